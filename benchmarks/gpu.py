@@ -44,12 +44,13 @@ import torch
 from harness.contract.entries import WorkloadEntry
 from harness.contract.events import AnyEvent, ClockChanged, Warned
 from harness.contract.run import Job, RunSpec
+from harness.execution.sessions import git_state
 from harness.hardware import classes, detect
 from harness.planning import rulesets
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.loading import load_object
 from harness.plugins.registry import load_registry
-from harness.worker import environment, setup
+from harness.worker import setup
 from submissions.optimizers.flattened import FlattenedMuon
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -458,7 +459,7 @@ def report(session: Session, began: datetime) -> dict[str, Any]:
         "schema": SCHEMA,
         "script": "benchmarks/gpu.py",
         "date": began.isoformat(timespec="seconds"),
-        "commit": environment.git_state(),
+        "commit": git_state(),
         "hardware": session.hardware,
         "device": [msgspec.to_builtins(gpu.device) for gpu in gpus],
         "processor": detect.cpu_name(),
@@ -501,9 +502,7 @@ def main() -> None:
             deadline=time.monotonic() + options.seconds,
             folder=Path(folder),
         )
-        print(
-            f"{session.hardware}, torch {torch.__version__}, commit {environment.git_state() or 'unknown'}", flush=True
-        )
+        print(f"{session.hardware}, torch {torch.__version__}, commit {git_state() or 'unknown'}", flush=True)
         measure(session, options.only)
         results = report(session, began)
     out = options.out

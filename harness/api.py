@@ -16,6 +16,7 @@ from harness.contract.entries import (
     WorkloadEntry,
 )
 from harness.contract.hookspecs import hookimpl
+from harness.contract.observation import ObservedTrial, TrialOutcome
 from harness.contract.record import Record
 from harness.contract.run import Point, RunSpec
 from harness.contract.schedule import Factors, Progress
@@ -77,6 +78,7 @@ __all__ = [
     "Integer",
     "Kind",
     "LogUniform",
+    "ObservedTrial",
     "Order",
     "Parameter",
     "PartEntry",
@@ -101,6 +103,7 @@ __all__ = [
     "Target",
     "Task",
     "TensorPool",
+    "TrialOutcome",
     "Uniform",
     "Work",
     "Workload",

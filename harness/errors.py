@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from itertools import accumulate
 
 #: Exit codes of `bench`.
 EXIT_OK = 0
@@ -12,11 +14,52 @@ EXIT_USAGE = 2
 EXIT_BROKEN = 3
 EXIT_INTERRUPTED = 130
 
+#: Maximum number of characters of a message.
+MAX_MESSAGE = 1500
+#: Maximum number of characters of the two parts of an error's message, which also contains the name of the program.
+_MAX_WHAT, _MAX_FIX = 800, 650
+#: Maximum number of characters of a list of known names.
+_MAX_NAMES = 500
+#: Characters that move the cursor, change colours or the direction of writing, end a line, or cannot be encoded.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
+def escape_controls(text: str, keep: str = "") -> str:
+    r"""Return a text with every control character in the notation of Python.
+
+    Args:
+        text: any text.
+        keep: control characters that are kept, such as line breaks.
+
+    >>> print(escape_controls("loss\x1b[31m\n"))
+    loss\x1b[31m\n
+    """
+    return _CONTROLS.sub(lambda match: match[0] if match[0] in keep else ascii(match[0])[1:-1], text)
+
+
+def limit_message(text: str, limit: int = MAX_MESSAGE) -> str:
+    r"""Return a text that is safe to show as a message: without control characters, and not too long.
+
+    Line breaks are kept. The middle of a text that is too long is left out, because a message usually names the input
+    at the beginning and the problem at the end.
+
+    Args:
+        text: any text; it may quote a file or name a path.
+        limit: maximum number of characters.
+
+    >>> print(limit_message("a\x1b[2J" + "b" * 100, 20))
+    a\x1b[2Jbb…bbbbbbbbb
+    """
+    # Escaping makes a text longer, so a text without an end is cut first.
+    shown = escape_controls(text if len(text) <= 2 * limit else f"{text[:limit]}…{text[-limit:]}", keep="\n")
+    return shown if len(shown) <= limit else f"{shown[: limit // 2]}…{shown[len(shown) - (limit - 1) // 2 :]}"
+
 
 class BenchError(Exception):
     """Base class of all errors of the benchmark. An error has a one-line problem, and a remedy for the user.
 
-    The command line prints the error as `what (fix)` and exits with `exit_code`.
+    The command line prints the error as `what (fix)` and exits with `exit_code`. Both parts often quote a user's input,
+    so control characters in them are escaped, and their length is limited.
 
     Args:
         what: description of the request and of the problem; one line without a full stop.
@@ -29,12 +72,16 @@ class BenchError(Exception):
     exit_code = EXIT_FAILED
 
     def __init__(self, what: str, *, fix: str | None = None) -> None:
-        super().__init__(what)
-        self.what = what
-        self.fix = fix
+        self.what = _one_line(what, _MAX_WHAT)
+        self.fix = None if fix is None else _one_line(fix, _MAX_FIX)
+        super().__init__(self.what)
 
     def __str__(self) -> str:
         return f"{self.what} ({self.fix})" if self.fix else self.what
+
+
+def _one_line(text: str, limit: int) -> str:
+    return limit_message(text, limit).replace("\n", "\\n")
 
 
 class UsageError(BenchError):
@@ -109,7 +156,7 @@ def suggest_nearest(name: str, known: Iterable[str]) -> str:
     >>> suggest_nearest("cosine", ["adamw-cosine", "cosine-power", "wsd"])
     "; did you mean 'adamw-cosine' or 'cosine-power'?"
     """
-    known = sorted(known)
+    known = sorted(known) if len(name) <= _MAX_SHOWN else []
     close = [candidate for candidate in known if name in candidate.split("-")][:3]
     close = close or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
@@ -127,5 +174,17 @@ def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> UsageError
     unknown ruleset 'quik'; did you mean 'quick'? (choose one of: external, quick)
     """
     names = sorted(known)
-    fix = f"choose one of: {', '.join(names)}" if names else f"no {kind} exists"
-    return UsageError(f"unknown {kind} {name!r}{suggest_nearest(name, names)}", fix=fix)
+    fix = f"choose one of: {_join_names(names)}" if names else f"no {kind} exists"
+    shown = name if len(name) <= _MAX_SHOWN else f"{name[: _MAX_SHOWN // 2]}…{name[-_MAX_SHOWN // 2 :]}"
+    return UsageError(f"unknown {kind} {shown!r}{suggest_nearest(name, names)}", fix=fix)
+
+
+#: Maximum number of characters of an unknown name in a message. Longer names are not compared with the known names.
+_MAX_SHOWN = 200
+
+
+def _join_names(names: list[str]) -> str:
+    """Return a list of names in one line. The last names are only counted if the list would be too long."""
+    lengths = accumulate(len(name) + len(", ") for name in names)
+    shown = [name for name, length in zip(names, lengths, strict=True) if length <= _MAX_NAMES]
+    return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(shown) < len(names) else "")

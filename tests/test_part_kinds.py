@@ -16,6 +16,7 @@ from harness.errors import UsageError
 from harness.planning.compose import compose, find_ineligibility
 from harness.planning.rulesets import ruleset
 from harness.plugins.registry import load_registry
+from harness.plugins.unpackaged import entry_from_path
 from harness.worker.recipe import Recipe
 from tests import micro
 
@@ -72,6 +73,26 @@ def test_a_shipped_part_declares_what_its_kind_implies(part: PartEntry) -> None:
 def test_a_part_needs_what_its_kind_implies(kind: str, workload: WorkloadEntry, reason: str) -> None:
     entry = SubmissionEntry(name="s", summary="s", parts=("optimizer:p", f"{kind}:p"))
     assert find_ineligibility(compose(entry, OnePart(kind)), workload.facts, ruleset("quick")) == reason
+
+
+@pytest.mark.parametrize("part", ["part", '"reservoir"'], ids=["callable", "named"])
+@pytest.mark.parametrize(
+    ("kind", "skips"), [("replay", "micro: needs a replay buffer"), ("order", "micro-stream: needs random access")]
+)
+def test_a_part_in_a_file_needs_what_its_kind_implies(kind: str, skips: str, part: str, tmp_path: Path) -> None:
+    if (kind, part) == ("order", '"reservoir"'):
+        part = '"quality-ascending"'
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from harness.api import Recipe\ndef optimizer(parameters): ...\ndef part(task): ...\n"
+        f"Mine = Recipe(optimizer=optimizer, {kind}={part})\n"
+    )
+    registry = load_registry()
+    entry = entry_from_path(str(path), kind="submission")
+    name, _, reason = skips.partition(": ")
+    for workload in (micro.ENTRY, micro.STREAM_ENTRY):
+        found = find_ineligibility(compose(entry, registry), workload.facts, ruleset("quick"))
+        assert found.startswith(reason) if workload.name == name else reason not in found
 
 
 def test_a_submission_of_parts_has_every_required_kind() -> None:

@@ -50,6 +50,7 @@ class CalibrationOptions:
         executor: name of the executor.
         jobs: number of trials that run at the same time; None for as many as fit.
         variants: whether variants of the workload are also calibrated.
+        retry_failed: see `ExecutionOptions`.
     """
 
     runs: Path
@@ -57,6 +58,7 @@ class CalibrationOptions:
     executor: str = "local"
     jobs: int | None = None
     variants: bool = True
+    retry_failed: bool = False
 
 
 class Calibrator:
@@ -222,7 +224,7 @@ class Calibrator:
         The trials may end in another order. If two settings are equally good, their order decides which of them is
         ranked first, so the targets may depend on the order of the records.
         """
-        options = ExecutionOptions(jobs=self._options.jobs)
+        options = ExecutionOptions(jobs=self._options.jobs, retry_failed=self._options.retry_failed)
         records: dict[str, Record] = {}
         with self._watch(len(specs)) as watcher:
             for record in run_trials(

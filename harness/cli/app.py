@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 
 import click
 
 from harness import __version__
 from harness.cli import config
-from harness.errors import UsageError, unknown_name_error
+from harness.errors import StoreError, UsageError, unknown_name_error
 
 #: Command -> (module:attribute, summary). `bench --help` prints these summaries without importing the commands.
 COMMANDS = {
@@ -28,6 +29,8 @@ COMMANDS = {
     "score": ("harness.cli.score:score", "Score AlgoPerf's published logs."),
     "calibrate": ("harness.cli.calibrate:command", "Compute a workload's targets from tuned references."),
     "report": ("harness.cli.report:report", "Write one HTML file with tables and curves."),
+    "verify": ("harness.cli.verify:verify", "Check records without running their submissions."),
+    "rerun": ("harness.cli.rerun:rerun", "Repeat a run, or test a submission on fresh seeds."),
     "results": ("harness.cli.results:results", "Pack, unpack and verify record files."),
     "list": ("harness.cli.list:command", "List workloads, submissions and parts."),
     "show": ("harness.cli.show:show", "Describe a workload, submission, part or run; draw its curve."),
@@ -80,8 +83,21 @@ def app(context: click.Context, blocked: tuple[str, ...]) -> None:
     bench run --submission wsd,adamw-cosine --workload lm-tiny
     bench leaderboard
     """
+    _check_working_folder()
     for name in blocked:
         if not name.startswith("no:"):
             raise UsageError(f"-p {name} must begin with no:", fix=f"write -p no:{name} to block the plugin {name}")
     context.obj = [name.removeprefix("no:") for name in blocked]
     context.default_map = config.read_default_map()
+
+
+def _check_working_folder() -> None:
+    """Check that the current folder exists. Otherwise `runs` and `bench.yaml` would seem to be missing.
+
+    Raises:
+        StoreError: the current folder was deleted, or this process may not access it.
+    """
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise StoreError(f"the current folder cannot be used: {error.strerror}", fix="cd to another folder") from None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import SCHEMA, print_json
+from harness.cli.output import SCHEMA, print_json, print_text
 from harness.cli.record_folders import check_workloads, folder_options, is_named, records
 from harness.cli.resolve import NameType
 from harness.contract.run import RunSpec
@@ -66,7 +66,7 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
     run_count = sum(summary.spec.hardware == first.spec.hardware for summary in hits)
     unit = f"{first.spec.clock} seconds" if by == "time" else by
     amount = f"{text.number(first.result.value)} {unit} to target"
-    click.echo(_wrap_command(command))
+    print_text(_wrap_command(command))
     _print_remark(first, f"{amount}; best of {run_count} on {first.spec.hardware}; {first.run_id}")
     return EXIT_OK
 
@@ -76,7 +76,7 @@ def _print_nearest(summaries: Sequence[RunSummary], as_json: bool) -> int:
     facts = summaries[0].spec.workload.facts
     measured = [summary for summary in summaries if summary.best is not None]
     if not measured:
-        click.echo(f"no run reached the target of {facts.id}")
+        print_text(f"no run reached the target of {facts.id}")
         return EXIT_FAILED
     target = facts.targets[0]
 
@@ -88,8 +88,8 @@ def _print_nearest(summaries: Sequence[RunSummary], as_json: bool) -> int:
     if as_json:
         _print_json(nearest, "metric", target.metric, nearest.best)
         return EXIT_FAILED
-    click.echo(f"# no run reached the target of {facts.id}; the best {target.metric}:")
-    click.echo(_wrap_command(_command_words(nearest.spec)))
+    print_text(f"# no run reached the target of {facts.id}; the best {target.metric}:")
+    print_text(_wrap_command(_command_words(nearest.spec)))
     bound = text.target_bound(target)
     remark = f"{target.metric} best {nearest.best:.4g}, target {bound}; best of {len(measured)}; {nearest.run_id}"
     _print_remark(nearest, remark)
@@ -113,8 +113,8 @@ def _print_json(chosen: RunSummary, kind: str, quantity: str, value: float | Non
 
 def _print_remark(chosen: RunSummary, remark: str) -> None:
     """Print a remark and the hyperparameters of a run as comments of a shell."""
-    click.echo("\n" + text.wrap(f"# {remark}", indent="#   "))
-    click.echo("\n".join(f"# {name} = {value}" for name, value in sorted(chosen.spec.hparams.items())))
+    print_text("\n" + text.wrap(f"# {remark}", indent="#   "))
+    print_text("\n".join(f"# {name} = {value}" for name, value in sorted(chosen.spec.hparams.items())))
 
 
 def _command_words(spec: RunSpec) -> list[str]:

@@ -19,11 +19,11 @@ from harness.calibration.runner import (
     reference_families,
     setting_submission,
 )
-from harness.cli.output import SCHEMA, note, print_json
+from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.watching import watch_trials
 from harness.planning import rulesets
-from harness.planning.resolve import resolve_workloads
+from harness.planning.resolve import resolve_workload
 from harness.planning.trials import PlanSettings
 from harness.report import text
 from harness.storage.layout import file_stem, run_id
@@ -64,8 +64,9 @@ from harness.system.files import write_atomically
 @click.option(
     "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
 )
+@click.option("--retry-failed", is_flag=True, help="Rerun trials that failed.")
 @click.option("--dry-run", is_flag=True, help="Print the tuning trials and run nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the calibrations as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the calibrations, or the planned trials, as JSON.")
 @click.pass_obj
 def command(
     blocked: list[str],
@@ -82,6 +83,7 @@ def command(
     seed: int,
     executor: str,
     jobs: int | None,
+    retry_failed: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -94,11 +96,13 @@ def command(
     are not run again.
     """
     registry = open_registry(blocked)
-    (entry,) = resolve_workloads(workload, registry)
+    entry = resolve_workload(workload, registry)
     ruleset = rulesets.ruleset("calibration")
     ruleset = msgspec.structs.replace(ruleset, trials=rates or ruleset.trials, studies=studies or ruleset.studies)
     plan_settings = PlanSettings(ruleset=ruleset, seed=seed, device=device)
-    options = CalibrationOptions(runs=runs, out=out, executor=executor, jobs=jobs, variants=variants)
+    options = CalibrationOptions(
+        runs=runs, out=out, executor=executor, jobs=jobs, variants=variants, retry_failed=retry_failed
+    )
     calibrator = Calibrator(registry, plan_settings, options, lambda total: watch_trials(registry, total), note)
     references = {
         f"{family.name}@{family.version}": family
@@ -115,8 +119,11 @@ def command(
         specs = calibrator.plan(entry, submission, "target", VARIANT_STUDIES, [setting.hparams])
         calibrations = calibrator.calibrate_variants([entry], references, setting)
     if dry_run:
+        if as_json:
+            print_json({"schema": SCHEMA, "specs": [{"run_id": run_id(spec), "spec": spec} for spec in specs]})
+            return
         for spec in specs:
-            click.echo(f"{run_id(spec)} {spec.submission.name} {format_hparams(spec.hparams)}")
+            print_text(f"{run_id(spec)} {spec.submission.name} {format_hparams(spec.hparams)}")
         return
     results = []
     for result in calibrations:
@@ -139,7 +146,7 @@ def _write_calibration(out: Path, result: Calibration) -> None:
 def _print_calibration(result: Calibration) -> None:
     best = result.settings[0]
     setting = f"{best.submission}, {format_hparams(best.hparams)}"
-    click.echo(f"{result.workload}: best of {len(result.settings)} settings is {setting}")
+    print_text(f"{result.workload}: best of {len(result.settings)} settings is {setting}")
     rows = [
         [f"  {name}", f"{result.metric} {level.value:g}", _format_hits(level.examples)]
         for name, level in result.levels.items()
@@ -156,7 +163,7 @@ def _print_calibration(result: Calibration) -> None:
         rows.append(["  tolerance factor", tolerance_text, ""])
     resolution_text = "unknown" if result.resolution is None else f"{result.resolution:.1%}"
     rows.append(["  resolution", resolution_text + (", coarse" if result.coarse else ""), ""])
-    click.echo(text.columns(rows))
+    print_text(text.columns(rows))
 
 
 def _format_hits(examples: Sequence[int | None]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import note, print_json
+from harness.cli.output import note, print_json, print_text
 from harness.cli.record_folders import check_workloads, find_run, folder_options, of_submission, one_group, records
 from harness.cli.resolve import NameType
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
@@ -52,7 +52,7 @@ def compare(
     if as_json:
         print_json(comparison.comparison_json(result))
     else:
-        click.echo(comparison.comparison_text(result))
+        print_text(comparison.comparison_text(result))
     if limit is not None and result.slower_than(limit):
         note(f"--fail-if-slower-than {limit:g}: {result.a} is slower than {result.b} by more than this ratio")
         return EXIT_FAILED
@@ -73,4 +73,4 @@ def diff(a: str, b: str, runs: Path, results: Path, as_json: bool) -> None:
     if as_json:
         print_json(run_diff.diff_json(first, second))
     else:
-        click.echo(run_diff.diff_text(first, second))
+        print_text(run_diff.diff_text(first, second))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.calibration.cost_runs import COST_RULESET, measure_costs, plan_cost_runs
-from harness.cli.output import note, print_json
+from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments
 from harness.cli.watching import watch_trials
 from harness.errors import UsageError
@@ -90,4 +90,4 @@ def cost(
     if as_json:
         print_json(costs_json(ratios, baseline))
     else:
-        click.echo(costs_text(ratios, baseline))
+        print_text(costs_text(ratios, baseline))

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import click
 from click.shell_completion import CompletionItem
 
-from harness.cli.output import SCHEMA, note, print_json, supports_color
+from harness.cli.output import SCHEMA, note, print_json, print_text, supports_color
+from harness.cli.resolve import require_plugins
 from harness.contract.entries import DatasetEntry
 from harness.datasets import generated, manage
 from harness.errors import EXIT_FAILED, EXIT_OK, DataError, UsageError
@@ -55,7 +56,9 @@ def data() -> None:
 @click.pass_obj
 def list_(blocked: list[str] | None, as_json: bool) -> None:
     """List datasets and whether they are installed."""
-    entries = sorted(_registry(blocked).datasets(), key=lambda entry: entry.name)
+    registry = _registry(blocked)
+    require_plugins(registry)
+    entries = sorted(registry.datasets(), key=lambda entry: entry.name)
     if as_json:
         rows = [_dataset_json(entry) for entry in entries]
         folder = str(manage.data_folder())
@@ -66,7 +69,7 @@ def list_(blocked: list[str] | None, as_json: bool) -> None:
         [e.name, _describe_installation(e), _format_size(sum(f.size for f in e.files)), e.licence, e.title]
         for e in entries
     ]
-    click.echo(text.columns(table, right_aligned=frozenset({2})))
+    print_text(text.columns(table, right_aligned=frozenset({2})))
     note(f"folder: {manage.data_folder()}")
     use = generated.cache_use()
     if use.entries:
@@ -81,7 +84,7 @@ def clear_generated(as_json: bool) -> None:
     if as_json:
         print_json({"schema": SCHEMA, "removed": removed})
     else:
-        click.echo(f"removed {_describe_cache(removed)} from {removed.folder}")
+        print_text(f"removed {_describe_cache(removed)} from {removed.folder}")
 
 
 @data.command()
@@ -164,6 +167,7 @@ def verify(blocked: list[str] | None, names: tuple[str, ...], only: tuple[str, .
     if names:
         entries = [registry.dataset(name) for name in dict.fromkeys(names)]
     else:
+        require_plugins(registry)
         entries = [entry for entry in registry.datasets() if _count_installed(entry)]
         if not entries and not as_json:
             note(f"no dataset is installed in {manage.data_folder()}")
@@ -258,7 +262,7 @@ def _print_states(results: Sequence[DatasetStates], as_json: bool) -> None:
         return
     table = [[f"{e.name}/{s.name}", s.state, _format_size(s.size), s.detail] for e, states in results for s in states]
     if table:
-        click.echo(text.columns(table, right_aligned=frozenset({2})))
+        print_text(text.columns(table, right_aligned=frozenset({2})))
 
 
 # --- progress -----------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from typing import Any
 import click
 
 from harness.cli.commands import repeat_command
-from harness.cli.output import note, print_json, supports_color
+from harness.cli.output import note, print_json, print_text, supports_color
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
+from harness.cli.watching import command_observers
 from harness.contract.run import ExecutionOptions
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.execution.watchers import CombinedWatcher
@@ -22,7 +23,6 @@ from harness.gating.gate import GateLimits, GateProgress
 from harness.gating.series import FOLDER, SeriesFile
 from harness.gating.session import GateEnding, GateOptions, GateSession
 from harness.planning.resolve import split_names
-from harness.plugins.observers import Observers, load_observers
 from harness.plugins.registry import Registry
 from harness.report.gate import SCHEMA, GateReport, gate_json, gate_text, progress_line
 from harness.report.gate_status import GateStatus
@@ -218,7 +218,7 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
     if as_json:
         print_json(gate_json(report))
     else:
-        click.echo(gate_text(report))
+        print_text(gate_text(report))
     return _exit_code(ending.result.outcome)
 
 
@@ -252,14 +252,12 @@ def _open_session(registry: Registry, flags: GateFlags, known: KnownSettings | N
         best_settings=known.values if known else None,
         execution=ExecutionOptions(jobs=flags.jobs, retry_failed=flags.retry_failed),
     )
-    manager, warnings = load_observers(registry)
-    for warning in warnings:
-        note(f"warning: {warning}")
+    observers = command_observers(registry)
 
     @contextmanager
     def watch(label: str, total: int) -> Iterator[CombinedWatcher]:
         with GateStatus(label, total, supports_color() and sys.stderr.isatty()) as status:
-            yield CombinedWatcher([status, Observers(manager)])
+            yield CombinedWatcher([status, observers])
 
     def show(progress: GateProgress) -> None:
         note(progress_line(progress.look, progress.minutes_needed))
@@ -281,7 +279,7 @@ def _make_envelopes(session: GateSession, names: Sequence[str], budget: int | No
         return EXIT_OK
     for envelope in envelopes:
         points = ", ".join(f"{h:,}: {v:.4g}" for h, v in zip(envelope.horizons, envelope.values, strict=True))
-        click.echo(
+        print_text(
             f"{envelope.workload}: {envelope.metric} of {envelope.reference} by examples: {points} (provisional)"
         )
     return EXIT_OK
@@ -306,7 +304,7 @@ def _confirm_series(
         ]
         print_json({"schema": SCHEMA, "series": file.name, "confirmed": entries})
     for number, _, report in () if as_json else retests:
-        click.echo(f"candidate {number}: {gate_text(report)}")
+        print_text(f"candidate {number}: {gate_text(report)}")
     if not retests:
         note(f"no candidate of the series {file.name} was kept, so there is nothing to retest")
     codes = set(map(_exit_code, outcomes))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +15,7 @@ from harness.cli.resolve import LimitedInteger
 from harness.errors import EXIT_OK
 from harness.hardware import classes, detect
 from harness.report import text
+from harness.system.sandbox import find_offer
 
 
 @click.command()
@@ -27,13 +30,15 @@ def command(threads: int, as_json: bool) -> int:
     Only results of the same class can be compared. Each kind of hardware that is not declared is a separate class.
     """
     machine_rows = _machine_rows(threads)
+    sandbox_name = find_offer(Path(tempfile.gettempdir())).name
     if as_json:
-        print_json({"schema": SCHEMA, "here": machine_rows, "declared": _declared_rows()})
+        print_json({"schema": SCHEMA, "here": machine_rows, "sandbox": sandbox_name, "declared": _declared_rows()})
         return EXIT_OK
     click.echo("this machine")
     rows = [["class", "for", "declared", "recognised by"]]
     rows += [[row["class"], row["for"], "yes" if row["declared"] else "no", row["by"]] for row in machine_rows]
     click.echo(text.columns(rows))
+    click.echo(f"\nsandbox of workers on a processor: {sandbox_name}")
     gpus = detect.all_gpus()
     if gpus:
         click.echo(f"\nGPUs, read through {detect.find_driver().name}")

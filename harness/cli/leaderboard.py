@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import click
 
 from harness.cli.output import print_json, supports_color
-from harness.cli.record_folders import RUN_FIRST, check_workloads, folder_options, records, references
+from harness.cli.record_folders import RUN_FIRST, attestations_of, check_workloads, folder_options, records, references
 from harness.contract.record import Record
 from harness.errors import UsageError, unknown_name_error
 from harness.planning.resolve import split_names
@@ -54,6 +55,7 @@ def leaderboard(
     """Rank submissions, and show time, examples and steps to the target on each workload."""
     query = leaderboard_query(by, level, workloads=workloads, tier=tier, references=references(blocked, reference))
     problems: list[str] = []
+    query = replace(query, attestations=attestations_of(runs, results, problems))
     stop_records: list[Record] = []
     summaries = [summarize(record, query) for record in records(runs, results, problems, stop_records)]
     if summaries:

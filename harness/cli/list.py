@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from harness.cli import resolve
-from harness.cli.output import SCHEMA, note, print_json
+from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.contract.entries import PartEntry, Source, SubmissionEntry, WorkloadEntry
 from harness.errors import BenchError
 from harness.planning.compose import Composition, compose
@@ -22,6 +22,7 @@ from harness.report import text
 def command(blocked: list[str], tier: str | None, as_json: bool) -> None:
     """List workloads, submissions and parts."""
     registry = resolve.open_registry(blocked)
+    resolve.require_plugins(registry)
     workloads = [entry for entry in registry.workloads() if tier in (None, entry.facts.tier)]
     if as_json:
         print_json(
@@ -40,7 +41,7 @@ def command(blocked: list[str], tier: str | None, as_json: bool) -> None:
     }
     for title, rows in sections.items():
         if rows:
-            click.echo(f"{title}\n{text.columns([['  ' + row[0], *row[1:]] for row in rows])}\n")
+            print_text(f"{title}\n{text.columns([['  ' + row[0], *row[1:]] for row in rows])}\n")
     for plugin in registry.plugins:
         if plugin.error:
             note(f"broken plugin {plugin.distribution}:{plugin.name}: {plugin.error}")

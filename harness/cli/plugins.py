@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.output import SCHEMA, print_json
+from harness.cli.output import SCHEMA, print_json, print_text
 from harness.errors import EXIT_BROKEN, EXIT_OK
 from harness.plugins.registry import load_registry
 from harness.report import text
@@ -35,5 +35,5 @@ def command(blocked: list[str], refresh: bool, as_json: bool) -> int:
         for p in registry.plugins:
             hooks = ", ".join(hook.removeprefix("bench_") for hook in p.hooks)
             table.append([p.distribution, p.version, p.name, f"BROKEN: {p.error}" if p.error else hooks])
-        click.echo(text.columns(table))
+        print_text(text.columns(table))
     return EXIT_BROKEN if any(p.error for p in registry.plugins) else EXIT_OK

@@ -14,13 +14,15 @@ import click
 
 from harness.cli.output import note
 from harness.cli.resolve import open_registry
+from harness.contract.attestation import Attestation
 from harness.contract.record import Record
 from harness.errors import StoreError, UsageError, unknown_name_error
 from harness.planning.roles import REFERENCE_TAG
 from harness.planning.stopping_rules import stopping_rule
 from harness.scoring.selection import R
 from harness.storage import layout
-from harness.storage.records import iter_records, read_record
+from harness.storage.attestations import index_attestations
+from harness.storage.records import StoredRecord, decode_stored, iter_records, iter_stored, read_stored
 from harness.storage.shards import find_packed
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -77,6 +79,15 @@ def records(
             yield record
     for problem in problems:
         note(f"skipped: {problem}")
+
+
+def attestations_of(runs: Path, results: Path, problems: list[str]) -> dict[str, list[Attestation]]:
+    """Return the attestations in both folders by the content hash of their record.
+
+    Args:
+        runs, results, problems: see `records`.
+    """
+    return index_attestations(existing_folders(runs, results), problems)
 
 
 def is_named(identity: str, names: Sequence[str]) -> bool:
@@ -172,7 +183,12 @@ def of_submission(candidates: Sequence[R], name: str) -> list[R]:
 
 
 def find_run(name: str, runs: Path, results: Path) -> Record:
-    """Return the record of one run.
+    """Return the record of one run. The arguments and errors are those of `locate_run`."""
+    return decode_stored(locate_run(name, runs, results))
+
+
+def locate_run(name: str, runs: Path, results: Path) -> StoredRecord:
+    """Return the record of one run as it is stored, with its path.
 
     Args:
         name: path of the run's folder, path of its record (packed or not), or first characters of its run_id.
@@ -184,17 +200,23 @@ def find_run(name: str, runs: Path, results: Path) -> Record:
         StoreError: the record cannot be read.
     """
     path = Path(name)
-    if path.is_dir() and (path / layout.RECORD).exists():
-        return read_record(path / layout.RECORD)
-    if path.is_file() or find_packed(path) is not None:
-        return read_record(path)
-    matches: dict[str, Record] = {}
+    # `os.path` answers for every text; pathlib raises for a name that no file system can store.
+    if os.path.exists(path / layout.RECORD):
+        return read_stored(path / layout.RECORD)
+    if os.path.isfile(path) or find_packed(path) is not None:
+        return read_stored(path)
+    matches: dict[str, StoredRecord] = {}
     problems: list[str] = []
     record_count = 0
-    for record in iter_records(existing_folders(runs, results), problems):
+    for stored in iter_stored(existing_folders(runs, results), problems):
+        try:
+            record = decode_stored(stored)
+        except StoreError as error:
+            problems.append(str(error))
+            continue
         record_count += 1
         if record.run_id.startswith((name, f"{layout.RUN_ID_PREFIX}{name}")):
-            matches[record.run_id] = record
+            matches.setdefault(record.run_id, stored)
     if len(matches) == 1:
         return next(iter(matches.values()))
     if matches:

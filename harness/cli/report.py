@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from harness.cli.output import note
-from harness.cli.record_folders import RUN_FIRST, check_workloads, folder_options, records, references
+from harness.cli.record_folders import RUN_FIRST, attestations_of, check_workloads, folder_options, records, references
 from harness.contract.record import Record
 from harness.errors import UsageError
 from harness.planning.resolve import split_names
@@ -29,8 +29,12 @@ def report(
     """Write OUT, an HTML file with tables and curves that can be opened without a network."""
     if out.suffix not in (".html", ".htm"):
         raise UsageError(f"{out} must end in .html", fix=f"run bench report {out.with_suffix('.html')}")
-    query = LeaderboardQuery(workloads=frozenset(split_names(workloads)), references=references(blocked, reference))
     problems: list[str] = []
+    query = LeaderboardQuery(
+        workloads=frozenset(split_names(workloads)),
+        references=references(blocked, reference),
+        attestations=attestations_of(runs, results, problems),
+    )
     stop_records: list[Record] = []
     known: set[str] = set()
 

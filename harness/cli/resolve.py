@@ -6,6 +6,7 @@ They open the plugin registry, parse flags of the form `NAME=VALUE`, and complet
 from __future__ import annotations
 
 import csv
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from harness.cli.output import note
 from harness.contract.domains import Scalar
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.limits import RANGES, check_integer
-from harness.errors import UsageError
+from harness.errors import PluginError, UsageError
 from harness.plugins.registry import Registry, load_registry
 
 
@@ -26,6 +27,20 @@ def open_registry(blocked: Sequence[str] | None) -> Registry:
     for warning in registry.warnings:
         note(f"warning: {warning}")
     return registry
+
+
+def require_plugins(registry: Registry) -> None:
+    """Check that at least one plugin could be read, if there are plugins. Otherwise a list of entries would be empty.
+
+    Raises:
+        PluginError: all plugins are broken.
+    """
+    errors = [plugin.error for plugin in registry.plugins]
+    if errors and all(errors):
+        count = "the only plugin is" if len(errors) == 1 else f"all {len(errors)} plugins are"
+        example = f"{registry.plugins[0].id}: {textwrap.shorten(str(errors[0]), 150)}"
+        problem = f"there is nothing to list: {count} broken; {example}"
+        raise PluginError(problem, fix="bench plugins --refresh reads them again and shows each error")
 
 
 def parse_assignments(pairs: Sequence[str], flag: str) -> dict[str, Scalar | str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import SCHEMA, note, print_json
+from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.errors import EXIT_FAILED, EXIT_OK
 from harness.storage import packing, verification
 from harness.storage.shards import FolderReport
@@ -67,7 +67,7 @@ def _print_reports(folder: Path, reports: Iterable[FolderReport], verb: str, as_
     for report in reports:
         finished_reports.append(report)
         if report.records and not as_json:
-            click.echo(f"{verb} {_count(report.records, 'record')} of {report.folder}")
+            print_text(f"{verb} {_count(report.records, 'record')} of {report.folder}")
         for problem in report.problems:
             note(problem)
     total = sum(report.records for report in finished_reports)
@@ -75,7 +75,7 @@ def _print_reports(folder: Path, reports: Iterable[FolderReport], verb: str, as_
         print_json({"schema": SCHEMA, "folder": str(folder), "records": total, "folders": finished_reports})
     else:
         shards = sum(len(report.shards) for report in finished_reports)
-        click.echo(f"{verb} {_count(total, 'record')}, {_count(shards, 'shard')}")
+        print_text(f"{verb} {_count(total, 'record')}, {_count(shards, 'shard')}")
     return EXIT_FAILED if any(report.problems for report in finished_reports) else EXIT_OK
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.output import SCHEMA, print_json
+from harness.cli.output import SCHEMA, print_json, print_text
 from harness.planning import rulesets
 from harness.report import text
 
@@ -34,4 +34,4 @@ def command(as_json: bool) -> None:
                 ruleset.summary,
             ]
         )
-    click.echo(text.columns(table))
+    print_text(text.columns(table))

@@ -13,17 +13,18 @@ import click
 
 from harness.cli import config
 from harness.cli import sweep as sweeps
-from harness.cli.output import SCHEMA, note, print_json
+from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments, parse_grid
 from harness.cli.watching import watch_trials
 from harness.contract.record import TrialSummary, is_retryable, is_success
-from harness.contract.run import ExecutionOptions, RunSpec
+from harness.contract.run import ExecutionOptions, Nonce, RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.execution.resources import list_usable_cores, list_visible_gpus
 from harness.execution.run_trials import has_unfinished, read_summarized, run_to_summaries
 from harness.execution.trial import finished_summary
 from harness.hardware import detect
 from harness.planning.estimate import Estimates
+from harness.planning.nonces import public_beacon, request_nonce, submission_sources
 from harness.planning.phases import PhasedPlan
 from harness.planning.plan import BestSettingsOf, plan
 from harness.plugins.registry import Registry
@@ -61,6 +62,11 @@ MAX_LISTED_FAILURES = 20
     show_default=True,
     help="Root seed, from which all other seeds are derived.",
 )
+@click.option(
+    "--nonce", default="none", envvar="BENCH_NONCE", show_default=True, metavar="beacon|local|HEX|none",
+    help="Derive the seeds from a number that nobody chose: the next round of a public randomness beacon, a random "
+    "number of this machine, or 64 hexadecimal digits.",
+)  # fmt: skip
 @click.option(
     "--set",
     "settings",
@@ -134,7 +140,7 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
     Running the same command again skips finished trials and resumes the others.
     """
     if show_config:
-        click.echo(text.columns([list(row) for row in config.option_rows(context)]))
+        print_text(text.columns([list(row) for row in config.option_rows(context)]))
         return EXIT_OK
     if sweep is not None:
         values = sweeps.apply(context, sweeps.read(sweep), values)
@@ -169,6 +175,7 @@ class RunOptions:
     ruleset: str
     studies: int | None
     seed: int
+    nonce: str
     settings: tuple[str, ...]
     use_best: bool
     settings_file: Path
@@ -201,20 +208,35 @@ class RunOptions:
             UsageError: no submission has a best known setting. Other causes: see `harness.plan`.
             DataError: see `harness.plan`.
         """
+        if self.nonce != "none" and self.seed:
+            problem = f"--seed {self.seed} has no effect with --nonce {self.nonce}, from which all seeds are derived"
+            raise UsageError(problem, fix="leave out --seed, or --nonce")
         if not self.use_best:
-            return self._plan(registry, None)
+            return self._plan_with_nonce(registry, None)
         if self.ruleset != "quick":
             problem = (
                 f"--best cannot be used with the ruleset {self.ruleset}, because best known settings are never ranked"
             )
             raise UsageError(problem, fix="leave out --best, or use --ruleset quick")
         known_settings = KnownSettings(self.settings_file)
-        phased_plan = self._plan(registry, known_settings.values)
+        phased_plan = self._plan_with_nonce(registry, known_settings.values)
         for line in known_settings.lines(phased_plan):
             note(line)
         return phased_plan
 
-    def _plan(self, registry: Registry, best_settings: BestSettingsOf | None) -> PhasedPlan:
+    def _plan_with_nonce(self, registry: Registry, best_settings: BestSettingsOf | None) -> PhasedPlan:
+        """Plan the trials, request a nonce for their submissions if one is wanted, and plan them again with it."""
+        phased_plan = self._plan(registry, best_settings)
+        if self.nonce == "none" or self.dry_run:
+            return phased_plan  # A dry run writes nothing, so it commits no source and requests no nonce.
+        requested = request_nonce(self.nonce, submission_sources(phased_plan), self.runs, public_beacon())
+        if requested is None:
+            return phased_plan
+        if requested.message:
+            note(f"warning: {requested.message}")
+        return self._plan(registry, best_settings, requested.nonce)
+
+    def _plan(self, registry: Registry, best_settings: BestSettingsOf | None, nonce: Nonce | None = None) -> PhasedPlan:
         return plan(
             self.submissions,
             self.workloads,
@@ -231,6 +253,7 @@ class RunOptions:
             deterministic=self.deterministic,
             prune=self.prune,
             screening=not self.whole_evaluation,
+            nonce=nonce,
             allow_slow=self.allow_slow,
             registry=registry,
         )
@@ -309,7 +332,7 @@ def _print_plan(phased_plan: PhasedPlan, options: RunOptions) -> None:
         row = [run_id(spec), spec.submission.name, spec.workload.facts.id, spec.purpose, str(spec.study)]
         row += [str(spec.trial), spec.device, "?" if seconds is None else text.seconds(seconds), hparams]
         rows.append(row)
-    click.echo(text.columns(rows))
+    print_text(text.columns(rows))
     execution = options.execution()
     unfinished = [spec for spec in specs if finished_summary(spec, run_id(spec), options.runs, execution) is None]
     jobs = options.jobs or _parallel_trials(specs)
@@ -338,19 +361,19 @@ def _print_summary(summaries: Sequence[TrialSummary], runs: Path) -> None:
     kept_failures = sum(summary.kept and is_retryable(summary.status) for summary in summaries)
     remedy = f"; --retry-failed reruns the {kept_failures} that failed" if kept_failures else ""
     kept_note = f" ({kept_count} kept from earlier commands{remedy})" if kept_count else ""
-    click.echo(", ".join(f"{count} {status}" for status, count in counts.most_common()) + kept_note)
+    print_text(", ".join(f"{count} {status}" for status, count in counts.most_common()) + kept_note)
     if sys.stdout.isatty():
         note(f"run bench leaderboard{f' --runs {runs}' if runs != Path('runs') else ''} to see the results as tables")
     failed = [summary for summary in summaries if not is_success(summary.status)]
     if len(failed) > MAX_LISTED_FAILURES:
-        click.echo(f"the first {MAX_LISTED_FAILURES} of {len(failed)} failed trials:")
+        print_text(f"the first {MAX_LISTED_FAILURES} of {len(failed)} failed trials:")
     for summary in summaries:
         title = f"{summary.spec.submission.name} on {summary.spec.workload.facts.name}"
         if summary in failed[:MAX_LISTED_FAILURES]:
             log = Path(summary.path) / "worker.log"
             file = log if summary.status == "crashed" and log.exists() else Path(summary.path) / RECORD
-            click.echo(f"{title}: {summary.status}, {file}")
+            print_text(f"{title}: {summary.status}, {file}")
         if summary.spec.profile:
             profile = read_summarized(summary).profile
             total = sum(profile.values()) or 1.0
-            click.echo(f"{title}: " + ", ".join(f"{phase} {seconds / total:.0%}" for phase, seconds in profile.items()))
+            print_text(f"{title}: " + ", ".join(f"{phase} {seconds / total:.0%}" for phase, seconds in profile.items()))

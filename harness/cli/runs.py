@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import click
 
-from harness.cli.output import SCHEMA, note, print_json
+from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.cli.record_folders import existing_folders, find_run, folder_options, is_named
 from harness.cli.resolve import NameType, parse_grid
 from harness.contract.domains import Scalar
@@ -148,7 +148,7 @@ def runs(
     if as_json:
         print_json({"schema": SCHEMA, "runs": [overview_json(overview) for overview in shown], "total": len(overviews)})
     elif shown:
-        click.echo(text.fit_table(_rows(shown), right_aligned=frozenset({5, 6, 7, 8, 9}), leading_columns=2))
+        print_text(text.fit_table(_rows(shown), right_aligned=frozenset({5, 6, 7, 8, 9}), leading_columns=2))
     for problem in problems:
         note(f"left out: {problem}")
     if not shown:
@@ -176,7 +176,7 @@ def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path) ->
     if words:
         write_note(folder, " ".join(words))
     else:
-        click.echo(read_note(folder))
+        print_text(read_note(folder))
 
 
 def _overviews(

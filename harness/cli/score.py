@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import print_json
+from harness.cli.output import print_json, print_text
 from harness.errors import UsageError
 from harness.planning.resolve import split_names
 from harness.report import algoperf_tables
@@ -53,4 +53,4 @@ def score(
     if as_json:
         print_json(result.to_json())
         return
-    click.echo(algoperf_tables.scores_text(result, all_skipped=all_skipped))
+    print_text(algoperf_tables.scores_text(result, all_skipped=all_skipped))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from harness.cli.list import submission_json
-from harness.cli.output import SCHEMA, note, print_json
+from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.cli.record_folders import folder_options
 from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments
 from harness.cli.schedule import HORIZON, CurveRequest, ScheduleCurve, resolve_curve
@@ -21,7 +21,7 @@ from harness.contract.part_kinds import PART_KINDS
 from harness.contract.workload import Stage, Target, WorkloadFacts
 from harness.errors import BenchError, UsageError, unknown_name_error
 from harness.planning.compose import Composition, compose
-from harness.planning.resolve import resolve_submission, resolve_workloads
+from harness.planning.resolve import resolve_submission, resolve_workload
 from harness.plugins.locating import split_file_name
 from harness.plugins.registry import Registry
 from harness.report import curve as plotting
@@ -105,7 +105,7 @@ def show(
         return
     registry = open_registry(blocked)
     entry = _find_entry(name, registry)
-    facts = resolve_workloads(workload, registry)[0].facts if workload else None
+    facts = resolve_workload(workload, registry).facts if workload else None
     request = CurveRequest(
         overrides=parse_assignments(pairs, "--set"), horizon=horizon, at=at, facts=facts, tasks=tasks
     )
@@ -120,7 +120,7 @@ def show(
     else:
         _show_entry(entry, registry)
         if curve:
-            click.echo(curve.text())
+            print_text(curve.text())
 
 
 def _entry_curve(
@@ -170,7 +170,7 @@ def _find_entry(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntr
         try:
             return resolve_submission(name, registry)
         except UsageError:
-            return resolve_workloads(name, registry)[0]
+            return resolve_workload(name, registry)
     if "+" in name and name.partition("+")[0] not in {entry.name for entry in registry.workloads()}:
         return resolve_submission(name, registry)
     if any(name in (entry.name, *entry.aliases) for entry in registry.workloads()):
@@ -231,7 +231,7 @@ def _show_workload(entry: WorkloadEntry) -> None:
         ["resolution", _format_resolution(facts)],
         ["from", entry.distribution],
     ]
-    click.echo(f"{entry.name}: {entry.summary}\n{text.columns([['  ' + a, b] for a, b in rows])}")
+    print_text(f"{entry.name}: {entry.summary}\n{text.columns([['  ' + a, b] for a, b in rows])}")
     _show_space(facts.model_options, "model options")
     _show_sources(entry.sources)
 
@@ -261,7 +261,7 @@ def _show_submission(composition: Composition) -> None:
         *([["tags", ", ".join(entry.tags)]] if entry.tags else []),
         ["from", entry.distribution],
     ]
-    click.echo(f"{entry.name}: {entry.summary}\n{text.columns([['  ' + a, b] for a, b in rows])}")
+    print_text(f"{entry.name}: {entry.summary}\n{text.columns([['  ' + a, b] for a, b in rows])}")
     _show_space(composition.space, "hyperparameters")
     _show_checks(composition.checks)
     _show_sources(entry.sources + tuple(source for part in composition.parts for source in part.sources))
@@ -273,7 +273,7 @@ def _show_part(entry: PartEntry) -> None:
         ["needs", ", ".join(sorted(entry.all_needs)) or "nothing"],
         ["from", entry.distribution],
     ]
-    click.echo(f"{entry.id}: {entry.summary}\n{text.columns([['  ' + a, b] for a, b in rows])}")
+    print_text(f"{entry.id}: {entry.summary}\n{text.columns([['  ' + a, b] for a, b in rows])}")
     _show_space(entry.space, "hyperparameters")
     _show_checks(entry.checks)
     _show_sources(entry.sources)
@@ -285,7 +285,7 @@ def _show_space(space: Space, title: str) -> None:
             ["  " + name, _format_value(hyperparameters.default(d)), hyperparameters.describe(d)]
             for name, d in sorted(space.items())
         ]
-        click.echo(f"{title}\n{text.columns(rows)}")
+        print_text(f"{title}\n{text.columns(rows)}")
 
 
 def _format_value(value: Any) -> str:
@@ -294,15 +294,15 @@ def _format_value(value: Any) -> str:
 
 def _show_checks(checks: tuple[str, ...]) -> None:
     if checks:
-        click.echo("\n".join(["checks", *(f"  {check}" for check in dict.fromkeys(checks))]))
+        print_text("\n".join(["checks", *(f"  {check}" for check in dict.fromkeys(checks))]))
 
 
 def _show_sources(sources: tuple[Source, ...]) -> None:
     if sources:
-        click.echo("sources")
+        print_text("sources")
         for source in dict.fromkeys(sources):
             details = "; ".join(filter(None, (source.arxiv and f"arXiv {source.arxiv}", source.equation)))
-            click.echo(f"  {source.title}{f' ({details})' if details else ''}")
+            print_text(f"  {source.title}{f' ({details})' if details else ''}")
 
 
 def _format_targets(targets: tuple[Target, ...]) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import click
-
-from harness.cli.output import SCHEMA, print_json
-from harness.cli.record_folders import find_run
+from harness.cli.output import SCHEMA, print_json, print_text
+from harness.cli.output import note as print_note
+from harness.cli.record_folders import locate_run
 from harness.report.run_page import run_json, run_text
 from harness.storage import layout
+from harness.storage.attestations import read_attestations
 from harness.storage.notes import read_note
+from harness.storage.records import decode_stored
 
 #: The first characters of a run_id without its prefix: 4 to 16 hexadecimal digits, of which at least one is 0 to 9.
 _BARE_ID = re.compile(r"(?=[a-f]*[0-9])[0-9a-f]{4,16}")
@@ -42,9 +43,13 @@ def show_run(name: str, runs: Path, results: Path, as_json: bool) -> None:
     Raises:
         UsageError: the name matches no run, or several runs.
     """
-    record = find_run(name, runs, results)
+    stored = locate_run(name, runs, results)
+    record = decode_stored(stored)
+    attestations, problems = read_attestations(stored.path.parent)
+    for problem in problems:
+        print_note(problem)
     note = read_note(runs / record.run_id)
     if as_json:
-        print_json({"schema": SCHEMA, **run_json(record, note)})
+        print_json({"schema": SCHEMA, **run_json(record, note, attestations)})
     else:
-        click.echo(run_text(record, note))
+        print_text(run_text(record, note, attestations))

@@ -34,6 +34,7 @@ class Sweep(Data, frozen=True, kw_only=True):
     ruleset: str | None = None
     studies: int | None = None
     seed: int | None = None
+    nonce: str | None = None
     set: dict[str, Scalar | tuple[Scalar, ...]] = msgspec.field(default_factory=dict)
     device: str | None = None
     threads: int | None = None
@@ -89,7 +90,8 @@ def apply(context: click.Context, sweep: Sweep, options: dict[str, Any]) -> dict
         "settings": format_grid({k: v if isinstance(v, tuple) else (v,) for k, v in sweep.set.items()}),
         "executor_options": tuple(f"{name}={_format_scalar(value)}" for name, value in sweep.options.items()),
     }
-    for name in ("ruleset", "studies", "seed", "device", "threads", "ranks", "runs", "executor", "jobs", "prune"):
+    scalars = ("ruleset", "studies", "seed", "nonce", "device", "threads", "ranks", "runs", "executor", "jobs", "prune")
+    for name in scalars:
         values[name] = getattr(sweep, name)
     if values["runs"] is not None:
         values["runs"] = Path(values["runs"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from harness.cli.output import SCHEMA, note, print_json
+from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, format_grid, open_registry
 from harness.cli.watching import watch_trials
 from harness.contract.run import ExecutionOptions, RunSpec
@@ -165,7 +165,7 @@ def tune(blocked: list[str], /, submission: str, **values: Any) -> int:
     if flags.as_json:
         print_json(tune_json(report))
     else:
-        click.echo(tune_text(report))
+        print_text(tune_text(report))
     return EXIT_FAILED if result.winner is None else EXIT_OK
 
 
@@ -200,7 +200,7 @@ def _print_plan(setup: TuneSetup, flags: TuneFlags, cost: Any) -> None:
         fields = {"settings": settings, "runs": cost.runs, "missing": cost.missing, "core_minutes": cost.minutes}
         print_json({"schema": SCHEMA, "submission": setup.entry.name, "left_out": list(setup.left_out), **fields})
         return
-    click.echo(text.columns(plan_rows(setup.search, setup.points)))
+    print_text(text.columns(plan_rows(setup.search, setup.points)))
     for line in setup.left_out:
         note(f"left out: {line}")
     ends = ", ".join(

@@ -9,12 +9,22 @@ from typing import TypeAlias
 
 import msgspec
 
-from harness.contract.record import DeviceLog, Environment, Screening, Status, Usage
+from harness.contract.record import DeviceLog, Environment, Phase, Screening, Status, Usage
 from harness.contract.run import Counters, Point
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     """Base class of the events. An event is encoded as one line of JSON with its tag in the field `event`."""
+
+
+class Confined(Event, frozen=True, kw_only=True, tag="confined"):
+    """The worker has entered its sandbox, and has not imported the submission yet. This is a worker's first event.
+
+    Args:
+        sandbox: name of the sandbox, for the record.
+    """
+
+    sandbox: str
 
 
 class Ready(Event, frozen=True, kw_only=True, tag="ready"):
@@ -40,11 +50,19 @@ class ClockChanged(Event, frozen=True, kw_only=True, tag="clock"):
         running: whether the clock runs after the change.
         seconds: wall seconds on the clock so far.
         process_seconds: processor seconds on the clock so far.
+        phase: the phase that begins.
     """
 
     running: bool
     seconds: float
     process_seconds: float
+    phase: Phase = "training"
+
+
+class PhaseBegan(Event, frozen=True, kw_only=True, tag="phase"):
+    """A phase began, and the clock neither started nor stopped."""
+
+    phase: Phase
 
 
 class Evaluated(Event, frozen=True, kw_only=True, tag="evaluated"):
@@ -99,6 +117,6 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
 
 
 #: The events that a worker may send.
-WorkerEvent: TypeAlias = Ready | ClockChanged | Evaluated | Warned | Done
+WorkerEvent: TypeAlias = Confined | Ready | ClockChanged | PhaseBegan | Evaluated | Warned | Done
 #: All events, including the events that the supervisor emits.
 AnyEvent: TypeAlias = WorkerEvent | DevicesSampled

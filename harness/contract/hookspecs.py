@@ -13,8 +13,8 @@ from collections.abc import Iterable
 import pluggy
 
 from harness.contract.entries import DatasetEntry, ExecutorEntry, PartEntry, SubmissionEntry, WorkloadEntry
-from harness.contract.record import Record
-from harness.contract.run import Point, RunSpec
+from harness.contract.observation import ObservedTrial, TrialOutcome
+from harness.contract.run import Point
 
 PROJECT = "bench"
 ENTRY_POINT_GROUP = "bench"
@@ -91,44 +91,40 @@ def bench_datasets() -> Iterable[DatasetEntry]:  # type: ignore[empty-body]
 
 
 @hookspec
-def bench_run_started(spec: RunSpec) -> None:
+def bench_run_started(trial: ObservedTrial) -> None:
     """Handle the start or resumption of a trial.
 
-    The supervisor calls this hook. An exception in the hook is reported and does not stop the trial.
+    The three hooks of observers are called in a process of the plugin, and no run waits for them. An exception is
+    reported once and has no other effect. A plugin that is too slow misses events. The process has a few seconds to
+    end after the last run; docs/authors.md describes it.
 
     Example::
 
         @hookimpl
-        def bench_run_started(spec):
-            print("starting", spec.submission.name, "on", spec.workload.facts.name)
+        def bench_run_started(trial):
+            print("starting", trial.submission, "on", trial.workload)
     """
 
 
 @hookspec
-def bench_evaluated(spec: RunSpec, point: Point) -> None:
-    """Handle an evaluation of a trial.
-
-    The supervisor calls this hook while the clock is stopped. An exception in the hook is reported and does not stop
-    the trial.
+def bench_evaluated(trial: ObservedTrial, point: Point) -> None:
+    """Handle an evaluation of a trial. See `bench_run_started`.
 
     Example::
 
         @hookimpl
-        def bench_evaluated(spec, point):
-            wandb.log(point.metrics, step=point.steps)
+        def bench_evaluated(trial, point):
+            runs[trial.id].log(point.metrics, step=point.steps)
     """
 
 
 @hookspec
-def bench_run_finished(record: Record) -> None:
-    """Handle the end of a trial with any status.
-
-    The supervisor calls this hook after it has written the record. An exception in the hook is reported and does not
-    change the record.
+def bench_run_finished(trial: ObservedTrial, outcome: TrialOutcome) -> None:
+    """Handle the end of a trial with any status, after the record was written. See `bench_run_started`.
 
     Example::
 
         @hookimpl
-        def bench_run_finished(record):
-            print(record.run_id, record.status)
+        def bench_run_finished(trial, outcome):
+            print(outcome.run_id, outcome.status)
     """

@@ -1,4 +1,4 @@
-"""The allowed ranges of the integers that a user gives: in flags, environment variables, YAML files and Python."""
+"""The limits of what a user gives: ranges of integers (in flags, variables, YAML files and Python), and sizes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 
 from harness.errors import UsageError
+
+#: Maximum size in bytes of the source and data files of a submission.
+MAX_SUBMISSION_BYTES = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

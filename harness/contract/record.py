@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from harness.contract.base import Data
 from harness.contract.run import Counters, Point, RunSpec
@@ -211,6 +211,68 @@ class Session(Data, frozen=True, kw_only=True):
         return f"{self.machine}/{self.invocation}"
 
 
+#: What a worker does at one moment. docs/architecture.md defines each value.
+Phase = Literal[
+    "start", "compile", "import", "build", "construction", "loading", "first batch", "training", "averaging", "state",
+    "evaluation", "checkpoint",
+]  # fmt: skip
+#: The phases in which the run's clock runs.
+ON_CLOCK: Final[frozenset[Phase]] = frozenset(
+    {"construction", "loading", "first batch", "training", "averaging", "state"}
+)
+#: Who ended a worker before the end of its trial. `user`: the command was stopped. `supervisor`: the supervisor was
+#: killed, or the machine went down. `worker`: the worker died or ended by itself, or something killed it that the
+#: supervisor does not know.
+Ender = Literal["user", "supervisor", "worker"]
+
+
+class Spent(Data, frozen=True, kw_only=True):
+    """An amount of time.
+
+    Args:
+        seconds: wall seconds.
+        process_seconds: processor seconds of all threads and processes of the trial.
+    """
+
+    seconds: float = 0.0
+    process_seconds: float = 0.0
+
+
+class Restart(Data, frozen=True, kw_only=True):
+    """A further start of a trial's worker.
+
+    Args:
+        by: who ended the previous worker.
+        reason: why it ended, as far as the supervisor knows.
+        lost: the time on the clock since the checkpoint from which the run was resumed.
+        charged: whether `lost` is part of the scored time. It is, unless the user stopped the run.
+    """
+
+    by: Ender
+    reason: str = ""
+    lost: Spent = Spent()
+    charged: bool = False
+
+
+class Ledger(Data, frozen=True, kw_only=True):
+    """What a trial burned, on and off the clock. The supervisor measured it.
+
+    Args:
+        phases: the time in each phase, summed over all workers of the trial.
+        helper_seconds: processor seconds of child processes, and of threads beside the main thread, while the clock was
+            stopped. They are part of the scored processor seconds.
+        helpers: processor seconds of the busiest of these, by name.
+        restarts: the further starts of the worker, in order.
+        attempts: number of runs of this trial in the same folder of runs, with those that were superseded.
+    """
+
+    phases: dict[Phase, Spent] = {}
+    helper_seconds: float = 0.0
+    helpers: dict[str, float] = {}
+    restarts: tuple[Restart, ...] = ()
+    attempts: int = 1
+
+
 class Record(Data, frozen=True, kw_only=True):
     """The outcome of one trial. Every trial that ends has a record, including trials that fail.
 
@@ -235,6 +297,9 @@ class Record(Data, frozen=True, kw_only=True):
         devices: the GPUs of the run with samples of their state; None on a CPU, or if they were not recorded.
         screening: number and cost of the screened evaluations; None if screening was not allowed or the run failed.
         sessions: the sessions in which the run was measured, in order; empty in records without sessions.
+        sandbox: the sandbox in which the worker ran, such as `landlock-abi7+namespaces`; `none` without a sandbox. It
+            is empty in records from before there were sandboxes, and if no worker started.
+        ledger: what the trial burned on and off the clock, and its restarts; None in records without a ledger.
         started: time of the start, UTC in ISO 8601.
         finished: time of the end, UTC in ISO 8601.
         content_hash: SHA-256 of all other fields. It detects accidental changes, not forgery.
@@ -258,6 +323,8 @@ class Record(Data, frozen=True, kw_only=True):
     devices: DeviceLog | None = None
     screening: Screening | None = None
     sessions: tuple[Session, ...] = ()
+    sandbox: str = ""
+    ledger: Ledger | None = None
     started: str = ""
     finished: str = ""
     content_hash: str = ""
@@ -273,6 +340,7 @@ class TrialSummary(Data, frozen=True, kw_only=True):
         reason: why the trial ended, in one sentence.
         kept: whether the trial ended in an earlier command and was not run again.
         path: path of the trial's folder.
+        outdated: whether the source of the workload changed after the kept trial, without a new version.
     """
 
     run_id: str
@@ -281,3 +349,4 @@ class TrialSummary(Data, frozen=True, kw_only=True):
     reason: str = ""
     kept: bool = False
     path: str = ""
+    outdated: bool = False

@@ -8,12 +8,17 @@ from harness.contract.base import Data
 from harness.contract.domains import HParams, Scalar
 from harness.contract.limits import check_integers
 from harness.contract.part_kinds import PartKindName
+from harness.contract.sandbox import SandboxRequest
 from harness.contract.workload import WorkloadFacts
 
 #: The seconds that are scored: processor seconds of the training process, or wall seconds.
 Clock = Literal["process", "wall"]
+#: The parts of a workload's data that a run reads: the training data and held-out splits.
+DataPart = Literal["train", "score", "feedback"]
 #: The purpose of a trial. Trials with different purposes have different seeds.
-Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm", "cost"]
+Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm", "cost", "rerun"]
+#: The origin of a nonce.
+NonceSource = Literal["beacon", "local", "given"]
 #: The purposes of trials from whose curves targets or envelopes are computed. All of their evaluations are whole.
 WHOLE_PURPOSES: Final[frozenset[Purpose]] = frozenset({"target", "envelope", "gate-envelope"})
 #: If an estimate from a part of a split is at least this number of standard errors away from a value, the metric on the
@@ -60,11 +65,30 @@ class Ruleset(Data, frozen=True, kw_only=True):
     ranked: bool = False
 
 
+class Nonce(Data, frozen=True, kw_only=True):
+    """A number from which the seeds of a published run are derived, so that nobody can choose them.
+
+    Args:
+        value: 32 bytes in hex. The number of a beacon's round is the randomness that the beacon publishes.
+        source: `beacon` (a round of a public randomness beacon), `local` (a random number of this machine) or `given`
+            (the user gave the value).
+        chain: hash of the beacon's chain in hex; empty without a beacon.
+        round: number of the beacon's round; 0 without a beacon.
+        signature: the beacon's signature of the round in hex; empty without a beacon.
+    """
+
+    value: str
+    source: NonceSource
+    chain: str = ""
+    round: int = 0
+    signature: str = ""
+
+
 class Seeds(Data, frozen=True, kw_only=True):
     """The seeds of one trial, one for each role.
 
-    Each seed is derived from the root seed, the workload, the study, the trial and the role. It does not depend on the
-    submission.
+    Each seed is derived from the root seed or the nonce, the workload, the study, the trial and the role. It does not
+    depend on the submission.
 
     Args:
         model: seed of the model's initial weights.
@@ -109,12 +133,23 @@ class SubmissionRef(Data, frozen=True, kw_only=True):
 
 
 class WorkloadRef(Data, frozen=True, kw_only=True):
-    """A reference to a workload at the time of planning. `WorkloadEntry` describes the fields."""
+    """A reference to a workload at the time of planning. `WorkloadEntry` describes the other fields.
+
+    Args:
+        source_hash: SHA-256 of the workload's source at the time of planning, if the source may change without a new
+            version: in a file or an editable installation. Otherwise empty. It is not part of the `run_id`, because
+            the version identifies the code; the version of a workload in a file ends in a part of this hash.
+    """
 
     facts: WorkloadFacts
     load: str
     arguments: dict[str, Scalar] = {}
     distribution: str = ""
+    source_hash: str = ""
+
+    def has_other_source(self, earlier: WorkloadRef) -> bool:
+        """Return whether both sources are known and differ."""
+        return "" not in (self.source_hash, earlier.source_hash) and self.source_hash != earlier.source_hash
 
 
 class RunSpec(Data, frozen=True, kw_only=True):
@@ -129,10 +164,10 @@ class RunSpec(Data, frozen=True, kw_only=True):
         purpose: the use of the run. `score`: tables. `tuning`: choice of settings and stops. `target`: calibration of
             targets. `envelope`: envelope of the reference for `anytime`. `gate`: pairs of `bench gate`.
             `gate-envelope`: envelope of the reference for `bench gate`. `confirm`: retests of a series of gates.
-            `cost`: measurements of `bench cost`.
+            `cost`: measurements of `bench cost`. `rerun`: runs of `bench rerun` on fresh seeds.
         study: index of the study, from 0.
         trial: index of the setting within the study, from 0.
-        root_seed: seed from which all other seeds are derived.
+        root_seed: seed from which all other seeds are derived; 0 with a nonce.
         seeds: the derived seeds.
         stop: number of examples at which the run ends, whether or not the target is met; None if the run ends at the
             first hit. The number is a multiple of the workload's `eval_every`. On a stream, every stage ends at the
@@ -148,6 +183,7 @@ class RunSpec(Data, frozen=True, kw_only=True):
         deterministic: whether a GPU uses deterministic kernels.
         screening: whether an evaluation may use only a part of the split, if this part is sufficient for all decisions
             that depend on the evaluation.
+        nonce: the number from which the seeds are derived instead of the root seed; None if there is none.
     """
 
     workload: WorkloadRef
@@ -170,6 +206,7 @@ class RunSpec(Data, frozen=True, kw_only=True):
     profile: bool = False
     deterministic: bool = False
     screening: bool = True
+    nonce: Nonce | None = None
 
     @property
     def clock(self) -> Clock:
@@ -267,6 +304,18 @@ class Point(Data, frozen=True, kw_only=True):
         return max(self.examples, self.gradient_examples)
 
 
+class PreparedData(Data, frozen=True, kw_only=True):
+    """A part of a workload's data, and the manifest that lists its files once they exist.
+
+    Args:
+        part: the training data or a held-out split.
+        manifest: path of the manifest.
+    """
+
+    part: DataPart
+    manifest: str
+
+
 class Job(Data, frozen=True, kw_only=True):
     """The job of a worker.
 
@@ -277,6 +326,9 @@ class Job(Data, frozen=True, kw_only=True):
         shadow_evaluation: whether every screened evaluation is repeated on the whole split. The repetition's result is
             stored, and the decisions of the two evaluations are compared.
         grad_norm: whether evaluations contain the norm of the gradients.
+        sandbox: the sandbox that the worker enters first; None for a run without a worker process.
+        unprepared: the data that the worker opens before it enters the sandbox, because files may have to be written.
+        git: commit of the current folder, for the record.
     """
 
     spec: RunSpec
@@ -284,6 +336,9 @@ class Job(Data, frozen=True, kw_only=True):
     resume: bool = True
     shadow_evaluation: bool = False
     grad_norm: bool = False
+    sandbox: SandboxRequest | None = None
+    unprepared: tuple[PreparedData, ...] = ()
+    git: str = ""
 
 
 class ExecutionOptions(Data, frozen=True, kw_only=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from harness.datasets.paths import PROVENANCE, dataset_folder, write_error
 from harness.datasets.selection import fetch_command
 from harness.errors import DataError, StoreError
 from harness.system.files import read_struct, write_atomically
+from harness.system.locks import LockHeldError, take_lock
 
 #: `ok`: the checksum of the file, or of its unpacked content, equals the published checksum. `unverified`: no checksum
 #: is published, and the format is right. `accepted`: the checksum differs, the format is right, and the user accepted
@@ -110,21 +110,14 @@ def lock_dataset(entry: DatasetEntry) -> Iterator[None]:
     path = dataset_folder(entry) / ".lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = take_lock(path)
+    except LockHeldError as error:
+        raise DataError(
+            f"dataset {entry.name} is being fetched by another process ({error.holder})", fix="wait until it has ended"
+        ) from None
     except OSError as error:
         raise write_error(path.parent, error) from None
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise DataError(
-                f"dataset {entry.name} is being fetched by another process ({holder})", fix="wait until it has ended"
-            ) from None
-        except OSError as error:
-            raise write_error(path, error) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
     finally:
         # The lock file is not removed. Otherwise a process that has opened it could lock the removed file while another

@@ -67,6 +67,8 @@ class FolderSource:
         self._link = link
         if not self._folder.is_dir():
             raise DataError(f"{folder} is not a folder", fix="give a folder that contains the files of the dataset")
+        #: Errors of the folders that could not be listed.
+        self._unreadable: list[OSError] = []
         self._candidates = self._search()
 
     def close(self) -> None:
@@ -77,7 +79,7 @@ class FolderSource:
         names = {name for file in self._entry.files for name in _file_names(file)}
         target = dataset_folder(self._entry)
         candidates: dict[str, list[Path]] = {}
-        for folder, subfolders, files in walk_folders(self._folder, lambda *_: None):
+        for folder, subfolders, files in walk_folders(self._folder, lambda _, error: self._unreadable.append(error)):
             # The dataset's own folder is skipped, since its files are to be replaced.
             subfolders[:] = [name for name in subfolders if folder / name != target]
             for name in names.intersection(files):
@@ -100,7 +102,8 @@ class FolderSource:
         candidates = [path for name in _file_names(file) for path in self._candidates.get(name, [])]
         if not candidates:
             return self._extract_member(file, installer)
-        digests = {path: self._hash(path, file, installer) for path in candidates}
+        digests = self._hash(candidates, file, installer)
+        candidates = list(digests)
         problems: list[str] = []
         # A copy of the published file takes precedence over a file that is only accepted.
         for accept in dict.fromkeys((False, installer.accept)):
@@ -119,11 +122,22 @@ class FolderSource:
         fix = _ACCEPT if acceptable else "name a folder with the published files"
         raise DataError(f"dataset {self._entry.name}: {problems[0]}{rest}", fix=fix)
 
-    def _hash(self, path: Path, file: DatasetFile, installer: Installer) -> str:
-        try:
-            return hash_file(path, file.name, installer.progress)
-        except OSError as error:
-            raise DataError(f"cannot read {path}: {error.strerror or error}", fix=_CHECK_PERMISSIONS) from None
+    def _hash(self, candidates: list[Path], file: DatasetFile, installer: Installer) -> dict[Path, str]:
+        """Return the SHA-256 of each candidate that can be read.
+
+        Raises:
+            DataError: no candidate can be read.
+        """
+        digests: dict[Path, str] = {}
+        errors: list[DataError] = []
+        for path in candidates:
+            try:
+                digests[path] = hash_file(path, file, installer.progress)
+            except DataError as error:
+                errors.append(error)
+        if not digests:
+            raise errors[0]
+        return digests
 
     def _refuse_guess(self, file: DatasetFile, candidates: list[Path]) -> None:
         """Raise DataError if several candidates exist and none is in a folder with the dataset's name."""
@@ -156,7 +170,13 @@ class FolderSource:
             _, archive = min(archives)
             return _extract(self._entry, archive, file, installer, str(archive))
         problem = f"dataset {self._entry.name}: there is no {file.name} below {self._folder}"
-        raise DataError(problem, fix=f"run bench data get {self._entry.name} to download it")
+        fix = f"run bench data get {self._entry.name} to download it"
+        if self._unreadable:
+            problem += f"; the folder {self._unreadable[0].filename} cannot be listed"
+            more = len(self._unreadable) - 1
+            problem += f", and {more} more" if more else ""
+            fix = f"allow reading the folder, or {fix}"
+        raise DataError(problem, fix=fix)
 
 
 class WebSource:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +14,9 @@ from harness.datasets.http import CHUNK, Progress
 from harness.datasets.paths import file_path
 from harness.datasets.provenance import FileNote, FileState, State, read_notes
 from harness.datasets.selection import select_names
-from harness.errors import DataError
+from harness.errors import DataError, StoreError
 from harness.plugins.loading import load_object
+from harness.system.files import open_regular, read_error
 
 
 def verify(entry: DatasetEntry, only: Sequence[str] = (), progress: Progress | None = None) -> list[FileState]:
@@ -41,9 +43,9 @@ def file_state(
     if not path.is_file():
         return FileState(name=file.name, state="missing")
     try:
-        digest = hash_file(path, file.name, progress)
-    except OSError as error:
-        return FileState(name=file.name, state="damaged", detail=f"{path} cannot be read: {error.strerror or error}")
+        digest = hash_file(path, file, progress)
+    except DataError as error:
+        return FileState(name=file.name, state="damaged", detail=error.what)
     return judge_file(entry, file, path, digest, note)
 
 
@@ -136,22 +138,40 @@ def _check_format(entry: DatasetEntry, path: Path) -> str:
     return ""
 
 
-def hash_file(path: Path, name: str, progress: Progress | None = None) -> str:
+#: Largest size of a file in multiples of the published size. A user may accept another file of the same format.
+_MAX_SIZE_FACTOR = 1000
+
+
+def hash_file(path: Path, expected: DatasetFile, progress: Progress | None = None) -> str:
     """Return the SHA-256 of a file in hex.
 
     Args:
         path: path of the file.
-        name: the file's name for `progress`.
+        expected: the file that the dataset expects.
         progress: function that is called when bytes are hashed.
 
     Raises:
-        OSError: the file cannot be read.
+        DataError: the file cannot be read, is not a regular file, or is far larger than the expected file.
     """
-    digest, done, total = hashlib.sha256(), 0, path.stat().st_size
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-            done += len(chunk)
-            if progress:
-                progress(name, done, total)
+    digest, done = hashlib.sha256(), 0
+    try:
+        with open_regular(path) as file:
+            total = os.fstat(file.fileno()).st_size
+            # Hashing a sparse file or a disk image under the name of a small file would take hours.
+            if expected.size and total > _MAX_SIZE_FACTOR * max(expected.size, CHUNK):
+                problem = f"{path} has {total:,} bytes, expected {expected.size:,}"
+                raise DataError(problem, fix="give the published file")
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+                done += len(chunk)
+                if progress:
+                    progress(expected.name, done, total)
+    except OSError as error:
+        raise _data_error(read_error(path, error)) from None
+    except StoreError as error:
+        raise _data_error(error) from None
     return digest.hexdigest()
+
+
+def _data_error(error: StoreError) -> DataError:
+    return DataError(error.what, fix=error.fix)

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from harness.execution.state import StopSignal
 from harness.system import python_process
+from harness.system.process_tree import ProcessTree
 
 #: The command that starts a worker as a new Python process (a fresh worker).
 WORKER = python_process.command("harness.worker")
@@ -48,7 +49,8 @@ class LaunchedWorker(Protocol):
     """The process of a worker.
 
     Attributes:
-        pid: the process id, which is also the id of the worker's session.
+        pid: the process id, which is also the id of the worker's session. On Linux it is the process id of the worker's
+            reaper (see `harness.worker.reaper`).
         forked: whether a fork server forked it.
     """
 
@@ -136,6 +138,7 @@ class _FreshWorker:
 
 
 def kill_session(pid: int) -> None:
-    """Kill all processes of a worker's session."""
+    """Kill a worker, all its descendants, and all processes of its session."""
+    ProcessTree(pid).kill()
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)

@@ -135,7 +135,7 @@ class _Cluster:
             # A cancelled task delivers no files, so a node that does not share the runs folder leaves no record in it.
             if (
                 identity in self._receiver.started_trials
-                and records.read_status(self._runs / identity / RECORD) is None
+                and records.find_valid_record(self._runs / identity / RECORD) is None
             ):
                 with contextlib.suppress(StoreError):
                     write_final_record(

@@ -141,8 +141,8 @@ def unpack_delivery(spec: RunSpec, runs: Path, files: dict[str, bytes]) -> Recor
         problem = f"the record that was delivered for {folder.identity} is of another trial, {record.run_id}"
         raise DamagedError(problem, fix="repeat the command")
     with folder.lock():
-        previous_status = records.read_status(folder.record_path)
-        if previous_status is not None and previous_status.status != "interrupted":
+        previous = records.find_valid_record(folder.record_path)
+        if previous is not None and previous.status != "interrupted":
             folder.supersede()
         for name, content in files.items():
             if name != RECORD:

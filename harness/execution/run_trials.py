@@ -8,12 +8,14 @@ from pathlib import Path
 from harness.contract.record import Record, TrialSummary
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import SilentWatcher, Watcher
+from harness.execution.attempts import AttemptWatcher
 from harness.execution.sessions import with_invocation
 from harness.planning.phases import PhasedPlan
 from harness.plugins.loading import load_object
 from harness.plugins.registry import Registry, load_registry
 from harness.storage.layout import RECORD
 from harness.storage.records import read_record
+from harness.system.sandbox import is_turned_off
 
 
 def run_trials(
@@ -82,9 +84,11 @@ def run_to_summaries(
 
     Args, Raises: see `run_trials`.
     """
+    is_turned_off()  # a wrong setting is reported before anything runs
     registry = registry if registry is not None else load_registry()
     execute = load_object(registry.executor(executor).load)
-    options, watcher = with_invocation(options or ExecutionOptions()), watcher or SilentWatcher()
+    options = with_invocation(options or ExecutionOptions())
+    watcher = AttemptWatcher(runs, watcher or SilentWatcher())
     phase1 = tuple(specs)
     summaries = []
     for summary in execute(phase1, runs, watcher, options):

@@ -16,7 +16,7 @@ from harness.contract.watcher import Watcher
 from harness.errors import StoreError
 from harness.execution.state import DEATHS_ALLOWED, Interrupted
 from harness.execution.supervisor import interrupt_on_termination
-from harness.execution.trial import finished_summary, trial_summary, write_final_record
+from harness.execution.trial import describe_other_source, finished_summary, trial_summary, write_final_record
 from harness.storage.layout import run_id
 
 
@@ -115,12 +115,16 @@ class _Scheduler:
 
     def run(self, specs: Sequence[RunSpec]) -> Iterator[TrialSummary]:
         """Yield the summaries of all trials as they end."""
+        outdated: set[str] = set()
         for identity, spec in {run_id(spec): spec for spec in specs}.items():
             summary = finished_summary(spec, identity, self._runs, self._options)
             if summary is None:
                 self._waiting.append((identity, spec))
             else:
                 self._watcher.kept(summary)
+                if summary.outdated and spec.workload.facts.id not in outdated:
+                    outdated.add(spec.workload.facts.id)
+                    self._watcher.warned(spec, describe_other_source(spec, "a trial was run that is kept"))
                 yield summary
         failure: StoreError | None = None
         while self._waiting or self._running:

@@ -1,4 +1,4 @@
-"""Give sessions their identifiers. A session is one invocation of a command on one machine."""
+"""Describe sessions. A session is one invocation of a command on one machine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 
 from harness.contract.record import Session
 from harness.contract.run import ExecutionOptions
+from harness.hardware.drivers import program_output
 
 #: Identifier of the invocation for runs that are not started by `run_trials`. It is a random constant of this process.
 _PROCESS_INVOCATION = secrets.token_hex(4)
@@ -51,3 +52,14 @@ def append_session(sessions: tuple[Session, ...], session: Session, first_point:
     if kept_sessions and kept_sessions[-1].id == session.id:
         return kept_sessions
     return (*kept_sessions, msgspec.structs.replace(session, first_point=first_point))
+
+
+def git_state() -> str:
+    """Return the git commit of the current folder, with a final `+` if tracked files have uncommitted changes.
+
+    Outside of a git repository, return an empty string.
+    """
+    commit = program_output("git", "rev-parse", "--short=12", "HEAD")
+    # Without the option, `git status` locks the index, and leaves the lock behind if this process is killed.
+    status = ("git", "--no-optional-locks", "status", "--porcelain", "-uno")
+    return f"{commit}+" if commit and program_output(*status) else commit

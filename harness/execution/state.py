@@ -7,15 +7,26 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
 
 import msgspec
 
-from harness.contract.events import AnyEvent, ClockChanged, DevicesSampled, Done, Evaluated, Ready, Warned
-from harness.contract.record import DeviceLog, Record, Session, is_complete, shorten_reason
+from harness.contract.events import (
+    AnyEvent,
+    ClockChanged,
+    Confined,
+    DevicesSampled,
+    Done,
+    Evaluated,
+    PhaseBegan,
+    Ready,
+    Warned,
+)
+from harness.contract.record import DeviceLog, Ender, Record, Session, is_complete, is_retryable, shorten_reason
 from harness.contract.run import Counters, Point, RunSpec
+from harness.contract.sandbox import NO_SANDBOX, weaker_sandbox
 from harness.contract.watcher import Watcher
 from harness.errors import BenchError
+from harness.execution.account import Account
 from harness.execution.sessions import append_session
 from harness.hardware.telemetry import merge_logs
 
@@ -58,14 +69,6 @@ class ResourceSlot:
     gpus: tuple[str, ...] = ()
 
 
-class IndependentClock(Protocol):
-    """A second measurement of the worker's clock."""
-
-    def find_disagreement(self) -> str:
-        """Return a description of a difference between the clocks above the tolerance, or an empty string."""
-        ...
-
-
 @dataclass
 class Trial:
     """The state of a run, updated from its events. `record()` may be called at any moment.
@@ -81,14 +84,16 @@ class Trial:
         ready: the worker's first event; None until it arrives.
         end: the worker's last event; None until it arrives.
         killer: name of the signal that killed the worker; empty if it was not killed.
-        second_clock: the supervisor's measurement of the worker's clock; None for a run in this process.
+        account: what the trial burned, over all its workers.
         devices: samples of the GPUs.
         session: the session in which this process runs the trial; None if sessions are not recorded.
         sessions: the sessions of the run so far.
+        sandbox: the weakest sandbox of the workers so far; empty if no worker has started.
         started: start of the run, UTC, ISO 8601.
         forked: whether a fork server forked the worker.
         start_began: time at which the worker was started, by `time.monotonic`.
-        start_seconds: wall seconds from the start of the worker to its first event.
+        start_seconds: wall seconds from the start of the worker to its event `Ready`.
+        is_confined: whether the sandbox of the current worker is known.
     """
 
     spec: RunSpec
@@ -100,14 +105,16 @@ class Trial:
     ready: Ready | None = None
     end: Done | None = None
     killer: str = ""
-    second_clock: IndependentClock | None = None
+    account: Account = field(default_factory=lambda: Account(""))
     devices: DeviceLog | None = None
     session: Session | None = None
     sessions: tuple[Session, ...] = ()
+    sandbox: str = ""
     started: str = field(default_factory=lambda: _utc_now())
     forked: bool = False
     start_began: float = field(default_factory=time.monotonic)
     start_seconds: float = 0.0
+    is_confined: bool = False
 
     @classmethod
     def after(
@@ -116,39 +123,65 @@ class Trial:
         """Return a trial that continues its earlier record, if any. The worker's first event replaces the points."""
         trial = cls(spec, run_id, watcher, session=session)
         if earlier is not None:
-            trial.sessions = earlier.sessions
+            trial.sessions, trial.sandbox = earlier.sessions, earlier.sandbox
             trial.deaths, trial.points, trial.devices = earlier.deaths, list(earlier.points), earlier.devices
             trial.furthest = max((point.steps for point in earlier.points), default=0)
         return trial
 
     def receive(self, event: AnyEvent) -> None:
         """Update the state from an event and notify the watcher."""
+        self.account.observe_here(event)
         match event:
+            case Confined():
+                # Only a worker's first event is from before the import of the submission, which could send another one.
+                if not self.is_confined:
+                    self._add_sandbox(event.sandbox)
             case Ready():
+                if not self.is_confined:
+                    self._add_sandbox(NO_SANDBOX)
                 self.ready = event
                 self.start_seconds = time.monotonic() - self.start_began
-                self.points = list(event.points)
+                self.points = self.account.restore(event)
                 if self.session is not None:
                     self.sessions = append_session(self.sessions, self.session, len(event.points))
-                self.watcher.started(self.spec, event.points)
+                self.watcher.started(self.spec, tuple(self.points))
             case Evaluated():
-                self.points.append(event.point)
+                point = self.account.charge(event.point, self.spec)
+                self.points.append(point)
                 # An evaluation that is repeated after a resume is not progress. Only new evaluations reset the count.
-                if event.point.steps > self.furthest:
-                    self.deaths, self.furthest = 0, event.point.steps
-                self.watcher.evaluated(self.spec, event.point)
-            case ClockChanged():
-                pass  # the event reader has recorded the arrival time
+                if point.steps > self.furthest:
+                    self.deaths, self.furthest = 0, point.steps
+                self.watcher.evaluated(self.spec, point)
+            case ClockChanged() | PhaseBegan():
+                pass  # the event reader has measured at the arrival
             case DevicesSampled():
                 self.devices = merge_logs(self.devices, event.log)
             case Warned():
                 self.watcher.warned(self.spec, event.message)
             case Done():
-                self.end = event
-        if isinstance(event, Done) and self.second_clock is not None and is_complete(event.status):
-            reason = self.second_clock.find_disagreement()
-            if reason:
-                self.end = msgspec.structs.replace(event, status="rejected", reason=reason, hit=None)
+                self.end = self._judge(event)
+
+    def _judge(self, end: Done) -> Done:
+        """Return the end of the run according to the supervisor's measurements."""
+        meter = self.account.meter
+        if meter is None or not is_complete(end.status):
+            return end
+        if reason := meter.find_violation():
+            return msgspec.structs.replace(end, status="rejected", reason=reason, hit=None)
+        if end.hit is not None and end.hit < len(self.points) and not self.spec.allows(self.points[end.hit]):
+            reason = "the target was met after the budget of seconds was spent, by the supervisor's clock"
+            return msgspec.structs.replace(end, status="timeout", reason=reason, hit=None)
+        return end
+
+    def begin_start(self) -> None:
+        """Note that a worker is being started."""
+        self.start_began = time.monotonic()
+        self.is_confined = False
+
+    def _add_sandbox(self, sandbox: str) -> None:
+        """Note the sandbox of the current worker. The points of earlier workers may have come from a weaker one."""
+        self.is_confined = True
+        self.sandbox = weaker_sandbox(self.sandbox, sandbox) if self.points else sandbox
 
     def set_death(self, returncode: int, last_log_line: str) -> None:
         """Set the end of a trial whose worker exited without a last event.
@@ -169,11 +202,22 @@ class Trial:
                 status="interrupted", reason=f"the worker was killed by {name}; run the command again to resume"
             )
 
+    def end_worker(self, *, stopped: bool) -> None:
+        """Note in the account that the worker has ended, and by whom.
+
+        Args:
+            stopped: whether the user stopped the trial.
+        """
+        unfinished = self.end is None or self.end.status == "interrupted" or is_retryable(self.end.status)
+        reason = "" if self.end is None else self.end.reason
+        by: Ender | None = "user" if stopped else "worker" if unfinished else None
+        self.account.end_worker(by, self.killer or reason)
+
     def record(self) -> Record:
         """Return the record of the current state, with the status `interrupted` until the trial has ended."""
         end = self.end or Done(status="interrupted", reason="started but not finished; run the command again to resume")
         last = self.points[-1] if self.points else None
-        counters = end.counters
+        counters, total = end.counters, self.account.total()
         if not counters.steps and last is not None:
             counters = Counters(
                 examples=last.examples,
@@ -182,6 +226,8 @@ class Trial:
                 seconds=last.seconds,
                 process_seconds=last.process_seconds,
             )
+        elif self.account.measured and self.spec.ranks == 1:
+            counters = msgspec.structs.replace(counters, seconds=total.seconds, process_seconds=total.process_seconds)
         usage = end.usage if end.usage.parameters or self.ready is None else self.ready.usage
         usage = msgspec.structs.replace(usage, forked=self.forked, start_seconds=self.start_seconds)
         return Record(
@@ -202,6 +248,8 @@ class Trial:
             devices=self.devices,
             screening=end.screening,
             sessions=self.sessions,
+            sandbox=self.sandbox,
+            ledger=self.account.ledger(),
             started=self.started,
             finished=_utc_now() if self.end else "",
         )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import time
 from collections.abc import Callable, Iterator
 
 from harness.contract.events import AnyEvent, Done
 from harness.contract.record import Record
 from harness.contract.run import Job, RunSpec
 from harness.contract.watcher import Watcher
+from harness.execution.account import Account
 from harness.execution.launching import Launcher
-from harness.execution.sessions import current_session
+from harness.execution.sessions import current_session, git_state
 from harness.execution.state import Interrupted, ResourceSlot, StopSignal, Trial
 from harness.execution.worker_process import WorkerProcess
 from harness.storage.run_folder import RunFolder
@@ -59,19 +59,28 @@ def supervise(
         Interrupted: the trial was stopped; its record has the status `interrupted`.
     """
     trial = Trial.after(folder.record(), spec, folder.identity, watcher, current_session(invocation))
+    trial.account = Account.open(folder)
     worker_process = WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal(), launcher)
     run_job = transport or worker_process.run_job
-    job = Job(spec=spec, folder=str(folder.path.absolute()), shadow_evaluation=shadow_evaluation, grad_norm=grad_norm)
+    job = Job(
+        spec=spec,
+        folder=str(folder.path.absolute()),
+        shadow_evaluation=shadow_evaluation,
+        grad_norm=grad_norm,
+        git=git_state(),
+    )
     interrupted = False
     while True:
+        trial.account.begin_worker()
         # The record is written before the job runs, so that the trial has a record even if this process is killed.
         folder.write(trial.record())
-        trial.start_began = time.monotonic()
+        trial.begin_start()
         try:
             run_job(job, trial.receive)
         except KeyboardInterrupt:
             interrupted = trial.end is None
             trial.end = trial.end or Done(status="interrupted", reason="stopped by the user")
+        trial.end_worker(stopped=interrupted)
         if not (persist and trial.killer and trial.end is not None and trial.end.status == "interrupted"):
             break
         watcher.warned(spec, f"the worker was killed by {trial.killer}; resuming from its last checkpoint")

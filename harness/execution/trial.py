@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from harness.contract.events import Done
 from harness.contract.record import Record, Status, TrialSummary, is_retryable
 from harness.contract.run import ExecutionOptions, RunSpec
@@ -60,6 +62,8 @@ def run_trial(
         if record is not None and record.status != "interrupted":
             watcher.kept(trial_summary(spec, runs, record, kept=True))
             return record, True
+        if record is not None and spec.workload.has_other_source(record.spec.workload):
+            watcher.warned(spec, describe_other_source(spec, "the trial began"))
         record = supervise(
             folder,
             spec,
@@ -98,8 +102,7 @@ def trial_summary(spec: RunSpec, runs: Path, record: Record, kept: bool) -> Tria
 def finished_summary(spec: RunSpec, identity: str, runs: Path, options: ExecutionOptions) -> TrialSummary | None:
     """Return the summary of a finished trial, or None if the trial has to run.
 
-    A plan may have 10,000 finished trials. Therefore only the fields of the record that decide whether the trial has to
-    run and the record's hash are checked, and no folder is locked or created.
+    A plan may have 10,000 finished trials. Therefore no folder is locked or created.
 
     Args:
         spec: the trial.
@@ -108,22 +111,28 @@ def finished_summary(spec: RunSpec, identity: str, runs: Path, options: Executio
         options: see `ExecutionOptions`.
     """
     folder = runs / identity
-    previous_status = None if options.force else records.read_status(folder / RECORD)
+    record = None if options.force else records.find_valid_record(folder / RECORD)
     if (
-        previous_status is None
-        or previous_status.run_id != identity
-        or previous_status.status == "interrupted"
-        or is_retried(previous_status.status, options)
+        record is None
+        or record.run_id != identity
+        or record.status == "interrupted"
+        or is_retried(record.status, options)
     ):
         return None
-    return TrialSummary(
-        run_id=identity,
-        spec=spec,
-        status=previous_status.status,
-        reason=previous_status.reason,
-        kept=True,
-        path=str(folder),
-    )
+    outdated = spec.workload.has_other_source(record.spec.workload)
+    return msgspec.structs.replace(trial_summary(spec, runs, record, kept=True), outdated=outdated)
+
+
+def describe_other_source(spec: RunSpec, since: str) -> str:
+    """Return a warning that an installed workload was edited without a new version.
+
+    Args:
+        spec: the trial.
+        since: clause that names the moment since which the workload was edited.
+    """
+    facts = spec.workload.facts
+    problem = f"the source of {facts.id} has changed since {since}, and its version has not"
+    return f"{problem}: raise the version if results change, or run the trials again with --force"
 
 
 def is_retried(status: Status, options: ExecutionOptions) -> bool:

@@ -25,6 +25,7 @@ from harness.contract.forking import ANSWER, FAILED, LENGTH, STARTED, ForkReques
 from harness.contract.run import RunSpec
 from harness.execution.launching import FreshLauncher, LaunchedWorker, WorkerStart, kill_session
 from harness.system import python_process
+from harness.system.private_folders import PRIVATE
 
 #: The command that starts a fork server.
 SERVER = python_process.command("harness.worker.fork_server")
@@ -35,7 +36,7 @@ _WAKE_S = 0.2
 #: Maximum number of seconds to wait for the end of a worker whose server has died. The kernel kills such a worker.
 _ORPHAN_S = 10.0
 #: Environment variables that differ between the trials of a command. No module that the server imports reads them.
-_TRIAL_VARIABLES = frozenset({"HOME", "TMPDIR", "XDG_CACHE_HOME"})
+_TRIAL_VARIABLES = frozenset(PRIVATE)
 #: Environment variables that hide all GPUs. For a visible GPU, torch would start a thread, and the server could not be
 #: forked.
 _NO_GPUS = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}

@@ -16,14 +16,16 @@ import msgspec
 from harness.contract.events import AnyEvent, Done, Ready
 from harness.contract.run import Job, RunSpec
 from harness.datasets.paths import data_folder
+from harness.execution.confinement import confine
 from harness.execution.event_reader import WAKE_S, EventReader
 from harness.execution.launching import FreshLauncher, LaunchedWorker, Launcher, WorkerStart
-from harness.execution.second_clock import SecondClock
+from harness.execution.meter import Meter
 from harness.execution.state import ResourceSlot, StopSignal, Trial
 from harness.hardware.telemetry import make_watch
 from harness.storage.run_folder import RunFolder
 from harness.system import python_process
 from harness.system.files import write_error
+from harness.system.private_folders import is_shared, make_folders, private_variables
 
 #: Maximum seconds without an event until the event `Ready`. In this time the worker imports, generates data and
 #: compiles.
@@ -77,13 +79,13 @@ class WorkerProcess:
             os.close(write_end)
             write_end = -1
             self._trial.forked = worker.forked
-            clock = self._trial.second_clock = SecondClock(worker.pid)
-            reader = EventReader(read_end, clock)
+            meter = self._trial.account.meter = Meter(worker.pid, job.spec)
+            reader = EventReader(read_end, meter)
             reader.watch = make_watch(job.spec, reader.events.put, self._slot.gpus)
             if reader.watch is not None:
                 reader.watch.start()
             reader.start()
-            worker.send(msgspec.json.encode(job) + b"\n")
+            worker.send(msgspec.json.encode(confine(job)) + b"\n")
             exceeded_limit = forward_events(
                 reader.events, receive, job.spec, self._stop, on_wake=partial(limit_log, log)
             )
@@ -116,7 +118,7 @@ class WorkerProcess:
         """
         try:
             shutil.rmtree(scratch, ignore_errors=True)
-            (scratch / "tmp").mkdir(parents=True)
+            make_folders(scratch)
             with open(log, "ab") as output:
                 log_offset = output.tell()
                 start = WorkerStart(
@@ -202,10 +204,10 @@ def limit_log(log: Path) -> None:
 def _environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict[str, str]:
     """Return the worker's environment variables.
 
-    The variables fix the number of threads and the hash seed, and give the worker a separate home and temporary folder.
+    The variables fix the number of threads and the hash seed, and give the worker its own home, temporary folder and
+    caches.
     """
     threads = str(spec.threads)
-    home = {"HOME": str(scratch), "TMPDIR": str(scratch / "tmp"), "XDG_CACHE_HOME": str(scratch / "cache")}
     fixed = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
     # CUDA must number the GPUs as the driver does, so that telemetry reads the GPU of the run.
     fixed["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
@@ -213,7 +215,8 @@ def _environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict[str, 
     # HOME is replaced, so the folders of packages installed with --user and of datasets must be given explicitly.
     shared = {"PYTHONUSERBASE": site.getuserbase(), "BENCH_DATA": str(data_folder().absolute())}
     gpus = {"CUDA_VISIBLE_DEVICES": ",".join(slot.gpus)} if slot.gpus else {}
-    return {**python_process.environment(), **shared, **home, **fixed, **counts, **gpus}
+    inherited = {name: value for name, value in python_process.environment().items() if not is_shared(name)}
+    return {**inherited, **shared, **private_variables(scratch), **fixed, **counts, **gpus}
 
 
 def _last_log_line(log: Path, log_offset: int) -> str:

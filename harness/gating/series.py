@@ -8,7 +8,6 @@ often overwrite the file with the next candidate. `harness.scoring.sequential.se
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -28,6 +27,7 @@ from harness.scoring.gate import GateAxis
 from harness.scoring.sequential.series import SeriesState, record_candidate, series_level
 from harness.scoring.sequential.verdict import ALPHA
 from harness.system.files import read_struct, write_atomically, write_error
+from harness.system.locks import LockHeldError, take_lock
 
 #: Number of seeds that are reserved for each candidate. The seeds of candidate k (k = 1, 2, …) begin at k · `BLOCK`.
 BLOCK = MOST_PAIRS
@@ -169,17 +169,16 @@ class SeriesFile:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path.with_name(f"{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise write_error(self.path, error) from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError:
+            descriptor = take_lock(self.path.with_name(f"{self.path.name}.lock"))
+        except LockHeldError:
             raise StoreError(
                 f"another gate of the series {self.name} is running",
                 fix="wait until it has ended: a series gates one candidate at a time",
             ) from None
+        except OSError as error:
+            raise write_error(self.path, error) from None
+        try:
+            yield
         finally:
             os.close(descriptor)
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from harness.contract.domains import Scalar
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
-from harness.contract.run import Ruleset
+from harness.contract.run import Nonce, Ruleset
 from harness.errors import UsageError
 from harness.planning.grid import Override, expand_grid, name_point
 from harness.planning.phases import PhasedPlan, SubmissionOnWorkload, plan_phases
@@ -42,6 +42,7 @@ def plan(
     deterministic: bool = False,
     prune: bool = False,
     screening: bool = True,
+    nonce: Nonce | None = None,
     allow_slow: bool = False,
     registry: Registry | None = None,
 ) -> PhasedPlan:
@@ -72,6 +73,7 @@ def plan(
         deterministic: whether to use deterministic kernels on a GPU.
         prune: whether trials are ended early if they are unlikely to reach the target; such trials are never ranked.
         screening: whether an evaluation may use only a part of the split, if this part is sufficient for all decisions.
+        nonce: number from which the seeds are derived instead of the root seed; None for the root seed.
         allow_slow: whether GPU workloads may run on the CPU.
         registry: the plugins; None for the installed plugins.
 
@@ -95,6 +97,7 @@ def plan(
         prune=prune,
         ranks=ranks,
         screening=screening,
+        nonce=nonce,
     )
     submission_names, workload_names = _as_names(submissions), _as_names(workloads)
     entries = [resolve_submission(name, registry) for name in submission_names]

@@ -86,6 +86,19 @@ def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
     return [registry.workload(name)]
 
 
+def resolve_workload(name: str, registry: Registry) -> WorkloadEntry:
+    """Return the workload with a name, or the workload in a file.
+
+    Raises:
+        UsageError: no workload has this name, or the name stands for several workloads.
+    """
+    entries = resolve_workloads(name, registry)
+    if len(entries) > 1:
+        problem = f"{name} stands for {len(entries)} workloads, but one is needed"
+        raise UsageError(problem, fix="give the name of one workload; `bench list` prints the names")
+    return entries[0]
+
+
 def reference_submissions(registry: Registry) -> list[SubmissionEntry]:
     """Return the submissions with the tag `reference`. Anchored scores are relative to the times of a reference."""
     return [entry for entry in registry.submissions() if REFERENCE_TAG in entry.tags]

@@ -12,16 +12,17 @@ from harness.contract import hyperparameters
 from harness.contract.domains import Choice, HParams, Scalar, Space
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.limits import check_integers
-from harness.contract.run import PartRef, Purpose, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
+from harness.contract.run import Nonce, PartRef, Purpose, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
 from harness.contract.schedule import planned_updates
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError, unknown_name_error
 from harness.hardware import detect
 from harness.planning import sampling
 from harness.planning.compose import Composition, Parts, compose
-from harness.planning.seeds import derive_seeds
+from harness.planning.seeds import expected_seeds, nonce_root
 from harness.planning.stopping_rules import stopping_rule
-from harness.plugins.source_hash import source_hash
+from harness.plugins.source_hash import may_change, source_hash
+from harness.plugins.submission_size import check_size
 
 #: Maximum number of rejected points per accepted point, when points are drawn from a search space.
 MAX_REJECTED_DRAWS = 50
@@ -46,6 +47,7 @@ class PlanSettings:
         prune: whether trials are ended early if they are unlikely to reach the target.
         ranks: number of devices that share a trial.
         screening: whether an evaluation may use only a part of the split, if this part is sufficient for all decisions.
+        nonce: number from which the seeds are derived instead of the root seed; None for the root seed.
 
     Raises:
         UsageError: a number is not an integer or is outside its range.
@@ -63,9 +65,14 @@ class PlanSettings:
     prune: bool = False
     ranks: int = 1
     screening: bool = True
+    nonce: Nonce | None = None
 
     def __post_init__(self) -> None:
         check_integers({name: getattr(self, name) for name in ("studies", "seed", "threads", "ranks")})
+
+    def study_seed(self, facts: WorkloadFacts, study: int) -> int:
+        """Return the number from which random choices of the ruleset in a study are derived, such as a budget."""
+        return self.seed if self.nonce is None else int(nonce_root(self.nonce, facts.id, study), 16)
 
 
 def plan_trials(
@@ -107,7 +114,11 @@ def plan_trials(
     rule = stopping_rule(settings.ruleset.stopping)
     common = RunSpec(
         workload=WorkloadRef(
-            facts=facts, load=workload.load, arguments=workload.arguments, distribution=workload.distribution
+            facts=facts,
+            load=workload.load,
+            arguments=workload.arguments,
+            distribution=workload.distribution,
+            source_hash=source_hash([workload.load]) if may_change(workload.load, workload.distribution) else "",
         ),
         submission=ref,
         hparams={},
@@ -116,7 +127,7 @@ def plan_trials(
         purpose=purpose,
         study=0,
         trial=0,
-        root_seed=settings.seed,
+        root_seed=0 if settings.nonce else settings.seed,
         seeds=Seeds(model=0, data=0, submission=0, replay=0),
         stop=rule.stop(facts, settings.ruleset) if stop is None else stop,
         prune=settings.prune,
@@ -128,23 +139,23 @@ def plan_trials(
         profile=settings.profile,
         deterministic=settings.deterministic,
         screening=settings.screening,
+        nonce=settings.nonce,
     )
     specs = []
     count = studies or settings.studies or settings.ruleset.studies
     for study in range(first_study, first_study + count):
-        study_horizon = horizon or rule.horizon(facts, settings.seed, study)
+        study_horizon = horizon or rule.horizon(facts, settings.study_seed(facts, study), study)
         template = common if study_horizon is None else _replace_horizon(common, study_horizon)
         specs += [
-            msgspec.structs.replace(
-                template,
-                hparams=hparams,
-                study=study,
-                trial=trial,
-                seeds=derive_seeds(settings.seed, facts.name, study, trial, purpose),
-            )
+            with_seeds(msgspec.structs.replace(template, hparams=hparams, study=study, trial=trial))
             for trial, hparams in enumerate(hparams_of_study(study))
         ]
     return tuple(specs)
+
+
+def with_seeds(spec: RunSpec) -> RunSpec:
+    """Return the specification with the seeds that follow from its nonce or root seed, study, trial and purpose."""
+    return msgspec.structs.replace(spec, seeds=expected_seeds(spec))
 
 
 def _replace_horizon(spec: RunSpec, horizon: int) -> RunSpec:
@@ -272,6 +283,7 @@ def _scale_budget(facts: WorkloadFacts, factor: float) -> WorkloadFacts:
 def _submission_ref(composition: Composition) -> SubmissionRef:
     entry = composition.entry
     loads = [part.load for part in composition.parts] + ([entry.load] if entry.load else [])
+    check_size(entry.name, loads)
     return SubmissionRef(
         name=entry.name,
         version=entry.version,

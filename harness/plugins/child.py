@@ -68,13 +68,14 @@ def read(request: ReadRequest) -> PluginContents:
             return PluginContents(submissions=(read_submission(module, request.name),))
         return PluginContents(workloads=(read_workload(module, request.name),))
     except PluginError as error:
-        return PluginContents(error=_one_line(error.what), fix=_one_line(error.fix) if error.fix else None)
+        fix = _one_line(error.fix) if error.fix else None
+        return PluginContents(error=_one_line(error.what), fix=fix, passing=_is_passing(error.__cause__))
     # A plugin may raise anything, including SystemExit and KeyboardInterrupt.
     except BaseException as error:
         return PluginContents(error=loading.format_error(error, within), passing=_is_passing(error))
 
 
-def _is_passing(error: BaseException) -> bool:
+def _is_passing(error: BaseException | None) -> bool:
     """Return whether an error may be due to a lack of memory, space or open files, or to a signal from outside."""
     return isinstance(error, OSError | MemoryError | KeyboardInterrupt)
 
@@ -217,6 +218,7 @@ def read_submission(module: ModuleType, name: str | None) -> SubmissionEntry:
         for field in ("needs", "checks", "model_options", "sources", "parts", "tags", "version"):
             if (attribute := getattr(value, field, None)) is not None:
                 fields[field] = attribute
+        fields["needs"] = getattr(value, "all_needs", fields.get("needs", frozenset()))
         entry = SubmissionEntry(summary=summary, space=getattr(value, "search_space", None) or {}, **fields)
     return normalise(entry, SubmissionEntry, Path(_file_name(module)).name)
 

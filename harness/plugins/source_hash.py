@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +17,26 @@ from harness.system.files import read_file
 
 #: Maximum number of files that are hashed for one module. See `source_hash` for modules with more files.
 _CLOSURE_LIMIT = 64
+
+
+def may_change(load: str, distribution: str) -> bool:
+    """Return whether code may change without a new version: in a file or an editable installation.
+
+    Args:
+        load: import path of the code.
+        distribution: name of the distribution that offers the code.
+
+    Raises:
+        PluginError: the import path is malformed.
+    """
+    if is_file(split_load(load)[0]):
+        return True
+    try:
+        # The format of this file: https://packaging.python.org/specifications/direct-url/
+        text = metadata.distribution(distribution).read_text("direct_url.json") if distribution else None
+        return text is not None and bool(json.loads(text).get("dir_info", {}).get("editable"))
+    except (metadata.PackageNotFoundError, OSError, ValueError, AttributeError):
+        return False
 
 
 def source_hash(loads: Iterable[str]) -> str:
@@ -38,6 +60,11 @@ def source_hash(loads: Iterable[str]) -> str:
         digest.update(f"{label}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
+
+
+def is_hashed_whole(module: str) -> bool:
+    """Return whether the hash of a module covers its source, and not only the version of its package."""
+    return 0 < len(_import_closure(module)) <= _CLOSURE_LIMIT
 
 
 def _read_file(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -91,7 +118,8 @@ def _read_content(path: Path) -> bytes:
         return b""
 
 
-def _find_imports(name: str, is_package: bool, source: bytes) -> set[str]:
+@functools.lru_cache(maxsize=512)
+def _find_imports(name: str, is_package: bool, source: bytes) -> frozenset[str]:
     """Return the dotted names of the modules, and of attributes of modules, that a module imports from its own package.
 
     The package is the top-level package of the module.
@@ -107,7 +135,7 @@ def _find_imports(name: str, is_package: bool, source: bytes) -> set[str]:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return imported_names
+        return frozenset()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imported_names.update(alias.name for alias in node.names)
@@ -120,4 +148,4 @@ def _find_imports(name: str, is_package: bool, source: bytes) -> set[str]:
     for dotted in [*imported_names, name]:
         parts = dotted.split(".")
         imported_names.update(".".join(parts[:n]) for n in range(1, len(parts)))
-    return {imported for imported in imported_names if imported == top or imported.startswith(f"{top}.")}
+    return frozenset(imported for imported in imported_names if imported == top or imported.startswith(f"{top}."))

@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, overload
 
+import msgspec
+
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
+from harness.contract.workload import SOURCE_MARK
 from harness.errors import UsageError
 from harness.plugins import cache
 from harness.plugins.cache import StampedRequest
 from harness.plugins.contents import PluginContents, ReadRequest
 from harness.plugins.loading import split_load
 from harness.plugins.locating import FileName, locate, split_file_name
+from harness.plugins.source_hash import source_hash
 
 
 @overload
@@ -43,7 +47,21 @@ def entry_from_path(text: str, kind: Literal["submission", "workload"]) -> Submi
     if contents.error is not None:
         fix = contents.fix or _explain_sibling(contents.error, path) or f"run `python {given_path}` to see the error"
         raise UsageError(f"{given_path}: {contents.error}", fix=fix)
-    return contents.submissions[0] if kind == "submission" else contents.workloads[0]
+    return contents.submissions[0] if kind == "submission" else _with_source(contents.workloads[0])
+
+
+def _with_source(entry: WorkloadEntry) -> WorkloadEntry:
+    """Return the workload with a part of its source hash appended to its version.
+
+    Nobody raises the version at every edit of a file. With the hash in the version, results of an earlier source are
+    never kept as results of the present one, and never share a table with them.
+    """
+    version = f"{entry.facts.version}{SOURCE_MARK}{source_hash([entry.load])[:_SOURCE_DIGITS]}"
+    return msgspec.structs.replace(entry, facts=msgspec.structs.replace(entry.facts, version=version))
+
+
+#: Number of digits of the source hash in the version of a workload.
+_SOURCE_DIGITS = 8
 
 
 #: Largest number of characters of a path in a message.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TypeVar
 
+from harness.errors import escape_controls
+
 _Value = TypeVar("_Value")
 
-#: Characters that move the cursor, change colours or the direction of writing, end a line, or cannot be encoded.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 #: Beginning of a text that a spreadsheet evaluates.
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")
 #: Characters with a meaning in Markdown. An underscore within a word, as in `large_bn_init`, has none, and brackets
@@ -17,19 +17,6 @@ _MARKUP = re.compile(r"[\\`*|~]|\](?=[(\[:])|(?<!\w)_|_(?!\w)")
 #: Beginning of an HTML entity, and of an HTML tag.
 _ENTITY = re.compile(r"&(?=#?\w+;)")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
-
-
-def escape_controls(text: str, keep: str = "") -> str:
-    r"""Return a text with every control character in the notation of Python.
-
-    Args:
-        text: any text.
-        keep: control characters that are kept, such as line breaks.
-
-    >>> print(escape_controls("loss\x1b[31m\n"))
-    loss\x1b[31m\n
-    """
-    return _CONTROLS.sub(lambda match: match[0] if match[0] in keep else ascii(match[0])[1:-1], text)
 
 
 def escape_csv(value: str | _Value) -> str | _Value:

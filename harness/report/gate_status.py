@@ -9,8 +9,9 @@ import contextlib
 import sys
 from typing import TextIO
 
-from harness.contract.record import Record, TrialSummary
+from harness.contract.record import Record, TrialSummary, is_retryable
 from harness.contract.run import Point, RunSpec
+from harness.report.progress import describe_ending, describe_kept
 from harness.storage.layout import run_id
 
 
@@ -52,6 +53,8 @@ class GateStatus:
         self._end(record.run_id)
 
     def kept(self, summary: TrialSummary) -> None:
+        if is_retryable(summary.status):
+            self.warned(summary.spec, f"{describe_ending(summary)} ({describe_kept([summary])})")
         self._end(summary.run_id)
 
     def _end(self, identity: str) -> None:

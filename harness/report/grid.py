@@ -6,8 +6,9 @@ import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from harness.errors import escape_controls
 from harness.report import text
-from harness.report.escaping import escape_controls, escape_markdown
+from harness.report.escaping import escape_markdown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

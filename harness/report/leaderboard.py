@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from harness.errors import escape_controls
 from harness.report import text
-from harness.report.escaping import escape_controls, escape_csv, escape_markdown
+from harness.report.escaping import escape_csv, escape_markdown
 from harness.report.grid import PLAIN, Grid, Palette, grid_html, grid_markdown, grid_text
 from harness.report.leaderboard_grids import detail_grids, ranking_grid, subject, title
 from harness.report.score_columns import SCORE_COLUMNS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, StoreError
-from harness.system.files import describe_json_error, read_text
+from harness.system.files import describe_json_error, parse_json, read_text
 
 #: Byte-order mark, which some programs write at the start of a file.
 _BOM = "\ufeff"
@@ -95,17 +94,17 @@ def read_json(path: Path) -> LogTable:
     """Read a JSON list of objects, or one JSON object per line.
 
     Raises:
-        DataError: the file cannot be read, is not JSON, or has a row that is not an object.
+        DataError: the file cannot be read, is not JSON, has a row that is not an object, or repeats a key of a row.
     """
     fix = "give a history exported as JSON or JSON lines"
     try:
         text = read_text(path).removeprefix(_BOM)
         if text.lstrip().startswith("["):
-            rows = json.loads(text)
+            rows = parse_json(text)
             places = [f"row {number}" for number in range(1, len(rows) + 1)]
         else:
             lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-            rows = [json.loads(line) for _, line in lines]
+            rows = [parse_json(line) for _, line in lines]
             places = [f"line {number}" for number, _ in lines]
     except StoreError as error:
         raise DataError(error.what, fix=fix) from None

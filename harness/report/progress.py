@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TextIO
 from harness.contract.record import Record, TrialSummary, is_retryable
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
+from harness.errors import escape_controls
 from harness.report import text
 from harness.report.curve import decisive_bounds
-from harness.report.escaping import escape_controls
 from harness.report.trial_titles import TrialTitles
 from harness.report.values import format_metric
 from harness.scoring.run_overview import best_and_final_points, primary_target
@@ -60,14 +60,15 @@ class _KeptTrials:
         if len(summaries) > _MAX_LISTED:
             counts = Counter(summary.status for summary in summaries)
             listed = ", ".join(f"{count:,} {status}" for status, count in counts.most_common())
-            return [f"[{first:,}-{index:,}/{total:,}] {listed} ({_describe_kept(summaries)})"]
+            return [f"[{first:,}-{index:,}/{total:,}] {listed} ({describe_kept(summaries)})"]
         return [
-            f"[{number}/{total}] {self._titles.title(summary.spec)}: {_ending(summary)} ({_describe_kept([summary])})"
+            f"[{number}/{total}] {self._titles.title(summary.spec)}: {describe_ending(summary)} "
+            f"({describe_kept([summary])})"
             for number, summary in enumerate(summaries, start=first)
         ]
 
 
-def _describe_kept(summaries: Sequence[TrialSummary]) -> str:
+def describe_kept(summaries: Sequence[TrialSummary]) -> str:
     """Return a clause that says that trials were kept, and how to rerun those that failed."""
     has_failed = any(is_retryable(summary.status) for summary in summaries)
     return "kept from earlier commands" + ("; --retry-failed reruns failed trials" if has_failed else "")
@@ -315,7 +316,7 @@ def _outcome(record: Record) -> str:
         spent = f"{hit.scored(record.spec.clock):.2f} {record.spec.clock} seconds"
         reached = f"reached its target in {spent}, {hit.cost:,} examples, {hit.steps:,} steps"
         return "; ".join(filter(None, (reached, metric_summary(record))))
-    return "; ".join(filter(None, (_ending(record), metric_summary(record))))
+    return "; ".join(filter(None, (describe_ending(record), metric_summary(record))))
 
 
 def metric_summary(record: Record) -> str:
@@ -334,7 +335,8 @@ def metric_summary(record: Record) -> str:
     return f"{target.metric} best {format_metric(best, target.metric)}{end}, target {text.target_bound(target)}"
 
 
-def _ending(trial: Record | TrialSummary) -> str:
+def describe_ending(trial: Record | TrialSummary) -> str:
+    """Return the status of a trial, with the reason if there is one."""
     return f"{trial.status}: {trial.reason}" if trial.reason else trial.status
 
 

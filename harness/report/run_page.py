@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
+from harness.contract.attestation import Attestation
 from harness.contract.domains import Scalar
-from harness.contract.record import Record
-from harness.contract.run import Point
+from harness.contract.record import ON_CLOCK, Ledger, Phase, Record
+from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
 from harness.report import text
+from harness.report.attestations import describe_trust
 from harness.report.curve import Panel, characters, decisive_bounds
 from harness.report.values import format_metric
 from harness.scoring.run_overview import RunOverview, best_and_final_points, primary_target, run_overview
+from harness.scoring.trust import trust_level
 
 #: Height of a curve in lines, without stages (`HEIGHT`) and for each stage of a stream (`STAGE_HEIGHT`).
 HEIGHT, STAGE_HEIGHT = 10, 4
@@ -20,26 +23,29 @@ HEIGHT, STAGE_HEIGHT = 10, 4
 WIDTH = 72
 #: Smallest number of evaluations for which a curve is drawn.
 MIN_POINTS = 2
+#: Times below this number of seconds are left out of the ledger.
+_SHOWN_SECONDS = 0.005
 #: This character marks a hyperparameter that the user set.
 MARK = "*"
 
 
-def run_text(record: Record, note: str = "") -> str:
+def run_text(record: Record, note: str = "", attestations: Sequence[Attestation] = ()) -> str:
     """Return a description of a run that fits on one screen.
 
     Args:
         record: the record of the run.
         note: the user's note about the run; may be empty.
+        attestations: the attestations beside the record.
     """
     spec = record.spec
     title = f"{record.run_id}: {spec.submission.id} on {spec.workload.facts.id}"
-    rows = [f"  {name.ljust(10)}{value}" for name, value in _describe_run(record, note) if value]
+    rows = [f"  {name.ljust(10)}{value}" for name, value in _describe_run(record, note, attestations) if value]
     width = text.terminal_width()
     lines = [text.wrap(row, width, indent=" " * 12) for row in rows]
     return "\n".join([title, *lines, *_curves(record)])
 
 
-def _describe_run(record: Record, note: str) -> list[tuple[str, str]]:
+def _describe_run(record: Record, note: str, attestations: Sequence[Attestation]) -> list[tuple[str, str]]:
     """Return rows of a label and a text."""
     spec, usage = record.spec, record.usage
     ruleset = f"{spec.ruleset.name}@{spec.ruleset.version}"
@@ -54,15 +60,26 @@ def _describe_run(record: Record, note: str) -> list[tuple[str, str]]:
         ("ended", f"{record.status}{f': {record.reason}' if record.reason else ''}"),
         *_metric_rows(record),
         ("spent", _describe_cost(record)),
-        ("trial", f"study {spec.study}, trial {spec.trial}, root seed {spec.root_seed}, for {spec.purpose}"),
+        ("trust", describe_trust(record, attestations)),
+        ("trial", f"study {spec.study}, trial {spec.trial}, {_describe_seed(spec)}, for {spec.purpose}"),
         ("ruleset", ", ".join((ruleset + stop, *flags))),
         ("settings", _describe_settings(record)),
         ("usage", f"{seconds}, start {text.seconds(usage.import_seconds)}{memory}, {usage.parameters:,} parameters"),
+        *_ledger_rows(record.ledger),
         ("hardware", _describe_hardware(record)),
         ("sessions", _describe_sessions(record)),
+        ("sandbox", record.sandbox),
         ("time", times),
         ("note", note),
     ]
+
+
+def _describe_seed(spec: RunSpec) -> str:
+    """Return the root seed, or the origin of the nonce."""
+    if spec.nonce is None:
+        return f"root seed {spec.root_seed}"
+    origin = f"beacon, round {spec.nonce.round}" if spec.nonce.source == "beacon" else spec.nonce.source
+    return f"nonce {spec.nonce.value[:8]} ({origin})"
 
 
 def _metric_rows(record: Record) -> list[tuple[str, str]]:
@@ -129,6 +146,44 @@ def _describe_hardware(record: Record) -> str:
     software = f"python {environment.python}, torch {environment.torch}"
     git = f"git {environment.git}" if environment.git else ""
     return ", ".join(filter(None, (spec.hardware, *device, environment.platform, software, git)))
+
+
+def _ledger_rows(ledger: Ledger | None) -> list[tuple[str, str]]:
+    """Return what the run burned on and off the clock by phase, and its restarts."""
+    if ledger is None:
+        return []
+    helpers = ""
+    if ledger.helper_seconds >= _SHOWN_SECONDS:
+        names = ", ".join(f"{name} {_short(seconds)}" for name, seconds in ledger.helpers.items())
+        helpers = f"; charged for helpers {_short(ledger.helper_seconds)}{f': {names}' if names else ''}"
+    restarts = [
+        f"ended by the {restart.by}{f' ({restart.reason})' if restart.reason else ''}, "
+        f"{_short(restart.lost.process_seconds)} repeated{' and charged' if restart.charged else ''}"
+        for restart in ledger.restarts
+    ]
+    attempts = f"{ledger.attempts} runs of this trial" if ledger.attempts > 1 else ""
+    return [
+        ("on clock", _describe_phases(ledger, on_clock=True)),
+        ("off clock", _describe_phases(ledger, on_clock=False) + helpers),
+        ("restarts", f"{len(restarts)}: {'; '.join(restarts)}" if restarts else ""),
+        ("attempts", attempts),
+    ]
+
+
+def _describe_phases(ledger: Ledger, *, on_clock: bool) -> str:
+    """Return the processor seconds and the wall seconds of every phase, in the order of a run."""
+    texts = []
+    for phase in get_args(Phase):
+        spent = ledger.phases.get(phase)
+        is_shown = spent is not None and max(spent.seconds, spent.process_seconds) >= _SHOWN_SECONDS
+        if spent is not None and is_shown and (phase in ON_CLOCK) is on_clock:
+            texts.append(f"{phase} {spent.process_seconds:.2f}/{spent.seconds:.2f}")
+    return f"{', '.join(texts)} (processor/wall seconds)" if texts else ""
+
+
+def _short(seconds: float) -> str:
+    """Return a time of a ledger as text. Most of these times are far below a second."""
+    return f"{seconds:.2f} s" if seconds < 10 else text.seconds(seconds)
 
 
 def _describe_sessions(record: Record) -> str:
@@ -223,6 +278,11 @@ def overview_json(overview: RunOverview) -> dict[str, Any]:
     }
 
 
-def run_json(record: Record, note: str = "") -> dict[str, Any]:
-    """Return a run as plain data: the fields of its overview, and the whole record."""
-    return {**overview_json(run_overview(record, note)), "record": record}
+def run_json(record: Record, note: str = "", attestations: Sequence[Attestation] = ()) -> dict[str, Any]:
+    """Return a run as plain data: the fields of its overview, its trust level, its attestations and the record."""
+    return {
+        **overview_json(run_overview(record, note)),
+        "trust": trust_level(record, attestations),
+        "attestations": [item for item in attestations if item.record == record.content_hash],
+        "record": record,
+    }

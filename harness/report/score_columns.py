@@ -155,4 +155,12 @@ SCORE_COLUMNS: Final[list[ScoreColumn]] = [
         text=lambda row, board: row.trust,
         right_aligned=False,
     ),
+    ScoreColumn(
+        key="sandbox",
+        heading="sandbox",
+        value=lambda row: row.sandbox or None,
+        text=lambda row, board: row.sandbox or NO_VALUE,
+        right_aligned=False,
+        shown=lambda board: any(row.sandbox for row in board.rows),
+    ),
 ]

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 
 from harness.contract.workload import Target
-from harness.report.escaping import escape_controls
+from harness.errors import escape_controls
 
 #: Characters per line of a table that is written to a pipe or a file.
 WIDE = 140

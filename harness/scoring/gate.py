@@ -85,7 +85,7 @@ def judge_run(record: Record, side: Side) -> GateRun:
     Raises:
         BenchError: the run was interrupted.
         UsageError: the metric is to be minimised and is not positive, so that it has no logarithm. The error is also
-            raised if the run crashed because the submission was edited. Such a crash must not count as a breakdown.
+            raised if the run crashed because its code was edited. Such a crash must not count as a breakdown.
     """
     spec = record.spec
     facts, target = spec.workload.facts, spec.workload.facts.targets[0]
@@ -93,7 +93,7 @@ def judge_run(record: Record, side: Side) -> GateRun:
         raise BenchError(f"{record.run_id} was interrupted", fix="repeat the command to continue")
     if record.status == "crashed" and EDITED in record.reason:
         raise UsageError(
-            f"{record.run_id} crashed because {spec.submission.name} was edited before the run started",
+            f"{record.run_id} crashed because its code was edited before the run started",
             fix="repeat the command with --retry-failed",
         )
     # A screened metric differs from that of the whole split by chance, so it says nothing about a constant metric.

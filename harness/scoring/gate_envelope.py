@@ -55,6 +55,12 @@ class GateEnvelope(Data, frozen=True, kw_only=True):
     spreads: tuple[float, ...]
     runs: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        if not len(self.horizons) == len(self.values) == len(self.spreads) > 0:
+            raise ValueError("horizons, values and spreads are not equally many")
+        if not all(0 < number < math.inf for number in (*self.horizons, *self.values)):
+            raise ValueError("a horizon or value is not a positive number")
+
     def knots(self) -> list[tuple[float, float]]:
         """Return the points (log metric, log budget) between which the envelope is linear.
 

@@ -10,10 +10,13 @@ import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
 import msgspec
 
+from harness.contract.judging import Trust
 from harness.contract.run import Clock
+from harness.contract.sandbox import weaker_sandbox
 from harness.contract.workload import Goal, WorkloadFacts
 from harness.errors import UsageError
 from harness.scoring.aggregate import Aggregate, aggregate_runs
@@ -46,9 +49,8 @@ from harness.scoring.summary import LeaderboardQuery, RunSummary
 from harness.scoring.throttling import throttling_note
 from harness.scoring.ties import rank_ties
 from harness.scoring.time_to_target import MetricAt
+from harness.scoring.trust import lowest_level
 
-#: Trust label of a record that only its author has evaluated. Nobody else has repeated the run.
-SELF_REPORTED = "self-reported"
 #: Submissions with equal scores are ordered by their total time. In this sum, a missed workload has this time.
 _MISS = 1e18
 
@@ -72,7 +74,8 @@ class LeaderboardRow:
         mean_rank: mean of the ranks on the workloads (tables of metrics only).
         cells: workload id -> cell; a workload without a run has no item.
         memory: peak memory in bytes; 0 where unknown.
-        trust: trust label of the records.
+        trust: the lowest trust level of the usable records.
+        sandbox: the weakest sandbox of the runs; empty if it is unknown.
     """
 
     submission: str
@@ -87,7 +90,8 @@ class LeaderboardRow:
     mean_rank: float | None = None
     cells: Mapping[str, Cell]
     memory: int = 0
-    trust: str = SELF_REPORTED
+    trust: Trust = "self-reported"
+    sandbox: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +201,12 @@ def _peak_memory(summaries: Iterable[RunSummary], submission: str) -> int:
     return max((summary.memory for summary in summaries if summary.spec.submission.id == submission), default=0)
 
 
+def _weakest_sandbox(summaries: Iterable[RunSummary], submission: str) -> str:
+    return reduce(
+        weaker_sandbox, (summary.sandbox for summary in summaries if summary.spec.submission.id == submission)
+    )
+
+
 # --- by time, examples or steps -------------------------------------------------------------------
 
 
@@ -237,6 +247,8 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
                 factors=factors.get(name),
                 cells={w: cell_of_times(list(studies[w].values()), times[name][w]) for w in ids if w in studies},
                 memory=_peak_memory(builder.summaries, name),
+                sandbox=_weakest_sandbox(builder.summaries, name),
+                trust=_trust(builder, name),
             )
         )
     return dataclasses.replace(table, anchored_workloads=counted, reference=reference, rows=tuple(rows), ties=ties.tied)
@@ -326,6 +338,8 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
             mean_rank=means[name],
             cells=cells[name],
             memory=_peak_memory(builder.summaries, name),
+            sandbox=_weakest_sandbox(builder.summaries, name),
+            trust=_trust(builder, name),
         )
         for name in order
     ]
@@ -333,6 +347,17 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
     if any(cell.early for row in rows for cell in row.cells.values()):
         builder.notes.append("*: some runs stopped at their target before this budget")
     return dataclasses.replace(table, rows=tuple(rows))
+
+
+def _trust(builder: _Builder, name: str) -> Trust:
+    """Return the lowest trust level of the usable records of a submission."""
+    return lowest_level(
+        [
+            summary.trust
+            for summary in builder.summaries
+            if summary.spec.submission.id == name and summary.run_id in builder.usable
+        ]
+    )
 
 
 def _metric_cells(builder: _Builder, goals: Mapping[str, Goal]) -> dict[str, dict[str, Cell]]:

@@ -10,6 +10,7 @@ import msgspec
 
 from harness.contract.record import Record
 from harness.contract.run import RunSpec, SubmissionRef
+from harness.contract.workload import SOURCE_MARK
 from harness.errors import UsageError
 from harness.scoring.scores import Skipped
 from harness.scoring.time_to_target import ScoredRun
@@ -105,8 +106,11 @@ def keep_newest_versions(runs: Sequence[R]) -> tuple[list[R], list[Skipped]]:
 
 
 def _newness(run: RunLike) -> tuple[list[tuple[int, str]], str]:
-    """Return a sort key: the workload's version, then the start of the run. Digits in the version sort as numbers."""
-    pieces = re.findall(r"\d+|\D+", run.spec.workload.facts.version)
+    """Return a sort key: the workload's version, then the start of the run. Digits in the version sort as numbers.
+
+    The source in the version of a workload in a file has no order, so that the source that was run last is the newest.
+    """
+    pieces = re.findall(r"\d+|\D+", run.spec.workload.facts.version.partition(SOURCE_MARK)[0])
     return [(int(p), "") if p.isdigit() else (-1, p) for p in pieces], run.started
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.contract.attestation import Attestation
+from harness.contract.judging import Trust
 from harness.contract.record import Record, Status
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target, WorkloadFacts
@@ -24,6 +27,7 @@ from harness.scoring.time_to_target import (
     metric_at,
     target_result,
 )
+from harness.scoring.trust import trust_level
 
 Level = Literal["easy", "main", "hard"]
 Unit = Literal["time", "examples", "steps", "share"]
@@ -65,6 +69,7 @@ class LeaderboardQuery:
         tier: tier of the workloads to show; None for all.
         references: names of submissions that may be the reference. In each table, the reference is the first submission
             in this list that has runs in the table.
+        attestations: attestations by the content hash of the record that they describe.
     """
 
     by: Axis = "time"
@@ -73,6 +78,7 @@ class LeaderboardQuery:
     workloads: frozenset[str] = frozenset()
     tier: str | None = None
     references: tuple[str, ...] = ()
+    attestations: Mapping[str, Sequence[Attestation]] = field(default_factory=dict)
 
     def wants(self, facts: WorkloadFacts) -> bool:
         """Whether the tables show this workload."""
@@ -96,12 +102,14 @@ class RunSummary:
         metric: metric at the budget of the query; None if the query has no budget, or if the run has no evaluation
             within the budget.
         memory: peak memory in bytes; 0 where unknown.
+        sandbox: name of the sandbox in which the run was trained; empty if unknown.
         slowdown: GPU states that slowed the run down, in words (see `throttling.slowdown`); may be empty.
         seconds: scored seconds at the hit; inf for a miss. `summarize` sets the measured seconds, and `scored_time`
             replaces them by costs.
         intervals: scored seconds between evaluations; None for a record whose points cannot be used.
         best: best value of the primary target's metric in the run. None if no value is finite, and None on a stream,
             because each stage of a stream has its own targets.
+        trust: how far the record can be believed.
     """
 
     run_id: str
@@ -113,10 +121,12 @@ class RunSummary:
     hit: Point | None
     metric: MetricAt | None
     memory: int
+    sandbox: str = ""
     slowdown: str = ""
     seconds: float = math.inf
     intervals: IntervalSeconds | None = None
     best: float | None = None
+    trust: Trust = "self-reported"
 
     @property
     def run(self) -> ScoredRun:
@@ -167,10 +177,12 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
         hit=hit,
         metric=metric,
         memory=record.usage.peak_memory_bytes,
+        sandbox=record.sandbox,
         slowdown=slowdown(record.devices),
         seconds=math.inf if hit is None else hit.scored(record.spec.clock),
         intervals=interval_seconds(record),
         best=best_and_final(record, facts.targets[0])[0] if facts.targets and not facts.stages else None,
+        trust=trust_level(record, query.attestations.get(record.content_hash, ())),
     )
 
 

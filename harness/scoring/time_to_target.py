@@ -122,8 +122,26 @@ def interval_seconds(record: Record) -> IntervalSeconds | None:
     return IntervalSeconds(seconds, tuple((session.first_point, session.id) for session in record.sessions))
 
 
+def find_own_deaths(record: Record) -> str | None:
+    """Return why a run with restarts that nobody outside forced is not ranked; None for another run.
+
+    A worker that ends itself and is resumed could have computed something in between that no clock has seen.
+    """
+    restarts = [] if record.ledger is None else [r for r in record.ledger.restarts if r.by == "worker"]
+    if not restarts:
+        return None
+    times = "once" if len(restarts) == 1 else f"{len(restarts)} times"
+    reason = f" ({restarts[-1].reason})" if restarts[-1].reason else ""
+    return (
+        f"the worker ended {times} by itself and was resumed{reason}: not ranked without a rerun "
+        "(repeat the command with --force)"
+    )
+
+
 def find_problem(record: Record) -> str | None:
     """Return the reason why a record cannot be used, in words; None for a usable record."""
+    if reason := find_own_deaths(record):
+        return reason
     facts = record.spec.workload.facts
     # The last metric of a diverged run may be absent, because JSON has no NaN. Such a run is a miss.
     has_all_metrics = not facts.stages and record.status != "diverged"

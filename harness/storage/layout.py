@@ -20,6 +20,8 @@ RECORD = "record.json"
 COMPILED = "compiled"
 #: Pattern of the names of checkpoints in the folder of an unfinished run. It also matches damaged checkpoints.
 CHECKPOINTS = "checkpoint*.pt*"
+#: Name of the file in which the supervisor keeps the account of an unfinished run (`harness.execution.account`).
+ACCOUNT = "account.json"
 #: Name of the folder for replaced runs. The records in this folder are never read.
 SUPERSEDED = "superseded"
 RUN_ID_PREFIX = "run-"
@@ -31,7 +33,7 @@ INDEX_NAME = re.compile(r"records-(\d{4,})\.index\.json")
 
 #: Fields that were added to `RunSpec` after records had been published, with their defaults. A field at its default is
 #: left out of the hash, so that a trial has the run_id that it had before the field existed.
-LATER_FIELDS: Final[Mapping[str, object]] = MappingProxyType({"screening": True})
+LATER_FIELDS: Final[Mapping[str, object]] = MappingProxyType({"screening": True, "nonce": None})
 
 
 def run_id(spec: RunSpec) -> str:
@@ -58,6 +60,9 @@ class _RecordSpec(msgspec.Struct):
 def _hash_spec(spec: dict[str, object]) -> str:
     absent = object()
     hashed = {name: value for name, value in spec.items() if LATER_FIELDS.get(name, absent) != value}
+    if isinstance(workload := hashed.get("workload"), dict):
+        # The version of a workload identifies its code (see `WorkloadRef`).
+        hashed["workload"] = {name: value for name, value in workload.items() if name != "source_hash"}
     return RUN_ID_PREFIX + hashlib.sha256(msgspec.json.encode(hashed, order="sorted")).hexdigest()[:16]
 
 
@@ -117,7 +122,8 @@ def shard_number(name: str) -> int:
 def walk_records(folder: Path, problems: list[str]) -> Iterator[tuple[Path, list[str]]]:
     """Yield this folder and every folder below it in sorted order, each with the sorted names of its files.
 
-    Folders of replaced runs (`superseded/`) are skipped.
+    Folders of replaced runs (`superseded/`) are skipped. A folder with the name of a record or shard counts as a file,
+    so that reading it gives an error.
 
     Args:
         folder: folder to search.
@@ -130,6 +136,6 @@ def walk_records(folder: Path, problems: list[str]) -> Iterator[tuple[Path, list
             problems.append(str(read_error(path, error)))
 
     for path, subfolders, names in walk_folders(folder, report):
-        if SUPERSEDED in subfolders:
-            subfolders.remove(SUPERSEDED)
-        yield path, names
+        wrong = [name for name in subfolders if is_record(name) or shard_number(name)]
+        subfolders[:] = sorted(set(subfolders) - {SUPERSEDED, *wrong})
+        yield path, sorted([*names, *wrong])

@@ -6,7 +6,6 @@ Unpacking removes a shard only after all its files are written. If a call is int
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +28,7 @@ from harness.system.files import (
     write_atomically,
     write_error,
 )
+from harness.system.locks import LockHeldError, take_lock
 
 # --- pack ---------------------------------------------------------------------------------------
 
@@ -281,16 +281,14 @@ def _locked(folder: Path) -> Iterator[None]:
         StoreError: another process has locked the folder, or the folder cannot be opened.
     """
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = take_lock(folder, has_content=True)
+    except LockHeldError:
+        raise StoreError(
+            f"another process packs or unpacks {folder}", fix="wait until it has ended and repeat the command"
+        ) from None
     except OSError as error:
         raise read_error(folder, error) from None
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreError(
-                f"another process packs or unpacks {folder}", fix="wait until it has ended and repeat the command"
-            ) from None
         _remove_temporaries(folder, ".records-*.tmp")
         yield
     finally:

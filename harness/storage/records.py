@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.contract.record import MAX_REASON, SCHEMA_VERSION, Record, Status, shorten_reason
+from harness.contract.record import MAX_REASON, SCHEMA_VERSION, Record, shorten_reason
 from harness.errors import DamagedError, StoreError
 from harness.storage import layout, shards
 from harness.storage.shared_parts import SharedParts
@@ -48,7 +48,7 @@ def content_hash(payload: bytes) -> str:
 
 
 def _is_verified(record: Record, payload: bytes) -> bool:
-    """Return whether the content of a record matches its content hash. Bytes that were checked are not checked again."""
+    """Return whether a record matches its content hash. Bytes that were checked before are not checked again."""
     verified, digest = verified_records(), digest_of(payload)
     if digest in verified:
         return True
@@ -128,32 +128,15 @@ def _require_known_schema(schema_version: int, label: str) -> None:
         )
 
 
-class TrialStatus(msgspec.Struct, frozen=True):
-    """The fields of a trial's record that decide whether the trial is run again."""
+def find_valid_record(path: Path) -> Record | None:
+    """Return the record in a file, or None if it is missing, damaged or of another trial.
 
-    run_id: str
-    status: Status
-    reason: str = ""
-
-
-_STATUSES = msgspec.json.Decoder(TrialStatus)
-
-
-def read_status(path: Path) -> TrialStatus | None:
-    """Return the status of the trial with this record, or None if the record is missing, damaged or of another trial.
-
-    The record is checked as by `read_record`, so that no record is kept as a result that tables would leave out. If the
-    same bytes were checked before, only the status is decoded.
+    The record is validated as it is for a table, so that a trial is kept only if its record counts.
     """
     try:
-        payload = read_file(path)
-        if digest_of(payload) not in verified_records():
-            decode(payload, str(path))
-        status = _STATUSES.decode(payload)
-        _require_own_name(status.run_id, path)
-    except (StoreError, *JSON_ERRORS):
+        return decode_stored(StoredRecord(path, read_file(path)))
+    except StoreError:
         return None
-    return msgspec.structs.replace(status, reason=shorten_reason(status.reason))
 
 
 def read_record(path: Path) -> Record:
@@ -163,18 +146,32 @@ def read_record(path: Path) -> Record:
         StoreError: the record is missing, cannot be read, is damaged or has the name of another trial. The message
             names the file.
     """
-    return _decode_stored(StoredRecord(path, _read_bytes(path)))
+    return decode_stored(read_stored(path))
 
 
-def _decode_stored(stored: StoredRecord) -> Record:
+def read_stored(path: Path) -> StoredRecord:
+    """Return the record in a file, or from a shard of the same folder if the file was packed, without validating it.
+
+    Raises:
+        StoreError: the record is missing or cannot be read.
+    """
+    return StoredRecord(path, _read_bytes(path))
+
+
+def decode_stored(stored: StoredRecord) -> Record:
+    """Return a record that was read, after validating it.
+
+    Raises:
+        StoreError: the record is damaged or has the name of another trial.
+    """
     record = decode(stored.content, str(stored.path), known_hash=stored.known_hash)
-    _require_own_name(record.run_id, stored.path)
+    require_own_name(record.run_id, stored.path)
     if len(record.reason) > MAX_REASON:
         return msgspec.structs.replace(record, reason=shorten_reason(record.reason))
     return record
 
 
-def _require_own_name(identity: str, path: Path) -> None:
+def require_own_name(identity: str, path: Path) -> None:
     """Raise DamagedError if the name of a record's file, or of its run's folder, is the run_id of another trial.
 
     A file or folder that was copied under the name of another trial must not become that trial's result.
@@ -214,7 +211,7 @@ def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Recor
     shared = SharedParts()
     for stored in iter_stored(folders, problems):
         try:
-            record = shared.share(_decode_stored(stored))
+            record = shared.share(decode_stored(stored))
         except StoreError as error:
             problems.append(str(error))
             continue

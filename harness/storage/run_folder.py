@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import time
@@ -13,10 +12,11 @@ from pathlib import Path
 
 from harness.contract.record import Record
 from harness.errors import StoreError
-from harness.storage.layout import CHECKPOINTS, COMPILED, RECORD, SUPERSEDED
+from harness.storage.layout import ACCOUNT, CHECKPOINTS, COMPILED, RECORD, SUPERSEDED
 from harness.storage.records import add_content_hash, encode, read_record
 from harness.storage.verified import digest_of, verified_records
 from harness.system.files import write_atomically, write_error
+from harness.system.locks import LockHeldError, take_lock
 
 
 class RunFolder:
@@ -71,11 +71,15 @@ class RunFolder:
         path = self.path / "lock"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self.lock_descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            self.lock_descriptor = take_lock(path, timeout=timeout)
+        except LockHeldError as error:
+            raise StoreError(
+                f"this trial is already running (process {error.holder}, {self.path})",
+                fix="wait until it ends, or stop it and repeat the command",
+            ) from None
         except OSError as error:
             raise write_error(path, error) from error
         try:
-            _flock(self.lock_descriptor, path, timeout)
             # While the lock is held, no other process writes here. Temporary files were left by a process that was
             # killed.
             for temporary in self.path.glob(".*.tmp"):
@@ -89,12 +93,12 @@ class RunFolder:
         """Move the files of an earlier run of this trial to `superseded/`, so that the trial runs again.
 
         Args:
-            keep_checkpoints: whether checkpoints and the compiler's cache stay, so that the trial resumes from the last
-                checkpoint; otherwise the trial starts from the beginning.
+            keep_checkpoints: whether checkpoints, the account and the compiler's cache stay, so that the trial resumes
+                from the last checkpoint; otherwise the trial starts from the beginning.
         """
         contents = [p for p in self.path.iterdir() if p.name != "lock"] if self.path.exists() else []
         if keep_checkpoints:
-            contents = [p for p in contents if p.name != COMPILED and not p.match(CHECKPOINTS)]
+            contents = [p for p in contents if p.name not in (COMPILED, ACCOUNT) and not p.match(CHECKPOINTS)]
         if not contents:
             return
         time_stamp = f"{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 10**9:09}"
@@ -106,32 +110,15 @@ class RunFolder:
         except OSError as error:
             raise write_error(target, error) from error
 
+    def count_superseded(self) -> int:
+        """Return the number of earlier runs of this trial that were moved to `superseded/`."""
+        folder = self.root / SUPERSEDED
+        return sum(1 for _ in folder.glob(f"{self.identity}-*")) if folder.exists() else 0
+
     def remove_checkpoints(self) -> None:
-        """Remove checkpoints, scratch files and the compiler's cache, which only an unfinished run needs."""
+        """Remove what only an unfinished run needs: checkpoints, account, scratch files and the compiler's cache."""
         with contextlib.suppress(OSError):
-            for path in self.path.glob(CHECKPOINTS):
+            for path in (*self.path.glob(CHECKPOINTS), self.path / ACCOUNT):
                 path.unlink(missing_ok=True)
         for name in ("scratch", COMPILED):
             shutil.rmtree(self.path / name, ignore_errors=True)
-
-
-def _flock(descriptor: int, path: Path, timeout: float) -> None:
-    """Lock an open file, waiting up to `timeout` seconds, and write the id of this process into the file."""
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                holder = os.pread(descriptor, 32, 0).decode(errors="replace") or "unknown"
-                raise StoreError(
-                    f"this trial is already running (process {holder}, {path.parent})",
-                    fix="wait until it ends, or stop it and repeat the command",
-                ) from None
-            time.sleep(0.05)
-            continue
-        # The process id is used only in error messages, so a full disk must not stop the run here.
-        with contextlib.suppress(OSError):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-        return

@@ -202,7 +202,8 @@ def read_shard(path: Path) -> Iterator[PackedLine]:
     """
     index = read_index(path)
     with open_shard(path) as file:
-        if hash_file(file) != (index.sha256, index.size):
+        # The size is compared first, so that a huge file is not hashed.
+        if os.fstat(file.fileno()).st_size != index.size or hash_file(file) != (index.sha256, index.size):
             raise DamagedError(f"shard {path} is damaged: its SHA-256 is not the one in its index", fix=RESTORE)
         try:
             for packed, line in zip(index.records, read_lines(file, path), strict=True):
@@ -212,16 +213,18 @@ def read_shard(path: Path) -> Iterator[PackedLine]:
 
 
 def read_files(shard: Path) -> Iterator[tuple[PackedFile, bytes]]:
-    """Yield the index entry and the content of each file in a shard, after comparing the file's hash with the index.
+    """Yield the index entry and the content of each file in a shard, after comparing its name and hash with the index.
 
     Raises:
         StoreError: the shard or its index is missing, cannot be read or is damaged; the message names the file.
     """
     for entry, line in read_shard(shard):
         try:
-            content = file_content(line)
+            name, content = file_name(line), file_content(line)
         except JSON_ERRORS as error:
             raise DamagedError(f"shard {shard} is damaged: {describe_json_error(error)}", fix=RESTORE) from None
+        if name != entry.file:
+            raise DamagedError(f"record {name} in {shard} has the name {entry.file} in the index", fix=RESTORE)
         if hashlib.sha256(content).hexdigest() != entry.sha256:
             raise DamagedError(f"record {entry.file} in {shard} does not match its hash in the index", fix=RESTORE)
         yield entry, content

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.errors import StoreError
 from harness.storage import layout, shards
-from harness.storage.records import decode
+from harness.storage.records import decode, require_own_name
 from harness.storage.shards import FolderReport, PackedFile
 from harness.system.files import read_file
 
@@ -35,31 +35,33 @@ def _verify_folder(folder: Path, names: Sequence[str]) -> FolderReport:
         try:
             for entry, content in shards.read_files(shard):
                 records += 1
-                problems += _verify_record(content, f"{entry.file} in {shard}", hashes, entry)
+                problems += _verify_record(content, folder / entry.file, f"{entry.file} in {shard}", hashes, entry)
         except StoreError as error:
             problems.append(str(error))
     for path in (folder / name for name in names if layout.is_record(name)):
         records += 1
         try:
-            problems += _verify_record(read_file(path), str(path), hashes)
+            problems += _verify_record(read_file(path), path, str(path), hashes)
         except StoreError as error:
             problems.append(str(error))
     return FolderReport(folder=str(folder), records=records, shards=tuple(checked_shards), problems=tuple(problems))
 
 
 def _verify_record(
-    content: bytes, label: str, hashes: dict[str, str], entry: PackedFile | None = None
+    content: bytes, path: Path, label: str, hashes: dict[str, str], entry: PackedFile | None = None
 ) -> Iterator[str]:
     """Yield a one-line message for each problem of a record.
 
     Args:
         content: the record's JSON.
+        path: path of the record's file, which may be packed.
         label: name of the record in messages.
         hashes: content hashes of the folder's records that were already checked, by run_id.
         entry: the record's entry in the index; None for a plain file.
     """
     try:
         record = decode(content, label)
+        require_own_name(record.run_id, path)
     except StoreError as error:
         yield str(error)
         return

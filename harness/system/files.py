@@ -7,14 +7,16 @@ one line that names the file. Only regular files are read: a named pipe would bl
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
@@ -83,7 +85,9 @@ def open_atomically(path: Path, *, error_for: ErrorFor | None = None) -> Iterato
         os.replace(temporary, path)
         sync_folder(path.parent)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        # On a read-only file system, removing a file that does not exist is an error, too.
+        with suppress(OSError):
+            temporary.unlink()
         if isinstance(error, OSError):
             raise (error_for or write_error)(path, error) from error
         raise
@@ -109,9 +113,10 @@ def open_regular(path: Path) -> Iterator[BufferedReader]:
     except OSError as error:
         raise read_error(path, error) from None
     except ValueError:
-        if "\0" not in str(path):
+        problem = find_unusable_character(str(path))
+        if problem is None:
             raise
-        raise StoreError(f"cannot read {str(path)!r}: the name contains a zero byte", fix="correct the name") from None
+        raise StoreError(f"cannot read {path}: the name contains {problem}", fix="correct the name") from None
 
 
 def read_file(path: Path, *, limit: int | None = MAX_BYTES) -> bytes:
@@ -187,6 +192,53 @@ def decode_json(payload: bytes, label: str, expected: type[T], *, fix: str = _RE
         return msgspec.json.decode(payload, type=expected)
     except JSON_ERRORS as error:
         raise DamagedError(f"{label} is damaged: {describe_json_error(error)}", fix=fix) from None
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text that another program wrote: objects, lists and scalars.
+
+    Unlike `msgspec`, the function accepts `NaN` and `Infinity`, which many programs write.
+
+    Raises:
+        ValueError: the text is not JSON, an object has two equal keys, or a text has no encoding in UTF-8.
+        RecursionError: the values are nested too deep.
+
+    >>> parse_json('{"loss": NaN}')
+    {'loss': nan}
+    """
+    value = json.loads(text, object_pairs_hook=_unique_keys)
+    # Only an escape sequence can give a text without an encoding.
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("a text contains half of a surrogate pair") from None
+    return value
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        repeated = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {repeated!r} is given twice")
+    return table
+
+
+def find_unusable_character(text: str) -> str | None:
+    r"""Return what keeps a text from being a name in any file system; None for a usable text.
+
+    A command line cannot contain these characters, but a file can.
+
+    >>> find_unusable_character("a\0b"), find_unusable_character("\ud800"), find_unusable_character("a\nb")
+    ('a zero byte', 'half of a surrogate pair', None)
+    """
+    if "\0" in text:
+        return "a zero byte"
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return "half of a surrogate pair"
+    return None
 
 
 def describe_json_error(error: Exception) -> str:

@@ -1,25 +1,145 @@
 """Build the command line and the environment of child Python processes that have this process's import path.
 
-`python -m` puts the current folder first on the import path. A trial that is started in another checkout would then run
-that checkout's code. Likewise, a file `queue.py` in the current folder would replace the standard library's module.
+A child process starts without the module `site` (`-S`). Python then executes neither `.pth` files nor the modules
+`sitecustomize` and `usercustomize`, with which any installed package could patch the process. The child gets all
+folders of this process's import path, including those that `.pth` files added, through PYTHONPATH. Packages in editable
+installs have no such folder if an import hook finds them. `editable_links` gives them one.
+
+`python -m` puts the current folder first on the import path (without `-P`). A trial that is started in another checkout
+would then run that checkout's code. Likewise, a file `queue.py` in the current folder would replace the standard
+library's module.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import functools
+import importlib.util
+import json
 import os
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+_LINKS_PREFIX = "algorace-imports-"
 
 
 def command(module: str, *arguments: str) -> list[str]:
     """Return the command line that runs a module of the harness. Its process needs the variables of `environment()`."""
-    return [sys.executable, "-P", "-m", module, *arguments]
+    return [sys.executable, "-S", "-P", "-m", module, *arguments]
+
+
+@functools.cache
+def provide_builtins() -> None:
+    """Define the functions `exit`, `quit` and `help`, which Python defines only in processes with the module `site`."""
+    if sys.flags.no_site:
+        # In such a process, importing `site` has no effect.
+        import site
+
+        site.setquit()
+        site.sethelper()
 
 
 def import_path() -> tuple[str, ...]:
-    """Return the import path of this process, as absolute paths."""
-    return tuple(os.path.abspath(entry) for entry in sys.path)
+    """Return the import path for child processes, as absolute paths: that of this process, and `editable_links`.
+
+    Entries that do not exist are left out. Among them are entries that only an import hook of this process understands.
+    """
+    entries = (os.path.abspath(entry) for entry in sys.path)
+    path = tuple(dict.fromkeys(entry for entry in entries if os.path.exists(entry)))
+    links = editable_links(path)
+    return (*path, links) if links else path
 
 
 def environment() -> dict[str, str]:
-    """Return the environment variables of this process, with its import path as PYTHONPATH."""
+    """Return the environment variables of this process, with the import path for child processes as PYTHONPATH."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(import_path())}
+
+
+@functools.cache
+def editable_links(path: tuple[str, ...]) -> str:
+    """Return a folder with a link to every package that only an import hook of an editable install can find.
+
+    A `.pth` file of the install registers the hook by executing code. A child process does not execute it, and finds
+    the package through the link instead. The folder is removed when this process ends.
+
+    Args:
+        path: import path on which the packages cannot be found.
+
+    Returns:
+        The folder; empty if there are no such packages, or if no temporary folder can be created.
+    """
+    packages = {name: target for name in _editable_names() if (target := _locate_hooked(name, path)) is not None}
+    if not packages:
+        return ""
+    try:
+        folder = tempfile.mkdtemp(prefix=_LINKS_PREFIX)
+    except OSError:
+        return ""
+    atexit.register(_remove, folder, os.getpid())
+    for name, target in packages.items():
+        with contextlib.suppress(OSError):
+            os.symlink(target, Path(folder, name + target.suffix if target.is_file() else name))
+    return folder
+
+
+def editable_targets(path: Sequence[str]) -> Iterator[str]:
+    """Yield the links to packages on an import path that `import_path` returned."""
+    for folder in path:
+        if os.path.basename(folder).startswith(_LINKS_PREFIX):
+            with contextlib.suppress(OSError):
+                yield from (os.path.join(folder, name) for name in os.listdir(folder))
+
+
+def _remove(folder: str, owner: int) -> None:
+    """Remove a folder at the end of the process that created it, but not at the end of processes that it forked."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _locate_hooked(name: str, path: Sequence[str]) -> Path | None:
+    """Return the folder or file of a top-level module that is not on the path, or None if an import hook has none."""
+    if PathFinder.find_spec(name, path) is not None:
+        return None
+    try:
+        spec = importlib.util.find_spec(name)
+    # The code of an import hook may raise anything.
+    except Exception:
+        return None
+    if spec is None:
+        return None
+    for folder in spec.submodule_search_locations or ():
+        if os.path.isdir(folder):
+            return Path(folder).absolute()
+    return Path(spec.origin).absolute() if spec.origin and os.path.isfile(spec.origin) else None
+
+
+def _editable_names() -> set[str]:
+    """Return the names of the top-level modules of all editable installs that declare them.
+
+    A distribution declares them in `top_level.txt` or, as far as they contain plugins, in its entry points.
+    """
+    return {
+        name for distribution in metadata.distributions() if _is_editable(distribution) for name in _names(distribution)
+    }
+
+
+def _names(distribution: metadata.Distribution) -> Iterator[str]:
+    yield from (distribution.read_text("top_level.txt") or "").split()
+    for entry_point in distribution.entry_points:
+        yield entry_point.value.partition(":")[0].partition(".")[0].strip()
+
+
+def _is_editable(distribution: metadata.Distribution) -> bool:
+    """Return whether a distribution is an editable install, by the file `direct_url.json` (PEP 610)."""
+    try:
+        origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+    except ValueError:
+        return False
+    details = origin.get("dir_info") if isinstance(origin, Mapping) else None
+    return isinstance(details, Mapping) and details.get("editable") is True

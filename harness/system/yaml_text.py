@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DamagedError, UsageError
-from harness.system.files import MAX_CONFIGURATION_BYTES, describe_json_error, read_text
+from harness.system.files import MAX_CONFIGURATION_BYTES, describe_json_error, find_unusable_character, read_text
 
 
 def read_yaml(path: Path) -> Any:
@@ -20,7 +20,7 @@ def read_yaml(path: Path) -> Any:
     Raises:
         StoreError: the file cannot be read.
         DamagedError: the file is not a regular file, is too large, or is not YAML.
-        UsageError: a mapping has two equal keys.
+        UsageError: see `parse_yaml`.
 
     All messages contain the path.
     """
@@ -45,7 +45,8 @@ def parse_yaml(text: str) -> Any:
     """Return the content of a YAML document: mappings, lists and scalars.
 
     Raises:
-        UsageError: a mapping has two equal keys, or a number is not decimal. The message contains the line.
+        UsageError: a mapping has two equal keys, a number is not decimal, or a text contains a character that no name
+            can contain. The message contains the line.
         yaml.YAMLError: the text is not YAML.
 
     >>> parse_yaml("set: {lr: [0.001, 0.003]}")
@@ -81,6 +82,14 @@ def parse_yaml(text: str) -> Any:
         is_integer = node.tag == "tag:yaml.org,2002:int"
         return loader.construct_yaml_int(node) if is_integer else loader.construct_yaml_float(node)
 
+    def construct_text(loader: Loader, node: yaml.ScalarNode) -> str:
+        text: str = loader.construct_yaml_str(node)
+        if problem := find_unusable_character(text):
+            line = node.start_mark.line + 1
+            raise UsageError(f"a text contains {problem} (line {line})", fix="correct the text")
+        return text
+
+    Loader.add_constructor("tag:yaml.org,2002:str", construct_text)
     for tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
         Loader.add_constructor(tag, construct_number)
     Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, construct_mapping)

@@ -15,13 +15,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter, process_time
 
+from harness.contract.record import Phase
+
 
 class Clock:
     """Accumulates time between `resume` and `pause`.
 
     Args:
         synchronize: function that waits for the device. It is called when the clock starts or stops, not in every step.
-        on_change: function that is called with (running, seconds, process_seconds) when the clock starts or stops.
+        on_change: function that is called with (running, seconds, process_seconds, phase) when the clock starts or
+            stops. The phase is the one that begins.
+        on_phase: function that is called with each phase that begins while the clock keeps running.
         seconds: initial wall seconds.
         process_seconds: initial CPU seconds.
 
@@ -34,12 +38,14 @@ class Clock:
     def __init__(
         self,
         synchronize: Callable[[], None],
-        on_change: Callable[[bool, float, float], None],
+        on_change: Callable[[bool, float, float, Phase], None],
+        on_phase: Callable[[Phase], None] = lambda phase: None,
         seconds: float = 0.0,
         process_seconds: float = 0.0,
     ) -> None:
         self._synchronize = synchronize
         self._on_change = on_change
+        self._on_phase = on_phase
         self.seconds = seconds
         self.process_seconds = process_seconds
         self.running = False
@@ -47,7 +53,7 @@ class Clock:
         self._process_start = 0.0
         self._frozen = False
 
-    def resume(self) -> None:
+    def resume(self, phase: Phase = "training") -> None:
         """Start the clock. Garbage collection is disabled until the next pause, so that it never runs during a step."""
         if self.running:
             raise RuntimeError("the clock is already running")
@@ -59,11 +65,11 @@ class Clock:
             self._frozen = True
         gc.disable()
         self._synchronize()
-        self._on_change(True, self.seconds, self.process_seconds)
+        self._on_change(True, self.seconds, self.process_seconds, phase)
         self.running = True
         self._wall_start, self._process_start = perf_counter(), process_time()
 
-    def pause(self) -> None:
+    def pause(self, phase: Phase = "evaluation") -> None:
         """Wait for the device, so that the measured time includes all queued work, and stop the clock."""
         if not self.running:
             raise RuntimeError("the clock is not running")
@@ -72,20 +78,34 @@ class Clock:
         self.running = False
         self.seconds += wall - self._wall_start
         self.process_seconds += process - self._process_start
-        self._on_change(False, self.seconds, self.process_seconds)
+        self._on_change(False, self.seconds, self.process_seconds, phase)
         gc.collect()
         gc.enable()
+
+    def begin_phase(self, phase: Phase) -> None:
+        """Report that a phase begins. The clock keeps running."""
+        self._on_phase(phase)
+
+    def add(self, seconds: float, process_seconds: float) -> None:
+        """Add the time of an earlier worker of the run. The clock must be stopped."""
+        self.seconds += seconds
+        self.process_seconds += process_seconds
 
     def now(self) -> float:
         """Return the wall seconds so far, without waiting for the device."""
         return self.seconds + (perf_counter() - self._wall_start if self.running else 0.0)
 
     @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Within this context, the clock runs. An exception stops the clock, too."""
-        self.resume()
+    def timed(self, phase: Phase, then: Phase) -> Iterator[None]:
+        """Within this context, the clock runs. An exception stops the clock, too.
+
+        Args:
+            phase: the phase in the context.
+            then: the phase after it.
+        """
+        self.resume(phase)
         try:
             yield
         finally:
             if self.running:
-                self.pause()
+                self.pause(then)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -28,7 +29,7 @@ def uses_compiler(spec: RunSpec) -> bool:
 
 
 def fill_compile_cache(job: Job) -> str:
-    """Fill a trial's compiler cache in a separate process.
+    """Fill a trial's compiler cache in a separate process, which has a home and a temporary folder of its own.
 
     If that process fails, the trial compiles its loss while its clock runs.
 
@@ -37,13 +38,15 @@ def fill_compile_cache(job: Job) -> str:
     """
     if (Path(job.folder) / COMPILED).exists():
         return ""  # the run is resumed, and its cache is filled already
-    process = subprocess.run(
-        python_process.command("harness.worker.compile_worker"),
-        input=msgspec.json.encode(job) + b"\n",
-        stdout=sys.stderr,
-        env=python_process.environment(),
-        check=False,
-    )
+    with tempfile.TemporaryDirectory() as home:
+        folders = {"HOME": home, "TMPDIR": home, "XDG_CACHE_HOME": home}
+        process = subprocess.run(
+            python_process.command("harness.worker.compile_worker"),
+            input=msgspec.json.encode(job) + b"\n",
+            stdout=sys.stderr,
+            env={**python_process.environment(), **folders},
+            check=False,
+        )
     return "" if process.returncode == 0 else f"the compile warm-up ended with code {process.returncode}"
 
 

@@ -18,11 +18,11 @@ import tempfile
 
 import msgspec
 
-from harness.contract.run import Job
+from harness.contract.run import Job, Seeds
 from harness.worker.compile_cache import redirect_compile_cache
 from harness.worker.data.synthetic import random_like
 from harness.worker.emit import ignore_event
-from harness.worker.process import die_with_parent
+from harness.worker.reaper import set_parent_death_signal
 from harness.worker.setup import build_run
 
 #: Number of updates to make. From the second update on, the optimizer has its state, as in later updates of the trial.
@@ -31,11 +31,12 @@ STEPS = 3
 
 def main() -> None:
     """Make a few steps of the trial on random data."""
-    die_with_parent()
+    set_parent_death_signal()
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
     redirect_compile_cache(job)
     with tempfile.TemporaryDirectory() as folder:
-        warm_up_job = Job(spec=msgspec.structs.replace(job.spec, ranks=1), folder=folder, resume=False)
+        spec = msgspec.structs.replace(job.spec, ranks=1, seeds=_other_seeds(job.spec.seeds))
+        warm_up_job = Job(spec=spec, folder=folder, resume=False)
         run, construct_submission = build_run(warm_up_job, ignore_event, change_data=random_like)
         submission = construct_submission()
         for _ in range(STEPS):
@@ -47,6 +48,11 @@ def main() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def _other_seeds(seeds: Seeds) -> Seeds:
+    """Return seeds that differ from the trial's, so that the submission learns nothing about its model and data."""
+    return Seeds(**{name: (value + 0x5EED) % 2**32 for name, value in msgspec.structs.asdict(seeds).items()})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import msgspec
 
 from harness.contract.run import WHOLE_PURPOSES, Point, RunSpec
 from harness.contract.workload import Target
-from harness.worker.stopping import PRUNE_PROGRESS, decide_end, is_stage_over
+from harness.planning.run_end import PRUNE_PROGRESS, decide_end, is_stage_over
 
 
 def may_screen(spec: RunSpec) -> bool:

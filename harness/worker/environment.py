@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import os
 import platform
@@ -12,21 +11,16 @@ import torch
 from harness.contract.record import Environment
 from harness.contract.run import RunSpec
 from harness.hardware import detect
-from harness.hardware.drivers import program_output
 
 
-@functools.cache
-def git_state() -> str:
-    """Return the git commit of the current folder, with a final `+` if tracked files have uncommitted changes.
+def environment(spec: RunSpec, device: torch.device, git: str) -> Environment:
+    """Return a description of the machine and the software on which a trial runs.
 
-    Outside of a git repository, return an empty string.
+    Args:
+        spec: the trial.
+        device: device of this rank.
+        git: commit of the current folder.
     """
-    commit = program_output("git", "rev-parse", "--short=12", "HEAD")
-    return f"{commit}+" if commit and program_output("git", "status", "--porcelain", "-uno") else commit
-
-
-def environment(spec: RunSpec, device: torch.device) -> Environment:
-    """Return a description of the machine and the software on which a trial runs."""
     on_gpu = device.type == "cuda"
     return Environment(
         python=platform.python_version(),
@@ -39,7 +33,7 @@ def environment(spec: RunSpec, device: torch.device) -> Environment:
         driver=detect.driver_version() if on_gpu else "",
         cuda=str(torch.version.cuda or "") if on_gpu else "",
         distributions=_versions(spec),
-        git=git_state(),
+        git=git,
     )
 
 

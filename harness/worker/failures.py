@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from pathlib import Path
 
@@ -11,8 +12,12 @@ from harness.contract.events import Done
 from harness.contract.record import Status
 from harness.contract.run import RunSpec
 from harness.errors import BenchError, RejectedError, StoreError
+from harness.system import sandbox
 from harness.worker import torch_errors
 from harness.worker.distributed.join import LOST_CONTACT, is_peer_loss
+
+#: The system errors for what a sandbox forbids.
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENETUNREACH})
 
 
 def describe_nonfinite(model: nn.Module, loss: Tensor | None, error: BaseException) -> str:
@@ -73,6 +78,9 @@ def describe_failure(error: Exception, spec: RunSpec, nonfinite: str = "") -> Do
         return Done(status="diverged", reason=f"{nonfinite}; {reason}")
     if torch_errors.is_decomposition_failure(error):
         return Done(status="diverged", reason=f"a matrix decomposition failed; {reason}")
+    if sandbox.is_confined() and isinstance(error, OSError) and error.errno in _FORBIDDEN:
+        allowed = "files in HOME and TMPDIR, and no network"
+        reason += f"; the sandbox permits only {allowed} ({sandbox.VARIABLE}=none turns it off)"
     return Done(status=status, reason=reason)
 
 

@@ -29,7 +29,8 @@ import msgspec
 from harness.contract.forking import ANSWER, DESCRIPTORS, ENDED, FAILED, LENGTH, STARTED, AnswerKind, ForkRequest
 from harness.contract.run import Job
 from harness.worker.emit import Emit
-from harness.worker.process import die_with_parent, run_worker
+from harness.worker.process import run_worker
+from harness.worker.reaper import set_parent_death_signal
 
 #: The server ends after this number of seconds without a worker and without a request. A server uses several hundred
 #: megabytes of memory.
@@ -177,8 +178,8 @@ def become_worker(request: ForkRequest, descriptors: dict[str, int], server: int
     """
     # The worker gets its own session. The supervisor can then kill it with its children, and Ctrl-C does not reach it.
     os.setsid()
-    die_with_parent()
-    if os.getppid() != server:  # the server has died before die_with_parent was called
+    set_parent_death_signal()
+    if os.getppid() != server:  # the server has died before the signal was requested
         os._exit(1)
     os.environ.clear()
     os.environ.update(request.environment)

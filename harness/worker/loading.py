@@ -7,11 +7,14 @@ from typing import Any
 
 import msgspec
 import torch
+from torch import nn
 
 from harness.contract.run import RunSpec, SubmissionRef
+from harness.contract.workload import SOURCE_MARK
 from harness.errors import PluginError
 from harness.plugins import loading
 from harness.plugins.source_hash import source_hash
+from harness.worker import rng
 from harness.worker.protocols import Submission, Workload
 from harness.worker.recipe import Recipe, bare_optimizer
 
@@ -20,8 +23,9 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
     """Import a submission and return its factory, a function (model, task, hparams) -> Submission.
 
     Raises:
-        PluginError: an import failed, or the imported object is not a submission. The error is also raised if the
-            source was edited after planning, since the record would then contain the hash of another source.
+        PluginError: an import failed, or the imported object is not a submission, or it is a recipe with needs that its
+            entry does not declare. The error is also raised if the source was edited after planning, since the record
+            would then contain the hash of another source.
     """
     import_paths = [part.load for part in ref.parts] + ([ref.load] if ref.load else [])
     if ref.source_hash and source_hash(import_paths) != ref.source_hash:
@@ -34,6 +38,11 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
         return Recipe(**{name.partition(":")[0]: part for name, part in add_constant_schedule(parts).items()})
     loaded = call_prepare(loading.load_object(ref.load))
     if isinstance(loaded, Recipe):
+        if undeclared := loaded.all_needs - ref.needs:
+            # Planning has not checked that the workload provides them.
+            needs = ", ".join(map(repr, sorted(loaded.all_needs)))
+            problem = f"{ref.load} needs {', '.join(sorted(undeclared))}, which the entry of {ref.id} does not declare"
+            raise PluginError(problem, fix=f"add needs={{{needs}}} to the entry")
         return loaded.resolved(add_constant_schedule(parts))
     if isinstance(loaded, type) and issubclass(loaded, torch.optim.Optimizer):
         return bare_optimizer(loaded)
@@ -69,14 +78,28 @@ def load_workload(spec: RunSpec) -> Workload:
     """Import the trial's workload, and construct it with the `arguments` of its `WorkloadEntry`.
 
     Raises:
-        PluginError: the workload cannot be imported, or its facts differ from those in the plan.
+        PluginError: the workload cannot be imported, its facts differ from those in the plan, or it is in a file that
+            was edited after planning.
     """
     ref = spec.workload
     workload: Workload = loading.load_object(ref.load)(**ref.arguments)
+    facts = workload.facts
+    if loading.is_file(loading.split_load(ref.load)[0]):
+        if ref.source_hash and source_hash([ref.load]) != ref.source_hash:
+            fix = "run the command again: it runs the trials on the edited workload"
+            raise PluginError(f"{ref.facts.id} was edited after its trials had been planned", fix=fix)
+        _, mark, source = ref.facts.version.rpartition(SOURCE_MARK)
+        facts = msgspec.structs.replace(facts, version=f"{facts.version}{mark}{source if mark else ''}")
     # Rulesets and smoke runs change the budget and the stages. All other facts must be equal.
-    if msgspec.structs.replace(workload.facts, budget=ref.facts.budget, stages=ref.facts.stages) != ref.facts:
+    if msgspec.structs.replace(facts, budget=ref.facts.budget, stages=ref.facts.stages) != ref.facts:
         raise PluginError(
             f"{ref.load} is not the planned workload {ref.facts.id}: its facts differ from those of its entry",
             fix="make the class's `facts` and the entry's `facts` the same object",
         )
     return workload
+
+
+def build_model(spec: RunSpec, workload: Workload, device: torch.device) -> nn.Module:
+    """Return the untrained model of a trial on a device. The global random number generators are seeded before."""
+    rng.seed_everything(spec.seeds.model)
+    return workload.build_model(spec.seeds.model, **spec.submission.model_options).to(device)

@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from harness.contract.events import Done, Evaluated, Ready, Warned
+from harness.contract.events import Done, Evaluated, PhaseBegan, Ready, Warned
 from harness.contract.record import Environment
 from harness.contract.run import Counters, Point
 from harness.contract.workload import Target
+from harness.planning.run_end import Verdict, decide_end, is_stage_over
 from harness.storage.layout import run_id
 from harness.worker import checkpoint
 from harness.worker.decisions import describe_decisions, list_decisions
@@ -28,14 +29,15 @@ from harness.worker.points import finite_point, gradient_norm, learning_rate
 from harness.worker.protocols import Submission, Workload
 from harness.worker.rule import RuleChecker
 from harness.worker.run_state import RunState
-from harness.worker.stopping import Verdict, decide_end, is_stage_over
 from harness.worker.weights import save_weights
 
 T = TypeVar("T")
 
 #: Largest fraction of wall time between two evaluations that checkpoints may take. A checkpoint after every evaluation
 #: would take longer than the training of a small model with short intervals.
-CHECKPOINT_SHARE = 0.1
+CHECKPOINT_SHARE = 0.03
+#: Assumed wall seconds of the first checkpoint. A run that is over after a second writes no checkpoint.
+FIRST_CHECKPOINT_S = 0.05
 
 
 class TrainingRun:
@@ -83,8 +85,9 @@ class TrainingRun:
         self.evaluator = evaluator
         self.emit = emit
         self.final_weights = ""
-        # The last checkpoint: its wall seconds, and the time at which it ended. The first evaluation writes one.
-        self._checkpoint_seconds, self._checkpoint_ended = 0.0, 0.0
+        # The last checkpoint: its wall seconds, and the time at which it ended. Before the first one, both are assumed.
+        self._checkpoint_seconds, self._checkpoint_ended = FIRST_CHECKPOINT_S, time.perf_counter()
+        rules.guard(state.work, state.clock, state.snapshots, evaluator)
         rules.before_construction(state.model, state.group)
 
     def start(self, construct_submission: Callable[[], Submission], checkpointed: dict[str, Any] | None) -> None:
@@ -95,7 +98,7 @@ class TrainingRun:
             checkpointed: the content of the checkpoint to restore; None for a new run.
         """
         state = self.state
-        with self.clock.timed():
+        with self.clock.timed("construction", then="start"):
             self.submission = construct_submission()
         state.snapshots.submission = self.submission
         if checkpointed is not None:
@@ -108,6 +111,8 @@ class TrainingRun:
         self.emit(Ready(environment=self.environment, usage=state.usage, points=points, resumed_from=resumed_from))
         self.rules.at_pause(state.model, self.group)
         if checkpointed is None:
+            self.emit(PhaseBegan(phase="evaluation"))
+            self.rules.at_evaluation(state.model)
             first_point, _ = self._decide(self._evaluate_weights())
             state.position.points.append(first_point)
             self._append_feedback(first_point)
@@ -119,8 +124,12 @@ class TrainingRun:
         verdict: Verdict | None = None
         eval_every, gradient_budget = self.facts.eval_every, self.facts.budget.gradient_examples
         work, submission = self.work, self.submission
+        self.clock.resume("first batch")
+        self._make_step()
+        self.clock.begin_phase("training")
         while verdict is None:
-            self.clock.resume()
+            if not self.clock.running:
+                self.clock.resume("training")
             next_evaluation = (work.examples // eval_every + 1) * eval_every
             while work.examples < next_evaluation and work.gradient_examples < gradient_budget:
                 work.begin_step()
@@ -128,6 +137,11 @@ class TrainingRun:
                 work.end_step()
             verdict = self._evaluate()
         return self._done_event(verdict)
+
+    def _make_step(self) -> None:
+        self.work.begin_step()
+        self.submission.step(self.work)
+        self.work.end_step()
 
     def _evaluate(self) -> Verdict | None:
         """Evaluate the submission's evaluation weights. Save the final weights if the run is over, else a checkpoint.
@@ -139,19 +153,23 @@ class TrainingRun:
             The verdict if the run is over, else None.
         """
         state, model = self.state, self.state.model
+        self.clock.begin_phase("averaging")
         swap_began = self.clock.now()
+        self.work.begin_evaluation()
         with self.submission.eval_weights():
             self.group.average_buffers(model)
-            self.clock.pause()
+            self.clock.pause("evaluation")
+            self.rules.at_evaluation(model)
             point, verdict = self._decide(self._evaluate_weights())
             if verdict is not None:
                 self._save_final_weights()
             else:
                 self._append_feedback(point)
-            self.clock.resume()
+            self.clock.resume("averaging")
         self.group.average_buffers(model)
-        submission_state = self.submission.state_dict()
-        self.clock.pause()
+        self.clock.begin_phase("state")
+        submission_state, model_state = self.submission.state_dict(), model.state_dict()
+        self.clock.pause("checkpoint")
         self.work.charge("eval_weights", self.clock.seconds - swap_began)
         self.rules.at_pause(model, self.group)
         state.position.points.append(point)
@@ -159,7 +177,10 @@ class TrainingRun:
             if self._is_next_stage_due(point):
                 state.advance_stage(point)
             if self._is_checkpoint_due():
-                self._save_checkpoint(submission_state)
+                self._save_checkpoint(model_state, submission_state)
+            else:
+                # Whether a submission is rejected for its state must not depend on the time of a checkpoint.
+                checkpoint.require_plain(submission_state, "state['submission']")
         self.emit(Evaluated(point=point))
         return verdict
 
@@ -269,11 +290,11 @@ class TrainingRun:
         elapsed = time.perf_counter() - self._checkpoint_ended
         return self._follow_first_rank(elapsed * CHECKPOINT_SHARE >= self._checkpoint_seconds, bool)
 
-    def _save_checkpoint(self, submission_state: dict[str, Any]) -> None:
+    def _save_checkpoint(self, model_state: dict[str, Any], submission_state: dict[str, Any]) -> None:
         began = time.perf_counter()
         ranks = self.state.gather_rank_states()
         if self.group.first:
-            state = self.state.state_dict(submission_state, ranks)
+            state = self.state.state_dict(model_state, submission_state, ranks)
             checkpoint.save(self.folder, {**state, "evaluator": self.evaluator.state_dict()}, run_id(self.spec))
             self.state.add_usage(checkpoint_seconds=time.perf_counter() - began)
         self._checkpoint_ended = time.perf_counter()

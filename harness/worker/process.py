@@ -11,9 +11,7 @@ from __future__ import annotations
 # This import comes first. The clock then uses the original functions of `time`, even if a plugin replaces them.
 import harness.worker.clock  # noqa: F401  # isort: skip
 
-import ctypes
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -21,9 +19,13 @@ from functools import partial
 
 import msgspec
 
-from harness.contract.events import AnyEvent
+from harness.contract.events import AnyEvent, Confined, Done
 from harness.contract.run import Job
+from harness.contract.sandbox import NO_SANDBOX
+from harness.system import sandbox
 from harness.worker.emit import Emit
+from harness.worker.prepare_data import prepare_data
+from harness.worker.reaper import enter_worker, set_parent_death_signal
 
 
 def main(run_job: Callable[[Job, Emit], None] | None = None) -> None:
@@ -32,7 +34,7 @@ def main(run_job: Callable[[Job, Emit], None] | None = None) -> None:
     Args:
         run_job: function that runs a job; `harness.worker.job.run_job` if None.
     """
-    die_with_parent()
+    set_parent_death_signal()
     cores = [int(core) for core in sys.argv[3].split(",") if core]
     run_worker(int(sys.argv[1]), int(sys.argv[2]), cores, run_job)
 
@@ -51,10 +53,13 @@ def run_worker(events_fd: int, lock_fd: int, cores: Iterable[int], run_job: Call
     pinned = set(cores)
     if pinned and sys.platform == "linux":
         os.sched_setaffinity(0, pinned)
+    enter_worker(close=(0, events_fd))
     line = sys.stdin.buffer.readline()
     if not line:  # the supervisor stopped the trial while this process started
         os._exit(1)
     job = msgspec.json.decode(line, type=Job)
+    # A sandbox restricts the threads that start after it.
+    first_event = enter_sandbox(job)
     threading.Thread(target=watch_parent, name="supervisor-watch", daemon=True).start()
 
     # A child process that a plugin forks must not keep the run's lock and pipe open after this process ends.
@@ -73,6 +78,9 @@ def run_worker(events_fd: int, lock_fd: int, cores: Iterable[int], run_job: Call
             while rest:
                 rest = rest[os.write(events_fd, rest) :]
 
+    emit(first_event)
+    if isinstance(first_event, Done):
+        _exit_now()
     if run_job is None:
         # This module imports torch, whose threads inherit the cores set above. So it is imported only here.
         from harness.worker import job as jobs
@@ -82,18 +90,32 @@ def run_worker(events_fd: int, lock_fd: int, cores: Iterable[int], run_job: Call
     _exit_now()
 
 
+def enter_sandbox(job: Job) -> Confined | Done:
+    """Open the data that is not prepared, and enter the job's sandbox. The process must have one thread.
+
+    Returns:
+        The worker's first event, which is also its last event if the kernel refuses the sandbox.
+    """
+    if job.unprepared:
+        child = os.fork()
+        if not child:
+            set_parent_death_signal()
+            prepare_data(job)
+        os.waitpid(child, 0)
+    if job.sandbox is None:
+        return Confined(sandbox=NO_SANDBOX)
+    try:
+        return Confined(sandbox=sandbox.enter(job.sandbox))
+    except OSError as error:
+        reason = f"the sandbox {job.sandbox.name} cannot be entered ({error}); run with {sandbox.VARIABLE}=none"
+        return Done(status="crashed", reason=reason)
+
+
 def _exit_now() -> None:
     """End this process at once, unlike `sys.exit`, which runs atexit handlers of plugins and waits for threads."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
-
-
-def die_with_parent() -> None:
-    """On Linux, request that the kernel kills this process when its parent dies. On other systems, do nothing."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def watch_parent() -> None:

@@ -86,6 +86,12 @@ class Recipe:
         """The installed parts of the recipe, as `kind:name`."""
         return tuple(f"{kind}:{part}" for kind in PART_KINDS if isinstance(part := getattr(self, kind), str))
 
+    @property
+    def all_needs(self) -> frozenset[str]:
+        """The declared needs, and the needs that the kinds of the parts imply."""
+        kinds = [kind for kind in PART_KINDS.values() if getattr(self, kind.name) is not None]
+        return self.needs.union(*(kind.implied_needs for kind in kinds))
+
     def resolved(self, installed: Mapping[str, Callable[..., Any]]) -> Recipe:
         """Return this recipe with the names of installed parts replaced by the callables in `installed`."""
         parts: dict[str, Any] = {name.partition(":")[0]: installed[name] for name in self.parts}

@@ -30,6 +30,8 @@ class Rule:
 
     def __init__(self, spec: RunSpec) -> None:
         self.spec = spec
+        #: The harness's objects that the submission can reach.
+        self.objects: tuple[object, ...] = ()
 
     @classmethod
     def applies_to(cls, spec: RunSpec) -> bool:
@@ -51,6 +53,12 @@ class Rule:
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
         """This is called while the clock is stopped: after the submission is constructed, and at every evaluation."""
+
+    def at_evaluation(self, model: nn.Module) -> None:
+        """This is called inside `eval_weights`, when the model has the weights to evaluate and the clock is stopped."""
+
+    def on_pass(self) -> None:
+        """This is called within a counted pass, while the clock runs. It must take at most a few microseconds."""
 
     def on_draw(self, n: int, by_index: bool, drawn_in_step: int) -> None:
         """This is called before examples are drawn, while the clock runs.
@@ -79,6 +87,7 @@ class RuleChecker:
     Attributes:
         draw_checks: the `on_draw` methods of the rules that define one.
         step_checks: the `on_step_end` methods of the rules that define one.
+        pass_checks: the `on_pass` methods of the rules that define one.
     """
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
@@ -90,6 +99,24 @@ class RuleChecker:
         self.step_checks: tuple[Callable[[int, int], None], ...] = tuple(
             rule.on_step_end for rule in self._rules if type(rule).on_step_end is not Rule.on_step_end
         )
+
+        self.pass_checks: tuple[Callable[[], None], ...] = tuple(
+            rule.on_pass for rule in self._rules if type(rule).on_pass is not Rule.on_pass
+        )
+
+    def guard(self, *objects: object) -> None:
+        """Make objects of the harness known to the rules (`Rule.objects`)."""
+        for rule in self._rules:
+            rule.objects = (*rule.objects, *objects)
+
+    def at_evaluation(self, model: nn.Module) -> None:
+        """Check the weights to evaluate.
+
+        Raises:
+            RejectedError: the submission broke a rule.
+        """
+        for rule in self._rules:
+            rule.at_evaluation(model)
 
     def before_import(self) -> None:
         """Call `before_import` of every rule."""

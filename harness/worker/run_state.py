@@ -100,16 +100,19 @@ class RunState:
         rank_state = {"work": work_state, "process_seconds": self.clock.process_seconds}
         return [from_bytes(payload) for payload in self.group.all_gather_bytes(to_bytes(rank_state))]
 
-    def state_dict(self, submission: dict[str, Any], ranks: list[dict[str, Any]]) -> dict[str, Any]:
+    def state_dict(
+        self, model: dict[str, Any], submission: dict[str, Any], ranks: list[dict[str, Any]]
+    ) -> dict[str, Any]:
         """Return the content of a checkpoint. It consists of tensors, scalars, strings, lists and dicts.
 
         Args:
+            model: the return value of the model's `state_dict()`, which was called while the clock ran.
             submission: the return value of the submission's `state_dict()`.
             ranks: the return value of `gather_rank_states`.
         """
         position, clock, usage = self.position, self.clock, self.usage
         return {
-            "model": self.model.state_dict(),
+            "model": model,
             "flags": model_flags(self.model),
             "submission": submission,
             "work": self.work.state_dict(),
@@ -131,8 +134,10 @@ class RunState:
             state: the return value of `state_dict`.
             submission: the newly constructed submission. Its state is restored, too.
         """
-        self.model.load_state_dict(state["model"])
-        submission.load_state_dict(state["submission"])
+        # The submission may have put hooks on the model, so loading the model is on the clock, too.
+        with self.clock.timed("loading", then="start"):
+            self.model.load_state_dict(state["model"])
+            submission.load_state_dict(state["submission"])
         set_model_flags(self.model, state["flags"])
         self.work.load_state_dict(state["work"])
         self.work.phases.update(state["phases"])
@@ -146,12 +151,12 @@ class RunState:
         self.position = Position(points, stage, stage_began, stage_hits)
         self.task.feedback[:] = [(examples, metrics) for examples, metrics in state["feedback"]]
         self._publish_stage()
-        # The clock also measured the construction of the submission in this process. These seconds are discarded, since
-        # the seconds in the checkpoint already include one construction.
-        self.clock.seconds, self.clock.process_seconds = state["clock"]
+        # The run is also charged for constructing the submission and loading its state in this process.
+        seconds, process_seconds = state["clock"]
         if state["ranks"]:
             rank_state = state["ranks"][self.group.rank]
             self.work.load_rank_state(rank_state["work"])
-            self.clock.process_seconds = rank_state["process_seconds"]
+            process_seconds = rank_state["process_seconds"]
+        self.clock.add(seconds, process_seconds)
         # The generators are restored last, since the code above may draw random numbers.
         rng.set_rng_state(state["rng"])

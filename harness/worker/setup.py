@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from harness.contract.events import ClockChanged, Warned
+from harness.contract.events import ClockChanged, PhaseBegan, Warned
 from harness.contract.record import Usage
 from harness.contract.run import Job, RunSpec
 from harness.storage.layout import run_id
@@ -28,7 +28,7 @@ from harness.worker.emit import Emit
 from harness.worker.environment import environment
 from harness.worker.evaluator import Evaluator
 from harness.worker.forward import ForwardPass
-from harness.worker.loading import load_submission, load_workload
+from harness.worker.loading import build_model, load_submission, load_workload
 from harness.worker.loop import TrainingRun
 from harness.worker.microbatch import MicrobatchedPasses, preferred_micro_batch
 from harness.worker.passes import Passes, WholeBatchPasses
@@ -39,6 +39,7 @@ from harness.worker.rules import load_rules
 from harness.worker.run_state import RunState
 from harness.worker.snapshot import Snapshots
 from harness.worker.task import batch_size, build_task
+from harness.worker.torch_settings import apply_numeric_settings
 from harness.worker.work import CountedWork
 
 
@@ -75,17 +76,18 @@ def build_run(
     import_optimizer_early()
     if change_data is None:
         _prepare_compiler(job, emit, group)
-    _apply_numeric_settings(spec)
+    apply_numeric_settings(spec)
+    emit(PhaseBegan(phase="import"))
     # The submission is imported while the clock is stopped. So it is imported before the model and the data exist:
     # code at import time must not have access to them.
     rules = load_rules(spec)
     construct, import_seconds = _import_submission(spec, rules)
+    emit(PhaseBegan(phase="build"))
     build_began = perf_counter()
     workload = load_workload(spec)
     device = rank_device(group.rank, spec)
     set_default_device(device)
-    rng.seed_everything(spec.seeds.model)
-    model = workload.build_model(spec.seeds.model, **spec.submission.model_options).to(device)
+    model = build_model(spec, workload, device)
     data = workload.train_data(spec.seeds.data)
     source = build_source(spec, data if change_data is None else change_data(data), device)
     work = build_work(spec, workload, model, source, device, rules=rules, group=group, emit=emit)
@@ -112,7 +114,7 @@ def build_run(
         folder=Path(job.folder),
         workload=workload,
         rules=rules,
-        environment=environment(spec, device),
+        environment=environment(spec, device, job.git),
         evaluator=Evaluator(spec, workload, group, shadow=job.shadow_evaluation),
         emit=emit,
         grad_norm=job.grad_norm,
@@ -134,18 +136,11 @@ def _prepare_compiler(job: Job, emit: Emit, group: ProcessGroup) -> None:
         if job.spec.workload.facts.precision.compile:
             emit(Warned(message="the loss is not compiled: no C++ compiler was found (install g++, or set CXX)"))
         return
+    emit(PhaseBegan(phase="compile"))
     if group.first and (failure := compile_cache.fill_compile_cache(job)):
         emit(Warned(message=f"{failure}; the loss is compiled while the clock runs (see worker.log)"))
     group.broadcast(b"")  # the other ranks wait until the cache is filled
     compile_cache.redirect_compile_cache(job)
-
-
-def _apply_numeric_settings(spec: RunSpec) -> None:
-    """Apply the workload's numeric settings, which no submission may change."""
-    torch.set_float32_matmul_precision("high" if spec.workload.facts.precision.tf32 else "highest")
-    torch.backends.cudnn.allow_tf32 = spec.workload.facts.precision.tf32
-    if spec.deterministic:
-        torch.use_deterministic_algorithms(True)
 
 
 def _import_submission(spec: RunSpec, rules: RuleChecker) -> tuple[Callable[..., Submission], float]:
@@ -209,12 +204,13 @@ def build_work(
 
 
 def build_clock(device: torch.device, emit: Emit) -> Clock:
-    """Return a run's clock. Whenever the clock starts or stops, a `ClockChanged` event is emitted."""
+    """Return a run's clock. Its starts and stops, and the phases of the run, are emitted as events."""
     return Clock(
         synchronizer(device),
-        lambda running, seconds, process_seconds: emit(
-            ClockChanged(running=running, seconds=seconds, process_seconds=process_seconds)
+        lambda running, seconds, process_seconds, phase: emit(
+            ClockChanged(running=running, seconds=seconds, process_seconds=process_seconds, phase=phase)
         ),
+        lambda phase: emit(PhaseBegan(phase=phase)),
     )
 
 

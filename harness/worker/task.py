@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from torch import nn
 
 from harness.contract.run import RunSpec
+from harness.contract.workload import Kind
 from harness.errors import PluginError
 from harness.worker.data.pools import Pool
 from harness.worker.protocols import Parameter, Task, Workload
@@ -26,7 +29,7 @@ def build_task(
         snapshots: takes and restores snapshots, and provides the submission's generator.
 
     Raises:
-        PluginError: the workload assigns no kind to a parameter.
+        PluginError: the workload assigns no kind to a parameter, or a kind that does not exist.
     """
     facts = spec.workload.facts
     kinds = workload.parameter_kinds(model)
@@ -35,6 +38,12 @@ def build_task(
         raise PluginError(
             f"{facts.id} must assign a kind to every parameter, but has none for {', '.join(without_kind[:5])}",
             fix="change the workload so that parameter_kinds() returns a kind for every name in named_parameters()",
+        )
+    known_kinds = get_args(Kind)
+    if unknown := sorted({repr(kind) for kind in kinds.values()} - {repr(kind) for kind in known_kinds}):
+        raise PluginError(
+            f"{facts.id} assigns kinds to its parameters that do not exist: {', '.join(unknown[:5])}",
+            fix=f"let parameter_kinds() return kinds among {', '.join(known_kinds)}",
         )
     snapshots.rng.manual_seed(spec.seeds.submission)
     # Runs for an envelope (docs/glossary.md) measure the reference's metric as a function of the horizon. Their

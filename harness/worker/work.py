@@ -15,6 +15,7 @@ from harness.worker.data.batch import Batch
 from harness.worker.data.replay import ReplayBuffer
 from harness.worker.data.source import BatchSource
 from harness.worker.forward import ForwardPass
+from harness.worker.pass_watch import PassWatch
 from harness.worker.passes import Passes
 from harness.worker.profiling import Profiler, timed
 from harness.worker.rule import RuleChecker
@@ -62,6 +63,7 @@ class CountedWork:
         self._passes = passes
         self._draw_checks = rules.draw_checks
         self._step_checks = rules.step_checks
+        self._pass_checks = rules.pass_checks
         self._profiler = profiler
         self._draw_batch = timed(profiler, "data", source.draw)
         self._backward = timed(profiler, "backward", passes.backward)
@@ -78,6 +80,9 @@ class CountedWork:
         self._drawn_in_step = 0
         self._forward_examples_before_step = 0
         self._model.register_forward_hook(self._count_direct_forward)
+        # A compiled pass has no place for further hooks.
+        checks = () if forward.compiles else self._pass_checks
+        self._watch = PassWatch(self._model, checks, lambda: forward.running) if checks else None
 
     @property
     def phases(self) -> dict[str, float]:
@@ -112,12 +117,16 @@ class CountedWork:
         # This pass is counted without a hook, since a hook would cost a call from C++ to Python in every step.
         self.gradient_examples += batch.n
         self.last_loss = loss = self._backward(batch, scale, self.steps)
+        for check in self._pass_checks:
+            check()
         self._losses.append(loss)
         return loss
 
     def loss(self, batch: Batch, per_example: bool = False) -> Tensor:
         self.forward_examples += batch.n
         loss = self._passes.loss(batch, per_example)
+        for check in self._pass_checks:
+            check()
         self.last_loss = loss.detach()
         self._losses.append(self.last_loss)
         self._count_backward(loss, batch.n)
@@ -150,6 +159,12 @@ class CountedWork:
             self._count_backward(output, n)
 
     # --- methods for the training loop -----------------------------------------------------------
+
+    def begin_evaluation(self) -> None:
+        """Begin the context `eval_weights`. The examples that it draws count for themselves, and for no step."""
+        self._drawn_in_step = 0
+        if self._watch is not None:
+            self._watch.move()
 
     def begin_step(self) -> None:
         """Begin an update: reset the counts per step, and start the profiler."""

@@ -249,3 +249,15 @@ def test_a_variant_takes_the_setting_of_its_bases_calibration(
     Path("calibration/resnet-digits.json").write_bytes(msgspec.json.encode(base))
     assert cli.invoke(["calibrate", "resnet-digits+gelu", "--dry-run"]) == 2
     assert "adamw-cosine@0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workload", ["resnet-digits", "continual-digits"])
+def test_the_planned_trials_are_json(
+    workload: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.invoke(["calibrate", workload, "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert cli.invoke(["calibrate", workload, "--dry-run", "--json"]) == 0
+    specs = json.loads(capsys.readouterr().out)["specs"]
+    assert [spec["run_id"] for spec in specs] == [line.partition(" ")[0] for line in lines]

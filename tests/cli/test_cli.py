@@ -318,6 +318,11 @@ def test_commands_are_frozen() -> None:
     assert set(options["leaderboard"]) >= {
         "--by", "--workload", "--tier", "--target", "--reference", "--format", "--runs", "--results", "--json",
     }  # fmt: skip
+    assert set(options["verify"]) >= {"--runs", "--results", "--no-weights", "--attest", "--online", "--json"}
+    assert set(options["rerun"]) >= {
+        "--runs", "--results", "--workloads", "--method", "--nonce", "--max-minutes", "--jobs", "--source",
+        "--no-attestation", "--json",
+    }  # fmt: skip
     assert set(options["compare"]) >= {"--workload", "--by", "--fail-if-slower-than", "--json"}
     assert set(options["score"]) >= {"--algoperf", "--ruleset", "--targets", "--held-out", "--json"}
     assert set(options["gate"]) >= {
@@ -327,7 +332,7 @@ def test_commands_are_frozen() -> None:
     assert set(options["run"]) >= {
         "--submission", "--workload", "--ruleset", "--studies", "--seed", "--set", "--device", "--threads", "--runs",
         "--executor", "--force", "--smoke", "--profile", "--deterministic", "--allow-slow", "--in-process", "--dry-run",
-        "--show-config", "--json", "--whole-evaluation", "--shadow-evaluation",
+        "--show-config", "--json", "--whole-evaluation", "--shadow-evaluation", "--nonce",
     }  # fmt: skip
 
 

@@ -24,6 +24,8 @@ CONTENT = b"to be or not to be" * 1000
 class FakeRegistry:
     """A registry of two datasets, one of them a tree."""
 
+    plugins = ()
+
     def __init__(self, url: str) -> None:
         digest = hashlib.sha256(CONTENT).hexdigest()
         file = DatasetFile(name="a.txt", sha256=digest, size=len(CONTENT), urls=(f"{url}/a.txt",))

@@ -33,6 +33,21 @@ def listed(runs: Path, capsys: pytest.CaptureFixture[str]) -> Listed:
     return run
 
 
+def test_control_characters_of_a_note_and_a_reason_are_shown_and_do_not_act(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = synthetic.record("gamma", reason="bad \x1b]0;title\x07 \u202e end")
+    synthetic.write(runs, [failed])
+    folder = runs / failed.run_id
+    assert cli.invoke(["note", failed.run_id, "--runs", str(runs), "see \x1b[2J here"]) == 0
+    for arguments in (["show", failed.run_id], ["runs"], ["note", failed.run_id]):
+        assert cli.invoke([*arguments, "--runs", str(runs)]) == 0
+        out = capsys.readouterr().out
+        assert not any(character in out for character in "\x1b\x07\u202e"), arguments
+    assert folder.exists()
+    assert r"\x1b[2J" in out
+
+
 def test_filters_choose_by_submission_setting_and_status(listed: Listed) -> None:
     everything = listed()
     assert len(everything) == 4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import resource
 import signal
@@ -157,23 +156,52 @@ def test_an_honest_clock_within_tolerance_is_believed() -> None:
 
 @pytest.mark.parametrize(
     ("reader", "worker", "believed"),
-    [(0.0, 0.0, False), (1.5, 0.0, True), (0.0, 1.5, False), (0.3, 0.4, True)],
+    [(0.0, 0.0, False), (0.85, 0.0, True), (0.0, 1.5, False), (0.4, 0.45, True)],
     ids=["nobody waited", "the reader waited", "a worker may stall for half a second", "both waited a little"],
 )
 def test_news_that_came_late_is_no_disagreement(
     reader: float, worker: float, believed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The worker claims 1 s of 2.8 s; how long the kernel says that either thread had no processor."""
+    """The worker claims 1 s of 1.9 s; how long the kernel says that either thread had no processor."""
     waits = {"reader": 0.0, "worker": 0.0}
     monkeypatch.setattr(
         second_clock, "_thread_wait_seconds", lambda path: waits["reader" if "thread-self" in path else "worker"]
     )
-    times = iter((10.0, 12.8))
+    times = iter((10.0, 11.9))
     monkeypatch.setattr("harness.execution.second_clock.time.perf_counter", lambda: next(times))
     clock = second_clock.SecondClock(os.getpid())
     clock.record_edge(ClockChanged(running=True, seconds=0.0, process_seconds=0.0))
     waits.update(reader=reader, worker=worker)
     clock.record_edge(ClockChanged(running=False, seconds=1.0, process_seconds=0.0))
+    assert (clock.find_disagreement() == "") is believed
+
+
+def test_a_worker_that_has_ended_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last edge is read after the worker's end: the kernel has no times of the worker any more."""
+    waits = iter((0.0, 30.0, 0.0, 0.0))
+    monkeypatch.setattr(second_clock, "_thread_wait_seconds", lambda path: next(waits))
+    times = iter((10.0, 11.0))
+    monkeypatch.setattr("harness.execution.second_clock.time.perf_counter", lambda: next(times))
+    seconds: Any = iter((4.0, None))
+    clock = second_clock.SecondClock(os.getpid())
+    monkeypatch.setattr(clock, "_process_seconds", lambda: next(seconds))
+    clock.record_edge(ClockChanged(running=True, seconds=0.0, process_seconds=0.0))
+    clock.record_edge(ClockChanged(running=False, seconds=1.0, process_seconds=0.5))
+    assert clock.charged_seconds() == (1.0, 0.5)
+    assert clock.find_disagreement() == ""
+
+
+@pytest.mark.parametrize(("since", "believed"), [(None, False), (11.95, False), (11.0, True)])
+def test_a_report_that_waited_here_is_no_disagreement(
+    since: float | None, believed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process was busy or suspended, and read the report at 12 s. It may have arrived before."""
+    monkeypatch.setattr(second_clock, "_thread_wait_seconds", lambda path: 0.0)
+    times = iter((10.0, 12.0))
+    monkeypatch.setattr("harness.execution.second_clock.time.perf_counter", lambda: next(times))
+    clock = second_clock.SecondClock(os.getpid())
+    clock.record_edge(ClockChanged(running=True, seconds=0.0, process_seconds=0.0))
+    clock.record_edge(ClockChanged(running=False, seconds=1.05, process_seconds=0.0), since)
     assert (clock.find_disagreement() == "") is believed
 
 
@@ -264,13 +292,13 @@ def test_an_unwritable_folder_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_full_disk_interrupts_and_the_run_goes_on_later(tmp_path: Path) -> None:
     """A file-size limit stands in for a full disk: the checkpoint does not fit, and nothing written is lost."""
-    spec = spec_of(entry("Noisy"))
+    spec = spec_of(entry("Slow"))
     code = _SUPERVISOR.format(run_id=layout.run_id(spec))
     job = tmp_path / "spec.json"
     job.write_bytes(msgspec.json.encode(spec))
 
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (24_000, 24_000))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
     done = subprocess.run(
@@ -499,7 +527,5 @@ def _interrupt_after(spec: Any, runs: Path, evaluations: int) -> None:
     from harness.execution.trial import run_trial
     from tests.worker.interrupt import StopAt
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("harness.worker.loop.CHECKPOINT_SHARE", math.inf)
-        with pytest.raises(Interrupted):
-            run_trial(spec, runs, Remember(), transport=StopAt(evaluations + 1))
+    with pytest.raises(Interrupted):
+        run_trial(spec, runs, Remember(), transport=StopAt(evaluations + 1))

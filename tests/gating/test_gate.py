@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from harness.contract.run import RunSpec
-from harness.errors import UsageError
+from harness.errors import StoreError, UsageError
 from harness.execution.state import Interrupted
 from harness.gating import setup as setups
 from harness.gating.envelopes import envelope_path, make_envelope, plan_envelope, read_envelope
@@ -242,6 +242,17 @@ def test_an_envelope_is_made_once_and_kept(tmp_path: Path) -> None:
     assert read_envelope(tmp_path, longer) is None
     entry = msgspec.structs.replace(micro.ENTRY, facts=msgspec.structs.replace(micro.FACTS, version="2"))
     assert read_envelope(tmp_path, replace(MICRO, entry=entry)) is None
+
+
+@pytest.mark.parametrize(
+    "fields", [{"values": (2.0, 0.0, 1.0, 1.0)}, {"values": (2.0,)}, {"horizons": (-1, 1, 2, 3)}, {"spreads": ()}]
+)
+def test_an_envelope_that_has_no_logarithm_is_damaged(tmp_path: Path, fields: dict[str, object]) -> None:
+    made = make_envelope(tmp_path, MICRO, plan_envelope(MICRO, REGISTRY), envelope_runner())
+    path = envelope_path(tmp_path, MICRO)
+    path.write_bytes(msgspec.json.encode({**msgspec.structs.asdict(made), **fields}))
+    with pytest.raises(StoreError, match=f"{path.name} is damaged.*bench gate --envelope"):
+        read_envelope(tmp_path, MICRO)
 
 
 def test_multipliers_are_those_of_the_envelope(tmp_path: Path) -> None:

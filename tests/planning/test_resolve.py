@@ -105,3 +105,16 @@ def test_a_series_finds_its_copies(folder: Path) -> None:
     side = SeriesSide(asked="12:30/mine.py", source="0" * 64, copy="series/0/mine.py")
     assert series.spelling(side) == "series/0/mine.py"
     assert series.spelling(msgspec.structs.replace(side, asked="12:30/mine.py:Mine")) == "series/0/mine.py:Mine"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["calibrate", "--dry-run", "tier:cpu"],
+        ["show", "wsd", "-w", "tier:gpu"],
+        ["show", "schedule:rex", "-w", "tier:cpu"],
+    ],
+)
+def test_a_tier_is_not_one_workload(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.invoke(arguments) == 2
+    assert "workloads, but one is needed" in capsys.readouterr().err

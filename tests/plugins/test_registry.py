@@ -14,19 +14,17 @@ from typing import Any
 
 import pytest
 
+from harness import cli
 from harness.contract import domains, entries, hyperparameters, workload
-from harness.contract.run import Point
 from harness.errors import EXIT_BROKEN, EXIT_USAGE, PluginError, StoreError, UsageError
 from harness.plugins import cache as plugin_cache
 from harness.plugins import loading, reading
 from harness.plugins.contents import PluginContents, ReadRequest
-from harness.plugins.observers import Observers, load_observers
 from harness.plugins.reading import read_in_children
 from harness.plugins.registry import Registry, load_registry
 from harness.plugins.source_hash import source_hash
 from harness.plugins.unpackaged import entry_from_class, entry_from_path
 from harness.plugins.validation import validate_entry
-from tests.helpers import spec_of, submission
 
 ROOT = Path(__file__).parents[2]
 #: Not `import *`: that resolves the names that need torch.
@@ -301,7 +299,7 @@ def _add(package: Path) -> None:
 
 
 def _remove(package: Path) -> None:
-    (package / "plugins" / "observers.py").unlink()
+    (package / "plugins" / "observer_process.py").unlink()
 
 
 @pytest.mark.parametrize("change", [_edit, _add, _remove], ids=["edited", "added", "removed"])
@@ -501,60 +499,6 @@ def test_a_blocked_plugin_is_not_even_read_and_is_named(site: Site, no_children:
         registry.submission("x")
 
 
-# --- observers --------------------------------------------------------------------------------------------------------
-
-
-def test_only_observers_are_imported_and_a_failing_one_is_a_warning(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hook = f"{API}@hookimpl\ndef bench_run_finished(record): ...\n"
-    site.add("bench-watch", hook)
-    site.add("bench-moody", f"import os\nif 'BENCH_MOOD' in os.environ:\n    raise SystemExit('not today')\n{hook}")
-    site.add("bench-good", yielding("mine"))
-    registry = load_registry()
-    assert all(plugin.error is None for plugin in registry.plugins)
-    monkeypatch.setenv("BENCH_MOOD", "bad")
-    manager, warnings = load_observers(registry)
-    assert [name for name, plugin in manager.list_name_plugin() if plugin] == ["bench-watch 1.0:plugin"]
-    assert len(warnings) == 1
-    assert "bench-moody:plugin" in warnings[0]
-    assert "not today" in warnings[0]
-    assert "bench_good" not in sys.modules
-
-
-@pytest.mark.parametrize(
-    ("name", "raised"),
-    [("exits", "SystemExit(3)"), ("stops", "Stop()"), ("fails", "ValueError('two\\nlines')")],
-)
-def test_an_observer_that_raises_ends_no_run(
-    site: Site, name: str, raised: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    hook = "@hookimpl\ndef bench_evaluated(spec, point):\n"
-    site.add(f"bench-{name}", f"{API}class Stop(BaseException): ...\n{hook}    raise {raised}\n")
-    seen = "import sys\n" + f"{API}{hook}    sys.stdout.write('seen ')\n"
-    site.add(f"bench-sees-{name}", seen)
-    manager, warnings = load_observers(load_registry())
-    assert warnings == []
-    observers = Observers(manager)
-    spec = spec_of(submission("tests.submissions_for_tests:Base"))
-    point = Point(examples=0, gradient_examples=0, steps=0, seconds=0.0, process_seconds=0.0, metrics={})
-    for _ in range(3):
-        observers.evaluated(spec, point)
-    out, err = capsys.readouterr()
-    assert out.count("seen") == 3
-    (line,) = err.splitlines()
-    assert line.startswith(f"warning: observer bench-{name} 1.0:plugin failed: {raised.partition('(')[0]}")
-
-
-def test_the_user_can_stop_a_run_in_an_observer(site: Site) -> None:
-    site.add("bench-user", f"{API}@hookimpl\ndef bench_evaluated(spec, point):\n    raise KeyboardInterrupt\n")
-    observers = Observers(load_observers(load_registry())[0])
-    spec = spec_of(submission("tests.submissions_for_tests:Base"))
-    point = Point(examples=0, gradient_examples=0, steps=0, seconds=0.0, process_seconds=0.0, metrics={})
-    with pytest.raises(KeyboardInterrupt):
-        observers.evaluated(spec, point)
-
-
 # --- failures that pass -----------------------------------------------------------------------------------------------
 
 #: What may go wrong once while a plugin is read: no answer at all, or an answer about the state of the system.
@@ -606,6 +550,46 @@ def test_a_process_that_cannot_start_is_a_passing_error(site: Site, monkeypatch:
         with pytest.raises(StoreError, match="no temporary folder can be created"):
             load_registry()
     assert load_registry().submission("mine").name == "mine"
+
+
+@pytest.mark.parametrize("error", ["OSError(28, 'No space left on device')", "MemoryError()"])
+def test_a_hook_that_lacks_space_or_memory_is_a_passing_error(
+    error: str, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.add(
+        "bench-mine",
+        yielding("mine").replace(
+            "    return", f"    import os\n    if os.environ.get('FULL'): raise {error}\n    return"
+        ),
+    )
+    monkeypatch.setenv("FULL", "1")
+    assert error.partition("(")[0] in only(load_registry())
+    monkeypatch.delenv("FULL")
+    assert load_registry().submission("mine").name == "mine"
+
+
+@pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["data", "list"], ["data", "verify"]])
+def test_a_list_without_a_working_plugin_is_an_error(
+    command: list[str], site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("bench-one", "bench-two"):
+        site.add(name, yielding("mine"))
+    monkeypatch.setenv("BENCH_PLUGIN_TIMEOUT", "0.0001")
+    assert cli.invoke(command) == EXIT_BROKEN
+    output = capsys.readouterr()
+    assert not output.out
+    (line,) = output.err.splitlines()
+    assert "all 2 plugins are broken; bench-one:plugin: it took longer than 0.0001 s to import" in line
+    monkeypatch.delenv("BENCH_PLUGIN_TIMEOUT")
+    assert cli.invoke(["list"]) == 0, "the failure has passed"
+    assert "mine" in capsys.readouterr().out
+
+
+def test_a_list_with_one_working_plugin_names_the_broken(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.add("bench-good", yielding("mine"))
+    site.add("bench-broken", "raise ValueError('a mistake')\n")
+    assert cli.invoke(["list"]) == 0
+    assert "broken plugin bench-broken:plugin: ValueError: a mistake" in capsys.readouterr().err
 
 
 # --- without packaging ------------------------------------------------------------------------------------------------

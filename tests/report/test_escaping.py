@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import cli
+from harness.errors import escape_controls
 from harness.report import text
-from harness.report.escaping import escape_controls, escape_csv, escape_markdown
+from harness.report.escaping import escape_csv, escape_markdown
 from harness.report.grid import Grid, grid_html, grid_markdown, grid_text
 from tests.report import synthetic
 

@@ -6,6 +6,7 @@ import io
 
 from harness.contract.record import Record, TrialSummary
 from harness.contract.run import Point, RunSpec
+from harness.report.gate_status import GateStatus
 from harness.report.progress import LiveView, Plain
 from harness.storage.layout import run_id
 from tests.execution.helpers import stub_specs
@@ -69,6 +70,19 @@ def test_few_kept_trials_are_named_and_many_are_counted() -> None:
             view.started(specs[n], ())
         assert words in output.getvalue()
         assert f"[{n + 1}/{n + 1}] base on micro" in output.getvalue()
+
+
+def test_a_kept_failure_names_the_option_that_reruns_it() -> None:
+    (spec,) = stub_specs(1)
+    failed = TrialSummary(run_id=run_id(spec), spec=spec, status="crashed", reason="no memory", kept=True)
+    output = io.StringIO()
+    with Plain(1, output) as view:
+        view.kept(failed)
+    with GateStatus("pair 1", 1, is_terminal=False, stream=output) as status:
+        status.kept(failed)
+    lines = [line for line in output.getvalue().splitlines() if "crashed: no memory" in line]
+    assert len(lines) == 2
+    assert all("--retry-failed reruns failed trials" in line for line in lines)
 
 
 def test_the_live_view_shows_few_in_detail_and_many_in_a_line_each() -> None:

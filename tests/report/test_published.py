@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from harness.planning.run_end import decide_end
 from harness.storage.records import read_all
-from harness.worker.stopping import decide_end
 from tests.report.conftest import Bench
 
 ROOT = Path(__file__).resolve().parent.parent.parent

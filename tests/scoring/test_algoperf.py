@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -243,6 +245,47 @@ def test_dirt_of_every_kind(tmp_path: Path) -> None:
     assert "neither" in said["a/study_0/unknown_jax"]
     assert "stray" in said["a/notes"]
     assert said["b"] == "no readable trial; left out"
+
+
+def make_sparse(path: Path) -> None:
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)
+
+
+ODD_MEASUREMENTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "pipe": (os.mkfifo, "is not a regular file"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "is not a regular file"),
+    "loop": (lambda path: path.symlink_to(path.name), "cannot read"),
+    "sparse": (make_sparse, "has more than"),
+    "long field": (lambda path: path.write_text(f'{HEADER}\n"{"9" * 200_000}",1,0.9\n'), "is not a CSV file"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_MEASUREMENTS)
+def test_an_odd_file_is_skipped_by_name(tmp_path: Path, kind: str) -> None:
+    make, problem = ODD_MEASUREMENTS[kind]
+    put(tmp_path, "a/study_0/fastmri_jax/trial_1", GOOD)
+    put(tmp_path, "a/study_0/fastmri_jax/trial_2", None)
+    make(tmp_path / "a/study_0/fastmri_jax/trial_2/eval_measurements.csv")
+    result = score(tmp_path)
+    assert result.time_to_target == {"a": {"fastmri": 20.0}}
+    assert problem in {s.item: s.reason for s in result.skipped}["a/study_0/fastmri_jax/trial_2"]
+
+
+@pytest.mark.parametrize("place", ["b", "a/study_1", "a/study_0/ogbg_jax", "a/study_0/fastmri_jax/trial_2"])
+def test_a_link_that_leads_to_itself_is_not_a_folder(tmp_path: Path, place: str) -> None:
+    put(tmp_path, "a/study_0/fastmri_jax/trial_1", GOOD)
+    (tmp_path / place).symlink_to(Path(place).name)
+    assert score(tmp_path).time_to_target == {"a": {"fastmri": 20.0}}
+
+
+@pytest.mark.parametrize("value", ["1" + "0" * 400, "-1" + "0" * 400, "1e999", "NaN", "true", '"0.7"'])
+def test_a_target_that_is_no_finite_number_is_refused(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "targets.json"
+    fields = f'"target_metric_name": "ssim", "validation_target_value": {value}'
+    path.write_text(f'{{"workloads": {{"fastmri": {{{fields}}}}}}}')
+    with pytest.raises(BenchError, match="target"):
+        target_files.read_targets(path)
 
 
 def test_the_smallest_evaluation_index_wins_and_then_the_smaller_time(tmp_path: Path) -> None:

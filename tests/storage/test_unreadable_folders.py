@@ -11,6 +11,9 @@ import pytest
 
 import harness
 from harness import cli
+from harness.contract.entries import DatasetEntry, DatasetFile
+from harness.datasets import manage
+from harness.errors import DataError
 from harness.scoring.algoperf import logs, target_files
 from harness.storage import packing, records, verification
 from harness.storage.shards import FolderReport
@@ -88,3 +91,28 @@ def test_algoperf_logs(tmp_path: Path, level: str, monkeypatch: pytest.MonkeyPat
     refused = [s.item for s in read.skipped if s.reason == "cannot list the folder: Permission denied"]
     expected = {"b": ["b"], "study_1": ["a/study_1", "b/study_1"]}
     assert refused == expected.get(level, ["a/study_1/fastmri_pytorch", "b/study_1/fastmri_pytorch"])
+
+
+def test_a_folder_in_which_a_dataset_is_searched(closed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    file = DatasetFile(name="a.bin", urls=("https://example.org/a.bin",))
+    entry = DatasetEntry(name="toy", title="a toy", licence="CC0-1.0", files=(file,))
+    with pytest.raises(DataError, match=rf"there is no a\.bin below .*; the folder {closed} cannot be listed"):
+        manage.import_folder(entry, closed.parent)
+
+
+@pytest.mark.parametrize("name", ["run-1/record.json", "run-0123456789abcdef.json", "records-0001.jsonl.xz"])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_folder_in_place_of_a_file_is_named(tmp_path: Path, name: str, is_link: bool) -> None:
+    path = tmp_path / "results" / name
+    (tmp_path / "folder").mkdir()
+    path.parent.mkdir(parents=True)
+    if is_link:
+        path.symlink_to(tmp_path / "folder")
+    else:
+        path.mkdir()
+    _, problems = records.read_all([tmp_path / "results"])
+    verified = [problem for report in verification.verify(tmp_path / "results") for problem in report.problems]
+    for messages in (problems, verified):
+        assert len(messages) == 1
+        assert str(path) in messages[0]

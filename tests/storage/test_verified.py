@@ -34,7 +34,7 @@ def written(folder: Path, study: int = 0, reason: str = "") -> Path:
 
 def test_each_changed_byte_is_noticed_after_the_file_was_verified(tmp_path: Path) -> None:
     path = written(tmp_path / "runs")
-    assert records.read_status(path) is not None
+    assert records.find_valid_record(path) is not None
     content = path.read_bytes()
     times = path.stat()
     for position in range(content.index(b'"points"'), content.index(b'"points"') + 400, 7):
@@ -45,17 +45,17 @@ def test_each_changed_byte_is_noticed_after_the_file_was_verified(tmp_path: Path
         path.write_bytes(changed)
         # The cache must not rely on the time of a file.
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-        assert records.read_status(path) is None, position
+        assert records.find_valid_record(path) is None, position
         assert records.read_all([tmp_path / "runs"])[0] == []
     path.write_bytes(content)
-    assert records.read_status(path) is not None
+    assert records.find_valid_record(path) is not None
 
 
 def test_a_hash_is_computed_once_per_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "runs")
     monkeypatch.setattr(records, "_matches_hash", lambda *_: pytest.fail("the hash was computed again"))
     assert len(records.read_all([tmp_path / "runs"])[0]) == 1
-    assert records.read_status(path) is not None
+    assert records.find_valid_record(path) is not None
 
 
 def test_digests_survive_the_process_and_a_damaged_cache_is_dropped(tmp_path: Path, cache: Path) -> None:
@@ -93,17 +93,17 @@ def test_absent_fields_of_older_records_are_not_a_change(tmp_path: Path) -> None
         del point["grad_norm"], point["mean_train_loss"]
     fields["content_hash"] = records.content_hash(msgspec.json.encode(fields))
     path.write_bytes(msgspec.json.encode(fields))
-    assert records.read_status(path) is not None
+    assert records.find_valid_record(path) is not None
     fields["points"][0]["steps"] += 1
     path.write_bytes(msgspec.json.encode(fields))
-    assert records.read_status(path) is None
+    assert records.find_valid_record(path) is None
 
 
 def test_a_long_reason_is_read_in_short(tmp_path: Path) -> None:
     path = written(tmp_path / "runs", reason="x" * 10_000_000)
     (record,), problems = records.read_all([tmp_path / "runs"])
     assert problems == []
-    status = records.read_status(path)
+    status = records.find_valid_record(path)
     assert status is not None
     for reason in (record.reason, status.reason):
         assert len(reason) == MAX_REASON

@@ -21,7 +21,7 @@ from harness.scoring.algoperf.target_files import read_targets
 from harness.storage import records
 from harness.storage.notes import read_note
 from harness.storage.run_folder import RunFolder
-from harness.system.files import open_regular, read_file, read_struct, read_text, walk_folders
+from harness.system.files import open_regular, read_file, read_struct, read_text, walk_folders, write_atomically
 from harness.tuning.best_settings import read_best_settings
 from tests.helpers import Remember, run_here, spec_of, submission
 
@@ -180,8 +180,7 @@ def test_one_bad_record_is_one_line_and_the_others_are_read(make: Callable[[Path
         make(tmp_path / folder / "record.json")
     loaded, problems = records.read_all([tmp_path])
     assert [record.run_id for record in loaded] == [good.run_id]
-    # A folder is not the file of a record.
-    assert len(problems) == (0 if (tmp_path / "run-a" / "record.json").is_dir() else 2)
+    assert len(problems) == 2
     assert all("record.json" in problem and "\n" not in problem for problem in problems)
 
 
@@ -235,3 +234,17 @@ def test_a_folder_that_vanishes_is_reported(tmp_path: Path) -> None:
     errors: list[Path] = []
     assert list(walk_folders(tmp_path / "no", lambda path, _: errors.append(path))) == []
     assert errors == [tmp_path / "no"]
+
+
+def test_a_failed_write_on_a_read_only_file_system_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There, opening the temporary file and removing it fail in the same way."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(StoreError, match=r"cannot write .*/report\.html: Read-only file system \(make "):
+        write_atomically(tmp_path / "report.html", b"")

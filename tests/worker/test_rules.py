@@ -145,12 +145,13 @@ def test_rules_are_checked_where_they_can_be_broken() -> None:
     assert set(names(stream)) - set(names(pool)) == {"DrawByIndex"}
     assert set(names(ranks)) - set(names(pool)) == {"EqualWeights"}
     assert names(ranks)[-1] == "EqualWeights", "rules that communicate are checked last"
-    assert (len(pool.draw_checks), len(stream.draw_checks), len(pool.step_checks)) == (1, 2, 1)
+    assert (len(pool.draw_checks), len(stream.draw_checks), len(pool.step_checks)) == (1, 2, 2)
+    assert len(pool.pass_checks) == 1
 
 
 def test_every_file_in_the_folder_is_a_rule() -> None:
     assert set(rule_names()) >= {"model_architecture", "numeric_settings", "import_threads", "import_time", "draw_size"}
-    assert set(rule_names()) >= {"draw_by_index", "idle_step", "equal_weights"}
+    assert set(rule_names()) >= {"draw_by_index", "idle_step", "equal_weights", "harness_code"}
     for name in rule_names():
         rule = load_rule(name)
         assert issubclass(rule, Rule)

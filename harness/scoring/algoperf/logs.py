@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Literal
 
 from harness.contract.workload import Target
-from harness.errors import DataError, unknown_name_error
+from harness.errors import DataError, StoreError, unknown_name_error
 from harness.scoring.scores import Skipped, workload_time
+from harness.system.files import read_file
 
 RulesetName = Literal["external", "self-tuning"]
 #: submission -> workload -> study -> seconds to target; inf is a miss.
@@ -74,9 +75,16 @@ def first_hit(data: bytes, target: Target) -> Hit | None:
         target: target on the column `validation/<metric>`.
 
     Raises:
-        DataError: the file is empty, a column is missing, no row is complete, or the time at the hit is not positive.
+        DataError: the file is empty, a column is missing, no row is complete, a field is too long, or the time at the
+            hit is not positive.
     """
-    rows = _rows(data)
+    try:
+        return _first_hit(_rows(data), target)
+    except csv.Error as error:
+        raise DataError(f"the file is not a CSV file: {error}", fix=_FIX) from None
+
+
+def _first_hit(rows: Iterator[list[bytes]], target: Target) -> Hit | None:
     header = next(rows, [])
     metric = b"validation/" + target.metric.encode()
     missing = [name.decode() for name in (b"score", metric) if name not in header]
@@ -124,23 +132,31 @@ def _seconds(field: bytes, index: int) -> float:
     return seconds
 
 
-def _list_folder(folder: Path, where: str, skipped: list[Skipped]) -> list[os.DirEntry[str]]:
-    """Return the sorted entries of a folder. A folder that cannot be listed is added to `skipped`."""
+def _list_folders(folder: Path, where: str, skipped: list[Skipped]) -> list[os.DirEntry[str]]:
+    """Return the folders in a folder, sorted by name. A folder that cannot be listed is added to `skipped`."""
     try:
-        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+        return sorted(filter(_is_folder, os.scandir(folder)), key=lambda entry: entry.name)
     except OSError as error:
         skipped.append(Skipped(item=where, reason=f"cannot list the folder: {error.strerror or error}"))
         return []
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder that is not hidden. A link that leads to itself is not a folder."""
+    try:
+        return entry.is_dir() and not entry.name.startswith(".")
+    except OSError:
+        return False
+
+
 def _numbered(folder: Path, prefix: str, where: str, skipped: list[Skipped]) -> list[tuple[int, Path]]:
     """Return the folders `<prefix>_<number>`, ordered by number. Other folders are added to `skipped`."""
     numbered = []
-    for entry in _list_folder(folder, where, skipped):
+    for entry in _list_folders(folder, where, skipped):
         match = re.fullmatch(rf"{prefix}_(\d+)", entry.name)
-        if entry.is_dir() and match:
+        if match:
             numbered.append((int(match[1]), Path(entry.path)))
-        elif entry.is_dir() and not entry.name.startswith("."):
+        else:
             skipped.append(Skipped(item=f"{where}/{entry.name}", reason=f"stray folder: not {prefix}_<number>"))
     return sorted(numbered)
 
@@ -148,9 +164,7 @@ def _numbered(folder: Path, prefix: str, where: str, skipped: list[Skipped]) -> 
 def _workloads(study: Path, where: str, counted: Collection[str], skipped: list[Skipped]) -> dict[str, Path]:
     """Return workload -> folder of the workload in a study. Other folders are added to `skipped`."""
     folders: dict[str, Path] = {}
-    for entry in _list_folder(study, where, skipped):
-        if not entry.is_dir() or entry.name.startswith("."):
-            continue
+    for entry in _list_folders(study, where, skipped):
         workload, _, framework = entry.name.rpartition("_")
         if framework not in FRAMEWORKS:
             reason = f"stray folder: not <workload>_<{'|'.join(FRAMEWORKS)}>"
@@ -184,14 +198,10 @@ def _study_time(
     hits, count = [], 0
     for _, trial in trials:
         try:
-            hit = first_hit((trial / MEASUREMENTS).read_bytes(), target)
-        except FileNotFoundError:
-            skipped.append(Skipped(item=f"{where}/{trial.name}", reason=f"no {MEASUREMENTS}"))
-            continue
-        except OSError as error:
-            skipped.append(Skipped(item=f"{where}/{trial.name}", reason=str(error)))
-            continue
-        except DataError as error:
+            if not os.path.lexists(trial / MEASUREMENTS):
+                raise DataError(f"no {MEASUREMENTS}", fix=_FIX)
+            hit = first_hit(read_file(trial / MEASUREMENTS), target)
+        except (DataError, StoreError) as error:
             skipped.append(Skipped(item=f"{where}/{trial.name}", reason=error.what))
             continue
         count += 1
@@ -224,8 +234,8 @@ def read_logs(
     skipped: list[Skipped] = []
     studies: dict[str, dict[str, dict[int, float]]] = {}
     counts: dict[tuple[str, str, int], int] = {}
-    entries = _list_folder(root, root.name, skipped)
-    for submission in (e.name for e in entries if e.is_dir() and not e.name.startswith(".")):
+    entries = _list_folders(root, root.name, skipped)
+    for submission in (entry.name for entry in entries):
         for number, study in _numbered(root / submission, "study", submission, skipped):
             folders = _workloads(study, f"{submission}/{study.name}", targets, skipped)
             for workload, folder in folders.items():

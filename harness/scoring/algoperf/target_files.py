@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, Literal
 from harness.contract.workload import Target
 from harness.errors import DataError, StoreError, UsageError, unknown_name_error
 from harness.scoring.algoperf.targets import BASE_WORKLOADS, HELD_OUT_WORKLOADS, METRIC_GOALS, TARGETS
-from harness.system.files import describe_json_error, read_text
+from harness.system.files import describe_json_error, parse_json, read_text
 
 #: Version of the benchmark whose base workloads and held-out variants apply to files that name neither.
 DEFAULT_VERSION = "0.5"
@@ -146,9 +145,13 @@ def _read_target(path: str | os.PathLike[str], workload: str, entry: Any) -> Tar
     if not isinstance(metric, str) or isinstance(value, bool) or not isinstance(value, (int, float)):
         raise DataError(f"{place} lacks 'target_metric_name' or a number 'validation_target_value'", fix=_FIX)
     goal = entry.get("target_metric_goal")
-    if "target_metric_goal" in entry and goal not in _GOALS:
+    if "target_metric_goal" in entry and not (isinstance(goal, str) and goal in _GOALS):
         raise DataError(f"{place}: target_metric_goal is {goal!r}", fix=f"write one of: {', '.join(_GOALS)}")
-    return make_target(workload, metric, float(value), _GOALS[goal] if goal is not None else None)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise DataError(f"{place}: validation_target_value exceeds the range of a float", fix=_FIX) from None
+    return make_target(workload, metric, number, _GOALS[goal] if goal is not None else None)
 
 
 def _read_list(
@@ -174,20 +177,12 @@ def _check_keys(place: str, table: dict[str, Any], known: Collection[str]) -> No
 
 def _read_json(path: str | os.PathLike[str]) -> Any:
     try:
-        return json.loads(read_text(Path(path)), object_pairs_hook=_unique_keys)
+        return parse_json(read_text(Path(path)))
     except StoreError as error:
         raise DataError(error.what, fix="give a JSON file in AlgoPerf's format") from None
     except (ValueError, RecursionError) as error:
         problem = f"cannot read {path}: {describe_json_error(error)}"
         raise DataError(problem, fix="give a JSON file in AlgoPerf's format") from None
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        repeated = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
-        raise ValueError(f"the key {repeated!r} is given twice")
-    return table
 
 
 def _names(place: str, value: Any) -> tuple[str, ...]:

@@ -96,22 +96,3 @@ def record_candidate(state: SeriesState, *, kept: bool) -> SeriesState:
     SeriesState(alpha=0.05, tested=5, kept=2)
     """
     return replace(state, tested=state.tested + 1, kept=state.kept + kept)
-
-
-def exceeds_series_level(state: SeriesState, e_value: float) -> bool:
-    """Return whether an e-value from another test suffices to keep the next candidate, which is the case for e ≥ 1/α_t.
-
-    Gates do not use this function. `decide` at the level `series_level(state)` requires `e_better` ≥ 1/α_t and an
-    estimate of at least the smallest effect.
-
-    Args:
-        state: state before the candidate.
-        e_value: e-value against the null hypothesis that the candidate is not better. Under this hypothesis, the mean
-            of an e-value is at most 1.
-
-    Raises:
-        UsageError: the e-value is negative or NaN.
-    """
-    if not e_value >= 0:
-        raise UsageError(f"the e-value is {e_value!r}", fix="give a non-negative number")
-    return e_value >= 1.0 / series_level(state)

@@ -17,17 +17,18 @@ import threading
 import msgspec
 
 from harness.worker.emit import ignore_event
-from harness.worker.process import die_with_parent, watch_parent
+from harness.worker.process import watch_parent
+from harness.worker.reaper import set_parent_death_signal
 
 
 def main() -> None:
     """Read the rank assignment, run the trial as this rank, and report an error to rank 0."""
-    die_with_parent()
+    set_parent_death_signal()
     report_fd = int(sys.argv[1])
     os.set_inheritable(report_fd, False)
     os.register_at_fork(after_in_child=lambda: os.close(report_fd))
 
-    # These modules import torch, which takes seconds. So they are imported after `die_with_parent`.
+    # These modules import torch, which takes seconds. So they are imported after `set_parent_death_signal`.
     from harness.worker.distributed.join import RankAssignment, join_as_rank
     from harness.worker.job import run_job_to_event
 

@@ -1,11 +1,12 @@
 """Torch's global numeric settings stay as the workload set them.
 
-Forbidden: changing the float32 matmul precision, TF32 in cuDNN, the default dtype or the number of threads, and
-leaving autocast enabled.
+Forbidden: changing the precision of float32 matrix products and convolutions, TF32, the default dtype or device and
+the number of threads, and leaving autocast enabled. The settings are compared with those before the
+submission's import: at every evaluation, and within passes.
 
 Why: precision and threads determine the time of a step, and the workload sets both for all submissions.
 
-Instead: do not change the settings. If a computation needs another precision, cast the tensors of that computation.
+Instead: do not change the settings. If a computation of the submission needs another precision, cast its tensors.
 """
 
 from __future__ import annotations
@@ -15,32 +16,63 @@ from typing import Any
 import torch
 from torch import nn
 
+from harness.contract.run import RunSpec
 from harness.errors import RejectedError
 from harness.worker.distributed.collectives import ProcessGroup
 from harness.worker.rule import Rule
 
 
 class NumericSettings(Rule):
-    """Compares the settings while the clock is stopped."""
+    """Compares the settings while the clock is stopped and within passes."""
 
-    def before_construction(self, model: nn.Module, group: ProcessGroup) -> None:
+    def __init__(self, spec: RunSpec) -> None:
+        # The rules are made before the submission is imported.
+        super().__init__(spec)
         self._initial_settings = read_settings()
+        self._initial_key = read_key()
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
+        self._compare("")
+
+    def on_pass(self) -> None:
+        if read_key() != self._initial_key:
+            self._compare(" within a pass")
+
+    def _compare(self, when: str) -> None:
         for name, value in read_settings().items():
-            if value != self._initial_settings[name]:
+            initial = self._initial_settings[name]
+            if value != initial:
                 raise RejectedError(
-                    f"{name} was changed from {self._initial_settings[name]} to {value}",
+                    f"{name} was changed from {initial} to {value}{when}",
                     fix="do not change torch's global settings; cast the tensors of the computation instead",
                 )
 
 
+def read_key() -> tuple[Any, ...]:
+    """Return the settings that are compared in every pass. Reading them takes about a microsecond."""
+    return (
+        torch.get_float32_matmul_precision(),
+        torch.get_num_threads(),
+        torch.get_default_dtype(),
+        torch.backends.cudnn.allow_tf32,
+    )
+
+
 def read_settings() -> dict[str, Any]:
     """Return the settings by name."""
-    return {
+    settings = {
         "float32 matmul precision": torch.get_float32_matmul_precision(),
         "cudnn TF32": torch.backends.cudnn.allow_tf32,
         "default dtype": torch.get_default_dtype(),
+        "default device": str(torch.get_default_device()),
         "number of threads": torch.get_num_threads(),
         "autocast": torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"),
+        "oneDNN": torch.backends.mkldnn.enabled,
     }
+    for backend in ("mkldnn", "cuda", "cudnn"):
+        for operation in ("matmul", "conv", "rnn"):
+            owner = getattr(getattr(torch.backends, backend, None), operation, None)
+            precision = getattr(owner, "fp32_precision", None)
+            if precision is not None:
+                settings[f"{backend} {operation} precision"] = precision
+    return settings

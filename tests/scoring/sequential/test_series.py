@@ -13,7 +13,6 @@ from harness.errors import UsageError
 from harness.scoring.sequential.series import (
     DISCOUNT_TOTAL,
     SeriesState,
-    exceeds_series_level,
     record_candidate,
     series_discount,
     series_level,
@@ -46,13 +45,13 @@ def test_a_state_is_plain_data() -> None:
         state.kept = 3  # type: ignore[misc]
 
 
-def test_e_values_and_gates_say_the_same() -> None:
+def test_a_gate_keeps_what_its_e_value_keeps() -> None:
     x = [0.1, 0.11, 0.09, 0.1, 0.12, 0.1, 0.11, 0.1, 0.09, 0.1, 0.1, 0.11]
     for tested in (0, 1, 5, 50):
         state = SeriesState(tested=tested)
         for n in range(1, len(x) + 1):
             verdict = decide(x[:n], alpha=series_level(state))
-            assert (verdict.outcome == "better") == exceeds_series_level(state, verdict.e_better)
+            assert (verdict.outcome == "better") == (verdict.e_better >= 1 / series_level(state))
 
 
 def test_expected_false_discoveries_of_fair_bets() -> None:
@@ -65,7 +64,6 @@ def test_expected_false_discoveries_of_fair_bets() -> None:
         if state.tested == 6:
             return float(state.kept > 0)
         level = series_level(state)
-        assert exceeds_series_level(state, 1 / level)
         kept, not_kept = (record_candidate(state, kept=k) for k in (True, False))
         return level * any_kept(kept) + (1 - level) * any_kept(not_kept)
 
@@ -80,6 +78,3 @@ def test_refuses() -> None:
         SeriesState(alpha=0.0)
     with pytest.raises(UsageError, match="no candidate 0"):
         series_discount(0)
-    for e_value in (-1.0, math.nan):
-        with pytest.raises(UsageError, match="e-value"):
-            exceeds_series_level(SeriesState(), e_value)

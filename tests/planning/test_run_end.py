@@ -9,8 +9,8 @@ import pytest
 
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Budget, Stage, Target
+from harness.planning.run_end import decide_end, is_stage_over
 from harness.scoring import time_to_target
-from harness.worker.stopping import decide_end, is_stage_over
 from tests.scoring import builders
 
 UNTRAINED = Point(examples=0, gradient_examples=0, steps=0, seconds=0.0, process_seconds=0.0, metrics={"loss": 5.0})

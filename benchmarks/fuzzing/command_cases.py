@@ -1,0 +1,231 @@
+"""Cases of command lines, generated from the commands: options with odd values, and odd paths."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Iterator
+
+import click
+
+from fuzzing import mutations, plugin_cases, record_cases
+from fuzzing.case import CaseFile, Expected, FuzzCase
+from harness.cli.app import app
+from harness.cli.resolve import LimitedInteger
+from harness.contract.limits import RANGES
+
+#: Paths that exist in the folder of a case, and some that do not.
+_PATHS = (
+    *("runs", "results", "pipe", "folder", "loop", "dangling", "missing/deep/file", "text.txt", "huge.json", "zero"),
+    *("empty.yaml", "mine.py", "bad.py", "out.html", "sub/out.svg", "a:b", "a,b.py", "\x1b[31m.py", "/dev/null"),
+    *("/dev/zero", "/dev/stdin", "/proc/self/mem", "~", "~nobody/x", "a" * 300, "a/" * 2000, "bytes\udcff", "x\x00y"),
+    *("new\nline.yaml", "mine.py:Mine", "mine.py:", "mine.py:Missing", "bad.py:X", "./folder.py"),
+)
+_NAMES = (
+    *(
+        "wsd",
+        "adamw-cosine",
+        "lm-tiny",
+        "resnet-digits",
+        "continual-digits",
+        "tier:cpu",
+        "torch.optim:Adam",
+        "muon+wsd",
+    ),
+    *(
+        "torch.optim:",
+        ":Adam",
+        "torch.optim:Missing",
+        "os:system",
+        "adamw+",
+        "+",
+        "a+b+c",
+        "wsd@9",
+        "wsd#",
+        "wsd,wsd",
+        ",",
+    ),
+    *(
+        "schedule:rex",
+        "optimizer:",
+        "lm-tiny+postnorm",
+        "lm-tiny+",
+        "mnist",
+        "fineweb-gpt2",
+        "run-",
+        "quick",
+        "external",
+    ),
+)
+_ASSIGNMENTS = (
+    *(
+        "lr=1e-3",
+        "lr=",
+        "=1",
+        "lr",
+        "lr=1e-3,",
+        "lr=,",
+        "lr=nan",
+        "lr=inf",
+        "lr=-1",
+        "lr=1e400",
+        "lr=x",
+        "lr=1e-3,x",
+        "x=1",
+    ),
+    *(
+        'lr="1',
+        "lr=[1]",
+        "lr=1..2",
+        "lr=2..1",
+        "lr=nan..1",
+        "lr=1e-3..",
+        "warmup=100",
+        "warmup=1.5",
+        "lr==1",
+        "l\x1br=1",
+    ),
+    *(
+        "lr=" + "1," * 2000,
+        "lr=" + "9" * 5000,
+        "a" * 5000 + "=1",
+        "batch_size=64",
+        "batch_size=-1",
+        "lr=true",
+        "lr=\x00",
+    ),
+)
+#: Options that a case does not set: `--plot` starts matplotlib for some formats, `--help` ends the command.
+_SKIPPED = frozenset({"help", "in_process"})
+#: Arguments that are put first, so that no case trains or writes outside its folder.
+_FIRST = {"run": ("--dry-run",), "tune": ("--dry-run",), "calibrate": ("--dry-run",)}
+
+
+@functools.cache
+def commands() -> tuple[tuple[str, ...], ...]:
+    """Return the words of every command and subcommand."""
+    return tuple(words for words, _ in _walk(app, ()))
+
+
+@functools.cache
+def _command(words: tuple[str, ...]) -> click.Command:
+    return dict(_walk(app, ()))[words]
+
+
+def _walk(group: click.Group, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from _walk(command, (*words, name))
+        elif command is not None:
+            yield (*words, name), command
+
+
+def make_case(number: int, rng: random.Random) -> FuzzCase:
+    """Return a case with a command and up to five options."""
+    words = rng.choice(commands())
+    command = _command(words)
+    options = [p for p in command.params if isinstance(p, click.Option) and p.name not in _SKIPPED]
+    chosen = rng.sample(options, min(len(options), rng.choice([0, 1, 1, 1, 2, 3, 5])))
+    arguments: list[str] = []
+    expected: Expected = "any"
+    change = " ".join(words)
+    for option in chosen:
+        flag = rng.choice(option.opts + option.secondary_opts)
+        if option.is_flag:
+            arguments.append(flag)
+            continue
+        value = _option_value(option, rng)
+        if len(chosen) == 1 and isinstance(option.type, LimitedInteger) and _is_outside(option.type, value):
+            expected, change = "usage", f"{flag} {value!r}"
+        arguments += [f"{flag}={value}"] if flag.startswith("--") and rng.random() < 0.5 else [flag, value]
+    positional = [p for p in command.params if isinstance(p, click.Argument)]
+    for argument in positional:
+        count = rng.choice([0, 1, 1, 1, 2]) if argument.nargs == 1 else rng.choice([0, 1, 2, 3])
+        arguments += [_argument_value(argument, rng) for _ in range(count)]
+    if rng.random() < 0.05:
+        arguments.insert(rng.randrange(len(arguments) + 1), rng.choice(mutations.TEXTS))
+    if words == ("run",) and rng.random() < 0.7:
+        arguments += ["-s", rng.choice(["wsd", *_NAMES]), "-w", rng.choice(["lm-tiny", *_NAMES])]
+    before = ["-p", rng.choice(["no:workloads", "no:", "x", "no:\x1b", "no:missing"])] if rng.random() < 0.05 else []
+    return FuzzCase(
+        kind="commands",
+        number=number,
+        files=tuple(_files()),
+        arguments=(*before, *words, *_FIRST.get(words[0], ()), *arguments),
+        environment=_environment(rng),
+        expected=expected,
+        change=change,
+    )
+
+
+def _option_value(option: click.Option, rng: random.Random) -> str:
+    if isinstance(option.type, click.Choice) and rng.random() < 0.7:
+        return str(rng.choice(list(option.type.choices)))
+    if isinstance(option.type, (click.types.IntParamType, click.types.FloatParamType)) and rng.random() < 0.7:
+        return str(rng.choice([*mutations.NUMBERS[:11], *mutations.NUMBERS[-7:], 3, 99_999, 100_000, 100_001]))
+    if option.metavar and "=" in option.metavar and rng.random() < 0.7:
+        return rng.choice(_ASSIGNMENTS)
+    return _text(isinstance(option.type, click.Path), rng)
+
+
+def _argument_value(argument: click.Argument, rng: random.Random) -> str:
+    return _text(isinstance(argument.type, click.Path), rng)
+
+
+def _text(is_path: bool, rng: random.Random) -> str:
+    pool = rng.choice([_PATHS, _PATHS, mutations.TEXTS] if is_path else [_NAMES, _NAMES, mutations.TEXTS, _PATHS])
+    return rng.choice(pool)
+
+
+def _is_outside(limited: LimitedInteger, value: str) -> bool:
+    """Return whether a text is no integer in the range of an option."""
+    limits = RANGES[limited._option]
+    try:
+        number = int(value) if len(value) < 30 else limits.high + 1
+    except ValueError:
+        return True
+    return not limits.low <= number <= limits.high
+
+
+def _environment(rng: random.Random) -> dict[str, str]:
+    if rng.random() < 0.85:
+        return {}
+    name = rng.choice(
+        [
+            *(
+                "BENCH_RULESET",
+                "BENCH_STUDIES",
+                "BENCH_SEED",
+                "BENCH_DEVICE",
+                "BENCH_THREADS",
+                "BENCH_RUNS",
+                "BENCH_JOBS",
+            ),
+            *("BENCH_EXECUTOR", "BENCH_PLUGINS", "BENCH_PLUGIN_TIMEOUT", "BENCH_DATA", "BENCH_DATA_SOURCE", "COLUMNS"),
+        ]
+    )
+    text = rng.choice([*mutations.TEXTS, *map(str, mutations.NUMBERS), *_PATHS]).replace("\x00", "")
+    # An environment of more than 128 KiB for a variable cannot be passed to a process.
+    return {name: text[:10_000]}
+
+
+@functools.cache
+def _files() -> tuple[CaseFile, ...]:
+    return (
+        *record_cases.valid_files(),
+        CaseFile(path="pipe", type="fifo"),
+        CaseFile(path="folder/inside.txt", content=b"text\n"),
+        CaseFile(path="loop", type="link", target="loop"),
+        CaseFile(path="dangling", type="link", target="nothing"),
+        CaseFile(path="zero", type="link", target="/dev/zero"),
+        CaseFile(path="huge.json", type="sparse", size=1 << 40),
+        CaseFile(path="text.txt", content=b"\xff\xfe text \x1b[31m\n"),
+        CaseFile(path="empty.yaml"),
+        CaseFile(path="a:b", type="folder"),
+        CaseFile(path="folder.py", type="folder"),
+        CaseFile(path="mine.py", content=plugin_cases.CLASS.encode()),
+        CaseFile(path="bad.py", content=b"raise SystemExit('\\x1b[31m' * 1000)\n"),
+        CaseFile(path="\x1b[31m.py", content=b"x = 1\n"),
+    )

@@ -1,0 +1,49 @@
+"""Make a failing case smaller, as long as it fails in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from fuzzing.case import FuzzCase
+
+#: Maximum number of attempts for one case.
+_ATTEMPTS = 40
+
+
+def minimise(case: FuzzCase, still_fails: Callable[[FuzzCase], bool]) -> FuzzCase:
+    """Return the smallest case that was found with the same failure.
+
+    Args:
+        case: a failing case.
+        still_fails: function that runs a case and returns whether it fails as the first one did.
+    """
+    attempts = 0
+    progress = True
+    while progress:
+        progress = False
+        for smaller in _smaller_cases(case):
+            attempts += 1
+            if attempts > _ATTEMPTS:
+                return case
+            if still_fails(smaller):
+                case, progress = smaller, True
+                break
+    return case
+
+
+def _smaller_cases(case: FuzzCase) -> Iterator[FuzzCase]:
+    """Yield cases with one argument, file, variable or part of a file less."""
+    for index in range(len(case.files)):
+        yield replace(case, files=case.files[:index] + case.files[index + 1 :])
+    for name in case.environment:
+        yield replace(case, environment={n: v for n, v in case.environment.items() if n != name})
+    for index in range(1, len(case.arguments)):
+        if case.arguments[index] != "--dry-run":
+            yield replace(case, arguments=case.arguments[:index] + case.arguments[index + 1 :])
+    for index, file in enumerate(case.files):
+        half = len(file.content) // 2
+        if half:
+            for content in (file.content[:half], file.content[half:]):
+                smaller = replace(file, content=content)
+                yield replace(case, files=(*case.files[:index], smaller, *case.files[index + 1 :]))

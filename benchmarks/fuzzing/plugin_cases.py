@@ -1,0 +1,227 @@
+"""Cases of Python files: submissions, workloads and installed plugins that are broken in some way."""
+
+from __future__ import annotations
+
+import random
+
+from fuzzing import mutations
+from fuzzing.case import CaseFile, FuzzCase
+from fuzzing.data_cases import distribution_files
+from fuzzing.record_cases import ROOT
+
+_RECIPE = (ROOT / "tests/fixtures/my_optimizer.py").read_text()
+CLASS = '''\
+"""A submission in one class."""
+from harness.api import LogUniform
+
+
+class Mine:
+    """A submission."""
+
+    search_space = {"lr": LogUniform(1e-4, 1e-2, default=1e-3)}
+    needs = ()
+    version = "1"
+
+    def step(self, work):
+        work.draw()
+
+    def eval_weights(self):
+        return None
+
+    def state_dict(self):
+        return {}
+'''
+_WORKLOAD = """\
+from harness.api import Budget, Target, WorkloadFacts
+
+
+class Task:
+    facts = WorkloadFacts(
+        name="task",
+        version="1",
+        tier="cpu",
+        targets=(Target(metric="accuracy", goal="max", value=0.9),),
+        budget=Budget(horizon=64_000, gradient_examples=128_000, seconds={"default": 60.0}),
+        batch_sizes=(32,),
+        eval_every=320,
+    )
+"""
+_PLUGIN = """\
+from harness.api import LogUniform, SubmissionEntry, hookimpl
+
+
+@hookimpl
+def bench_submissions():
+    yield SubmissionEntry(
+        name="fuzzed",
+        summary="x",
+        parts=("optimizer:adamw", "schedule:wsd"),
+        space={"lr": LogUniform(1e-3, 1e-1, default=1e-2)},
+    )
+"""
+#: Statements that end, disturb or bloat an import.
+_STATEMENTS = (
+    *(
+        "raise SystemExit(3)",
+        "raise KeyboardInterrupt",
+        "raise BaseException('x' * 10000)",
+        "raise Exception('\\x1b[31m\\n')",
+    ),
+    *(
+        "import os; os._exit(0)",
+        "import os; os.kill(os.getpid(), 9)",
+        "import os; os.abort()",
+        "import sys; sys.exit('x' * 9999)",
+    ),
+    *(
+        "raise type('\\x1b', (Exception,), {})()",
+        "raise Exception('\\ud800')",
+        "1 / 0",
+        "import missing_module",
+        "assert False",
+    ),
+    *("def f(): f()\nf()", "x = [0] * (1 << 34)", "import this_file_is_missing.x", "from harness.api import Missing"),
+    *(
+        "import sys; sys.modules['harness'] = None",
+        "import sys; sys.path.clear()",
+        "import sys; sys.stderr = None",
+        "del __file__",
+    ),
+    *(
+        "__file__ = None",
+        "__name__ = 5",
+        "import signal; signal.signal(signal.SIGALRM, signal.SIG_IGN)",
+        "globals().clear()",
+    ),
+    *(
+        "import threading, time; threading.Thread(target=time.sleep, args=(99,)).start()",
+        "print('x' * 10**6)",
+        "exec('x' * 10**5)",
+    ),
+    *(
+        "class E(Exception):\n    def __str__(self): raise ValueError\nraise E",
+        "class E(Exception):\n    __str__ = None\nraise E",
+    ),
+    *(
+        "raise ExceptionGroup('x', [ValueError()])",
+        "import builtins; builtins.len = None",
+        "import os; os.chdir('/')",
+        "import gc",
+    ),
+    *(
+        "import warnings; warnings.warn('x')",
+        "import sys; sys.stderr.write('\\x1b[31m' * 999)\nraise SystemExit(5)",
+    ),
+)
+#: Values of a class's attributes.
+_VALUES = (
+    *(
+        "None",
+        "5",
+        "'x'",
+        "''",
+        "()",
+        "[1]",
+        "{}",
+        "{1: 2}",
+        "{'lr': None}",
+        "{'\\x1b': 1}",
+        "float('nan')",
+        "10**400",
+        "object()",
+    ),
+    *(
+        "lambda: 1",
+        "property(lambda self: 1 / 0)",
+        "b'x'",
+        "'x' * 10**5",
+        "['x'] * 10**5",
+        "('a',) * 3",
+        "type",
+        "...",
+        "'\\ud800'",
+    ),
+    *(
+        "LogUniform(1e-4, 1e-2, default=5)",
+        "LogUniform(-1, 1, default=0)",
+        "LogUniform('a', 'b')",
+        "LogUniform(1e-2, 1e-4)",
+    ),
+)
+
+
+def make_case(number: int, rng: random.Random) -> FuzzCase:
+    """Return a case with one changed Python file."""
+    return _change_installed(number, rng) if rng.random() < 0.25 else _change_file(number, rng)
+
+
+def change_source(source: str, rng: random.Random) -> bytes:
+    """Return a Python source that was changed so that it is broken, or declares odd values."""
+    lines = source.splitlines()
+    where = rng.randrange(len(lines) + 1)
+    match rng.randrange(7):
+        case 0:
+            return mutations.change_bytes(source.encode(), rng)
+        case 1:
+            indent = len(lines[where - 1]) - len(lines[where - 1].lstrip()) if where else 0
+            statement = rng.choice(_STATEMENTS).replace("\n", "\n" + " " * indent)
+            lines.insert(where, " " * indent + statement)
+        case 2:
+            lines.append(rng.choice(_STATEMENTS))
+        case 3:
+            lines[min(where, len(lines) - 1)] = f"{'(' * rng.choice([10, 200, 5000])}"
+        case 4:
+            encoding = rng.choice(["latin-1", "utf-16", "missing", "\x1b"])
+            return f"# -*- coding: {encoding} -*-\n{source}\n# é".encode(rng.choice(["latin-1", "utf-8", "utf-16"]))
+        case _:
+            # An attribute or a keyword argument with another value.
+            marked = [i for i, line in enumerate(lines) if "=" in line and not line.lstrip().startswith(("def", "for"))]
+            if marked:
+                i = rng.choice(marked)
+                name, _, rest = lines[i].partition("=")
+                lines[i] = f"{name}={rng.choice(_VALUES)}{',' if rest.endswith(',') else ''}"
+    return "\n".join(lines).encode("utf-8", "surrogatepass")
+
+
+def _change_file(number: int, rng: random.Random) -> FuzzCase:
+    source, flag, name = rng.choice([(_RECIPE, "-s", "Mine"), (CLASS, "-s", "Mine"), (_WORKLOAD, "-w", "Task")])
+    path = rng.choice(
+        ["mine.py", "mine.py", "x y.py", "\x1b.py", "é.py", "-.py", "a" * 200 + ".py", "torch.py", "class.py"]
+    )
+    file = CaseFile(path=path, content=change_source(source, rng))
+    if rng.random() < 0.05:
+        file = mutations.change_type(path, rng)
+    shown = f"./{path}" + rng.choice(["", "", f":{name}", ":Missing", ":__doc__", ":x.y"])
+    other = ("-w", "lm-tiny") if flag == "-s" else ("-s", "wsd")
+    commands = [("run", "--dry-run", flag, shown, *other), ("show", shown), ("show", shown, "--json")]
+    commands += (
+        [("tune", shown, "--dry-run", "-w", "lm-tiny"), ("gate", shown, "-w", "lm-tiny")] if flag == "-s" else []
+    )
+    return FuzzCase(
+        kind="plugins", number=number, files=(file,), arguments=rng.choice(commands), change=f"{flag} {path}"
+    )
+
+
+def _change_installed(number: int, rng: random.Random) -> FuzzCase:
+    files = distribution_files("fuzzed_plugin", _PLUGIN.encode())
+    where = rng.randrange(len(files))
+    content = files[where].content
+    changed = change_source(_PLUGIN, rng) if where == 0 else mutations.change_bytes(content, rng)
+    files[where] = CaseFile(path=files[where].path, content=changed)
+    if where == 0 and rng.random() < 0.1:
+        files[where] = mutations.change_type(files[where].path, rng)
+    commands = [("list",), ("plugins",), ("plugins", "--json"), ("show", "fuzzed"), ("list", "--json")]
+    commands += [
+        ("run", "--dry-run", "-s", "fuzzed,wsd", "-w", "lm-tiny"),
+        ("run", "--dry-run", "-s", "wsd", "-w", "lm-tiny"),
+    ]
+    return FuzzCase(
+        kind="plugins",
+        number=number,
+        files=tuple(
+            CaseFile(path=f"site/{f.path}", type=f.type, content=f.content, target=f.target, size=f.size) for f in files
+        ),
+        arguments=rng.choice(commands),
+        environment={"PYTHONPATH": "site"},
+        change=f"{files[where].path} of an installed plugin",
+    )

@@ -1,0 +1,278 @@
+"""Run each case in a process of its own, forked from this one, with limits on time and memory.
+
+No case trains, and no case opens a network connection. Plugins are read in a process that is forked from the case's
+process; `bench` itself starts a new interpreter, which takes seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import resource
+import shutil
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from fuzzing.case import FuzzCase, write_files
+
+#: Seconds after which reading a plugin fails in a case.
+PLUGIN_SECONDS = 4
+#: Exit code of a case in which an exception left the command.
+EXIT_ESCAPED = 99
+#: Maximum number of bytes that are read of each output of a case.
+_MAX_OUTPUT = 32 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Limits of a case.
+
+    Args:
+        wall_seconds: wall seconds, after which a case counts as hanging.
+        cpu_seconds: CPU seconds, after which a case counts as hanging.
+        memory_bytes: bytes of memory beyond those of this process.
+    """
+
+    wall_seconds: float = 10.0
+    cpu_seconds: int = 10
+    memory_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseOutcome:
+    """What a case did.
+
+    Args:
+        exit_code: exit code; negative for death by a signal.
+        stdout: text on stdout.
+        stderr: text on stderr.
+        added_bytes: peak memory in bytes beyond that of this process.
+        cpu_seconds: CPU seconds.
+    """
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    added_bytes: int
+    cpu_seconds: float
+
+
+class CaseRunner:
+    """Runs cases below a folder.
+
+    Args:
+        folder: folder for the files of cases and for the cache of plugins.
+        limits: limits of each case.
+    """
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self.folder = folder
+        self.limits = limits
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("BENCH_", "COLUMNS"))},
+            "BENCH_CACHE": str(folder / "cache"),
+            "BENCH_DATA": "data",
+            "HOME": str(folder / "case"),
+            "BENCH_PLUGIN_TIMEOUT": str(PLUGIN_SECONDS),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "NO_COLOR": "1",
+        }
+
+    def run(self, case: FuzzCase) -> CaseOutcome:
+        """Write the files of a case, run its command, remove the files, and return what it did."""
+        folder = self.folder / "case"
+        outputs = self.folder / "outputs"
+        for path in (folder, outputs):
+            shutil.rmtree(path, ignore_errors=True)
+            path.mkdir(parents=True)
+        write_files(case.files, folder)
+        sys.stdout.flush()
+        pid = os.fork()
+        if not pid:
+            self._run_child(case, folder, outputs)
+        _, status, usage = os.wait4(pid, 0)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        stdout, stderr = (_read_output(outputs / name) for name in ("stdout", "stderr"))
+        shutil.rmtree(folder, ignore_errors=True)
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return CaseOutcome(
+            exit_code=os.waitstatus_to_exitcode(status),
+            stdout=stdout,
+            stderr=stderr,
+            added_bytes=max(0, usage.ru_maxrss - own) << 10,
+            cpu_seconds=usage.ru_utime + usage.ru_stime,
+        )
+
+    def _run_child(self, case: FuzzCase, folder: Path, outputs: Path) -> NoReturn:
+        code = EXIT_ESCAPED
+        try:
+            os.setsid()
+            os.chdir(folder)
+            os.environ.clear()
+            os.environ.update(self._environment)
+            for name, value in case.environment.items():
+                with contextlib.suppress(ValueError):  # no environment can hold a zero byte
+                    os.environ[name] = value
+            if site := case.environment.get("PYTHONPATH"):
+                sys.path.insert(0, os.path.abspath(site))
+            _redirect(outputs)
+            self._limit()
+            _forbid_side_effects()
+            code = _call(case)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(BaseException):
+                sys.stdout.flush()
+            with contextlib.suppress(BaseException):
+                sys.stderr.flush()
+            os._exit(code)
+
+    def _limit(self) -> None:
+        # RLIMIT_DATA and not RLIMIT_AS: an address range that is only reserved, or maps a library, takes no memory.
+        own = int(_own_status("VmData")) << 10
+        for limit, value in (
+            (resource.RLIMIT_DATA, own + self.limits.memory_bytes),
+            (resource.RLIMIT_CPU, self.limits.cpu_seconds),
+            (resource.RLIMIT_FSIZE, 1 << 30),
+            (resource.RLIMIT_CORE, 0),
+        ):
+            resource.setrlimit(limit, (value, value))
+        for number in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM, signal.SIGXCPU):
+            signal.signal(number, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, self.limits.wall_seconds)
+
+
+def _own_status(field: str) -> str:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(f"{field}:"))
+
+
+def _redirect(outputs: Path) -> None:
+    for number, path, flags in (
+        (0, "/dev/null", os.O_RDONLY),
+        (1, str(outputs / "stdout"), os.O_WRONLY | os.O_CREAT),
+        (2, str(outputs / "stderr"), os.O_WRONLY | os.O_CREAT),
+    ):
+        descriptor = os.open(path, flags, 0o600)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    # The streams of this process may belong to a test runner.
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+
+
+def _read_output(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MAX_OUTPUT).decode("utf-8", "surrogateescape")
+    except OSError:
+        return ""
+
+
+def _call(case: FuzzCase) -> int:
+    if not case.function:
+        from harness.cli import invoke
+
+        return invoke(list(case.arguments))
+    import harness
+    from harness.errors import BenchError
+
+    try:
+        result = getattr(harness, case.function)(**case.keywords)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return error.exit_code
+    print(len(result))
+    return 0
+
+
+# --- what a case must not do ------------------------------------------------------------------------------------------
+
+
+def _forbid_side_effects() -> None:
+    """Replace the functions with which a command would train, sleep, connect to the network or start an interpreter."""
+    import socket
+
+    from harness.datasets import http
+    from harness.errors import UsageError
+    from harness.execution import local, ray, slurm
+    from harness.plugins.reading import _Child
+
+    def refuse_trials(*arguments: Any, **keywords: Any) -> NoReturn:
+        raise UsageError("the fuzzer runs no trial", fix="run the command itself")
+
+    def refuse_connection(*arguments: Any, **keywords: Any) -> NoReturn:
+        raise OSError("the fuzzer opens no connection")
+
+    for module in (local, ray, slurm):
+        vars(module)["execute"] = refuse_trials
+    for name in ("getaddrinfo", "create_connection"):
+        setattr(socket, name, refuse_connection)
+    http.time.sleep = lambda seconds: None  # type: ignore[attr-defined]
+    _Child._start = staticmethod(_fork_reader)  # type: ignore[assignment,method-assign]
+
+
+class ForkedReader:
+    """The process that reads a plugin, with the attributes of `subprocess.Popen` that `bench` uses."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self) -> int:
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.returncode
+
+
+def _fork_reader(folder: Path, errors: Any) -> ForkedReader:
+    pid = os.fork()
+    if pid:
+        return ForkedReader(pid)
+    code = 1
+    try:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for source, target in ((null, 0), (null, 1), (errors.fileno(), 2)):
+            os.dup2(source, target)
+        from harness.plugins.child import main
+
+        main(folder)
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def warm_up(*names: str) -> None:
+    """Import what commands import, and the modules with these names, so that a forked case need not."""
+    modules = ["cli.app", "report.html", "report.dataframes", "report.imported_logs", "report.curve", "plugins.child"]
+    modules += ["execution.local", "execution.ray", "execution.slurm", "gating.session", "tuning.session"]
+    others = ["pandas", "scipy.stats", "scipy.optimize", "yaml", "lzma", "gzip", "urllib.request"]
+    for name in [*(f"harness.{module}" for module in modules), *others, *names]:
+        importlib.import_module(name)
+    from harness.cli.app import COMMANDS
+
+    for load, _ in COMMANDS.values():
+        importlib.import_module(load.partition(":")[0])
+    # Objects that are never collected are not copied in forked processes.
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,173 @@
+"""`bench rerun`: repeat the run of a record, or test the records of a submission on fresh seeds."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import msgspec
+
+from harness.cli.output import SCHEMA, note, print_json, print_text
+from harness.cli.record_folders import existing_folders, folder_options, locate_run, of_submission
+from harness.cli.resolve import LimitedInteger, open_registry
+from harness.cli.show_run import names_run
+from harness.contract.attestation import Attestation
+from harness.contract.record import Record
+from harness.contract.run import ExecutionOptions, Nonce, RunSpec
+from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
+from harness.execution.run_trials import run_trials
+from harness.planning.nonces import draw_nonce, public_beacon
+from harness.plugins.registry import Registry
+from harness.report.attestations import attestation_lines, rerun_json
+from harness.storage.attestations import read_attestations, write_attestation
+from harness.storage.records import decode_stored, iter_stored
+from harness.verification.fresh_seeds import draw_claims, group_claims
+from harness.verification.rerun import Rerun, RerunMethod
+
+
+@click.command()
+@click.argument("name", metavar="RECORD|SUBMISSION")
+@folder_options
+@click.option(
+    "--workloads", type=click.IntRange(min=1), metavar="N",
+    help="Test a submission on N of the workloads of its records, which are drawn now.",
+)  # fmt: skip
+@click.option(
+    "--method", type=click.Choice(["auto", "exact", "fresh-seeds"]), default="auto", show_default=True,
+    help="Compare exactly with the same seeds, compare with fresh seeds, or what is needed and possible here.",
+)  # fmt: skip
+@click.option(
+    "--nonce", default="beacon", show_default=True, metavar="beacon|local|HEX",
+    help="Origin of the fresh seeds, as in bench run.",
+)  # fmt: skip
+@click.option(
+    "--max-minutes", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
+    help="Start no further run after this time.",
+)  # fmt: skip
+@click.option("--jobs", type=LimitedInteger("jobs"), default=2, show_default=True, help="Number of seeds at once.")
+@click.option(
+    "--source", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+    help="File of the submission, if it is in another place than in the record.",
+)  # fmt: skip
+@click.option("--no-attestation", is_flag=True, help="Write no attestation beside the record.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def rerun(
+    blocked: list[str],
+    name: str,
+    runs: Path,
+    results: Path,
+    workloads: int | None,
+    method: RerunMethod,
+    nonce: str,
+    max_minutes: float,
+    jobs: int,
+    source: Path | None,
+    no_attestation: bool,
+    as_json: bool,
+) -> int:
+    """Repeat the run of a record, or test a submission on fresh seeds.
+
+    \b
+    bench rerun run-1f2e3d4c
+    bench rerun results/HARDWARE/lm-tiny/wsd/run-1f2e3d4c.json --method fresh-seeds
+    bench rerun wsd --workloads 3
+
+    A run on a machine with the same processor and torch is compared exactly: points apart from times, and weights.
+    Runs with fresh seeds are compared by a sequential test, which accepts the record if they do not need 10 % more
+    examples. The outcome is written beside the record as an attestation; the record does not change. The exit code is 1
+    if an outcome is not accepted.
+    """
+    registry = open_registry(blocked)
+    with tempfile.TemporaryDirectory(prefix="bench-rerun-") as folder:
+        repeat = Rerun(
+            run=lambda specs: _run(specs, Path(folder), registry, jobs),
+            request_nonce=lambda: _draw_nonce(nonce),
+            report=note,
+            method=method,
+            minutes=max_minutes,
+            at_once=jobs,
+        )
+        if workloads is not None:
+            located = _read_claimed_records(name, runs, results)
+            claims = draw_claims(
+                group_claims([record for record, _ in located]), drawn := _draw_nonce(nonce), workloads
+            )
+            note(f"drawn: {', '.join(claim.workload for claim in claims)}")
+            made = list(repeat.test_claims(claims, drawn))
+        elif names_run(name) or Path(name).exists():
+            stored = locate_run(name, runs, results)
+            record = decode_stored(stored)
+            located = [(record, stored.path.parent)]
+            made = list(repeat.repeat_record(_with_source(record, source)))
+        else:
+            raise UsageError(
+                f"{name} is not a record", fix=f"to test a submission, write bench rerun {name} --workloads 3"
+            )
+    return _finish(located, made, not no_attestation, as_json)
+
+
+def _finish(located: Sequence[tuple[Record, Path]], made: Sequence[Attestation], write: bool, as_json: bool) -> int:
+    """Write the attestations, print them with the trust levels, and return the exit code."""
+    by_hash = {record.content_hash: (record, folder) for record, folder in located}
+    entries = []
+    for attestation in made:
+        record, folder = by_hash[attestation.record]
+        path = write_attestation(folder, attestation) if write else None
+        earlier, _ = read_attestations(folder)
+        entries.append((record, attestation, [*earlier, attestation], path))
+    if as_json:
+        print_json({"schema": SCHEMA, "attestations": [rerun_json(*entry) for entry in entries]})
+    else:
+        for record, attestation, all_attestations, path in entries:
+            for line in attestation_lines(record, attestation, all_attestations):
+                print_text(line)
+            if path is not None:
+                note(f"wrote {path}")
+    return EXIT_OK if all(attestation.outcome == "accepted" for attestation in made) else EXIT_FAILED
+
+
+def _run(specs: Sequence[RunSpec], folder: Path, registry: Registry, jobs: int) -> list[Record]:
+    """Run specifications in a new folder and return the records in the same order."""
+    runs = Path(tempfile.mkdtemp(dir=folder))
+    records = {
+        msgspec.json.encode(record.spec, order="deterministic"): record
+        for record in run_trials(specs, runs, options=ExecutionOptions(jobs=jobs), registry=registry)
+    }
+    return [records[msgspec.json.encode(spec, order="deterministic")] for spec in specs]
+
+
+def _draw_nonce(kind: str) -> Nonce:
+    drawn = draw_nonce(kind, public_beacon())
+    if drawn.message:
+        note(f"warning: {drawn.message}")
+    return drawn.nonce
+
+
+def _with_source(record: Record, source: Path | None) -> Record:
+    """Return the record with another path of the submission's file. Its hash must be that of the record."""
+    if source is None:
+        return record
+    submission = record.spec.submission
+    file, colon, name = (submission.load or "").rpartition(":")
+    if not file.endswith(".py"):
+        raise UsageError(f"{submission.id} is not a submission in a file", fix="leave out --source")
+    load = f"{source.absolute()}{colon}{name}"
+    spec = msgspec.structs.replace(record.spec, submission=msgspec.structs.replace(submission, load=load))
+    return msgspec.structs.replace(record, spec=spec)
+
+
+def _read_claimed_records(name: str, runs: Path, results: Path) -> list[tuple[Record, Path]]:
+    """Return the scored records of one version and source of a submission, each with its folder."""
+    located: dict[str, tuple[Record, Path]] = {}
+    problems: list[str] = []
+    for stored in iter_stored(existing_folders(runs, results), problems):
+        record = decode_stored(stored)
+        if record.spec.purpose == "score" and not record.spec.smoke:
+            located.setdefault(record.content_hash, (record, stored.path.parent))
+    for problem in problems:
+        note(f"skipped: {problem}")
+    chosen = of_submission([record for record, _ in located.values()], name)
+    return [located[record.content_hash] for record in chosen]

@@ -1,0 +1,83 @@
+"""`bench verify`: check records without running their submissions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from harness.cli.output import SCHEMA, note, print_json, print_text
+from harness.cli.record_folders import folder_options, locate_run
+from harness.errors import EXIT_FAILED, EXIT_OK
+from harness.execution.judging import judge_weights
+from harness.planning.nonces import public_beacon
+from harness.report.verification import findings_json, findings_text
+from harness.storage.attestations import write_attestation
+from harness.storage.records import StoredRecord, iter_stored
+from harness.verification.attesting import attest_weights
+from harness.verification.checks import VerificationOptions, verify_records
+from harness.verification.findings import RecordFindings
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="RECORD...")
+@folder_options
+@click.option("--no-weights", is_flag=True, help="Do not evaluate saved weights; compare only their hashes.")
+@click.option("--attest", is_flag=True, help="Write an attestation beside each record whose weights were evaluated.")
+@click.option("--online", is_flag=True, help="Read the beacon's rounds of nonces again.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(
+    names: tuple[str, ...],
+    runs: Path,
+    results: Path,
+    no_weights: bool,
+    attest: bool,
+    online: bool,
+    as_json: bool,
+) -> int:
+    """Check records without running their submissions.
+
+    \b
+    bench verify results calibration
+    bench verify run-1f2e3d4c
+    bench verify runs --attest
+
+    RECORD is the path of a run's folder or record (packed or not), a folder with records below it, a run ID or the
+    first characters of a run ID. The exit code is 1 if a check failed. docs/verification.md describes the checks.
+    """
+    problems: list[str] = []
+    options = VerificationOptions(
+        judge=None if no_weights else judge_weights,
+        weights_in=(runs,),
+        beacon=public_beacon() if online else None,
+    )
+    findings = verify_records(_stored_records(names, runs, results, problems), options)
+    if attest:
+        _attest(findings)
+    if as_json:
+        print_json({"schema": SCHEMA, **findings_json(findings), "problems": problems})
+    else:
+        print_text(findings_text(findings))
+    for problem in problems:
+        note(problem)
+    return EXIT_FAILED if problems or any(record.failed for record in findings) else EXIT_OK
+
+
+def _stored_records(names: Sequence[str], runs: Path, results: Path, problems: list[str]) -> Iterator[StoredRecord]:
+    """Yield the records that the arguments name, each file once."""
+    seen: set[Path] = set()
+    for name in names:
+        path = Path(name)
+        is_folder = path.is_dir()
+        for stored in iter_stored([path], problems) if is_folder else [locate_run(name, runs, results)]:
+            if stored.path.absolute() not in seen:
+                seen.add(stored.path.absolute())
+                yield stored
+
+
+def _attest(findings: Sequence[RecordFindings]) -> None:
+    for record in findings:
+        attestation = attest_weights(record)
+        if attestation is not None:
+            note(f"wrote {write_attestation(Path(record.path).parent, attestation)}")

@@ -1,0 +1,272 @@
+"""The account of a trial: what it burned, kept by the supervisor over all workers of the trial.
+
+The account is a file beside the checkpoint. Only the supervisor writes it. It has the scored time at every evaluation,
+so that a worker that is resumed cannot set the clock back, and who ended each worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+import msgspec
+
+from harness.contract.base import Data
+from harness.contract.events import AnyEvent, ClockChanged, Done, PhaseBegan, Ready
+from harness.contract.record import Ender, Ledger, Phase, Restart, Spent
+from harness.contract.run import Point, RunSpec
+from harness.errors import BenchError, StoreError
+from harness.execution.meter import Charge, Meter
+from harness.storage.layout import ACCOUNT
+from harness.storage.run_folder import RunFolder
+from harness.system.files import read_file, write_atomically
+
+#: Shortest interval in seconds between two writes of the file while a worker runs.
+_WRITE_INTERVAL_S = 1.0
+#: Number of helpers that a ledger names.
+_NAMED_HELPERS = 5
+
+
+class ChargedEvaluation(Data, frozen=True, kw_only=True):
+    """The scored time of an evaluation.
+
+    Args:
+        examples: number of examples drawn, by which the evaluation is recognised in a checkpoint.
+        at: the time at the evaluation.
+        after: the time after it, when the submission has returned its state for the checkpoint.
+    """
+
+    examples: int
+    at: Spent
+    after: Spent
+
+
+class AccountState(Data, frozen=True, kw_only=True):
+    """The content of the file.
+
+    Args:
+        run_id: the trial's run_id.
+        evaluations: the evaluations so far.
+        total: the scored time of the last worker at the last write.
+        phases, helper_seconds, helpers, restarts: as in `Ledger`.
+        started: number of workers that were started.
+        ended: who ended the last worker; None while it runs, and after the death of its supervisor.
+        reason: why the last worker ended.
+        evaluation_cost: processor seconds of the first evaluation; None before it.
+    """
+
+    run_id: str
+    evaluations: tuple[ChargedEvaluation, ...] = ()
+    total: Spent = Spent()
+    phases: dict[Phase, Spent] = msgspec.field(default_factory=dict)
+    helper_seconds: float = 0.0
+    helpers: dict[str, float] = msgspec.field(default_factory=dict)
+    restarts: tuple[Restart, ...] = ()
+    started: int = 0
+    ended: Ender | None = None
+    reason: str = ""
+    evaluation_cost: float | None = None
+
+
+class Account:
+    """The account of one trial.
+
+    Args:
+        run_id: the trial's run_id.
+        path: path of the file; None to keep the account in memory only.
+        attempts: number of runs of the trial, including the superseded ones.
+
+    Attributes:
+        meter: the measurement of the current worker; None if the trial runs in this process.
+        measured: whether the last worker had a meter.
+    """
+
+    def __init__(self, run_id: str, path: Path | None = None, attempts: int = 1) -> None:
+        self._state = AccountState(run_id=run_id)
+        self._path = path
+        self._attempts = attempts
+        self._written = 0.0
+        #: The scored time before the current worker was started.
+        self._base = Spent()
+        self._own = _OwnTimes()
+        self.meter: Meter | None = None
+        self.measured = False
+
+    @classmethod
+    def open(cls, folder: RunFolder) -> Account:
+        """Return the account of a trial, whose folder is locked. An account in a copied folder is not used."""
+        account = cls(folder.identity, folder.path / ACCOUNT, 1 + folder.count_superseded())
+        if (state := _read(folder.path / ACCOUNT)) is not None and state.run_id == folder.identity:
+            account._state = state
+        return account
+
+    def begin_worker(self) -> None:
+        """Note that a worker is started."""
+        state = self._state
+        # Until the worker says from which checkpoint it goes on, nothing of the earlier time is dropped.
+        self.meter, self._own, self._base = None, _OwnTimes(), state.total
+        if state.started:
+            by: Ender = state.ended or "supervisor"
+            restart = Restart(by=by, reason=state.reason, lost=state.total)
+            state = msgspec.structs.replace(state, restarts=(*state.restarts, restart))
+        self._state = msgspec.structs.replace(state, started=state.started + 1, ended=None, reason="")
+        self._write()
+
+    def end_worker(self, by: Ender | None, reason: str = "") -> None:
+        """Note that the worker has ended.
+
+        Args:
+            by: who ended it; None if the trial is finished.
+            reason: why it ended.
+        """
+        meter = self.meter
+        self.measured = meter is not None
+        phases, helpers, helper_seconds = dict(self._state.phases), dict(self._state.helpers), 0.0
+        if meter is not None:
+            helper_seconds = meter.helper_seconds
+            for name, seconds in meter.helpers.items():
+                helpers[name] = helpers.get(name, 0.0) + seconds
+        for phase, spent in (self._own.phases if meter is None else meter.phases).items():
+            phases[phase] = _add(phases.get(phase, Spent()), spent)
+        self._state = msgspec.structs.replace(
+            self._state,
+            total=self.total(),
+            phases=phases,
+            helpers=helpers,
+            helper_seconds=self._state.helper_seconds + helper_seconds,
+            ended=by,
+            reason=reason,
+        )
+        self._base, self.meter, self._own = self._state.total, None, _OwnTimes()
+        if by is not None:
+            self._write()
+
+    def total(self) -> Spent:
+        """Return the scored time so far."""
+        return self._base if self.meter is None else _add(self._base, self.meter.charged())
+
+    def restore(self, event: Ready) -> list[Point]:
+        """Return the points of a worker's first event with the scored time in the account, and go on from the last one.
+
+        The worker's own times are used for evaluations that are not in the account, as after the death of a supervisor.
+        """
+        points: list[Point] = []
+        known = self._state.evaluations
+        base, offset = Spent(), Spent()
+        kept: list[ChargedEvaluation] = []
+        for index, point in enumerate(event.points):
+            claim = Spent(seconds=point.seconds, process_seconds=point.process_seconds)
+            if index < len(known) and known[index].examples == point.examples:
+                evaluation = known[index]
+                offset = _subtract(evaluation.at, claim)
+            else:
+                at = _largest(_add(claim, offset), base)
+                evaluation = ChargedEvaluation(examples=point.examples, at=at, after=at)
+            kept.append(evaluation)
+            base = evaluation.after
+            points.append(_with_time(point, evaluation.at))
+        restarts = self._state.restarts
+        if restarts:
+            lost = _largest(_subtract(restarts[-1].lost, base), Spent())
+            # A worker that ended by itself must not gain the time since its checkpoint.
+            charged = restarts[-1].by != "user"
+            base = _add(base, lost) if charged else base
+            last = msgspec.structs.replace(restarts[-1], lost=lost, charged=charged)
+            restarts = (*restarts[:-1], last)
+        self._base = base
+        cost = self._state.evaluation_cost
+        if self.meter is not None and cost is not None:
+            self.meter.limits.evaluation_cost = cost
+        self._state = msgspec.structs.replace(self._state, evaluations=tuple(kept), restarts=restarts)
+        return points
+
+    def charge(self, point: Point, spec: RunSpec) -> Point:
+        """Return an evaluation with the time that is scored, and enter it into the account."""
+        claim = Spent(seconds=point.seconds, process_seconds=point.process_seconds)
+        charge = Charge(at=claim, after=claim)
+        meter = self.meter
+        if meter is not None and meter.charges:
+            measured = meter.charges.popleft()
+            charge = Charge(at=_add(self._base, measured.at), after=_add(self._base, measured.after))
+            if spec.ranks > 1:  # the worker's report has the processor seconds of all ranks
+                at = Spent(seconds=charge.at.seconds, process_seconds=point.process_seconds)
+                charge = Charge(at=at, after=at)
+        evaluation = ChargedEvaluation(examples=point.examples, at=charge.at, after=charge.after)
+        cost = self._state.evaluation_cost
+        if cost is None and meter is not None:
+            cost = meter.limits.evaluation_cost
+        self._state = msgspec.structs.replace(
+            self._state,
+            evaluations=(*self._state.evaluations, evaluation),
+            total=charge.after,
+            evaluation_cost=cost,
+        )
+        if time.monotonic() - self._written >= _WRITE_INTERVAL_S:
+            self._write()
+        return _with_time(point, charge.at)
+
+    def observe_here(self, event: AnyEvent) -> None:
+        """Measure the phases of a trial that runs in this process."""
+        if self.meter is None:
+            self._own.observe(event)
+
+    def ledger(self) -> Ledger:
+        """Return the ledger of all workers that have ended."""
+        state = self._state
+        busiest = sorted(state.helpers.items(), key=lambda item: -item[1])[:_NAMED_HELPERS]
+        return Ledger(
+            phases=state.phases,
+            helper_seconds=state.helper_seconds,
+            helpers=dict(busiest),
+            restarts=state.restarts,
+            attempts=self._attempts,
+        )
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        if self._path is not None:
+            # On a full disk the trial goes on; the record, which is written next, reports the error.
+            with contextlib.suppress(StoreError):
+                write_atomically(self._path, msgspec.json.encode(self._state))
+
+
+class _OwnTimes:
+    """The times of the phases of a trial that runs in this process."""
+
+    def __init__(self) -> None:
+        self._phase: Phase = "start"
+        self._last = Spent(seconds=time.perf_counter(), process_seconds=time.process_time())
+        self.phases: dict[Phase, Spent] = {}
+
+    def observe(self, event: AnyEvent) -> None:
+        if isinstance(event, (ClockChanged, PhaseBegan, Done)):
+            now = Spent(seconds=time.perf_counter(), process_seconds=time.process_time())
+            self.phases[self._phase] = _add(self.phases.get(self._phase, Spent()), _subtract(now, self._last))
+            self._last = now
+            if not isinstance(event, Done):
+                self._phase = event.phase
+
+
+def _read(path: Path) -> AccountState | None:
+    """Return the content of the file; None if it is missing or damaged."""
+    try:
+        return msgspec.json.decode(read_file(path), type=AccountState)
+    except (BenchError, OSError, msgspec.DecodeError):
+        return None
+
+
+def _with_time(point: Point, spent: Spent) -> Point:
+    return msgspec.structs.replace(point, seconds=spent.seconds, process_seconds=spent.process_seconds)
+
+
+def _add(a: Spent, b: Spent) -> Spent:
+    return Spent(seconds=a.seconds + b.seconds, process_seconds=a.process_seconds + b.process_seconds)
+
+
+def _subtract(a: Spent, b: Spent) -> Spent:
+    return Spent(seconds=a.seconds - b.seconds, process_seconds=a.process_seconds - b.process_seconds)
+
+
+def _largest(a: Spent, b: Spent) -> Spent:
+    return Spent(seconds=max(a.seconds, b.seconds), process_seconds=max(a.process_seconds, b.process_seconds))

@@ -1,0 +1,142 @@
+"""Decide what the sandbox of a trial's worker permits: its own folder, the software, and the data, but no other run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from harness.contract.run import Job, RunSpec
+from harness.contract.sandbox import NO_SANDBOX, SandboxOffer, SandboxRequest
+from harness.datasets.generated import FOLDER
+from harness.datasets.paths import data_folder
+from harness.datasets.prepared import find_unprepared
+from harness.plugins.loading import is_file, split_load
+from harness.system import python_process, sandbox
+
+#: Folders of programs, libraries and their settings. Folders that do not exist are ignored.
+_SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/sys", "/nix/store", "/gnu/store")
+#: Files and folders about the machine. The worker's own folder in /proc is added by `harness.system.sandbox`.
+_MACHINE = tuple(
+    f"/proc/{name}"
+    for name in ("cpuinfo", "meminfo", "stat", "loadavg", "uptime", "version", "filesystems", "devices", "sys")
+)
+_DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))
+#: Variables whose values are search paths for programs and libraries.
+_SEARCH_PATHS = ("PATH", "LD_LIBRARY_PATH")
+
+
+def confine(job: Job) -> Job:
+    """Return a job with the sandbox that its worker enters, and with the data that must be opened before.
+
+    Raises:
+        UsageError: the variable `BENCH_SANDBOX` has an unknown value.
+    """
+    sandbox = sandbox_request(job.spec, Path(job.folder))
+    unprepared = () if sandbox.name == NO_SANDBOX else find_unprepared(job.spec)
+    return msgspec.structs.replace(job, sandbox=sandbox, unprepared=unprepared)
+
+
+def sandbox_request(spec: RunSpec, folder: Path) -> SandboxRequest:
+    """Return the sandbox of a trial's worker, which names the mechanisms that this machine offers.
+
+    A trial on a GPU has no sandbox. The files and devices that the drivers need differ between machines.
+
+    Args:
+        spec: the trial.
+        folder: the trial's folder, which exists. The folder above it contains the folders of other trials.
+
+    Raises:
+        UsageError: the variable `BENCH_SANDBOX` has an unknown value.
+    """
+    runs, folder = folder.parent.resolve(), folder.resolve()
+    offer = sandbox.find_offer(runs) if spec.device.partition(":")[0] == "cpu" else SandboxOffer()
+    if not (offer.landlock or offer.namespaces):
+        return SandboxRequest(offer=offer)
+    readable, listable = carve(_resolved(_needed_paths(spec)), runs)
+    return SandboxRequest(
+        offer=offer,
+        readable=readable,
+        listable=listable,
+        usable=_DEVICES,
+        writable=(str(folder),),
+        hidden=str(runs),
+        network=spec.ranks > 1,
+    )
+
+
+def _needed_paths(spec: RunSpec) -> Iterator[str | Path]:
+    """Yield the files and folders that a worker reads: the system, Python, installed packages, plugins and data."""
+    yield from (*_SYSTEM, *_MACHINE)
+    yield from (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, os.path.dirname(sys.executable))
+    path = python_process.import_path()
+    yield from path
+    yield from python_process.editable_targets(path)
+    for variable in _SEARCH_PATHS:
+        yield from filter(os.path.isabs, os.environ.get(variable, "").split(os.pathsep))
+    yield from _data_folders()
+    for load in filter(None, (spec.submission.load, *(part.load for part in spec.submission.parts))):
+        # A submission in a file consists of this file alone, since only this file is in its hash.
+        if is_file(module := split_load(load)[0]):
+            yield Path(module).expanduser()
+    if is_file(module := split_load(spec.workload.load)[0]):
+        yield Path(module).expanduser().parent
+
+
+def _data_folders() -> Iterator[str]:
+    """Yield the folder of the datasets, and all links in it and in its folders: a user's own copies of datasets."""
+    data = str(data_folder())
+    yield data
+    with contextlib.suppress(OSError):
+        for dataset in os.scandir(data):
+            if dataset.is_symlink():
+                yield dataset.path
+            if dataset.is_dir() and dataset.name != FOLDER:
+                yield from (entry.path for entry in os.scandir(dataset) if entry.is_symlink())
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _resolved(paths: Iterable[str | Path]) -> tuple[Path, ...]:
+    """Return the paths without links and duplicates, and without paths inside another one."""
+    resolved = sorted({Path(path).resolve() for path in paths if os.path.exists(path)}, key=lambda path: path.parts)
+    # The root is on the import path if a command is started there.
+    resolved = [path for path in resolved if path != path.parent]
+    outer: list[Path] = []
+    for path in resolved:
+        if not (outer and path.is_relative_to(outer[-1])):
+            outer.append(path)
+    return tuple(outer)
+
+
+def carve(paths: Iterable[Path], hidden: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Replace the paths that contain a hidden folder by their content without that folder.
+
+    The import system lists the folders of the import path, so a replaced folder may still be listed.
+
+    Args:
+        paths: files and folders without links.
+        hidden: the hidden folder, without links.
+
+    Returns:
+        The paths that may be read, and the folders that may be listed.
+    """
+    readable, listable, queue = list[str](), list[str](), list(paths)
+    while queue:
+        path = queue.pop()
+        if not hidden.is_relative_to(path):
+            if not path.is_relative_to(hidden):
+                readable.append(str(path))
+        elif path != hidden:
+            listable.append(str(path))
+            queue += [path / name for name in _names(path) if not (path / name).is_symlink()]
+    return tuple(sorted(readable)), tuple(sorted(listable))

@@ -1,0 +1,81 @@
+"""Evaluate stored weights in a clean process, and compare the results with the metrics that the worker reported."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from harness.contract.judging import MEAN_TOLERANCE, JudgeAnswer, Judgement, JudgeRequest
+from harness.contract.run import Point
+from harness.execution.state import StopSignal
+from harness.system import python_process
+
+#: The command that starts the process. Empty if there is none, as in tests of a worker without torch.
+JUDGE = python_process.command("harness.worker.judge")
+#: Interval in seconds between checks whether the trial was stopped.
+_WAKE_S = 0.2
+
+
+def judge_weights(
+    request: JudgeRequest, environment: Mapping[str, str] | None = None, stop: StopSignal | None = None, log: int = -1
+) -> JudgeAnswer:
+    """Evaluate stored weights on `score` and `audit` in a process that never imports the submission.
+
+    Args:
+        request: the trial and the files.
+        environment: all environment variables of the process; those of this process if None.
+        stop: signal that ends the process.
+        log: file descriptor for the process's messages; -1 to discard them.
+
+    Returns:
+        The answer. Its field `error` is not empty if the process failed.
+
+    Raises:
+        KeyboardInterrupt: the trial was stopped.
+    """
+    process = subprocess.Popen(
+        JUDGE,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL if log < 0 else log,
+        env=python_process.environment() if environment is None else dict(environment),
+        start_new_session=True,
+    )
+    payload: bytes | None = msgspec.json.encode(request)
+    try:
+        while True:
+            if stop is not None and stop.is_set:
+                raise KeyboardInterrupt
+            try:
+                answer, _ = process.communicate(payload, timeout=_WAKE_S)
+                break
+            except subprocess.TimeoutExpired:
+                payload = None
+    finally:
+        process.kill()
+        process.wait()
+    try:
+        return msgspec.json.decode(answer, type=JudgeAnswer)
+    except msgspec.DecodeError:
+        return JudgeAnswer(error=f"the judging process ended with code {process.returncode} and without an answer")
+
+
+def find_difference(points: Sequence[Point], judgements: Sequence[Judgement], tolerances: Mapping[str, float]) -> str:
+    """Return how the reported metrics differ from those of a clean process, or an empty string if they are equal.
+
+    Args:
+        points: the evaluations that the worker reported.
+        judgements: the metrics from the clean process.
+        tolerances: the largest accepted difference by name of the metric; `MEAN_TOLERANCE` for other metrics.
+    """
+    for judgement in judgements:
+        point = points[judgement.point]
+        for name in sorted(point.metrics.keys() | judgement.score.keys()):
+            reported, judged = point.metrics.get(name), judgement.score.get(name)
+            if reported is None or judged is None:
+                return f"at {point.examples:,} examples, {name} is {judged} and not {reported}"
+            if abs(reported - judged) > tolerances.get(name, MEAN_TOLERANCE) * max(1.0, abs(judged)):
+                return f"at {point.examples:,} examples, {name} is {judged:.6g} and not {reported:.6g}"
+    return ""

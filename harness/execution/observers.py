@@ -1,0 +1,229 @@
+"""Notify the plugins that observe runs. Each plugin runs in a process of its own, for which no run waits."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import queue
+import secrets
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import get_args
+
+import msgspec
+
+from harness.contract.observation import ObservedTrial, ObserverCall, ObserverHook, TrialOutcome
+from harness.contract.record import Record, TrialSummary
+from harness.contract.run import Point, RunSpec
+from harness.plugins.registry import Plugin, Registry
+from harness.storage.layout import run_id
+from harness.system import python_process
+
+#: Seconds for which a command waits at its end for all observers together.
+WAIT_S = 5.0
+#: Maximum number of calls that wait for an observer, in addition to those in its pipe.
+MAX_WAITING = 1000
+#: Seconds for which the end of the writing thread is awaited after the end of its process.
+_JOIN_S = 1.0
+#: Prefix of the environment variables that observers do not receive: they contain the seed and the folder of runs.
+_VARIABLES = "BENCH_"
+
+
+class Observers:
+    """A watcher (`harness.contract.watcher.Watcher`) that starts the observers and sends them calls.
+
+    A call is never delayed: an observer that is too slow misses calls.
+
+    Args:
+        registry: the plugins.
+        warn: function that shows a warning to the user. It may be called from other threads.
+        wait_s: seconds for which `close` waits for all observers together.
+        max_waiting: maximum number of calls that wait for an observer.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        warn: Callable[[str], None],
+        *,
+        wait_s: float = WAIT_S,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        self._wait_s = wait_s
+        self._salt = secrets.token_bytes(16)
+        self._encoder = msgspec.json.Encoder()
+        self._processes = [
+            _ObserverProcess(plugin, warn, wait_s, max_waiting) for plugin in find_observers(registry.plugins)
+        ]
+
+    def __enter__(self) -> Observers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
+        self._send(spec, "bench_run_started")
+
+    def evaluated(self, spec: RunSpec, point: Point) -> None:
+        self._send(spec, "bench_evaluated", point=point)
+
+    def warned(self, spec: RunSpec, message: str) -> None: ...
+
+    def finished(self, record: Record) -> None:
+        outcome = TrialOutcome(
+            run_id=record.run_id,
+            status=record.status,
+            counters=record.counters,
+            usage=record.usage,
+            environment=record.environment,
+            started=record.started,
+            finished=record.finished,
+        )
+        self._send(record.spec, "bench_run_finished", outcome=outcome)
+
+    def kept(self, summary: TrialSummary) -> None: ...
+
+    def close(self) -> None:
+        """Wait until the observers have handled all calls, for at most `wait_s` seconds, and kill the others."""
+        deadline = time.monotonic() + self._wait_s
+        processes, self._processes = self._processes, []
+        for process in processes:
+            process.end_calls()
+        try:
+            for process in processes:
+                process.wait(deadline)
+        finally:
+            for process in processes:  # the user may have pressed Ctrl-C while this method waited
+                process.kill()
+
+    def _send(
+        self, spec: RunSpec, hook: ObserverHook, *, point: Point | None = None, outcome: TrialOutcome | None = None
+    ) -> None:
+        observing = [process for process in self._processes if hook in process.hooks]
+        if observing:
+            call = ObserverCall(hook=hook, trial=self._observe(spec), point=point, outcome=outcome)
+            line = self._encoder.encode(call) + b"\n"
+            for process in observing:
+                process.send(line)
+
+    def _observe(self, spec: RunSpec) -> ObservedTrial:
+        facts = spec.workload.facts
+        # The run_id is the name of the run's folder, and a small seed can be guessed from it.
+        identity = hashlib.sha256(self._salt + run_id(spec).encode()).hexdigest()[:16]
+        return ObservedTrial(
+            id=identity,
+            submission=spec.submission.name,
+            submission_version=spec.submission.version,
+            workload=facts.name,
+            workload_version=facts.version,
+            ruleset=spec.ruleset.name,
+            purpose=spec.purpose,
+            study=spec.study,
+            trial=spec.trial,
+            hparams=spec.hparams,
+            metric=facts.targets[0].metric,
+            goal=facts.targets[0].goal,
+            hardware=spec.hardware,
+            smoke=spec.smoke,
+        )
+
+
+def find_observers(plugins: Sequence[Plugin]) -> list[Plugin]:
+    """Return the plugins that implement a hook of observers and are not broken."""
+    hooks = set(get_args(ObserverHook))
+    return [plugin for plugin in plugins if plugin.error is None and hooks.intersection(plugin.hooks)]
+
+
+class _ObserverProcess:
+    """The process of one observer, and the thread that writes the waiting calls to the pipe of the process."""
+
+    def __init__(self, plugin: Plugin, warn: Callable[[str], None], wait_s: float, max_waiting: int) -> None:
+        self.hooks = frozenset(plugin.hooks)
+        self._id = plugin.id
+        self._warn = warn
+        self._wait_s = wait_s
+        self._max_waiting = max_waiting
+        self._has_dropped = self._has_ended = False
+        #: Lines to write; None for the end. The queue itself has no bound, so that the end can always be put.
+        self._calls: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        title = f"{plugin.distribution} {plugin.version}:{plugin.name}"
+        command = python_process.command("harness.plugins.observer_process", plugin.module, title, str(wait_s))
+        variables = python_process.environment().items()
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                env={name: value for name, value in variables if not name.startswith(_VARIABLES)},
+                start_new_session=True,  # Ctrl-C ends the command, and the observer then handles the end of the runs
+            )
+        except OSError as error:
+            self._has_ended = True
+            warn(f"warning: the observer {self._id} is not used: its process cannot be started: {error}")
+            return
+        self._writer = threading.Thread(target=self._write, args=(self._process,), name="observer", daemon=True)
+        self._writer.start()
+
+    def send(self, line: bytes) -> None:
+        """Put a call in the queue. The call is dropped if the process has ended or the queue is full."""
+        if self._has_ended:
+            return
+        if self._calls.qsize() < self._max_waiting:
+            self._calls.put(line)
+        elif not self._has_dropped:
+            self._has_dropped = True
+            self._warn(f"warning: the observer {self._id} is too slow: it misses events while it is busy")
+
+    def end_calls(self) -> None:
+        """Close the pipe when all waiting calls are written. The process then ends."""
+        self._calls.put(None)
+
+    def wait(self, deadline: float) -> None:
+        """Wait for the end of the process, and kill it at the deadline (a value of `time.monotonic`)."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._end(f"was still busy {self._wait_s:g} s after the last event and was killed")
+            self.kill()
+        # A process that the plugin forked may hold the pipe open, and the thread then waits for it.
+        self._writer.join(_JOIN_S)
+        if self._process.returncode:
+            self._end(_describe_exit(self._process.returncode))
+
+    def kill(self) -> None:
+        """Kill the process, and the processes that it started, unless it has ended."""
+        if self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def _write(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        try:
+            while (line := self._calls.get()) is not None:
+                process.stdin.write(line)
+                process.stdin.flush()
+        except OSError:
+            self._end(_describe_exit(process.wait()))
+        # Closing writes what an earlier write left in the buffer, which fails again.
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+
+    def _end(self, reason: str) -> None:
+        """Show the reason for the end of the process, unless a reason was shown."""
+        if not self._has_ended:
+            self._has_ended = True
+            self._warn(f"warning: the observer {self._id} {reason}")
+
+
+def _describe_exit(code: int) -> str:
+    ending = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return f"{ending} before the command; it receives no further events"

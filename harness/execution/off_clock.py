@@ -1,0 +1,130 @@
+"""Limits on the work of a worker while its clock is stopped. A run above a limit is rejected.
+
+What child processes and additional threads burn while the clock is stopped is added to the scored processor seconds.
+The limits are for work that is not charged in this way, and for helpers that never stop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from harness.contract.record import Phase
+
+#: Processor seconds that the import of a submission may take, summed over all threads and processes.
+IMPORT_LIMIT_S = 10.0
+#: Processor seconds that a process which the import has left behind may use until the clock starts.
+LEFT_BEHIND_LIMIT_S = 0.1
+#: Processor seconds of all helpers while the clock is stopped: a number, plus a fraction of the scored processor
+#: seconds.
+HELPER_LIMIT = (1.0, 0.25)
+#: Processor seconds of the main thread in one evaluation: a number, plus a factor on the cost of an evaluation of one
+#: stage.
+EVALUATION_LIMIT = (1.0, 5.0)
+#: Processor seconds of the main thread for checkpoints and checks: a number, plus a fraction of the scored processor
+#: seconds, plus the same fraction of the evaluations' processor seconds.
+CHECKPOINT_LIMIT = (2.0, 1.0)
+#: Processor seconds of the main thread for building the workload: a number, plus a factor on the cost without the
+#: submission.
+BUILD_LIMIT = (2.0, 3.0)
+
+
+@dataclass(kw_only=True)
+class OffClockLimits:
+    """Checks the processor seconds of the phases in which the clock is stopped.
+
+    Args:
+        stages: number of stages of the stream, whose evaluations cover all stages so far; 1 on a pool.
+        evaluation_cost: processor seconds of an evaluation of the whole split in a process that does not run the
+            submission; None if there is no such process. Then the first evaluation of the run, at which nothing is
+            trained, is the measure.
+        build_cost: processor seconds for building the workload in such a process; None if there is none.
+
+    Attributes:
+        violation: the first limit that was exceeded, in words; empty if there is none.
+    """
+
+    stages: int = 1
+    evaluation_cost: float | None = None
+    build_cost: float | None = None
+    violation: str = ""
+    _spent: dict[Phase, float] = field(default_factory=dict)
+
+    def add(self, phase: Phase, main_seconds: float, tree_seconds: float, scored_seconds: float) -> None:
+        """Add the processor seconds of an interval in which the clock was stopped.
+
+        Args:
+            phase: the phase of the interval.
+            main_seconds: processor seconds of the worker's main thread.
+            tree_seconds: processor seconds of all threads and processes of the trial.
+            scored_seconds: the scored processor seconds of the run so far.
+        """
+        seconds = tree_seconds if phase == "import" else main_seconds
+        spent = self._spent[phase] = self._spent.get(phase, 0.0) + seconds
+        if phase == "import" and spent > IMPORT_LIMIT_S:
+            self._reject(
+                f"importing the submission took {spent:.1f} processor seconds with its processes and threads; "
+                f"the limit is {IMPORT_LIMIT_S:.0f}",
+                "compute in the constructor, where the clock runs, or import smaller libraries",
+            )
+        elif phase == "build" and self.build_cost is not None:
+            limit = BUILD_LIMIT[0] + BUILD_LIMIT[1] * self.build_cost
+            self._check(phase, "building the workload and the model", spent, limit)
+        elif phase == "evaluation":
+            if self.evaluation_cost is None:
+                self.evaluation_cost = seconds
+                return
+            limit = EVALUATION_LIMIT[0] + EVALUATION_LIMIT[1] * self.stages * self.evaluation_cost
+            self._check(phase, "one evaluation", seconds, limit)
+        elif phase == "checkpoint":
+            other = scored_seconds + self._spent.get("evaluation", 0.0)
+            limit = CHECKPOINT_LIMIT[0] + CHECKPOINT_LIMIT[1] * other
+            self._check(phase, "checks and checkpoints", spent, limit)
+
+    def add_helpers(self, seconds: float, busiest: str, scored_seconds: float) -> None:
+        """Check the processor seconds of all helpers while the clock was stopped.
+
+        Args:
+            seconds: the total so far.
+            busiest: the helper that used most of it, in words.
+            scored_seconds: the scored processor seconds of the run so far.
+        """
+        limit = HELPER_LIMIT[0] + HELPER_LIMIT[1] * max(0.0, scored_seconds - seconds)
+        if seconds > limit:
+            self._reject(
+                f"{busiest} computed while the clock was stopped; all threads and processes beside the main thread "
+                f"used {seconds:.1f} processor seconds then, and the limit is {limit:.1f}",
+                "let threads and processes wait during evaluations, or end them before the step returns",
+            )
+
+    def reject_left_behind(self, name: str, seconds: float) -> None:
+        """Check a process that was started during the import.
+
+        Args:
+            name: the process, in words.
+            seconds: its processor seconds from the end of the import until the clock started.
+        """
+        if seconds > LEFT_BEHIND_LIMIT_S:
+            self._reject(
+                f"{name}, which was started while the submission was imported, used {seconds:.1f} processor seconds "
+                "before the clock started",
+                "start processes in the constructor or in a step, where the clock runs",
+            )
+
+    def reject_ignored_children(self) -> None:
+        """Reject a run whose worker ignores SIGCHLD."""
+        self._reject(
+            "the worker ignores SIGCHLD, so the kernel drops the processor time of ended child processes",
+            "leave the handler of SIGCHLD as it is",
+        )
+
+    def _check(self, phase: Phase, what: str, seconds: float, limit: float) -> None:
+        if seconds > limit:
+            self._reject(
+                f"{what} took {seconds:.1f} processor seconds while the clock was stopped (phase {phase}); "
+                f"the limit is {limit:.1f}",
+                "compute in the constructor or in a step, where the clock runs, and leave no hooks that compute during "
+                "evaluations",
+            )
+
+    def _reject(self, what: str, fix: str) -> None:
+        self.violation = self.violation or f"{what} ({fix})"

@@ -1,0 +1,119 @@
+"""Request the nonce of a published run after the sources of its submissions were committed to the ledger."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from harness.contract.run import Nonce, RunSpec
+from harness.errors import UsageError
+from harness.storage.ledger import ORIGIN, AttemptLedger, LedgerEntry
+from harness.system.beacon import CHAINS, Beacon, BeaconError, BeaconRound, find_inconsistency
+
+#: Environment variable with the addresses of the beacon's relays, separated by commas.
+RELAYS_VARIABLE: Final = "BENCH_BEACON"
+_HEX = re.compile(r"[0-9a-fA-F]{64}")
+
+
+class RequestedNonce(NamedTuple):
+    """A nonce, and a message for the user; the message is empty if there is nothing to report."""
+
+    nonce: Nonce
+    message: str = ""
+
+
+def public_beacon() -> Beacon:
+    """Return the client of the beacon, with the relays that the environment names if it names some."""
+    relays = [relay.strip().rstrip("/") for relay in os.environ.get(RELAYS_VARIABLE, "").split(",") if relay.strip()]
+    return Beacon(relays=tuple(relays)) if relays else Beacon()
+
+
+def request_nonce(kind: str, sources: Mapping[str, str], runs: Path, beacon: Beacon) -> RequestedNonce | None:
+    """Return the nonce of the runs of some submissions, requested after their sources were committed to the ledger.
+
+    A nonce that the ledger contains for these sources is used again, so that the same command continues the same runs
+    and nobody draws nonces until one is favourable. If the beacon cannot be read, the nonce is a random number of this
+    machine.
+
+    Args:
+        kind: `none`, `beacon`, `local`, or 64 hexadecimal digits.
+        sources: source hash of each submission, by `name@version`.
+        runs: the runs folder, which contains the ledger.
+        beacon: client of the beacon.
+
+    Returns:
+        The nonce; None for `none`.
+
+    Raises:
+        UsageError: the kind is unknown.
+        StoreError: the ledger cannot be written.
+    """
+    if kind == "none":
+        return None
+    if kind not in ("beacon", "local"):
+        return draw_nonce(kind, beacon)
+    ledger, committed = AttemptLedger(runs), dict(sources)
+    if earlier := ledger.find_nonce(committed, kind):
+        return RequestedNonce(earlier)
+    ledger.append(LedgerEntry(previous=ORIGIN, time="", event="committed", sources=committed))
+    requested = draw_nonce(kind, beacon)
+    ledger.append(LedgerEntry(previous=ORIGIN, time="", event="nonce", sources=committed, nonce=requested.nonce))
+    return requested
+
+
+def draw_nonce(kind: str, beacon: Beacon) -> RequestedNonce:
+    """Return a new nonce. If the beacon cannot be read, the nonce is a random number of this machine.
+
+    Args:
+        kind: `beacon`, `local`, or 64 hexadecimal digits.
+        beacon: client of the beacon.
+
+    Raises:
+        UsageError: the kind is unknown.
+    """
+    if _HEX.fullmatch(kind):
+        return RequestedNonce(Nonce(value=kind.lower(), source="given"))
+    if kind not in ("beacon", "local"):
+        raise UsageError(f"--nonce {kind} is not a nonce", fix="give beacon, local, none, or 64 hexadecimal digits")
+    message = ""
+    if kind == "beacon":
+        try:
+            answer = beacon.read_next()
+        except BeaconError as error:
+            message = f"the seeds come from a random number of this machine instead of the beacon: {error}"
+        else:
+            nonce = Nonce(
+                value=answer.randomness,
+                source="beacon",
+                chain=beacon.chain.hash,
+                round=answer.number,
+                signature=answer.signature,
+            )
+            return RequestedNonce(nonce)
+    return RequestedNonce(Nonce(value=secrets.token_hex(32), source="local"), message)
+
+
+def submission_sources(specs: Iterable[RunSpec]) -> dict[str, str]:
+    """Return the source hash of each submission of a plan, by `name@version`."""
+    return {spec.submission.id: spec.submission.source_hash for spec in specs}
+
+
+def find_nonce_problem(nonce: Nonce) -> str:
+    """Return why a nonce is not what it states to be, as far as this can be checked offline; empty if it may be.
+
+    The signature of a beacon's round is not verified (see `harness.system.beacon`).
+    """
+    if not _HEX.fullmatch(nonce.value):
+        return "the nonce does not consist of 64 hexadecimal digits"
+    if nonce.source != "beacon":
+        return ""
+    if nonce.chain not in CHAINS:
+        return f"the beacon's chain {nonce.chain or '(empty)'} is unknown"
+    answer = BeaconRound(number=nonce.round, randomness=nonce.value, signature=nonce.signature)
+    return (
+        f"round {nonce.round} of the beacon: {problem}" if (problem := find_inconsistency(answer, nonce.round)) else ""
+    )

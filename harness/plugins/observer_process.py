@@ -1,0 +1,114 @@
+"""The process of one observer: read calls from the pipe of the command, and call the hooks of the plugin.
+
+`harness.execution.observers` starts this process. The command never waits for it, except for a short time at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from typing import BinaryIO
+
+import msgspec
+import pluggy
+
+from harness.contract.observation import ObserverCall
+from harness.plugins import loading
+from harness.plugins.child import register
+
+#: Seconds by which this process outlives the time that the command waits for it, if the command was killed.
+_GRACE_S = 1.0
+#: Increment of the niceness, so that an observer takes no processor time that a trial could use.
+_NICENESS = 10
+
+
+def main(module: str, title: str, wait_s: float) -> None:
+    """Call the hooks of a plugin until the pipe ends.
+
+    Args:
+        module: value of the plugin's entry point.
+        title: the name under which pluggy registers the plugin.
+        wait_s: seconds after the end of the pipe after which this process ends itself.
+    """
+    pipe = _take_over_streams()
+    threading.Thread(target=_end_after_pipe, args=(pipe.fileno(), wait_s + _GRACE_S), daemon=True).start()
+    os.nice(_NICENESS)
+    observer = _Observer(title)
+    observer.load(module)
+    decoder = msgspec.json.Decoder(ObserverCall)
+    for line in pipe:
+        # The last line is incomplete if the command was killed.
+        with contextlib.suppress(msgspec.DecodeError):
+            observer.call(decoder.decode(line))
+
+
+def _take_over_streams() -> BinaryIO:
+    """Return the pipe of the command, which is the standard input, and redirect the standard streams.
+
+    The code of the plugin reads an empty standard input. It writes to stderr, because stdout is the output of the
+    command.
+    """
+    pipe = os.fdopen(os.dup(0), "rb")
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    with contextlib.suppress(OSError):  # stderr may be closed
+        os.dup2(2, 1)
+    return pipe
+
+
+def _end_after_pipe(descriptor: int, seconds: float) -> None:
+    """Kill this process and the processes that it started, some seconds after the writing end of the pipe is closed.
+
+    The command kills a process that is still busy then. This function does so if the command itself was killed.
+    """
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    while not any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll()):
+        pass
+    time.sleep(seconds)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+class _Observer:
+    """A plugin that observes runs. Only its first failure is reported."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._manager: pluggy.PluginManager | None = None
+        self._failed = False
+
+    def load(self, module: str) -> None:
+        """Import and register the plugin. A plugin that cannot be imported is reported and not called."""
+        try:
+            self._manager = register(loading.load_entry_point(module), self._title)
+        # A plugin may raise anything, including SystemExit.
+        except BaseException as error:
+            self._report("is not used", error)
+
+    def call(self, call: ObserverCall) -> None:
+        """Call all implementations of a hook."""
+        if self._manager is None:
+            return
+        arguments = {"trial": call.trial, "point": call.point, "outcome": call.outcome}
+        for implementation in getattr(self._manager.hook, call.hook).get_hookimpls():
+            try:
+                implementation.function(**{name: arguments[name] for name in implementation.argnames})
+            except BaseException as error:
+                self._report("failed", error)
+
+    def _report(self, problem: str, error: BaseException) -> None:
+        if not self._failed:
+            self._failed = True
+            with contextlib.suppress(OSError, ValueError):
+                message = loading.format_error(error)
+                print(f"warning: the observer {self._title} {problem}: {message}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]))

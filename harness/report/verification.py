@@ -1,0 +1,61 @@
+"""Renders the findings of `bench verify` as a table and as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from harness.report import text
+from harness.verification.findings import CHECKS, RecordFindings
+
+#: How an outcome is shown in the table; `-` stands for a check that was not made.
+_MARKS = {"passed": "ok", "failed": "FAILED", "unchecked": "?"}
+
+
+def findings_text(findings: Sequence[RecordFindings]) -> str:
+    """Return the table of all records and checks, the failures, and the reasons why something was not checked."""
+    rows = [["record", "what", *CHECKS]]
+    rows += [[_name(record), record.title, *_marks(record)] for record in findings]
+    lines = [text.columns(rows)] if findings else []
+    for record in findings:
+        lines += [
+            f"{record.path}: {finding.check}: {finding.detail}"
+            for finding in record.findings
+            if finding.outcome == "failed"
+        ]
+    reasons = Counter(
+        (finding.check, finding.detail)
+        for record in findings
+        for finding in record.findings
+        if finding.outcome == "unchecked"
+    )
+    lines += [
+        f"not checked: {check} of {_count(number, 'record')}: {reason}"
+        for (check, reason), number in sorted(reasons.items(), key=lambda item: CHECKS.index(item[0][0]))
+    ]
+    return "\n".join([*lines, summary(findings)])
+
+
+def summary(findings: Sequence[RecordFindings]) -> str:
+    """Return the number of records, and of those in which a check failed."""
+    failed = sum(record.failed for record in findings)
+    return f"{_count(len(findings), 'record')}, {failed:,} failed"
+
+
+def findings_json(findings: Sequence[RecordFindings]) -> dict[str, Any]:
+    """Return the findings as plain data."""
+    return {"records": findings, "failed": sum(record.failed for record in findings)}
+
+
+def _name(record: RecordFindings) -> str:
+    return record.run_id or record.path
+
+
+def _marks(record: RecordFindings) -> list[str]:
+    by_check = {finding.check: _MARKS[finding.outcome] for finding in record.findings}
+    return [by_check.get(check, "-") for check in CHECKS]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

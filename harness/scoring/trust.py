@@ -1,0 +1,53 @@
+"""The trust level of a record, from the record and its attestations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, get_args
+
+from harness.contract.attestation import Attestation
+from harness.contract.judging import Trust
+from harness.contract.record import Record
+
+#: The levels, the lowest first.
+LEVELS: Final[tuple[Trust, ...]] = get_args(Trust)
+
+
+def trust_level(record: Record, attestations: Iterable[Attestation]) -> Trust:
+    """Return how far a record can be believed.
+
+    - `verified`: runs on fresh seeds accepted the record. An exact repetition is sufficient if the seeds of the record
+      come from a public beacon, because then nobody could choose them.
+    - `evaluated`: the saved weights, or an exact repetition, gave the metrics of the record. So does a record whose
+      metrics come from a process that never imported the submission (its field `judgements`).
+    - `self-reported`: all other records. A record that an attestation refutes also has this level.
+
+    Attestations of other records are ignored. An attestation is a statement of the machine that wrote it, not a proof.
+
+    Args:
+        record: the record.
+        attestations: attestations that stand beside the record.
+    """
+    own = [attestation for attestation in attestations if attestation.record == record.content_hash]
+    if any(attestation.outcome == "refuted" for attestation in own):
+        return "self-reported"
+    accepted = {attestation.method for attestation in own if attestation.outcome == "accepted"}
+    if "fresh-seeds" in accepted or ("exact" in accepted and has_public_seeds(record)):
+        return "verified"
+    # Records of versions without an evaluator process have no such field.
+    was_judged = bool(getattr(record, "judgements", None))
+    return "evaluated" if accepted or was_judged else "self-reported"
+
+
+def has_public_seeds(record: Record) -> bool:
+    """Return whether the seeds of a record come from a public beacon."""
+    return record.spec.nonce is not None and record.spec.nonce.source == "beacon"
+
+
+def lowest_level(levels: Sequence[Trust]) -> Trust:
+    """Return the lowest of several levels; `self-reported` if there are none.
+
+    >>> lowest_level(["verified", "evaluated"])
+    'evaluated'
+    """
+    return min(levels, key=LEVELS.index, default="self-reported")

@@ -1,0 +1,222 @@
+"""Read rounds of a public randomness beacon of the drand network over HTTP, and check what can be checked without BLS.
+
+A drand network publishes a random number at fixed times, in numbered rounds. The number is the SHA-256 of the network's
+threshold signature of the round. Nobody can know the number before the network signs the round.
+
+A round is checked as follows: the number is the SHA-256 of the signature, the relay answers with the requested round,
+and all relays that answer agree. In a chained network, the round also contains the signature of the round before it,
+which must be equal to that round's own signature. The signature itself is not verified, since this needs pairings on an
+elliptic curve (BLS12-381). A relay, or several relays that collude, could therefore answer with an invented round.
+Anybody can detect this later by reading the round from another relay (`bench verify --online`).
+
+Source: drand specification, https://docs.drand.love/docs/specification, and HTTP API,
+    https://docs.drand.love/docs/dev-guide/3-4-dev-guide-http-api
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import struct
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from harness import __version__
+from harness.errors import DataError
+from harness.system.files import JSON_ERRORS
+
+#: Maximum number of bytes of an answer. The longest answers have about 800 bytes.
+_MAX_ANSWER = 1 << 16
+#: Seconds to wait for an answer.
+_TIMEOUT_S = 10.0
+
+
+class BeaconError(DataError):
+    """No relay of the beacon answered, or an answer is inconsistent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeaconChain:
+    """The constants of a drand network.
+
+    Args:
+        public_key: public key of the network in hex.
+        period: seconds between two rounds.
+        genesis: time of round 1 in seconds since 1970, UTC.
+        group: hash of the network's first group in hex.
+        name: name of the network; `default` for the first one.
+        chained: whether a round contains the signature of the round before it.
+    """
+
+    public_key: str
+    period: int
+    genesis: int
+    group: str
+    name: str
+    chained: bool
+
+    @property
+    def hash(self) -> str:
+        """The chain hash in hex, which identifies the network and follows from its constants."""
+        digest = hashlib.sha256(struct.pack(">Iq", self.period, self.genesis))
+        digest.update(bytes.fromhex(self.public_key) + bytes.fromhex(self.group))
+        digest.update(b"" if self.name == "default" else self.name.encode())
+        return digest.hexdigest()
+
+    def time_of(self, number: int) -> int:
+        """Return the time at which a round is published, in seconds since 1970, UTC."""
+        return self.genesis + (number - 1) * self.period
+
+    def next_round(self, moment: float) -> int:
+        """Return the number of the first round that is published after a time in seconds since 1970, UTC."""
+        return max(0, int((moment - self.genesis) // self.period) + 1) + 1
+
+
+#: The network `quicknet`, which publishes a round every 3 seconds.
+QUICKNET: Final = BeaconChain(
+    public_key="83cf0f2896adee7eb8b5f01fcad3912212c437e0073e911fb90022d3e760183c"
+    "8c4b450b6a0a6c3ac6a5776a2d1064510d1fec758c921cc22b0e17e63aaf4bcb"
+    "5ed66304de9cf809bd274ca73bab4af5a6e9c76a4bc09e76eae8991ef5ece45a",
+    period=3,
+    genesis=1692803367,
+    group="f477d5c89f21a17c863a7f937c6a6d15859414d2be09cd448d4279af331c5d3e",
+    name="quicknet",
+    chained=False,
+)
+#: The network `default`, which publishes a round every 30 seconds.
+DEFAULT_CHAIN: Final = BeaconChain(
+    public_key="868f005eb8e6e4ca0a47c8a77ceaa5309a47978a7c71bc5cce96366b5d7a569937c529eeda66c7293784a9402801af31",
+    period=30,
+    genesis=1595431050,
+    group="176f93498eac9ca337150b46d21dd58673ea4e3581185f869672e59fa4cb390a",
+    name="default",
+    chained=True,
+)
+#: The known networks by chain hash.
+CHAINS: Final = {chain.hash: chain for chain in (QUICKNET, DEFAULT_CHAIN)}
+#: Addresses of relays that different organisations run.
+RELAYS: Final = ("https://api.drand.sh", "https://drand.cloudflare.com")
+
+
+class BeaconRound(msgspec.Struct, frozen=True, kw_only=True):
+    """A round as a relay publishes it.
+
+    Args:
+        number: number of the round.
+        randomness: the random number, 32 bytes in hex.
+        signature: signature of the round in hex.
+        previous_signature: signature of the round before it in hex; empty in a network that is not chained.
+    """
+
+    number: int = msgspec.field(name="round")
+    randomness: str
+    signature: str
+    previous_signature: str = ""
+
+
+def find_inconsistency(answer: BeaconRound, number: int) -> str:
+    """Return why an answer cannot be the requested round; empty if it is consistent."""
+    if answer.number != number:
+        return f"it is round {answer.number}, not {number}"
+    try:
+        expected = hashlib.sha256(bytes.fromhex(answer.signature)).hexdigest()
+    except ValueError:
+        return "its signature is not a hexadecimal number"
+    return "" if answer.randomness == expected else "its number is not the SHA-256 of its signature"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beacon:
+    """A client of a drand network.
+
+    Args:
+        chain: constants of the network.
+        relays: addresses of the relays, without a slash at the end.
+        clock: function that returns seconds since 1970.
+        sleep: function that waits for a number of seconds.
+    """
+
+    chain: BeaconChain = QUICKNET
+    relays: Sequence[str] = RELAYS
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+
+    def read_next(self) -> BeaconRound:
+        """Wait for the first round that is published after this call, and return it.
+
+        Raises:
+            BeaconError: no relay answered, or an answer is inconsistent.
+        """
+        number = self.chain.next_round(self.clock())
+        deadline = self.chain.time_of(number) + 2 * self.chain.period + _TIMEOUT_S
+        self.sleep(max(0.0, self.chain.time_of(number) - self.clock()))
+        while True:
+            try:
+                return self.read(number)
+            except _NotPublished as error:
+                # A relay may publish the round a little later, or its clock is behind.
+                if self.clock() >= deadline:
+                    raise BeaconError(error.what, fix=error.fix) from None
+                self.sleep(min(1.0, self.chain.period))
+
+    def read(self, number: int) -> BeaconRound:
+        """Return a round on which all relays that answer agree.
+
+        Raises:
+            BeaconError: no relay answered, or an answer is inconsistent.
+        """
+        answers: dict[str, BeaconRound] = {}
+        failures: list[str] = []
+        missing = False
+        for relay in self.relays:
+            try:
+                answers[relay] = self._read_from(relay, number)
+            except _NotPublished as error:
+                missing = True
+                failures.append(error.what)
+            except BeaconError as error:
+                failures.append(error.what)
+        if not answers:
+            problem = f"round {number} of the beacon cannot be read: {'; '.join(failures)}"
+            kind = _NotPublished if missing else BeaconError
+            raise kind(problem, fix="check the network connection and the clock, or set BENCH_BEACON to another relay")
+        first = next(iter(answers.values()))
+        if any(answer.randomness != first.randomness for answer in answers.values()):
+            raise BeaconError(f"the relays {', '.join(answers)} disagree about round {number}", fix="try again later")
+        return first
+
+    def _read_from(self, relay: str, number: int) -> BeaconRound:
+        answer = self._get(relay, number)
+        problem = find_inconsistency(answer, number)
+        has_predecessor = self.chain.chained and number > 1
+        if not problem and has_predecessor and self._get(relay, number - 1).signature != answer.previous_signature:
+            problem = "it does not contain the signature of the round before it"
+        if problem:
+            raise BeaconError(f"{relay} answered with a wrong round {number}: {problem}")
+        return answer
+
+    def _get(self, relay: str, number: int) -> BeaconRound:
+        url = f"{relay}/{self.chain.hash}/public/{number}"
+        if not url.startswith(("https://", "http://")):
+            raise BeaconError(f"{relay} is not the address of a relay", fix="give an address that begins with https://")
+        request = urllib.request.Request(url, headers={"User-Agent": f"algorace/{__version__}"})
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
+                return msgspec.json.decode(response.read(_MAX_ANSWER), type=BeaconRound)
+        except urllib.error.HTTPError as error:
+            problem = f"{relay} answered with status {error.code}"
+            raise (_NotPublished if error.code in (404, 425) else BeaconError)(problem) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise BeaconError(f"{relay} did not answer: {getattr(error, 'reason', error)}") from None
+        except JSON_ERRORS:
+            raise BeaconError(f"{relay} answered with something that is not a round") from None
+
+
+class _NotPublished(BeaconError):
+    """A relay answered that the round does not exist yet."""

@@ -1,0 +1,225 @@
+"""Reads the processor time of a process and of all its descendants from the kernel (Linux).
+
+A descendant whose parent has ended stays a descendant only if the root of the tree is a subreaper
+(`PR_SET_CHILD_SUBREAPER`), which adopts such processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_PROC = "/proc"
+_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+#: A total that falls by more than this number of seconds has lost a process. Smaller falls are rounding: the kernel
+#: rounds each of the four times of a process down to a tick.
+_ROUNDING_S = 0.05
+
+
+def can_read_processes() -> bool:
+    """Return whether the kernel gives the times of other processes."""
+    return sys.platform == "linux"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessTimes:
+    """The processor time of one process.
+
+    Args:
+        pid: process id.
+        parent: process id of the parent.
+        started: time of the start in clock ticks since the boot. The pair (pid, started) identifies a process.
+        name: name of the program.
+        seconds: processor seconds of all its threads.
+        reaped: processor seconds of its ended children for which it has waited, with their own such children.
+    """
+
+    pid: int
+    parent: int
+    started: int
+    name: str
+    seconds: float
+    reaped: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeTimes:
+    """The processor times of a tree at one moment.
+
+    Args:
+        main: the main process: the oldest child of the root, or the root itself while it has no child.
+        threads: processor seconds of the threads of the main process, by thread id.
+        helpers: the other processes below the root, by process id.
+        helper_seconds: processor seconds of all other processes below the root, also of ended ones.
+    """
+
+    main: ProcessTimes | None = None
+    threads: Mapping[int, float] = field(default_factory=dict)
+    helpers: Mapping[int, ProcessTimes] = field(default_factory=dict)
+    helper_seconds: float = 0.0
+
+
+class ProcessTree:
+    """A process and its descendants.
+
+    The folders of all processes are listed only if a process was created since the previous call. Of these, only the
+    processes that are new are read.
+
+    Args:
+        root: process id of the root.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._main = 0
+        #: Process id -> time of the start. The start tells a process from a later one with the same id.
+        self._members: dict[int, int] = {}
+        self._foreign: set[int] = set()
+        self._newest = -1
+        #: Processor seconds of helpers that ended and for which no process waited.
+        self._lost = 0.0
+        self._helper_seconds = 0.0
+
+    def read(self) -> TreeTimes:
+        """Return the present times. Without a kernel that gives them, or without the root, all of them are 0."""
+        if not can_read_processes() or (root := read_times(self._root)) is None:
+            return TreeTimes(helper_seconds=self._helper_seconds)
+        self._find_members(root)
+        processes = {pid: times for pid in self._members if (times := read_times(pid)) is not None}
+        self._members = {pid: times.started for pid, times in processes.items()}
+        if not self._main:
+            children = [times for times in processes.values() if times.parent == self._root]
+            self._main = min(children, key=lambda times: (times.started, times.pid)).pid if children else 0
+        main = processes.pop(self._main, None) if self._main else root
+        if main is None:
+            # Its time is now among those of the root's ended children, and cannot be told apart.
+            return TreeTimes(helpers=processes, helper_seconds=self._helper_seconds)
+        raw = sum(times.seconds + times.reaped for times in processes.values()) + root.reaped + self._lost
+        raw += main.reaped if main is not root else 0.0
+        # The time of an ended process is added to its parent, unless the parent ignores SIGCHLD. Then it is lost.
+        if raw < self._helper_seconds - _ROUNDING_S:
+            self._lost += self._helper_seconds - raw
+        self._helper_seconds = max(self._helper_seconds, raw)
+        return TreeTimes(
+            main=main,
+            threads=_read_threads(main.pid),
+            helpers=processes,
+            helper_seconds=self._helper_seconds,
+        )
+
+    def kill(self) -> None:
+        """Kill all descendants of the root, also those in other sessions."""
+        for _ in range(2):  # a process that was forked during the first pass is found by the second
+            if not can_read_processes() or (root := read_times(self._root)) is None:
+                return
+            self._newest = -1
+            self._find_members(root)
+            for pid in self._members:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def _find_members(self, root: ProcessTimes) -> None:
+        """Add the descendants that were created since the previous call."""
+        newest = _read_newest_process()
+        if newest == self._newest and newest >= 0:
+            return
+        if newest < self._newest:  # the kernel has begun to use the process ids again
+            self._foreign.clear()
+        self._newest = newest
+        listed = {int(name) for name in os.listdir(_PROC) if name.isdigit()}
+        self._foreign &= listed
+        parents: dict[int, ProcessTimes] = {}
+        for pid in listed - self._foreign - self._members.keys() - {root.pid}:
+            times = read_times(pid)
+            if times is not None:
+                parents[pid] = times
+        tree = {root.pid, *self._members}
+        added = True
+        while added:
+            added = False
+            for pid, times in list(parents.items()):
+                if times.parent in tree:
+                    tree.add(pid)
+                    self._members[pid] = times.started
+                    del parents[pid]
+                    added = True
+        self._foreign |= parents.keys()
+
+
+def _read(name: str) -> str:
+    """Return the text of a file below /proc.
+
+    Raises:
+        OSError: there is no such file, for example because the process has ended.
+    """
+    with open(f"{_PROC}/{name}", "rb", buffering=0) as file:
+        return (file.read() or b"").decode(errors="replace")
+
+
+def read_times(pid: int) -> ProcessTimes | None:
+    """Return the times of a process; None if there is no such process."""
+    try:
+        text = _read(f"{pid}/stat")
+        # The name stands in parentheses and may contain any character.
+        head, _, tail = text.rpartition(")")
+        fields = tail.split()
+        own, reaped = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
+        return ProcessTimes(
+            pid=pid,
+            parent=int(fields[1]),
+            started=int(fields[19]),
+            name=head.partition("(")[2],
+            seconds=_read_clock(pid, own / _TICKS),
+            reaped=reaped / _TICKS,
+        )
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def is_ignoring_children(pid: int) -> bool:
+    """Return whether a process ignores SIGCHLD. The kernel then drops the times of its ended children."""
+    try:
+        for line in _read(f"{pid}/status").splitlines():
+            if line.startswith("SigIgn:"):
+                return bool(int(line.split()[1], 16) >> (signal.SIGCHLD - 1) & 1)
+    except (OSError, ValueError, IndexError):
+        return False
+    return False
+
+
+def _read_clock(pid: int, default: float) -> float:
+    """Return the processor seconds of a process from its own clock, which is more exact than ticks."""
+    # The kernel's per-process clock id, as clock_getcpuclockid(3) computes it.
+    with contextlib.suppress(OSError):
+        return time.clock_gettime((~pid << 3) | 2)
+    return default
+
+
+def _read_threads(pid: int) -> dict[int, float]:
+    """Return the processor seconds of the threads of a process by thread id."""
+    seconds: dict[int, float] = {}
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"{_PROC}/{pid}/task"):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                seconds[int(name)] = int(_read(f"{pid}/task/{name}/schedstat").split()[0]) / 1e9
+    return seconds
+
+
+def read_thread_name(pid: int, thread: int) -> str:
+    """Return the name of a thread; empty if it has ended."""
+    with contextlib.suppress(OSError):
+        return _read(f"{pid}/task/{thread}/comm").strip()
+    return ""
+
+
+def _read_newest_process() -> int:
+    """Return the id of the process or thread that was created last; -1 if the kernel does not report it."""
+    try:
+        return int(_read("loadavg").split()[4])
+    except (OSError, ValueError, IndexError):
+        return -1

@@ -1,0 +1,65 @@
+"""Make the attestations of checks: what was found, by whom, where and when."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from datetime import UTC, datetime
+
+import msgspec
+
+from harness.contract.attestation import Attestation
+from harness.execution.sessions import current_session
+from harness.hardware import detect
+from harness.verification.findings import RecordFindings
+
+#: The distributions whose versions an attestation contains.
+_DISTRIBUTIONS = ("algorace", "torch", "numpy")
+
+
+def attest_weights(findings: RecordFindings) -> Attestation | None:
+    """Return the attestation that saved weights were evaluated; None if they were not.
+
+    A record with a failed check is refuted if its weights contradict it. Otherwise it gets no attestation.
+    """
+    weights = findings.finding("weights")
+    if weights is None or weights.outcome == "unchecked" or (weights.outcome == "passed" and findings.failed):
+        return None
+    return describe_here(
+        Attestation(
+            record=findings.content_hash,
+            run_id=findings.run_id,
+            method="weights",
+            outcome="accepted" if weights.outcome == "passed" else "refuted",
+            detail=weights.detail
+            or "a separate process evaluated the saved weights: the metrics are those of the record",
+        )
+    )
+
+
+def describe_here(attestation: Attestation, device: str = "cpu", threads: int = 1, ranks: int = 1) -> Attestation:
+    """Return the attestation with this machine, its software and the current time.
+
+    Args:
+        attestation: the attestation.
+        device, threads, ranks: see `detect.hardware_class`.
+    """
+    return msgspec.structs.replace(
+        attestation,
+        machine=current_session().machine,
+        hardware=detect.hardware_class(device, threads, ranks),
+        hardware_name=detect.cpu_name(),
+        platform=platform.platform(),
+        versions={"python": platform.python_version(), **_versions()},
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in _DISTRIBUTIONS:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

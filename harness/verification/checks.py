@@ -1,0 +1,115 @@
+"""Check records without running their submissions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from harness.contract.record import Record
+from harness.errors import StoreError
+from harness.execution.judging import judge_weights
+from harness.storage import layout
+from harness.storage.records import StoredRecord, decode
+from harness.system.beacon import Beacon
+from harness.verification.attempts import AttemptChecker
+from harness.verification.copies import CopyFinder
+from harness.verification.curve import list_curve_problems
+from harness.verification.ending import list_ending_problems
+from harness.verification.findings import CHECKS, CheckName, Finding, RecordFindings, judged
+from harness.verification.seeds import check_seeds
+from harness.verification.weights import Judge, check_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerificationOptions:
+    """What the checks may use.
+
+    Args:
+        judge: function that evaluates saved weights; None to compare only their hashes.
+        weights_in: runs folders that may contain the weights of published records.
+        beacon: client that reads the rounds of nonces again; None to check offline.
+    """
+
+    judge: Judge | None = judge_weights
+    weights_in: Sequence[Path] = ()
+    beacon: Beacon | None = None
+
+
+def verify_records(stored: Iterable[StoredRecord], options: VerificationOptions) -> list[RecordFindings]:
+    """Return the findings about each record, in the given order.
+
+    Records are compared with all other given records, so a copy is reported in the findings of both. One record is in
+    memory at a time.
+
+    Args:
+        stored: the records as they are stored.
+        options: what the checks may use.
+    """
+    copies, attempts = CopyFinder(), AttemptChecker()
+    alone = [_verify_alone(item, options, attempts, copies) for item in stored]
+    return [_add_copies(findings, copies) for findings in alone]
+
+
+def _verify_alone(
+    stored: StoredRecord, options: VerificationOptions, attempts: AttemptChecker, copies: CopyFinder
+) -> RecordFindings:
+    """Return the findings of all checks that need no other record, and add the record to those that are compared."""
+    path = stored.path
+    try:
+        record = decode(stored.content, str(path))
+    except StoreError as error:
+        finding = Finding(check="content", outcome="failed", detail=error.what)
+        return RecordFindings(path=str(path), findings=(finding,))
+    copies.add(record)
+    checks: dict[CheckName, Callable[[], Finding]] = {
+        "content": lambda: judged("content", _list_content_problems(record, stored)),
+        "identity": lambda: judged("identity", _list_identity_problems(record, stored)),
+        "seeds": lambda: check_seeds(record, options.beacon),
+        "points": lambda: judged("points", list_curve_problems(record)),
+        "ending": lambda: judged("ending", list_ending_problems(record)),
+        "weights": lambda: check_weights(record, path, options.weights_in, options.judge),
+        "ledger": lambda: attempts.check(record, path),
+    }
+    return RecordFindings(
+        path=str(path),
+        run_id=record.run_id,
+        title=f"{record.spec.submission.id} on {record.spec.workload.facts.id}",
+        content_hash=record.content_hash,
+        findings=tuple(_make_finding(name, check) for name, check in checks.items()),
+    )
+
+
+def _make_finding(name: CheckName, check: Callable[[], Finding]) -> Finding:
+    """Return the finding of a check. The check fails if the values of the record make its computation impossible."""
+    try:
+        return check()
+    except (ArithmeticError, LookupError, ValueError) as error:
+        return judged(name, [f"its values contradict each other ({type(error).__name__}: {error})"])
+
+
+def _list_content_problems(record: Record, stored: StoredRecord) -> list[str]:
+    if stored.known_hash not in (None, record.content_hash):
+        return ["its content hash differs from the index of its shard"]
+    return []
+
+
+def _list_identity_problems(record: Record, stored: StoredRecord) -> list[str]:
+    problems = []
+    if record.run_id != (identity := layout.run_id_of_json(stored.content)):
+        problems.append(f"its specification gives the run ID {identity}")
+    path = stored.path
+    name = path.parent.name if path.name == layout.RECORD else path.stem
+    if layout.is_run_id(name) and name != record.run_id:
+        problems.append(f"its file has the name of another trial, {name}")
+    return problems
+
+
+def _add_copies(findings: RecordFindings, copies: CopyFinder) -> RecordFindings:
+    """Return the findings with that about copies, in the order of the table."""
+    if not findings.run_id:
+        return findings
+    complete = (*findings.findings, judged("copies", copies.problems(findings.content_hash)))
+    return msgspec.structs.replace(findings, findings=tuple(sorted(complete, key=lambda f: CHECKS.index(f.check))))

@@ -1,0 +1,90 @@
+"""Find records that share their weights, their curve or their times although they are of different runs."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import msgspec
+
+from harness.contract.record import Record
+
+#: Smallest number of points for which equal curves or times cannot be a coincidence.
+_MIN_POINTS = 3
+
+
+class _Owner(NamedTuple):
+    """The first record with some content: what identifies the run, without the options that do not change training."""
+
+    run_id: str
+    content_hash: str
+    title: str
+    submission: str
+    seeds: bytes
+    workload: str
+    purpose: str
+
+
+class CopyFinder:
+    """Compares each record with the records before it. Only hashes are kept in memory."""
+
+    def __init__(self) -> None:
+        self._owners: dict[bytes, _Owner] = {}
+        self._contents: dict[str, str] = {}
+        self._problems: dict[str, list[str]] = {}
+
+    def add(self, record: Record) -> None:
+        """Compare a record with the records that were added before it."""
+        spec = record.spec
+        owner = _Owner(
+            run_id=record.run_id,
+            content_hash=record.content_hash,
+            title=f"{record.run_id} ({spec.submission.id} on {spec.workload.facts.id})",
+            submission=spec.submission.name,
+            seeds=msgspec.json.encode(spec.seeds),
+            workload=spec.workload.facts.id,
+            purpose=spec.purpose,
+        )
+        if self._contents.setdefault(record.run_id, record.content_hash) != record.content_hash:
+            self._report(owner, "another record of the same trial has other content")
+        for kind, digest in _fingerprints(record):
+            first = self._owners.setdefault(digest, owner)
+            if first.run_id != owner.run_id and _is_implausible(first, owner):
+                self._report(owner, f"it has the {kind} of {first.title}")
+                self._report(first, f"{owner.title} has its {kind}")
+
+    def problems(self, record_hash: str) -> list[str]:
+        """Return the problems of the record with a content hash."""
+        return self._problems.get(record_hash, [])
+
+    def _report(self, owner: _Owner, problem: str) -> None:
+        self._problems.setdefault(owner.content_hash, []).append(problem)
+
+
+def _is_implausible(a: _Owner, b: _Owner) -> bool:
+    """Return whether honest runs of two trials cannot give equal results.
+
+    Equal results are plausible if the same submission ran with the same seeds on the same workload, for example under
+    two rulesets, or before and after an edit without effect. Two submissions may also do the same, and gates and
+    searches compare such submissions. In a table, one of them would be a copy of the other.
+    """
+    if (a.seeds, a.workload) != (b.seeds, b.workload):
+        return True
+    return a.submission != b.submission and a.purpose == b.purpose == "score"
+
+
+def _fingerprints(record: Record) -> list[tuple[str, bytes]]:
+    """Return the kind and the hash of each part of a record that identifies its run."""
+    fingerprints = []
+    if record.final_weights:
+        fingerprints.append(("weights", record.final_weights.encode()))
+    if len(record.points) >= _MIN_POINTS:
+        curve = [(point.examples, point.steps, sorted(point.metrics.items())) for point in record.points[1:]]
+        if len({tuple(metrics) for _, _, metrics in curve}) >= _MIN_POINTS - 1:
+            fingerprints.append(("curve", _digest(curve)))
+        fingerprints.append(("times", _digest([point.seconds for point in record.points])))
+    return fingerprints
+
+
+def _digest(values: object) -> bytes:
+    return hashlib.sha256(msgspec.json.encode(values)).digest()

@@ -1,0 +1,120 @@
+"""Check the points of a record by themselves: their order, their counters, their metrics and their evaluations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+
+from harness.contract.record import Record
+from harness.contract.run import WHOLE_PURPOSES, Point, RunSpec
+
+#: Metrics of these names, or of these names followed by `/` and a task, are fractions.
+_FRACTIONS = frozenset({"accuracy", "error_rate"})
+#: Metrics of these names are never negative; nor are targets whose unit begins with one of `_UNITS`.
+_NONNEGATIVE = frozenset({"cross_entropy", "perplexity", "se"})
+_UNITS = ("nats", "bits")
+
+
+def list_curve_problems(record: Record) -> list[str]:
+    """Return a one-line message for each contradiction between the points of a record and its specification."""
+    points = record.points
+    if not points:
+        complete = record.status in ("reached", "exhausted", "pruned")
+        return [f"a run that is {record.status} has no points"] if complete else []
+    problems = [*_first_point(points[0]), *_final_counters(record)]
+    for index, (previous, point) in enumerate(pairwise(points), start=1):
+        problems += (f"point {index}: {problem}" for problem in _step(record.spec, previous, point))
+    for index, point in enumerate(points):
+        problems += (f"point {index}: {problem}" for problem in _single(record.spec, point))
+    problems += _unscreenable(record)
+    return problems
+
+
+def _first_point(point: Point) -> Iterator[str]:
+    if point.examples or point.steps:
+        yield f"the first point is not the untrained model: it is after {point.examples} examples, {point.steps} steps"
+
+
+def _final_counters(record: Record) -> Iterator[str]:
+    totals, last = record.counters, record.points[-1]
+    if not totals.steps and not totals.examples:
+        return
+    for name in ("examples", "gradient_examples", "steps", "seconds", "process_seconds"):
+        total, value = getattr(totals, name), getattr(last, name)
+        if total < value - 1e-6:
+            yield f"the total of {name} is {total:g}, but the last point is at {value:g}"
+    if record.status in ("reached", "exhausted", "pruned"):
+        if (totals.examples, totals.steps) != (last.examples, last.steps):
+            yield f"the totals are {totals.examples} examples, {totals.steps} steps; the last point differs"
+        if totals.forward_examples < totals.gradient_examples:
+            yield f"{totals.gradient_examples:,} backward passes, but only {totals.forward_examples:,} forward passes"
+        if totals.steps and not totals.forward_examples:
+            yield f"{totals.steps:,} steps without a forward pass"
+
+
+def _step(spec: RunSpec, previous: Point, point: Point) -> Iterator[str]:
+    """Yield the problems of two points that follow each other."""
+    for name in ("examples", "gradient_examples", "steps", "seconds", "process_seconds", "stage"):
+        if getattr(point, name) < getattr(previous, name):
+            yield f"{name} falls from {getattr(previous, name):g} to {getattr(point, name):g}"
+    facts = spec.workload.facts
+    steps, drawn = point.steps - previous.steps, point.examples - previous.examples
+    passes = point.gradient_examples - previous.gradient_examples
+    if not steps and (drawn or passes):
+        yield f"{drawn} examples and {passes} gradient-examples without a step"
+    # The computation of the evaluation weights may draw examples too, for the statistics of batch norm.
+    if drawn > (steps + 1) * facts.eval_every:
+        yield f"{drawn} examples in {steps} steps, but a step draws at most {facts.eval_every}"
+    over_budget = point.gradient_examples >= facts.budget.gradient_examples
+    if point.examples // facts.eval_every == previous.examples // facts.eval_every and not over_budget:
+        yield f"an evaluation at {point.examples} examples, but evaluations are {facts.eval_every} examples apart"
+    if drawn >= 3 * facts.eval_every:
+        yield f"no evaluation between {previous.examples} and {point.examples} examples"
+    if point.stage > previous.stage + 1 or (point.stage and point.stage >= len(facts.stages)):
+        yield f"stage {point.stage} follows stage {previous.stage} of {len(facts.stages)} stages"
+    if steps and point.seconds <= previous.seconds:
+        yield f"{steps} steps took no time"
+
+
+def _single(spec: RunSpec, point: Point) -> Iterator[str]:
+    """Yield the problems of a point by itself."""
+    numbers = (point.seconds, point.process_seconds, *point.metrics.values())
+    if not all(math.isfinite(value) for value in numbers):
+        yield "a value is not finite"
+    if min(point.examples, point.gradient_examples, point.steps, point.seconds, point.process_seconds) < 0:
+        yield "a counter is negative"
+    targets = {target.metric: target for target in spec.workload.facts.targets}
+    has_accuracy = any(name.partition("/")[0] == "accuracy" for name in point.metrics)
+    for name, value in point.metrics.items():
+        base, target = name.partition("/")[0], targets.get(name)
+        # Where accuracies of tasks are measured, a target to be maximised without a unit is a mean of them.
+        is_mean = has_accuracy and target is not None and target.goal == "max" and not target.unit
+        if (base in _FRACTIONS or is_mean) and not 0 <= value <= 1:
+            yield f"{name} is {value:g}, which is not a fraction"
+        elif value < 0 and (base in _NONNEGATIVE or (target is not None and target.unit.startswith(_UNITS))):
+            yield f"{name} is {value:g}, but cannot be negative"
+    if point.se is not None and not point.screened:
+        yield "it has a standard error, but is not screened"
+    if point.screened and (not spec.screening or spec.purpose in WHOLE_PURPOSES):
+        yield "it is screened, but all evaluations of this run have to be whole"
+
+
+def _unscreenable(record: Record) -> Iterator[str]:
+    """Yield the points that are screened although the whole split decides there."""
+    spec, points = record.spec, record.points
+    whole = dict.fromkeys(_stage_starts(points), "the first evaluation of a stage")
+    whole |= {index: "a scored stop" for index, point in enumerate(points) if point.examples in spec.scored_stops}
+    whole |= dict.fromkeys(record.stage_hits, "the end of a stage")
+    if record.status in ("reached", "exhausted"):
+        whole[len(points) - 1] = "the end of the run"
+    whole[0] = "the untrained model"
+    if record.hit is not None:
+        whole[record.hit] = "the hit"
+    for index, place in sorted(whole.items()):
+        if index < len(points) and points[index].screened:
+            yield f"point {index} is screened, but it is {place}"
+
+
+def _stage_starts(points: tuple[Point, ...]) -> Iterator[int]:
+    return (index for index in range(1, len(points)) if points[index].stage != points[index - 1].stage)

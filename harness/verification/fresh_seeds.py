@@ -1,0 +1,216 @@
+"""Compare what records claim with runs on fresh seeds, by a test that may be evaluated after every run.
+
+A claim is the cost in examples at which runs of a submission reach the target of a workload, or the metric at a stop.
+The difference of a run on a fresh seed is the log of the claimed cost over the run's cost. It is negative if the run
+needs more examples. The claim is accepted when the test shows that the centre of the differences is above −log(1.1),
+refuted when it shows that the centre is below, and undecided otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+import msgspec
+
+from harness.contract.attestation import AttestationOutcome
+from harness.contract.record import Record, is_complete
+from harness.contract.run import Nonce, Point, RunSpec
+from harness.contract.workload import Target
+from harness.errors import UsageError
+from harness.hardware import detect
+from harness.planning.trials import with_seeds
+from harness.scoring.sequential.differences import mean_over_workloads
+from harness.scoring.sequential.verdict import decide
+from harness.scoring.stats import hodges_lehmann
+
+#: A claim is accepted if fresh seeds are not slower than this factor.
+TOLERANCE: Final = math.log(1.1)
+#: Difference of a run that missed the target, diverged or failed.
+MISS: Final = -math.inf
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What the records of one submission on one workload, with equal settings, state together.
+
+    Args:
+        records: the records; at least one.
+    """
+
+    records: tuple[Record, ...]
+
+    @property
+    def spec(self) -> RunSpec:
+        """The specification of the first record."""
+        return self.records[0].spec
+
+    @property
+    def workload(self) -> str:
+        """`name@version` of the workload."""
+        return self.spec.workload.facts.id
+
+    @property
+    def problem(self) -> str:
+        """Why runs on fresh seeds cannot be compared with the claim; empty if they can."""
+        record = self.records[0]
+        if self.spec.stop is not None:
+            if self.spec.workload.facts.stages:
+                return "a run on a stream that ends at a stop is compared only exactly"
+            return (
+                "" if is_complete(record.status) and len(_whole_points(record)) > 1 else f"the run is {record.status}"
+            )
+        if math.isinf(self._log_cost()):
+            return "the records state that the target was missed, so there is no result to verify"
+        return ""
+
+    def difference(self, fresh: Record) -> float:
+        """Return the log of the claimed cost over that of a run on a fresh seed.
+
+        For a run to a stop, the costs of its final metric and of the record's are read off the curve of the record.
+        The curve has no cost above that of the stop, so a metric that is better than the whole curve has this cost.
+        """
+        if self.spec.stop is None:
+            return self._log_cost() - math.log(fresh.points[fresh.hit].cost) if fresh.hit is not None else MISS
+        if not is_complete(fresh.status):
+            return MISS
+        target, curve = self.spec.workload.facts.targets[0], _whole_points(self.records[0])
+        ours, theirs = (run.points[-1].metrics[target.metric] for run in (fresh, self.records[0]))
+        return _log_share_of_stop(curve, target, ours) - _log_share_of_stop(curve, target, theirs)
+
+    def _log_cost(self) -> float:
+        return median(
+            math.log(record.points[record.hit].cost) if record.hit is not None else math.inf for record in self.records
+        )
+
+    def fresh_spec(self, nonce: Nonce, study: int) -> RunSpec:
+        """Return the specification of a run on a fresh seed."""
+        spec = self.spec
+        return with_seeds(
+            msgspec.structs.replace(
+                spec,
+                nonce=nonce,
+                root_seed=0,
+                study=study,
+                trial=0,
+                purpose="rerun",
+                hardware=detect.hardware_class(spec.device, spec.threads, spec.ranks),
+            )
+        )
+
+
+def _whole_points(record: Record) -> list[Point]:
+    target = record.spec.workload.facts.targets[0]
+    return [point for point in record.points if not point.screened and target.metric in point.metrics and point.cost]
+
+
+def _log_share_of_stop(points: Sequence[Point], target: Target, value: float) -> float:
+    """Return the log of the share of the last cost at which a curve first was as good as a value.
+
+    The logs of the costs are interpolated linearly in the metric between the best values so far.
+    """
+    last = points[-1]
+    best = None
+    for point in points:
+        metric = point.metrics[target.metric]
+        if best is not None and not target.better(metric, best.metrics[target.metric]):
+            continue
+        if not target.better(value, metric):
+            if best is None:
+                break
+            before = best.metrics[target.metric]
+            share = (value - before) / (metric - before)
+            log_cost = math.log(best.cost) + share * (math.log(point.cost) - math.log(best.cost))
+            return min(0.0, log_cost - math.log(last.cost))
+        best = point
+    return 0.0 if best is not None else math.log(points[0].cost) - math.log(last.cost)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreshVerdict:
+    """The outcome of runs on fresh seeds.
+
+    Args:
+        outcome: whether the claims are accepted.
+        estimate: estimate of the centre of the differences; ±inf if many runs missed.
+        differences: workload -> difference of each seed.
+    """
+
+    outcome: AttestationOutcome
+    estimate: float
+    differences: Mapping[str, tuple[float, ...]]
+
+    def detail(self) -> str:
+        """Return the outcome in one line."""
+        seeds = len(next(iter(self.differences.values())))
+        workloads = ", ".join(
+            f"{_ratio(hodges_lehmann(values))} on {workload}" for workload, values in sorted(self.differences.items())
+        )
+        meaning = {
+            "accepted": "fresh seeds are not slower by 10 %",
+            "refuted": "fresh seeds are slower by more than 10 %",
+            "undecided": "there were too few runs to decide whether fresh seeds are slower by 10 %",
+        }[self.outcome]
+        return f"{meaning}: {seeds} seeds need {workloads} of the examples that the record states"
+
+
+def _ratio(difference: float) -> str:
+    return "infinitely many times" if difference == MISS else f"{math.exp(-difference):.2f} times"
+
+
+def judge_differences(differences: Mapping[str, Sequence[float]]) -> FreshVerdict:
+    """Return the verdict on the claims after some seeds.
+
+    With several workloads, the mean over workloads of each seed is tested. The claims are accepted only if, in
+    addition, no estimate on a single workload is slower than the tolerance.
+
+    Args:
+        differences: workload -> difference of each seed, in the same order of seeds.
+    """
+    means = mean_over_workloads(differences)
+    outcome: AttestationOutcome = "undecided"
+    verdict = decide([value + TOLERANCE for value in means], min_effect=0.0)
+    slow = [workload for workload, values in differences.items() if hodges_lehmann(values) < -TOLERANCE]
+    if verdict.outcome == "better" and not slow:
+        outcome = "accepted"
+    elif verdict.outcome == "worse":
+        outcome = "refuted"
+    return FreshVerdict(
+        outcome=outcome,
+        estimate=hodges_lehmann(means),
+        differences={workload: tuple(values) for workload, values in differences.items()},
+    )
+
+
+def group_claims(records: Sequence[Record]) -> list[Claim]:
+    """Return the claim of the most frequent setting on each workload that can be verified, ordered by workload."""
+    by_workload: dict[str, dict[bytes, list[Record]]] = {}
+    for record in records:
+        spec = record.spec
+        key = msgspec.json.encode((spec.hparams, spec.stop, spec.ruleset.name), order="sorted")
+        by_workload.setdefault(spec.workload.facts.id, {}).setdefault(key, []).append(record)
+    claims = []
+    for _, groups in sorted(by_workload.items()):
+        largest = max(groups.values(), key=lambda group: len(group))
+        claims.append(Claim(records=tuple(largest)))
+    return [claim for claim in claims if not claim.problem]
+
+
+def draw_claims(claims: Sequence[Claim], nonce: Nonce, count: int) -> list[Claim]:
+    """Return some of the claims, chosen by the nonce, so that nobody could know before which ones would be chosen.
+
+    Raises:
+        UsageError: there is no claim.
+    """
+    if not claims:
+        raise UsageError("no record states a result that fresh seeds could verify", fix="run trials with bench run")
+
+    def rank(claim: Claim) -> bytes:
+        text = f"{claim.spec.submission.source_hash}/{claim.workload}"
+        return hashlib.sha256(bytes.fromhex(nonce.value) + text.encode()).digest()
+
+    return sorted(claims, key=rank)[:count]

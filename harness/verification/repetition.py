@@ -1,0 +1,104 @@
+"""Repeat a run with the same seeds, and compare everything that an equal environment repeats exactly."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator
+
+import msgspec
+
+from harness.contract.record import Record
+from harness.contract.run import Point, RunSpec
+from harness.errors import UsageError
+from harness.hardware import detect
+from harness.plugins.source_hash import source_hash
+
+#: The fields of a point that depend on the machine's speed.
+_TIMES = frozenset({"seconds", "process_seconds"})
+#: The fields of a point that were added after records had been published, or that an option adds. They are compared
+#: only if both points have them.
+_OPTIONAL = frozenset({"mean_train_loss", "grad_norm"})
+#: The fields of a point that describe a screened evaluation.
+_EVALUATION = frozenset({"metrics", "evaluated_examples", "se"})
+
+
+def require_source(spec: RunSpec) -> None:
+    """Raise an error unless the source at hand is the one that ran.
+
+    Raises:
+        UsageError: the source at hand has another hash than the submission's source in the record.
+    """
+    submission = spec.submission
+    loads = [part.load for part in submission.parts] + ([submission.load] if submission.load else [])
+    at_hand = source_hash(loads)
+    if submission.source_hash and at_hand != submission.source_hash:
+        raise UsageError(
+            f"the source of {submission.id} at hand has the hash {at_hand[:12]}, but the record was made with "
+            f"{submission.source_hash[:12]}",
+            fix="check out the version that the record names (bench show RUN prints its git commit), or give its file "
+            "with --source",
+        )
+
+
+def find_environment_difference(record: Record) -> str:
+    """Return why this machine cannot repeat a run exactly; empty if it can."""
+    spec, environment = record.spec, record.environment
+    if environment is None:
+        return "the record does not describe its environment"
+    on_gpu = spec.device != "cpu"
+    if on_gpu and not spec.deterministic:
+        return "the run used a GPU without deterministic kernels"
+    here = {
+        "processor": (environment.hardware_name, detect.cpu_name()),
+        "torch": (environment.torch, _version("torch")),
+        "hardware class": (spec.hardware, detect.hardware_class(spec.device, spec.threads, spec.ranks)),
+    }
+    differences = [f"{name} {theirs} there, {ours} here" for name, (theirs, ours) in here.items() if theirs != ours]
+    return "; ".join(differences)
+
+
+def repeated_spec(record: Record) -> RunSpec:
+    """Return the specification with which a run is repeated exactly.
+
+    Runs that were made before screened evaluations existed have no screened points, and their records allow screening.
+    """
+    screened = record.screening is not None or any(point.screened for point in record.points)
+    return record.spec if screened else msgspec.structs.replace(record.spec, screening=False)
+
+
+def list_repetition_differences(original: Record, repeated: Record) -> list[str]:
+    """Return a one-line message for each difference between a run and its exact repetition."""
+    differences = [
+        f"{name} is {getattr(repeated, name)} instead of {getattr(original, name)}"
+        for name in ("status", "hit", "stage_hits", "final_weights", "crossing_weights")
+        if getattr(original, name) != getattr(repeated, name)
+    ]
+    if len(original.points) != len(repeated.points):
+        differences.append(f"{len(repeated.points)} points instead of {len(original.points)}")
+    for index, (theirs, ours) in enumerate(zip(original.points, repeated.points, strict=False)):
+        fields = [
+            f"{name} {getattr(ours, name)} instead of {getattr(theirs, name)}" for name in _differing(theirs, ours)
+        ]
+        if fields:
+            return [*differences, f"point {index}: {', '.join(fields)}"]
+    return differences
+
+
+def _differing(theirs: Point, ours: Point) -> Iterator[str]:
+    """Yield the names of the fields in which two points differ, without times."""
+    for name in Point.__struct_fields__:
+        a, b = getattr(theirs, name), getattr(ours, name)
+        is_incomparable = (
+            name in _TIMES
+            or (name in _OPTIONAL and (a is None or b is None))
+            or (name in _EVALUATION and theirs.screened != ours.screened)
+        )
+        if not is_incomparable and a != b:
+            yield name
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"

@@ -1,0 +1,169 @@
+"""Repeat the run of a record, or test the records of a submission on fresh seeds, within a number of minutes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Final, Literal, TypeAlias
+
+from harness.contract.attestation import Attestation, AttestationOutcome
+from harness.contract.record import Record
+from harness.contract.run import Nonce, RunSpec
+from harness.contract.sandbox import NO_SANDBOX, weaker_sandbox
+from harness.errors import BenchError, UsageError
+from harness.scoring.trust import has_public_seeds
+from harness.verification.attesting import describe_here
+from harness.verification.fresh_seeds import Claim, FreshVerdict, judge_differences
+from harness.verification.repetition import (
+    find_environment_difference,
+    list_repetition_differences,
+    repeated_spec,
+    require_source,
+)
+
+#: Function that runs specifications from the start and returns the records in the same order.
+Runner: TypeAlias = Callable[[Sequence[RunSpec]], Sequence[Record]]
+#: `auto`: exactly if this machine can, and on fresh seeds unless the seeds of the record come from a public beacon.
+RerunMethod = Literal["auto", "exact", "fresh-seeds"]
+#: Largest number of fresh seeds.
+MAX_SEEDS: Final = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rerun:
+    """What a rerun may use.
+
+    Args:
+        run: function that runs specifications.
+        request_nonce: function that returns a nonce that was drawn now.
+        report: function that receives a line for the user.
+        method: how records are repeated.
+        minutes: wall minutes after which no further run starts.
+        at_once: number of seeds that run before the next test.
+        clock: function that returns wall seconds.
+    """
+
+    run: Runner
+    request_nonce: Callable[[], Nonce]
+    report: Callable[[str], None]
+    method: RerunMethod = "auto"
+    minutes: float = 10.0
+    at_once: int = 2
+    clock: Callable[[], float] = time.monotonic
+
+    def repeat_record(self, record: Record) -> Iterator[Attestation]:
+        """Repeat a run exactly, on fresh seeds, or both, and yield an attestation for each.
+
+        Raises:
+            UsageError: the source at hand is another one, the run has not ended, or the method cannot be used.
+        """
+        if record.status == "interrupted":
+            raise UsageError(f"{record.run_id} has not ended", fix="resume it with the command that started it")
+        require_source(record.spec)
+        deadline = self.clock() + self.minutes * 60
+        difference = find_environment_difference(record)
+        if self.method == "exact" and difference:
+            raise UsageError(
+                f"this machine cannot repeat {record.run_id} exactly: {difference}", fix="use --method fresh-seeds"
+            )
+        if self.method != "fresh-seeds" and not difference:
+            exact = self._repeat_exactly(record)
+            yield exact
+            if exact.outcome == "refuted" or self.method == "exact" or has_public_seeds(record):
+                return
+        elif difference:
+            self.report(f"not repeated exactly: {difference}")
+        claim = Claim(records=(record,))
+        if not claim.problem:
+            yield from self._test_fresh_seeds([claim], self.request_nonce(), deadline)
+        elif self.method == "fresh-seeds" or difference:
+            raise UsageError(f"{record.run_id} cannot be tested on fresh seeds: {claim.problem}", fix=None)
+        else:
+            self.report(f"not tested on fresh seeds: {claim.problem}")
+
+    def test_claims(self, claims: Sequence[Claim], nonce: Nonce) -> Iterator[Attestation]:
+        """Test claims together on fresh seeds, and yield an attestation for each of their records.
+
+        Raises:
+            UsageError: the source at hand is another one.
+        """
+        for claim in claims:
+            require_source(claim.spec)
+        yield from self._test_fresh_seeds(claims, nonce, self.clock() + self.minutes * 60)
+
+    def _repeat_exactly(self, record: Record) -> Attestation:
+        self.report(f"repeating {record.run_id} with its seeds")
+        repeated = self._run_all([repeated_spec(record)])[0]
+        differences = list_repetition_differences(record, repeated)
+        detail = "; ".join(differences[:3]) or "points and weights are equal"
+        outcome: AttestationOutcome = "refuted" if differences else "accepted"
+        return self._attest(record, "exact", outcome, detail, sandbox=repeated.sandbox)
+
+    def _test_fresh_seeds(self, claims: Sequence[Claim], nonce: Nonce, deadline: float) -> Iterator[Attestation]:
+        differences: dict[str, list[float]] = {claim.workload: [] for claim in claims}
+        verdict: FreshVerdict | None = None
+        slowest, studies = 0.0, 0
+        sandboxes: list[str] = []
+        while studies < MAX_SEEDS and (verdict is None or verdict.outcome == "undecided"):
+            began = self.clock()
+            if studies and began + slowest > deadline:
+                break
+            batch = range(studies, studies + self.at_once)
+            specs = [claim.fresh_spec(nonce, study) for study in batch for claim in claims]
+            for claim, record in zip(list(claims) * len(batch), self._run_all(specs), strict=True):
+                differences[claim.workload].append(claim.difference(record))
+                sandboxes.append(record.sandbox)
+            studies += len(batch)
+            slowest = max(slowest, self.clock() - began)
+            verdict = judge_differences(differences)
+            self.report(verdict.detail())
+        assert verdict is not None
+        runs = studies * len(claims)
+        estimate = verdict.estimate if math.isfinite(verdict.estimate) else None
+        for record in (record for claim in claims for record in claim.records):
+            yield self._attest(
+                record,
+                "fresh-seeds",
+                verdict.outcome,
+                verdict.detail(),
+                sandbox=reduce(weaker_sandbox, sandboxes),
+                nonce=nonce,
+                runs=runs,
+                estimate=estimate,
+            )
+
+    def _run_all(self, specs: Sequence[RunSpec]) -> Sequence[Record]:
+        records = self.run(specs)
+        for record in records:
+            if record.status == "interrupted":
+                raise BenchError(f"{record.run_id} was interrupted", fix="repeat the command")
+        return records
+
+    def _attest(
+        self,
+        record: Record,
+        method: Literal["exact", "fresh-seeds"],
+        outcome: AttestationOutcome,
+        detail: str,
+        *,
+        sandbox: str,
+        nonce: Nonce | None = None,
+        runs: int = 1,
+        estimate: float | None = None,
+    ) -> Attestation:
+        attestation = Attestation(
+            record=record.content_hash,
+            run_id=record.run_id,
+            method=method,
+            outcome=outcome,
+            detail=detail,
+            source_hash=record.spec.submission.source_hash,
+            nonce=nonce,
+            runs=runs,
+            estimate=estimate,
+            sandbox=sandbox or NO_SANDBOX,
+        )
+        return describe_here(attestation, record.spec.device, record.spec.threads, record.spec.ranks)

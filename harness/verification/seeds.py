@@ -1,0 +1,55 @@
+"""Check that the seeds of a record follow from its root seed or its nonce, and that the nonce may be what it states."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from harness.contract.record import Record
+from harness.contract.run import Nonce
+from harness.planning.nonces import find_nonce_problem
+from harness.planning.seeds import expected_seeds
+from harness.system.beacon import CHAINS, Beacon, BeaconError
+from harness.verification.findings import Finding, judged
+
+#: Seconds by which the clock of the machine that ran a trial may be behind the beacon's.
+_CLOCK_ERROR_S = 60.0
+
+
+def check_seeds(record: Record, beacon: Beacon | None = None) -> Finding:
+    """Return the finding about the seeds of a record.
+
+    Args:
+        record: the record.
+        beacon: client that reads the beacon's round again; None to check offline.
+    """
+    nonce = record.spec.nonce
+    if nonce is not None and (problem := find_nonce_problem(nonce)):
+        return judged("seeds", [problem])
+    if expected_seeds(record.spec) != record.spec.seeds:
+        origin = "root seed" if nonce is None else "nonce"
+        return judged("seeds", [f"the seeds do not follow from the {origin}"])
+    if nonce is None or nonce.source != "beacon":
+        return judged("seeds", [])
+    published = CHAINS[nonce.chain].time_of(nonce.round)
+    started = _seconds(record.started)
+    if started is not None and started + _CLOCK_ERROR_S < published:
+        return judged("seeds", [f"the run started before round {nonce.round} of the beacon was published"])
+    return judged("seeds", []) if beacon is None else _read_again(nonce, beacon)
+
+
+def _read_again(nonce: Nonce, beacon: Beacon) -> Finding:
+    chain = CHAINS[nonce.chain]
+    try:
+        answer = Beacon(chain=chain, relays=beacon.relays, clock=beacon.clock, sleep=beacon.sleep).read(nonce.round)
+    except BeaconError as error:
+        return judged("seeds", [], f"the beacon cannot be read: {error.what}")
+    if (answer.randomness, answer.signature) != (nonce.value, nonce.signature):
+        return judged("seeds", [f"the beacon published another number in round {nonce.round}"])
+    return judged("seeds", [])
+
+
+def _seconds(time: str) -> float | None:
+    try:
+        return datetime.fromisoformat(time).timestamp()
+    except ValueError:
+        return None

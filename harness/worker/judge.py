@@ -1,0 +1,159 @@
+"""Evaluates stored weights in a process that never imports the submission.
+
+usage: python -m harness.worker.judge
+
+The process reads a `JudgeRequest` from standard input and writes a `JudgeAnswer` to standard output, each as one JSON
+document. It builds the workload and the model, and reads the weights from their files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import msgspec
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from harness.contract.judging import JudgeAnswer, Judgement, JudgeRequest, StoredWeights, tolerance
+from harness.contract.workload import Shard
+from harness.errors import BenchError, DamagedError
+from harness.system.files import read_file
+from harness.worker.baseline import is_binary
+from harness.worker.device import rank_device, set_default_device
+from harness.worker.evaluation import evaluate_split, evaluation_mode
+from harness.worker.loading import build_model, load_workload
+from harness.worker.protocols import Screenable, Sharded, Workload
+from harness.worker.reaper import set_parent_death_signal
+from harness.worker.torch_settings import apply_numeric_settings
+from harness.worker.weights import stored_tensors
+
+
+def main() -> None:
+    """Answer the request on standard input."""
+    set_parent_death_signal()
+    # Output of the workload must not end up in the answer.
+    answer_fd = os.dup(1)
+    os.dup2(2, 1)
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=JudgeRequest)
+    try:
+        answer = judge(request)
+    except BenchError as error:
+        answer = JudgeAnswer(error=str(error))
+    except Exception as error:
+        traceback.print_exception(error)
+        answer = JudgeAnswer(error=f"{type(error).__name__}: {error}")
+    with open(answer_fd, "wb") as output:
+        output.write(msgspec.json.encode(answer))
+
+
+def judge(request: JudgeRequest) -> JudgeAnswer:
+    """Evaluate stored weights on the splits `score` and `audit`.
+
+    Raises:
+        BenchError: the workload cannot be built, or a file is missing, damaged or of another model.
+    """
+    spec = request.spec
+    device = rank_device(0, spec)
+    set_default_device(device)
+    apply_numeric_settings(spec)
+    workload = load_workload(spec)
+    # The order of a stream's tasks may follow from the seed of the training data.
+    getattr(workload, "prepare_evaluation", workload.train_data)(spec.seeds.data)
+    model = build_model(spec, workload, device)
+    judgements, warnings = list[Judgement](), list[str]()
+    for weights in request.weights:
+        digest = load_weights(model, Path(weights.path))
+        score = finite_metrics(evaluate_split(workload, model, "score", weights.stage))
+        audit, warning = evaluate_audit(workload, model, weights.stage)
+        warnings += [warning] if warning and warning not in warnings else []
+        judgements.append(Judgement(point=weights.point, score=score, audit=audit, weights=digest))
+    return JudgeAnswer(
+        judgements=tuple(judgements),
+        tolerances=_find_tolerances(workload, model, request.weights),
+        warnings=tuple(warnings),
+    )
+
+
+def evaluate_audit(workload: Workload, model: nn.Module, stage: int | None) -> tuple[dict[str, float], str]:
+    """Return the metrics on the split `audit`, and a warning if the workload cannot be evaluated on this split."""
+    try:
+        return finite_metrics(evaluate_split(workload, model, "audit", stage)), ""
+    except Exception as error:
+        reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+        return {}, f"the weights could not be evaluated on the split audit, so the record stays self-reported: {reason}"
+
+
+def finite_metrics(metrics: dict[str, float]) -> dict[str, float]:
+    """Return the metrics without infinite and NaN values, which JSON cannot store."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
+def load_weights(model: nn.Module, path: Path) -> str:
+    """Replace the model's parameters and buffers by those in a file of `save_weights`.
+
+    Returns:
+        SHA-256 of the file, as hexadecimal digits.
+
+    Raises:
+        DamagedError: the file is not a file of weights, or belongs to another model.
+        StoreError: the file cannot be read.
+    """
+    payload = read_file(path, limit=None)
+    try:
+        stored = safetensors.torch.load(payload)
+    except Exception as error:  # safetensors has an error class of its own
+        raise DamagedError(f"{path} is no file of weights: {error}", fix="run the trial again") from error
+    copy_tensors(stored, stored_tensors(model), str(path))
+    return hashlib.sha256(payload).hexdigest()
+
+
+def copy_tensors(source: dict[str, Tensor], target: dict[str, Tensor], name: str) -> None:
+    """Copy tensors into those of a model.
+
+    Args:
+        source: the new values by name.
+        target: the model's tensors by name.
+        name: where the values come from, for the error message.
+
+    Raises:
+        DamagedError: the names, shapes or types differ.
+    """
+    expected, actual = ({n: (tuple(t.shape), t.dtype) for n, t in tensors.items()} for tensors in (target, source))
+    if expected != actual:
+        differing = sorted(n for n in expected.keys() | actual.keys() if expected.get(n) != actual.get(n))
+        raise DamagedError(
+            f"{name} belongs to another model: {', '.join(differing[:5])}", fix="run the trial again with --force"
+        )
+    with torch.no_grad():
+        for tensor_name, tensor in target.items():
+            tensor.copy_(source[tensor_name])
+
+
+def _find_tolerances(workload: Workload, model: nn.Module, weights: tuple[StoredWeights, ...]) -> dict[str, float]:
+    """Return the tolerances of the metrics, of which the accuracies are found from the values of the examples."""
+    if not isinstance(workload, Sharded):
+        return {}
+    tolerances: dict[str, float] = {}
+    for stage in dict.fromkeys(stored.stage for stored in weights):
+        with evaluation_mode(model):
+            measured = workload.measure(model, "score", Shard(), stage)
+        if isinstance(workload, Screenable):
+            values = workload.example_values(measured, "score", Shard(), stage)
+        else:
+            values = {name: (tensor,) for name, tensor in measured.items() if tensor.ndim == 1}
+        for name, tasks in values.items():
+            accuracy = all(is_binary(task) for task in tasks)
+            # A mean over tasks weighs an example of a small task as much as a mean over the smallest task alone.
+            examples = min((len(task) for task in tasks), default=0) * len(tasks)
+            tolerances[name] = max(tolerances.get(name, 0.0), tolerance(examples, accuracy))
+    return tolerances
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Calls the checks of passes from within a forward and a backward pass.
+
+A submission's hook may change a setting for a part of a pass only. The checks are therefore called in the middle of
+passes: from one module of the model and from one of its parameters. They change at every evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+
+class PassWatch:
+    """Hooks on one module and on one of its parameters.
+
+    Args:
+        model: the model.
+        checks: the functions to call.
+        is_running: function that returns whether the harness is computing a pass.
+    """
+
+    def __init__(self, model: nn.Module, checks: Sequence[Callable[[], None]], is_running: Callable[[], bool]) -> None:
+        self._modules = [
+            module for module in model.modules() if next(module.parameters(recurse=False), None) is not None
+        ]
+        self._index = -1
+        self._handles: list[RemovableHandle] = []
+
+        # These are functions and not methods: a copy of the model shares functions, but copies the objects of methods.
+        def call_in_forward(module: nn.Module, args: Any, output: Any) -> None:
+            if is_running():
+                for check in checks:
+                    check()
+
+        def call_in_backward(gradient: Tensor) -> None:
+            for check in checks:
+                check()
+
+        self._call_in_forward, self._call_in_backward = call_in_forward, call_in_backward
+        if checks and self._modules:
+            self.move()
+
+    def move(self) -> None:
+        """Move the hooks to the next module."""
+        for handle in self._handles:
+            handle.remove()
+        if not self._modules:
+            return
+        self._index = (self._index + 1) % len(self._modules)
+        module = self._modules[self._index]
+        self._handles = [module.register_forward_hook(self._call_in_forward)]
+        parameter = next((p for p in module.parameters(recurse=False) if p.requires_grad), None)
+        if parameter is not None:
+            handle = parameter.register_hook(self._call_in_backward)  # type: ignore[no-untyped-call]
+            self._handles.append(handle)

@@ -1,0 +1,90 @@
+"""The reaper, a small process between a worker and the process that starts it (Linux).
+
+The reaper is a subreaper: a process that the worker's descendants leave behind becomes a child of the reaper, and stays
+below it in the process tree. So the supervisor sees every process of a trial, and the times of ended processes are
+kept. When the worker has ended, the reaper kills the remaining processes and ends with the worker's exit status.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterable
+
+from harness.system.process_tree import ProcessTree
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def set_parent_death_signal(number: int = signal.SIGKILL) -> None:
+    """On Linux, request that the kernel sends this process a signal when its parent dies. Elsewhere, do nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number))
+
+
+def enter_worker(close: Iterable[int]) -> None:
+    """Fork. The child, which is the worker, returns; the parent becomes the reaper and does not return.
+
+    This process must have one thread. Without Linux, nothing is forked, and this process is the worker.
+
+    Args:
+        close: file descriptors that the reaper closes. The pipes of the worker then end when the worker ends.
+    """
+    if sys.platform != "linux":
+        return
+    reaper = os.getpid()
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        return  # a kernel before 3.4
+    sys.stdout.flush()
+    sys.stderr.flush()
+    worker = os.fork()
+    if not worker:
+        set_parent_death_signal()
+        if os.getppid() != reaper:  # the reaper has died before the signal was requested
+            os._exit(1)
+        return
+    _reap(worker, close)
+
+
+def _reap(worker: int, close: Iterable[int]) -> None:
+    """Wait for the worker, kill the processes that it leaves behind, and end as the worker ended."""
+
+    def end(*_: object) -> None:
+        _kill_descendants()
+        os._exit(1)
+
+    # If the process that started the reaper dies, the reaper still has to kill the processes below it.
+    signal.signal(signal.SIGTERM, end)
+    set_parent_death_signal(signal.SIGTERM)
+    for descriptor in close:
+        os.close(descriptor)
+    status = 0
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, 0)
+            if pid == worker:
+                break
+    _kill_descendants()
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the worker has written its core file already
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code if code >= 0 else 1)
+
+
+def _kill_descendants() -> None:
+    """Kill all processes below this one, and wait for their ends."""
+    tree = ProcessTree(os.getpid())
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)  # raises the error if there is no process
+        while True:
+            tree.kill()
+            # Descendants become children of this process when their parents have ended.
+            os.waitpid(-1, 0)

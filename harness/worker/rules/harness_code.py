@@ -1,0 +1,84 @@
+"""The harness's own code stays as it is.
+
+Forbidden: replacing functions, classes or methods of the harness or of the workload in the worker process, and setting
+attributes of the harness's objects that hide their methods.
+
+Why: the clock, the counters and the evaluation run in the same process as the submission. Their code must be that of
+every other run.
+
+Instead: use the arguments of the constructor and of `step`, and keep replaced functions in your own modules.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from types import CodeType, FunctionType
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from harness.contract.run import RunSpec
+from harness.errors import RejectedError
+from harness.worker.distributed.collectives import ProcessGroup
+from harness.worker.rule import Rule
+
+#: Prefix of the names of the modules whose code is compared.
+_PACKAGE = "harness."
+
+
+class _Binding(NamedTuple):
+    """A name in a module or class, the function or class that it had, and the code of the function."""
+
+    namespace: Mapping[str, object]
+    name: str
+    value: object
+    code: CodeType | None
+    owner: str
+
+
+class HarnessCode(Rule):
+    """Compares the functions and classes in the harness's modules with those before the submission's import."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        super().__init__(spec)
+        self._bindings: list[_Binding] = []
+        self._attributes: list[dict[str, Any]] = []
+
+    def before_import(self) -> None:
+        modules = [(name, module) for name, module in sys.modules.items() if name.startswith(_PACKAGE)]
+        self._bindings = [binding for name, module in modules for binding in _list_bindings(name, vars(module))]
+
+    def before_construction(self, model: nn.Module, group: ProcessGroup) -> None:
+        self._attributes = [
+            {name: value for name, value in vars(guarded).items() if callable(value)} for guarded in self.objects
+        ]
+
+    def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
+        for namespace, name, value, code, owner in self._bindings:
+            if namespace.get(name) is not value or (isinstance(value, FunctionType) and value.__code__ is not code):
+                raise _changed(f"{owner}.{name}")
+        for guarded, attributes in zip(self.objects, self._attributes, strict=True):
+            kind, values = type(guarded), vars(guarded)
+            hidden = [name for name in values if isinstance(getattr(kind, name, None), FunctionType)]
+            replaced = [name for name, value in attributes.items() if values.get(name) is not value]
+            for name in (*hidden, *replaced):
+                raise _changed(f"{kind.__module__}.{kind.__qualname__}.{name} of an object")
+
+
+def _changed(name: str) -> RejectedError:
+    return RejectedError(
+        f"{name} was replaced",
+        fix="leave the harness's functions and objects as they are; what a submission needs is in its arguments",
+    )
+
+
+def _list_bindings(owner: str, namespace: Mapping[str, Any]) -> Iterator[_Binding]:
+    """Yield the functions and classes of a module or class, and those of the classes that the module defines."""
+    for name, value in namespace.items():
+        if not callable(value) and not isinstance(value, (property, staticmethod, classmethod)):
+            continue
+        code = value.__code__ if isinstance(value, FunctionType) else None
+        yield _Binding(namespace, name, value, code, owner)
+        if isinstance(value, type) and value.__module__ == owner:
+            yield from _list_bindings(f"{owner}.{name}", value.__dict__)

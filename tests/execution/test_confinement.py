@@ -1,0 +1,146 @@
+"""The sandbox of a trial in its record, and the data that is opened before it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.contract.events import Confined, Done, Evaluated, Ready
+from harness.contract.record import Usage
+from harness.contract.run import ExecutionOptions, Job, Point
+from harness.contract.sandbox import SandboxOffer, SandboxRequest
+from harness.datasets.prepared import find_unprepared, write_manifest
+from harness.execution import confinement, launching
+from harness.execution.local import execute
+from harness.execution.state import Trial
+from harness.storage.layout import run_id
+from harness.system import sandbox
+from harness.worker import process
+from tests.execution import stub
+from tests.execution.helpers import stub_specs
+from tests.helpers import Remember, run_here, spec_of, submission
+
+READY = Ready(environment=stub.ENVIRONMENT, usage=Usage())
+POINT = Point(examples=16, gradient_examples=16, steps=1, seconds=0.0, process_seconds=0.0, metrics={})
+
+
+@pytest.mark.parametrize("setting", ["auto", "none"])
+def test_the_record_names_the_sandbox_that_the_kernel_gives(
+    setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launching, "WORKER", stub.COMMAND)
+    monkeypatch.setattr(confinement, "find_unprepared", lambda spec: ())
+    monkeypatch.setenv(sandbox.VARIABLE, setting)
+    watcher = Remember()
+    list(execute(stub_specs(1, evaluations=2), tmp_path, watcher, ExecutionOptions(fresh_workers=True)))
+    (record,) = watcher.records
+    assert (record.status, record.sandbox) == ("exhausted", sandbox.find_offer(tmp_path).name)
+
+
+def test_a_run_in_this_process_has_no_sandbox(tmp_path: Path) -> None:
+    spec = spec_of(submission("tests.submissions_for_tests:Base"), smoke=True)
+    assert run_here(spec, tmp_path).sandbox == "none"
+
+
+def new_trial() -> Trial:
+    spec = spec_of(submission("tests.submissions_for_tests:Base"))
+    return Trial(spec, run_id(spec), Remember())
+
+
+def test_only_the_first_event_of_a_worker_names_its_sandbox() -> None:
+    """A submission can write to the pipe of the events, but only after that event."""
+    trial = new_trial()
+    assert trial.record().sandbox == ""
+    trial.begin_start()
+    for event in (Confined(sandbox="none"), READY, Confined(sandbox="landlock-abi7")):
+        trial.receive(event)
+    assert trial.record().sandbox == "none"
+
+
+def test_a_run_of_several_workers_has_their_weakest_sandbox() -> None:
+    trial = new_trial()
+    trial.begin_start()
+    trial.receive(Confined(sandbox="none"))  # this worker ends before its first evaluation
+    for name, expected in (
+        ("landlock-abi7", "landlock-abi7"),
+        ("namespaces", "namespaces"),
+        ("landlock-abi7", "namespaces"),
+    ):
+        trial.begin_start()
+        trial.receive(Confined(sandbox=name))
+        trial.receive(msgspec.structs.replace(READY, points=tuple(trial.points)))
+        trial.receive(Evaluated(point=POINT))
+        assert trial.record().sandbox == expected
+    resumed = Trial.after(trial.record(), trial.spec, trial.run_id, Remember())
+    resumed.begin_start()
+    resumed.receive(Confined(sandbox="landlock-abi7+namespaces"))
+    assert resumed.record().sandbox == "namespaces"
+
+
+def test_a_kernel_that_refuses_what_it_has_offered_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(request: SandboxRequest) -> str:
+        raise PermissionError(1, "unshare: Operation not permitted")
+
+    monkeypatch.setattr(sandbox, "enter", refuse)
+    job = Job(
+        spec=new_trial().spec,
+        folder=str(tmp_path),
+        sandbox=SandboxRequest(offer=SandboxOffer(namespaces=True)),
+    )
+    assert process.enter_sandbox(job) == Done(
+        status="crashed",
+        reason="the sandbox namespaces cannot be entered ([Errno 1] unshare: Operation not permitted); run with "
+        "BENCH_SANDBOX=none",
+    )
+
+
+# --- data ---------------------------------------------------------------------------------------
+
+
+def test_data_are_opened_once_and_again_after_they_were_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    spec = spec_of(submission("tests.submissions_for_tests:Base"))
+    parts = find_unprepared(spec)
+    assert [part.part for part in parts] == ["train", "score"]
+    entry = tmp_path / "generated" / "entry.arrays"
+    entry.touch()
+    for part in parts:
+        write_manifest(Path(part.manifest), [str(entry)])
+    assert find_unprepared(spec) == ()
+    other_seed = msgspec.structs.replace(spec, seeds=msgspec.structs.replace(spec.seeds, data=1))
+    assert [part.part for part in find_unprepared(other_seed)] == ["train"]
+    entry.unlink()
+    assert find_unprepared(spec) == parts
+    Path(parts[0].manifest).write_text("no JSON")
+    assert find_unprepared(spec) == parts
+
+
+def test_nothing_is_prepared_where_nothing_can_be_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "file"))
+    assert find_unprepared(spec_of(submission("tests.submissions_for_tests:Base"))) == ()
+
+
+def test_the_data_of_a_workload_can_be_read_and_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's own copy of a dataset is a link in the data folder; its target must be readable."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (tmp_path / "data" / "dataset").mkdir(parents=True)
+    (tmp_path / "data" / "dataset" / "folder").symlink_to(copy)
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(sandbox, "find_offer", lambda folder: SandboxOffer(landlock=1))
+    file = tmp_path / "mine" / "mine.py"
+    spec = spec_of(submission("tests.submissions_for_tests:Base"))
+    spec = msgspec.structs.replace(spec, submission=msgspec.structs.replace(spec.submission, load=f"{file}:Mine"))
+    file.parent.mkdir()
+    file.touch()
+    own = tmp_path / "runs" / "own"
+    own.mkdir(parents=True)
+    request = confinement.sandbox_request(spec, own)
+    assert {str(copy), str(tmp_path / "data"), str(file)} <= set(request.readable)
+    assert request.writable == (str(own),)
+    assert str(file.parent) not in request.readable

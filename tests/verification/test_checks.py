@@ -1,0 +1,273 @@
+"""Forged records are caught where the page on verification promises it, and published ones pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.contract.judging import JudgeAnswer, Judgement, JudgeRequest
+from harness.contract.record import Record
+from harness.contract.run import Nonce, Seeds
+from harness.planning.trials import with_seeds
+from harness.storage.records import StoredRecord, encode, iter_stored
+from harness.system.beacon import QUICKNET
+from harness.verification.checks import VerificationOptions, verify_records
+from tests.verification.forging import (
+    NO_JUDGE,
+    REPOSITORY,
+    change,
+    change_point,
+    failure,
+    findings_of,
+    honest,
+    stored,
+    with_points,
+    with_spec,
+)
+
+
+def test_every_published_record_passes() -> None:
+    problems: list[str] = []
+    folders = [REPOSITORY / "results", REPOSITORY / "calibration"]
+    findings = verify_records(iter_stored(folders, problems), NO_JUDGE)
+    assert len(findings) > 600
+    assert not problems
+    assert [record for record in findings if record.failed] == []
+    unchecked = {
+        (finding.check, finding.detail)
+        for record in findings
+        for finding in record.findings
+        if finding.outcome == "unchecked"
+    }
+    assert {check for check, _ in unchecked} == {"weights", "ledger"}
+
+
+def test_an_edit_without_a_new_hash_is_caught() -> None:
+    item = stored(honest())
+    [finding] = verify_records([item._replace(content=item.content.replace(b'"reached"', b'"crashed"'))], NO_JUDGE)
+    assert finding.failed
+    assert "edited" in finding.findings[0].detail
+
+
+def test_an_unknown_field_is_caught() -> None:
+    item = stored(honest())
+    [finding] = verify_records([item._replace(content=item.content.replace(b'"hit"', b'"hits"'))], NO_JUDGE)
+    assert "unknown field `hits`" in finding.findings[0].detail
+
+
+def test_another_run_id_than_that_of_the_spec_is_caught() -> None:
+    forged = change(honest(), run_id="run-0123456789abcdef")
+    [finding] = verify_records([StoredRecord(Path("run-0123456789abcdef.json"), encode(forged))], NO_JUDGE)
+    identity = finding.finding("identity")
+    assert identity is not None
+    assert "gives the run ID" in identity.detail
+
+
+def test_the_file_of_another_trial_is_caught() -> None:
+    item = stored(honest())
+    [finding] = verify_records([item._replace(path=Path("run-0123456789abcdef.json"))], NO_JUDGE)
+    identity = finding.finding("identity")
+    assert identity is not None
+    assert identity.outcome == "failed"
+
+
+def test_chosen_seeds_are_caught() -> None:
+    lucky = with_spec(honest(), seeds=Seeds(model=1, data=2, submission=3, replay=4))
+    assert "do not follow from the root seed" in failure(lucky, "seeds")
+
+
+def test_an_invented_round_of_a_beacon_is_caught() -> None:
+    nonce = Nonce(value="ab" * 32, source="beacon", chain=QUICKNET.hash, round=1000, signature="cd" * 48)
+    forged = change(honest(), spec=with_seeds(change(honest().spec, nonce=nonce)))
+    assert "not the SHA-256 of its signature" in failure(forged, "seeds")
+    broken = with_spec(honest(), nonce=Nonce(value="no number", source="local"))
+    assert "64 hexadecimal digits" in failure(broken, "seeds")
+
+
+def test_a_metric_outside_its_range_is_caught() -> None:
+    stream = honest("stream")
+    name = next(name for name in stream.points[3].metrics if name.startswith("accuracy"))
+    assert "not a fraction" in failure(
+        change_point(stream, 3, metrics={**stream.points[3].metrics, name: 1.2}), "points"
+    )
+    negative = change_point(honest(), 3, metrics={"cross_entropy": -0.1, "loss": -0.1})
+    assert "cannot be negative" in failure(negative, "points")
+
+
+@pytest.mark.parametrize("name", ["examples", "steps", "seconds", "process_seconds", "gradient_examples"])
+def test_counters_that_fall_are_caught(name: str) -> None:
+    record = honest()
+    falling = change_point(record, 4, **{name: getattr(record.points[3], name) - 1})
+    assert f"{name} falls" in failure(falling, "points") or "point 4" in failure(falling, "points")
+
+
+def test_steps_that_take_no_time_are_caught() -> None:
+    record = honest()
+    assert "took no time" in failure(change_point(record, 4, seconds=record.points[3].seconds), "points")
+
+
+def test_points_beyond_the_budget_are_caught() -> None:
+    record = honest(status="exhausted")
+    interval = record.spec.workload.facts.eval_every
+    last = record.points[-1]
+    later = change(
+        last, examples=last.examples + interval, steps=last.steps + interval, seconds=last.seconds + 1,
+        gradient_examples=last.gradient_examples + interval,
+    )  # fmt: skip
+    assert "is over at point" in failure(with_points(record, [*record.points, later]), "ending")
+
+
+def test_a_run_that_ends_before_its_budget_is_caught() -> None:
+    record = honest(status="exhausted")
+    assert "the run goes on at its last point" in failure(with_points(record, list(record.points[:-5])), "ending")
+
+
+@pytest.mark.parametrize("access", ["pool", "stream"])
+def test_a_hit_without_a_crossing_is_caught(access: str) -> None:
+    record = honest(access)
+    early = change(with_points(record, list(record.points[:-3])), hit=len(record.points) - 4)
+    problem = failure(early, "ending")
+    assert "at the hit, the target is" in problem or "goes on at its last point" in problem
+
+
+def test_a_miss_that_is_declared_a_hit_is_caught() -> None:
+    record = honest(status="exhausted")
+    forged = change(record, status="reached", hit=len(record.points) - 1, crossing_weights=record.final_weights)
+    assert "the status is reached, but the run is exhausted" in failure(forged, "ending")
+
+
+def test_an_earlier_hit_that_is_hidden_is_caught() -> None:
+    """The run went on past its hit to better weights."""
+    record = honest()
+    target = record.spec.workload.facts.targets[0]
+    better = change_point(record, -2, metrics=record.points[-1].metrics, evaluated_examples=None, se=None)
+    assert target.met(better.points[-2].metrics)
+    assert f"is over at point {len(record.points) - 2}" in failure(better, "ending")
+
+
+def test_a_screened_hit_is_caught() -> None:
+    forged = change_point(honest(), -1, evaluated_examples=64, se=0.01)
+    assert "is screened, but it is the hit" in failure(forged, "points")
+
+
+def test_missing_stages_are_caught() -> None:
+    record = honest("stream")
+    assert "stages ended at the points" in failure(change(record, stage_hits=record.stage_hits[1:]), "ending")
+
+
+def test_a_spec_that_contradicts_itself_is_a_failure_and_not_an_error() -> None:
+    record = honest()
+    facts = record.spec.workload.facts
+    budget = change(facts.budget, seconds={})
+    forged = with_spec(record, workload=change(record.spec.workload, facts=change(facts, budget=budget, eval_every=0)))
+    [finding] = findings_of(forged)
+    assert finding.failed
+
+
+def under_another_name(record: Record) -> Record:
+    return with_spec(record, submission=change(record.spec.submission, name="mine", source_hash="0" * 64))
+
+
+def test_a_copy_under_another_name_is_caught_in_both_records() -> None:
+    record = honest()
+    findings = findings_of(record, under_another_name(record))
+    details = [finding.detail for item in findings if (finding := item.finding("copies"))]
+    assert "(mine@" in details[0]
+    assert f"({record.spec.submission.id}" in details[1]
+
+
+@pytest.mark.parametrize("kept_part", ["weights", "curve", "times"])
+def test_a_copy_with_other_values_elsewhere_is_caught(kept_part: str) -> None:
+    record = honest()
+    copy = under_another_name(record)
+    if kept_part != "weights":
+        copy = change(copy, final_weights="1" * 64, crossing_weights="1" * 64)
+    if kept_part != "curve":
+        for index in range(1, len(copy.points) - 1):
+            metrics = {name: value * 1.0001 for name, value in copy.points[index].metrics.items()}
+            copy = change_point(copy, index, metrics=metrics)
+    if kept_part != "times":
+        copy = with_points(copy, [change(point, seconds=point.seconds * 1.01) for point in copy.points])
+    copies = findings_of(record, copy)[1].finding("copies")
+    assert copies is not None
+    assert f"it has the {kept_part} of" in copies.detail
+
+
+def test_the_curve_of_another_seed_is_caught() -> None:
+    record = honest()
+    other = change(record, spec=with_seeds(change(record.spec, study=record.spec.study + 50)))
+    copies = findings_of(record, other)[1].finding("copies")
+    assert copies is not None
+    assert copies.outcome == "failed"
+
+
+def test_one_run_under_two_rulesets_is_no_copy() -> None:
+    record = honest()
+    other = with_spec(record, ruleset=change(record.spec.ruleset, name="another"))
+    assert not any(item.failed for item in findings_of(record, other))
+
+
+# --- weights --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_weights(tmp_path: Path) -> tuple[Record, StoredRecord]:
+    """A record with a file of weights beside it; the judge of these tests does not read the file."""
+    import hashlib
+
+    content = b"weights"
+    digest = hashlib.sha256(content).hexdigest()
+    record = change(honest(), final_weights=digest, crossing_weights=digest)
+    item = stored(record)
+    folder = tmp_path / item.path.stem
+    folder.mkdir()
+    (folder / "final.safetensors").write_bytes(content)
+    return record, item._replace(path=folder / "record.json")
+
+
+def judge_with(record: Record, shift: float = 0.0) -> VerificationOptions:
+    def judge(request: JudgeRequest) -> JudgeAnswer:
+        point = request.weights[0].point
+        score = {name: value + shift for name, value in record.points[point].metrics.items()}
+        return JudgeAnswer(judgements=(Judgement(point=point, score=score),))
+
+    return VerificationOptions(judge=judge)
+
+
+@pytest.mark.parametrize(("shift", "outcome"), [(0.0, "passed"), (5e-5, "passed"), (1e-3, "failed")])
+def test_an_edited_metric_is_caught_where_the_weights_are(
+    with_weights: tuple[Record, StoredRecord], shift: float, outcome: str
+) -> None:
+    record, item = with_weights
+    weights = verify_records([item], judge_with(record, shift))[0].finding("weights")
+    assert weights is not None
+    assert weights.outcome == outcome, weights
+
+
+def test_the_weights_of_another_run_are_caught(with_weights: tuple[Record, StoredRecord]) -> None:
+    record, item = with_weights
+    (item.path.parent / "final.safetensors").write_bytes(b"others")
+    weights = verify_records([item], judge_with(record))[0].finding("weights")
+    assert weights is not None
+    assert "not the file whose hash" in weights.detail
+
+
+def test_what_cannot_be_judged_is_not_checked(with_weights: tuple[Record, StoredRecord]) -> None:
+    _, item = with_weights
+    options = VerificationOptions(judge=lambda request: JudgeAnswer(error="no such workload"))
+    weights = verify_records([item], options)[0].finding("weights")
+    assert weights is not None
+    assert (weights.outcome, "no such workload" in weights.detail) == ("unchecked", True)
+
+
+def test_findings_can_be_printed() -> None:
+    from harness.report.verification import findings_json, findings_text
+
+    findings = findings_of(honest(), change(honest("stream"), hit=None))
+    text = findings_text(findings)
+    assert "FAILED" in text
+    assert "2 records, 1 failed" in text
+    assert "not checked: weights of" in text
+    assert msgspec.json.decode(msgspec.json.encode(findings_json(findings)))["failed"] == 1

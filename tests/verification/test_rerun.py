@@ -1,0 +1,186 @@
+"""Reruns: exact comparison, the sequential test on fresh seeds, and the trust level that follows."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from harness.contract.attestation import Attestation
+from harness.contract.record import Record
+from harness.contract.run import Nonce, Point, RunSpec
+from harness.contract.workload import Target
+from harness.errors import UsageError
+from harness.scoring.trust import lowest_level, trust_level
+from harness.storage.layout import run_id
+from harness.verification import repetition
+from harness.verification.fresh_seeds import Claim, draw_claims, group_claims, judge_differences
+from harness.verification.rerun import MAX_SEEDS, Rerun
+from tests.verification.forging import change, change_point, honest, published, with_spec
+
+NONCE = Nonce(value="ab" * 32, source="local")
+
+
+@pytest.fixture(autouse=True)
+def equal_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Published records were made with other sources and on another machine."""
+    monkeypatch.setattr(repetition, "source_hash", lambda loads: "f" * 64)
+    monkeypatch.setattr("harness.verification.rerun.find_environment_difference", lambda record: "")
+
+
+def at_hand(record: Record) -> Record:
+    """The record of a run of the source at hand."""
+    return with_spec(record, submission=change(record.spec.submission, source_hash="f" * 64))
+
+
+def runner(record: Record, factors: Callable[[int], float]) -> Callable[[Sequence[RunSpec]], list[Record]]:
+    """Runs whose hit costs a factor times that of a record, by study; a repetition of the record equals it."""
+
+    def run(specs: Sequence[RunSpec]) -> list[Record]:
+        records = []
+        for spec in specs:
+            fresh = change(record, spec=spec, run_id=run_id(spec))
+            if spec.purpose == "rerun":
+                factor = factors(spec.study)
+                hit = fresh.points[-1]
+                cost = 0 if math.isinf(factor) else round(hit.cost * factor)
+                fresh = change_point(fresh, -1, examples=cost, gradient_examples=cost)
+                fresh = change(fresh, hit=None, status="exhausted") if math.isinf(factor) else fresh
+            records.append(fresh)
+        return records
+
+    return run
+
+
+def rerun(record: Record, factors: Callable[[int], float] = lambda study: 1.0, **options: object) -> Rerun:
+    lines: list[str] = []
+    base = Rerun(run=runner(record, factors), request_nonce=lambda: NONCE, report=lines.append)
+    return replace(base, **options)  # type: ignore[arg-type]
+
+
+def summary(made: Sequence[Attestation]) -> list[tuple[str, str]]:
+    return [(attestation.method, attestation.outcome) for attestation in made]
+
+
+def noisy(study: int) -> float:
+    return (0.97, 1.02, 1.0, 0.99, 1.04, 0.98)[study % 6]
+
+
+def test_an_honest_record_becomes_verified() -> None:
+    record = at_hand(honest())
+    made = list(rerun(record, noisy).repeat_record(record))
+    assert summary(made) == [("exact", "accepted"), ("fresh-seeds", "accepted")]
+    assert made[1].runs == 6
+    assert trust_level(record, made[:1]) == "evaluated"
+    assert trust_level(record, made) == "verified"
+    assert trust_level(honest("stream"), made) == "self-reported"
+
+
+def test_seeds_of_a_beacon_need_no_fresh_seeds() -> None:
+    record = with_spec(at_hand(honest()), nonce=Nonce(value="ab" * 32, source="beacon"))
+    made = list(rerun(record).repeat_record(record))
+    assert summary(made) == [("exact", "accepted")]
+    assert trust_level(record, made) == "verified"
+
+
+@pytest.mark.parametrize("changed", [{"lr": 0.5}, {"train_loss": 1.0}, {"examples": 3}])
+def test_another_curve_is_refuted_and_nothing_else_runs(changed: dict[str, float]) -> None:
+    record = at_hand(honest())
+    forged = change_point(record, 4, **changed)
+    made = list(rerun(record).repeat_record(forged))
+    assert summary(made) == [("exact", "refuted")]
+    assert f"point 4: {next(iter(changed))}" in made[0].detail
+    assert trust_level(forged, made) == "self-reported"
+
+
+def test_other_weights_are_refuted() -> None:
+    record = at_hand(honest())
+    made = list(rerun(record).repeat_record(change(record, final_weights="0" * 64)))
+    assert "final_weights" in made[0].detail
+
+
+def test_seconds_are_not_compared() -> None:
+    record = at_hand(honest())
+    assert not repetition.list_repetition_differences(record, change_point(record, 4, seconds=1e6, process_seconds=1e6))
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [(1.5, "refuted"), (math.inf, "refuted"), (0.8, "accepted")])
+def test_a_lucky_record_is_refuted_on_fresh_seeds(factor: float, outcome: str) -> None:
+    record = at_hand(honest())
+    made = list(rerun(record, lambda study: factor * noisy(study), method="fresh-seeds").repeat_record(record))
+    assert summary(made) == [("fresh-seeds", outcome)]
+
+
+def test_at_the_limit_the_test_stays_undecided() -> None:
+    record = at_hand(honest())
+    around = (1.0, 1.2, 1.05, 1.15)
+    made = list(rerun(record, lambda study: around[study % 4], method="fresh-seeds").repeat_record(record))
+    assert summary(made) == [("fresh-seeds", "undecided")]
+    assert made[0].runs == MAX_SEEDS
+
+
+def test_no_run_starts_after_the_time_limit() -> None:
+    record = at_hand(honest())
+    minutes = itertools.count()
+    made = list(
+        rerun(record, method="fresh-seeds", minutes=5.0, clock=lambda: 60.0 * next(minutes)).repeat_record(record)
+    )
+    assert summary(made) == [("fresh-seeds", "undecided")]
+    assert made[0].runs < 6
+
+
+def test_a_miss_states_nothing_that_fresh_seeds_could_verify() -> None:
+    record = at_hand(honest(status="exhausted"))
+    assert summary(list(rerun(record).repeat_record(record))) == [("exact", "accepted")]
+    with pytest.raises(UsageError, match="no result to verify"):
+        list(rerun(record, method="fresh-seeds").repeat_record(record))
+
+
+def test_the_source_at_hand_must_be_that_of_the_record() -> None:
+    with pytest.raises(UsageError, match=r"the source of .* at hand has the hash ffffffffffff"):
+        list(rerun(honest()).repeat_record(honest()))
+
+
+def test_a_submission_is_tested_on_workloads_drawn_by_the_nonce() -> None:
+    scored = [at_hand(record) for record in published() if record.spec.purpose == "score"]
+    names = {record.spec.submission.name for record in scored}
+    name = max(names, key=lambda n: len({r.spec.workload.facts.id for r in scored if r.spec.submission.name == n}))
+    claims = group_claims([record for record in scored if record.spec.submission.name == name])
+    assert len(claims) > 3
+    drawn = {
+        tuple(claim.workload for claim in draw_claims(claims, Nonce(value=f"{index:064x}", source="local"), 3))
+        for index in range(20)
+    }
+    assert all(len(set(workloads)) == 3 for workloads in drawn)
+    assert len(drawn) > 5
+    assert draw_claims(claims, NONCE, 3) == draw_claims(claims[::-1], NONCE, 3)
+
+
+def test_one_slow_workload_is_not_hidden_by_the_mean() -> None:
+    fast, slow = [0.5, 0.4, 0.6] * 4, [-0.3, -0.2, -0.25] * 4
+    assert judge_differences({"fast": fast, "slow": slow}).outcome == "undecided"
+    assert judge_differences({"fast": fast, "equal": [0.0] * 12}).outcome == "accepted"
+
+
+def test_a_metric_at_a_stop_is_converted_by_the_curve_of_the_record() -> None:
+    record = next(
+        r for r in published() if r.spec.stop is not None and not r.spec.workload.facts.stages and r.status == "reached"
+    )
+    claim = Claim(records=(record,))
+    target = record.spec.workload.facts.targets[0]
+    assert isinstance(target, Target)
+    whole: list[Point] = [point for point in record.points if not point.screened and point.cost]
+    assert claim.difference(record) == 0.0
+    middle = whole[len(whole) // 2]
+    first = change_point(record, -1, metrics=whole[0].metrics)
+    perfect = change_point(record, -1, metrics={**middle.metrics, target.metric: 0.0 if target.goal == "min" else 1.0})
+    assert claim.difference(first) < 0.0 < claim.difference(perfect)
+    assert claim.difference(first) < claim.difference(change_point(record, -1, metrics=middle.metrics))
+
+
+def test_levels_are_ordered() -> None:
+    assert lowest_level(["verified", "self-reported"]) == "self-reported"
+    assert lowest_level([]) == "self-reported"
