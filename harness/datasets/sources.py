@@ -83,8 +83,7 @@ class FolderSource:
             # The dataset's own folder is skipped, since its files are to be replaced.
             subfolders[:] = [name for name in subfolders if folder / name != target]
             for name in names.intersection(files):
-                if (folder / name).is_file():
-                    candidates.setdefault(name, []).append(folder / name)
+                candidates.setdefault(name, []).append(folder / name)
         for paths in candidates.values():
             paths.sort(key=lambda path: (not self._in_named_folder(path), path))
         return candidates
