@@ -183,6 +183,10 @@ class RunSpec(Data, frozen=True, kw_only=True):
             return ()
         return tuple(round(fraction * self.stop) for fraction in STOP_FRACTIONS)
 
+    def passes_scored_stop(self, before: int, examples: int) -> bool:
+        """Return whether a scored stop is after `before` examples, and at most at `examples` examples."""
+        return any(before < stop <= examples for stop in self.scored_stops)
+
     @property
     def seconds_allowed(self) -> float:
         """The number of scored seconds that the budget allows on the hardware class of the trial."""
@@ -277,6 +281,8 @@ class Job(Data, frozen=True, kw_only=True):
         shadow_evaluation: whether every screened evaluation is repeated on the whole split. The repetition's result is
             stored, and the decisions of the two evaluations are compared.
         grad_norm: whether evaluations contain the norm of the gradients.
+        keep_weights: whether the worker stores the weights of every evaluation that is judged after the run: those that
+            end a stage, and those at scored stops.
     """
 
     spec: RunSpec
@@ -284,6 +290,7 @@ class Job(Data, frozen=True, kw_only=True):
     resume: bool = True
     shadow_evaluation: bool = False
     grad_norm: bool = False
+    keep_weights: bool = False
 
 
 class ExecutionOptions(Data, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from harness.contract.events import AnyEvent, Done
 from harness.contract.record import Record
 from harness.contract.run import Job, RunSpec
 from harness.contract.watcher import Watcher
-from harness.execution.launching import Launcher
+from harness.execution.launching import Launcher, can_judge, evaluates_outside
 from harness.execution.sessions import current_session
 from harness.execution.state import Interrupted, ResourceSlot, StopSignal, Trial
 from harness.execution.worker_process import WorkerProcess
@@ -61,7 +61,13 @@ def supervise(
     trial = Trial.after(folder.record(), spec, folder.identity, watcher, current_session(invocation))
     worker_process = WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal(), launcher)
     run_job = transport or worker_process.run_job
-    job = Job(spec=spec, folder=str(folder.path.absolute()), shadow_evaluation=shadow_evaluation, grad_norm=grad_norm)
+    job = Job(
+        spec=spec,
+        folder=str(folder.path.absolute()),
+        shadow_evaluation=shadow_evaluation,
+        grad_norm=grad_norm,
+        keep_weights=transport is None and can_judge() and not evaluates_outside(spec),
+    )
     interrupted = False
     while True:
         # The record is written before the job runs, so that the trial has a record even if this process is killed.
@@ -74,8 +80,8 @@ def supervise(
             trial.end = trial.end or Done(status="interrupted", reason="stopped by the user")
         if not (persist and trial.killer and trial.end is not None and trial.end.status == "interrupted"):
             break
-        watcher.warned(spec, f"the worker was killed by {trial.killer}; resuming from its last checkpoint")
-        trial.end, trial.killer, trial.ready = None, "", None
+        watcher.warned(spec, f"the {trial.killed_role} was killed by {trial.killer}; resuming from its last checkpoint")
+        trial.restart()
     record = folder.write(trial.record())
     # If the worker failed before it was ready, for example because memory or a file was missing, the checkpoint is kept
     # for a retry.
