@@ -27,7 +27,7 @@ from harness.worker.evaluation import evaluate_audit
 from harness.worker.evaluator import Evaluator
 from harness.worker.evaluator_channel import Channel, Claim, Decided, Resume, Resumed, Save, Saved, WorkerMessage
 from harness.worker.failures import describe_failure, describe_nonfinite
-from harness.worker.loading import build_model, load_workload
+from harness.worker.loading import build_evaluation
 from harness.worker.position import Position
 from harness.worker.shared_weights import SharedWeights
 from harness.worker.torch_settings import apply_numeric_settings
@@ -47,8 +47,7 @@ def run_evaluator(job: Job, emit: Emit, end: socket.socket) -> None:
         device = rank_device(0, spec)
         set_default_device(device)
         apply_numeric_settings(spec)
-        workload = load_workload(spec)
-        model = build_model(spec, workload, device)
+        workload, model = build_evaluation(spec, device)
         assessor = LocalAssessor(
             spec, Evaluator(spec, workload, shadow=job.shadow_evaluation), Path(job.folder), trusted=True
         )

@@ -26,7 +26,7 @@ from harness.system.files import read_file
 from harness.worker.baseline import is_binary
 from harness.worker.device import rank_device, set_default_device
 from harness.worker.evaluation import evaluate_audit, evaluate_split, evaluation_mode, finite_metrics
-from harness.worker.loading import build_model, load_workload
+from harness.worker.loading import build_evaluation
 from harness.worker.process import die_with_parent
 from harness.worker.protocols import Screenable, Sharded, Workload
 from harness.worker.torch_settings import apply_numeric_settings
@@ -61,8 +61,7 @@ def judge(request: JudgeRequest) -> JudgeAnswer:
     device = rank_device(0, spec)
     set_default_device(device)
     apply_numeric_settings(spec)
-    workload = load_workload(spec)
-    model = build_model(spec, workload, device)
+    workload, model = build_evaluation(spec, device)
     judgements, warnings = list[Judgement](), list[str]()
     for weights in request.weights:
         digest = load_weights(model, Path(weights.path))
