@@ -177,11 +177,14 @@ class Shard(Data, frozen=True, kw_only=True):
     to a part of the examples, and the ranks divide the window among them. Consecutive windows of a split are disjoint,
     and together they contain every example. On a stream, the window applies to every task.
 
+    Instead of a window, a shard can have chosen examples. `harness.api.evaluation_rows` returns them.
+
     Args:
         index: index of the shard, from 0.
         count: number of shards.
         start: position of the window's first example.
         stop: position after the window's last example; None for the end of the split.
+        chosen: positions of the chosen examples in the stored order of the split; None for a window.
 
     >>> [Shard(index=k, count=2).rows(10, unit=4) for k in range(2)]
     [range(0, 4), range(4, 10)]
@@ -193,11 +196,12 @@ class Shard(Data, frozen=True, kw_only=True):
     count: int = 1
     start: int = 0
     stop: int | None = None
+    chosen: tuple[int, ...] | None = None
 
     @property
     def windowed(self) -> bool:
-        """Whether the window is only a part of the split."""
-        return self.start > 0 or self.stop is not None
+        """Whether the shard belongs to a part of the split, a window or chosen examples."""
+        return self.start > 0 or self.stop is not None or self.chosen is not None
 
     def rows(self, n: int, unit: int = 1) -> range:
         """Return the indices of this shard's examples. They are consecutive. The range may be empty.

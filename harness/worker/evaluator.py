@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,12 +14,13 @@ from torch import Tensor, nn
 
 from harness.contract.record import Screening
 from harness.contract.run import RunSpec
-from harness.contract.workload import Goal, Shard, WorkloadFacts
+from harness.contract.workload import WHOLE, Shard, Split
 from harness.worker.baseline import Baseline
 from harness.worker.decisions import may_screen
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
 from harness.worker.evaluation import evaluate_split, evaluation_mode, require_target_metrics
-from harness.worker.protocols import Screenable, Sharded, Workload
+from harness.worker.protocols import Bounded, Screenable, Sharded, Workload
+from harness.worker.screenability import are_close, count_examples, describe_bias, find_obstacle, list_goals
 from harness.worker.screening import (
     FIRST_PART,
     Decisions,
@@ -31,9 +33,7 @@ from harness.worker.screening import (
     is_decided,
     next_part,
 )
-
-#: Largest relative difference between a metric and the mean of the values from which it is estimated.
-MEAN_TOLERANCE = 1e-6
+from harness.worker.worst_first import WorstFirst, WorstFirstEvaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,16 +73,19 @@ class Evaluator:
     ) -> None:
         self.warnings: list[str] = []
         self._facts = spec.workload.facts
-        self._goals = _list_goals(self._facts)
+        self._goals = list_goals(self._facts)
         self._workload = workload
         self._group = group
-        self._counts = Screening(shadow=shadow, disabled=_find_obstacle(workload))
+        self._counts = Screening(shadow=shadow, disabled=find_obstacle(workload))
         self._allowed = may_screen(spec)
         self._checked = False
         self._totals: dict[int | None, dict[str, list[int]]] = {}
         self._latest: dict[str, Estimate] = {}
         self._latest_stage: int | None = None
         self._baseline = Baseline()
+        bounds = workload.value_bounds if isinstance(workload, Bounded) else {}
+        # Only a single rank chooses examples. Several ranks divide an evaluation instead.
+        self._worst_first = WorstFirst(bounds, is_supported=None if group.count == 1 else False)
 
     @property
     def outcome(self) -> Screening | None:
@@ -150,20 +153,33 @@ class Evaluator:
         estimates: dict[str, Estimate] = {}
         size = 0
         expected = self._latest if self._latest_stage == stage else {}
+        limit = next_part(expected, decisions, totals) or self._whole_examples(stage)
+        if (attempt := self._worst_first.begin(decisions, stage, limit)) is not None:
+            proved = attempt.measure(partial(self._measure_values, model, stage))
+            self._count(examples=attempt.examples)
+            return (self._finish_worst_first(attempt, stage) if proved else None), {}
         while (larger := self._agree(next_part(expected, decisions, totals, size))) is not None:
-            parts.append(self._measure(model, stage, start=size, stop=larger))
+            parts.append(self._measure(model, stage, Shard(start=size, stop=larger)))
             size = larger
             values = self._values(concatenate(parts), stage, Shard(stop=size))
-            before = _count_examples(estimates)
+            before = count_examples(estimates)
             expected = estimates = estimate_metrics(
                 {name: values[name] for name in totals}, totals, self._baseline.of_stage(stage)
             )
-            self._count(examples=_count_examples(estimates) - before)
+            self._count(examples=count_examples(estimates) - before)
             if self._agree(1 if is_decided(estimates, decisions) else None):
                 self._latest, self._latest_stage = estimates, stage
                 self._baseline.excess += self._count_excess(estimates)
                 return self._evaluation(estimates, stage), estimates
         return None, estimates
+
+    def _finish_worst_first(self, attempt: WorstFirstEvaluation, stage: int | None) -> Evaluation:
+        """Return the result of chosen examples, and keep what decides the size of the next part."""
+        self._latest, means, errors = attempt.estimate()
+        self._latest_stage = stage
+        targets = self._facts.targets if stage is None else self._facts.stages[stage].targets
+        se = errors.get(targets[0].metric) if targets else None
+        return Evaluation(metrics=means, examples=attempt.examples, se=se)
 
     def _is_renewal_due(self, stage: int | None) -> bool:
         used = self._latest_stage == stage and any(estimate.uses_differences for estimate in self._latest.values())
@@ -174,15 +190,20 @@ class Evaluator:
         primary = estimates.get(targets[0].metric) if targets else None
         return Evaluation(
             metrics={name: estimate.mean for name, estimate in estimates.items()},
-            examples=_count_examples(estimates),
+            examples=count_examples(estimates),
             se=None if primary is None else primary.se,
         )
 
-    def _measure(self, model: nn.Module, stage: int | None, start: int = 0, stop: int | None = None) -> Any:
-        """Return the measured values of a window of the split, from all ranks."""
-        shard = msgspec.structs.replace(self._group.shard, start=start, stop=stop)
+    def _measure(self, model: nn.Module, stage: int | None, part: Shard = WHOLE) -> Any:
+        """Return the measured values of a part of the split, from all ranks."""
+        shard = msgspec.structs.replace(part, index=self._group.shard.index, count=self._group.shard.count)
         assert isinstance(self._workload, Sharded)
         return self._group.all_gather_rows(self._workload.measure(model, "score", shard, stage))
+
+    def _measure_values(self, model: nn.Module, stage: int | None, part: Shard) -> dict[str, Sequence[Tensor]]:
+        """Return the values of the examples of a part of the split, by metric and task."""
+        values = self._values(self._measure(model, stage, part), stage, part)
+        return {name: values[name] for name in self._totals[stage]}
 
     def _agree(self, size: int | None) -> int | None:
         """Return rank 0's number."""
@@ -224,7 +245,7 @@ class Evaluator:
             if not self._checked:
                 metrics = self._check_workload(model, stage, metrics, values)
             if self._active and (name := find_bias(part, metrics)):
-                self._disable(_describe_bias(name, part[name]))
+                self._disable(describe_bias(name, part[name]))
         if counted:
             # Otherwise, the next part follows from the latest part, as in a run without shadow evaluation.
             self._keep(model, stage, values, estimates)
@@ -250,12 +271,13 @@ class Evaluator:
             self._baseline.find_order(self._measure_first_window(model, stage), values)
         self._baseline.renew(values, stage, self._goals)
         self._latest, self._latest_stage = expect_differences(estimates, self._baseline.of_stage(stage)), stage
+        probe = self._worst_first.renew(values, stage, partial(self._measure_values, model, stage))
+        self._count(examples=probe)
 
     def _measure_first_window(self, model: nn.Module, stage: int | None) -> dict[str, Sequence[Tensor]]:
         """Return the values of the first examples, by metric and task."""
-        values = self._values(self._measure(model, stage, stop=FIRST_PART), stage, Shard(stop=FIRST_PART))
-        window = {name: values[name] for name in self._totals[stage]}
-        self._count(examples=_count_examples(estimate_metrics(window, self._totals[stage])))
+        window = self._measure_values(model, stage, Shard(stop=FIRST_PART))
+        self._count(examples=count_examples(estimate_metrics(window, self._totals[stage])))
         return window
 
     def _check_workload(
@@ -278,25 +300,27 @@ class Evaluator:
         """
         self._checked = True
         if self._group.count == 1:
-            reported = evaluate_split(self._workload, model, "score", stage)
-            self._count(examples=self._whole_examples(stage))
-            if not _are_close(reported, metrics):
+            split: Split = "feedback" if stage is None else "score"  # On a pool, `feedback` has fewer examples.
+            assert isinstance(self._workload, Sharded)
+            measured = self._workload.measure(model, split, WHOLE, stage)
+            expected = self._workload.metrics(measured, split, stage)
+            if not are_close(evaluate_split(self._workload, model, split, stage), expected):
                 self._disable("evaluate() and metrics() return different values")
-                return reported
+                return evaluate_split(self._workload, model, "score", stage)
         if not values:
             self._disable("measure() returns no values per example of a metric", warn=False)
             return metrics
         means = {name: estimate.mean for name, estimate in estimate_metrics(values).items()}
-        if not _are_close(means, {name: metrics[name] for name in means}):
-            name = next(n for n, mean in means.items() if not _are_close({n: mean}, {n: metrics[n]}))
+        if not are_close(means, {name: metrics[name] for name in means}):
+            name = next(n for n, mean in means.items() if not are_close({n: mean}, {n: metrics[n]}))
             self._disable(f"the mean of the values of {name} is {means[name]!r}, the metric is {metrics[name]!r}")
             return metrics
         window = self._measure_first_window(model, stage)
         estimates = estimate_metrics(window, self._totals[stage])
-        if _count_examples(estimates) >= self._whole_examples(stage):
+        if count_examples(estimates) >= self._whole_examples(stage):
             self._disable(f"a window of {FIRST_PART} examples has the whole split", warn=False)
         elif name := find_bias(estimates, metrics):
-            self._disable(_describe_bias(name, estimates[name]))
+            self._disable(describe_bias(name, estimates[name]))
         else:
             self._baseline.find_order(window, values)
         return metrics
@@ -313,7 +337,7 @@ class Evaluator:
     def _count_excess(self, estimates: Mapping[str, Estimate]) -> int:
         """Return the number of examples of a part without those that the smallest part has."""
         smallest = {name: estimate.resize(FIRST_PART) for name, estimate in estimates.items()}
-        return _count_examples(estimates) - _count_examples(smallest)
+        return count_examples(estimates) - count_examples(smallest)
 
     def _count(self, **increments: float) -> None:
         totals = {name: getattr(self._counts, name) + increment for name, increment in increments.items()}
@@ -333,6 +357,7 @@ class Evaluator:
             },
             "latest_stage": self._latest_stage,
             "baseline": self._baseline.state_dict(),
+            "worst_first": self._worst_first.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -348,42 +373,5 @@ class Evaluator:
         # Without the key, as in checkpoints of earlier versions, the next evaluation of the whole split is the first.
         if "baseline" in state:
             self._baseline.load_state_dict(state["baseline"])
-
-
-def _find_obstacle(workload: Workload) -> str:
-    """Return why a workload has no screened evaluations, or an empty string."""
-    if not isinstance(workload, Sharded):
-        return "the workload has no measure()"
-    if workload.facts.stages and not isinstance(workload, Screenable):
-        return "the workload is a stream without example_values()"
-    return ""
-
-
-def _list_goals(facts: WorkloadFacts) -> dict[str, Goal]:
-    """Return the metrics at which something is decided, with their goals."""
-    groups = [facts.targets, *facts.levels.values()]
-    groups += [targets for stage in facts.stages for targets in (stage.targets, stage.floors)]
-    return {target.metric: target.goal for targets in groups for target in targets}
-
-
-def _count_examples(estimates: Mapping[str, Estimate]) -> int:
-    """Return the number of measured examples; a metric of one task has fewer values than the mean over tasks."""
-    return max((estimate.examples for estimate in estimates.values()), default=0)
-
-
-def _describe_bias(name: str, part: Estimate) -> str:
-    """Return why the estimate of a metric from a part is wrong."""
-    reason = (
-        "the values of few examples changed much more than the others"
-        if part.uses_differences
-        else "its order is not random"
-    )
-    return (
-        f"{name} of the first {part.examples} examples of the score split is no estimate of the whole split's: {reason}"
-    )
-
-
-def _are_close(a: Mapping[str, float], b: Mapping[str, float]) -> bool:
-    return a.keys() == b.keys() and all(
-        math.isclose(value, b[name], rel_tol=MEAN_TOLERANCE, abs_tol=1e-9) for name, value in a.items()
-    )
+        if "worst_first" in state:
+            self._worst_first.load_state_dict(state["worst_first"])

@@ -31,7 +31,9 @@ from harness.worker.stopping import Verdict
 
 #: Largest fraction of wall time between two evaluations that checkpoints may take. A checkpoint after every evaluation
 #: would take longer than the training of a small model with short intervals.
-CHECKPOINT_SHARE = 0.1
+CHECKPOINT_SHARE = 0.03
+#: Assumed wall seconds of the first checkpoint. A run that is over after a second writes no checkpoint.
+FIRST_CHECKPOINT_S = 0.05
 
 
 class TrainingRun:
@@ -79,8 +81,8 @@ class TrainingRun:
         self.assessor = assessor
         self.emit = emit
         self.final_weights = ""
-        # The last checkpoint: its wall seconds, and the time at which it ended. The first evaluation writes one.
-        self._checkpoint_seconds, self._checkpoint_ended = 0.0, 0.0
+        # The last checkpoint: its wall seconds, and the time at which it ended. Before the first one, both are assumed.
+        self._checkpoint_seconds, self._checkpoint_ended = FIRST_CHECKPOINT_S, time.perf_counter()
         rules.before_construction(state.model, state.group)
 
     def start(self, construct_submission: Callable[[], Submission], checkpointed: dict[str, Any] | None) -> None:

@@ -104,7 +104,7 @@ class Sharded(Protocol):
     """A workload whose evaluation can be divided among ranks (processes, each with its own device).
 
     Each rank measures values for its own examples. The ranks exchange these values and compute the metrics from the
-    values of all examples, so that the metrics do not depend on the number of ranks. `evaluate` must return the same
+    values of all examples, so the metrics do not depend on the number of ranks. `evaluate` must return the same
     metrics. A workload without these methods is evaluated by rank 0 alone.
     """
 
@@ -147,8 +147,7 @@ class Screenable(Sharded, Protocol):
     random sample of the split. If the stored order of a split is not random, the workload can take the examples in the
     order that `harness.api.evaluation_rows` returns.
 
-    A sharded workload without this method can also be screened on a pool: a metric is then estimated if `measure`
-    returns a tensor with the metric's name, and the mean of this tensor is the metric.
+    On a pool, a metric needs no such method if it is the mean of a tensor with its name in the result of `measure`.
     """
 
     def example_values(
@@ -167,6 +166,17 @@ class Screenable(Sharded, Protocol):
             of another form, such as standard errors, are left out.
         """
         ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A sharded workload that declares the bounds of its values, so that a few bad values can prove a miss.
+
+    Attributes:
+        value_bounds: lowest and highest possible value of an example, by metric. Bools need no declaration.
+    """
+
+    value_bounds: Mapping[str, tuple[float, float]]
 
 
 @runtime_checkable

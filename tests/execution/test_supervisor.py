@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import resource
 import signal
@@ -476,7 +475,5 @@ def _interrupt_after(spec: Any, runs: Path, evaluations: int) -> None:
     from harness.execution.trial import run_trial
     from tests.worker.interrupt import StopAt
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("harness.worker.loop.CHECKPOINT_SHARE", math.inf)
-        with pytest.raises(Interrupted):
-            run_trial(spec, runs, Remember(), transport=StopAt(evaluations + 1))
+    with pytest.raises(Interrupted):
+        run_trial(spec, runs, Remember(), transport=StopAt(evaluations + 1))

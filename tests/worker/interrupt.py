@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 
@@ -20,7 +21,10 @@ from tests.helpers import Remember, run_here
 
 
 class StopAt:
-    """A transport that runs the worker's code in this process and interrupts it after a number of evaluations."""
+    """A transport that runs the worker's code in this process and interrupts it after a number of evaluations.
+
+    A checkpoint is written after each evaluation.
+    """
 
     def __init__(self, stop: int) -> None:
         self.stop = stop
@@ -35,7 +39,9 @@ class StopAt:
             if evaluations == self.stop:
                 raise KeyboardInterrupt
 
-        run_job(job, emit)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("harness.worker.loop.CHECKPOINT_SHARE", math.inf)
+            run_job(job, emit)
 
 
 def interrupted_run(spec: RunSpec, runs: Path, stops: list[int]) -> Record:

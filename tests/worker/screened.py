@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.api import WHOLE, Shard, Split, Target, WorkloadEntry
+from harness.api import WHOLE, Shard, Split, Target, WorkloadEntry, evaluation_rows
 from tests import micro
 
 _SEEDS = {"feedback": 2, "score": 3, "audit": 4}
@@ -51,6 +52,29 @@ class Screened(micro.Micro):
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
         return self.metrics(self.measure(model, split, WHOLE, stage), split, stage)
+
+
+class Hard(Screened):
+    """Few of its examples have most of the loss. It measures the examples that a shard chooses."""
+
+    facts = _facts("micro-hard", targets=(Target(metric="loss", goal="min", value=0.05),), levels={})
+    value_bounds: Mapping[str, tuple[float, float]] = {"loss": (0.0, math.inf)}
+    #: The numbers of examples that were measured.
+    sizes: list[int]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes = []
+
+    def measure(
+        self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
+    ) -> dict[str, Tensor]:
+        measured = super().measure(model, split)
+        hard = torch.rand(POINTS, generator=torch.Generator().manual_seed(5)) < 0.1
+        rows = evaluation_rows(shard, POINTS)
+        self.sizes.append(len(rows))
+        values = {"loss": measured["loss"] * hard, "accuracy": measured["accuracy"]}
+        return {name: tensor[rows] for name, tensor in values.items()}
 
 
 class Smooth(Screened):
@@ -123,7 +147,7 @@ class Misleading(Screened):
         self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, Tensor]:
         measured = super().measure(model, split, shard, stage)
-        trained = len(self.windows) > 3
+        trained = len(self.windows) > 4
         return {**measured, "loss": measured["loss"] + (5.0 if shard.windowed and trained else 0.0)}
 
 

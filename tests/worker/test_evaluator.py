@@ -124,6 +124,19 @@ class TestEvaluator:
         assert sum((size or 0) - 64 for size in sizes[:whole]) > 0.5 * screened.POINTS
         assert sum((size or 0) - 64 for size in sizes[: whole - 1]) <= 0.5 * screened.POINTS
 
+    def test_the_hard_examples_exclude_a_target_that_is_near(self) -> None:
+        workload = screened.Hard()
+        model, judge = screened.untrained(workload), evaluator(workload)
+        judge.evaluate(model)
+        loss = evaluator(workload).evaluate(train_a_little(model)).metrics["loss"]
+        workload.sizes.clear()
+        near = {"the target": (Target(metric="loss", goal="min", value=0.9 * loss),)}
+        part = judge.evaluate(model, decisions=near)
+        assert part.examples is not None
+        assert part.examples == sum(workload.sizes) < screened.POINTS / 4
+        assert part.se is not None
+        assert 0 < abs(part.metrics["loss"] - loss) < 2 * part.se
+
     def test_a_hit_is_whole(self) -> None:
         workload = screened.Screened()
         judge = evaluator(workload)

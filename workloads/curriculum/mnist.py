@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.api import WHOLE, Batch, BenchError, Kind, Pool, Shard, Split, TensorPool
+from harness.api import WHOLE, Batch, BenchError, Kind, Pool, Shard, Split, TensorPool, evaluation_rows
 from workloads import mnist
 from workloads.continual.model import build, parameter_kinds
 from workloads.curriculum.mnist_facts import CLEAN_SHARE, FACTS, NOISE, POOL, RELIABILITY, hidden
@@ -30,6 +30,9 @@ class CurriculumMnist:
     Raises:
         BenchError: the variant does not exist.
     """
+
+    #: A cross-entropy is never negative.
+    value_bounds: Mapping[str, tuple[float, float]] = {"cross_entropy": (0.0, math.inf)}
 
     def __init__(self, variant: str = "") -> None:
         if variant not in FACTS:
@@ -109,10 +112,8 @@ class CurriculumMnist:
         """Return the cross-entropy `nats_B` (float32) and the correctness `correct_B` of each image of a shard."""
         device = next(model.parameters()).device
         digits = mnist.load(split)
-        # The images are in the order of a hash, so that the first of them are a random sample.
-        rows = shard.rows(len(digits.labels_B))
-        x_BCHW = digits.x_BCHW[rows.start : rows.stop].to(device)
-        labels_B = digits.labels_B[rows.start : rows.stop].to(device)
+        rows_B = evaluation_rows(shard, len(digits.labels_B))
+        x_BCHW, labels_B = digits.x_BCHW[rows_B].to(device), digits.labels_B[rows_B].to(device)
         with torch.no_grad():
             logits_BK = model(mnist.normalised(x_BCHW)).float()
         nats_B = nn.functional.cross_entropy(logits_BK, labels_B, reduction="none")

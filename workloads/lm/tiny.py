@@ -35,7 +35,7 @@ _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
 #: Number of documents per held-out split; `score` is read at every evaluation, and `audit` once.
 _DOCUMENTS: dict[Split, int] = {"feedback": 256, "score": 1792, "audit": 2048}
 #: Number of documents per forward pass. Activations then fit into the cache, which halves the time.
-CHUNK = 64
+CHUNK = 32
 
 
 class LmTiny(HeldOutSymbols):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -20,6 +21,9 @@ class ImageClassifier(ABC):
     Args:
         facts: the facts of the workload or of its variant.
     """
+
+    #: A cross-entropy is never negative.
+    value_bounds: Mapping[str, tuple[float, float]] = {"cross_entropy": (0.0, math.inf)}
 
     def __init__(self, facts: WorkloadFacts) -> None:
         self.facts = facts

@@ -15,6 +15,8 @@ from workloads.resnet.classifier import ImageClassifier, pieces
 from workloads.resnet.facts import DIGITS_VARIANTS
 from workloads.resnet.model import ResnetConfig, build
 
+#: Number of images per forward pass of an evaluation. The activations of more do not fit into the cache of a core.
+_CHUNK = 128
 _DETAILS: dict[str, dict[str, Any]] = {"": {}, "gelu": {"activation": "gelu"}}
 
 
@@ -49,7 +51,7 @@ class ResnetDigits(ImageClassifier):
 
     def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
         images = _held_out(split)
-        return pieces(images, images.n, shard)
+        return pieces(images, _CHUNK, shard)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The fixed random order in which windows of a held-out split are evaluated."""
+"""The order in which parts of a held-out split are evaluated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def evaluation_rows(shard: Shard, n: int, unit: int = 1) -> Tensor:
 
     Without a window, the whole split is evaluated in the stored order. A shard with a window (`Shard.windowed`) takes
     its examples from a random order of the split. This order is the same in every run. The first examples of this
-    order are therefore a random sample of the split.
+    order are therefore a random sample of the split. A shard with chosen examples (`Shard.chosen`) has exactly these.
 
     Args:
         shard: the shard of the split.
@@ -27,12 +27,15 @@ def evaluation_rows(shard: Shard, n: int, unit: int = 1) -> Tensor:
 
     >>> evaluation_rows(Shard(), 3), len(evaluation_rows(Shard(stop=2), 3))
     (tensor([0, 1, 2]), 2)
+    >>> evaluation_rows(Shard(chosen=(7, 4, 9), index=1, count=2), 10)
+    tensor([4, 9])
     """
     if not shard.windowed:
         rows = shard.rows(n, unit)
         return torch.arange(rows.start, rows.stop)
-    rows = shard.rows(n)
-    return _random_order(n)[rows.start : rows.stop]
+    order = _random_order(n) if shard.chosen is None else torch.tensor(shard.chosen, dtype=torch.int64)
+    rows = shard.rows(len(order))
+    return order[rows.start : rows.stop]
 
 
 @lru_cache(maxsize=64)

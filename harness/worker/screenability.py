@@ -1,0 +1,52 @@
+"""Questions that the evaluator asks about a workload and about estimates of its metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from harness.contract.workload import Goal, WorkloadFacts
+from harness.worker.protocols import Screenable, Sharded, Workload
+from harness.worker.screening import Estimate
+
+#: Largest relative difference between a metric and the mean of the values from which it is estimated.
+MEAN_TOLERANCE = 1e-6
+
+
+def find_obstacle(workload: Workload) -> str:
+    """Return why a workload has no screened evaluations, or an empty string."""
+    if not isinstance(workload, Sharded):
+        return "the workload has no measure()"
+    if workload.facts.stages and not isinstance(workload, Screenable):
+        return "the workload is a stream without example_values()"
+    return ""
+
+
+def list_goals(facts: WorkloadFacts) -> dict[str, Goal]:
+    """Return the metrics at which something is decided, with their goals."""
+    groups = [facts.targets, *facts.levels.values()]
+    groups += [targets for stage in facts.stages for targets in (stage.targets, stage.floors)]
+    return {target.metric: target.goal for targets in groups for target in targets}
+
+
+def count_examples(estimates: Mapping[str, Estimate]) -> int:
+    """Return the number of measured examples; a metric of one task has fewer values than the mean over tasks."""
+    return max((estimate.examples for estimate in estimates.values()), default=0)
+
+
+def describe_bias(name: str, part: Estimate) -> str:
+    """Return why the estimate of a metric from a part is wrong."""
+    reason = (
+        "the values of few examples changed much more than the others"
+        if part.uses_differences
+        else "its order is not random"
+    )
+    return (
+        f"{name} of the first {part.examples} examples of the score split is no estimate of the whole split's: {reason}"
+    )
+
+
+def are_close(a: Mapping[str, float], b: Mapping[str, float]) -> bool:
+    return a.keys() == b.keys() and all(
+        math.isclose(value, b[name], rel_tol=MEAN_TOLERANCE, abs_tol=1e-9) for name, value in a.items()
+    )

@@ -1,0 +1,341 @@
+"""Proves from the examples with the worst values that the whole split misses a target.
+
+The values of some metrics have a bound that no example can pass: a loss is never below 0, and a prediction is never
+better than right. Let m of the N examples of a split be measured, let s be the sum of their values, and let b be the
+bound. A metric that has to fall is then at least (s + (N - m) b) / N, and a metric that has to rise is at most that. If
+this limit misses the target, the whole split misses it. No random sample and no confidence level is involved.
+
+The proof needs few examples if these have most of the loss, as the hard examples of a classifier do. They are also the
+examples whose heavy tail makes the mean of a random part inexact. So the examples are measured in the order of their
+values in the last evaluation of the whole split, worst first, until the limit misses the target.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.contract.workload import Goal, Shard, Target
+from harness.worker.baseline import is_binary
+from harness.worker.data.evaluation_order import evaluation_rows
+from harness.worker.screening import FIRST_PART, LARGEST_SHARE, Decisions, Estimate, TaskSample
+
+#: Lowest and highest possible value of an example, by metric.
+Bounds = Mapping[str, tuple[float, float]]
+
+#: Measures the examples of a shard, and returns their values by metric and task.
+Measure = Callable[[Shard], Mapping[str, Sequence[Tensor]]]
+
+#: The sum that proves a miss has to exceed what is required by this fraction, which is far above rounding errors.
+_ROUNDING = 1e-4
+#: A value that is better than the best possible one by more than this contradicts the bound.
+_TOLERANCE = 1e-6
+#: Number of examples with which it is tested that a workload measures the chosen examples.
+_PROBE = 16
+#: Expected sum of the chosen values, as a fraction of their sum in the last evaluation of the whole split, at first.
+_FIRST_RATIO = 0.95
+#: A prediction is reduced by this factor after a prediction in the same evaluation that was too high.
+_CAUTION = 0.8
+#: Weight of the latest evaluation in the mean ratio.
+_WEIGHT = 0.3
+#: Smallest number of further examples, and the largest number of times that examples are added in one evaluation.
+_FEWEST, _ROUNDS = 16, 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirement:
+    """What proves that every decision is excluded.
+
+    Args:
+        metric: the metric that is measured.
+        total: the sum, over all examples, of the distances between the values and their best possible value that the
+            split would have if the metric were exactly at the threshold that is the hardest to exclude.
+        best: the best possible value of an example.
+        sign: 1 if higher values are worse than `best`, -1 if lower ones are.
+    """
+
+    metric: str
+    total: float
+    best: float
+    sign: int
+
+    def distances(self, values: Tensor) -> Tensor:
+        """Return how much worse values are than the best possible one."""
+        return self.sign * (values - self.best)
+
+
+class WorstFirst:
+    """Chooses the examples of an evaluation by their values in the last evaluation of the whole split.
+
+    Args:
+        bounds: bounds of values that the workload declares. Values of the type bool need no declaration.
+        is_supported: whether the workload measures the examples that a `Shard` chooses; None to find it out.
+    """
+
+    def __init__(self, bounds: Bounds, is_supported: bool | None = None) -> None:
+        self._bounds = dict(bounds)
+        self._is_supported = is_supported
+        self._stage: int | None = None
+        self._values: dict[str, Tensor] = {}
+        self._ratio = _FIRST_RATIO
+
+    def renew(self, values: Mapping[str, Sequence[Tensor]], stage: int | None, measure: Measure) -> int:
+        """Keep the values of an evaluation of the whole split, of the metrics with a bound and a single task.
+
+        The first time, some examples are measured again as chosen examples.
+
+        Args:
+            values: the values by metric and task, in the stored order of the split.
+            stage: index of the stage of a stream; None on a pool.
+            measure: measures examples with the same weights.
+
+        Returns:
+            The number of examples that were measured again.
+        """
+        self._stage, self._values, self._ratio = stage, {}, _FIRST_RATIO
+        if self._is_supported is False:
+            return 0
+        for name, tasks in values.items():
+            if tasks[0].dtype == torch.bool:
+                self._bounds.setdefault(name, (0.0, 1.0))
+            if name in self._bounds and len(tasks) == 1 and bool(tasks[0].isfinite().all()):
+                self._values[name] = tasks[0].cpu().double()
+        if self._is_supported is not None or not (probe := self._choose_probe()):
+            return 0
+        self._is_supported = self._is_equal(probe, measure(Shard(chosen=probe)))
+        return len(probe)
+
+    def begin(self, decisions: Decisions, stage: int | None, limit: int) -> WorstFirstEvaluation | None:
+        """Return a new evaluation; None if chosen examples cannot exclude all decisions, or are too many.
+
+        Args:
+            decisions: what the evaluation has to decide.
+            stage: index of the stage of a stream; None on a pool.
+            limit: the number of examples of an alternative. The evaluation is expected to need fewer.
+        """
+        if not self._is_supported or not decisions or self._stage != stage:
+            return None
+        for name, values in self._values.items():
+            requirement = find_requirement(name, decisions, self._bounds[name], len(values))
+            if requirement is None:
+                continue
+            evaluation = WorstFirstEvaluation(self, requirement, values)
+            return evaluation if 0 < len(evaluation.next_rows()) < limit else None
+        return None
+
+    @property
+    def ratio(self) -> float:
+        """The expected sum of the chosen values, as a fraction of their sum in the last evaluation of the split."""
+        return self._ratio
+
+    def learn(self, ratio: float) -> None:
+        """Update the ratio with that of an evaluation."""
+        if math.isfinite(ratio):
+            self._ratio += _WEIGHT * (min(ratio, 1.0) - self._ratio)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as tensors, numbers, strings, lists and dicts."""
+        return {
+            "bounds": {name: list(bounds) for name, bounds in self._bounds.items()},
+            "is_supported": self._is_supported,
+            "stage": self._stage,
+            "values": dict(self._values),
+            "ratio": self._ratio,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self._bounds = {name: (low, high) for name, (low, high) in state["bounds"].items()}
+        self._is_supported, self._stage, self._ratio = state["is_supported"], state["stage"], state["ratio"]
+        self._values = dict(state["values"])
+
+    def _choose_probe(self) -> tuple[int, ...]:
+        """Return the positions of the examples with the largest and the smallest values; empty if all are equal."""
+        values = next(iter(self._values.values()), None)
+        if values is None or len(values) < 4 * _PROBE or bool((values == values[0]).all()):
+            return ()
+        order = values.argsort(stable=True).tolist()
+        return tuple(order[: _PROBE // 2] + order[-_PROBE // 2 :])
+
+    def _is_equal(self, probe: tuple[int, ...], measured: Mapping[str, Sequence[Tensor]]) -> bool:
+        """Return whether the values of the chosen examples are, up to rounding, those in the whole split."""
+        return all(
+            len(measured[name][0]) == len(probe)
+            and bool(torch.isclose(measured[name][0].cpu().double(), values[list(probe)], rtol=1e-3, atol=1e-6).all())
+            for name, values in self._values.items()
+        )
+
+
+def find_requirement(
+    metric: str, decisions: Decisions, bounds: tuple[float, float], examples: int
+) -> Requirement | None:
+    """Return what excludes all decisions by one metric; None if one of them does not need this metric.
+
+    Args:
+        metric: the metric.
+        decisions: what the evaluation has to decide.
+        bounds: lowest and highest possible value of an example.
+        examples: number of examples of the split.
+
+    >>> find_requirement("loss", {"the target": (Target(metric="loss", goal="min", value=0.5),)}, (0.0, math.inf), 10)
+    Requirement(metric='loss', total=5.0, best=0.0, sign=1)
+    """
+    thresholds: list[float] = []
+    goals: set[Goal] = set()
+    for targets in decisions.values():
+        own: list[Target] = [target for target in targets if target.metric == metric]
+        if not own:
+            return None
+        thresholds += [target.value for target in own]
+        goals |= {target.goal for target in own}
+    if len(goals) != 1:
+        return None
+    # If several targets of one decision have this metric, all of them are excluded, which is more than necessary.
+    best, sign = (bounds[0], 1) if goals == {"min"} else (bounds[1], -1)
+    total = examples * max(sign * (value - best) for value in thresholds)
+    return Requirement(metric=metric, total=total, best=best, sign=sign) if math.isfinite(total) else None
+
+
+class WorstFirstEvaluation:
+    """The examples that one evaluation has measured.
+
+    The first part of the split's random order is measured in any case. The examples that are not chosen by their
+    earlier value are estimated from it.
+
+    Args:
+        parent: predicts how many examples are necessary.
+        requirement: what proves that every decision is excluded.
+        earlier: the metric's values in the last evaluation of the whole split, in the stored order (float64).
+    """
+
+    def __init__(self, parent: WorstFirst, requirement: Requirement, earlier: Tensor) -> None:
+        self._parent = parent
+        self._requirement = requirement
+        self._earlier = requirement.distances(earlier)
+        self._order: list[int] = self._earlier.argsort(descending=True, stable=True).tolist()
+        self._sample = evaluation_rows(Shard(stop=FIRST_PART), len(earlier)).tolist()
+        self._prediction = parent.ratio
+        self._worst = 0
+        self._rows: list[int] = []
+        self._values: dict[str, list[Tensor]] = {}
+
+    @property
+    def total(self) -> int:
+        """The number of examples of the split."""
+        return len(self._order)
+
+    @property
+    def examples(self) -> int:
+        """The number of measured examples."""
+        return len(self._rows)
+
+    def measure(self, measure: Measure) -> bool:
+        """Measure examples until they prove a miss, or until the whole split is expected to be cheaper.
+
+        Args:
+            measure: measures examples.
+
+        Returns:
+            Whether the measured examples prove that the whole split misses what is required.
+        """
+        for _ in range(_ROUNDS):
+            rows = self.next_rows()
+            if not rows or not self._add(rows, measure(Shard(chosen=rows))):
+                return False
+            earlier = float(self._earlier[self._rows].sum())
+            ratio = self._sum() / earlier if earlier > 0 else math.nan
+            if self._sum() > self._required:
+                self._parent.learn(ratio)
+                return True
+            self._prediction = _CAUTION * ratio
+        return False
+
+    def next_rows(self) -> tuple[int, ...]:
+        """Return the positions of the examples to measure next; none if the whole split is expected to be cheaper."""
+        rows = [] if self._rows else list(self._sample)
+        measured = {*self._rows, *rows}
+        missing = self._required - self._sum() - self._prediction * float(self._earlier[rows].sum())
+        fewest = _FEWEST if self._rows else 0
+        for position, row in enumerate(self._order):
+            if missing <= 0 and len(rows) >= fewest:
+                break
+            self._worst = max(self._worst, position + 1)
+            if row not in measured:
+                rows.append(row)
+                missing -= self._prediction * float(self._earlier[row])
+        too_many = len(self._rows) + len(rows) > LARGEST_SHARE * self.total
+        return () if missing > 0 or too_many else tuple(rows)
+
+    @property
+    def _required(self) -> float:
+        return self._requirement.total * (1 + _ROUNDING)
+
+    def _add(self, rows: tuple[int, ...], values: Mapping[str, Sequence[Tensor]]) -> bool:
+        """Add measured values, by metric and task.
+
+        Returns:
+            Whether the values can prove anything: all are finite, and none is better than the best possible one.
+        """
+        self._rows += rows
+        for name, tasks in values.items():
+            self._values.setdefault(name, []).append(tasks[0].cpu().double())
+        are_finite = all(bool(task.isfinite().all()) for tasks in values.values() for task in tasks)
+        distances = self._requirement.distances(values[self._requirement.metric][0].cpu().double())
+        return are_finite and bool((distances >= -_TOLERANCE).all())
+
+    def estimate(self) -> tuple[dict[str, Estimate], dict[str, float], dict[str, float]]:
+        """Return estimates of the metrics from a stratified sample.
+
+        The first stratum has the examples that were chosen by their earlier value, all of which are measured. The
+        second stratum has all others, of which the first part of the random order is a random sample.
+
+        Returns:
+            Estimates as if the sample were not stratified, which predict the size of later parts; the means; and the
+            standard errors of the means, by metric.
+        """
+        worst = set(self._order[: self._worst])
+        in_first = torch.tensor([row in worst for row in self._rows])
+        # The standard error allows for examples that are not measured and as bad as the worst of them was.
+        others_order = self._order[self._worst :]
+        reach = float(self._earlier[others_order[0]]) if others_order else 0.0
+        estimates, means, errors = {}, {}, {}
+        for name, parts in self._values.items():
+            values = torch.cat(parts)
+            first, second = values[in_first], values[~in_first]
+            others = self.total - len(first)
+            if len(second) < 2:
+                second, first, others = values, values[:0], self.total
+            mean = (float(first.sum()) + others * float(second.mean())) / self.total
+            square = (float(first.square().sum()) + others * float(second.square().mean())) / self.total
+            estimates[name] = Estimate(
+                (
+                    TaskSample(
+                        n=len(values),
+                        total=self.total,
+                        mean=mean,
+                        variance=max(square - mean**2, 0.0),
+                        binary=is_binary(values),
+                    ),
+                )
+            )
+            sample = TaskSample(
+                n=len(second),
+                total=others,
+                mean=float(second.mean()),
+                variance=float(second.var()),
+                binary=is_binary(second),
+                reach=reach if name == self._requirement.metric else 0.0,
+            )
+            means[name] = mean
+            errors[name] = others / self.total * math.sqrt(sample.error_variance)
+        return estimates, means, errors
+
+    def _sum(self) -> float:
+        """Return the sum of the distances between the measured values and their best possible value."""
+        parts = self._values.get(self._requirement.metric, ())
+        return math.fsum(float(self._requirement.distances(part).sum()) for part in parts)
