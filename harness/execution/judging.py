@@ -18,6 +18,8 @@ from harness.system import python_process
 JUDGE = python_process.command("harness.worker.judge")
 #: Interval in seconds between checks whether the trial was stopped.
 _WAKE_S = 0.2
+#: The difference of two accuracies that differ by exactly two examples is rounded.
+_ROUNDING = 1e-9
 
 
 def judge_weights(
@@ -78,7 +80,8 @@ def find_difference(points: Sequence[Point], judgements: Sequence[Judgement], to
             reported, judged = point.metrics.get(name), judgement.score.get(name)
             if reported is None or judged is None:
                 return f"at {point.examples:,} examples, {name} is {judged} and not {reported}"
-            if abs(reported - judged) > tolerances.get(name, MEAN_TOLERANCE) * max(1.0, abs(judged)):
+            limit = tolerances.get(name, MEAN_TOLERANCE) * max(1.0, abs(judged))
+            if abs(reported - judged) > limit + _ROUNDING:
                 return f"at {point.examples:,} examples, {name} is {judged:.6g} and not {reported:.6g}"
     return ""
 

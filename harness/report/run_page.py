@@ -53,6 +53,7 @@ def _describe_run(record: Record, note: str) -> list[tuple[str, str]]:
     return [
         ("ended", f"{record.status}{f': {record.reason}' if record.reason else ''}"),
         *_metric_rows(record),
+        ("trust", _describe_trust(record)),
         ("spent", _describe_cost(record)),
         ("trial", f"study {spec.study}, trial {spec.trial}, root seed {spec.root_seed}, for {spec.purpose}"),
         ("ruleset", ", ".join((ruleset + stop, *flags))),
@@ -84,6 +85,21 @@ def _metric_rows(record: Record) -> list[tuple[str, str]]:
             name, label = f"{label} ", "metric"
         rows.append((label, f"{name}{values}{end}, target {text.target_bound(target)}{where}"))
     return rows
+
+
+def _describe_trust(record: Record) -> str:
+    """Return the trust label, and the primary metric on `audit` at the last evaluation if an evaluator measured it."""
+    if not record.judgements:
+        return record.trust
+    judgement = record.judgements[-1]
+    target = primary_target(record.spec.workload.facts, record.points[judgement.point].stage)
+    if target is None or target.metric not in judgement.audit:
+        return record.trust
+    value = format_metric(judgement.audit[target.metric], target.metric)
+    verdict = ""
+    if record.hit is not None:
+        verdict = ", meets the target" if target.met(judgement.audit) else ", misses the target"
+    return f"{record.trust}, {target.metric} {value} on the split audit{verdict}"
 
 
 def _stage_end(record: Record, stage: int) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from harness.contract.judging import TRUST_LEVELS, Trust
 from harness.contract.run import Clock
 from harness.contract.workload import Goal, WorkloadFacts
 from harness.errors import UsageError
@@ -47,8 +48,6 @@ from harness.scoring.throttling import throttling_note
 from harness.scoring.ties import rank_ties
 from harness.scoring.time_to_target import MetricAt
 
-#: Trust label of a record that only its author has evaluated. Nobody else has repeated the run.
-SELF_REPORTED = "self-reported"
 #: Submissions with equal scores are ordered by their total time. In this sum, a missed workload has this time.
 _MISS = 1e18
 
@@ -72,7 +71,7 @@ class LeaderboardRow:
         mean_rank: mean of the ranks on the workloads (tables of metrics only).
         cells: workload id -> cell; a workload without a run has no item.
         memory: peak memory in bytes; 0 where unknown.
-        trust: trust label of the records.
+        trust: the lowest trust label of the records.
     """
 
     submission: str
@@ -87,7 +86,7 @@ class LeaderboardRow:
     mean_rank: float | None = None
     cells: Mapping[str, Cell]
     memory: int = 0
-    trust: str = SELF_REPORTED
+    trust: Trust = "self-reported"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +196,12 @@ def _peak_memory(summaries: Iterable[RunSummary], submission: str) -> int:
     return max((summary.memory for summary in summaries if summary.spec.submission.id == submission), default=0)
 
 
+def _lowest_trust(builder: _Builder, submission: str) -> Trust:
+    """Return the lowest trust label of the runs of a submission that count."""
+    labels = {s.trust for s in builder.summaries if s.spec.submission.id == submission and s.run_id in builder.usable}
+    return min(labels, key=TRUST_LEVELS.index, default="self-reported")
+
+
 # --- by time, examples or steps -------------------------------------------------------------------
 
 
@@ -237,6 +242,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
                 factors=factors.get(name),
                 cells={w: cell_of_times(list(studies[w].values()), times[name][w]) for w in ids if w in studies},
                 memory=_peak_memory(builder.summaries, name),
+                trust=_lowest_trust(builder, name),
             )
         )
     return dataclasses.replace(table, anchored_workloads=counted, reference=reference, rows=tuple(rows), ties=ties.tied)
@@ -326,6 +332,7 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
             mean_rank=means[name],
             cells=cells[name],
             memory=_peak_memory(builder.summaries, name),
+            trust=_lowest_trust(builder, name),
         )
         for name in order
     ]

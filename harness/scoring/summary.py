@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.contract.judging import Trust
 from harness.contract.record import Record, Status
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target, WorkloadFacts
@@ -96,6 +97,7 @@ class RunSummary:
         metric: metric at the budget of the query; None if the query has no budget, or if the run has no evaluation
             within the budget.
         memory: peak memory in bytes; 0 where unknown.
+        trust: how far the record can be believed.
         slowdown: GPU states that slowed the run down, in words (see `throttling.slowdown`); may be empty.
         seconds: scored seconds at the hit; inf for a miss. `summarize` sets the measured seconds, and `scored_time`
             replaces them by costs.
@@ -113,6 +115,7 @@ class RunSummary:
     hit: Point | None
     metric: MetricAt | None
     memory: int
+    trust: Trust = "self-reported"
     slowdown: str = ""
     seconds: float = math.inf
     intervals: IntervalSeconds | None = None
@@ -167,6 +170,7 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
         hit=hit,
         metric=metric,
         memory=record.usage.peak_memory_bytes,
+        trust=record.trust,
         slowdown=slowdown(record.devices),
         seconds=math.inf if hit is None else hit.scored(record.spec.clock),
         intervals=interval_seconds(record),

@@ -34,13 +34,8 @@ class Workload(Protocol):
 
     The harness constructs the class with the `arguments` of its `WorkloadEntry` as keyword arguments. A workload may
     have an attribute `micro_batch`: the largest number of examples per pass on one device. The harness then computes
-    larger batches in parts, with the same losses and gradients.
-
-    A separate process evaluates the weights (docs/architecture.md). It calls `build_model` and `train_data` before
-    `evaluate`, since the metrics may depend on their arguments. A workload may have a method `prepare_evaluation(seed)`
-    with the seed of `train_data`. This process then calls it instead of `train_data`, which saves the time to build the
-    training data. The training process never evaluates the splits `score` and `audit`, so a workload should load a
-    split only when it is evaluated.
+    larger batches in parts, with the same losses and gradients. Another process evaluates the weights: it calls
+    `prepare_evaluation(seed)` instead of `train_data(seed)`, if this method exists, and so need not build the data.
 
     Attributes:
         facts: the description of the workload as data; the same object as in the `WorkloadEntry`.
