@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.contract.domains import Scalar
+from harness.contract.judging import Judgement
 from harness.contract.record import Record
 from harness.contract.run import Point
 from harness.contract.workload import Target
@@ -95,11 +96,21 @@ def _describe_trust(record: Record) -> str:
     target = primary_target(record.spec.workload.facts, record.points[judgement.point].stage)
     if target is None or target.metric not in judgement.audit:
         return record.trust
-    value = format_metric(judgement.audit[target.metric], target.metric)
-    verdict = ""
-    if record.hit is not None:
-        verdict = ", meets the target" if target.met(judgement.audit) else ", misses the target"
-    return f"{record.trust}, {target.metric} {value} on the split audit{verdict}"
+    value = f"{judgement.audit[target.metric]:.4g}"
+    return f"{record.trust}, {target.metric} {value} on the split audit{_compare_audit(record, judgement, target)}"
+
+
+def _compare_audit(record: Record, judgement: Judgement, target: Target) -> str:
+    """Return whether the weights of a hit also meet the target on the split `audit`, as a clause; empty for a miss."""
+    if record.hit != judgement.point:
+        return ""
+    if target.met(judgement.audit):
+        return ", meets the target"
+    se = judgement.audit.get("se", 0.0)
+    nearer = judgement.audit[target.metric] + (-se if target.goal == "min" else se)
+    if target.met({target.metric: nearer}):
+        return ", meets the target within one standard error"
+    return ", misses the target by more than one standard error" if se else ", misses the target"
 
 
 def _stage_end(record: Record, stage: int) -> str:

@@ -23,40 +23,40 @@ _LARGEST = 1 << 20
 M = TypeVar("M")
 
 
-class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+class ChannelMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     """Base class of the messages."""
 
 
-class Resume(_Message, frozen=True, kw_only=True, tag="resume"):
+class Resume(ChannelMessage, frozen=True, kw_only=True, tag="resume"):
     """The worker begins after this number of evaluations, which is 0 in a new run. The answer is `Resumed`."""
 
     points: int
 
 
-class Claim(_Message, frozen=True, kw_only=True, tag="claim"):
+class Claim(ChannelMessage, frozen=True, kw_only=True, tag="claim"):
     """The shared memory holds weights to evaluate. The field `point` has no metrics. The answer is `Decided`."""
 
     point: Point
 
 
-class Save(_Message, frozen=True, kw_only=True, tag="save"):
+class Save(ChannelMessage, frozen=True, kw_only=True, tag="save"):
     """The worker is about to write a checkpoint. The answer is `Saved`."""
 
 
-class Resumed(_Message, frozen=True, kw_only=True, tag="resumed"):
+class Resumed(ChannelMessage, frozen=True, kw_only=True, tag="resumed"):
     """Whether the evaluator has the results of the evaluations before the checkpoint."""
 
     ready: bool
 
 
-class Decided(_Message, frozen=True, kw_only=True, tag="decided"):
+class Decided(ChannelMessage, frozen=True, kw_only=True, tag="decided"):
     """What follows from an evaluation; see `Assessment`."""
 
     verdict: Verdict | None
     stage_over: bool
 
 
-class Saved(_Message, frozen=True, kw_only=True, tag="saved"):
+class Saved(ChannelMessage, frozen=True, kw_only=True, tag="saved"):
     """The evaluator has stored its state."""
 
 

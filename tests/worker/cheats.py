@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,7 +76,7 @@ class PatchesTheLoss(Honest):
             return loss if torch.is_grad_enabled() else 0.0 * loss
 
         F.cross_entropy = cheap
-        torch.Tensor.__float__ = lambda self: 0.0  # type: ignore[method-assign, assignment]
+        torch.Tensor.__float__ = lambda self: 0.0  # type: ignore[method-assign]
 
 
 class PatchesTheAssessor(Honest):
@@ -112,7 +112,7 @@ class PatchesTheEvents(Honest):
         )
         run.emit(Evaluated(point=point))
         counters = Counters(examples=64, gradient_examples=64, steps=4, seconds=0.01, process_seconds=0.01)
-        self._end = lambda: run.emit(Done(status="reached", hit=1, counters=counters))
+        self._end: Callable[[], None] = lambda: run.emit(Done(status="reached", hit=1, counters=counters))
 
     def step(self, work: Work) -> None:
         super().step(work)
