@@ -133,7 +133,9 @@ class TrialProcesses:
         """Return the last line that these processes wrote to the log; an empty string if there is none."""
         try:
             with open(self.log, "rb") as file:
-                file.seek(max(self._log_offset, self.log.stat().st_size - 4096))
+                size = os.fstat(file.fileno()).st_size
+                # The beginning of a long log is removed while the worker runs.
+                file.seek(max(self._log_offset if self._log_offset <= size else 0, size - 4096))
                 lines = file.read().decode(errors="replace").strip().splitlines()
         except OSError:
             return ""

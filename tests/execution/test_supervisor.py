@@ -27,6 +27,29 @@ from tests import micro
 from tests.execution import stub
 from tests.helpers import FORKED, Remember, folder_of, outcome, run_here, run_worker, spec_of, submission
 
+
+def test_only_the_end_of_a_huge_log_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_process, "MAX_LOG_BYTES", 10_000)
+    monkeypatch.setattr(worker_process, "KEPT_LOG_BYTES", 1_000)
+    log = tmp_path / "worker.log"
+    log.write_bytes(b"short\n")
+    worker_process.limit_log(log)
+    assert log.read_bytes() == b"short\n"
+    with open(log, "ab") as worker:
+        for number in range(3000):
+            worker.write(b"line %d\n" % number)
+        worker.flush()
+        worker_process.limit_log(log)
+        worker.write(b"the last line\n")
+    lines = log.read_bytes().splitlines()
+    assert log.stat().st_size < 2_000
+    assert lines[0].startswith(b"[the beginning was removed")
+    assert lines[-2:] == [b"line 2999", b"the last line"]
+    # The offset at which the worker began to write lies beyond the end of the shortened log.
+    assert worker_process._last_log_line(log, 20_000) == "the last line"
+    worker_process.limit_log(tmp_path / "missing.log")
+
+
 linux = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
 
 
