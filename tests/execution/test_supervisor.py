@@ -18,7 +18,7 @@ from harness.contract.events import ClockChanged, Done, Evaluated, Ready
 from harness.contract.record import Usage
 from harness.contract.run import Point
 from harness.errors import StoreError
-from harness.execution import second_clock, worker_process
+from harness.execution import second_clock, trial_processes, worker_process
 from harness.execution.state import DEATHS_ALLOWED, Interrupted, Trial
 from harness.execution.supervisor import supervise
 from harness.storage import layout, records
