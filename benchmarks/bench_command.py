@@ -90,6 +90,7 @@ class BenchCommand:
         Raises:
             TimeoutError: a command did not end.
             RuntimeError: the last command allowed did not succeed.
+            ValueError: the command printed something other than records.
         """
         for _ in range(COMMANDS_ALLOWED):
             if self.has_ended:
@@ -158,7 +159,10 @@ def send(pid: int, number: signal.Signals) -> bool:
 
 def read_records(output: str) -> Records:
     """Return the compared fields of the records that `bench run --json` has printed, by run_id."""
-    records = json.loads(output)["records"]
+    try:
+        records = json.loads(output)["records"]
+    except ValueError as error:
+        raise ValueError(f"{error} in {output[:200]!r}") from None
     fields = [{name: without_seconds(record[name]) for name in COMPARED} for record in records]
     assert len({record["run_id"] for record in fields}) == len(fields), "two records of one trial"
     return {record["run_id"]: record for record in fields}

@@ -163,8 +163,10 @@ class Fuzzer:
         self.signatures[name] += 1
         if self.signatures[name] > _MAX_WRITTEN:
             return
-        # A hang takes the whole limit at every attempt.
-        smaller = case if problem.startswith("hang") else minimise(case, lambda c: self._signature(c) == name)
+        # A hang takes the whole limit at every attempt, and a smaller input may rightly be accepted.
+        smaller = (
+            case if problem.startswith(("hang", "accepted")) else minimise(case, lambda c: self._signature(c) == name)
+        )
         path = self._out / f"{case.kind}-{case.number}.json"
         save_case(smaller, path, problem)
         print(f"{path}: {ascii(problem)[1:-1][:300]}", file=sys.stderr, flush=True)

@@ -238,7 +238,7 @@ def compare(bench: BenchCommand, whole: Undisturbed) -> str:
     """Finish a command and compare its records with the undisturbed ones. Return the difference, or an empty string."""
     try:
         records = bench.finish(60 + 20 * whole.seconds)
-    except (TimeoutError, RuntimeError) as error:
+    except (TimeoutError, RuntimeError, ValueError) as error:
         return f"lost: {error}"
     if records.keys() != whole.records.keys():
         return f"lost: {len(records)} of {len(whole.records)} records"

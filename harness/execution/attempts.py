@@ -9,7 +9,7 @@ from harness.contract.run import Point, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import BenchError
 from harness.storage.layout import run_id
-from harness.storage.ledger import ORIGIN, Ledger, LedgerEntry, LedgerEvent
+from harness.storage.ledger import ORIGIN, AttemptLedger, LedgerEntry, LedgerEvent
 
 
 class AttemptWatcher:
@@ -24,7 +24,7 @@ class AttemptWatcher:
     """
 
     def __init__(self, runs: Path, watcher: Watcher) -> None:
-        self._ledger = Ledger(runs)
+        self._ledger = AttemptLedger(runs)
         self._watcher = watcher
         self._failed = False
 

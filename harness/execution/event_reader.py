@@ -19,6 +19,8 @@ WAKE_S = 0.2
 #: If the thread wakes up later than planned by more than this number of seconds, the events that it then reads arrived
 #: at unknown times. Their arrival times are not used.
 LATE_S = 0.5
+#: If the thread waits for less than this number of seconds, the events may have arrived before.
+_NO_WAIT_S = 0.0005
 
 
 class EventReader(threading.Thread):
@@ -44,7 +46,9 @@ class EventReader(threading.Thread):
     def run(self) -> None:
         decoder = msgspec.json.Decoder(WorkerEvent)
         incomplete_line, last_wake_up = b"", time.monotonic()
+        latest_wait = time.perf_counter()
         while True:
+            asked = time.perf_counter()
             ready = select.select([self._descriptor], [], [], WAKE_S)[0]
             # If this process was suspended or got no CPU time, the events read now arrived at an unknown earlier time.
             is_late, last_wake_up = time.monotonic() - last_wake_up > WAKE_S + LATE_S, time.monotonic()
@@ -52,14 +56,18 @@ class EventReader(threading.Thread):
                 self._meter.discard_interval()
             if not ready:
                 self._meter.poll()
+                latest_wait = time.perf_counter()
                 continue
+            # If there was no wait, the events may have arrived while earlier ones were measured.
+            if time.perf_counter() - asked > _NO_WAIT_S:
+                latest_wait = time.perf_counter()
             chunk = os.read(self._descriptor, 65536)
             if not chunk:
                 break
             *lines, incomplete_line = (incomplete_line + chunk).split(b"\n")
             for line in lines:
                 event = decode_event(decoder, line)
-                self._meter.observe(event, late=is_late)
+                self._meter.observe(event, since=latest_wait, late=is_late)
                 if isinstance(event, ClockChanged) and self.watch is not None and not is_late:
                     self.watch.record_edge(event)
                 self.events.put(event)

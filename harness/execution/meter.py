@@ -95,16 +95,17 @@ class Meter:
         self.charges: deque[Charge] = deque()
         self.limits = OffClockLimits(stages=max(1, len(spec.workload.facts.stages)))
 
-    def observe(self, event: AnyEvent, *, late: bool = False) -> None:
+    def observe(self, event: AnyEvent, *, since: float, late: bool = False) -> None:
         """Measure at the arrival of an event.
 
         Args:
             event: the event.
+            since: earliest time at which the event can have arrived, by `time.perf_counter`.
             late: whether the event arrived at an unknown earlier time.
         """
         match event:
             case ClockChanged():
-                self._record_edge(event, late)
+                self._record_edge(event, since, late)
             case PhaseBegan():
                 self._begin_phase(event.phase)
             case Evaluated():
@@ -147,11 +148,11 @@ class Meter:
         """Return why the run is rejected; empty if it is not."""
         return (self._clock.find_disagreement() if self._clock is not None else "") or self.limits.violation
 
-    def _record_edge(self, event: ClockChanged, late: bool) -> None:
+    def _record_edge(self, event: ClockChanged, since: float, late: bool) -> None:
         if self._clock is None:
             main = self._tree.read().main
             self._clock = SecondClock(self._pid if main is None else main.pid)
-        self._clock.record_edge(event)
+        self._clock.record_edge(event, since)
         if late:
             self._clock.discard_interval()
         was_running, self._running = self._running, event.running

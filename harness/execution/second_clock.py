@@ -40,7 +40,7 @@ class SecondClock:
         self._delays = [0.0, 0.0]
         #: The last start of the worker's clock, until it stops; and its arrival, unless that is unknown.
         self._started: ClockChanged | None = None
-        self._arrival: tuple[float, float] | None = None
+        self._arrival: tuple[float, float | None] | None = None
         #: Wall seconds and processor seconds in the completed intervals, by this clock and by the worker's clock.
         self._measured = [0.0, 0.0]
         self._reported = [0.0, 0.0]
@@ -48,17 +48,22 @@ class SecondClock:
         self._unmeasured = [0.0, 0.0]
         self._charged = [0.0, 0.0]
 
-    def record_edge(self, event: ClockChanged) -> None:
-        """Record an edge of the worker's clock at the moment it arrives."""
+    def record_edge(self, event: ClockChanged, since: float | None = None) -> None:
+        """Record an edge of the worker's clock at the moment it arrives.
+
+        Args:
+            event: the edge.
+            since: earliest time at which the report can have arrived, by `time.perf_counter`. This process may have
+                been busy with earlier reports, or suspended. None if the report has arrived now.
+        """
         wall, process = time.perf_counter(), self._process_seconds()
-        wait_seconds = [_thread_wait_seconds(file) for file in self._schedstat_files]
-        reader_wait, worker_wait = (
-            after - before for after, before in zip(wait_seconds, self._wait_seconds, strict=True)
-        )
-        self._wait_seconds = wait_seconds
+        reader_wait, worker_wait = (self._take_wait(index) for index in range(2))
         self._delays[0] += reader_wait + min(worker_wait, STALL_S)
         # A waiting worker uses no processor time, so only the delay of this thread affects processor seconds.
         self._delays[1] += reader_wait
+        busy = 0.0 if since is None else max(0.0, wall - since)
+        self._delays[0] += busy
+        self._delays[1] += busy
         if event.running:
             self._started, self._arrival = event, (wall, process)
             return
@@ -68,8 +73,12 @@ class SecondClock:
         for i, (now, claim) in enumerate(zip((wall, process), reported, strict=True)):
             if self._arrival is None:
                 self._unmeasured[i] += claim
+                continue
+            began = self._arrival[i]
+            if now is None or began is None:
+                self._unmeasured[i] += claim
             else:
-                self._measured[i] += now - self._arrival[i]
+                self._measured[i] += now - began
                 self._reported[i] += claim
         self._started = self._arrival = None
 
@@ -102,12 +111,21 @@ class SecondClock:
                 )
         return ""
 
-    def _process_seconds(self) -> float:
+    def _process_seconds(self) -> float | None:
+        """Return the worker's processor seconds; None if it has ended, or if the kernel does not give them."""
         if self._cpu_clock is None:
-            return 0.0
+            return None
         with contextlib.suppress(OSError):
             return time.clock_gettime(self._cpu_clock)
-        return 0.0
+        return None
+
+    def _take_wait(self, index: int) -> float:
+        """Return the seconds that a thread has waited for a processor since the previous call."""
+        seconds = _thread_wait_seconds(self._schedstat_files[index])
+        # The file of a worker that has ended is gone.
+        waited = max(0.0, seconds - self._wait_seconds[index])
+        self._wait_seconds[index] += waited
+        return waited
 
 
 def _thread_wait_seconds(schedstat_file: str) -> float:

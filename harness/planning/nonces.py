@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from harness.contract.run import Nonce, RunSpec
 from harness.errors import UsageError
-from harness.storage.ledger import ORIGIN, Ledger, LedgerEntry
+from harness.storage.ledger import ORIGIN, AttemptLedger, LedgerEntry
 from harness.system.beacon import CHAINS, Beacon, BeaconError, BeaconRound, find_inconsistency
 
 #: Environment variable with the addresses of the beacon's relays, separated by commas.
@@ -56,7 +56,7 @@ def request_nonce(kind: str, sources: Mapping[str, str], runs: Path, beacon: Bea
         return None
     if kind not in ("beacon", "local"):
         return draw_nonce(kind, beacon)
-    ledger, committed = Ledger(runs), dict(sources)
+    ledger, committed = AttemptLedger(runs), dict(sources)
     if earlier := ledger.find_nonce(committed, kind):
         return RequestedNonce(earlier)
     ledger.append(LedgerEntry(previous=ORIGIN, time="", event="committed", sources=committed))

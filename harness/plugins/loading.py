@@ -16,6 +16,7 @@ from typing import Any
 
 from harness.contract.domains import Scalar
 from harness.errors import PluginError
+from harness.system import python_process
 
 
 def load_object(load: str) -> Any:
@@ -25,6 +26,7 @@ def load_object(load: str) -> Any:
         PluginError: the module cannot be imported, or does not define the name. The message has the import path, and
             the file and line of the error.
     """
+    python_process.provide_builtins()
     module_name, name = split_load(load)
     try:
         module = import_file(Path(module_name)) if is_file(module_name) else importlib.import_module(module_name)
@@ -40,6 +42,7 @@ def load_entry_point(value: str) -> Any:
     Raises:
         BaseException: any exception that the import raises.
     """
+    python_process.provide_builtins()
     module, _, attribute = value.partition("[")[0].partition(":")
     names = [name for name in attribute.strip().split(".") if name]
     return reduce(getattr, names, importlib.import_module(module.strip()))
@@ -73,6 +76,7 @@ def import_file(path: Path) -> ModuleType:
         FileNotFoundError: the file does not exist.
         Exception: any exception that the file raises.
     """
+    python_process.provide_builtins()
     path = path.expanduser().resolve()
     name = f"bench_file_{path.stem}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
     if name in sys.modules:

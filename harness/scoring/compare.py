@@ -16,15 +16,7 @@ from harness.scoring.sample_size import DEFAULT_PAIRS, required_pairs_from_pilot
 from harness.scoring.scored_time import cost_runs
 from harness.scoring.scores import Skipped, study_time
 from harness.scoring.selection import check_mixed, keep_newest_versions, select_usable
-from harness.scoring.stats import (
-    MIN_PAIRS,
-    Spread,
-    hodges_lehmann,
-    holm,
-    interval,
-    paired_log_ratios,
-    sign_flip_test,
-)
+from harness.scoring.stats import MIN_PAIRS, Spread, hodges_lehmann, holm, interval, paired_log_ratios, sign_flip_test
 from harness.scoring.time_to_target import Axis, ScoredRun, score_run
 
 Verdict = Literal["faster", "slower", "inconclusive"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -23,8 +22,9 @@ import msgspec
 from harness.contract.base import Data
 from harness.contract.record import Status
 from harness.contract.run import Nonce
-from harness.errors import DamagedError
+from harness.errors import DamagedError, StoreError
 from harness.system.files import decode_json, read_file, write_error
+from harness.system.locks import LockHeldError, take_lock
 
 #: Name of the ledger in the runs folder.
 LEDGER: Final = "ledger.jsonl"
@@ -32,6 +32,8 @@ LEDGER: Final = "ledger.jsonl"
 ORIGIN: Final = "0" * 64
 #: Maximum size of a ledger in bytes: about a million attempts.
 _MAX_BYTES = 1 << 30
+#: An entry is written in milliseconds, so another process has a lock for long only if it is stopped.
+_LOCK_TIMEOUT_S = 60.0
 _RESTORE = "restore it, or use another runs folder"
 #: What an entry states: the sources of submissions before a nonce was requested, the nonce, and the start, the
 #: continuation from a checkpoint and the end of an attempt.
@@ -74,7 +76,7 @@ class LedgerEntry(Data, frozen=True, kw_only=True, omit_defaults=True):
     record: str = ""
 
 
-class Ledger:
+class AttemptLedger:
     """A ledger that is open for appending. Several processes may append to the same ledger.
 
     Only lines that were added since the last call are read.
@@ -93,32 +95,33 @@ class Ledger:
         """Append an entry, and return it with its time, its link to the line before it and the number of its attempt.
 
         Raises:
-            StoreError: the ledger cannot be written.
+            StoreError: the ledger cannot be written, or another process holds its lock.
             DamagedError: an earlier line is damaged or was changed.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            with _locked(self.path):
+                return self._append_locked(entry)
         except OSError as error:
             raise write_error(self.path, error) from None
+
+    def _append_locked(self, entry: LedgerEntry) -> LedgerEntry:
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            with _locked(descriptor):
-                self._read_new_lines(descriptor)
-                attempt = self._attempts.get(entry.run_id, 0) + (entry.event == "started")
-                entry = msgspec.structs.replace(
-                    entry,
-                    previous=self._last,
-                    time=datetime.now(UTC).isoformat(timespec="seconds"),
-                    attempt=attempt if entry.run_id else 0,
-                )
-                line = msgspec.json.encode(entry, order="deterministic") + b"\n"
-                if os.pwrite(descriptor, line, self._offset) < len(line):
-                    os.ftruncate(descriptor, self._offset)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(descriptor)
-                self._note(entry, line)
-        except OSError as error:
-            raise write_error(self.path, error) from None
+            self._read_new_lines(descriptor)
+            attempt = self._attempts.get(entry.run_id, 0) + (entry.event == "started")
+            entry = msgspec.structs.replace(
+                entry,
+                previous=self._last,
+                time=datetime.now(UTC).isoformat(timespec="seconds"),
+                attempt=attempt if entry.run_id else 0,
+            )
+            line = msgspec.json.encode(entry, order="deterministic") + b"\n"
+            if os.pwrite(descriptor, line, self._offset) < len(line):
+                os.ftruncate(descriptor, self._offset)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(descriptor)
+            self._note(entry, line)
         finally:
             os.close(descriptor)
         return entry
@@ -196,8 +199,16 @@ def find_ledger(folder: Path) -> Path | None:
 
 
 @contextmanager
-def _locked(descriptor: int) -> Iterator[None]:
-    # Some network file systems have no locks. There, the chain still shows whether two processes wrote at once.
-    with contextlib.suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    yield
+def _locked(path: Path) -> Iterator[None]:
+    """Lock a ledger. Without locks between machines, the chain still shows whether two processes wrote at once."""
+    try:
+        descriptor = take_lock(path, timeout=_LOCK_TIMEOUT_S, has_content=True)
+    except LockHeldError:
+        problem = f"{path} has been locked by another process for {_LOCK_TIMEOUT_S:.0f} s"
+        raise StoreError(problem, fix="wait until it ends, or stop it, and repeat the command") from None
+    except OSError as error:
+        raise write_error(path, error) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)

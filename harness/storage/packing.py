@@ -281,7 +281,7 @@ def _locked(folder: Path) -> Iterator[None]:
         StoreError: another process has locked the folder, or the folder cannot be opened.
     """
     try:
-        descriptor = take_lock(folder, is_folder=True)
+        descriptor = take_lock(folder, has_content=True)
     except LockHeldError:
         raise StoreError(
             f"another process packs or unpacks {folder}", fix="wait until it has ended and repeat the command"

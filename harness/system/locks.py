@@ -37,15 +37,15 @@ class LockHeldError(Exception):
         self.holder = holder
 
 
-def take_lock(path: Path, *, timeout: float = 0.0, is_folder: bool = False) -> int:
-    """Lock a file or folder, and write the id of this process into the file.
+def take_lock(path: Path, *, timeout: float = 0.0, has_content: bool = False) -> int:
+    """Lock a file or folder, and write the id of this process into a file that exists only for this purpose.
 
     A process that inherits the descriptor also holds the lock. The lock lasts until all its copies are closed.
 
     Args:
         path: the file, which is created if it does not exist, or the folder.
         timeout: seconds to wait while another process holds the lock.
-        is_folder: whether the path is a folder.
+        has_content: whether the path is a folder, or a file whose content must not be replaced by a process id.
 
     Returns:
         The descriptor that holds the lock. To release the lock, close it.
@@ -54,7 +54,7 @@ def take_lock(path: Path, *, timeout: float = 0.0, is_folder: bool = False) -> i
         LockHeldError: another process holds the lock.
         OSError: the file cannot be opened or locked.
     """
-    descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o644)
     try:
         _lock(descriptor, timeout)
     except OSError as error:
@@ -74,7 +74,7 @@ def take_lock(path: Path, *, timeout: float = 0.0, is_folder: bool = False) -> i
     except BaseException:
         os.close(descriptor)
         raise
-    if not is_folder:
+    if not has_content:
         _write_holder(descriptor)
     return descriptor
 
@@ -114,11 +114,10 @@ def _take_stand_in(path: Path, timeout: float) -> int | None:
 
 
 def _read_holder(descriptor: int) -> str:
-    """Return the process id in a lock file, or `unknown`."""
-    try:
-        return os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-    except OSError:  # a folder
-        return "unknown"
+    """Return the process id in a lock file; `unknown` for another file and for a folder."""
+    with contextlib.suppress(OSError, ValueError):
+        return str(int(os.pread(descriptor, 32, 0)))
+    return "unknown"
 
 
 def _write_holder(descriptor: int) -> None:

@@ -96,15 +96,18 @@ class ProcessTree:
             children = [times for times in processes.values() if times.parent == self._root]
             self._main = min(children, key=lambda times: (times.started, times.pid)).pid if children else 0
         main = processes.pop(self._main, None) if self._main else root
+        if main is None:
+            # Its time is now among those of the root's ended children, and cannot be told apart.
+            return TreeTimes(helpers=processes, helper_seconds=self._helper_seconds)
         raw = sum(times.seconds + times.reaped for times in processes.values()) + root.reaped + self._lost
-        raw += main.reaped if main is not None and main is not root else 0.0
+        raw += main.reaped if main is not root else 0.0
         # The time of an ended process is added to its parent, unless the parent ignores SIGCHLD. Then it is lost.
         if raw < self._helper_seconds - _ROUNDING_S:
             self._lost += self._helper_seconds - raw
         self._helper_seconds = max(self._helper_seconds, raw)
         return TreeTimes(
             main=main,
-            threads=_read_threads(main.pid) if main is not None else {},
+            threads=_read_threads(main.pid),
             helpers=processes,
             helper_seconds=self._helper_seconds,
         )

@@ -34,6 +34,17 @@ def command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-S", "-P", "-m", module, *arguments]
 
 
+@functools.cache
+def provide_builtins() -> None:
+    """Define the functions `exit`, `quit` and `help`, which Python defines only in processes with the module `site`."""
+    if sys.flags.no_site:
+        # In such a process, importing `site` has no effect.
+        import site
+
+        site.setquit()
+        site.sethelper()
+
+
 def import_path() -> tuple[str, ...]:
     """Return the import path for child processes, as absolute paths: that of this process, and `editable_links`.
 

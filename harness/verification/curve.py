@@ -14,9 +14,6 @@ _FRACTIONS = frozenset({"accuracy", "error_rate"})
 #: Metrics of these names are never negative; nor are targets whose unit begins with one of `_UNITS`.
 _NONNEGATIVE = frozenset({"cross_entropy", "perplexity", "se"})
 _UNITS = ("nats", "bits")
-#: Largest plausible ratio of processor seconds to wall seconds × threads × ranks, and seconds that are added to it. The
-#: two clocks are read one after the other, and a submission may start threads of its own.
-_BUSY_FACTOR, _BUSY_SECONDS = 1.1, 1.0
 
 
 def list_curve_problems(record: Record) -> list[str]:
@@ -78,10 +75,6 @@ def _step(spec: RunSpec, previous: Point, point: Point) -> Iterator[str]:
         yield f"stage {point.stage} follows stage {previous.stage} of {len(facts.stages)} stages"
     if steps and point.seconds <= previous.seconds:
         yield f"{steps} steps took no time"
-    seconds = point.seconds - previous.seconds
-    busy = (point.process_seconds - previous.process_seconds) - _BUSY_SECONDS
-    if spec.device == "cpu" and busy > _BUSY_FACTOR * seconds * spec.threads * spec.ranks:
-        yield f"{busy + _BUSY_SECONDS:.2f} processor seconds in {seconds:.2f} wall seconds on {spec.threads} threads"
 
 
 def _single(spec: RunSpec, point: Point) -> Iterator[str]:

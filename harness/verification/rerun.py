@@ -6,11 +6,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Final, Literal, TypeAlias
 
 from harness.contract.attestation import Attestation, AttestationOutcome
 from harness.contract.record import Record
 from harness.contract.run import Nonce, RunSpec
+from harness.contract.sandbox import NO_SANDBOX, weaker_sandbox
 from harness.errors import BenchError, UsageError
 from harness.scoring.trust import has_public_seeds
 from harness.verification.attesting import describe_here
@@ -97,23 +99,23 @@ class Rerun:
         repeated = self._run_all([repeated_spec(record)])[0]
         differences = list_repetition_differences(record, repeated)
         detail = "; ".join(differences[:3]) or "points and weights are equal"
-        return self._attest(record, "exact", "refuted" if differences else "accepted", detail)
+        outcome: AttestationOutcome = "refuted" if differences else "accepted"
+        return self._attest(record, "exact", outcome, detail, sandbox=repeated.sandbox)
 
     def _test_fresh_seeds(self, claims: Sequence[Claim], nonce: Nonce, deadline: float) -> Iterator[Attestation]:
         differences: dict[str, list[float]] = {claim.workload: [] for claim in claims}
         verdict: FreshVerdict | None = None
-        slowest = 0.0
-        studies = 0
+        slowest, studies = 0.0, 0
+        sandboxes: list[str] = []
         while studies < MAX_SEEDS and (verdict is None or verdict.outcome == "undecided"):
             began = self.clock()
             if studies and began + slowest > deadline:
                 break
             batch = range(studies, studies + self.at_once)
             specs = [claim.fresh_spec(nonce, study) for study in batch for claim in claims]
-            records = iter(self._run_all(specs))
-            for _ in batch:
-                for claim in claims:
-                    differences[claim.workload].append(claim.difference(next(records)))
+            for claim, record in zip(list(claims) * len(batch), self._run_all(specs), strict=True):
+                differences[claim.workload].append(claim.difference(record))
+                sandboxes.append(record.sandbox)
             studies += len(batch)
             slowest = max(slowest, self.clock() - began)
             verdict = judge_differences(differences)
@@ -121,11 +123,17 @@ class Rerun:
         assert verdict is not None
         runs = studies * len(claims)
         estimate = verdict.estimate if math.isfinite(verdict.estimate) else None
-        for claim in claims:
-            for record in claim.records:
-                yield self._attest(
-                    record, "fresh-seeds", verdict.outcome, verdict.detail(), nonce=nonce, runs=runs, estimate=estimate
-                )
+        for record in (record for claim in claims for record in claim.records):
+            yield self._attest(
+                record,
+                "fresh-seeds",
+                verdict.outcome,
+                verdict.detail(),
+                sandbox=reduce(weaker_sandbox, sandboxes),
+                nonce=nonce,
+                runs=runs,
+                estimate=estimate,
+            )
 
     def _run_all(self, specs: Sequence[RunSpec]) -> Sequence[Record]:
         records = self.run(specs)
@@ -141,6 +149,7 @@ class Rerun:
         outcome: AttestationOutcome,
         detail: str,
         *,
+        sandbox: str,
         nonce: Nonce | None = None,
         runs: int = 1,
         estimate: float | None = None,
@@ -155,5 +164,6 @@ class Rerun:
             nonce=nonce,
             runs=runs,
             estimate=estimate,
+            sandbox=sandbox or NO_SANDBOX,
         )
         return describe_here(attestation, record.spec.device, record.spec.threads, record.spec.ranks)

@@ -40,7 +40,7 @@ def save(folder: Path, state: dict[str, Any], run_id: str) -> None:
         StoreError: the file cannot be written. The previous checkpoint is not changed.
         PluginError: the state contains a value of a type that cannot be read from a checkpoint.
     """
-    _require_plain(state, "state")
+    require_plain(state, "state")
     buffer = io.BytesIO()
     torch.save({**state, _RUN_ID: run_id}, buffer)
     payload = buffer.getvalue()
@@ -131,18 +131,18 @@ _PLAIN = (
 )
 
 
-def _require_plain(value: Any, where: str) -> None:
+def require_plain(value: Any, where: str) -> None:
     """Raise PluginError if a value cannot be read from a checkpoint.
 
     The check is made when a checkpoint is written. Without this check, the error would occur only on resuming the run.
     """
     if type(value) in (dict, OrderedDict):
         for key, item in value.items():
-            _require_plain(key, f"a key of {where}")
-            _require_plain(item, f"{where}[{key!r}]")
+            require_plain(key, f"a key of {where}")
+            require_plain(item, f"{where}[{key!r}]")
     elif type(value) in (list, tuple):
         for index, item in enumerate(value):
-            _require_plain(item, f"{where}[{index}]")
+            require_plain(item, f"{where}[{index}]")
     elif type(value) not in _PLAIN:
         raise PluginError(
             f"{where} is a {type(value).__name__}, but a checkpoint cannot store this type",

@@ -63,6 +63,8 @@ def judge(request: JudgeRequest) -> JudgeAnswer:
     set_default_device(device)
     apply_numeric_settings(spec)
     workload = load_workload(spec)
+    # The order of a stream's tasks may follow from the seed of the training data.
+    getattr(workload, "prepare_evaluation", workload.train_data)(spec.seeds.data)
     model = build_model(spec, workload, device)
     judgements, warnings = list[Judgement](), list[str]()
     for weights in request.weights:

@@ -178,6 +178,9 @@ class TrainingRun:
                 state.advance_stage(point)
             if self._is_checkpoint_due():
                 self._save_checkpoint(model_state, submission_state)
+            else:
+                # Whether a submission is rejected for its state must not depend on the time of a checkpoint.
+                checkpoint.require_plain(submission_state, "state['submission']")
         self.emit(Evaluated(point=point))
         return verdict
 

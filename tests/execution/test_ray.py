@@ -26,6 +26,7 @@ from harness.execution.ray import execute
 from harness.execution.state import Interrupted
 from harness.storage import layout
 from harness.storage.records import read_all
+from harness.system import sandbox
 from tests.execution import stub
 from tests.execution.helpers import ROOT, outcomes_in, stub_specs, with_hparams
 from tests.helpers import Remember
@@ -37,7 +38,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pyte
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head with no room for trials, and the driver connected to it; nodes are added by tests."""
-    environment = {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
+    environment = {
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+        # A stub worker kills its supervisor, which a sandbox forbids.
+        sandbox.VARIABLE: "none",
+    }
     kept = {name: os.environ.get(name) for name in (*environment, "RAY_USAGE_STATS_ENABLED")}
     os.environ.update(environment, RAY_USAGE_STATS_ENABLED="0")
     with warnings.catch_warnings():

@@ -153,6 +153,35 @@ def test_news_that_came_late_is_no_disagreement(
     assert (clock.find_disagreement() == "") is believed
 
 
+def test_a_worker_that_has_ended_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last edge is read after the worker's end: the kernel has no times of the worker any more."""
+    waits = iter((0.0, 30.0, 0.0, 0.0))
+    monkeypatch.setattr(second_clock, "_thread_wait_seconds", lambda path: next(waits))
+    times = iter((10.0, 11.0))
+    monkeypatch.setattr("harness.execution.second_clock.time.perf_counter", lambda: next(times))
+    seconds: Any = iter((4.0, None))
+    clock = second_clock.SecondClock(os.getpid())
+    monkeypatch.setattr(clock, "_process_seconds", lambda: next(seconds))
+    clock.record_edge(ClockChanged(running=True, seconds=0.0, process_seconds=0.0))
+    clock.record_edge(ClockChanged(running=False, seconds=1.0, process_seconds=0.5))
+    assert clock.charged_seconds() == (1.0, 0.5)
+    assert clock.find_disagreement() == ""
+
+
+@pytest.mark.parametrize(("since", "believed"), [(None, False), (11.95, False), (11.0, True)])
+def test_a_report_that_waited_here_is_no_disagreement(
+    since: float | None, believed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process was busy or suspended, and read the report at 12 s. It may have arrived before."""
+    monkeypatch.setattr(second_clock, "_thread_wait_seconds", lambda path: 0.0)
+    times = iter((10.0, 12.0))
+    monkeypatch.setattr("harness.execution.second_clock.time.perf_counter", lambda: next(times))
+    clock = second_clock.SecondClock(os.getpid())
+    clock.record_edge(ClockChanged(running=True, seconds=0.0, process_seconds=0.0))
+    clock.record_edge(ClockChanged(running=False, seconds=1.05, process_seconds=0.0), since)
+    assert (clock.find_disagreement() == "") is believed
+
+
 @pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_a_corrupt_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
@@ -240,7 +269,7 @@ def test_an_unwritable_folder_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_full_disk_interrupts_and_the_run_goes_on_later(tmp_path: Path) -> None:
     """A file-size limit stands in for a full disk: the checkpoint does not fit, and nothing written is lost."""
-    spec = spec_of(entry("Noisy"))
+    spec = spec_of(entry("Slow"))
     code = _SUPERVISOR.format(run_id=layout.run_id(spec))
     job = tmp_path / "spec.json"
     job.write_bytes(msgspec.json.encode(spec))

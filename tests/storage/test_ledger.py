@@ -9,7 +9,7 @@ import pytest
 
 from harness.contract.run import Nonce
 from harness.errors import DamagedError
-from harness.storage.ledger import LEDGER, ORIGIN, Ledger, LedgerEntry, LedgerEvent, read_ledger
+from harness.storage.ledger import LEDGER, ORIGIN, AttemptLedger, LedgerEntry, LedgerEvent, read_ledger
 
 
 def entry(event: LedgerEvent, run: str = "run-1") -> LedgerEntry:
@@ -17,7 +17,7 @@ def entry(event: LedgerEvent, run: str = "run-1") -> LedgerEntry:
 
 
 def test_attempts_are_numbered_across_processes(tmp_path: Path) -> None:
-    first, second = Ledger(tmp_path), Ledger(tmp_path)
+    first, second = AttemptLedger(tmp_path), AttemptLedger(tmp_path)
     numbers = [
         first.append(entry("started")).attempt,
         second.append(entry("resumed")).attempt,
@@ -32,7 +32,7 @@ def test_attempts_are_numbered_across_processes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("edit", ["change", "remove", "insert"])
 def test_an_edited_chain_is_damaged(tmp_path: Path, edit: str) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = AttemptLedger(tmp_path)
     for index in range(4):
         ledger.append(entry("started", f"run-{index}"))
     path = tmp_path / LEDGER
@@ -47,22 +47,22 @@ def test_an_edited_chain_is_damaged(tmp_path: Path, edit: str) -> None:
     with pytest.raises(DamagedError, match="was changed"):
         read_ledger(path)
     with pytest.raises(DamagedError, match="was changed"):
-        Ledger(tmp_path).append(entry("finished"))
+        AttemptLedger(tmp_path).append(entry("finished"))
 
 
 def test_a_torn_last_line_is_removed(tmp_path: Path) -> None:
     """The writer was killed in the middle of a line."""
-    Ledger(tmp_path).append(entry("started"))
+    AttemptLedger(tmp_path).append(entry("started"))
     path = tmp_path / LEDGER
     path.write_bytes(path.read_bytes() + b'{"previous":"ab')
     assert len(read_ledger(path)) == 1
-    assert Ledger(tmp_path).append(entry("finished")).attempt == 1
+    assert AttemptLedger(tmp_path).append(entry("finished")).attempt == 1
     assert [line.event for line in read_ledger(path)] == ["started", "finished"]
 
 
 def test_threads_append_whole_lines(tmp_path: Path) -> None:
     def write(name: str) -> None:
-        ledger = Ledger(tmp_path)
+        ledger = AttemptLedger(tmp_path)
         for _ in range(10):
             ledger.append(entry("started", name))
 
@@ -77,7 +77,7 @@ def test_threads_append_whole_lines(tmp_path: Path) -> None:
 
 
 def test_a_nonce_counts_for_sources_committed_before_it(tmp_path: Path) -> None:
-    ledger, nonce = Ledger(tmp_path), Nonce(value="ab" * 32, source="local")
+    ledger, nonce = AttemptLedger(tmp_path), Nonce(value="ab" * 32, source="local")
     ledger.append(LedgerEntry(previous=ORIGIN, time="", event="nonce", sources={"a@1": "x", "b@1": "y"}, nonce=nonce))
     assert ledger.find_nonce({"a@1": "x"}, "local") == nonce
     assert ledger.find_nonce({"a@1": "edited"}, "local") is None

@@ -17,7 +17,7 @@ from harness.contract.entries import DatasetEntry
 from harness.datasets.provenance import lock_dataset
 from harness.errors import BenchError
 from harness.gating.series import SeriesFile
-from harness.storage import packing
+from harness.storage import ledger, packing
 from harness.storage.run_folder import RunFolder
 from harness.system import locks
 from harness.system.locks import LockHeldError, take_lock
@@ -76,10 +76,16 @@ def test_without_any_locks_nothing_is_refused(share: Callable[[bool], Path], cap
         os.close(descriptor)
 
 
+def ledger_of(folder: Path) -> AbstractContextManager[None]:
+    (folder / "ledger.jsonl").touch()
+    return ledger._locked(folder / "ledger.jsonl")
+
+
 USERS: dict[str, Callable[[Path], AbstractContextManager[None]]] = {
     "run folder": lambda folder: RunFolder(folder, "run-1").lock(timeout=0.1),
     "dataset": lambda folder: lock_dataset(DatasetEntry(name="toy", title="t", licence="l", files=())),
     "packing": packing._locked,
+    "ledger": ledger_of,
     "series": lambda folder: SeriesFile(folder / "mine.json", "mine").locked(),
 }
 
@@ -90,6 +96,7 @@ def test_every_lock_of_the_harness_has_the_fallback(
 ) -> None:
     folder = share(True)
     monkeypatch.setenv("BENCH_DATA", str(folder))
+    monkeypatch.setattr(ledger, "_LOCK_TIMEOUT_S", 0.1)
     for _ in range(2):  # the lock is released
         with USERS[user](folder), pytest.raises(BenchError, match="wait until it"), USERS[user](folder):
             pass

@@ -66,6 +66,19 @@ def test_the_time_of_an_ended_child_is_kept(monkeypatch: pytest.MonkeyPatch) -> 
     assert [round(tree.read().helper_seconds, 6) for _ in range(5)] == [4.0, 4.0, 7.0, 7.0, 7.5]
 
 
+def test_an_ended_main_process_is_no_helper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time is then among those of the root's ended children."""
+    tree = fake_tree(
+        monkeypatch,
+        {1: times(1, 0), 2: times(2, 1, 8.0), 3: times(3, 2, 1.0)},
+        {1: times(1, 0, reaped=9.0)},
+    )
+    tree.read()
+    reading = tree.read()
+    assert reading.main is None
+    assert reading.helper_seconds == 1.0
+
+
 def test_a_name_may_contain_anything(tmp_path: Path) -> None:
     program = tmp_path / "a) b (c"
     program.symlink_to("/bin/sleep")

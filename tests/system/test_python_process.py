@@ -24,7 +24,10 @@ print("child ended with", code)
 """
 REPORTS = """
 import editable_package, on_plain_path, sys
+from harness.system.python_process import provide_builtins
+provide_builtins()
 print("child", editable_package.VALUE, on_plain_path.VALUE, sys.flags.no_site, "patched" in dir(sys))
+exit(3)
 """
 #: What setuptools installs for an editable package, in short: a hook that a line of code in a .pth file registers.
 FINDER = """
@@ -74,7 +77,7 @@ def test_a_child_is_patched_by_no_installed_package_and_imports_editable_ones(en
         [environment / "venv" / "bin" / "python", "-c", "import sys; print('parent', sys.patched)\n" + PARENT],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert sorted(result.stdout.splitlines()) == ["child 1 2 1 False", "child ended with 0", "parent True"], result
+    assert sorted(result.stdout.splitlines()) == ["child 1 2 1 False", "child ended with 3", "parent True"], result
 
 
 def test_the_links_lead_to_packages_alone(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:

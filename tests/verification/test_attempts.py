@@ -11,7 +11,7 @@ from harness.contract.record import Record
 from harness.contract.run import Nonce
 from harness.execution.attempts import AttemptWatcher
 from harness.planning.trials import with_seeds
-from harness.storage.ledger import LEDGER, ORIGIN, Ledger, LedgerEntry, read_ledger
+from harness.storage.ledger import LEDGER, ORIGIN, AttemptLedger, LedgerEntry, read_ledger
 from harness.storage.records import StoredRecord, encode
 from harness.storage.run_folder import RunFolder
 from harness.verification.checks import verify_records
@@ -91,7 +91,7 @@ def test_the_nonce_is_requested_after_the_commitment(tmp_path: Path, committed: 
     nonce = Nonce(value="ab" * 32, source="local")
     record = change(honest(), spec=with_seeds(change(honest().spec, nonce=nonce)))
     sources = {record.spec.submission.id: record.spec.submission.source_hash}
-    ledger = Ledger(tmp_path)
+    ledger = AttemptLedger(tmp_path)
     if committed:
         ledger.append(LedgerEntry(previous=ORIGIN, time="", event="committed", sources=sources))
     ledger.append(LedgerEntry(previous=ORIGIN, time="", event="nonce", sources=sources, nonce=nonce))

@@ -54,3 +54,12 @@ def test_what_an_error_means() -> None:
         describe_failure(BenchError("something is wrong", fix="do this"), spec).reason == "something is wrong (do this)"
     )
     assert describe_failure(MemoryError(), spec).reason
+
+
+@pytest.mark.parametrize("confined", [True, False])
+def test_what_the_sandbox_stops_is_named(confined: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.system.sandbox.is_confined", lambda: confined)
+    spec = spec_of(submission("tests.submissions_for_tests:Base"))
+    reason = describe_failure(PermissionError(13, "Permission denied", "/tmp/x"), spec).reason
+    assert ("BENCH_SANDBOX=none turns it off" in reason) is confined
+    assert "sandbox" not in describe_failure(FileNotFoundError(2, "No such file", "/tmp/x"), spec).reason
