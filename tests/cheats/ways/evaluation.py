@@ -1,0 +1,95 @@
+"""Evaluation that is tampered with or read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from harness.api import Work
+from tests import micro
+from tests.cheats.ways.honest import Honest, find_run
+
+PERFECT = {"loss": 0.0, "accuracy": 1.0}
+
+
+class PatchesWorkload(Honest):
+    """Replaces `evaluate` of the workload's class."""
+
+    def begin(self) -> None:
+        micro.Micro.evaluate = lambda *arguments: dict(PERFECT)  # type: ignore[method-assign]
+
+
+class PatchesLosses(Honest):
+    """Replaces the functions with which the workload evaluates."""
+
+    def begin(self) -> None:
+        real = F.cross_entropy
+
+        def cheap(*arguments: Any, **options: Any) -> torch.Tensor:
+            loss = real(*arguments, **options)
+            return loss if torch.is_grad_enabled() else 0.0 * loss
+
+        F.cross_entropy = cheap
+        torch.nn.functional.cross_entropy = cheap
+
+
+class HooksOutputs(Honest):
+    """A hook on the model returns perfect outputs while nothing is trained."""
+
+    def begin(self) -> None:
+        x, y = micro.points(256, 3)
+        answers = 50 * F.one_hot(y, 3).float()
+        self.model.register_forward_hook(
+            lambda module, args, output: None if torch.is_grad_enabled() else answers[: len(output)]
+        )
+
+
+class WritesEvents(Honest):
+    """Sends perfect evaluations and a hit to the supervisor."""
+
+    def begin(self) -> None:
+        self.run = find_run()
+
+    def update(self, work: Work) -> None:
+        from harness.contract.events import Done, Evaluated
+        from harness.contract.run import Counters, Point
+
+        super().update(work)
+        if self.calls == 6:
+            point = Point(
+                examples=128, gradient_examples=128, steps=8, seconds=0.01, process_seconds=0.01, metrics=dict(PERFECT)
+            )
+            self.run.emit(Evaluated(point=point))
+            counters = Counters(examples=128, gradient_examples=128, steps=8, seconds=0.01, process_seconds=0.01)
+            self.run.emit(Done(status="reached", hit=2, counters=counters))
+
+
+class ReadsEvaluator(Honest):
+    """Searches the memory of all other processes of this user for the split."""
+
+    def begin(self) -> None:
+        for entry in os.listdir("/proc"):
+            if entry.isdigit() and int(entry) != os.getpid():
+                with contextlib.suppress(OSError):
+                    Path(f"/proc/{entry}/mem").open("r+b")
+                    raise RuntimeError(f"read the memory of {entry}")
+
+
+class TrainsOnSplit(Honest):
+    """Makes the examples of the split `score` itself, as the workload does, and trains on them."""
+
+    def begin(self) -> None:
+        self.x, self.y = micro.points(256, 3)
+
+    def step(self, work: Work) -> None:
+        work.draw()
+        for _ in range(5):
+            self.optimizer.zero_grad()
+            F.cross_entropy(self.model(self.x), self.y).backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+        self.calls += 1
