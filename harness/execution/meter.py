@@ -60,6 +60,7 @@ class Meter:
     Args:
         pid: process id of the process that was started: the worker's reaper, or the worker itself.
         spec: the trial.
+        evaluates_outside: whether another process evaluates the weights.
 
     Attributes:
         phases: the time of each phase so far.
@@ -69,7 +70,7 @@ class Meter:
         limits: the limits on work while the clock is stopped.
     """
 
-    def __init__(self, pid: int, spec: RunSpec) -> None:
+    def __init__(self, pid: int, spec: RunSpec, *, evaluates_outside: bool = False) -> None:
         self._pid = pid
         self._tree = ProcessTree(pid)
         self._clock: SecondClock | None = None
@@ -93,7 +94,9 @@ class Meter:
         self.helpers: dict[str, float] = {}
         self.helper_seconds = 0.0
         self.charges: deque[Charge] = deque()
-        self.limits = OffClockLimits(stages=max(1, len(spec.workload.facts.stages)))
+        self.limits = OffClockLimits(
+            stages=max(1, len(spec.workload.facts.stages)), evaluates_outside=evaluates_outside
+        )
 
     def observe(self, event: AnyEvent, *, since: float, late: bool = False) -> None:
         """Measure at the arrival of an event.

@@ -21,6 +21,9 @@ HELPER_LIMIT = (1.0, 0.25)
 #: Processor seconds of the main thread in one evaluation: a number, plus a factor on the cost of an evaluation of one
 #: stage.
 EVALUATION_LIMIT = (1.0, 5.0)
+#: Processor seconds of the main thread in all evaluations, if another process evaluates the weights: a number, plus a
+#: fraction of the scored processor seconds.
+HANDOVER_LIMIT = (1.0, 0.25)
 #: Processor seconds of the main thread for checkpoints and checks: a number, plus a fraction of the scored processor
 #: seconds, plus the same fraction of the evaluations' processor seconds.
 CHECKPOINT_LIMIT = (2.0, 1.0)
@@ -43,6 +46,7 @@ class OffClockLimits:
 
     Args:
         stages: number of stages of the stream, whose evaluations cover all stages so far; 1 on a pool.
+        evaluates_outside: whether another process evaluates the weights, which the worker only hands over.
         evaluation_cost: processor seconds of an evaluation of the whole split in a process that does not run the
             submission; None if there is no such process. Then the first evaluation of the run, at which nothing is
             trained, is the measure.
@@ -53,6 +57,7 @@ class OffClockLimits:
     """
 
     stages: int = 1
+    evaluates_outside: bool = False
     evaluation_cost: float | None = None
     build_cost: float | None = None
     violation: str = ""
@@ -79,6 +84,9 @@ class OffClockLimits:
         elif phase == "build" and self.build_cost is not None:
             limit = BUILD_LIMIT[0] + BUILD_LIMIT[1] * self.build_cost
             self._check(phase, "building the workload and the model", spent, limit)
+        elif phase == "evaluation" and self.evaluates_outside:
+            limit = HANDOVER_LIMIT[0] + HANDOVER_LIMIT[1] * scored_seconds
+            self._check(phase, "handing over the weights to evaluate", spent, limit)
         elif phase == "evaluation":
             if self.evaluation_cost is None:
                 self.evaluation_cost = seconds

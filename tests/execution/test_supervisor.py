@@ -221,7 +221,7 @@ def test_a_shortage_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.M
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "_read", spent)
+        patched.setattr(checkpoint, "read", spent)
         with pytest.raises(RuntimeError, match="allocate"):
             checkpoint.load(tmp_path, "run-a")
     assert checkpoint.load(tmp_path, "run-a") == ({"x": 1}, [])
