@@ -227,7 +227,8 @@ class Snapshots(Plain):
 
     def update(self, work: Work) -> None:
         if self.steps % 5:
-            return super().update(work)
+            super().update(work)
+            return
         batch, snapshot = work.draw(), self.task.snapshot()
         before = float(work.backward(batch))
         self.optimizer.step()

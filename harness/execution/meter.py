@@ -95,7 +95,9 @@ class Meter:
         self.helper_seconds = 0.0
         self.charges: deque[Charge] = deque()
         self.limits = OffClockLimits(
-            stages=max(1, len(spec.workload.facts.stages)), evaluates_outside=evaluates_outside
+            stages=max(1, len(spec.workload.facts.stages)),
+            # The worker itself evaluates the split `feedback` for a submission that needs it.
+            evaluates_outside=evaluates_outside and "feedback" not in spec.submission.needs,
         )
 
     def observe(self, event: AnyEvent, *, since: float, late: bool = False) -> None:

@@ -30,6 +30,8 @@ CHECKPOINT_LIMIT = (2.0, 1.0)
 #: Processor seconds of the main thread in one evaluation that are not charged: a number, plus a factor on the cost of
 #: an evaluation of one stage. What exceeds them is charged.
 FREE_EVALUATION = (0.01, 2.0)
+#: The same, if another process evaluates the weights.
+FREE_HANDOVER_S = 0.02
 #: Processor seconds of the main thread for all checks and checkpoints that are not charged: a number, plus a fraction
 #: of the scored processor seconds and of the evaluations' processor seconds. What exceeds them is charged.
 FREE_CHECKPOINTS = (0.3, 0.1)
@@ -99,8 +101,9 @@ class OffClockLimits:
             self._check(phase, "checks and checkpoints", spent, limit)
 
     def find_excess(self, phase: Phase, main_seconds: float, scored_seconds: float) -> float:
-        """Return the processor seconds that are charged of an interval in which the clock was stopped after training
-        began. `add` must have been called for this interval.
+        """Return the processor seconds of an interval with a stopped clock that are charged.
+
+        `add` must have been called for this interval. The time before the submission's construction is not charged.
 
         Args:
             phase: the phase of the interval.
@@ -108,6 +111,8 @@ class OffClockLimits:
             scored_seconds: the scored processor seconds of the run so far.
         """
         number, factor = FREE_EVALUATION
+        if phase == "evaluation" and self.evaluates_outside:
+            return max(0.0, main_seconds - FREE_HANDOVER_S)
         if phase == "evaluation":
             if self.evaluation_cost is None or math.isinf(self.evaluation_cost):
                 return 0.0

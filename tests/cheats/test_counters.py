@@ -36,8 +36,8 @@ def test_copies(tmp_path: Path) -> None:
 @threat(
     way="makes one counted pass per step, and others without the model, over data that it takes from the harness",
     verdict="out of reach",
-    by="evades the counters of examples and passes, and gains in tables by examples. Its time is scored. A rerun repeats "
-    "it; reading the source shows it",
+    by="evades the counters of examples and passes, and gains in tables by examples. Its time is scored. A rerun "
+    "repeats it; reading the source shows it",
 )
 def test_mostly_uncounted_training(tmp_path: Path) -> None:
     record = run("counters:TrainsMostlyUncounted", tmp_path)

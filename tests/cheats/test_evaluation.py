@@ -51,8 +51,8 @@ def test_memory(tmp_path: Path) -> None:
 @threat(
     way="makes or reads the split `score` itself and trains on it",
     verdict="out of reach",
-    by="public data, or data from a seed in public code, cannot be hidden. `bench show` compares the hit with the split "
-    "`audit`. A rerun with other data, or on another workload, removes the gain",
+    by="public data, or data from a seed in public code, cannot be hidden. `bench show` compares the hit with the "
+    "split `audit`. A rerun with other data, or on another workload, removes the gain",
 )
 def test_training_on_the_split(tmp_path: Path) -> None:
     record = run("evaluation:TrainsOnSplit", tmp_path)

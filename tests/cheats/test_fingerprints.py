@@ -14,8 +14,8 @@ from tests.helpers import outcome, spec_of, submission
 @threat(
     way="recognises a workload by the shapes of its parameters, and uses settings tuned to it",
     verdict="made useless",
-    by="variants: on a workload that differs in a detail, the run equals the honest one. On the known workload the gain "
-    "stays, also in a rerun",
+    by="variants: on a workload that differs in a detail, the run equals the honest one. On the known workload the "
+    "gain stays, also in a rerun",
 )
 def test_shapes(tmp_path: Path) -> None:
     assert cost(run("fingerprints:ByShapes", tmp_path)) < cost(honest())

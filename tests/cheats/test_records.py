@@ -73,8 +73,8 @@ def with_seeds_of(record: Record, study: int) -> Record:
 @threat(
     way="removes the ledger together with the worse records",
     verdict="made useless",
-    by="the check *ledger* says that nothing can be checked, and the level stays *self-reported*; `bench rerun` on fresh "
-    "seeds tests the rest",
+    by="the check *ledger* says that nothing can be checked, and the level stays *self-reported*; `bench rerun` on "
+    "fresh seeds tests the rest",
 )
 def test_missing_ledger() -> None:
     record = honest()

@@ -15,8 +15,8 @@ def threat(*, way: str, verdict: Verdict, by: str) -> Callable[[Callable[P, R]],
 
     Args:
         way: what the submission or its author does.
-        verdict: `caught` if the run is rejected, not ranked, or fails a check; `made useless` if the cheat gains nothing
-            or a rerun undoes the gain; `out of reach` if it gains something.
+        verdict: `caught` if the run is rejected, not ranked, or fails a check; `made useless` if the cheat gains
+            nothing, or fresh seeds or other workloads undo the gain; `out of reach` if it gains something.
         by: what catches it or makes it useless; for a cheat out of reach, what it gains and what a rerun does about it.
     """
     return lambda test: test

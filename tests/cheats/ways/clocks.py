@@ -47,8 +47,6 @@ class StopsClock(Honest):
         self.run = find_run()
 
     def update(self, work: Work) -> None:
-        if not self.run.clock.running:
-            return super().update(work)
         self.run.clock.pause("evaluation")
         super().update(work)
         self.run.clock.resume("training")

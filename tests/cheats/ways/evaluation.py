@@ -42,7 +42,7 @@ class HooksOutputs(Honest):
     """A hook on the model returns perfect outputs while nothing is trained."""
 
     def begin(self) -> None:
-        x, y = micro.points(256, 3)
+        _, y = micro.points(256, 3)
         answers = 50 * F.one_hot(y, 3).float()
         self.model.register_forward_hook(
             lambda module, args, output: None if torch.is_grad_enabled() else answers[: len(output)]
@@ -75,8 +75,7 @@ class ReadsEvaluator(Honest):
     def begin(self) -> None:
         for entry in os.listdir("/proc"):
             if entry.isdigit() and int(entry) != os.getpid():
-                with contextlib.suppress(OSError):
-                    Path(f"/proc/{entry}/mem").open("r+b")
+                with contextlib.suppress(OSError), Path(f"/proc/{entry}/mem").open("r+b"):
                     raise RuntimeError(f"read the memory of {entry}")
 
 

@@ -1,4 +1,4 @@
-"""Self-kill and resume. A death is noted in the scratch-free part of the trial's own folder, which workers may write."""
+"""Self-kill and resume. A death is noted in the trial's own folder, which workers may write."""
 
 from __future__ import annotations
 

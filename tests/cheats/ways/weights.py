@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 
@@ -54,7 +55,7 @@ class ReadsOtherRuns(Honest):
 class ShipsWeights(Honest):
     """Has trained weights in its source, and moves to them in the first step."""
 
-    weights: dict[str, list[float]] = {}
+    weights: ClassVar[dict[str, Any]] = {}
 
     def step(self, work: Work) -> None:
         super().step(work)
