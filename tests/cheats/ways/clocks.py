@@ -21,9 +21,8 @@ class ReplacesBoundTime(Honest):
     def begin(self) -> None:
         from harness.worker import clock
 
-        wall, process = clock.perf_counter, clock.process_time
-        clock.perf_counter = lambda: wall() * 0.01
-        clock.process_time = lambda: process() * 0.01
+        wall, process = time.perf_counter, time.process_time
+        vars(clock).update(perf_counter=lambda: wall() * 0.01, process_time=lambda: process() * 0.01)
 
 
 class SetsClockBack(Honest):

@@ -24,7 +24,7 @@ class PatchesClass(Honest):
 
     def begin(self) -> None:
         real = nn.Linear.forward
-        nn.Linear.forward = lambda self, x: real(self, x)  # type: ignore[method-assign]
+        nn.Linear.forward = lambda self, input: real(self, input)  # type: ignore[method-assign]
 
 
 class ChangesClass(Honest):

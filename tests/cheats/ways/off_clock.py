@@ -24,7 +24,7 @@ class HooksStateDict(Honest):
     def update(self, work: Work) -> None:
         super().update(work)
         if self.calls == 6:
-            self.model.register_state_dict_pre_hook(lambda *_: burn(0.2))
+            self.model.register_state_dict_pre_hook(lambda *_: burn(0.2))  # type: ignore[no-untyped-call]
 
 
 class LoadsState(Honest):
