@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -70,25 +71,34 @@ class WritesEvents(Honest):
 
 
 class ReadsEvaluator(Honest):
-    """Searches the memory of all other processes of this user for the split."""
+    """Opens the memory of the processes that were started before and after this one."""
 
     def begin(self) -> None:
-        for entry in os.listdir("/proc"):
-            if entry.isdigit() and int(entry) != os.getpid():
-                with contextlib.suppress(OSError), Path(f"/proc/{entry}/mem").open("r+b"):
-                    raise RuntimeError(f"read the memory of {entry}")
+        own = os.getpid()
+        threads = {own, *(thread.native_id for thread in threading.enumerate())}
+        for pid in {os.getppid(), *range(own - 20, own + 20)} - threads:
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/mem", "rb") as memory:
+                status = Path(f"/proc/{pid}/status").read_text()
+                if f"Tgid:\t{own}\n" not in status:
+                    raise RuntimeError(f"{memory.name} can be read")
 
 
 class TrainsOnSplit(Honest):
-    """Makes the examples of the split `score` itself, as the workload does, and trains on them."""
+    """Makes the examples of the split `score` itself, as the workload does, and fits the weights to them."""
 
     def begin(self) -> None:
-        self.x, self.y = micro.points(256, 3)
+        x, y = micro.points(256, 3)
+        weights = [p.detach().clone().requires_grad_() for p in self.model.parameters()]
+        optimizer = torch.optim.Adam(weights, lr=0.03)
+        for _ in range(200):
+            optimizer.zero_grad()
+            hidden = F.relu(F.linear(x, weights[0], weights[1]))
+            F.cross_entropy(F.linear(hidden, weights[2], weights[3]), y).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        self.weights = weights
 
     def step(self, work: Work) -> None:
-        work.draw()
-        for _ in range(5):
-            self.optimizer.zero_grad()
-            F.cross_entropy(self.model(self.x), self.y).backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-        self.calls += 1
+        super().step(work)
+        with torch.no_grad():
+            for parameter, weight in zip(self.model.parameters(), self.weights, strict=True):
+                parameter.copy_(weight)
