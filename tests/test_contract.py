@@ -145,6 +145,11 @@ class TestWorkload:
         with torch.no_grad():
             results = {split: workload.evaluate(model, split, stage) for split in ("feedback", "score", "audit")}
             assert workload.evaluate(model, "score", stage) == results["score"]
+            # The evaluator does not build the training data.
+            other: Any = loading.load_object(entry.load)(**entry.arguments)
+            other_model = other.build_model(0).eval()
+            other.prepare_evaluation(7)
+            assert other.evaluate(other_model, "score", stage) == results["score"]
         assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
         wanted = {t.metric for t in entry.facts.targets} | {t.metric for s in entry.facts.stages for t in s.targets}
         assert wanted <= set(results["score"])

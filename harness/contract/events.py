@@ -1,6 +1,7 @@
-"""The events of a run. The worker sends every event except `DevicesSampled` to its supervisor as a line of text.
+"""The events of a run. The worker and the evaluator send them to their supervisor as lines of text.
 
-The worker is the process that trains one trial. The supervisor starts and monitors the worker.
+The worker is the process that trains one trial. The evaluator evaluates its weights, unless the worker does this. The
+supervisor starts and monitors both.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from harness.contract.judging import Judgement, Trust
 from harness.contract.record import DeviceLog, Environment, Phase, Screening, Status, Usage
 from harness.contract.run import Counters, Point
 
@@ -71,6 +73,33 @@ class Evaluated(Event, frozen=True, kw_only=True, tag="evaluated"):
     point: Point
 
 
+class Restored(Event, frozen=True, kw_only=True, tag="restored"):
+    """The evaluator begins with these evaluations, which it restored from its files; none in a new run."""
+
+    points: tuple[Point, ...] = ()
+
+
+class Judged(Event, frozen=True, kw_only=True, tag="judged"):
+    """The evaluator has decided that the run is over. The fields are those of `Done` and `Record`."""
+
+    status: Status
+    reason: str = ""
+    hit: int | None = None
+    stage_hits: tuple[int, ...] = ()
+    final_weights: str = ""
+    crossing_weights: str = ""
+    screening: Screening | None = None
+    judgements: tuple[Judgement, ...] = ()
+    trust: Trust = "self-reported"
+
+
+class EvaluatorFailed(Event, frozen=True, kw_only=True, tag="evaluator-failed"):
+    """An error ended the evaluator, and therefore the run."""
+
+    status: Status
+    reason: str
+
+
 class DevicesSampled(Event, frozen=True, kw_only=True, tag="watched"):
     """The supervisor sampled the state of the run's GPUs. The supervisor emits this event; a worker never sends it.
 
@@ -118,5 +147,7 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
 
 #: The events that a worker may send.
 WorkerEvent: TypeAlias = Confined | Ready | ClockChanged | PhaseBegan | Evaluated | Warned | Done
+#: The events that an evaluator may send.
+EvaluatorEvent: TypeAlias = Restored | Evaluated | Warned | Judged | EvaluatorFailed
 #: All events, including the events that the supervisor emits.
-AnyEvent: TypeAlias = WorkerEvent | DevicesSampled
+AnyEvent: TypeAlias = WorkerEvent | EvaluatorEvent | DevicesSampled

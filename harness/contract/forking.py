@@ -14,8 +14,13 @@ from harness.contract.base import Data
 
 #: The file descriptors that are attached to a request, in this order. `stdin`: reading end of the pipe for the worker's
 #: standard input. `log`: the worker's log file. `events`: writing end of the event pipe. `lock`: lock of the run's
-#: folder. `status`: writing end of the status pipe.
-DESCRIPTORS = ("stdin", "log", "events", "lock", "status")
+#: folder. `status`: writing end of the status pipe. `peer`: socket between worker and evaluator; it is missing if the
+#: worker evaluates its weights itself.
+DESCRIPTORS = ("stdin", "log", "events", "lock", "status", "peer")
+#: What a process of a trial does: it trains (`worker`), or it evaluates the weights of the worker (`evaluator`).
+Role = Literal["worker", "evaluator"]
+#: The reason with which a worker ends whose evaluator has ended. The supervisor replaces it by the evaluator's reason.
+EVALUATOR_ENDED = "the evaluator of this trial has ended"
 #: The format of the length of a message: an unsigned integer of 8 bytes.
 LENGTH = struct.Struct("=Q")
 #: The format of an answer: its kind and a number. An answer is so short that it is written to a pipe atomically.
@@ -36,8 +41,10 @@ class ForkRequest(Data, frozen=True, kw_only=True):
         environment: all environment variables of the worker.
         folder: the worker's current folder.
         cores: indices of the processor cores to which the worker is pinned. If empty, the worker is not pinned.
+        role: what the process does.
     """
 
     environment: dict[str, str]
     folder: str
     cores: tuple[int, ...] = ()
+    role: Role = "worker"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from harness.contract.base import Data
 from harness.contract.run import RunSpec
@@ -11,6 +11,8 @@ from harness.contract.run import RunSpec
 #: process that never imported the submission evaluated the weights, on the splits `score` and `audit`. `verified`:
 #: somebody else repeated the run.
 Trust = Literal["self-reported", "evaluated", "verified"]
+#: The labels in ascending order.
+TRUST_LEVELS: Final[tuple[Trust, ...]] = ("self-reported", "evaluated", "verified")
 
 
 class Judgement(Data, frozen=True, kw_only=True):

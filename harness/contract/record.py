@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from harness.contract.base import Data
+from harness.contract.judging import Judgement, Trust
 from harness.contract.run import Counters, Point, RunSpec
 
 SCHEMA_VERSION = 1
@@ -296,6 +297,9 @@ class Record(Data, frozen=True, kw_only=True):
         deaths: number of consecutive times that the worker was killed before it made progress.
         devices: the GPUs of the run with samples of their state; None on a CPU, or if they were not recorded.
         screening: number and cost of the screened evaluations; None if screening was not allowed or the run failed.
+        judgements: the metrics from a process that never imported the submission: at the hit, at the end of each stage,
+            at each scored stop, and at the end. Empty if the worker evaluated its own weights.
+        trust: how far the record can be believed.
         sessions: the sessions in which the run was measured, in order; empty in records without sessions.
         sandbox: the sandbox in which the worker ran, such as `landlock-abi7+namespaces`; `none` without a sandbox. It
             is empty in records from before there were sandboxes, and if no worker started.
@@ -322,6 +326,8 @@ class Record(Data, frozen=True, kw_only=True):
     deaths: int = 0
     devices: DeviceLog | None = None
     screening: Screening | None = None
+    judgements: tuple[Judgement, ...] = ()
+    trust: Trust = "self-reported"
     sessions: tuple[Session, ...] = ()
     sandbox: str = ""
     ledger: Ledger | None = None

@@ -220,6 +220,10 @@ class RunSpec(Data, frozen=True, kw_only=True):
             return ()
         return tuple(round(fraction * self.stop) for fraction in STOP_FRACTIONS)
 
+    def passes_scored_stop(self, before: int, examples: int) -> bool:
+        """Return whether a scored stop is after `before` examples, and at most at `examples` examples."""
+        return any(before < stop <= examples for stop in self.scored_stops)
+
     @property
     def seconds_allowed(self) -> float:
         """The number of scored seconds that the budget allows on the hardware class of the trial."""
@@ -329,6 +333,8 @@ class Job(Data, frozen=True, kw_only=True):
         sandbox: the sandbox that the worker enters first; None for a run without a worker process.
         unprepared: the data that the worker opens before it enters the sandbox, because files may have to be written.
         git: commit of the current folder, for the record.
+        keep_weights: whether the worker stores the weights of every evaluation that is judged after the run: those that
+            end a stage, and those at scored stops.
     """
 
     spec: RunSpec
@@ -339,6 +345,7 @@ class Job(Data, frozen=True, kw_only=True):
     sandbox: SandboxRequest | None = None
     unprepared: tuple[PreparedData, ...] = ()
     git: str = ""
+    keep_weights: bool = False
 
 
 class ExecutionOptions(Data, frozen=True, kw_only=True):

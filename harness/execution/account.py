@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from harness.contract.base import Data
-from harness.contract.events import AnyEvent, ClockChanged, Done, PhaseBegan, Ready
+from harness.contract.events import AnyEvent, ClockChanged, Done, PhaseBegan
 from harness.contract.record import Ender, Ledger, Phase, Restart, Spent
 from harness.contract.run import Point, RunSpec
 from harness.errors import BenchError, StoreError
@@ -146,8 +147,8 @@ class Account:
         """Return the scored time so far."""
         return self._base if self.meter is None else _add(self._base, self.meter.charged())
 
-    def restore(self, event: Ready) -> list[Point]:
-        """Return the points of a worker's first event with the scored time in the account, and go on from the last one.
+    def restore(self, restored: Sequence[Point]) -> list[Point]:
+        """Return the points from which a worker goes on with the scored time in the account.
 
         The worker's own times are used for evaluations that are not in the account, as after the death of a supervisor.
         """
@@ -155,7 +156,7 @@ class Account:
         known = self._state.evaluations
         base, offset = Spent(), Spent()
         kept: list[ChargedEvaluation] = []
-        for index, point in enumerate(event.points):
+        for index, point in enumerate(restored):
             claim = Spent(seconds=point.seconds, process_seconds=point.process_seconds)
             if index < len(known) and known[index].examples == point.examples:
                 evaluation = known[index]
@@ -186,8 +187,9 @@ class Account:
         claim = Spent(seconds=point.seconds, process_seconds=point.process_seconds)
         charge = Charge(at=claim, after=claim)
         meter = self.meter
-        if meter is not None and meter.charges:
-            measured = meter.charges.popleft()
+        if meter is not None:
+            now = meter.charged()
+            measured = meter.charges.popleft() if meter.charges else Charge(at=now, after=now)
             charge = Charge(at=_add(self._base, measured.at), after=_add(self._base, measured.after))
             if spec.ranks > 1:  # the worker's report has the processor seconds of all ranks
                 at = Spent(seconds=charge.at.seconds, process_seconds=point.process_seconds)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
-from harness.contract.judging import MEAN_TOLERANCE, JudgeAnswer, Judgement, JudgeRequest
-from harness.contract.run import Point
+from harness.contract.judging import MEAN_TOLERANCE, JudgeAnswer, Judgement, JudgeRequest, StoredWeights
+from harness.contract.run import Point, RunSpec
 from harness.execution.state import StopSignal
+from harness.storage.layout import EVALUATOR, FINAL_WEIGHTS
 from harness.system import python_process
 
-#: The command that starts the process. Empty if there is none, as in tests of a worker without torch.
+#: The command that starts the process.
 JUDGE = python_process.command("harness.worker.judge")
 #: Interval in seconds between checks whether the trial was stopped.
 _WAKE_S = 0.2
+#: The difference of two accuracies that differ by exactly two examples is rounded.
+_ROUNDING = 1e-9
 
 
 def judge_weights(
@@ -76,6 +80,25 @@ def find_difference(points: Sequence[Point], judgements: Sequence[Judgement], to
             reported, judged = point.metrics.get(name), judgement.score.get(name)
             if reported is None or judged is None:
                 return f"at {point.examples:,} examples, {name} is {judged} and not {reported}"
-            if abs(reported - judged) > tolerances.get(name, MEAN_TOLERANCE) * max(1.0, abs(judged)):
+            limit = tolerances.get(name, MEAN_TOLERANCE) * max(1.0, abs(judged))
+            if abs(reported - judged) > limit + _ROUNDING:
                 return f"at {point.examples:,} examples, {name} is {judged:.6g} and not {reported:.6g}"
     return ""
+
+
+def list_stored_weights(folder: Path, spec: RunSpec, points: Sequence[Point]) -> tuple[StoredWeights, ...]:
+    """Return the files of weights that a worker stored during its run, and the file of its final weights.
+
+    Args:
+        folder: the trial's folder.
+        spec: the trial.
+        points: the evaluations of the run.
+    """
+    paths = {int(path.stem): path for path in (folder / EVALUATOR).glob("*.safetensors") if path.stem.isdecimal()}
+    final = len(points) - 1
+    paths = {index: path for index, path in sorted(paths.items()) if index < final} | {final: folder / FINAL_WEIGHTS}
+    has_stages = bool(spec.workload.facts.stages)
+    return tuple(
+        StoredWeights(path=str(path.absolute()), point=index, stage=points[index].stage if has_stages else None)
+        for index, path in paths.items()
+    )

@@ -14,12 +14,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from harness.contract.forking import Role
+from harness.contract.run import RunSpec
 from harness.execution.state import StopSignal
 from harness.system import python_process
 from harness.system.process_tree import ProcessTree
 
 #: The command that starts a worker as a new Python process (a fresh worker).
 WORKER = python_process.command("harness.worker")
+_STANDARD_WORKER = tuple(WORKER)
+
+
+def can_judge() -> bool:
+    """Return whether weights can be evaluated outside the worker. They cannot if a test replaced the worker."""
+    return tuple(WORKER) == _STANDARD_WORKER
+
+
+def evaluates_outside(spec: RunSpec) -> bool:
+    """Return whether an evaluator process evaluates the weights of a trial during its run.
+
+    On a GPU or on several devices the worker evaluates its weights, and they are judged after the run.
+    """
+    return can_judge() and (spec.device, spec.ranks) == ("cpu", 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +50,8 @@ class WorkerStart:
         environment: all environment variables of the worker.
         stop: signal that stops the trial.
         warn: function that shows a message to the user.
+        peer: file descriptor of the socket between worker and evaluator; -1 if the worker evaluates its weights itself.
+        role: whether the process trains or evaluates.
     """
 
     events: int
@@ -43,6 +61,8 @@ class WorkerStart:
     environment: dict[str, str]
     stop: StopSignal
     warn: Callable[[str], None]
+    peer: int = -1
+    role: Role = "worker"
 
 
 class LaunchedWorker(Protocol):
@@ -96,11 +116,11 @@ class FreshLauncher:
 
     def launch(self, start: WorkerStart) -> LaunchedWorker:
         process = subprocess.Popen(
-            [*WORKER, str(start.events), str(start.lock), ",".join(map(str, start.cores))],
+            [*WORKER, str(start.events), str(start.lock), ",".join(map(str, start.cores)), str(start.peer), start.role],
             stdin=subprocess.PIPE,
             stdout=start.log,
             stderr=start.log,
-            pass_fds=(start.events, start.lock),
+            pass_fds=(start.events, start.lock, *([start.peer] if start.peer >= 0 else [])),
             env=start.environment,
             start_new_session=True,  # Ctrl-C goes to the supervisor, which decides when the worker stops
         )

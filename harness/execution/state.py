@@ -17,11 +17,25 @@ from harness.contract.events import (
     DevicesSampled,
     Done,
     Evaluated,
+    EvaluatorFailed,
+    Judged,
     PhaseBegan,
     Ready,
+    Restored,
     Warned,
 )
-from harness.contract.record import DeviceLog, Ender, Record, Session, is_complete, is_retryable, shorten_reason
+from harness.contract.forking import Role
+from harness.contract.judging import JudgeAnswer, Judgement, Trust
+from harness.contract.record import (
+    DeviceLog,
+    Ender,
+    Record,
+    Session,
+    is_complete,
+    is_retryable,
+    is_success,
+    shorten_reason,
+)
 from harness.contract.run import Counters, Point, RunSpec
 from harness.contract.sandbox import NO_SANDBOX, weaker_sandbox
 from harness.contract.watcher import Watcher
@@ -83,7 +97,8 @@ class Trial:
         points: the evaluations so far.
         ready: the worker's first event; None until it arrives.
         end: the worker's last event; None until it arrives.
-        killer: name of the signal that killed the worker; empty if it was not killed.
+        killer: name of the signal that killed the worker or the evaluator; empty if neither was killed.
+        killed_role: which of the two was killed.
         account: what the trial burned, over all its workers.
         devices: samples of the GPUs.
         session: the session in which this process runs the trial; None if sessions are not recorded.
@@ -91,6 +106,11 @@ class Trial:
         sandbox: the weakest sandbox of the workers so far; empty if no worker has started.
         started: start of the run, UTC, ISO 8601.
         forked: whether a fork server forked the worker.
+        evaluated_outside: whether an evaluator process evaluates the weights. Results that the worker claims are then
+            ignored.
+        evaluator_failed: whether an error ended the evaluator.
+        judged: the end of the run by the evaluator; None until it arrives.
+        judgements, trust: see `Record`.
         start_began: time at which the worker was started, by `time.monotonic`.
         start_seconds: wall seconds from the start of the worker to its event `Ready`.
         is_confined: whether the sandbox of the current worker is known.
@@ -105,6 +125,7 @@ class Trial:
     ready: Ready | None = None
     end: Done | None = None
     killer: str = ""
+    killed_role: Role = "worker"
     account: Account = field(default_factory=lambda: Account(""))
     devices: DeviceLog | None = None
     session: Session | None = None
@@ -112,6 +133,11 @@ class Trial:
     sandbox: str = ""
     started: str = field(default_factory=lambda: _utc_now())
     forked: bool = False
+    evaluated_outside: bool = False
+    evaluator_failed: bool = False
+    judged: Judged | None = None
+    judgements: tuple[Judgement, ...] = ()
+    trust: Trust = "self-reported"
     start_began: float = field(default_factory=time.monotonic)
     start_seconds: float = 0.0
     is_confined: bool = False
@@ -141,10 +167,14 @@ class Trial:
                     self._add_sandbox(NO_SANDBOX)
                 self.ready = event
                 self.start_seconds = time.monotonic() - self.start_began
-                self.points = self.account.restore(event)
+                if not self.evaluated_outside:
+                    self.points = list(event.points)
+                self.points = self.account.restore(self.points)
                 if self.session is not None:
-                    self.sessions = append_session(self.sessions, self.session, len(event.points))
+                    self.sessions = append_session(self.sessions, self.session, len(self.points))
                 self.watcher.started(self.spec, tuple(self.points))
+            case Restored():
+                self.points = list(event.points)
             case Evaluated():
                 point = self.account.charge(event.point, self.spec)
                 self.points.append(point)
@@ -158,10 +188,15 @@ class Trial:
                 self.devices = merge_logs(self.devices, event.log)
             case Warned():
                 self.watcher.warned(self.spec, event.message)
+            case Judged():
+                self.judged = event
+            case EvaluatorFailed():
+                self.evaluator_failed = True
+                self.end = Done(status=event.status, reason=event.reason)
             case Done():
-                self.end = self._judge(event)
+                self.end = self._check(self._confirm(event) if self.evaluated_outside else event)
 
-    def _judge(self, end: Done) -> Done:
+    def _check(self, end: Done) -> Done:
         """Return the end of the run according to the supervisor's measurements."""
         meter = self.account.meter
         if meter is None or not is_complete(end.status):
@@ -183,23 +218,80 @@ class Trial:
         self.is_confined = True
         self.sandbox = weaker_sandbox(self.sandbox, sandbox) if self.points else sandbox
 
-    def set_death(self, returncode: int, last_log_line: str) -> None:
-        """Set the end of a trial whose worker exited without a last event.
+    def restart(self) -> None:
+        """Forget the end of the worker, which another worker replaces."""
+        self.end, self.killer, self.ready, self.judged, self.evaluator_failed = None, "", None, None, False
+
+    def _confirm(self, claimed: Done) -> Done:
+        """Return the end of the run with the evaluator's results instead of those that the worker claims."""
+        unjudged = msgspec.structs.replace(
+            claimed, hit=None, stage_hits=(), final_weights="", crossing_weights="", screening=None
+        )
+        judged = self.judged
+        if not (is_success(claimed.status) or claimed.status == "timeout"):
+            # The worker failed. If the evaluator knows better, an honest worker says the same.
+            return unjudged if judged is None or judged.status != claimed.status else self._take(judged, claimed)
+        if judged is None or judged.status != claimed.status:
+            decision = "that the run goes on" if judged is None else f"the status {judged.status!r}"
+            reason = f"the worker reported the status {claimed.status!r}, and the evaluator decided {decision}"
+            return msgspec.structs.replace(unjudged, status="rejected", reason=f"{reason} (leave the loop as it is)")
+        return self._take(judged, claimed)
+
+    def _take(self, judged: Judged, claimed: Done) -> Done:
+        self.judgements, self.trust = judged.judgements, judged.trust
+        return msgspec.structs.replace(
+            claimed,
+            reason=judged.reason,
+            hit=judged.hit,
+            stage_hits=judged.stage_hits,
+            final_weights=judged.final_weights,
+            crossing_weights=judged.crossing_weights,
+            screening=judged.screening,
+        )
+
+    def set_judgements(self, answer: JudgeAnswer, difference: str) -> None:
+        """Store the metrics of the saved weights of a run that is over, or reject the run.
 
         Args:
-            returncode: exit code of the worker; negative for the number of the signal that killed it.
+            answer: the metrics from a clean process.
+            difference: how they differ from those that the worker reported; empty if they are equal.
+        """
+        for warning in answer.warnings:
+            self.watcher.warned(self.spec, warning)
+        if answer.error:
+            text = f"the weights could not be judged, so the record stays self-reported: {answer.error}"
+            self.watcher.warned(self.spec, text)
+            return
+        self.judgements = answer.judgements
+        if difference:
+            reason = f"the saved weights do not have the reported metrics: {difference}"
+            self._reject(f"{reason} (evaluate with the workload's own code)")
+        elif not answer.warnings:
+            self.trust = "evaluated"
+
+    def _reject(self, reason: str) -> None:
+        assert self.end is not None
+        self.end = msgspec.structs.replace(self.end, status="rejected", reason=reason, hit=None)
+
+    def set_death(self, returncode: int, last_log_line: str, role: Role = "worker") -> None:
+        """Set the end of a trial whose worker or evaluator exited without a last event.
+
+        Args:
+            returncode: exit code of the process; negative for the number of the signal that killed it.
             last_log_line: last line of the worker's log, or an empty string.
+            role: which process exited.
         """
         if returncode >= 0:
-            self.end = Done(status="crashed", reason=last_log_line or f"the worker exited with code {returncode}")
+            self.end = Done(status="crashed", reason=last_log_line or f"the {role} exited with code {returncode}")
             return
         self.deaths += 1
+        self.killed_role = role
         self.killer = name = signal.Signals(-returncode).name
         if self.deaths >= DEATHS_ALLOWED:
             self.end = Done(status="crashed", reason=f"killed by {name} {self.deaths} times in a row without progress")
         else:
             self.end = Done(
-                status="interrupted", reason=f"the worker was killed by {name}; run the command again to resume"
+                status="interrupted", reason=f"the {role} was killed by {name}; run the command again to resume"
             )
 
     def end_worker(self, *, stopped: bool) -> None:
@@ -247,6 +339,8 @@ class Trial:
             deaths=self.deaths,
             devices=self.devices,
             screening=end.screening,
+            judgements=self.judgements,
+            trust=self.trust,
             sessions=self.sessions,
             sandbox=self.sandbox,
             ledger=self.account.ledger(),

@@ -11,7 +11,7 @@ from harness.contract.record import Record
 from harness.contract.run import Job, RunSpec
 from harness.contract.watcher import Watcher
 from harness.execution.account import Account
-from harness.execution.launching import Launcher
+from harness.execution.launching import Launcher, can_judge, evaluates_outside
 from harness.execution.sessions import current_session, git_state
 from harness.execution.state import Interrupted, ResourceSlot, StopSignal, Trial
 from harness.execution.worker_process import WorkerProcess
@@ -68,6 +68,7 @@ def supervise(
         shadow_evaluation=shadow_evaluation,
         grad_norm=grad_norm,
         git=git_state(),
+        keep_weights=transport is None and can_judge() and not evaluates_outside(spec),
     )
     interrupted = False
     while True:
@@ -83,8 +84,8 @@ def supervise(
         trial.end_worker(stopped=interrupted)
         if not (persist and trial.killer and trial.end is not None and trial.end.status == "interrupted"):
             break
-        watcher.warned(spec, f"the worker was killed by {trial.killer}; resuming from its last checkpoint")
-        trial.end, trial.killer, trial.ready = None, "", None
+        watcher.warned(spec, f"the {trial.killed_role} was killed by {trial.killer}; resuming from its last checkpoint")
+        trial.restart()
     record = folder.write(trial.record())
     # If the worker failed before it was ready, for example because memory or a file was missing, the checkpoint is kept
     # for a retry.

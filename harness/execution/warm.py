@@ -181,11 +181,12 @@ class ForkServer:
             folder = os.getcwd()
         except OSError as error:
             raise ForkError(f"the current folder does not exist ({error.strerror})") from error
-        request = ForkRequest(environment=start.environment, folder=folder, cores=start.cores)
+        request = ForkRequest(environment=start.environment, folder=folder, cores=start.cores, role=start.role)
         status_reader, status_writer = os.pipe()
         stdin_reader, stdin_writer = os.pipe()
         try:
-            self._send(msgspec.json.encode(request), [stdin_reader, start.log, start.events, start.lock, status_writer])
+            descriptors = [stdin_reader, start.log, start.events, start.lock, status_writer]
+            self._send(msgspec.json.encode(request), descriptors + ([start.peer] if start.peer >= 0 else []))
         except OSError as error:
             os.close(status_reader)
             os.close(stdin_writer)

@@ -1,12 +1,10 @@
-"""Start the worker process of a trial, read its events, measure its clock, and end it with its children."""
+"""Run a trial in its processes: read their events, measure the worker's clock, and end them with their children."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import shutil
-import site
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,18 +12,19 @@ from pathlib import Path
 import msgspec
 
 from harness.contract.events import AnyEvent, Done, Ready
+from harness.contract.forking import EVALUATOR_ENDED
+from harness.contract.judging import JudgeRequest
+from harness.contract.record import is_complete
 from harness.contract.run import Job, RunSpec
-from harness.datasets.paths import data_folder
-from harness.execution.confinement import confine
-from harness.execution.event_reader import WAKE_S, EventReader
-from harness.execution.launching import FreshLauncher, LaunchedWorker, Launcher, WorkerStart
+from harness.execution.event_reader import WAKE_S, EventReader, is_last_event
+from harness.execution.judging import find_difference, judge_weights, list_stored_weights
+from harness.execution.launching import FreshLauncher, Launcher, evaluates_outside
 from harness.execution.meter import Meter
 from harness.execution.state import ResourceSlot, StopSignal, Trial
+from harness.execution.trial_processes import TrialProcesses, worker_environment
 from harness.hardware.telemetry import make_watch
 from harness.storage.run_folder import RunFolder
-from harness.system import python_process
-from harness.system.files import write_error
-from harness.system.private_folders import is_shared, make_folders, private_variables
+from harness.system.private_folders import make_folders
 
 #: Maximum seconds without an event until the event `Ready`. In this time the worker imports, generates data and
 #: compiles.
@@ -70,70 +69,68 @@ class WorkerProcess:
         Raises:
             KeyboardInterrupt: the trial was stopped before the worker's last event.
         """
-        scratch, log = self._folder.path / "scratch", self._folder.path / "worker.log"
-        read_end, write_end = os.pipe()
-        worker: LaunchedWorker | None = None
+        trial = self._trial
+        trial.evaluated_outside = evaluates_outside(job.spec)
+        processes = TrialProcesses(self._folder, trial, self._slot, self._stop, self._launcher)
         reader: EventReader | None = None
+        returncode: int | None = None
         try:
-            worker, log_offset = self._start(job.spec, scratch, log, write_end)
-            os.close(write_end)
-            write_end = -1
-            self._trial.forked = worker.forked
-            meter = self._trial.account.meter = Meter(worker.pid, job.spec)
-            reader = EventReader(read_end, meter)
+            processes.start(job.spec)
+            trial.forked = processes.worker.forked
+            meter = trial.account.meter = Meter(
+                processes.worker.pid, job.spec, evaluates_outside=trial.evaluated_outside
+            )
+            reader = EventReader(processes.readers["worker"], meter, processes.readers.get("evaluator"))
             reader.watch = make_watch(job.spec, reader.events.put, self._slot.gpus)
             if reader.watch is not None:
                 reader.watch.start()
             reader.start()
-            worker.send(msgspec.json.encode(confine(job)) + b"\n")
+            processes.send(job)
             exceeded_limit = forward_events(
-                reader.events, receive, job.spec, self._stop, on_wake=partial(limit_log, log)
+                reader.events, receive, job.spec, self._stop, on_wake=partial(limit_log, processes.log)
             )
             if exceeded_limit:
-                worker.kill()
-                self._trial.end = Done(status="timeout", reason=f"no event from the worker for {exceeded_limit:.0f} s")
-            returncode = worker.wait(EXIT_S)
+                trial.end = Done(status="timeout", reason=f"no event from the worker for {exceeded_limit:.0f} s")
+            elif not trial.evaluator_failed:
+                returncode = processes.wait("worker", EXIT_S)
+                self._explain_lost_evaluator(processes)
         finally:
-            if worker is not None:
-                killed_returncode = worker.kill()
-                worker.close()
+            killed_returncode = processes.kill()
             if reader is not None:
                 if reader.watch is not None:
                     reader.watch.end()
                 reader.join()
-            for descriptor in (read_end, write_end):
-                if descriptor >= 0:
-                    os.close(descriptor)
-            shutil.rmtree(scratch, ignore_errors=True)
-        if self._trial.end is None:
+            processes.clean_up()
+        if trial.end is None:
             exit_code = killed_returncode if returncode is None else returncode
-            self._trial.set_death(exit_code, _last_log_line(log, log_offset))
+            assert exit_code is not None
+            trial.set_death(exit_code, processes.last_log_line())
+        self._judge(job)
 
-    def _start(self, spec: RunSpec, scratch: Path, log: Path, write_end: int) -> tuple[LaunchedWorker, int]:
-        """Start the worker. Return it, and the byte offset in the log at which the worker's output begins.
+    def _explain_lost_evaluator(self, processes: TrialProcesses) -> None:
+        """If the worker ended because its evaluator had ended, set the evaluator's death as the end of the trial."""
+        end = self._trial.end
+        if end is not None and end.status == "crashed" and end.reason.startswith(EVALUATOR_ENDED):
+            code = processes.wait("evaluator", EXIT_S)
+            if code is not None:
+                self._trial.set_death(code, processes.last_log_line(), "evaluator")
 
-        Raises:
-            StoreError: the worker's folder or log cannot be written.
-            KeyboardInterrupt: the trial was stopped.
-        """
-        try:
-            shutil.rmtree(scratch, ignore_errors=True)
-            make_folders(scratch)
-            with open(log, "ab") as output:
-                log_offset = output.tell()
-                start = WorkerStart(
-                    events=write_end,
-                    lock=self._folder.lock_descriptor,
-                    log=output.fileno(),
-                    cores=self._slot.cores,
-                    environment=_environment(spec, scratch, self._slot),
-                    stop=self._stop,
-                    warn=partial(self._trial.watcher.warned, spec),
-                )
-                worker = self._launcher.launch(start)
-        except OSError as error:
-            raise write_error(self._folder.path, error) from error
-        return worker, log_offset
+    def _judge(self, job: Job) -> None:
+        """If the worker evaluated its own weights, evaluate those that it stored in a clean process."""
+        trial, scratch = self._trial, self._folder.path / "scratch"
+        if not job.keep_weights or trial.end is None or not is_complete(trial.end.status):
+            return
+        weights = list_stored_weights(self._folder.path, job.spec, trial.points)
+        make_folders(scratch)
+        with open(self._folder.path / "worker.log", "ab") as log:
+            answer = judge_weights(
+                JudgeRequest(spec=msgspec.structs.replace(job.spec, ranks=1), weights=weights),
+                worker_environment(job.spec, scratch, self._slot),
+                self._stop,
+                log.fileno(),
+            )
+        shutil.rmtree(scratch, ignore_errors=True)
+        trial.set_judgements(answer, find_difference(trial.points, answer.judgements, answer.tolerances))
 
 
 def forward_events(
@@ -178,7 +175,7 @@ def forward_events(
         if event is None:
             return 0.0
         receive(event)
-        if isinstance(event, Done):
+        if is_last_event(event):
             return 0.0
         if isinstance(event, Ready):
             limit = limit_after_ready
@@ -199,39 +196,3 @@ def limit_log(log: Path) -> None:
             file.seek(0)
             file.truncate()
             file.write(b"[the beginning was removed, because the log had %d bytes]\n" % size + end)
-
-
-def _environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict[str, str]:
-    """Return the worker's environment variables.
-
-    The variables fix the number of threads and the hash seed, and give the worker its own home, temporary folder and
-    caches.
-    """
-    threads = str(spec.threads)
-    fixed = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    # CUDA must number the GPUs as the driver does, so that telemetry reads the GPU of the run.
-    fixed["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-    counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-    # HOME is replaced, so the folders of packages installed with --user and of datasets must be given explicitly.
-    shared = {"PYTHONUSERBASE": site.getuserbase(), "BENCH_DATA": str(data_folder().absolute())}
-    gpus = {"CUDA_VISIBLE_DEVICES": ",".join(slot.gpus)} if slot.gpus else {}
-    inherited = {name: value for name, value in python_process.environment().items() if not is_shared(name)}
-    return {**inherited, **shared, **private_variables(scratch), **fixed, **counts, **gpus}
-
-
-def _last_log_line(log: Path, log_offset: int) -> str:
-    """Return the last line that this worker wrote to its log.
-
-    Args:
-        log: path of the log.
-        log_offset: byte offset at which the worker's output begins.
-    """
-    try:
-        with open(log, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            # `limit_log` may have removed the beginning of the log.
-            file.seek(max(log_offset if log_offset <= size else 0, size - 4096))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return lines[-1].strip() if lines else ""

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from harness.contract.attestation import Attestation
 from harness.contract.domains import Scalar
+from harness.contract.judging import Judgement
 from harness.contract.record import ON_CLOCK, Ledger, Phase, Record
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
@@ -60,7 +61,7 @@ def _describe_run(record: Record, note: str, attestations: Sequence[Attestation]
         ("ended", f"{record.status}{f': {record.reason}' if record.reason else ''}"),
         *_metric_rows(record),
         ("spent", _describe_cost(record)),
-        ("trust", describe_trust(record, attestations)),
+        ("trust", describe_trust(record, attestations) + _describe_audit(record)),
         ("trial", f"study {spec.study}, trial {spec.trial}, {_describe_seed(spec)}, for {spec.purpose}"),
         ("ruleset", ", ".join((ruleset + stop, *flags))),
         ("settings", _describe_settings(record)),
@@ -101,6 +102,31 @@ def _metric_rows(record: Record) -> list[tuple[str, str]]:
             name, label = f"{label} ", "metric"
         rows.append((label, f"{name}{values}{end}, target {text.target_bound(target)}{where}"))
     return rows
+
+
+def _describe_audit(record: Record) -> str:
+    """Return the primary metric on `audit` at the last evaluation as a clause; empty if no evaluator measured it."""
+    if not record.judgements:
+        return ""
+    judgement = record.judgements[-1]
+    target = primary_target(record.spec.workload.facts, record.points[judgement.point].stage)
+    if target is None or target.metric not in judgement.audit:
+        return ""
+    value = f"{judgement.audit[target.metric]:.4g}"
+    return f"; {target.metric} {value} on the split audit{_compare_audit(record, judgement, target)}"
+
+
+def _compare_audit(record: Record, judgement: Judgement, target: Target) -> str:
+    """Return whether the weights of a hit also meet the target on the split `audit`, as a clause; empty for a miss."""
+    if record.hit != judgement.point:
+        return ""
+    if target.met(judgement.audit):
+        return ", meets the target"
+    se = judgement.audit.get("se", 0.0)
+    nearer = judgement.audit[target.metric] + (-se if target.goal == "min" else se)
+    if target.met({target.metric: nearer}):
+        return ", meets the target within one standard error"
+    return ", misses the target by more than one standard error" if se else ", misses the target"
 
 
 def _stage_end(record: Record, stage: int) -> str:

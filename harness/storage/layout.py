@@ -16,12 +16,16 @@ from harness.system.files import read_error, walk_folders
 
 #: Name of the record's file in the folder of a run.
 RECORD = "record.json"
+#: Name of the file with the evaluated weights at the end of a run.
+FINAL_WEIGHTS = "final.safetensors"
 #: Name of the compiler cache's folder in the folder of an unfinished run.
 COMPILED = "compiled"
 #: Pattern of the names of checkpoints in the folder of an unfinished run. It also matches damaged checkpoints.
 CHECKPOINTS = "checkpoint*.pt*"
 #: Name of the file in which the supervisor keeps the account of an unfinished run (`harness.execution.account`).
 ACCOUNT = "account.json"
+#: Name of the folder for the results of evaluations in the folder of an unfinished run.
+EVALUATOR = "evaluator"
 #: Name of the folder for replaced runs. The records in this folder are never read.
 SUPERSEDED = "superseded"
 RUN_ID_PREFIX = "run-"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.contract.record import Record
 from harness.errors import StoreError
-from harness.storage.layout import ACCOUNT, CHECKPOINTS, COMPILED, RECORD, SUPERSEDED
+from harness.storage.layout import ACCOUNT, CHECKPOINTS, COMPILED, EVALUATOR, RECORD, SUPERSEDED
 from harness.storage.records import add_content_hash, encode, read_record
 from harness.storage.verified import digest_of, verified_records
 from harness.system.files import write_atomically, write_error
@@ -98,7 +98,9 @@ class RunFolder:
         """
         contents = [p for p in self.path.iterdir() if p.name != "lock"] if self.path.exists() else []
         if keep_checkpoints:
-            contents = [p for p in contents if p.name not in (COMPILED, ACCOUNT) and not p.match(CHECKPOINTS)]
+            contents = [
+                p for p in contents if p.name not in (COMPILED, ACCOUNT, EVALUATOR) and not p.match(CHECKPOINTS)
+            ]
         if not contents:
             return
         time_stamp = f"{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 10**9:09}"
@@ -120,5 +122,5 @@ class RunFolder:
         with contextlib.suppress(OSError):
             for path in (*self.path.glob(CHECKPOINTS), self.path / ACCOUNT):
                 path.unlink(missing_ok=True)
-        for name in ("scratch", COMPILED):
+        for name in ("scratch", COMPILED, EVALUATOR):
             shutil.rmtree(self.path / name, ignore_errors=True)

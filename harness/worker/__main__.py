@@ -1,6 +1,6 @@
 """The entry point of the worker process (see `process.py`).
 
-usage: python -m harness.worker EVENTS_FD LOCK_FD CORES
+usage: python -m harness.worker EVENTS_FD LOCK_FD CORES PEER_FD worker|evaluator
 
 The supervisor runs this command and writes a job to its standard input.
 """

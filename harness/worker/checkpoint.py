@@ -40,14 +40,9 @@ def save(folder: Path, state: dict[str, Any], run_id: str) -> None:
         StoreError: the file cannot be written. The previous checkpoint is not changed.
         PluginError: the state contains a value of a type that cannot be read from a checkpoint.
     """
-    require_plain(state, "state")
-    buffer = io.BytesIO()
-    torch.save({**state, _RUN_ID: run_id}, buffer)
-    payload = buffer.getvalue()
-    header = _MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n"
     current = folder / CURRENT
     new = folder / (CURRENT + ".new")
-    write_atomically(new, header, payload)
+    write(new, state, run_id)
     # If the process is killed between these two renames, the previous checkpoint still exists.
     try:
         if current.exists():
@@ -55,6 +50,21 @@ def save(folder: Path, state: dict[str, Any], run_id: str) -> None:
         os.replace(new, current)
     except OSError as error:
         raise write_error(current, error) from error
+
+
+def write(path: Path, state: dict[str, Any], run_id: str) -> None:
+    """Write a state and its SHA-256 to a file; see `save`.
+
+    Raises:
+        StoreError: the file cannot be written.
+        PluginError: the state contains a value of a type that cannot be read from a checkpoint.
+    """
+    require_plain(state, "state")
+    buffer = io.BytesIO()
+    torch.save({**state, _RUN_ID: run_id}, buffer)
+    payload = buffer.getvalue()
+    header = _MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n"
+    write_atomically(path, header, payload)
 
 
 def load(folder: Path, run_id: str) -> tuple[dict[str, Any] | None, list[str]]:
@@ -78,7 +88,7 @@ def load(folder: Path, run_id: str) -> tuple[dict[str, Any] | None, list[str]]:
         if not path.exists():
             continue
         try:
-            return _read(path, run_id), warnings
+            return read(path, run_id), warnings
         except (StoreError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             if torch_errors.is_out_of_memory(error):
                 raise
@@ -99,7 +109,12 @@ def load(folder: Path, run_id: str) -> tuple[dict[str, Any] | None, list[str]]:
 _FALLBACK = "the run resumes from the previous checkpoint, or starts again"
 
 
-def _read(path: Path, run_id: str) -> dict[str, Any]:
+def read(path: Path, run_id: str) -> dict[str, Any]:
+    """Return the state in a file of `write`.
+
+    Raises:
+        DamagedError: the file is not such a file, was changed, or belongs to another trial.
+    """
     header, _, payload = read_file(path, limit=None).partition(b"\n")
     if not header.startswith(_MAGIC):
         raise DamagedError("the file does not begin with the header of a checkpoint of this version", fix=_FALLBACK)

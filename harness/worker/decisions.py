@@ -38,7 +38,7 @@ def list_decisions(
     facts = spec.workload.facts
     if not may_screen(spec) or not earlier:
         return None
-    if any(earlier[-1].examples < stop <= point.examples for stop in spec.scored_stops):
+    if spec.passes_scored_stop(earlier[-1].examples, point.examples):
         return None
     if decide_end(spec, point, stage_began, earlier) is not None:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from harness.contract.workload import Split, WorkloadFacts
-from harness.errors import PluginError
+from harness.errors import BenchError, PluginError
 from harness.worker import rng
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
 from harness.worker.protocols import Sharded, Workload
@@ -35,6 +36,20 @@ def evaluate_split(
         metrics = _evaluate_on_ranks(workload, model, split, stage, group)
     require_target_metrics(workload.facts, split, metrics)
     return {name: float(value) for name, value in metrics.items()}
+
+
+def evaluate_audit(workload: Workload, model: nn.Module, stage: int | None) -> tuple[dict[str, float], str]:
+    """Return the metrics on the split `audit`, and a warning if the workload cannot be evaluated on this split."""
+    try:
+        return finite_metrics(evaluate_split(workload, model, "audit", stage)), ""
+    except Exception as error:
+        reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+        return {}, f"the weights could not be evaluated on the split audit, so the record stays self-reported: {reason}"
+
+
+def finite_metrics(metrics: dict[str, float]) -> dict[str, float]:
+    """Return the metrics without infinite and NaN values, which JSON cannot store."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def require_target_metrics(facts: WorkloadFacts, split: Split, metrics: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""The fork server, a process that has imported torch. It forks a worker for every trial that a supervisor requests.
+"""The fork server, a process that has imported torch. It forks the worker and the evaluator of every trial.
 
 usage: python -m harness.worker.fork_server SOCKET_FD      (started by the supervisor)
 
@@ -29,7 +29,7 @@ import msgspec
 from harness.contract.forking import ANSWER, DESCRIPTORS, ENDED, FAILED, LENGTH, STARTED, AnswerKind, ForkRequest
 from harness.contract.run import Job
 from harness.worker.emit import Emit
-from harness.worker.process import run_worker
+from harness.worker.process import ProcessDescriptors, run_worker
 from harness.worker.reaper import set_parent_death_signal
 
 #: The server ends after this number of seconds without a worker and without a request. A server uses several hundred
@@ -51,7 +51,7 @@ def main(run_job: Callable[[Job, Emit], None] | None = None, preload: Callable[[
     gc.collect()
     gc.freeze()
     worker = _WorkerForker(control).serve()
-    run_worker(worker.events, worker.lock, worker.request.cores, run_job)
+    run_worker(worker.descriptors, worker.request.cores, run_job, evaluator=worker.request.role == "evaluator")
 
 
 def preload_worker() -> None:
@@ -59,7 +59,7 @@ def preload_worker() -> None:
     import torch
 
     torch.set_num_threads(1)
-    from harness.worker import checkpoint, setup, weights
+    from harness.worker import checkpoint, evaluator_process, setup, weights  # noqa: F401 - every evaluator needs it
     from harness.worker.rules import load_rule, rule_names
 
     setup.import_optimizer_early()
@@ -85,11 +85,10 @@ def _require_one_thread() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ForkedWorker:
-    """A forked worker: its request, and the file descriptors of its event pipe and of the lock of the run's folder."""
+    """A forked worker or evaluator: its request and its file descriptors."""
 
     request: ForkRequest
-    events: int
-    lock: int
+    descriptors: ProcessDescriptors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +142,12 @@ class _WorkerForker:
             if not pid:
                 self._close_server_descriptors()
                 become_worker(request, descriptors, server)
-                return ForkedWorker(request=request, events=descriptors["events"], lock=descriptors["lock"])
+                return ForkedWorker(
+                    request=request,
+                    descriptors=ProcessDescriptors(
+                        events=descriptors["events"], lock=descriptors["lock"], peer=descriptors.get("peer", -1)
+                    ),
+                )
             process = os.pidfd_open(pid)
             self._children[process] = _RunningWorker(pid=pid, status=os.dup(descriptors["status"]))
             self._poll.register(process, select.POLLIN)
@@ -205,9 +209,9 @@ def _receive(control: socket.socket) -> tuple[ForkRequest, dict[str, int]] | Non
         if not chunk:
             return None
         payload += chunk
-    if not length or len(received) != len(DESCRIPTORS):
+    if not length or len(DESCRIPTORS) - len(received) not in (0, 1):
         return None
-    return msgspec.json.decode(payload, type=ForkRequest), dict(zip(DESCRIPTORS, received, strict=True))
+    return msgspec.json.decode(payload, type=ForkRequest), dict(zip(DESCRIPTORS, received, strict=False))
 
 
 def send_answer(status: int, kind: AnswerKind, number: int) -> None:

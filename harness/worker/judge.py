@@ -9,7 +9,6 @@ document. It builds the workload and the model, and reads the weights from their
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import sys
 import traceback
@@ -26,8 +25,8 @@ from harness.errors import BenchError, DamagedError
 from harness.system.files import read_file
 from harness.worker.baseline import is_binary
 from harness.worker.device import rank_device, set_default_device
-from harness.worker.evaluation import evaluate_split, evaluation_mode
-from harness.worker.loading import build_model, load_workload
+from harness.worker.evaluation import evaluate_audit, evaluate_split, evaluation_mode, finite_metrics
+from harness.worker.loading import build_evaluation
 from harness.worker.protocols import Screenable, Sharded, Workload
 from harness.worker.reaper import set_parent_death_signal
 from harness.worker.torch_settings import apply_numeric_settings
@@ -62,10 +61,7 @@ def judge(request: JudgeRequest) -> JudgeAnswer:
     device = rank_device(0, spec)
     set_default_device(device)
     apply_numeric_settings(spec)
-    workload = load_workload(spec)
-    # The order of a stream's tasks may follow from the seed of the training data.
-    getattr(workload, "prepare_evaluation", workload.train_data)(spec.seeds.data)
-    model = build_model(spec, workload, device)
+    workload, model = build_evaluation(spec, device)
     judgements, warnings = list[Judgement](), list[str]()
     for weights in request.weights:
         digest = load_weights(model, Path(weights.path))
@@ -78,20 +74,6 @@ def judge(request: JudgeRequest) -> JudgeAnswer:
         tolerances=_find_tolerances(workload, model, request.weights),
         warnings=tuple(warnings),
     )
-
-
-def evaluate_audit(workload: Workload, model: nn.Module, stage: int | None) -> tuple[dict[str, float], str]:
-    """Return the metrics on the split `audit`, and a warning if the workload cannot be evaluated on this split."""
-    try:
-        return finite_metrics(evaluate_split(workload, model, "audit", stage)), ""
-    except Exception as error:
-        reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
-        return {}, f"the weights could not be evaluated on the split audit, so the record stays self-reported: {reason}"
-
-
-def finite_metrics(metrics: dict[str, float]) -> dict[str, float]:
-    """Return the metrics without infinite and NaN values, which JSON cannot store."""
-    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def load_weights(model: nn.Module, path: Path) -> str:

@@ -103,3 +103,16 @@ def build_model(spec: RunSpec, workload: Workload, device: torch.device) -> nn.M
     """Return the untrained model of a trial on a device. The global random number generators are seeded before."""
     rng.seed_everything(spec.seeds.model)
     return workload.build_model(spec.seeds.model, **spec.submission.model_options).to(device)
+
+
+def build_evaluation(spec: RunSpec, device: torch.device) -> tuple[Workload, nn.Module]:
+    """Return the workload and the untrained model of a trial, for a process that only evaluates.
+
+    The metrics may depend on the seed of the training data, as on a stream whose tasks follow from this seed. A
+    workload with the method `prepare_evaluation` need not build the training data for this.
+    """
+    workload = load_workload(spec)
+    model = build_model(spec, workload, device)
+    prepare = getattr(workload, "prepare_evaluation", workload.train_data)
+    prepare(spec.seeds.data)
+    return workload, model

@@ -9,29 +9,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from harness.contract.events import Done, Evaluated, PhaseBegan, Ready, Warned
 from harness.contract.record import Environment
 from harness.contract.run import Counters, Point
-from harness.contract.workload import Target
-from harness.planning.run_end import Verdict, decide_end, is_stage_over
+from harness.planning.run_end import Verdict
 from harness.storage.layout import run_id
 from harness.worker import checkpoint
-from harness.worker.decisions import describe_decisions, list_decisions
+from harness.worker.assessment import Assessment, Assessor, follow_first_rank
 from harness.worker.emit import Emit
 from harness.worker.evaluation import evaluate_split
-from harness.worker.evaluator import Evaluation, Evaluator
 from harness.worker.memory import peak_memory, state_bytes
-from harness.worker.points import finite_point, gradient_norm, learning_rate
+from harness.worker.points import gradient_norm, learning_rate
+from harness.worker.position import Position
 from harness.worker.protocols import Submission, Workload
 from harness.worker.rule import RuleChecker
 from harness.worker.run_state import RunState
-from harness.worker.weights import save_weights
-
-T = TypeVar("T")
 
 #: Largest fraction of wall time between two evaluations that checkpoints may take. A checkpoint after every evaluation
 #: would take longer than the training of a small model with short intervals.
@@ -52,7 +48,7 @@ class TrainingRun:
         workload: evaluates the model on the feedback split.
         rules: checks the rules for submissions.
         environment: description of the machine and the software, for the record.
-        evaluator: evaluates the model on the score split.
+        assessor: evaluates the model on the score split, and decides whether the run is over.
         emit: function that receives the run's events.
         grad_norm: whether evaluations contain the norm of the gradients.
     """
@@ -67,7 +63,7 @@ class TrainingRun:
         workload: Workload,
         rules: RuleChecker,
         environment: Environment,
-        evaluator: Evaluator,
+        assessor: Assessor,
         emit: Emit,
         grad_norm: bool = False,
     ) -> None:
@@ -82,12 +78,12 @@ class TrainingRun:
         self.workload = workload
         self.rules = rules
         self.environment = environment
-        self.evaluator = evaluator
+        self.assessor = assessor
         self.emit = emit
         self.final_weights = ""
         # The last checkpoint: its wall seconds, and the time at which it ended. Before the first one, both are assumed.
         self._checkpoint_seconds, self._checkpoint_ended = FIRST_CHECKPOINT_S, time.perf_counter()
-        rules.guard(state.work, state.clock, state.snapshots, evaluator)
+        rules.guard(state.work, state.clock, state.snapshots, assessor)
         rules.before_construction(state.model, state.group)
 
     def start(self, construct_submission: Callable[[], Submission], checkpointed: dict[str, Any] | None) -> None:
@@ -98,14 +94,13 @@ class TrainingRun:
             checkpointed: the content of the checkpoint to restore; None for a new run.
         """
         state = self.state
+        checkpointed, position = self._restore_evaluations(checkpointed)
         with self.clock.timed("construction", then="start"):
             self.submission = construct_submission()
         state.snapshots.submission = self.submission
         if checkpointed is not None:
             state.load_state_dict(checkpointed, self.submission)
-            # A checkpoint of a version without screening has no such key.
-            if "evaluator" in checkpointed:
-                self.evaluator.load_state_dict(checkpointed["evaluator"])
+        state.set_position(position)
         points = tuple(state.position.points)
         resumed_from = None if checkpointed is None else self.work.steps
         self.emit(Ready(environment=self.environment, usage=state.usage, points=points, resumed_from=resumed_from))
@@ -113,11 +108,28 @@ class TrainingRun:
         if checkpointed is None:
             self.emit(PhaseBegan(phase="evaluation"))
             self.rules.at_evaluation(state.model)
-            first_point, _ = self._decide(self._evaluate_weights())
-            state.position.points.append(first_point)
-            self._append_feedback(first_point)
-            self.emit(Evaluated(point=first_point))
+            first = self._evaluate_weights()
+            state.position.points.append(first.point)
+            self._append_feedback(first.point)
+            self.emit(Evaluated(point=first.point))
         self.work.counting = True
+
+    def _restore_evaluations(self, checkpointed: dict[str, Any] | None) -> tuple[dict[str, Any] | None, Position]:
+        """Restore the evaluations that belong to a checkpoint.
+
+        Returns:
+            The checkpoint and its evaluations, or None and no evaluations if the run starts from the beginning.
+        """
+        if checkpointed is not None:
+            position = self.assessor.restore(Position.from_state_dict(checkpointed))
+            if position is not None:
+                return checkpointed, position
+            if self.group.first:
+                text = "the results of the evaluations before the checkpoint are missing or damaged"
+                self.emit(Warned(message=f"{text}; the run starts from the beginning"))
+        position = self.assessor.restore(Position())
+        assert position is not None
+        return None, position
 
     def train(self) -> Done:
         """Train until the run ends, and return the run's last event. `start` must be called before."""
@@ -160,7 +172,8 @@ class TrainingRun:
             self.group.average_buffers(model)
             self.clock.pause("evaluation")
             self.rules.at_evaluation(model)
-            point, verdict = self._decide(self._evaluate_weights())
+            assessment = self._evaluate_weights()
+            point, verdict = assessment.point, assessment.verdict
             if verdict is not None:
                 self._save_final_weights()
             else:
@@ -174,8 +187,8 @@ class TrainingRun:
         self.rules.at_pause(model, self.group)
         state.position.points.append(point)
         if verdict is None:
-            if self._is_next_stage_due(point):
-                state.advance_stage(point)
+            if assessment.stage_over:
+                state.advance_stage()
             if self._is_checkpoint_due():
                 self._save_checkpoint(model_state, submission_state)
             else:
@@ -186,7 +199,7 @@ class TrainingRun:
 
     # --- evaluation ------------------------------------------------------------------------------
 
-    def _evaluate_weights(self) -> Point:
+    def _evaluate_weights(self) -> Assessment:
         """Evaluate the model's current weights on the score split, or on a part that suffices for all decisions."""
         position = self.state.position
         loss = self.work.last_loss
@@ -203,38 +216,13 @@ class TrainingRun:
             mean_train_loss=self.work.take_mean_loss(),
             grad_norm=gradient_norm(self.state.model) if self.grad_norm else None,
         )
-        decisions = self._follow_first_rank(
-            list_decisions(self.spec, pending, position.stage_began, position.points),
-            dict[str, tuple[Target, ...]] | None,
-        )
         began = time.perf_counter()
         with self.work.pause_counting():
-            evaluation = self.evaluator.evaluate(self.state.model, stage=self._stage(), decisions=decisions)
+            assessment = self.assessor.assess(self.state.model, pending, position)
         self.state.add_usage(evaluation_seconds=time.perf_counter() - began)
-        point = _complete(pending, evaluation)
-        if evaluation.screened is not None:
-            self._compare(_complete(pending, evaluation.screened), point)
-        while self.evaluator.warnings:
-            self.emit(Warned(message=self.evaluator.warnings.pop(0)))
-        return point
-
-    def _compare(self, screened: Point, whole: Point) -> None:
-        """Compare the decisions from two evaluations of the same weights, and report every difference.
-
-        Args:
-            screened: the evaluation on a part of the score split.
-            whole: the evaluation on the whole score split.
-        """
-        position = self.state.position
-        by_screened, by_whole = (
-            describe_decisions(self.spec, point, position.stage_began, position.points) for point in (screened, whole)
-        )
-        for name in sorted(by_screened.keys() | by_whole.keys()):
-            if by_screened.get(name) != by_whole.get(name):
-                self.evaluator.add_disagreement(
-                    f"at {whole.examples:,} examples {name} {by_screened.get(name)} by {screened.evaluated_examples} "
-                    f"examples of the split, and {by_whole.get(name)} by all of them"
-                )
+        for warning in self.assessor.take_warnings():
+            self.emit(Warned(message=warning))
+        return assessment
 
     def _stage(self) -> int | None:
         return self.state.position.stage if self.facts.stages else None
@@ -254,48 +242,24 @@ class TrainingRun:
         if "feedback" in self.spec.submission.needs and (not self.facts.stages or self.facts.boundaries):
             self.state.task.feedback.append((point.examples, self._measure_feedback()))
 
-    def _decide(self, point: Point) -> tuple[Point, Verdict | None]:
-        """Return the evaluation to store, and the verdict if the run is over. Rank 0 computes both for all ranks."""
-        position = self.state.position
-        verdict = decide_end(self.spec, point, position.stage_began, position.points)
-        stored_point = finite_point(point)
-        return self._follow_first_rank((stored_point, verdict), tuple[Point, Verdict | None])
-
-    def _follow_first_rank(self, value: T, kind: Any) -> T:
-        """Return rank 0's `value` on all ranks.
-
-        Args:
-            value: this rank's value. JSON must be able to store it.
-            kind: type of the value.
-        """
-        if self.group.count == 1:
-            return value
-        decoded: T = msgspec.json.decode(self.group.broadcast(msgspec.json.encode(value)), type=kind)
-        return decoded
-
-    def _is_next_stage_due(self, point: Point) -> bool:
-        position, stages = self.state.position, self.facts.stages
-        return position.stage + 1 < len(stages) and is_stage_over(self.spec, point, position.stage_began)
-
     # --- files -----------------------------------------------------------------------------------
 
     def _save_final_weights(self) -> None:
-        if self.group.first:
-            began = time.perf_counter()
-            self.final_weights = save_weights(self.state.model, self.folder / "final.safetensors")
-            self.state.add_usage(checkpoint_seconds=time.perf_counter() - began)
+        began = time.perf_counter()
+        self.final_weights = self.assessor.save_final_weights(self.state.model)
+        self.state.add_usage(checkpoint_seconds=time.perf_counter() - began)
 
     def _is_checkpoint_due(self) -> bool:
         """Return whether a checkpoint now keeps the wall time for checkpoints below `CHECKPOINT_SHARE`."""
         elapsed = time.perf_counter() - self._checkpoint_ended
-        return self._follow_first_rank(elapsed * CHECKPOINT_SHARE >= self._checkpoint_seconds, bool)
+        return follow_first_rank(self.group, elapsed * CHECKPOINT_SHARE >= self._checkpoint_seconds, bool)
 
     def _save_checkpoint(self, model_state: dict[str, Any], submission_state: dict[str, Any]) -> None:
         began = time.perf_counter()
         ranks = self.state.gather_rank_states()
         if self.group.first:
-            state = self.state.state_dict(model_state, submission_state, ranks)
-            checkpoint.save(self.folder, {**state, "evaluator": self.evaluator.state_dict()}, run_id(self.spec))
+            self.assessor.save(self.state.position)
+            checkpoint.save(self.folder, self.state.state_dict(model_state, submission_state, ranks), run_id(self.spec))
             self.state.add_usage(checkpoint_seconds=time.perf_counter() - began)
         self._checkpoint_ended = time.perf_counter()
         self._checkpoint_seconds = self._checkpoint_ended - began
@@ -307,7 +271,7 @@ class TrainingRun:
         position, model = self.state.position, self.state.model
         last_point, last_index = position.points[-1], len(position.points) - 1
         reached = verdict.status == "reached"
-        stage_hits = (*position.stage_hits, last_index) if reached and self.facts.stages else tuple(position.stage_hits)
+        stage_hits = position.list_stage_hits(reached) if self.facts.stages else ()
         return Done(
             status=verdict.status,
             reason=verdict.reason,
@@ -329,12 +293,5 @@ class TrainingRun:
             final_weights=self.final_weights,
             crossing_weights=self.final_weights if reached else "",
             profile=dict(self.work.phases),
-            screening=self.evaluator.outcome,
+            screening=self.assessor.screening,
         )
-
-
-def _complete(pending: Point, evaluation: Evaluation) -> Point:
-    """Return the point with the result of its evaluation."""
-    return msgspec.structs.replace(
-        pending, metrics=evaluation.metrics, evaluated_examples=evaluation.examples, se=evaluation.se
-    )

@@ -1,9 +1,11 @@
 """The worker process. It reads a job from standard input, writes events to a pipe, and ends when its supervisor ends.
 
 A worker is a fresh process, or it is forked by the fork server (see `fork_server.py`). Either kind of worker calls
-`run_worker`. The supervisor passes three command-line arguments to a fresh process: the file descriptor of the pipe,
-the file descriptor of the run's lock, and the indices of the CPU cores to use, separated by commas (empty for all
-cores).
+`run_worker`. The supervisor passes command-line arguments to a fresh process: the file descriptor of the pipe,
+the file descriptor of the run's lock, the indices of the CPU cores to use, separated by commas (empty for all cores),
+and the file descriptor of the socket between worker and evaluator (-1 if the worker evaluates its weights itself).
+
+A further argument is `worker`, or `evaluator` for the process that evaluates the weights (see `evaluator_process.py`).
 """
 
 from __future__ import annotations
@@ -11,10 +13,13 @@ from __future__ import annotations
 # This import comes first. The clock then uses the original functions of `time`, even if a plugin replaces them.
 import harness.worker.clock  # noqa: F401  # isort: skip
 
+import ctypes
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -32,28 +37,51 @@ def main(run_job: Callable[[Job, Emit], None] | None = None) -> None:
     """Read a job and run it. This process ends when the job or the supervisor ends.
 
     Args:
-        run_job: function that runs a job; `harness.worker.job.run_job` if None.
+        run_job: see `run_worker`.
     """
     set_parent_death_signal()
+    descriptors = ProcessDescriptors(events=int(sys.argv[1]), lock=int(sys.argv[2]), peer=int(sys.argv[4]))
     cores = [int(core) for core in sys.argv[3].split(",") if core]
-    run_worker(int(sys.argv[1]), int(sys.argv[2]), cores, run_job)
+    run_worker(descriptors, cores, run_job, evaluator=sys.argv[5] == "evaluator")
 
 
-def run_worker(events_fd: int, lock_fd: int, cores: Iterable[int], run_job: Callable[[Job, Emit], None] | None) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ProcessDescriptors:
+    """The file descriptors that a worker or an evaluator gets from the supervisor.
+
+    Args:
+        events: writing end of the pipe of events.
+        lock: lock of the run's folder.
+        peer: socket between worker and evaluator; -1 if the worker evaluates its weights itself.
+    """
+
+    events: int
+    lock: int
+    peer: int = -1
+
+
+def run_worker(
+    descriptors: ProcessDescriptors,
+    cores: Iterable[int],
+    run_job: Callable[[Job, Emit], None] | None,
+    evaluator: bool = False,
+) -> None:
     """Read the job from standard input, run it, and end this process.
 
     Args:
-        events_fd: file descriptor of the pipe of events.
-        lock_fd: file descriptor of the lock of the run's folder.
+        descriptors: the file descriptors from the supervisor.
         cores: indices of the processor cores to which this process is pinned. If empty, the process is not pinned.
         run_job: function that runs a job; `harness.worker.job.run_job` if None.
+        evaluator: whether this process is the evaluator of the trial.
     """
+    events_fd = descriptors.events
     # A fresh worker is pinned before it imports torch, so that torch's threads and the processes of other ranks inherit
     # the cores.
     pinned = set(cores)
     if pinned and sys.platform == "linux":
         os.sched_setaffinity(0, pinned)
-    enter_worker(close=(0, events_fd))
+    if not evaluator:
+        enter_worker(close=[fd for fd in (0, events_fd, descriptors.peer) if fd >= 0])
     line = sys.stdin.buffer.readline()
     if not line:  # the supervisor stopped the trial while this process started
         os._exit(1)
@@ -65,7 +93,9 @@ def run_worker(events_fd: int, lock_fd: int, cores: Iterable[int], run_job: Call
     # A child process that a plugin forks must not keep the run's lock and pipe open after this process ends.
     def release_in_child() -> None:
         os.close(events_fd)
-        os.close(lock_fd)
+        os.close(descriptors.lock)
+        if descriptors.peer >= 0:
+            os.close(descriptors.peer)
 
     os.register_at_fork(after_in_child=release_in_child)
     encoder = msgspec.json.Encoder()
@@ -78,14 +108,12 @@ def run_worker(events_fd: int, lock_fd: int, cores: Iterable[int], run_job: Call
             while rest:
                 rest = rest[os.write(events_fd, rest) :]
 
-    emit(first_event)
+    if not evaluator:
+        emit(first_event)
     if isinstance(first_event, Done):
         _exit_now()
     if run_job is None:
-        # This module imports torch, whose threads inherit the cores set above. So it is imported only here.
-        from harness.worker import job as jobs
-
-        run_job = partial(jobs.run_job, abort=_exit_now)
+        run_job = _find_job(descriptors.peer, evaluator)
     run_job(job, emit)
     _exit_now()
 
@@ -109,6 +137,30 @@ def enter_sandbox(job: Job) -> Confined | Done:
     except OSError as error:
         reason = f"the sandbox {job.sandbox.name} cannot be entered ({error}); run with {sandbox.VARIABLE}=none"
         return Done(status="crashed", reason=reason)
+
+
+def _find_job(peer: int, evaluator: bool) -> Callable[[Job, Emit], None]:
+    """Return the function that runs a job. Its module imports torch, whose threads inherit the cores set before."""
+    end = None
+    if peer >= 0:
+        os.set_inheritable(peer, False)
+        end = socket.socket(fileno=peer)
+    if evaluator:
+        from harness.worker import evaluator_process
+
+        assert end is not None
+        _forbid_debugging()
+        return partial(evaluator_process.run_evaluator, end=end)
+    from harness.worker import job as jobs
+
+    return partial(jobs.run_job, abort=_exit_now, evaluator=end)
+
+
+def _forbid_debugging() -> None:
+    """On Linux, forbid other processes of this user to read this process's memory or to trace it."""
+    if sys.platform == "linux":
+        pr_set_dumpable = 4
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_dumpable, 0)
 
 
 def _exit_now() -> None:

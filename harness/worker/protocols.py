@@ -34,7 +34,8 @@ class Workload(Protocol):
 
     The harness constructs the class with the `arguments` of its `WorkloadEntry` as keyword arguments. A workload may
     have an attribute `micro_batch`: the largest number of examples per pass on one device. The harness then computes
-    larger batches in parts, with the same losses and gradients.
+    larger batches in parts, with the same losses and gradients. Another process evaluates the weights: it calls
+    `prepare_evaluation(seed)` instead of `train_data(seed)`, if this method exists, and so need not build the data.
 
     Attributes:
         facts: the description of the workload as data; the same object as in the `WorkloadEntry`.

@@ -9,30 +9,14 @@ import msgspec
 from torch import nn
 
 from harness.contract.record import Usage
-from harness.contract.run import Point, RunSpec
+from harness.contract.run import RunSpec
 from harness.worker import rng
 from harness.worker.clock import Clock
 from harness.worker.distributed.collectives import ProcessGroup, from_bytes, to_bytes
+from harness.worker.position import Position
 from harness.worker.protocols import Submission, Task
 from harness.worker.snapshot import Snapshots, model_flags, set_model_flags
 from harness.worker.work import CountedWork
-
-
-@dataclass
-class Position:
-    """The progress of a run: its evaluations, and the current stage of its stream.
-
-    Args:
-        points: the evaluations so far.
-        stage: index of the current stage, from 0; 0 on a pool.
-        stage_began: number of examples that had been drawn when the current stage began.
-        stage_hits: for every completed stage, the index in `points` of the evaluation that ended the stage.
-    """
-
-    points: list[Point] = field(default_factory=list)
-    stage: int = 0
-    stage_began: int = 0
-    stage_hits: list[int] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
@@ -70,13 +54,15 @@ class RunState:
         totals = {name: getattr(self.usage, name) + spent for name, spent in seconds.items()}
         self.usage = msgspec.structs.replace(self.usage, **totals)
 
-    def advance_stage(self, point: Point) -> None:
-        """Advance to the stream's next stage. `point` is the evaluation that ended the current stage."""
-        position = self.position
-        position.stage_hits.append(len(position.points) - 1)
-        position.stage += 1
-        position.stage_began = point.examples
+    def advance_stage(self) -> None:
+        """Advance to the stream's next stage. The last evaluation ended the current stage."""
+        self.position.advance()
         self.work.advance()
+        self._publish_stage()
+
+    def set_position(self, position: Position) -> None:
+        """Set the progress of the run, at its beginning or after a checkpoint was restored."""
+        self.position = position
         self._publish_stage()
 
     def _publish_stage(self) -> None:
@@ -110,7 +96,7 @@ class RunState:
             submission: the return value of the submission's `state_dict()`.
             ranks: the return value of `gather_rank_states`.
         """
-        position, clock, usage = self.position, self.clock, self.usage
+        clock, usage = self.clock, self.usage
         return {
             "model": model,
             "flags": model_flags(self.model),
@@ -118,8 +104,7 @@ class RunState:
             "work": self.work.state_dict(),
             "rng": rng.rng_state(),
             "own": self.snapshots.rng.get_state(),  # the generator that the task provides to the submission
-            "points": msgspec.json.encode(position.points).decode(),
-            "stage": [position.stage, position.stage_began, list(position.stage_hits)],
+            **self.position.state_dict(),
             "feedback": [[examples, dict(metrics)] for examples, metrics in self.task.feedback],
             "clock": [clock.seconds, clock.process_seconds],
             "usage": [usage.evaluation_seconds, usage.checkpoint_seconds],
@@ -128,7 +113,7 @@ class RunState:
         }
 
     def load_state_dict(self, state: dict[str, Any], submission: Submission) -> None:
-        """Restore a checkpoint.
+        """Restore a checkpoint, except for the position (see `set_position`).
 
         Args:
             state: the return value of `state_dict`.
@@ -146,11 +131,7 @@ class RunState:
             self.usage, evaluation_seconds=evaluation_seconds, checkpoint_seconds=checkpoint_seconds
         )
         self.snapshots.rng.set_state(state["own"])
-        stage, stage_began, stage_hits = state["stage"]
-        points = msgspec.json.decode(state["points"], type=list[Point])
-        self.position = Position(points, stage, stage_began, stage_hits)
         self.task.feedback[:] = [(examples, metrics) for examples, metrics in state["feedback"]]
-        self._publish_stage()
         # The run is also charged for constructing the submission and loading its state in this process.
         seconds, process_seconds = state["clock"]
         if state["ranks"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from harness.contract.record import Usage
 from harness.contract.run import Job, RunSpec
 from harness.storage.layout import run_id
 from harness.worker import checkpoint, compile_cache, rng
+from harness.worker.assessment import Assessor, LocalAssessor
 from harness.worker.clock import Clock
 from harness.worker.data.pools import Pool
 from harness.worker.data.replay import ReplayBuffer
@@ -34,6 +36,7 @@ from harness.worker.microbatch import MicrobatchedPasses, preferred_micro_batch
 from harness.worker.passes import Passes, WholeBatchPasses
 from harness.worker.profiling import Profiler
 from harness.worker.protocols import Submission, Workload
+from harness.worker.remote_assessor import RemoteAssessor
 from harness.worker.rule import RuleChecker
 from harness.worker.rules import load_rules
 from harness.worker.run_state import RunState
@@ -43,9 +46,14 @@ from harness.worker.torch_settings import apply_numeric_settings
 from harness.worker.work import CountedWork
 
 
-def start_run(job: Job, emit: Emit, group: ProcessGroup = SINGLE_PROCESS) -> TrainingRun:
-    """Return a run that is ready for its next step. A run with a checkpoint in the job's folder is resumed."""
-    run, construct_submission = build_run(job, emit, group)
+def start_run(
+    job: Job, emit: Emit, group: ProcessGroup = SINGLE_PROCESS, evaluator: socket.socket | None = None
+) -> TrainingRun:
+    """Return a run that is ready for its next step. A run with a checkpoint in the job's folder is resumed.
+
+    Args: see `build_run`.
+    """
+    run, construct_submission = build_run(job, emit, group, evaluator=evaluator)
     if run.work.needs_warm_up:
         run.work.warm_up_step()
     state = _load_checkpoint(job, emit, group) if job.resume else None
@@ -58,6 +66,7 @@ def build_run(
     emit: Emit,
     group: ProcessGroup = SINGLE_PROCESS,
     change_data: Callable[[Pool | Stream], Pool | Stream] | None = None,
+    evaluator: socket.socket | None = None,
 ) -> tuple[TrainingRun, Callable[[], Submission]]:
     """Build all objects of a run except the submission.
 
@@ -67,6 +76,7 @@ def build_run(
         group: the ranks (processes) of the run.
         change_data: function from the training data to the data to use instead. Only the compile warm-up
             (`harness.worker.compile_worker`) passes this function. If it is None, the compiler cache is filled first.
+        evaluator: socket to the process that evaluates the weights; None if this process evaluates them.
 
     Returns:
         The run, and a function without arguments that constructs the submission.
@@ -91,6 +101,12 @@ def build_run(
     data = workload.train_data(spec.seeds.data)
     source = build_source(spec, data if change_data is None else change_data(data), device)
     work = build_work(spec, workload, model, source, device, rules=rules, group=group, emit=emit)
+    assessor: Assessor
+    if evaluator is None:
+        local_evaluator = Evaluator(spec, workload, group, shadow=job.shadow_evaluation)
+        assessor = LocalAssessor(spec, local_evaluator, Path(job.folder), group, keep_weights=job.keep_weights)
+    else:
+        assessor = RemoteAssessor(evaluator, model)
     snapshots = Snapshots(model)
     task = build_task(spec, workload, model, source.pool, device, snapshots)
     build_seconds = perf_counter() - build_began
@@ -115,7 +131,7 @@ def build_run(
         workload=workload,
         rules=rules,
         environment=environment(spec, device, job.git),
-        evaluator=Evaluator(spec, workload, group, shadow=job.shadow_evaluation),
+        assessor=assessor,
         emit=emit,
         grad_norm=job.grad_norm,
     )

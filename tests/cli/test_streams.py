@@ -27,6 +27,8 @@ CALLS = {
     "score": ["score", "--help"],
     "calibrate": ["calibrate", "resnet-digits", "--dry-run"],
     "report": ["report", "--help"],
+    "verify": ["verify", "--help"],
+    "rerun": ["rerun", "--help"],
     "results": ["results", "verify", "results"],
     "list": ["list"],
     "show": ["show", "wsd"],

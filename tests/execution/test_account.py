@@ -9,15 +9,13 @@ from typing import Any
 
 import pytest
 
-from harness.contract.events import Ready
-from harness.contract.record import Ledger, Restart, Spent, Usage
+from harness.contract.record import Ledger, Restart, Spent
 from harness.contract.run import Point
 from harness.execution.account import Account
 from harness.execution.meter import Charge
 from harness.scoring.time_to_target import find_own_deaths
 from harness.storage.layout import ACCOUNT
 from harness.storage.run_folder import RunFolder
-from tests.execution import stub
 from tests.helpers import spec_of, submission
 
 SPEC = spec_of(submission("tests.submissions_for_tests:Base"))
@@ -57,10 +55,6 @@ def evaluate(account: Account, meter: Any, index: int, claim: float, at: float, 
     return account.charge(point(index, claim), SPEC)
 
 
-def ready(*points: Point) -> Ready:
-    return Ready(environment=stub.ENVIRONMENT, usage=Usage(), points=points, resumed_from=1 if points else None)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
     (tmp_path / "run-0123456789abcdef").mkdir()
@@ -71,7 +65,7 @@ def first_worker(folder: RunFolder, by: Any) -> Account:
     """A worker that claims too little, is evaluated twice, burns 7 more seconds, and ends."""
     account = Account.open(folder)
     meter = begin(account)
-    account.restore(ready())
+    account.restore([])
     assert evaluate(account, meter, 0, 0.5, 1.0, 1.0).seconds == 1.0
     assert evaluate(account, meter, 1, 2.0, 3.0, 3.5).seconds == 3.0
     meter.now = 10.5
@@ -87,7 +81,7 @@ def test_the_clock_goes_on_where_the_supervisor_left_it(folder: RunFolder, by: A
     account = first_worker(folder, by)
     meter = begin(account)
     # The worker restores times from its checkpoint that are too small.
-    points = account.restore(ready(point(0, 0.1), point(1, 0.2)))
+    points = account.restore([point(0, 0.1), point(1, 0.2)])
     assert [p.seconds for p in points] == [1.0, 3.0]
     base = 10.5 if lost_is_charged else 3.5
     later = evaluate(account, meter, 2, 0.3, 2.0, 2.5)
@@ -102,7 +96,7 @@ def test_the_clock_goes_on_where_the_supervisor_left_it(folder: RunFolder, by: A
 def test_a_supervisor_that_was_killed_is_a_restart(folder: RunFolder) -> None:
     account = first_worker(folder, None)
     begin(account)
-    account.restore(ready(point(0, 0.5), point(1, 2.0)))
+    account.restore([point(0, 0.5), point(1, 2.0)])
     assert [restart.by for restart in account.ledger().restarts] == ["supervisor"]
 
 
@@ -112,7 +106,7 @@ def test_a_worker_that_dies_twice_before_it_is_ready_keeps_its_debt(folder: RunF
     meter.now = 2.0
     account.end_worker("worker", "SIGKILL")
     begin(account)
-    account.restore(ready(point(0, 0.5), point(1, 2.0)))
+    account.restore([point(0, 0.5), point(1, 2.0)])
     assert account.total().seconds == pytest.approx(12.5)
 
 
@@ -131,7 +125,7 @@ def test_a_damaged_account_is_a_new_one(folder: RunFolder, content: bytes) -> No
     (folder.path / ACCOUNT).write_bytes(content)
     account = Account.open(folder)
     meter = begin(account)
-    assert [p.seconds for p in account.restore(ready(point(0, 0.5), point(1, 2.0)))] == [0.5, 2.0]
+    assert [p.seconds for p in account.restore([point(0, 0.5), point(1, 2.0)])] == [0.5, 2.0]
     assert evaluate(account, meter, 2, 2.4, 0.5, 0.5).seconds == pytest.approx(2.5)
 
 

@@ -12,7 +12,7 @@ import pytest
 from harness.contract.events import ClockChanged, DevicesSampled, WorkerEvent
 from harness.contract.record import Device, DeviceLog, GpuSample
 from harness.contract.run import RunSpec
-from harness.execution import event_reader, worker_process
+from harness.execution import event_reader, trial_processes, worker_process
 from harness.execution.state import ResourceSlot
 from harness.hardware import detect
 from harness.hardware.drivers import Gpu
@@ -198,7 +198,7 @@ def test_a_trial_is_watched_on_the_gpus_it_was_given(monkeypatch: pytest.MonkeyP
 
 def test_cards_are_numbered_as_the_driver_numbers_them(tmp_path: Path) -> None:
     """CUDA's own order is by speed, and a reading would then be of another card than the run's."""
-    environment = worker_process._environment(builders.spec(), tmp_path, ResourceSlot(gpus=("2",)))
+    environment = trial_processes.worker_environment(builders.spec(), tmp_path, ResourceSlot(gpus=("2",)))
     assert (environment["CUDA_DEVICE_ORDER"], environment["CUDA_VISIBLE_DEVICES"]) == ("PCI_BUS_ID", "2")
 
 

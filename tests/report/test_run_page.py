@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.contract.judging import Judgement
 from harness.contract.record import Record
 from harness.contract.run import Point
 from harness.contract.workload import Target
@@ -21,6 +22,7 @@ from harness.report.progress import metric_summary
 from harness.report.run_page import draw_metric, run_text
 from harness.report.trial_titles import TrialTitles
 from harness.report.values import format_metric
+from tests.helpers import spec_of, submission
 from tests.report import synthetic
 
 Bench = Callable[..., Any]
@@ -127,3 +129,22 @@ def test_a_title_has_what_tells_trials_apart() -> None:
     assert TrialTitles(specs[:1]).title(specs[0]) == "alpha on hills", "one trial needs nothing"
     exploring = synthetic.exploring(study=2, lr=0.1).spec
     assert TrialTitles().title(exploring) == "alpha on hills study 2 lr=0.1"
+
+
+@pytest.mark.parametrize(
+    ("audit", "words"),
+    [
+        ({"loss": 0.1, "se": 0.01}, "evaluated; loss 0.1 on the split audit, meets the target"),
+        ({"loss": 0.145, "se": 0.01}, "meets the target within one standard error"),
+        ({"loss": 0.2, "se": 0.01}, "misses the target by more than one standard error"),
+        ({}, "trust     evaluated"),
+    ],
+)
+def test_a_hit_is_compared_with_audit(audit: dict[str, float], words: str) -> None:
+    spec = spec_of(submission("tests.submissions_for_tests:Base"))
+    judgement = Judgement(point=0, score={"loss": 0.1}, audit=audit)
+    record = Record(
+        run_id="run-1", spec=spec, status="reached", points=tuple(points([0.1])), hit=0, judgements=(judgement,),
+        trust="evaluated",
+    )  # fmt: skip
+    assert words in run_text(record)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.execution import worker_process
+from harness.execution import trial_processes
 from harness.execution.state import ResourceSlot
 from harness.system import private_folders, python_process
 from tests.helpers import spec_of, submission
@@ -103,7 +103,7 @@ def test_every_folder_of_a_user_is_private_to_the_trial(tmp_path: Path, monkeypa
         monkeypatch.setenv(name, "/home/user/shared")
     scratch = tmp_path / "scratch"
     spec = spec_of(submission("tests.submissions_for_tests:Base"))
-    variables = worker_process._environment(spec, scratch, ResourceSlot())
+    variables = trial_processes.worker_environment(spec, scratch, ResourceSlot())
     assert [name for name, value in variables.items() if value == "/home/user/shared"] == []
     private_folders.make_folders(scratch)
     folders = {Path(variables[name]) for name in private_folders.PRIVATE}

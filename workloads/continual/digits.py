@@ -84,9 +84,7 @@ class ContinualDigits(TaskAccuracy):
         Args:
             seed: seed of the order of the classes and of the examples.
         """
-        # The stream has a generator of its own, so that its shuffles depend only on the seed.
-        generator = torch.Generator().manual_seed(seed)
-        self._order = tuple(torch.randperm(_CLASSES, generator=generator).tolist())
+        generator = self._draw_order(seed)
         digits = digits_data.load("train")
         copies = torch.from_numpy(digits_data.normalised(digits_data.shifted(digits.images_BHW)))
         labels_B = torch.from_numpy(digits.labels_B)
@@ -97,6 +95,16 @@ class ContinualDigits(TaskAccuracy):
             stage_labels_B = self._add_label_noise(labels_B[positions_B], stage, generator)
             pools.append(TensorPool(x_BCHW=x_BCHW, labels_B=stage_labels_B.repeat(len(copies))))
         return StagedStream(pools, seed)
+
+    def prepare_evaluation(self, seed: int) -> None:
+        """Draw the order of the classes, which determines the tasks."""
+        self._draw_order(seed)
+
+    def _draw_order(self, seed: int) -> torch.Generator:
+        """Draw the order of the classes, and return the generator that the stream uses for its shuffles alone."""
+        generator = torch.Generator().manual_seed(seed)
+        self._order = tuple(torch.randperm(_CLASSES, generator=generator).tolist())
+        return generator
 
     def _classes_of(self, stage: int) -> tuple[int, ...]:
         return self._order[_PER_STAGE * stage : _PER_STAGE * (stage + 1)]

@@ -98,14 +98,21 @@ class ContinualMnist(TaskAccuracy):
         Raises:
             DataError: the dataset is missing or damaged.
         """
-        # The stream has a generator of its own, so that its shuffles depend only on the seed.
+        self.prepare_evaluation(seed)
+        digits = mnist.load("train")
+        pools = [TensorPool(scores=None, **self._task_fields(digits, k)) for k in range(self._tasks)]
+        return StagedStream(pools, seed)
+
+    def prepare_evaluation(self, seed: int) -> None:
+        """Draw the order of the classes and the permutations, which determine the tasks.
+
+        Args:
+            seed: see `train_data`.
+        """
         generator = torch.Generator().manual_seed(seed)
         self._order = torch.randperm(mnist.CLASSES, generator=generator)
         permutations = [torch.randperm(mnist.PIXELS, generator=generator) for _ in range(self._tasks)]
         self._permutations_TP = torch.stack(permutations)
-        digits = mnist.load("train")
-        pools = [TensorPool(scores=None, **self._task_fields(digits, k)) for k in range(self._tasks)]
-        return StagedStream(pools, seed)
 
     def _task_fields(self, digits: Digits, task: int, shard: Shard = WHOLE) -> dict[str, Tensor]:
         """Return a shard of a task's examples as the fields of a batch.

@@ -82,6 +82,9 @@ class CurriculumMnist:
             x_BCHW=digits.x_BCHW[chosen], labels_B=labels_B, scores={"quality": visible_quality(rates_B, generator)}
         )
 
+    def prepare_evaluation(self, seed: int) -> None:
+        """Do nothing: the metrics do not depend on the training data."""
+
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
         """Return the label-smoothed cross-entropy in nats: the mean or, if `per_example`, a tensor of shape (n,)."""
         return nn.functional.cross_entropy(

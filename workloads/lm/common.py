@@ -49,6 +49,9 @@ class NextSymbol:
     def parameter_kinds(self, model: nn.Module) -> dict[str, Kind]:
         return parameter_kinds(model)
 
+    def prepare_evaluation(self, seed: int) -> None:
+        """Do nothing: the metrics do not depend on the training data."""
+
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
         """Return the cross-entropy in nats per token: the mean or, if `per_example`, a tensor of shape (n,)."""
         return next_symbol_loss(

@@ -71,6 +71,9 @@ class ImageClassifier(ABC):
     def parameter_kinds(self, model: nn.Module) -> dict[str, Kind]:
         return parameter_kinds(model)
 
+    def prepare_evaluation(self, seed: int) -> None:  # noqa: B027 - there is nothing to prepare
+        """Do nothing: the metrics do not depend on the training data."""
+
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
         """Return the label-smoothed cross-entropy in nats: the mean or, if `per_example`, a tensor of shape (n,)."""
         return nn.functional.cross_entropy(

@@ -1,0 +1,167 @@
+"""Start and end the processes of a trial: the worker and, if it does not evaluate its weights itself, the evaluator."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import site
+import socket
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from harness.contract.forking import Role
+from harness.contract.run import Job, RunSpec
+from harness.datasets.paths import data_folder
+from harness.execution.confinement import confine
+from harness.execution.launching import LaunchedWorker, Launcher, WorkerStart, evaluates_outside
+from harness.execution.state import ResourceSlot, StopSignal, Trial
+from harness.storage.run_folder import RunFolder
+from harness.system import python_process
+from harness.system.files import write_error
+from harness.system.private_folders import is_shared, make_folders, private_variables
+
+#: Folder of the home directory and the temporary files of each process, in the trial's folder. The folders are
+#: separate, so that the worker does not find the evaluator's files by chance.
+_SCRATCH: dict[Role, str] = {"worker": "scratch", "evaluator": "scratch-evaluator"}
+
+
+class TrialProcesses:
+    """The processes of one trial.
+
+    Args:
+        folder: the trial's folder, whose lock the processes inherit.
+        trial: the trial; its watcher is told of problems.
+        slot: cores and GPUs of the processes, which alternate.
+        stop: signal that ends the trial.
+        launcher: starts the processes.
+
+    Attributes:
+        log: path of the file with the output of all processes.
+        readers: reading ends of the event pipes.
+    """
+
+    def __init__(
+        self, folder: RunFolder, trial: Trial, slot: ResourceSlot, stop: StopSignal, launcher: Launcher
+    ) -> None:
+        self.log = folder.path / "worker.log"
+        self.readers: dict[Role, int] = {}
+        self._folder = folder
+        self._trial = trial
+        self._slot = slot
+        self._stop = stop
+        self._launcher = launcher
+        self._launched: dict[Role, LaunchedWorker] = {}
+        self._log_offset = 0
+
+    @property
+    def worker(self) -> LaunchedWorker:
+        return self._launched["worker"]
+
+    def start(self, spec: RunSpec) -> None:
+        """Start the processes, which wait for the job.
+
+        Raises:
+            StoreError: a folder or the log cannot be written.
+            KeyboardInterrupt: the trial was stopped.
+        """
+        try:
+            with open(self.log, "ab") as output:
+                self._log_offset = output.tell()
+                if not evaluates_outside(spec):
+                    self._launch("worker", spec, output)
+                else:
+                    worker_end, evaluator_end = socket.socketpair()
+                    with worker_end, evaluator_end:
+                        # The evaluator is started first: it exists before the submission is imported.
+                        self._launch("evaluator", spec, output, evaluator_end.fileno())
+                        self._launch("worker", spec, output, worker_end.fileno())
+        except OSError as error:
+            raise write_error(self._folder.path, error) from error
+
+    def _launch(self, role: Role, spec: RunSpec, output: BinaryIO, peer: int = -1) -> None:
+        scratch = self._folder.path / _SCRATCH[role]
+        shutil.rmtree(scratch, ignore_errors=True)
+        make_folders(scratch)
+        self.readers[role], write_end = os.pipe()
+        try:
+            self._launched[role] = self._launcher.launch(
+                WorkerStart(
+                    events=write_end,
+                    lock=self._folder.lock_descriptor,
+                    log=output.fileno(),
+                    cores=self._slot.cores,
+                    environment=worker_environment(spec, scratch, self._slot),
+                    stop=self._stop,
+                    warn=partial(self._trial.watcher.warned, spec),
+                    peer=peer,
+                    role=role,
+                )
+            )
+        finally:
+            os.close(write_end)
+
+    def send(self, job: Job) -> None:
+        """Send the job to each process. Only the worker enters a sandbox, since the evaluator runs no submission."""
+        for role, process in self._launched.items():
+            process.send(msgspec.json.encode(confine(job) if role == "worker" else job) + b"\n")
+
+    def wait(self, role: Role, timeout: float) -> int | None:
+        """Return the exit code of a process; None if it does not exist, or still runs after `timeout` seconds."""
+        process = self._launched.get(role)
+        return None if process is None else process.wait(timeout)
+
+    def kill(self) -> int | None:
+        """Kill all processes with their children. Return the exit code of the worker; None if it did not start."""
+        code = None
+        for role, process in self._launched.items():
+            killed_code = process.kill()
+            code = killed_code if role == "worker" else code
+            process.close()
+        return code
+
+    def clean_up(self) -> None:
+        """Close the pipes and remove the temporary files of processes that have ended."""
+        for descriptor in self.readers.values():
+            os.close(descriptor)
+        for name in _SCRATCH.values():
+            shutil.rmtree(self._folder.path / name, ignore_errors=True)
+
+    def last_log_line(self) -> str:
+        """Return the last line that these processes wrote to the log; an empty string if there is none."""
+        return read_last_line(self.log, self._log_offset)
+
+
+def read_last_line(log: Path, offset: int) -> str:
+    """Return the last line of a log after an offset in bytes; an empty string if there is none.
+
+    If the beginning of a long log was removed, the offset may lie beyond its end. The offset is then ignored.
+    """
+    try:
+        with open(log, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(offset if offset <= size else 0, size - 4096))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip() if lines else ""
+
+
+def worker_environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict[str, str]:
+    """Return the worker's environment variables.
+
+    The variables fix the number of threads and the hash seed, and give the worker its own home, temporary folder and
+    caches.
+    """
+    threads = str(spec.threads)
+    fixed = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    # CUDA must number the GPUs as the driver does, so that telemetry reads the GPU of the run.
+    fixed["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+    # HOME is replaced, so the folders of packages installed with --user and of datasets must be given explicitly.
+    shared = {"PYTHONUSERBASE": site.getuserbase(), "BENCH_DATA": str(data_folder().absolute())}
+    gpus = {"CUDA_VISIBLE_DEVICES": ",".join(slot.gpus)} if slot.gpus else {}
+    inherited = {name: value for name, value in python_process.environment().items() if not is_shared(name)}
+    return {**inherited, **shared, **private_variables(scratch), **fixed, **counts, **gpus}

@@ -1,0 +1,239 @@
+"""Evaluates the weights of a run, and decides whether a stage or the run is over.
+
+`LocalAssessor` does this in the process that calls it. That process is the evaluator (`evaluator_process.py`), or the
+worker if no evaluator process runs. `harness.worker.remote_assessor` asks the evaluator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from torch import nn
+
+from harness.contract.judging import Judgement
+from harness.contract.record import Screening
+from harness.contract.run import Point, RunSpec
+from harness.contract.workload import Target
+from harness.planning.run_end import Verdict, decide_end, is_stage_over
+from harness.storage.layout import FINAL_WEIGHTS
+from harness.worker.decisions import describe_decisions, list_decisions
+from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
+from harness.worker.evaluator import Evaluation, Evaluator
+from harness.worker.evaluator_files import EvaluatorFiles
+from harness.worker.points import finite_point
+from harness.worker.position import Position
+from harness.worker.weights import save_weights
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """The result of an evaluation.
+
+    Args:
+        point: the evaluation for the record. Without metrics, if an evaluator process keeps them.
+        verdict: the verdict if the run is over, else None.
+        stage_over: whether the stream advances to its next stage.
+    """
+
+    point: Point
+    verdict: Verdict | None
+    stage_over: bool
+
+
+class Assessor(Protocol):
+    """Evaluates the weights of a run on the score split."""
+
+    @property
+    def screening(self) -> Screening | None:
+        """Number and cost of the screened evaluations; None if they are not allowed, or if another process has it."""
+        ...
+
+    def assess(self, model: nn.Module, pending: Point, position: Position) -> Assessment:
+        """Evaluate the model's current weights.
+
+        Args:
+            model: the model, in any mode.
+            pending: the evaluation without its metrics.
+            position: the evaluations so far.
+        """
+        ...
+
+    def take_warnings(self) -> list[str]:
+        """Return the messages for the user since the last call."""
+        ...
+
+    def save_final_weights(self, model: nn.Module) -> str:
+        """Store the weights at the end of the run; SHA-256 of the file, or an empty string if another process has it.
+
+        Every rank calls this method.
+        """
+        ...
+
+    def save(self, position: Position) -> None:
+        """Store the state after the evaluations so far, to which a checkpoint belongs that is written afterwards."""
+        ...
+
+    def restore(self, position: Position) -> Position | None:
+        """Restore the state that was stored after the same number of evaluations.
+
+        Args:
+            position: the evaluations in the checkpoint; without evaluations in a new run.
+
+        Returns:
+            The evaluations as this process may know them; None if there is no such state.
+        """
+        ...
+
+
+class LocalAssessor:
+    """Evaluates weights in this process.
+
+    Args:
+        spec: the specification of the trial.
+        evaluator: evaluates models on the score split.
+        folder: the trial's folder.
+        group: the ranks of the run. Rank 0 decides for all ranks and writes the files.
+        trusted: whether this process has never imported the submission.
+        keep_weights: see `Job`.
+
+    Attributes:
+        trusted: whether such processes have made all evaluations of the run so far.
+        judgements: the results on the split `audit`, which only an evaluator process has.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        evaluator: Evaluator,
+        folder: Path,
+        group: ProcessGroup = SINGLE_PROCESS,
+        *,
+        trusted: bool = False,
+        keep_weights: bool = False,
+    ) -> None:
+        self._spec = spec
+        self._evaluator = evaluator
+        self._group = group
+        self._folder = folder
+        self._files = EvaluatorFiles(folder, spec)
+        self._keep_weights = keep_weights
+        self.trusted = trusted
+        self.judgements: list[Judgement] = []
+
+    @property
+    def screening(self) -> Screening | None:
+        return self._evaluator.outcome
+
+    def assess(self, model: nn.Module, pending: Point, position: Position) -> Assessment:
+        spec = self._spec
+        decisions = follow_first_rank(
+            self._group,
+            list_decisions(spec, pending, position.stage_began, position.points),
+            dict[str, tuple[Target, ...]] | None,
+        )
+        stage = pending.stage if spec.workload.facts.stages else None
+        evaluation = self._evaluator.evaluate(model, stage=stage, decisions=decisions)
+        point = _complete(pending, evaluation)
+        if evaluation.screened is not None:
+            self._compare(_complete(pending, evaluation.screened), point, position)
+        # The evaluation of the untrained model ends no run.
+        verdict = decide_end(spec, point, position.stage_began, position.points) if position.points else None
+        stored_point, verdict = follow_first_rank(
+            self._group, (finite_point(point), verdict), tuple[Point, Verdict | None]
+        )
+        may_advance = verdict is None and position.points and position.stage + 1 < len(spec.workload.facts.stages)
+        stage_over = bool(may_advance) and is_stage_over(spec, stored_point, position.stage_began)
+        assessment = Assessment(point=stored_point, verdict=verdict, stage_over=stage_over)
+        if self._keep_weights and self._group.first and verdict is None and is_judged(spec, assessment, position):
+            self._files.save_weights(len(position.points), model)
+        return assessment
+
+    def _compare(self, screened: Point, whole: Point, position: Position) -> None:
+        """Compare the decisions from two evaluations of the same weights, and report every difference.
+
+        Args:
+            screened: the evaluation on a part of the score split.
+            whole: the evaluation on the whole score split.
+            position: the evaluations before these.
+        """
+        by_screened, by_whole = (
+            describe_decisions(self._spec, point, position.stage_began, position.points) for point in (screened, whole)
+        )
+        for name in sorted(by_screened.keys() | by_whole.keys()):
+            if by_screened.get(name) != by_whole.get(name):
+                self._evaluator.add_disagreement(
+                    f"at {whole.examples:,} examples {name} {by_screened.get(name)} by {screened.evaluated_examples} "
+                    f"examples of the split, and {by_whole.get(name)} by all of them"
+                )
+
+    def take_warnings(self) -> list[str]:
+        warnings, self._evaluator.warnings = self._evaluator.warnings, []
+        return warnings
+
+    def save_final_weights(self, model: nn.Module) -> str:
+        return save_weights(model, self._folder / FINAL_WEIGHTS) if self._group.first else ""
+
+    def save(self, position: Position) -> None:
+        if self._group.first:
+            judgements = msgspec.json.encode(self.judgements).decode()
+            state = {"evaluator": self._evaluator.state_dict(), "trusted": self.trusted, "judgements": judgements}
+            self._files.save(len(position.points), {**state, **position.state_dict()})
+
+    def restore(self, position: Position) -> Position | None:
+        return self.restore_count(len(position.points))
+
+    def restore_count(self, points: int) -> Position | None:
+        """Restore the state that was stored after a number of evaluations; see `restore`."""
+        state = self._files.load(points) if points else None
+        if points and state is None:
+            return None
+        if self._group.first:
+            self._files.remove_later(points)
+        if state is None:
+            return Position()
+        self._evaluator.load_state_dict(state["evaluator"])
+        self.trusted = self.trusted and state["trusted"]
+        self.judgements = msgspec.json.decode(state["judgements"], type=list[Judgement])
+        return Position.from_state_dict(state)
+
+
+def is_judged(spec: RunSpec, assessment: Assessment, position: Position) -> bool:
+    """Return whether the weights of an evaluation are judged by a process that never imported the submission.
+
+    They are at the end of the run and of each stage, and at scored stops.
+
+    Args:
+        spec: the specification of the trial.
+        assessment: the evaluation.
+        position: the evaluations before it.
+    """
+    if assessment.verdict is not None or assessment.stage_over:
+        return True
+    before = position.points[-1].examples if position.points else -1
+    return spec.passes_scored_stop(before, assessment.point.examples)
+
+
+def follow_first_rank(group: ProcessGroup, value: T, kind: Any) -> T:
+    """Return rank 0's `value` on all ranks.
+
+    Args:
+        group: the ranks of the run.
+        value: this rank's value. JSON must be able to store it.
+        kind: type of the value.
+    """
+    if group.count == 1:
+        return value
+    decoded: T = msgspec.json.decode(group.broadcast(msgspec.json.encode(value)), type=kind)
+    return decoded
+
+
+def _complete(pending: Point, evaluation: Evaluation) -> Point:
+    """Return the point with the result of its evaluation."""
+    return msgspec.structs.replace(
+        pending, metrics=evaluation.metrics, evaluated_examples=evaluation.examples, se=evaluation.se
+    )

@@ -1,0 +1,68 @@
+"""The worker's side of the evaluator: it hands over weights and receives what was decided."""
+
+from __future__ import annotations
+
+import socket
+from typing import TypeVar
+
+from torch import nn
+
+from harness.contract.forking import EVALUATOR_ENDED
+from harness.contract.record import Screening
+from harness.contract.run import Point
+from harness.errors import BenchError
+from harness.worker.assessment import Assessment
+from harness.worker.evaluator_channel import Channel, Claim, Decided, Resume, Resumed, Save, Saved
+from harness.worker.position import Position
+from harness.worker.shared_weights import SharedWeights
+
+A = TypeVar("A", Resumed, Decided, Saved)
+
+
+class RemoteAssessor:
+    """Has the evaluator process evaluate the weights of a run. The metrics stay there.
+
+    Args:
+        end: socket to the evaluator.
+        model: the run's model as the workload built it.
+
+    Raises:
+        BenchError: the evaluator has ended.
+    """
+
+    screening: Screening | None = None
+
+    def __init__(self, end: socket.socket, model: nn.Module) -> None:
+        self._channel = Channel(end)
+        try:
+            self._weights = SharedWeights(model, self._channel.receive_descriptor())
+        except EOFError:
+            raise _ended() from None
+
+    def assess(self, model: nn.Module, pending: Point, position: Position) -> Assessment:
+        self._weights.write(model)
+        answer = self._ask(Claim(point=pending), Decided)
+        return Assessment(point=pending, verdict=answer.verdict, stage_over=answer.stage_over)
+
+    def take_warnings(self) -> list[str]:
+        return []
+
+    def save_final_weights(self, model: nn.Module) -> str:
+        return ""
+
+    def save(self, position: Position) -> None:
+        self._ask(Save(), Saved)
+
+    def restore(self, position: Position) -> Position | None:
+        return position if self._ask(Resume(points=len(position.points)), Resumed).ready else None
+
+    def _ask(self, message: Resume | Claim | Save, kind: type[A]) -> A:
+        try:
+            self._channel.send(message)
+            return self._channel.receive(kind)
+        except EOFError:
+            raise _ended() from None
+
+
+def _ended() -> BenchError:
+    return BenchError(EVALUATOR_ENDED, fix="read worker.log, and run the command again")
