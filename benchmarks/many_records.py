@@ -140,9 +140,10 @@ def run_measured(label: str, *command: str) -> None:
 READ_RECORDS = """
 import sys
 from pathlib import Path
-from harness.storage.records import find_valid_record
+from harness.storage import records
+read = getattr(records, "find_valid_record", None) or records.read_status
 for path in Path(sys.argv[1]).glob("*/record.json"):
-    assert find_valid_record(path) is not None
+    assert read(path) is not None
 """
 
 
@@ -160,7 +161,7 @@ def measure(folder: Path, *, browser: bool) -> None:
     run_measured("bench runs", *bench, "runs", "--runs", runs)
     run_measured("harness.load_results", "-c", load)
     if os.path.isdir(runs):
-        run_measured("find_valid_record of each run", "-c", READ_RECORDS, runs)
+        run_measured("resume: read each run", "-c", READ_RECORDS, runs)
     if os.path.exists(page):
         print(f"{page}: {os.path.getsize(page) / 1e6:.2f} MB")
         if browser:

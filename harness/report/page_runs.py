@@ -154,7 +154,7 @@ class PageRuns:
 def compress(value: object) -> str:
     """Return a value as JSON, compressed by zlib, in base64."""
     encoded = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-    return base64.b64encode(zlib.compress(encoded, 9)).decode()
+    return base64.b64encode(zlib.compress(encoded, 6)).decode()
 
 
 def decompress(block: str) -> Any:

@@ -57,7 +57,7 @@ class CostedRun(Protocol):
 def arm_of(spec: RunSpec) -> Arm:
     """Return the key of the arm that contains a run."""
     ref, facts = spec.submission, spec.workload.facts
-    setting = tuple(sorted((name, str(value)) for name, value in spec.hparams.items()))
+    setting = tuple(sorted(zip(spec.hparams, map(str, spec.hparams.values()), strict=True)))
     return (ref.id, ref.source_hash, facts.id, spec.hardware, spec.ranks, setting)
 
 
@@ -100,12 +100,12 @@ class CostModel:
         if arm in self.by_mean:
             totals = [math.fsum(adjusted[: index + 1]) for index in indices]
         else:
-            log_ratios = [
-                math.log(seconds / interval_cost)
+            ratios = [
+                seconds / interval_cost
                 for seconds, interval_cost in zip(adjusted, costs, strict=False)
                 if seconds > 0 and interval_cost > 0
             ]
-            slowness = math.exp(statistics.median(log_ratios)) if log_ratios else 1.0
+            slowness = math.exp(_median_log(ratios)) if ratios else 1.0
             totals = [_round_to_12_digits(math.fsum(costs[: index + 1])) * slowness for index in indices]
         return tuple(
             _round_to_12_digits(total) if index < len(costs) else None
@@ -159,6 +159,12 @@ def fit_costs(runs: Iterable[CostedRun], references: Collection[str] = ()) -> Co
 def _round_to_12_digits(seconds: float) -> float:
     """Return seconds rounded to 12 significant digits. Equal runs then have equal times and count as ties."""
     return float(f"{seconds:.12g}")
+
+
+def _median_log(ratios: Sequence[float]) -> float:
+    """Return the median of the logs of positive ratios. Only the middle ratios are needed, since log is monotone."""
+    ordered, half = sorted(ratios), len(ratios) // 2
+    return statistics.median(map(math.log, ordered[half - (len(ordered) % 2 == 0) : half + 1]))
 
 
 def _adjust_to_speed(spec: RunSpec, intervals: IntervalSeconds, speeds: Mapping[tuple[str, str], float]) -> list[float]:

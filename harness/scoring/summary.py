@@ -180,7 +180,7 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
         sandbox=record.sandbox,
         slowdown=slowdown(record.devices),
         seconds=math.inf if hit is None else hit.scored(record.spec.clock),
-        intervals=interval_seconds(record),
+        intervals=interval_seconds(record, is_usable=result.status != "unknown" or None),
         best=best_and_final(record, facts.targets[0])[0] if facts.targets and not facts.stages else None,
         trust=trust_level(record, query.attestations.get(record.content_hash, ())),
     )

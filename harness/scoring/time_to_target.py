@@ -110,9 +110,14 @@ def amount(point: Point, spec: RunSpec, by: Axis) -> float:
     return point.scored("wall" if by == "wall" else "process")
 
 
-def interval_seconds(record: Record) -> IntervalSeconds | None:
-    """Return the scored seconds of a record between its evaluations; None for a record without usable points."""
-    if not record.points or find_problem(record):
+def interval_seconds(record: Record, *, is_usable: bool | None = None) -> IntervalSeconds | None:
+    """Return the scored seconds of a record between its evaluations; None for a record without usable points.
+
+    Args:
+        record: record of the run.
+        is_usable: whether `find_problem` finds no problem, if the caller knows it.
+    """
+    if not record.points or not (find_problem(record) is None if is_usable is None else is_usable):
         return None
     if record.spec.clock == "process":
         totals = [point.process_seconds for point in record.points]
@@ -347,4 +352,5 @@ def score_run(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[
     own_targets = targets.get(record.spec.workload.facts.name) if targets else None
     result = target_result(record, by, own_targets)
     examples = math.inf if result.index is None else float(record.points[result.index].cost)
-    return ScoredRun(record.run_id, record.started, record.spec, result, interval_seconds(record), examples)
+    intervals = interval_seconds(record, is_usable=result.status != "unknown" or None)
+    return ScoredRun(record.run_id, record.started, record.spec, result, intervals, examples)

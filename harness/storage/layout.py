@@ -31,6 +31,7 @@ SUPERSEDED = "superseded"
 RUN_ID_PREFIX = "run-"
 _RUN_ID = re.compile(RUN_ID_PREFIX + "[0-9a-f]{16}")
 #: Patterns of the names of shards and their indexes; see `harness.storage.shards`.
+SHARD_PREFIX = "records-"
 SHARD_NAME = re.compile(r"records-(\d{4,})\.jsonl\.xz")
 INDEX_NAME = re.compile(r"records-(\d{4,})\.index\.json")
 
@@ -140,6 +141,8 @@ def walk_records(folder: Path, problems: list[str]) -> Iterator[tuple[Path, list
             problems.append(str(read_error(path, error)))
 
     for path, subfolders, names in walk_folders(folder, report):
-        wrong = [name for name in subfolders if is_record(name) or shard_number(name)]
-        subfolders[:] = sorted(set(subfolders) - {SUPERSEDED, *wrong})
-        yield path, sorted([*names, *wrong])
+        if subfolders:
+            wrong = [name for name in subfolders if is_record(name) or shard_number(name)]
+            subfolders[:] = sorted(set(subfolders) - {SUPERSEDED, *wrong})
+            names = sorted([*names, *wrong])
+        yield path, names

@@ -259,6 +259,8 @@ def iter_stored(folders: Iterable[Path], problems: list[str]) -> Iterator[Stored
 
 
 def _iter_packed(folder: Path, names: Collection[str], problems: list[str]) -> Iterator[StoredRecord]:
+    if not any(name.startswith(layout.SHARD_PREFIX) for name in names):
+        return
     problems += shards.find_missing_shards(folder, names)
     for shard in shards.shards_among(folder, names):
         try:

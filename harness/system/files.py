@@ -134,7 +134,7 @@ def read_file(path: Path, *, limit: int | None = MAX_BYTES) -> bytes:
         if limit is None:
             return file.read()
         # The size is checked before reading, so that a huge sparse file takes no time, and after it, so that a file
-        # that grows or hides its size, as in /proc, cannot exceed the limit.
+        # that grows or hides its size, as in /proc, cannot exceed the limit. The buffer is not larger than the file.
         size = os.fstat(file.fileno()).st_size
         content = file.read(size + 1) if size <= limit else None
         if content is not None and len(content) > size:
