@@ -54,6 +54,7 @@ pages: map
 	$(BIN)/python -m tools.make_methods
 	$(BIN)/python -m tools.make_calibration
 	$(BIN)/python -m tools.make_rules
+	$(BIN)/python -m tools.make_threats
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

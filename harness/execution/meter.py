@@ -89,12 +89,15 @@ class Meter:
         self._helpers_on_clock = 0.0
         #: The charges at the last stops of the clock, by the wall seconds that the worker reported.
         self._stops: deque[tuple[float, Spent]] = deque(maxlen=8)
+        self._stop_count = self._evaluations = 0
         self.phases: dict[Phase, Spent] = {}
         self.helpers: dict[str, float] = {}
         self.helper_seconds = 0.0
         self.charges: deque[Charge] = deque()
         self.limits = OffClockLimits(
-            stages=max(1, len(spec.workload.facts.stages)), evaluates_outside=evaluates_outside
+            stages=max(1, len(spec.workload.facts.stages)),
+            # The worker itself evaluates the split `feedback` for a submission that needs it.
+            evaluates_outside=evaluates_outside and "feedback" not in spec.submission.needs,
         )
 
     def observe(self, event: AnyEvent, *, since: float, late: bool = False) -> None:
@@ -111,6 +114,7 @@ class Meter:
             case PhaseBegan():
                 self._begin_phase(event.phase)
             case Evaluated():
+                self._evaluations += 1
                 at = next((spent for seconds, spent in self._stops if seconds == event.point.seconds), self.charged())
                 self.charges.append(Charge(at=at, after=self.charged()))
             case Ready():
@@ -167,6 +171,8 @@ class Meter:
             self._charge_helpers(self._edge, reading)
         self._edge = reading
         if not event.running:
+            self._stop_count += 1
+            self.limits.check_stops(self._stop_count, self._evaluations)
             self._stops.append((event.seconds, self.charged()))
             if reading.tree.main is not None and is_ignoring_children(reading.tree.main.pid):
                 self.limits.reject_ignored_children()
@@ -175,7 +181,11 @@ class Meter:
         """End the present phase, check its limit, and return a reading."""
         reading = self._advance()
         if not (self._running if was_running is None else was_running):
-            self.limits.add(self._phase, self._main_in_phase, self._total_in_phase, self.charged().process_seconds)
+            scored = self.charged().process_seconds
+            self.limits.add(self._phase, self._main_in_phase, self._total_in_phase, scored)
+            if self._stop_count and self._charges_threads:
+                excess = self.limits.find_excess(self._phase, self._main_in_phase, scored)
+                self._charge({f"main thread, phase {self._phase}": excess})
         if self._phase == "import":
             self._imported = reading.tree
         self._phase, self._main_in_phase, self._total_in_phase = phase, 0.0, 0.0
@@ -202,11 +212,22 @@ class Meter:
     def _charge_helpers(self, before: _Reading, after: _Reading) -> None:
         """Charge what helpers burned between two readings while the clock was stopped."""
         threads = self._thread_times(before, after) if self._charges_threads else {}
-        charge = self._helper_time(before, after) + sum(threads.values())
+        processes = self._helper_time(before, after)
+        if processes + sum(threads.values()) > 0:
+            named = self._process_times(before, after) if self._charges_helpers else {}
+            self._charge({**named, **threads}, processes + sum(threads.values()))
+
+    def _charge(self, spent: dict[str, float], total: float | None = None) -> None:
+        """Charge processor seconds that were used while the clock was stopped, and check the limit on them.
+
+        Args:
+            spent: the seconds by name.
+            total: the seconds to charge, with those that have no name; None for the sum.
+        """
+        charge = sum(spent.values()) if total is None else total
         if charge <= 0:
             return
-        processes = self._process_times(before, after) if self._charges_helpers else {}
-        for name, seconds in (*processes.items(), *threads.items()):
+        for name, seconds in spent.items():
             if seconds > 0:
                 self.helpers[name] = self.helpers.get(name, 0.0) + seconds
         self.helper_seconds += charge

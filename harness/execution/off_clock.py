@@ -6,6 +6,7 @@ The limits are for work that is not charged in this way, and for helpers that ne
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from harness.contract.record import Phase
@@ -26,6 +27,16 @@ HANDOVER_LIMIT = (1.0, 0.25)
 #: Processor seconds of the main thread for checkpoints and checks: a number, plus a fraction of the scored processor
 #: seconds, plus the same fraction of the evaluations' processor seconds.
 CHECKPOINT_LIMIT = (2.0, 1.0)
+#: Processor seconds of the main thread in one evaluation that are not charged: a number, plus a factor on the cost of
+#: an evaluation of one stage. What exceeds them is charged.
+FREE_EVALUATION = (0.01, 2.0)
+#: The same, if another process evaluates the weights.
+FREE_HANDOVER_S = 0.02
+#: Processor seconds of the main thread for all checks and checkpoints that are not charged: a number, plus a fraction
+#: of the scored processor seconds and of the evaluations' processor seconds. What exceeds them is charged.
+FREE_CHECKPOINTS = (0.3, 0.1)
+#: Number of times that the worker stops its clock in one evaluation, and in its start with the first evaluation.
+STOPS = (2, 4)
 #: Processor seconds of the main thread for building the workload: a number, plus a factor on the cost without the
 #: submission.
 BUILD_LIMIT = (2.0, 3.0)
@@ -53,6 +64,7 @@ class OffClockLimits:
     build_cost: float | None = None
     violation: str = ""
     _spent: dict[Phase, float] = field(default_factory=dict)
+    _between: float = 0.0
 
     def add(self, phase: Phase, main_seconds: float, tree_seconds: float, scored_seconds: float) -> None:
         """Add the processor seconds of an interval in which the clock was stopped.
@@ -87,6 +99,44 @@ class OffClockLimits:
             other = scored_seconds + self._spent.get("evaluation", 0.0)
             limit = CHECKPOINT_LIMIT[0] + CHECKPOINT_LIMIT[1] * other
             self._check(phase, "checks and checkpoints", spent, limit)
+
+    def find_excess(self, phase: Phase, main_seconds: float, scored_seconds: float) -> float:
+        """Return the processor seconds of an interval with a stopped clock that are charged.
+
+        `add` must have been called for this interval. The time before the submission's construction is not charged.
+
+        Args:
+            phase: the phase of the interval.
+            main_seconds: processor seconds of the worker's main thread.
+            scored_seconds: the scored processor seconds of the run so far.
+        """
+        number, factor = FREE_EVALUATION
+        if phase == "evaluation" and self.evaluates_outside:
+            return max(0.0, main_seconds - FREE_HANDOVER_S)
+        if phase == "evaluation":
+            if self.evaluation_cost is None or math.isinf(self.evaluation_cost):
+                return 0.0
+            return max(0.0, main_seconds - number - factor * self.stages * self.evaluation_cost)
+        # All other phases share one limit, since the worker names the phase.
+        number, fraction = FREE_CHECKPOINTS
+        free = number + fraction * (scored_seconds + self._spent.get("evaluation", 0.0))
+        before, self._between = self._between, self._between + main_seconds
+        return max(0.0, self._between - max(free, before))
+
+    def check_stops(self, stops: int, evaluations: int) -> None:
+        """Check how often the clock was stopped.
+
+        Args:
+            stops: number of stops so far.
+            evaluations: number of evaluations whose results have arrived so far.
+        """
+        per_evaluation, at_start = STOPS
+        # The result of the evaluation for which the clock is stopped now has not arrived yet.
+        if stops > at_start + per_evaluation * (evaluations + 1):
+            self._reject(
+                f"the clock was stopped {stops} times for {evaluations} evaluations",
+                "leave the clock of the harness as it is",
+            )
 
     def add_helpers(self, seconds: float, busiest: str, scored_seconds: float) -> None:
         """Check the processor seconds of all helpers while the clock was stopped.

@@ -60,6 +60,9 @@ class Rule:
     def on_pass(self) -> None:
         """This is called within a counted pass, while the clock runs. It must take at most a few microseconds."""
 
+    def on_backward(self, n: int) -> None:
+        """This is called when a backward pass over `n` examples is counted, while the clock runs."""
+
     def on_draw(self, n: int, by_index: bool, drawn_in_step: int) -> None:
         """This is called before examples are drawn, while the clock runs.
 
@@ -88,6 +91,7 @@ class RuleChecker:
         draw_checks: the `on_draw` methods of the rules that define one.
         step_checks: the `on_step_end` methods of the rules that define one.
         pass_checks: the `on_pass` methods of the rules that define one.
+        backward_checks: the `on_backward` methods of the rules that define one.
     """
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
@@ -102,6 +106,9 @@ class RuleChecker:
 
         self.pass_checks: tuple[Callable[[], None], ...] = tuple(
             rule.on_pass for rule in self._rules if type(rule).on_pass is not Rule.on_pass
+        )
+        self.backward_checks: tuple[Callable[[int], None], ...] = tuple(
+            rule.on_backward for rule in self._rules if type(rule).on_backward is not Rule.on_backward
         )
 
     def guard(self, *objects: object) -> None:

@@ -64,6 +64,7 @@ class CountedWork:
         self._draw_checks = rules.draw_checks
         self._step_checks = rules.step_checks
         self._pass_checks = rules.pass_checks
+        self._backward_checks = rules.backward_checks
         self._profiler = profiler
         self._draw_batch = timed(profiler, "data", source.draw)
         self._backward = timed(profiler, "backward", passes.backward)
@@ -116,6 +117,8 @@ class CountedWork:
         self.forward_examples += batch.n
         # This pass is counted without a hook, since a hook would cost a call from C++ to Python in every step.
         self.gradient_examples += batch.n
+        for report in self._backward_checks:
+            report(batch.n)
         self.last_loss = loss = self._backward(batch, scale, self.steps)
         for check in self._pass_checks:
             check()
@@ -145,6 +148,8 @@ class CountedWork:
 
         def count(gradient: Tensor) -> None:
             self.gradient_examples += n
+            for report in self._backward_checks:
+                report(n)
 
         if root.requires_grad:
             root.register_hook(count)  # type: ignore[no-untyped-call]

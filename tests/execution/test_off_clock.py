@@ -65,3 +65,27 @@ def test_helpers_are_named() -> None:
     assert limits.violation == ""
     limits.add_helpers(3.6, "process trainer (17)", 13.6)
     assert limits.violation.startswith("process trainer (17) computed while the clock was stopped")
+
+
+def test_work_while_the_clock_is_stopped_is_charged_above_small_amounts() -> None:
+    outside = OffClockLimits(evaluates_outside=True)
+    assert outside.find_excess("evaluation", 0.02, 1.0) == 0
+    assert outside.find_excess("evaluation", 0.52, 1.0) == pytest.approx(0.5)
+    inside = OffClockLimits(evaluation_cost=0.2)
+    assert inside.find_excess("evaluation", 0.41, 1.0) == 0
+    assert inside.find_excess("evaluation", 0.91, 1.0) == pytest.approx(0.5)
+
+
+def test_all_other_phases_share_one_allowance() -> None:
+    """0.3 s plus 10 % of 1 s are free; the worker may call the phase what it likes."""
+    limits = OffClockLimits()
+    assert limits.find_excess("checkpoint", 0.3, 1.0) == 0
+    assert limits.find_excess("start", 0.3, 1.0) == pytest.approx(0.2)
+    assert limits.find_excess("build", 0.5, 1.0) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("stops", "evaluations", "rejected"), [(6, 0, False), (7, 0, True), (26, 10, False)])
+def test_the_clock_stops_twice_for_each_evaluation(stops: int, evaluations: int, rejected: bool) -> None:
+    limits = OffClockLimits()
+    limits.check_stops(stops, evaluations)
+    assert bool(limits.violation) is rejected

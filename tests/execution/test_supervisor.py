@@ -18,7 +18,7 @@ from harness.contract.events import ClockChanged, Done, Evaluated, Ready
 from harness.contract.record import Usage
 from harness.contract.run import Point
 from harness.errors import StoreError
-from harness.execution import second_clock, worker_process
+from harness.execution import second_clock, trial_processes, worker_process
 from harness.execution.state import DEATHS_ALLOWED, Interrupted, Trial
 from harness.execution.supervisor import supervise
 from harness.storage import layout, records
@@ -46,7 +46,7 @@ def test_only_the_end_of_a_huge_log_is_kept(tmp_path: Path, monkeypatch: pytest.
     assert lines[0].startswith(b"[the beginning was removed")
     assert lines[-2:] == [b"line 2999", b"the last line"]
     # The offset at which the worker began to write lies beyond the end of the shortened log.
-    assert worker_process._last_log_line(log, 20_000) == "the last line"
+    assert trial_processes.read_last_line(log, 20_000) == "the last line"
     worker_process.limit_log(tmp_path / "missing.log")
 
 

@@ -1,7 +1,7 @@
-"""The model's parameters, buffers and `forward` stay as the workload built them.
+"""The model's modules, parameters, buffers and `forward` stay as the workload built them.
 
-Forbidden: adding, removing or replacing a parameter or a buffer, changing its shape, dtype or device, and replacing
-`forward`. A submission may change the values.
+Forbidden: adding, removing or replacing a module, a parameter or a buffer, changing the shape, dtype or device of a
+tensor, and replacing `forward` of a module or of its class. A submission may change the values, and may register hooks.
 
 Why: a smaller model or a lower precision makes steps cheaper. The target was calibrated for the original model.
 
@@ -21,7 +21,7 @@ from harness.worker.rule import Rule
 
 
 class ModelArchitecture(Rule):
-    """Compares names, shapes, dtypes, devices and the forward function while the clock is stopped."""
+    """Compares names, shapes, dtypes, devices and the forward functions while the clock is stopped."""
 
     def before_construction(self, model: nn.Module, group: ProcessGroup) -> None:
         self._initial_architecture = describe_architecture(model)
@@ -37,8 +37,11 @@ class ModelArchitecture(Rule):
 
 
 def describe_architecture(model: nn.Module) -> dict[str, Any]:
-    """Return shape, dtype and device of every parameter and buffer by name, and the function of `forward`."""
+    """Return shape, dtype and device of every parameter and buffer by name, and the code of every module."""
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     description: dict[str, Any] = {name: (tuple(t.shape), t.dtype, t.device.type) for name, t in tensors.items()}
-    description["forward"] = getattr(model.forward, "__func__", model.forward)
+    for name, module in model.named_modules():
+        forward, prefix = getattr(module.forward, "__func__", module.forward), f"{name}." if name else ""
+        description[f"{prefix}forward"] = (forward, getattr(forward, "__code__", None))
+        description[f"{prefix}__call__"] = (type(module), type(module).__call__)
     return description

@@ -30,6 +30,7 @@ class NumericSettings(Rule):
         super().__init__(spec)
         self._initial_settings = read_settings()
         self._initial_key = read_key()
+        self._forbids_autocast = spec.workload.facts.precision.dtype == "float32"
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
         self._compare("")
@@ -37,6 +38,11 @@ class NumericSettings(Rule):
     def on_pass(self) -> None:
         if read_key() != self._initial_key:
             self._compare(" within a pass")
+        if self._forbids_autocast and torch.is_autocast_enabled("cpu"):
+            raise RejectedError(
+                "autocast was enabled within a pass",
+                fix="leave the precision of passes to the workload; cast the tensors of other computations instead",
+            )
 
     def _compare(self, when: str) -> None:
         for name, value in read_settings().items():
@@ -55,6 +61,7 @@ def read_key() -> tuple[Any, ...]:
         torch.get_num_threads(),
         torch.get_default_dtype(),
         torch.backends.cudnn.allow_tf32,
+        torch.backends.mkldnn.enabled,
     )
 
 

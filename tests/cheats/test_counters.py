@@ -1,0 +1,45 @@
+"""Counters that are evaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cheats.pipeline import cost, honest, is_rejected, run
+from tests.cheats.threats import threat
+
+
+@threat(way="assigns to the counters of `work`", verdict="caught", by="rule `counters`, which counts a second time")
+def test_reset_counters(tmp_path: Path) -> None:
+    is_rejected(run("counters:ResetsCounters", tmp_path), "instead of")
+
+
+@threat(way="replaces the method of `work` that counts", verdict="caught", by="rule `harness_code`")
+def test_replaced_backward(tmp_path: Path) -> None:
+    is_rejected(run("counters:ReplacesBackward", tmp_path), "backward of an object was replaced")
+
+
+@threat(way="computes all gradients where nothing counts", verdict="caught", by="rule `uncounted_training`")
+def test_uncounted_training(tmp_path: Path) -> None:
+    is_rejected(run("counters:TrainsUncounted", tmp_path), "no forward or backward pass was counted")
+
+
+@threat(
+    way="trains a copy of the model, by deepcopy",
+    verdict="made useless",
+    by="copies of the model carry the hook that counts",
+)
+def test_copies(tmp_path: Path) -> None:
+    record = run("counters:CallsCopies", tmp_path)
+    assert record.counters.gradient_examples >= 3 * record.counters.examples, record.reason
+
+
+@threat(
+    way="makes one counted pass per step, and others without the model, over data that it takes from the harness",
+    verdict="out of reach",
+    by="evades the counters of examples and passes, and gains in tables by examples. Its time is scored. A rerun "
+    "repeats it; reading the source shows it",
+)
+def test_mostly_uncounted_training(tmp_path: Path) -> None:
+    record = run("counters:TrainsMostlyUncounted", tmp_path)
+    assert record.status == "reached", record.reason
+    assert cost(record) < cost(honest())

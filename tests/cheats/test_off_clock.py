@@ -1,0 +1,71 @@
+"""Work while the clock is stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.execution import off_clock
+from tests.cheats.pipeline import honest, is_rejected, linux, run
+from tests.cheats.threats import threat
+from tests.cheats.ways.honest import BURNED_S
+
+
+@linux
+@threat(
+    way="computes in callbacks of the garbage collector, which runs while the clock is stopped",
+    verdict="caught",
+    by="the supervisor charges work off the clock, and rejects above 1 s plus 25 %",
+)
+def test_garbage_callbacks(tmp_path: Path) -> None:
+    is_rejected(run("off_clock:CollectsGarbage", tmp_path), "while the clock was stopped")
+
+
+@linux
+@threat(
+    way="computes in a hook on the model, which runs during evaluations",
+    verdict="caught",
+    by="the supervisor charges work off the clock, and rejects above 1 s plus 25 %",
+)
+def test_hooks_in_evaluations(tmp_path: Path) -> None:
+    is_rejected(run("off_clock:HooksStateDict", tmp_path), "while the clock was stopped")
+
+
+@threat(
+    way="computes in `state_dict` and at the end of `eval_weights`",
+    verdict="made useless",
+    by="both are on the clock",
+)
+def test_state_and_averaging(tmp_path: Path) -> None:
+    record = run("off_clock:LoadsState", tmp_path)
+    assert record.status == "reached", record.reason
+    assert record.counters.process_seconds > honest().counters.process_seconds + BURNED_S
+
+
+@linux
+@threat(
+    way="computes in a signal handler that a timer calls",
+    verdict="made useless",
+    by="the time is scored, whether the clock runs or not",
+)
+def test_signal_handlers(tmp_path: Path) -> None:
+    record = run("off_clock:InterruptsEvaluation", tmp_path)
+    assert record.status == "reached", record.reason
+    assert record.counters.process_seconds > honest().counters.process_seconds + 0.1
+
+
+@linux
+@threat(
+    way="computes while it is imported, in a process of its own",
+    verdict="caught",
+    by="rule `import_time`, and the supervisor's limit of 10 s for all processes",
+)
+def test_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(off_clock, "IMPORT_LIMIT_S", 0.3)
+    source = tmp_path / "computes.py"
+    source.write_text(
+        "import os\nfrom tests.cheats.ways.honest import Honest, burn\n"
+        "if not os.fork():\n    burn(1.0)\n    os._exit(0)\nos.wait()\nclass Computes(Honest):\n    pass\n"
+    )
+    is_rejected(run(f"{source}:Computes", tmp_path / "runs", smoke=True), "importing the submission took")

@@ -1,0 +1,50 @@
+"""Work in children and threads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cheats.pipeline import honest, is_rejected, linux, run
+from tests.cheats.threats import threat
+
+
+@linux
+@threat(
+    way="starts a daemon that computes",
+    verdict="made useless",
+    by="its time is scored; above 1 s plus 25 % off the clock the run is rejected",
+)
+def test_daemon(tmp_path: Path) -> None:
+    record = run("processes:Daemon", tmp_path)
+    assert record.status == "reached" or "while the clock was stopped" in record.reason
+    assert record.counters.process_seconds > honest().counters.process_seconds + 0.1
+
+
+@linux
+@threat(way="starts many children that live for some milliseconds", verdict="made useless", by="their time is scored")
+def test_short_lived(tmp_path: Path) -> None:
+    record = run("processes:ShortLived", tmp_path)
+    assert record.status == "reached", record.reason
+    assert record.counters.process_seconds > honest().counters.process_seconds + 0.02 * record.counters.steps * 0.8
+
+
+@linux
+@threat(
+    way="ignores SIGCHLD, so that the kernel drops the times of children",
+    verdict="caught",
+    by="the supervisor reads the signal mask of the worker",
+)
+def test_forgotten_children(tmp_path: Path) -> None:
+    is_rejected(run("processes:Forgets", tmp_path), "SIGCHLD")
+
+
+@linux
+@threat(
+    way="runs a thread that never waits",
+    verdict="made useless",
+    by="its time is scored; above 1 s plus 25 % off the clock the run is rejected",
+)
+def test_thread(tmp_path: Path) -> None:
+    record = run("processes:Thread", tmp_path)
+    assert record.status == "reached" or "while the clock was stopped" in record.reason
+    assert record.counters.process_seconds > 1.3 * honest().counters.process_seconds

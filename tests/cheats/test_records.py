@@ -1,0 +1,103 @@
+"""Records that are forged, copied, edited or hand-picked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.contract.record import Record
+from harness.planning.seeds import expected_seeds
+from harness.scoring.trust import trust_level
+from harness.storage.run_folder import RunFolder
+from harness.verification.checks import verify_records
+from tests.cheats.threats import threat
+from tests.verification.forging import NO_JUDGE, change, change_point, failure, findings_of, honest, stored, with_points
+from tests.verification.test_attempts import attempt, ledger_finding
+
+
+@threat(
+    way="edits the metrics of a record so that it reaches its target earlier, and computes the hash again",
+    verdict="caught",
+    by="check *ending* of `bench verify`: the end of the run is decided again at every point",
+)
+def test_better_metrics() -> None:
+    record = honest()
+    target = record.spec.workload.facts.targets[0]
+    forged = change_point(record, 2, metrics={**record.points[2].metrics, target.metric: target.value})
+    assert failure(forged, "ending")
+
+
+@threat(
+    way="leaves out the later points of a run that missed, and claims a hit",
+    verdict="caught",
+    by="check *ending*",
+)
+def test_shortened_run() -> None:
+    record = honest(status="exhausted")
+    forged = with_points(record, list(record.points[: len(record.points) // 2]))
+    assert failure(change(forged, status="reached", hit=len(forged.points) - 1, reason=""), "ending")
+
+
+@threat(
+    way="publishes the record of another submission under a name of its own",
+    verdict="caught",
+    by="check *copies*, if the original is at hand",
+)
+def test_copied_record() -> None:
+    record = honest()
+    ref = change(record.spec.submission, name="mine", source_hash="e" * 64)
+    copied = change(record, spec=change(record.spec, submission=ref))
+    finding = findings_of(record, copied)[1].finding("copies")
+    assert finding is not None
+    assert finding.outcome == "failed"
+
+
+@threat(
+    way="deletes the records of worse seeds",
+    verdict="caught",
+    by="check *ledger*: every attempt stands in `ledger.jsonl`",
+)
+def test_hand_picked_records(tmp_path: Path) -> None:
+    kept = attempt(honest(), tmp_path)
+    spec = with_seeds_of(honest(), 1)
+    hidden = attempt(spec, tmp_path)
+    RunFolder(tmp_path, hidden.path.parent.name).record_path.unlink()
+    assert ledger_finding(kept)[0] == "failed"
+
+
+def with_seeds_of(record: Record, study: int) -> Record:
+    """The record of another study."""
+    spec = change(record.spec, study=record.spec.study + study)
+    return change(record, spec=change(spec, seeds=expected_seeds(spec)))  # type: ignore[no-any-return]
+
+
+@threat(
+    way="removes the ledger together with the worse records",
+    verdict="made useless",
+    by="the check *ledger* says that nothing can be checked, and the level stays *self-reported*; `bench rerun` on "
+    "fresh seeds tests the rest",
+)
+def test_missing_ledger() -> None:
+    record = honest()
+    finding = verify_records([stored(record)], NO_JUDGE)[0].finding("ledger")
+    assert finding is not None
+    assert finding.outcome == "unchecked"
+    assert trust_level(record, ()) == "self-reported"
+
+
+@threat(
+    way="invents a consistent record: faster times for a real curve",
+    verdict="out of reach",
+    by="no check without a run can tell. The level is *self-reported*; `bench rerun` repeats the run, but compares "
+    "examples and not seconds",
+)
+def test_invented_times() -> None:
+    record = honest()
+    points = [change(p, seconds=p.seconds / 2, process_seconds=p.process_seconds / 2) for p in record.points]
+    counters = change(
+        record.counters,
+        seconds=record.counters.seconds / 2,
+        process_seconds=record.counters.process_seconds / 2,
+    )
+    forged = change(with_points(record, points), counters=counters)
+    assert not findings_of(forged)[0].failed
+    assert trust_level(forged, ()) == "self-reported"

@@ -1,0 +1,64 @@
+"""Seeds that are mined."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.contract.run import Nonce
+from harness.planning.nonces import request_nonce
+from harness.verification import repetition
+from tests.cheats.threats import threat
+from tests.planning.test_nonces import OFFLINE
+from tests.verification.forging import change, failure, honest, with_spec
+from tests.verification.test_rerun import at_hand, rerun, summary
+
+
+@threat(
+    way="tries many root seeds, and publishes the luckiest run",
+    verdict="made useless",
+    by="`bench rerun` compares the record with runs on fresh seeds and refutes it; its level stays *self-reported*",
+)
+def test_lucky_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repetition, "source_hash", lambda loads: "f" * 64)
+    monkeypatch.setattr("harness.verification.rerun.find_environment_difference", lambda record: "")
+    record = at_hand(honest())
+    usual = (1.25, 1.4, 1.3, 1.28, 1.35, 1.31)
+    made = list(rerun(record, lambda study: usual[study % 6]).repeat_record(record))
+    assert summary(made)[-1] == ("fresh-seeds", "refuted")
+
+
+@threat(
+    way="writes seeds into a record that do not follow from its root seed",
+    verdict="caught",
+    by="check *seeds* of `bench verify`",
+)
+def test_other_seeds() -> None:
+    record = honest()
+    forged = with_spec(record, seeds=change(record.spec.seeds, model=record.spec.seeds.model + 1))
+    assert "seed" in failure(forged, "seeds")
+
+
+@threat(
+    way="invents a round of the beacon with favourable randomness",
+    verdict="caught",
+    by="check *seeds*: the randomness of a round is the hash of its signature; with `--online` the round is read again",
+)
+def test_invented_round() -> None:
+    record = honest()
+    nonce = Nonce(value="ab" * 32, source="beacon", round=1_000_000, signature="cd" * 48)
+    forged = with_spec(record, nonce=nonce)
+    assert failure(forged, "seeds")
+
+
+@threat(
+    way="requests nonces again and again until one is favourable",
+    verdict="made useless",
+    by="a nonce belongs to the committed sources: the same command uses the first one again. Another runs folder hides "
+    "attempts, and fresh seeds of a rerun undo what was gained",
+)
+def test_repeated_nonces(tmp_path: Path) -> None:
+    sources = {"mine@1": "ab" * 32}
+    first = request_nonce("local", sources, tmp_path, OFFLINE)
+    assert request_nonce("local", sources, tmp_path, OFFLINE) == first

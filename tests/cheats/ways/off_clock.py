@@ -1,0 +1,52 @@
+"""Work while the clock is stopped."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from harness.api import Work
+from tests.cheats.ways.honest import Honest, burn
+
+
+class CollectsGarbage(Honest):
+    """Computes in a callback of the garbage collector, which runs while the clock is stopped."""
+
+    def begin(self) -> None:
+        gc.callbacks.append(lambda phase, info: burn(0.1) if phase == "start" else None)
+
+
+class HooksStateDict(Honest):
+    """Computes in a hook on `state_dict` of the model, from the second evaluation on."""
+
+    def update(self, work: Work) -> None:
+        super().update(work)
+        if self.calls == 6:
+            self.model.register_state_dict_pre_hook(lambda *_: burn(0.2))  # type: ignore[no-untyped-call]
+
+
+class LoadsState(Honest):
+    """Computes in `state_dict` and in `eval_weights`, which are on the clock."""
+
+    def state_dict(self) -> dict[str, Any]:
+        if self.calls == 4:
+            burn()
+        return super().state_dict()
+
+    @contextmanager
+    def eval_weights(self) -> Iterator[None]:
+        yield
+        if self.calls == 8:
+            burn()
+
+
+class InterruptsEvaluation(Honest):
+    """Computes in a signal handler, started by a timer of wall time."""
+
+    def begin(self) -> None:
+        import signal
+
+        signal.signal(signal.SIGALRM, lambda *_: burn(0.3))
+        signal.setitimer(signal.ITIMER_REAL, 0.05, 5.0)
