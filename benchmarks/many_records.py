@@ -26,6 +26,7 @@ TRIALS = 10
 
 def make_records(count: int) -> Iterator[object]:
     """Yield records of 5 submissions × 8 workloads × studies × 10 trials, with about 50 to 100 evaluations each."""
+    from harness.contract.domains import HParams
     from harness.contract.record import Environment, Record, Session, Usage
     from harness.contract.run import Counters, Point, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
     from harness.contract.workload import Budget, Target, WorkloadFacts
@@ -69,7 +70,14 @@ def make_records(count: int) -> Iterator[object]:
                     mean_train_loss=loss * 1.02,
                 )
             )  # fmt: skip
-        hparams = {"beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "lr": lr, "warmup": 0.05, "weight_decay": rng.random()}
+        hparams: HParams = {
+            "beta1": 0.9,
+            "beta2": 0.95,
+            "eps": 1e-8,
+            "lr": lr,
+            "warmup": 0.05,
+            "weight_decay": rng.random(),
+        }
         spec = RunSpec(
             workload=WorkloadRef(facts=facts[workload], load="tasks:Task", distribution="algorace"),
             submission=SubmissionRef(name=SUBMISSIONS[submission], version="1", source_hash=f"{submission}" * 64),
@@ -125,13 +133,11 @@ def run_measured(label: str, *command: str) -> None:
     peak = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
     code = os.waitstatus_to_exitcode(status)
     failed = "" if code == 0 else f"  exit {code}"
-    print(
-        f"{label:<24}{wall:7.2f} s wall{usage.ru_utime:7.2f} s user{usage.ru_stime:6.2f} s system{peak:7.0f} MB{failed}",
-        flush=True,
-    )
+    seconds = f"{wall:7.2f} s wall{usage.ru_utime:7.2f} s user{usage.ru_stime:6.2f} s system"
+    print(f"{label:<24}{seconds}{peak:7.0f} MB{failed}", flush=True)
 
 
-READ_STATUS = """
+READ_RECORDS = """
 import sys
 from pathlib import Path
 from harness.storage.records import find_valid_record
@@ -154,7 +160,7 @@ def measure(folder: Path, *, browser: bool) -> None:
     run_measured("bench runs", *bench, "runs", "--runs", runs)
     run_measured("harness.load_results", "-c", load)
     if os.path.isdir(runs):
-        run_measured("find_valid_record of each run", "-c", READ_STATUS, runs)
+        run_measured("find_valid_record of each run", "-c", READ_RECORDS, runs)
     if os.path.exists(page):
         print(f"{page}: {os.path.getsize(page) / 1e6:.2f} MB")
         if browser:

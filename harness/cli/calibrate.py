@@ -40,7 +40,9 @@ from harness.system.files import write_atomically
     type=LimitedInteger("studies"),
     help="Number of new seeds for the best setting (default: the ruleset's).",
 )
-@click.option("--rates", type=click.IntRange(1), help="Number of learning rates per family (default: the ruleset's).")
+@click.option(
+    "--rates", type=LimitedInteger("rates"), help="Number of learning rates per family (default: the ruleset's)."
+)
 @click.option("--variants/--no-variants", default=True, help="Also run the best setting on the workload's variants.")
 @click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,

@@ -26,9 +26,9 @@ from harness.scoring.cost_ratio import cost_ratios
     help="Comma-separated workloads.",
 )  # fmt: skip
 @click.option("--to", "baseline", help="Submission that has the cost 1 (default: the last one).")
-@click.option("--pairs", type=click.IntRange(2), default=10, show_default=True, help="Runs of each submission.")
+@click.option("--pairs", type=LimitedInteger("pairs"), default=10, show_default=True, help="Runs of each submission.")
 @click.option(
-    "--intervals", type=click.IntRange(1), default=8, show_default=True,
+    "--intervals", type=LimitedInteger("intervals"), default=8, show_default=True,
     help="Evaluations after which a run ends; on a stream, in each stage.",
 )  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter.")

@@ -11,7 +11,7 @@ import click
 from harness.cli.list import submission_json
 from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.cli.record_folders import folder_options
-from harness.cli.resolve import NameType, open_registry, parse_assignments
+from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments
 from harness.cli.schedule import HORIZON, CurveRequest, ScheduleCurve, resolve_curve
 from harness.cli.show_run import names_run, show_run
 from harness.contract import hyperparameters
@@ -47,14 +47,17 @@ class Steps(click.ParamType[tuple[int, ...]]):
 @click.argument("name", type=NameType("submission"))
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter.")
 @click.option(
-    "--horizon", type=click.IntRange(min=1), metavar="N", help="Number of updates in the budget (default: 1000)."
+    "--horizon", type=LimitedInteger("horizon"), metavar="N", help="Number of updates in the budget (default: 1000)."
 )
 @click.option("--at", type=Steps(), metavar="T,T…", help="Print the factors at these updates.")
 @click.option(
     "--workload", "-w", metavar="NAME", help="Workload from which budget, batch size, tokens and stages are taken."
 )
 @click.option(
-    "--tasks", type=click.IntRange(min=1), metavar="N", help="Show the schedule on a stream of N tasks of equal length."
+    "--tasks",
+    type=LimitedInteger("tasks"),
+    metavar="N",
+    help="Show the schedule on a stream of N tasks of equal length.",
 )
 @click.option(
     "--plot",

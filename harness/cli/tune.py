@@ -75,7 +75,9 @@ class TuneFlags:
 @click.option(
     "-w", "--workload", "workloads", multiple=True, type=NameType("workload"), help="Comma-separated workloads."
 )
-@click.option("--trials", type=click.IntRange(1), default=8, show_default=True, help="Number of settings to try.")
+@click.option(
+    "--trials", type=LimitedInteger("trials"), default=8, show_default=True, help="Number of settings to try."
+)
 @click.option("--only", metavar="NAME", help="Search this hyperparameter alone, at values around its default.")
 @click.option(
     "--range", "ranges", multiple=True, metavar="NAME=LOW..HIGH", help="Search a hyperparameter between these values."

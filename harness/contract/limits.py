@@ -27,6 +27,14 @@ RANGES: dict[str, IntegerRange] = {
     "seed": IntegerRange(low=-(2**63), high=2**63 - 1),
     "studies": IntegerRange(low=1, high=100_000),
     "threads": IntegerRange(low=1, high=10_000),
+    # Options of single commands.
+    "trials": IntegerRange(low=1, high=100_000),
+    "rates": IntegerRange(low=1, high=10_000),
+    "pairs": IntegerRange(low=2, high=100_000),
+    "max-pairs": IntegerRange(low=1, high=100_000),
+    "intervals": IntegerRange(low=1, high=100_000),
+    "tasks": IntegerRange(low=1, high=10_000),
+    "horizon": IntegerRange(low=1, high=2**53),
 }
 _DECIMAL = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
 

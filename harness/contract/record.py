@@ -40,6 +40,15 @@ def is_retryable(status: Status) -> bool:
     return status in ("crashed", "rejected", "out-of-memory", "timeout")
 
 
+#: Maximum number of characters of a reason in a record. An exception may have a message of any length.
+MAX_REASON = 1_000
+
+
+def shorten_reason(reason: str) -> str:
+    """Return a reason with at most `MAX_REASON` characters. A longer reason ends with an ellipsis."""
+    return reason if len(reason) <= MAX_REASON else f"{reason[: MAX_REASON - 1]}…"
+
+
 class Device(Data, frozen=True, kw_only=True):
     """The constant properties of a GPU.
 

@@ -256,7 +256,7 @@ class Counters(Data, frozen=True, kw_only=True):
     process_seconds: float = 0.0
 
 
-class Point(Data, frozen=True, kw_only=True, gc=False):
+class Point(Data, frozen=True, kw_only=True):
     """One evaluation: the totals of the run so far, and the metrics of the evaluated weights.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tarfile
 import zlib
@@ -24,7 +23,7 @@ from harness.datasets.provenance import FileState
 from harness.datasets.selection import fetch_command
 from harness.datasets.verification import hash_file, judge_file
 from harness.errors import DataError, UsageError
-from harness.system.files import is_file_name
+from harness.system.files import is_file_name, walk_folders
 
 _CHECK_PERMISSIONS = "check that it exists and that you may read it"
 _ACCEPT = "add --accept-checksum to accept a file of the right format that differs from the published one"
@@ -80,11 +79,12 @@ class FolderSource:
         names = {name for file in self._entry.files for name in _file_names(file)}
         target = dataset_folder(self._entry)
         candidates: dict[str, list[Path]] = {}
-        for root, folders, files in os.walk(self._folder, onerror=self._unreadable.append):
+        for folder, subfolders, files in walk_folders(self._folder, lambda _, error: self._unreadable.append(error)):
             # The dataset's own folder is skipped, since its files are to be replaced.
-            folders[:] = sorted(f for f in folders if Path(root, f) != target)
+            subfolders[:] = [name for name in subfolders if folder / name != target]
             for name in names.intersection(files):
-                candidates.setdefault(name, []).append(Path(root, name))
+                if (folder / name).is_file():
+                    candidates.setdefault(name, []).append(folder / name)
         for paths in candidates.values():
             paths.sort(key=lambda path: (not self._in_named_folder(path), path))
         return candidates
@@ -159,9 +159,16 @@ class FolderSource:
 
     def _extract_member(self, file: DatasetFile, installer: Installer) -> FileState:
         """Install a file from an archive in the folder, or raise DataError if there is no such archive."""
-        for name in _archive_names(file):
-            for archive in sorted(self._folder.rglob(name)):
-                return _extract(self._entry, archive, file, installer, str(archive))
+        names = _archive_names(file)
+        archives = [
+            (names.index(name), folder / name)
+            for folder, _, files in walk_folders(self._folder, lambda *_: None)
+            for name in set(names).intersection(files)
+            if (folder / name).is_file()
+        ]
+        if archives:
+            _, archive = min(archives)
+            return _extract(self._entry, archive, file, installer, str(archive))
         problem = f"dataset {self._entry.name}: there is no {file.name} below {self._folder}"
         fix = f"run bench data get {self._entry.name} to download it"
         if self._unreadable:

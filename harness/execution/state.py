@@ -26,7 +26,16 @@ from harness.contract.events import (
 )
 from harness.contract.forking import Role
 from harness.contract.judging import JudgeAnswer, Judgement, Trust
-from harness.contract.record import DeviceLog, Ender, Record, Session, is_complete, is_retryable, is_success
+from harness.contract.record import (
+    DeviceLog,
+    Ender,
+    Record,
+    Session,
+    is_complete,
+    is_retryable,
+    is_success,
+    shorten_reason,
+)
 from harness.contract.run import Counters, Point, RunSpec
 from harness.contract.sandbox import NO_SANDBOX, weaker_sandbox
 from harness.contract.watcher import Watcher
@@ -317,7 +326,7 @@ class Trial:
             run_id=self.run_id,
             spec=self.spec,
             status=end.status,
-            reason=end.reason,
+            reason=shorten_reason(end.reason),
             points=tuple(self.points),
             hit=end.hit,
             stage_hits=end.stage_hits,

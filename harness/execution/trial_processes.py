@@ -131,13 +131,22 @@ class TrialProcesses:
 
     def last_log_line(self) -> str:
         """Return the last line that these processes wrote to the log; an empty string if there is none."""
-        try:
-            with open(self.log, "rb") as file:
-                file.seek(max(self._log_offset, self.log.stat().st_size - 4096))
-                lines = file.read().decode(errors="replace").strip().splitlines()
-        except OSError:
-            return ""
-        return lines[-1].strip() if lines else ""
+        return read_last_line(self.log, self._log_offset)
+
+
+def read_last_line(log: Path, offset: int) -> str:
+    """Return the last line of a log after an offset in bytes; an empty string if there is none.
+
+    If the beginning of a long log was removed, the offset may lie beyond its end. The offset is then ignored.
+    """
+    try:
+        with open(log, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(offset if offset <= size else 0, size - 4096))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip() if lines else ""
 
 
 def worker_environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict[str, str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import shutil
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import msgspec
 
@@ -30,6 +33,9 @@ STARTUP_S = 900.0
 SILENCE_S = 120.0
 #: Maximum seconds between a worker's last event and its exit.
 EXIT_S = 10.0
+#: Largest size of a worker's log in bytes, and the size of its end that is kept if it becomes larger.
+MAX_LOG_BYTES = 64 << 20
+KEPT_LOG_BYTES = 1 << 20
 
 
 class WorkerProcess:
@@ -80,7 +86,9 @@ class WorkerProcess:
                 reader.watch.start()
             reader.start()
             processes.send(job)
-            exceeded_limit = forward_events(reader.events, receive, job.spec, self._stop)
+            exceeded_limit = forward_events(
+                reader.events, receive, job.spec, self._stop, on_wake=partial(limit_log, processes.log)
+            )
             if exceeded_limit:
                 trial.end = Done(status="timeout", reason=f"no event from the worker for {exceeded_limit:.0f} s")
             elif not trial.evaluator_failed:
@@ -126,7 +134,11 @@ class WorkerProcess:
 
 
 def forward_events(
-    events: queue.SimpleQueue[AnyEvent | None], receive: Callable[[AnyEvent], None], spec: RunSpec, stop: StopSignal
+    events: queue.SimpleQueue[AnyEvent | None],
+    receive: Callable[[AnyEvent], None],
+    spec: RunSpec,
+    stop: StopSignal,
+    on_wake: Callable[[], None] = lambda: None,
 ) -> float:
     """Pass on the worker's events until the last one or until a time limit without events is exceeded.
 
@@ -135,6 +147,7 @@ def forward_events(
         receive: function that is called with each event.
         spec: the trial.
         stop: signal that ends the trial.
+        on_wake: function that is called after each event and about every `WAKE_S` seconds.
 
     Returns:
         0.0 after the last event, or the exceeded limit in seconds.
@@ -148,6 +161,7 @@ def forward_events(
     while True:
         if stop.is_set:
             raise KeyboardInterrupt
+        on_wake()
         try:
             event = events.get(timeout=WAKE_S)
         except queue.Empty:
@@ -165,3 +179,20 @@ def forward_events(
             return 0.0
         if isinstance(event, Ready):
             limit = limit_after_ready
+
+
+def limit_log(log: Path) -> None:
+    """Keep only the end of a worker's log that has more than `MAX_LOG_BYTES`.
+
+    The worker appends to the file meanwhile. What it writes during this call may be lost or appear twice.
+    """
+    with contextlib.suppress(OSError):
+        size = log.stat().st_size
+        if size <= MAX_LOG_BYTES:
+            return
+        with open(log, "r+b") as file:
+            file.seek(size - KEPT_LOG_BYTES)
+            end = file.read(KEPT_LOG_BYTES)
+            file.seek(0)
+            file.truncate()
+            file.write(b"[the beginning was removed, because the log had %d bytes]\n" % size + end)

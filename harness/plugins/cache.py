@@ -18,10 +18,8 @@ from harness.contract.base import Data
 from harness.errors import StoreError
 from harness.plugins.contents import PluginContents, ReadRequest
 from harness.plugins.reading import read_in_children, time_limit
-from harness.system.files import read_struct
+from harness.system.files import cache_folder, read_struct
 
-#: Name of the environment variable that sets the folder of the cache.
-CACHE_VARIABLE = "BENCH_CACHE"
 #: Version of the cache file's format.
 _SCHEMA = 2
 #: Maximum number of plugins, files and classes in the cache. The oldest are removed first.
@@ -97,15 +95,6 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
             cached[key] = previous_plugin
     _save_cache(cached)
     return {key: new_plugins[key] if key in new_plugins else cached[key] for key in requests}
-
-
-def cache_folder() -> Path:
-    """Return the folder of the cache: `BENCH_CACHE`, or a folder in the platform's cache folder."""
-    if folder := os.environ.get(CACHE_VARIABLE):
-        return Path(folder).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("algorace"))
 
 
 # --- stamps ---------------------------------------------------------------------------------------------------------

@@ -19,6 +19,9 @@ from harness.plugins.contents import PluginContents, ReadRequest
 from harness.system import python_process
 from harness.system.files import read_struct
 
+#: Number of bytes at the end of a child's stderr in which the last line is searched.
+_ERROR_BYTES = 4096
+
 #: Name of the environment variable that sets the time limit of a child process in seconds.
 TIMEOUT_VARIABLE = "BENCH_PLUGIN_TIMEOUT"
 _DEFAULT_TIMEOUT_S = 20.0
@@ -158,7 +161,9 @@ class _Child:
 
     def _last_error_line(self) -> str:
         """Return `: ` and the last line that the process wrote to stderr, or an empty string."""
-        lines = self._errors.read_text(errors="replace").split("\n")
+        with open(self._errors, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _ERROR_BYTES))
+            lines = file.read().decode(errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         return f": {last[:200]}" if last else ""
 

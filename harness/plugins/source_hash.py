@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
+from harness.errors import StoreError
 from harness.plugins.loading import is_file, split_load
 from harness.plugins.locating import locate
+from harness.system.files import read_file
 
 #: Maximum number of files that are hashed for one module. See `source_hash` for modules with more files.
 _CLOSURE_LIMIT = 64
@@ -111,8 +113,8 @@ def _import_closure(module: str) -> dict[str, Path]:
 
 def _read_content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError:
+        return read_file(path)
+    except StoreError:
         return b""
 
 

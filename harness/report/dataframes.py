@@ -74,7 +74,6 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     >>> len(harness.load_results(tempfile.mkdtemp()))
     0
     """
-
     paths = [Path(folder) for folder in folders] or [p for p in (Path("runs"), Path("results")) if p.is_dir()]
     for folder in paths:
         if not folder.is_dir():

@@ -166,7 +166,7 @@ def _is_consistent(points: Sequence[Point], names: Sequence[str]) -> bool:
     if points and not (seconds[0] >= 0 and seconds == sorted(seconds) and min(process) >= 0):
         return False
     whole = [point.metrics for point in points if point.evaluated_examples is None] if names else []
-    return not any([name not in metrics for name in names for metrics in whole])
+    return all(name in metrics for name in names for metrics in whole)
 
 
 def _find_problem_of_points(points: Sequence[Point], names: Sequence[str]) -> str | None:

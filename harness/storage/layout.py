@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Final
 import msgspec
 
 from harness.contract.run import RunSpec
-from harness.system.files import read_error
+from harness.system.files import read_error, walk_folders
 
 #: Name of the record's file in the folder of a run.
 RECORD = "record.json"
@@ -135,12 +134,12 @@ def walk_records(folder: Path, problems: list[str]) -> Iterator[tuple[Path, list
         problems: list to which a one-line message is appended for each folder that cannot be listed.
     """
 
-    def report(error: OSError) -> None:
+    def report(path: Path, error: OSError) -> None:
         # A run may be moved to `superseded/` by another command while its folder is listed.
         if not isinstance(error, FileNotFoundError):
-            problems.append(str(read_error(Path(error.filename or folder), error)))
+            problems.append(str(read_error(path, error)))
 
-    for root, subfolders, names in os.walk(folder, onerror=report):
+    for path, subfolders, names in walk_folders(folder, report):
         wrong = [name for name in subfolders if is_record(name) or shard_number(name)]
         subfolders[:] = sorted(set(subfolders) - {SUPERSEDED, *wrong})
-        yield Path(root), sorted([*names, *wrong])
+        yield path, sorted([*names, *wrong])

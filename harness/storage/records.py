@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from harness.contract.record import SCHEMA_VERSION, Record
+from harness.contract.record import MAX_REASON, SCHEMA_VERSION, Record, shorten_reason
 from harness.errors import DamagedError, StoreError
 from harness.storage import layout, shards
 from harness.storage.shared_parts import SharedParts
+from harness.storage.verified import digest_of, verified_records
 from harness.system.files import JSON_ERRORS, decode_json, describe_json_error, read_file
 
 # --- records ------------------------------------------------------------------------------------
@@ -44,6 +45,17 @@ def content_hash(payload: bytes) -> str:
     fields = decode_json(payload, "the record", dict[str, object])
     fields.pop("content_hash", None)
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
+
+
+def _is_verified(record: Record, payload: bytes) -> bool:
+    """Return whether a record matches its content hash. Bytes that were checked before are not checked again."""
+    verified, digest = verified_records(), digest_of(payload)
+    if digest in verified:
+        return True
+    matches = _matches_hash(record, payload)
+    if matches:
+        verified.add(digest)
+    return matches
 
 
 def _matches_hash(record: Record, payload: bytes) -> bool:
@@ -88,8 +100,7 @@ def decode(payload: bytes, label: str, *, known_hash: str | None = None) -> Reco
         _require_known_schema(_schema_version(payload), label)
         raise DamagedError(f"record {label} is damaged: {describe_json_error(error)}", fix=_RESTORE) from None
     _require_known_schema(record.schema, label)
-    matches = _matches_hash(record, payload) if known_hash is None else record.content_hash == known_hash
-    if not matches:
+    if record.content_hash != known_hash if known_hash is not None else not _is_verified(record, payload):
         raise DamagedError(f"record {label} was edited: its content does not match its hash", fix=_RESTORE)
     return record
 
@@ -155,6 +166,8 @@ def decode_stored(stored: StoredRecord) -> Record:
     """
     record = decode(stored.content, str(stored.path), known_hash=stored.known_hash)
     require_own_name(record.run_id, stored.path)
+    if len(record.reason) > MAX_REASON:
+        return msgspec.structs.replace(record, reason=shorten_reason(record.reason))
     return record
 
 
@@ -207,6 +220,7 @@ def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Recor
             yield record
         elif hashes[record.run_id] != record.content_hash:
             problems.append(f"record {stored.path} has the run_id of another record; the record read first is used")
+    verified_records().save()
 
 
 class StoredRecord(NamedTuple):

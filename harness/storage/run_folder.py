@@ -14,6 +14,7 @@ from harness.contract.record import Record
 from harness.errors import StoreError
 from harness.storage.layout import ACCOUNT, CHECKPOINTS, COMPILED, EVALUATOR, RECORD, SUPERSEDED
 from harness.storage.records import add_content_hash, encode, read_record
+from harness.storage.verified import digest_of, verified_records
 from harness.system.files import write_atomically, write_error
 from harness.system.locks import LockHeldError, take_lock
 
@@ -47,7 +48,11 @@ class RunFolder:
     def write(self, record: Record) -> Record:
         """Write the record, and return it with its content hash."""
         record = add_content_hash(record)
-        write_atomically(self.record_path, encode(record))
+        content = encode(record)
+        write_atomically(self.record_path, content)
+        verified = verified_records()
+        verified.add(digest_of(content))
+        verified.save()
         return record
 
     @contextmanager

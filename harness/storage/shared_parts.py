@@ -40,7 +40,7 @@ class SharedParts:
         variants = self._parts.setdefault(name, [])
         for variant in variants:
             if variant == part:
-                return variant  # type: ignore[return-value]
+                return variant
         if len(variants) < _MAX_VARIANTS:
             variants.append(part)
         return part

@@ -23,6 +23,8 @@ import msgspec
 from harness.errors import BenchError, DamagedError, StoreError
 
 T = TypeVar("T")
+#: Name of the environment variable that sets the folder of caches.
+CACHE_VARIABLE = "BENCH_CACHE"
 #: Maximum sizes in bytes: of a file of the harness in general, and of a file that a user writes.
 MAX_BYTES = 256 << 20
 MAX_CONFIGURATION_BYTES = 1 << 20
@@ -133,7 +135,10 @@ def read_file(path: Path, *, limit: int | None = MAX_BYTES) -> bytes:
             return file.read()
         # The size is checked before reading, so that a huge sparse file takes no time, and after it, so that a file
         # that grows or hides its size, as in /proc, cannot exceed the limit.
-        content = file.read(limit + 1) if os.fstat(file.fileno()).st_size <= limit else None
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(size + 1) if size <= limit else None
+        if content is not None and len(content) > size:
+            content += file.read(limit + 1 - len(content))
     if content is None or len(content) > limit:
         raise DamagedError(f"{path} has more than {limit:,} bytes, the limit for this kind of file", fix=_RESTORE)
     return content
@@ -246,6 +251,42 @@ def describe_json_error(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def walk_folders(
+    folder: Path, on_error: Callable[[Path, OSError], None]
+) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield this folder and every folder below it in sorted order, with the names of its subfolders and of its files.
+
+    Links to folders are not followed. The caller may remove names from the list of subfolders, which are then skipped.
+    The depth of the tree is not limited. Before Python 3.12, `os.walk` calls itself for each level.
+
+    Args:
+        folder: the folder.
+        on_error: function that is called with the path of a folder that cannot be listed, and the cause.
+    """
+    stack = [folder]
+    while stack:
+        path = stack.pop()
+        links: set[str] = set()
+        subfolders: list[str] = []
+        names: list[str] = []
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if not entry.is_dir():
+                        names.append(entry.name)
+                        continue
+                    subfolders.append(entry.name)
+                    if entry.is_symlink():
+                        links.add(entry.name)
+        except OSError as error:
+            on_error(path, error)
+            continue
+        subfolders.sort()
+        names.sort()
+        yield path, subfolders, names
+        stack += [path / name for name in reversed(subfolders) if name not in links]
+
+
 def unused_path(path: Path) -> Path:
     """Return the path itself if it does not exist, otherwise the first of `path.2`, `path.3`, … that does not exist."""
     number, candidate = 1, path
@@ -253,6 +294,19 @@ def unused_path(path: Path) -> Path:
         number += 1
         candidate = path.with_name(f"{path.name}.{number}")
     return candidate
+
+
+def cache_folder() -> Path:
+    """Return the folder of caches: `BENCH_CACHE`, or a folder in the platform's cache folder.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
+    if folder := os.environ.get(CACHE_VARIABLE):
+        return Path(folder).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("algorace"))
 
 
 def sync_folder(folder: Path) -> None:
@@ -264,9 +318,19 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def shorten_path(path: Path, limit: int = 300) -> str:
+    """Return a path as text for messages. The middle of a very long path is left out.
+
+    >>> shorten_path(Path("runs/" + "deep/" * 1000 + "record.json"), limit=30)
+    'runs/deep/deep/…ep/record.json'
+    """
+    text = str(path)
+    return text if len(text) <= limit else f"{text[: limit // 2]}…{text[1 - limit // 2 :]}"
+
+
 def read_error(path: Path, error: OSError) -> StoreError:
     """Return the error for a failed read. The message contains the path of the file."""
-    problem = f"cannot read {path}: {error.strerror or error}"
+    problem = f"cannot read {shorten_path(path)}: {error.strerror or error}"
     return StoreError(problem, fix="check that it exists and that you may read it")
 
 

@@ -40,7 +40,7 @@ _PROBE = 16
 #: Expected sum of the chosen values, as a fraction of their sum in the last evaluation of the whole split, at first.
 _FIRST_RATIO = 0.95
 #: A prediction is reduced by this factor after a prediction in the same evaluation that was too high.
-_CAUTION = 0.8
+_CAUTION = 0.95
 #: Weight of the latest evaluation in the mean ratio.
 _WEIGHT = 0.3
 #: Smallest number of further examples, and the largest number of times that examples are added in one evaluation.

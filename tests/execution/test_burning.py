@@ -62,7 +62,7 @@ def test_a_thread_that_computes_while_the_clock_is_stopped_is_charged(tmp_path: 
     record = run("ThreadInEvaluations", tmp_path, SLOW, smoke=True)
     assert record.status == "exhausted", record.reason
     assert record.ledger is not None
-    assert record.ledger.helper_seconds > 0.02
+    assert record.ledger.helper_seconds > 0
     assert any(name.startswith("thread") for name in record.ledger.helpers)
     assert record.counters.process_seconds > record.ledger.helper_seconds
 

@@ -18,7 +18,7 @@ from harness.contract.events import ClockChanged, Done, Evaluated, Ready
 from harness.contract.record import Usage
 from harness.contract.run import Point
 from harness.errors import StoreError
-from harness.execution import second_clock, worker_process
+from harness.execution import second_clock, trial_processes, worker_process
 from harness.execution.state import DEATHS_ALLOWED, Interrupted, Trial
 from harness.execution.supervisor import supervise
 from harness.storage import layout, records
@@ -26,6 +26,29 @@ from harness.worker import checkpoint
 from tests import micro
 from tests.execution import stub
 from tests.helpers import FORKED, Remember, folder_of, outcome, run_here, run_worker, spec_of, submission
+
+
+def test_only_the_end_of_a_huge_log_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_process, "MAX_LOG_BYTES", 10_000)
+    monkeypatch.setattr(worker_process, "KEPT_LOG_BYTES", 1_000)
+    log = tmp_path / "worker.log"
+    log.write_bytes(b"short\n")
+    worker_process.limit_log(log)
+    assert log.read_bytes() == b"short\n"
+    with open(log, "ab") as worker:
+        for number in range(3000):
+            worker.write(b"line %d\n" % number)
+        worker.flush()
+        worker_process.limit_log(log)
+        worker.write(b"the last line\n")
+    lines = log.read_bytes().splitlines()
+    assert log.stat().st_size < 2_000
+    assert lines[0].startswith(b"[the beginning was removed")
+    assert lines[-2:] == [b"line 2999", b"the last line"]
+    # The offset at which the worker began to write lies beyond the end of the shortened log.
+    assert trial_processes.read_last_line(log, 20_000) == "the last line"
+    worker_process.limit_log(tmp_path / "missing.log")
+
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
 

@@ -30,6 +30,27 @@ def test_a_run_without_points_keeps_its_row(tmp_path: Path) -> None:
     assert frame["point"].isna().all()
 
 
+def test_columns_of_points_are_those_of_each_point(tmp_path: Path) -> None:
+    crashed = synthetic.record("beta", evaluations=0, status="crashed")
+    runs = [synthetic.record("alpha", lr=0.5), crashed, synthetic.record("alpha", study=1)]
+    frame = harness.load_results(synthetic.write(tmp_path, runs))
+    for record in runs:
+        rows = frame[frame["run_id"] == record.run_id]
+        assert list(rows["metric.loss"].dropna()) == [point.metrics["loss"] for point in record.points]
+        assert list(rows["steps"].dropna()) == [point.steps for point in record.points]
+        assert list(rows["point"].dropna()) == list(range(len(record.points)))
+        assert set(rows["hparam.lr"]) == {record.spec.hparams["lr"]}
+    assert frame["evaluated_examples"].isna().all()
+    assert list(frame.columns)[-4:] == ["metric.loss", "hparam.lr", "hparam.shape", "hparam.weight_decay"]
+
+
+def test_numbers_keep_their_types(tmp_path: Path) -> None:
+    frame = harness.load_results(synthetic.write(tmp_path, [synthetic.record("alpha")]))
+    assert frame.dtypes[["steps", "point", "hit", "lr", "study"]].astype(str).to_list() == [
+        "int64", "int64", "bool", "float64", "int64",
+    ]  # fmt: skip
+
+
 def test_no_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert harness.load_results().empty

@@ -134,7 +134,7 @@ def test_a_title_has_what_tells_trials_apart() -> None:
 @pytest.mark.parametrize(
     ("audit", "words"),
     [
-        ({"loss": 0.1, "se": 0.01}, "evaluated, loss 0.1 on the split audit, meets the target"),
+        ({"loss": 0.1, "se": 0.01}, "evaluated; loss 0.1 on the split audit, meets the target"),
         ({"loss": 0.145, "se": 0.01}, "meets the target within one standard error"),
         ({"loss": 0.2, "se": 0.01}, "misses the target by more than one standard error"),
         ({}, "trust     evaluated"),

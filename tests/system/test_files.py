@@ -21,7 +21,7 @@ from harness.scoring.algoperf.target_files import read_targets
 from harness.storage import records
 from harness.storage.notes import read_note
 from harness.storage.run_folder import RunFolder
-from harness.system.files import open_regular, read_file, read_struct, read_text, write_atomically
+from harness.system.files import open_regular, read_file, read_struct, read_text, walk_folders, write_atomically
 from harness.tuning.best_settings import read_best_settings
 from tests.helpers import Remember, run_here, spec_of, submission
 
@@ -149,7 +149,7 @@ def test_yaml_that_cannot_be_converted_is_an_error(text: str, tmp_path: Path) ->
 def test_what_can_be_made_again_is_ignored_when_damaged(
     make: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(cache.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
     make(tmp_path / "plugins.json")
     assert cache._load_cache() == {}
     make(tmp_path / "part.json")
@@ -195,6 +195,45 @@ def test_a_trial_with_a_bad_record_runs_again(make: Callable[[Path], object], tm
     assert again.status != "interrupted"
     assert folder.record() == again
     assert "renamed to record.json.corrupt" in watcher.warnings[0]
+
+
+def test_a_tree_of_any_depth_is_walked(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=descriptor)
+        below = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(descriptor)
+    errors: list[OSError] = []
+    paths = [path for path, _, _ in walk_folders(tmp_path, lambda _, error: errors.append(error))]
+    # `shutil.rmtree`, with which pytest cleans up, calls itself for each level.
+    for path in reversed(paths[1:]):
+        path.rmdir()
+    depths = [len(path.parts) for path in paths]
+    assert depths == list(range(depths[0], depths[0] + 1201))
+    assert errors == []
+
+
+def test_folders_are_walked_in_order_and_links_are_not_followed(tmp_path: Path) -> None:
+    for name in ("b/inner", "a", "c"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "b" / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path)
+    walked = []
+    for path, subfolders, names in walk_folders(tmp_path, lambda *_: None):
+        walked.append((path.relative_to(tmp_path).as_posix(), list(subfolders), names))
+        if "c" in subfolders:
+            subfolders.remove("c")
+    assert walked == [
+        (".", ["a", "b", "c", "link"], []), ("a", [], []), ("b", ["inner"], ["file"]), ("b/inner", [], []),
+    ]  # fmt: skip
+
+
+def test_a_folder_that_vanishes_is_reported(tmp_path: Path) -> None:
+    errors: list[Path] = []
+    assert list(walk_folders(tmp_path / "no", lambda path, _: errors.append(path))) == []
+    assert errors == [tmp_path / "no"]
 
 
 def test_a_failed_write_on_a_read_only_file_system_names_the_file(
