@@ -213,7 +213,7 @@ class Beacon:
                 return msgspec.json.decode(response.read(_MAX_ANSWER), type=BeaconRound)
         except urllib.error.HTTPError as error:
             problem = f"{relay} answered with status {error.code}"
-            raise (_NotPublished if error.code in (404, 425) else BeaconError)(problem) from None
+            raise (_NotPublished if error.code in (404, 425) else BeaconError)(problem, fix=_FIX) from None
         except (OSError, http.client.HTTPException) as error:
             raise BeaconError(f"{relay} did not answer: {getattr(error, 'reason', error)}", fix=_FIX) from None
         except JSON_ERRORS:
