@@ -82,7 +82,7 @@ class LineSearch(Plain):
             self.optimizer.zero_grad()
             return work.backward(batch)
 
-        self.optimizer.step(closure)
+        self.optimizer.step(closure)  # type: ignore[arg-type]
 
 
 class RefreshesStatistics(Plain):
@@ -109,7 +109,7 @@ class CompilesUpdates(Plain):
     def update(self, work: Work) -> None:
         work.backward(work.draw())
         if self.steps == 1:
-            self.rule = torch.jit.trace(lambda p, g: p - 0.05 * g, (torch.zeros(3), torch.ones(3)))
+            self.rule = torch.jit.trace(lambda p, g: p - 0.05 * g, (torch.zeros(3), torch.ones(3)))  # type: ignore[no-untyped-call]
         with torch.no_grad():
             for p in self.model.parameters():
                 if p.grad is not None:
@@ -121,7 +121,7 @@ class DataLoaderWorkers(Plain):
 
     def update(self, work: Work) -> None:
         if self.steps == 2:
-            loader = torch.utils.data.DataLoader(list(range(32)), batch_size=8, num_workers=1)  # type: ignore[arg-type]
+            loader: Any = torch.utils.data.DataLoader(list(range(32)), batch_size=8, num_workers=1)  # type: ignore[arg-type]
             self.total = sum(int(values.sum()) for values in loader)
         super().update(work)
 
@@ -269,7 +269,7 @@ class UpdatesByHand(Plain):
         with torch.no_grad():
             for p in self.model.parameters():
                 if p.grad is not None:
-                    p -= 0.05 * p.grad.sign() * p.grad.abs().sqrt()
+                    p.sub_(p.grad.sign() * p.grad.abs().sqrt(), alpha=0.05)
 
 
 class _Scale(torch.autograd.Function):
@@ -286,7 +286,7 @@ class CustomFunction(Plain):
     """Passes the loss through an autograd function of its own."""
 
     def update(self, work: Work) -> None:
-        _Scale.apply(work.loss(work.draw())).backward()
+        _Scale.apply(work.loss(work.draw())).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
 
 

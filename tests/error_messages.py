@@ -76,7 +76,7 @@ def find_problems(what: str, fix: str | None) -> list[str]:
             if match := re.search(pattern, text):
                 problems.append(f"{part} has {match[0]!r}: write {better!r}")
     # Without the folders of paths, whose length is not the message's.
-    length = len(re.sub(r"(?<![\w/])(/[\w.+-]+)+/", "/", what))
+    length = len(re.sub(r"(?<![\w/.])/?([\w.+-]+/)+", "/", what))
     if length > MAX_LENGTH:
         problems.append(f"what has {length} characters, more than {MAX_LENGTH}")
     if len(what.split()) < 3:

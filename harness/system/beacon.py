@@ -35,6 +35,8 @@ from harness.system.files import JSON_ERRORS
 _MAX_ANSWER = 1 << 16
 #: Seconds to wait for an answer.
 _TIMEOUT_S = 10.0
+#: What to do if a relay cannot be used.
+_FIX = "try again later, or draw the nonce on this machine with --nonce local"
 
 
 class BeaconError(DataError):
@@ -198,7 +200,7 @@ class Beacon:
         if not problem and has_predecessor and self._get(relay, number - 1).signature != answer.previous_signature:
             problem = "it does not contain the signature of the round before it"
         if problem:
-            raise BeaconError(f"{relay} answered with a wrong round {number}: {problem}")
+            raise BeaconError(f"{relay} answered with a wrong round {number}: {problem}", fix=_FIX)
         return answer
 
     def _get(self, relay: str, number: int) -> BeaconRound:
@@ -211,11 +213,11 @@ class Beacon:
                 return msgspec.json.decode(response.read(_MAX_ANSWER), type=BeaconRound)
         except urllib.error.HTTPError as error:
             problem = f"{relay} answered with status {error.code}"
-            raise (_NotPublished if error.code in (404, 425) else BeaconError)(problem) from None
+            raise (_NotPublished if error.code in (404, 425) else BeaconError)(problem, fix=_FIX) from None
         except (OSError, http.client.HTTPException) as error:
-            raise BeaconError(f"{relay} did not answer: {getattr(error, 'reason', error)}") from None
+            raise BeaconError(f"{relay} did not answer: {getattr(error, 'reason', error)}", fix=_FIX) from None
         except JSON_ERRORS:
-            raise BeaconError(f"{relay} answered with something that is not a round") from None
+            raise BeaconError(f"{relay} answered with something that is not a round", fix=_FIX) from None
 
 
 class _NotPublished(BeaconError):

@@ -80,7 +80,10 @@ class Rerun:
         if not claim.problem:
             yield from self._test_fresh_seeds([claim], self.request_nonce(), deadline)
         elif self.method == "fresh-seeds" or difference:
-            raise UsageError(f"{record.run_id} cannot be tested on fresh seeds: {claim.problem}", fix=None)
+            raise UsageError(
+                f"{record.run_id} cannot be tested on fresh seeds: {claim.problem}",
+                fix="check the record with bench verify",
+            )
         else:
             self.report(f"not tested on fresh seeds: {claim.problem}")
 

@@ -33,7 +33,7 @@ class Resume(ChannelMessage, frozen=True, kw_only=True, tag="resume"):
     points: int
 
 
-class Claim(ChannelMessage, frozen=True, kw_only=True, tag="claim"):
+class AssessmentRequest(ChannelMessage, frozen=True, kw_only=True, tag="claim"):
     """The shared memory holds weights to evaluate. The field `point` has no metrics. The answer is `Decided`."""
 
     point: Point
@@ -60,7 +60,7 @@ class Saved(ChannelMessage, frozen=True, kw_only=True, tag="saved"):
     """The evaluator has stored its state."""
 
 
-WorkerMessage: TypeAlias = Resume | Claim | Save
+WorkerMessage: TypeAlias = Resume | AssessmentRequest | Save
 EvaluatorMessage: TypeAlias = Resumed | Decided | Saved
 
 

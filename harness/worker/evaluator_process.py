@@ -25,7 +25,16 @@ from harness.worker.device import rank_device, set_default_device
 from harness.worker.emit import Emit
 from harness.worker.evaluation import evaluate_audit
 from harness.worker.evaluator import Evaluator
-from harness.worker.evaluator_channel import Channel, Claim, Decided, Resume, Resumed, Save, Saved, WorkerMessage
+from harness.worker.evaluator_channel import (
+    AssessmentRequest,
+    Channel,
+    Decided,
+    Resume,
+    Resumed,
+    Save,
+    Saved,
+    WorkerMessage,
+)
 from harness.worker.failures import describe_failure, describe_nonfinite
 from harness.worker.loading import build_evaluation
 from harness.worker.position import Position
@@ -110,7 +119,7 @@ class RunEvaluation:
         match message:
             case Resume(points=points):
                 return Resumed(ready=self._restore(points))
-            case Claim(point=point):
+            case AssessmentRequest(point=point):
                 return self._assess(point)
             case Save():
                 self._assessor.save(self._require_position())

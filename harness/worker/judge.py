@@ -90,7 +90,7 @@ def load_weights(model: nn.Module, path: Path) -> str:
     try:
         stored = safetensors.torch.load(payload)
     except Exception as error:  # safetensors has an error class of its own
-        raise DamagedError(f"{path} is no file of weights: {error}", fix="run the trial again") from error
+        raise DamagedError(f"{path} is not a file of weights: {error}", fix="run the trial again") from error
     copy_tensors(stored, stored_tensors(model), str(path))
     return hashlib.sha256(payload).hexdigest()
 

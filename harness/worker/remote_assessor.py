@@ -12,7 +12,7 @@ from harness.contract.record import Screening
 from harness.contract.run import Point
 from harness.errors import BenchError
 from harness.worker.assessment import Assessment
-from harness.worker.evaluator_channel import Channel, Claim, Decided, Resume, Resumed, Save, Saved
+from harness.worker.evaluator_channel import AssessmentRequest, Channel, Decided, Resume, Resumed, Save, Saved
 from harness.worker.position import Position
 from harness.worker.shared_weights import SharedWeights
 
@@ -41,7 +41,7 @@ class RemoteAssessor:
 
     def assess(self, model: nn.Module, pending: Point, position: Position) -> Assessment:
         self._weights.write(model)
-        answer = self._ask(Claim(point=pending), Decided)
+        answer = self._ask(AssessmentRequest(point=pending), Decided)
         return Assessment(point=pending, verdict=answer.verdict, stage_over=answer.stage_over)
 
     def take_warnings(self) -> list[str]:
@@ -56,7 +56,7 @@ class RemoteAssessor:
     def restore(self, position: Position) -> Position | None:
         return position if self._ask(Resume(points=len(position.points)), Resumed).ready else None
 
-    def _ask(self, message: Resume | Claim | Save, kind: type[A]) -> A:
+    def _ask(self, message: Resume | AssessmentRequest | Save, kind: type[A]) -> A:
         try:
             self._channel.send(message)
             return self._channel.receive(kind)

@@ -30,6 +30,8 @@ def in_sandbox() -> bool:
 
 def run(way: str, runs: Path, workload: WorkloadEntry = micro.ENTRY, **settings: Any) -> Record:
     """Run `module:Class` in `tests/cheats/ways/`, or `path:Class`."""
+    # A fork server serves processes with one environment, and pytest changes this variable with every test.
+    os.environ.pop("PYTEST_CURRENT_TEST", None)
     load = way if way.startswith("/") else f"tests.cheats.ways.{way}"
     spec = spec_of(submission(load), workload, **settings)
     return run_trial(spec, runs, Remember(), ExecutionOptions(), launcher=WarmLauncher())[0]

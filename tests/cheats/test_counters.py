@@ -8,7 +8,11 @@ from tests.cheats.pipeline import cost, honest, is_rejected, run
 from tests.cheats.threats import threat
 
 
-@threat(way="assigns to the counters of `work`", verdict="caught", by="rule `counters`, which counts a second time")
+@threat(
+    way="assigns to the counters of `work`",
+    verdict="caught",
+    by="rule `unchanged_counters`, which counts a second time",
+)
 def test_reset_counters(tmp_path: Path) -> None:
     is_rejected(run("counters:ResetsCounters", tmp_path), "instead of")
 

@@ -14,14 +14,14 @@ from tests.micro import STREAM_ENTRY
 @threat(
     way="raises the capacity of the replay buffer, or replaces its store",
     verdict="caught",
-    by="rule `counters`",
+    by="rule `unchanged_counters`",
 )
 @pytest.mark.parametrize("name", ["GrowsBuffer", "ReplacesStore"])
 def test_larger_buffer(name: str, tmp_path: Path) -> None:
     is_rejected(run(f"states:{name}", tmp_path, STREAM_ENTRY), "the replay buffer has room for")
 
 
-@threat(way="replaces the replay buffer by a larger one", verdict="caught", by="rule `counters`")
+@threat(way="replaces the replay buffer by a larger one", verdict="caught", by="rule `unchanged_counters`")
 def test_other_buffer(tmp_path: Path) -> None:
     is_rejected(run("states:ReplacesBuffer", tmp_path, STREAM_ENTRY), "the replay buffer has room for")
 

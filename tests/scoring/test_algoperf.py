@@ -235,7 +235,7 @@ def test_dirt_of_every_kind(tmp_path: Path) -> None:
     where = "a/study_0/fastmri_jax"
     assert said[f"{where}/trial_2"] == "the file is empty"
     assert said[f"{where}/trial_3"] == "the file has a header and no complete row"
-    assert said[f"{where}/trial_4"] == "no eval_measurements.csv"
+    assert said[f"{where}/trial_4"] == "the trial has no eval_measurements.csv"
     assert said[f"{where}/trial_5"] == "no column validation/ssim"
     assert "at the time 'nan'" in said[f"{where}/trial_6"]
     assert "at the time '-5'" in said[f"{where}/trial_7"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from harness.api import Split, Task, Work, WorkloadEntry
-from tests import micro
+from harness.api import Batch, Split, Task, Work, WorkloadEntry
+from tests import micro, submissions_for_tests
 
 
 class Honest:
@@ -53,6 +54,16 @@ def _find_run() -> Any:
         assert frame.f_back is not None
         frame = frame.f_back
     return frame.f_locals["self"]
+
+
+class CheckpointsOften(submissions_for_tests.Noisy):
+    """Has a checkpoint written at every evaluation, so that a short run can be resumed."""
+
+    def __init__(self, model: nn.Module, task: Task, hparams: dict[str, Any]) -> None:
+        from harness.worker import loop
+
+        loop.CHECKPOINT_SHARE = math.inf
+        super().__init__(model, task, hparams)
 
 
 PERFECT = {"loss": 0.0, "accuracy": 1.0}
@@ -143,9 +154,13 @@ EVALUATION = {
 
 
 class Watched(micro.Micro):
-    """Writes to the log which process evaluates it on which split."""
+    """Writes to the log which process trains, and which process evaluates on which split."""
 
     facts = msgspec.structs.replace(micro.FACTS, name="micro-watched")
+
+    def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> torch.Tensor:
+        print(f"{os.getpid()}:loss", file=sys.stderr, flush=True)
+        return super().loss(model, batch, per_example)
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
         print(f"{os.getpid()}:{split}", file=sys.stderr, flush=True)

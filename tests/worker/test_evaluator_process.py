@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.contract.entries import WorkloadEntry
 from harness.contract.record import Record
 from harness.contract.run import RunSpec
 from harness.execution.launching import LaunchedWorker, WorkerStart
@@ -80,10 +81,11 @@ def _counts(record: Record) -> Any:
     return msgspec.structs.replace(record.screening, screened_seconds=0.0, whole_seconds=0.0)
 
 
-@pytest.mark.parametrize("spec", [POOL, SCREENED_STREAM], ids=["pool", "screened stream"])
+@pytest.mark.parametrize("workload", [micro.ENTRY, screened.entry(screened.ScreenedStream)], ids=["pool", "stream"])
 def test_a_killed_evaluator_is_replaced_and_the_run_resumes_exactly(
-    spec: RunSpec, tmp_path: Path, launched: dict[str, int]
+    workload: WorkloadEntry, tmp_path: Path, launched: dict[str, int]
 ) -> None:
+    spec = spec_of(entry("CheckpointsOften", "tests.worker.cheats"), workload)
     watcher = KillsTheEvaluator(3)
     watcher.launched = launched
     record = run_worker(spec, tmp_path / "runs", watcher)
@@ -138,11 +140,9 @@ def test_the_training_process_never_loads_score_or_audit(tmp_path: Path) -> None
     record = run_worker(spec, tmp_path, watcher)
     assert record.status == "exhausted", record.reason
     lines = (folder_of(spec, tmp_path).path / "worker.log").read_text().split()
-    by_process: dict[str, set[str]] = {}
-    for line in lines:
-        pid, _, split = line.partition(":")
-        by_process.setdefault(pid, set()).add(split)
-    assert sorted(map(sorted, by_process.values())) == [["audit", "score"]]
+    (trainer,) = {line.partition(":")[0] for line in lines if line.endswith(":loss")}
+    assert {line for line in lines if line.startswith(f"{trainer}:")} == {f"{trainer}:loss"}
+    assert {line.partition(":")[2] for line in lines} == {"loss", "score", "audit"}
 
 
 def test_an_error_of_the_workload_in_the_evaluator_ends_the_trial_with_its_reason(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_weights_that_differ_between_ranks_are_rejected(ours: float, theirs: flo
 
 
 def test_rules_are_checked_where_they_can_be_broken() -> None:
-    """And a draw from a pool pays for one check."""
+    """And a draw from a pool pays for two checks."""
 
     def names(checker: RuleChecker) -> list[str]:
         return [type(rule).__name__ for rule in checker._rules]
@@ -145,7 +145,7 @@ def test_rules_are_checked_where_they_can_be_broken() -> None:
     assert set(names(stream)) - set(names(pool)) == {"DrawByIndex"}
     assert set(names(ranks)) - set(names(pool)) == {"EqualWeights"}
     assert names(ranks)[-1] == "EqualWeights", "rules that communicate are checked last"
-    assert (len(pool.draw_checks), len(stream.draw_checks), len(pool.step_checks)) == (1, 2, 2)
+    assert (len(pool.draw_checks), len(stream.draw_checks), len(pool.step_checks)) == (2, 3, 3)
     assert len(pool.pass_checks) == 1
 
 

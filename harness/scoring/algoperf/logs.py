@@ -199,7 +199,7 @@ def _study_time(
     for _, trial in trials:
         try:
             if not os.path.lexists(trial / MEASUREMENTS):
-                raise DataError(f"no {MEASUREMENTS}", fix=_FIX)
+                raise DataError(f"the trial has no {MEASUREMENTS}", fix=_FIX)
             hit = first_hit(read_file(trial / MEASUREMENTS), target)
         except (DataError, StoreError) as error:
             skipped.append(Skipped(item=f"{where}/{trial.name}", reason=error.what))

@@ -32,11 +32,6 @@ class ReplayBuffer:
     def __len__(self) -> int:
         return self._size
 
-    @property
-    def stored(self) -> int:
-        """Number of examples for which memory is allocated."""
-        return max((len(tensor) for tensor in self._store.values()), default=0)
-
     def add(self, batch: Batch) -> None:
         """Add a batch. Afterwards, every example added so far is in the buffer with the same probability."""
         if not self._store:

@@ -19,7 +19,7 @@ from harness.worker.rule import Rule
 from harness.worker.work import CountedWork
 
 
-class Counters(Rule):
+class UnchangedCounters(Rule):
     """Counts draws and backward passes a second time, and compares the counts while the clock is stopped."""
 
     def __init__(self, spec: RunSpec) -> None:
@@ -55,10 +55,17 @@ class Counters(Rule):
         if work.forward_examples < self._forward_examples:
             raise RejectedError("work.forward_examples has fallen", fix="do not assign to it")
         self._forward_examples = work.forward_examples
-        capacity = self.spec.workload.facts.replay_capacity
-        if work.replay is not None and max(work.replay.capacity, work.replay.stored) > (capacity or 0):
-            stored = max(work.replay.capacity, work.replay.stored)
+        self._check_replay(work)
+
+    def _check_replay(self, work: CountedWork) -> None:
+        if work.replay is None:
+            return
+        capacity = self.spec.workload.facts.replay_capacity or 0
+        # A submission may have enlarged the memory of the buffer and not the number.
+        memory = max((len(tensor) for tensor in work.replay._store.values()), default=0)
+        room = max(work.replay.capacity, memory)
+        if room > capacity:
             raise RejectedError(
-                f"the replay buffer has room for {stored:,} examples instead of {capacity:,}",
+                f"the replay buffer has room for {room:,} examples instead of {capacity:,}",
                 fix="leave work.replay.capacity as it is, and add examples with work.replay.add",
             )
