@@ -1,7 +1,7 @@
 """Make thousands of records, and measure the commands and functions that read all of them.
 
-python benchmarks/many_records.py make FOLDER [--records 10000] [--packed]
-python benchmarks/many_records.py measure FOLDER [--browser]
+python -m benchmarks.many_records make FOLDER [--records 10000] [--packed]
+python -m benchmarks.many_records measure FOLDER [--browser]
 
 `make` writes run folders to FOLDER/runs, or with `--packed` shards to FOLDER/results. `measure` runs each command in a
 process of its own, and prints wall seconds, processor seconds and peak memory of the process.

@@ -28,6 +28,8 @@ MAX_POINTS = 300
 MAX_CURVES, MAX_DOTS = 40, 250
 #: Largest numbers on the whole page: of evaluations in curves, and of dots.
 TOTAL_POINTS, TOTAL_DOTS = 64_000, 10_000
+#: Largest number of evaluations in all medians and ranges of the page.
+TOTAL_BAND_POINTS = 20_000
 #: Significant digits of the values in curves. More digits cannot be seen in a chart.
 _DIGITS = {"time": 4, "examples": 6, "steps": 6, "metric": 5, "lr": 4}
 #: Smallest number of evaluations to which a curve is thinned.
@@ -59,6 +61,23 @@ class PageRun:
     hit: bool
     best: float | None
     curve: dict[str, array[float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Limits:
+    """The largest numbers for one submission on one workload.
+
+    Args:
+        curves: runs with a curve.
+        dots: runs with a dot in the sensitivity chart.
+        points: evaluations per curve.
+        band: evaluations in the median and the range.
+    """
+
+    curves: int
+    dots: int
+    points: int
+    band: int
 
 
 @dataclass(slots=True)
@@ -140,12 +159,14 @@ class PageRuns:
         dots = _limit((len(runs) for runs in groups), MAX_DOTS, TOTAL_DOTS)
         drawn = sum(min(curves, len(runs)) for runs in groups)
         points = max(MIN_POINTS, min(MAX_POINTS, TOTAL_POINTS // max(1, drawn)))
+        band = max(MIN_POINTS, min(MAX_POINTS, TOTAL_BAND_POINTS // max(1, len(groups))))
+        limits = _Limits(curves=curves, dots=dots, points=points, band=band)
         blocks: dict[str, str] = {}
         shown: dict[str, dict[str, list[str]]] = {}
         for name, table in self._tables.items():
             shown[name] = {workload: sorted(row) for workload, row in sorted(table.groups.items())}
             for workload, row in table.groups.items():
-                block = {s: _group(runs, curves, dots, points) for s, runs in sorted(row.items())}
+                block = {s: _group(runs, limits) for s, runs in sorted(row.items())}
                 blocks[f"{name}|{workload}"] = compress(block)
             blocks[name] = compress(_rows(table))
         return {"shown": shown, "blocks": blocks}
@@ -236,22 +257,15 @@ def _rounded(value: float, digits: int = 6) -> float | int | None:
     return int(rounded) if rounded.is_integer() else rounded
 
 
-def _group(runs: list[PageRun], max_curves: int, max_dots: int, max_points: int) -> dict[str, Any]:
-    """Return the data of one submission on one workload.
-
-    Args:
-        runs: all runs.
-        max_curves: largest number of runs with a curve.
-        max_dots: largest number of runs with a dot in the sensitivity chart.
-        max_points: largest number of evaluations per curve.
-    """
+def _group(runs: list[PageRun], limits: _Limits) -> dict[str, Any]:
+    """Return the data of all runs of one submission on one workload."""
     ordered = sorted(runs, key=lambda run: (run.study, run.trial))
-    dots = choose_evenly(ordered, max_dots)
+    dots = choose_evenly(ordered, limits.dots)
     names = sorted({name for run in dots for name in run.hparams})
     return {
         "runs": len(runs),
-        "band": {} if len(runs) == 1 else {name: _listed(values) for name, values in _band(ordered).items()},
-        "curves": [_drawn(run, max_points) for run in choose_evenly(ordered, max_curves)],
+        "band": {} if len(runs) == 1 else _drawn_band(ordered, limits.band),
+        "curves": [_drawn(run, limits.points) for run in choose_evenly(ordered, limits.curves)],
         "dots": {
             "hparams": {name: [run.hparams.get(name) for run in dots] for name in names},
             "best": [run.best for run in dots],
@@ -268,6 +282,10 @@ def _drawn(run: PageRun, max_points: int) -> dict[str, Any]:
     rows = choose_evenly(range(len(run.curve["time"])), max_points)
     curve = {name: _listed((values[i] for i in rows), _DIGITS[name]) for name, values in run.curve.items()}
     return {"study": run.study, "trial": run.trial, "status": run.status, "hit": run.hit, **curve}
+
+
+def _drawn_band(runs: Sequence[PageRun], max_points: int) -> dict[str, Any]:
+    return {name: _listed(choose_evenly(values, max_points)) for name, values in _band(runs).items()}
 
 
 def _band(runs: Sequence[PageRun]) -> dict[str, Sequence[float]]:
