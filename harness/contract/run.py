@@ -335,6 +335,8 @@ class Job(Data, frozen=True, kw_only=True):
         git: commit of the current folder, for the record.
         keep_weights: whether the worker stores the weights of every evaluation that is judged after the run: those that
             end a stage, and those at scored stops.
+        checkpoint_share: largest fraction of wall time that checkpoints may take; infinity writes one at every
+            evaluation. None for the default.
     """
 
     spec: RunSpec
@@ -346,6 +348,7 @@ class Job(Data, frozen=True, kw_only=True):
     unprepared: tuple[PreparedData, ...] = ()
     git: str = ""
     keep_weights: bool = False
+    checkpoint_share: float | None = None
 
 
 class ExecutionOptions(Data, frozen=True, kw_only=True):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 import signal
 from collections.abc import Callable, Iterator
 
@@ -10,6 +12,7 @@ from harness.contract.events import AnyEvent, Done
 from harness.contract.record import Record
 from harness.contract.run import Job, RunSpec
 from harness.contract.watcher import Watcher
+from harness.errors import UsageError
 from harness.execution.account import Account
 from harness.execution.launching import Launcher, can_judge, evaluates_outside
 from harness.execution.sessions import current_session, git_state
@@ -19,6 +22,30 @@ from harness.storage.run_folder import RunFolder
 
 #: A function that runs a job and passes the events of the run to a callback.
 Transport = Callable[[Job, Callable[[AnyEvent], None]], None]
+#: Environment variable with the largest fraction of wall time that checkpoints may take. `inf` writes a checkpoint at
+#: every evaluation.
+CHECKPOINT_SHARE_VARIABLE = "BENCH_CHECKPOINT_SHARE"
+
+
+def _read_checkpoint_share() -> float | None:
+    """Return the value of `CHECKPOINT_SHARE_VARIABLE`; None if it is not set.
+
+    Raises:
+        UsageError: the value is not a positive number.
+    """
+    text = os.environ.get(CHECKPOINT_SHARE_VARIABLE)
+    if not text:
+        return None
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not share > 0:
+        raise UsageError(
+            f"{CHECKPOINT_SHARE_VARIABLE}={text!r} is not a positive number",
+            fix="set it to a fraction such as 0.03, or to inf for a checkpoint at every evaluation",
+        )
+    return share
 
 
 def supervise(
@@ -69,6 +96,7 @@ def supervise(
         grad_norm=grad_norm,
         git=git_state(),
         keep_weights=transport is None and can_judge() and not evaluates_outside(spec),
+        checkpoint_share=_read_checkpoint_share(),
     )
     interrupted = False
     while True:

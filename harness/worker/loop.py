@@ -51,6 +51,7 @@ class TrainingRun:
         assessor: evaluates the model on the score split, and decides whether the run is over.
         emit: function that receives the run's events.
         grad_norm: whether evaluations contain the norm of the gradients.
+        checkpoint_share: see `Job`.
     """
 
     submission: Submission
@@ -66,8 +67,10 @@ class TrainingRun:
         assessor: Assessor,
         emit: Emit,
         grad_norm: bool = False,
+        checkpoint_share: float | None = None,
     ) -> None:
         self.grad_norm = grad_norm
+        self.checkpoint_share = CHECKPOINT_SHARE if checkpoint_share is None else checkpoint_share
         self.state = state
         self.spec = state.spec
         self.facts = state.spec.workload.facts
@@ -250,9 +253,9 @@ class TrainingRun:
         self.state.add_usage(checkpoint_seconds=time.perf_counter() - began)
 
     def _is_checkpoint_due(self) -> bool:
-        """Return whether a checkpoint now keeps the wall time for checkpoints below `CHECKPOINT_SHARE`."""
+        """Return whether a checkpoint now keeps the wall time for checkpoints below `checkpoint_share`."""
         elapsed = time.perf_counter() - self._checkpoint_ended
-        return follow_first_rank(self.group, elapsed * CHECKPOINT_SHARE >= self._checkpoint_seconds, bool)
+        return follow_first_rank(self.group, elapsed * self.checkpoint_share >= self._checkpoint_seconds, bool)
 
     def _save_checkpoint(self, model_state: dict[str, Any], submission_state: dict[str, Any]) -> None:
         began = time.perf_counter()

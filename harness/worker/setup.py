@@ -134,6 +134,7 @@ def build_run(
         assessor=assessor,
         emit=emit,
         grad_norm=job.grad_norm,
+        checkpoint_share=job.checkpoint_share,
     )
     return run, lambda: construct(model, task, dict(spec.hparams))
 

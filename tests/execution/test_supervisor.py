@@ -17,8 +17,8 @@ import pytest
 from harness.contract.events import ClockChanged, Done, Evaluated, Ready
 from harness.contract.record import Usage
 from harness.contract.run import Point
-from harness.errors import StoreError
-from harness.execution import second_clock, trial_processes, worker_process
+from harness.errors import StoreError, UsageError
+from harness.execution import second_clock, supervisor, trial_processes, worker_process
 from harness.execution.state import DEATHS_ALLOWED, Interrupted, Trial
 from harness.execution.supervisor import supervise
 from harness.storage import layout, records
@@ -61,6 +61,15 @@ def entry(name: str, **fields: Any) -> Any:
 def _tests_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
     root = str(Path(__file__).resolve().parents[2])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))))
+    # Many tests wait for a checkpoint of a short run.
+    monkeypatch.setenv(supervisor.CHECKPOINT_SHARE_VARIABLE, "inf")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "often"])
+def test_a_wrong_share_of_checkpoints_is_one_line(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(supervisor.CHECKPOINT_SHARE_VARIABLE, text)
+    with pytest.raises(UsageError, match=f"BENCH_CHECKPOINT_SHARE='{text}' is not a positive number"):
+        run_here(spec_of(entry("Base")), tmp_path)
 
 
 @pytest.fixture(params=["fresh", pytest.param("forked", marks=linux)])
