@@ -335,8 +335,8 @@ class Job(Data, frozen=True, kw_only=True):
         git: commit of the current folder, for the record.
         keep_weights: whether the worker stores the weights of every evaluation that is judged after the run: those that
             end a stage, and those at scored stops.
-        checkpoint_share: largest fraction of wall time that checkpoints may take; infinity writes one at every
-            evaluation. None for the default.
+        checkpoint_share: largest fraction of wall time that checkpoints may take; a huge one writes a checkpoint at
+            every evaluation. None for the default.
     """
 
     spec: RunSpec

@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 
 from harness.contract.events import AnyEvent, Done
@@ -45,7 +46,7 @@ def _read_checkpoint_share() -> float | None:
             f"{CHECKPOINT_SHARE_VARIABLE}={text!r} is not a positive number",
             fix="set it to a fraction such as 0.03, or to inf for a checkpoint at every evaluation",
         )
-    return share
+    return min(share, sys.float_info.max)  # JSON, in which the worker receives it, has no infinity
 
 
 def supervise(
