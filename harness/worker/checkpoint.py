@@ -23,7 +23,7 @@ CURRENT = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"
 #: The first bytes of a checkpoint file. They contain the version of the format. The version increases whenever a run
 #: could not be resumed exactly from a checkpoint of the previous version.
-_MAGIC = b"bench-checkpoint-2 "
+_MAGIC = b"bench-checkpoint-3 "
 #: Key of the trial's run_id in the content of a checkpoint.
 _RUN_ID = "run_id"
 

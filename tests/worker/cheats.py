@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from harness.api import Batch, Split, Task, Work, WorkloadEntry
-from tests import micro, submissions_for_tests
+from tests import micro
 
 
 class Honest:
@@ -54,16 +53,6 @@ def _find_run() -> Any:
         assert frame.f_back is not None
         frame = frame.f_back
     return frame.f_locals["self"]
-
-
-class CheckpointsOften(submissions_for_tests.Noisy):
-    """Has a checkpoint written at every evaluation, so that a short run can be resumed."""
-
-    def __init__(self, model: nn.Module, task: Task, hparams: dict[str, Any]) -> None:
-        from harness.worker import loop
-
-        loop.CHECKPOINT_SHARE = math.inf
-        super().__init__(model, task, hparams)
 
 
 PERFECT = {"loss": 0.0, "accuracy": 1.0}

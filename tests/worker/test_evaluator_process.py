@@ -15,6 +15,7 @@ from harness.contract.entries import WorkloadEntry
 from harness.contract.record import Record
 from harness.contract.run import RunSpec
 from harness.execution.launching import LaunchedWorker, WorkerStart
+from harness.execution.supervisor import CHECKPOINT_SHARE_VARIABLE
 from harness.execution.warm import WarmLauncher
 from tests import micro
 from tests.helpers import FORKED, Remember, folder_of, outcome, run_here, run_worker, spec_of, submission
@@ -83,9 +84,10 @@ def _counts(record: Record) -> Any:
 
 @pytest.mark.parametrize("workload", [micro.ENTRY, screened.entry(screened.ScreenedStream)], ids=["pool", "stream"])
 def test_a_killed_evaluator_is_replaced_and_the_run_resumes_exactly(
-    workload: WorkloadEntry, tmp_path: Path, launched: dict[str, int]
+    workload: WorkloadEntry, tmp_path: Path, launched: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = spec_of(entry("CheckpointsOften", "tests.worker.cheats"), workload)
+    monkeypatch.setenv(CHECKPOINT_SHARE_VARIABLE, "inf")
+    spec = spec_of(entry("Noisy"), workload)
     watcher = KillsTheEvaluator(3)
     watcher.launched = launched
     record = run_worker(spec, tmp_path / "runs", watcher)

@@ -18,6 +18,7 @@ from harness.api import Shard
 from harness.contract.entries import WorkloadEntry
 from harness.contract.record import Record
 from harness.contract.run import RunSpec
+from harness.execution.supervisor import CHECKPOINT_SHARE_VARIABLE
 from harness.hardware import detect
 from harness.planning import compose, phases, rulesets
 from harness.planning.trials import PlanSettings
@@ -154,6 +155,7 @@ def test_a_rank_that_dies_ends_the_trial(name: str, words: str, tmp_path: Path) 
 @pytest.mark.slow
 def test_ranks_die_with_the_first_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_TEST_MARKS", str(tmp_path))
+    monkeypatch.setenv(CHECKPOINT_SHARE_VARIABLE, "inf")
     spec = on_two(spec_of(own("FirstDies"), smoke=True))
     record = run_worker(spec, tmp_path / "broken")
     assert record.status == "interrupted"
