@@ -156,6 +156,7 @@ def test_a_rank_that_dies_ends_the_trial(name: str, words: str, tmp_path: Path) 
 def test_ranks_die_with_the_first_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_TEST_MARKS", str(tmp_path))
     monkeypatch.setenv(CHECKPOINT_SHARE_VARIABLE, "inf")
+    monkeypatch.setenv("BENCH_SANDBOX", "none")  # the ranks leave files outside of the trial's folder
     spec = on_two(spec_of(own("FirstDies"), smoke=True))
     record = run_worker(spec, tmp_path / "broken")
     assert record.status == "interrupted"
