@@ -140,8 +140,7 @@ class TrainingRun:
         eval_every, gradient_budget = self.facts.eval_every, self.facts.budget.gradient_examples
         work, submission = self.work, self.submission
         self.clock.resume("first batch")
-        self._make_step()
-        self.clock.begin_phase("training")
+        is_first = True
         while verdict is None:
             if not self.clock.running:
                 self.clock.resume("training")
@@ -150,13 +149,11 @@ class TrainingRun:
                 work.begin_step()
                 submission.step(work)
                 work.end_step()
+                if is_first:
+                    self.clock.begin_phase("training")
+                    is_first = False
             verdict = self._evaluate()
         return self._done_event(verdict)
-
-    def _make_step(self) -> None:
-        self.work.begin_step()
-        self.submission.step(self.work)
-        self.work.end_step()
 
     def _evaluate(self) -> Verdict | None:
         """Evaluate the submission's evaluation weights. Save the final weights if the run is over, else a checkpoint.

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from harness.worker import checkpoint
 from harness.worker.points import finite_point, gradient_norm
 from tests import micro
 from tests.helpers import Remember, outcome, run_here, spec_of, submission
+from tests.worker import screened
 
 
 def entry(name: str, **fields: Any) -> Any:
@@ -163,3 +165,15 @@ def test_a_schedule_is_told_where_it_stands_in_a_stage(tmp_path: Path) -> None:
 def test_a_copied_model_counts_and_copies_no_data(tmp_path: Path) -> None:
     record = run_here(spec_of(entry("CopiesTheModel"), smoke=True), tmp_path)
     assert record.counters.forward_examples == 2 * record.counters.examples
+
+
+class EveryStep(micro.Micro):
+    """It evaluates after every step."""
+
+    facts = msgspec.structs.replace(micro.FACTS, name="micro-every-step", eval_every=micro.FACTS.batch_sizes[0])
+
+
+def test_the_first_step_may_end_an_interval(tmp_path: Path) -> None:
+    record = run_here(spec_of(entry("Base"), screened.entry(EveryStep), smoke=True), tmp_path)
+    batch = record.points[1].examples
+    assert (record.points[1].steps, record.points[2].examples) == (1, 2 * batch), record.reason
