@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import sys
 from typing import Any
 
@@ -15,22 +15,15 @@ from harness.errors import escape_controls, limit_message
 
 #: Version of the schema of the JSON that commands print.
 SCHEMA = 1
-_NON_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def print_json(data: Any) -> None:
     """Print plain data or structs as JSON to stdout.
 
-    Characters that the encoding of stdout lacks are written as `\\uXXXX`.
+    If the encoding of stdout lacks a character, all characters outside of ASCII are escaped.
     """
     text = msgspec.json.format(msgspec.json.encode(data, order="deterministic"), indent=2).decode()
-    click.echo(text if can_encode(text) else _NON_ASCII.sub(_escape_in_json, text))
-
-
-def _escape_in_json(match: re.Match[str]) -> str:
-    """Return a character as `\\uXXXX`, in two of them if it needs a surrogate pair."""
-    units = match[0].encode("utf-16-be").hex()
-    return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
+    click.echo(text if can_encode(text) else json.dumps(json.loads(text), indent=2))
 
 
 def print_text(text: str) -> None:
