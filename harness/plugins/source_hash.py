@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +13,7 @@ from harness.errors import StoreError
 from harness.plugins.loading import is_file, split_load
 from harness.plugins.locating import locate
 from harness.system.files import read_file
+from harness.system.python_process import is_editable
 
 #: Maximum number of files that are hashed for one module. See `source_hash` for modules with more files.
 _CLOSURE_LIMIT = 64
@@ -32,10 +32,8 @@ def may_change(load: str, distribution: str) -> bool:
     if is_file(split_load(load)[0]):
         return True
     try:
-        # The format of this file: https://packaging.python.org/specifications/direct-url/
-        text = metadata.distribution(distribution).read_text("direct_url.json") if distribution else None
-        return text is not None and bool(json.loads(text).get("dir_info", {}).get("editable"))
-    except (metadata.PackageNotFoundError, OSError, ValueError, AttributeError):
+        return bool(distribution) and is_editable(metadata.distribution(distribution))
+    except metadata.PackageNotFoundError:
         return False
 
 

@@ -43,7 +43,7 @@ def aggregate(
     """Aggregate records of one table into times by submission and workload.
 
     Args:
-        records: records of one hardware class and ruleset (see `split_tables`). The records are read once, so they may
+        records: records of one hardware class and ruleset (see `table_key`). The records are read once, so they may
             come from a generator, which needs less memory than a list.
         by: name of the quantity that is called time: seconds, examples or steps.
         targets: workload name -> targets to use instead of the workload's targets.

@@ -8,7 +8,6 @@ from typing import Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from harness.contract.record import Record
 from harness.contract.run import RunSpec, SubmissionRef
 from harness.contract.workload import SOURCE_MARK
 from harness.errors import UsageError
@@ -43,14 +42,6 @@ def table_key(run: RunLike) -> tuple[str, str]:
 def study_key(spec: RunSpec) -> StudyKey:
     """Return the root seed and the study of a trial."""
     return spec.root_seed, spec.study
-
-
-def split_tables(records: Iterable[Record]) -> dict[tuple[str, str], list[Record]]:
-    """Group records by `table_key`, in the order of first appearance."""
-    tables: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
-        tables.setdefault(table_key(record), []).append(record)
-    return tables
 
 
 def check_mixed(runs: Iterable[RunLike]) -> None:

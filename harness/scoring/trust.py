@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, get_args
 
 from harness.contract.attestation import Attestation
-from harness.contract.judging import Trust
+from harness.contract.judging import TRUST_LEVELS, Trust
 from harness.contract.record import Record
-
-#: The levels, the lowest first.
-LEVELS: Final[tuple[Trust, ...]] = get_args(Trust)
 
 
 def trust_level(record: Record, attestations: Iterable[Attestation]) -> Trust:
@@ -48,4 +44,4 @@ def lowest_level(levels: Sequence[Trust]) -> Trust:
     >>> lowest_level(["verified", "evaluated"])
     'evaluated'
     """
-    return min(levels, key=LEVELS.index, default="self-reported")
+    return min(levels, key=TRUST_LEVELS.index, default="self-reported")

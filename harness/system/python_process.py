@@ -125,7 +125,7 @@ def _editable_names() -> set[str]:
     A distribution declares them in `top_level.txt` or, as far as they contain plugins, in its entry points.
     """
     return {
-        name for distribution in metadata.distributions() if _is_editable(distribution) for name in _names(distribution)
+        name for distribution in metadata.distributions() if is_editable(distribution) for name in _names(distribution)
     }
 
 
@@ -135,11 +135,11 @@ def _names(distribution: metadata.Distribution) -> Iterator[str]:
         yield entry_point.value.partition(":")[0].partition(".")[0].strip()
 
 
-def _is_editable(distribution: metadata.Distribution) -> bool:
+def is_editable(distribution: metadata.Distribution) -> bool:
     """Return whether a distribution is an editable install, by the file `direct_url.json` (PEP 610)."""
     try:
         origin = json.loads(distribution.read_text("direct_url.json") or "{}")
-    except ValueError:
+    except (OSError, ValueError):
         return False
     details = origin.get("dir_info") if isinstance(origin, Mapping) else None
     return isinstance(details, Mapping) and details.get("editable") is True

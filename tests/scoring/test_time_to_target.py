@@ -216,14 +216,6 @@ def test_what_may_not_be_mixed_is_refused(other: object, says: str) -> None:
         aggregate.aggregate(runs)
 
 
-def test_split_tables() -> None:
-    runs = [record(), record(spec(hardware="gpu-y")), record(spec("b"))]
-    assert {k: len(v) for k, v in selection.split_tables(runs).items()} == {
-        ("cpu-x", "quick@1"): 2,
-        ("gpu-y", "quick@1"): 1,
-    }
-
-
 def test_no_record_that_counts_is_refused() -> None:
     with pytest.raises(UsageError, match="no record can be scored"):
         aggregate.aggregate([])
