@@ -52,7 +52,8 @@ def test_state_and_averaging(tmp_path: Path) -> None:
 def test_signal_handlers(tmp_path: Path) -> None:
     record = run("off_clock:InterruptsEvaluation", tmp_path)
     assert record.status == "reached", record.reason
-    assert record.counters.process_seconds > honest().counters.process_seconds + 0.1
+    # The handler burns 0.6 s, of which at most 0.3 s are free: those for checkpoints.
+    assert record.counters.process_seconds > honest().counters.process_seconds + 0.2
 
 
 @linux

@@ -43,10 +43,20 @@ class LoadsState(Honest):
 
 
 class InterruptsEvaluation(Honest):
-    """Computes in a signal handler, started by a timer of wall time."""
+    """Computes in a signal handler, which a timer of wall time calls from the first steps on."""
 
     def begin(self) -> None:
         import signal
 
-        signal.signal(signal.SIGALRM, lambda *_: burn(0.3))
-        signal.setitimer(signal.ITIMER_REAL, 0.05, 5.0)
+        left = [0.3, 0.3]
+        is_busy = False
+
+        def compute(*_: object) -> None:
+            nonlocal is_busy
+            if left and not is_busy:
+                is_busy = True
+                burn(left.pop())
+                is_busy = False
+
+        signal.signal(signal.SIGALRM, compute)
+        signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
