@@ -12,12 +12,20 @@ from pathlib import Path
 import click
 
 from harness.cli.output import print_json, supports_color
-from harness.cli.record_folders import RUN_FIRST, attestations_of, check_workloads, folder_options, records, references
-from harness.contract.record import Record
+from harness.cli.record_folders import (
+    RUN_FIRST,
+    attestations_of,
+    check_workloads,
+    folder_options,
+    read_marks,
+    records,
+    references,
+)
 from harness.errors import UsageError, unknown_name_error
 from harness.planning.resolve import split_names
 from harness.report import leaderboard as renderers
 from harness.report.grid import PLAIN, Palette
+from harness.report.marks import mark_lines
 from harness.report.stopping_tables import StoppingResults
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
 from harness.scoring.summary import LeaderboardQuery, Level, parse_metric_budget, summarize
@@ -55,28 +63,32 @@ def leaderboard(
     """Rank submissions, and show time, examples and steps to the target on each workload."""
     query = leaderboard_query(by, level, workloads=workloads, tier=tier, references=references(blocked, reference))
     problems: list[str] = []
-    query = replace(query, attestations=attestations_of(runs, results, problems))
-    stop_records: list[Record] = []
-    summaries = [summarize(record, query) for record in records(runs, results, problems, stop_records)]
+    table_records = read_marks(runs, results, problems)
+    marks = table_records.mark_filter.marks
+    query = replace(query, attestations=attestations_of(runs, results, problems), marks=marks)
+    summaries = [summarize(record, query) for record in records(runs, results, problems, table_records)]
     if summaries:
         check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in summaries})
-    stopping_results = StoppingResults([record for record in stop_records if query.wants(record.spec.workload.facts)])
+    stop_records = [record for record in table_records.stop_records if query.wants(record.spec.workload.facts)]
+    stopping_results = StoppingResults(stop_records)
+    marked = [item for item in table_records.mark_filter.marked if query.wants(item.facts)]
     boards = build_leaderboards(summaries, query)
     output_format = "json" if as_json else output_format
     if output_format == "json":
-        print_json({**renderers.as_json(boards, problems), **stopping_results.as_json()})
+        print_json({**renderers.as_json(boards, problems, marked), **stopping_results.as_json()})
     elif output_format == "md":
-        click.echo(renderers.as_markdown(boards, problems, stopping_results.grids()), nl=False)
+        click.echo(renderers.as_markdown(boards, problems, stopping_results.grids(), marked), nl=False)
     elif output_format == "csv":
         click.echo(renderers.as_csv(boards), nl=False)
     elif output_format == "html":
-        click.echo(renderers.as_html(boards, stopping_results.grids()), nl=False)
+        click.echo(renderers.as_html(boards, stopping_results.grids(), marked), nl=False)
     elif renderers.has_content(boards) or stopping_results.grids():
         coloured = supports_color(sys.stdout)
-        shown = renderers.as_text(boards, stopping_results.grids(), palette=COLOURED if coloured else PLAIN)
+        palette = COLOURED if coloured else PLAIN
+        shown = renderers.as_text(boards, stopping_results.grids(), marked, palette=palette)
         click.echo(shown, color=coloured)
     else:
-        click.echo(_explain_no_runs(boards))
+        click.echo("\n".join([_explain_no_runs(boards), *mark_lines(marked)]))
 
 
 def leaderboard_query(

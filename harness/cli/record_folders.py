@@ -18,10 +18,13 @@ from harness.contract.attestation import Attestation
 from harness.contract.record import Record
 from harness.errors import StoreError, UsageError, unknown_name_error
 from harness.planning.roles import REFERENCE_TAG
-from harness.planning.stopping_rules import stopping_rule
+from harness.report.marks import mark_lines
+from harness.report.table_records import TableRecords
+from harness.scoring.marked import MarkFilter
 from harness.scoring.selection import R
 from harness.storage import layout
 from harness.storage.attestations import index_attestations
+from harness.storage.marks import index_marks
 from harness.storage.records import StoredRecord, decode_stored, iter_records, iter_stored, read_stored
 from harness.storage.shards import find_packed
 
@@ -57,28 +60,34 @@ def existing_folders(runs: Path, results: Path) -> list[Path]:
 
 
 def records(
-    runs: Path, results: Path, problems: list[str], stop_records: list[Record] | None = None
+    runs: Path, results: Path, problems: list[str], table_records: TableRecords | None = None
 ) -> Iterator[Record]:
-    """Yield the records of scored runs, then print a note for each file that cannot be read.
-
-    Trials with another purpose, such as tuning or calibration, are skipped. Runs with a fixed stop are also skipped.
+    """Yield the records of leaderboards, then print a note for each file that cannot be read.
 
     Args:
         runs: folder of local runs.
         results: folder of published records.
         problems: list to which a one-line message is appended for each file that cannot be read.
-        stop_records: list to which the records of rulesets that choose or draw a stop are appended. These records are
-            shown in separate tables. If None, these records are skipped.
+        table_records: what selects the records, and keeps the records of other tables and the marked records. The
+            caller shows these. If None, a note is printed for each marked record.
     """
-    for record in iter_records(existing_folders(runs, results), problems):
-        spec = record.spec
-        if stopping_rule(spec.ruleset.stopping).has_own_tables:
-            if stop_records is not None:
-                stop_records.append(record)
-        elif spec.purpose == "score" and spec.stop is None:
-            yield record
+    selection = table_records or read_marks(runs, results, problems)
+    yield from selection.scored(iter_records(existing_folders(runs, results), problems))
     for problem in problems:
         note(f"skipped: {problem}")
+    if table_records is None:
+        for line in mark_lines(selection.mark_filter.marked):
+            note(line)
+
+
+def read_marks(runs: Path, results: Path, problems: list[str]) -> TableRecords:
+    """Return what selects the records of tables, with the marks in both folders.
+
+    Args:
+        runs, results, problems: see `records`.
+    """
+    marks = index_marks(existing_folders(runs, results), problems)
+    return TableRecords(mark_filter=MarkFilter(marks))
 
 
 def attestations_of(runs: Path, results: Path, problems: list[str]) -> dict[str, list[Attestation]]:

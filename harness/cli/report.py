@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 
 from harness.cli.output import note
-from harness.cli.record_folders import RUN_FIRST, attestations_of, check_workloads, folder_options, records, references
+from harness.cli.record_folders import (
+    RUN_FIRST,
+    attestations_of,
+    check_workloads,
+    folder_options,
+    read_marks,
+    records,
+    references,
+)
 from harness.contract.record import Record
 from harness.errors import UsageError
 from harness.planning.resolve import split_names
@@ -30,21 +38,22 @@ def report(
     if out.suffix not in (".html", ".htm"):
         raise UsageError(f"{out} must end in .html", fix=f"run bench report {out.with_suffix('.html')}")
     problems: list[str] = []
+    table_records = read_marks(runs, results, problems)
     query = LeaderboardQuery(
         workloads=frozenset(split_names(workloads)),
         references=references(blocked, reference),
         attestations=attestations_of(runs, results, problems),
+        marks=table_records.mark_filter.marks,
     )
-    stop_records: list[Record] = []
     known: set[str] = set()
 
     def read() -> Iterator[Record]:
-        for record in records(runs, results, problems, stop_records):
+        for record in records(runs, results, problems, table_records):
             known.add(record.spec.workload.facts.name)
             yield record
 
-    page = html.page(read(), query, problems, stop_records)
-    known |= {record.spec.workload.facts.name for record in stop_records}
+    page = html.page(read(), query, problems, table_records.stop_records, table_records.mark_filter.marked)
+    known |= {record.spec.workload.facts.name for record in table_records.stop_records}
     if known:
         check_workloads(query.workloads, known)
     try:

@@ -1,4 +1,4 @@
-"""`bench results`: pack record files into shards, unpack shards, and verify records."""
+"""`bench results`: pack record files into shards, unpack shards, verify records, and mark records."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.marks import doubt, restore, withdraw
 from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.errors import EXIT_FAILED, EXIT_OK
 from harness.storage import packing, verification
@@ -18,7 +19,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group()
 def results() -> None:
-    """Pack, unpack and verify record files.
+    """Pack, unpack, verify and mark record files.
 
     A shard is a compressed file with the records of one folder. Every command that takes a folder of records reads both
     shards and plain files.
@@ -59,6 +60,10 @@ def verify(folder: Path, as_json: bool) -> int:
     record. The exit code is 1 if there is a problem.
     """
     return _print_reports(folder, verification.verify(folder), "verified", as_json)
+
+
+for _command in (doubt, withdraw, restore):
+    results.add_command(_command)
 
 
 def _print_reports(folder: Path, reports: Iterable[FolderReport], verb: str, as_json: bool) -> int:

@@ -13,12 +13,14 @@ from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.cli.record_folders import existing_folders, find_run, folder_options, is_named
 from harness.cli.resolve import NameType, parse_grid
 from harness.contract.domains import Scalar
+from harness.contract.marks import mark_of
 from harness.contract.record import Status, is_complete
 from harness.errors import UsageError, unknown_name_error
 from harness.planning.resolve import split_names
 from harness.report import text
 from harness.report.run_page import overview_json
 from harness.scoring.run_overview import RunOverview, run_overview
+from harness.storage.marks import index_marks
 from harness.storage.notes import read_note, write_note
 from harness.storage.records import iter_records
 
@@ -190,10 +192,11 @@ def _overviews(
         hparams: accepted values of hyperparameters by name.
         problems: list to which a message is appended for each file that cannot be read.
     """
+    marks = index_marks(folders, problems)
     for record in iter_records(folders, problems):
         values = record.spec.hparams
         if all(name in values and any(f.accepts(values[name]) for f in filters) for name, filters in hparams.items()):
-            yield run_overview(record, read_note(runs / record.run_id))
+            yield run_overview(record, read_note(runs / record.run_id), mark_of(record, marks))
 
 
 def _metric_for_sorting(run: RunOverview, final: bool = False) -> float:
@@ -209,7 +212,7 @@ def _rows(overviews: Sequence[RunOverview]) -> list[list[str]]:
     rows = [[*heading, "started", "overrides, note"]]
     for run in overviews:
         overrides = " ".join(f"{name}={_format_value(value)}" for name, value in run.overrides.items())
-        remark = f"{overrides}  {run.note}".strip() if run.note else overrides
+        remark = "  ".join(filter(None, (overrides, run.mark, run.note)))
         target = "–" if run.target is None else f"{run.target.metric} {text.target_bound(run.target)}"
         numbers = [
             _format_metric(run.best),

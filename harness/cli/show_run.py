@@ -11,6 +11,7 @@ from harness.cli.record_folders import locate_run
 from harness.report.run_page import run_json, run_text
 from harness.storage import layout
 from harness.storage.attestations import read_attestations
+from harness.storage.marks import read_marks
 from harness.storage.notes import read_note
 from harness.storage.records import decode_stored
 
@@ -46,10 +47,12 @@ def show_run(name: str, runs: Path, results: Path, as_json: bool) -> None:
     stored = locate_run(name, runs, results)
     record = decode_stored(stored)
     attestations, problems = read_attestations(stored.path.parent)
+    folders = [folder for folder in (stored.path.parent, runs, results) if folder.is_dir()]
+    history = [mark for mark in read_marks(folders, problems) if mark.key == (record.run_id, record.content_hash)]
     for problem in problems:
         print_note(problem)
     note = read_note(runs / record.run_id)
     if as_json:
-        print_json({"schema": SCHEMA, **run_json(record, note, attestations)})
+        print_json({"schema": SCHEMA, **run_json(record, note, attestations, history)})
     else:
-        print_text(run_text(record, note, attestations))
+        print_text(run_text(record, note, attestations, history))

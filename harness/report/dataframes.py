@@ -10,10 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.contract.marks import mark_of
 from harness.contract.record import Record
 from harness.contract.run import Clock, Point
 from harness.errors import BenchError, DataError
+from harness.report.marks import mark_lines
+from harness.scoring.marked import MarkFilter
 from harness.storage import records
+from harness.storage.marks import index_marks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +41,7 @@ _WHOLE = frozenset({"point", "steps", "examples", "gradient_examples", "stage", 
 #: Columns of every frame, before the columns of hyperparameters and metrics.
 COLUMNS = (
     *("run_id", "submission", "version", "workload", "workload_version", "hardware", "ruleset", "purpose"),
-    *("study", "trial", "root_seed", "status", "hit", *POINT_COLUMNS),
+    *("study", "trial", "root_seed", "status", "hit", "doubt", *POINT_COLUMNS),
 )
 
 
@@ -50,6 +54,7 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
       `trial`, `root_seed`: the fields that identify the run.
     - `status`: final status of the run.
     - `hit`: whether the run met its targets at any evaluation.
+    - `doubt`: why somebody doubts the record; empty for most records.
     - `point`: index of the evaluation in the run, from 0; NaN without an evaluation.
     - `steps`: number of updates until the evaluation.
     - `examples`: number of examples drawn until the evaluation.
@@ -61,7 +66,8 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     - `hparam.<name>`: hyperparameters of the run.
     - `metric.<name>`: metrics of the evaluation.
 
-    `frame.attrs["left_out"]` contains one line for each file that is not a valid record.
+    Withdrawn records are left out. `frame.attrs["left_out"]` contains one line for each withdrawn record, and one line
+    for each file that is not a valid record.
 
     Args:
         folders: folders with records, which are searched recursively. By default, the folders `runs` and `results` in
@@ -82,10 +88,13 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
             )
     problems: list[str] = []
     table = _Table()
-    for record in records.iter_records(paths, problems):
-        table.add(record)
+    mark_filter = MarkFilter(index_marks(paths, problems))
+    for record in mark_filter.without_withdrawn(records.iter_records(paths, problems)):
+        mark = mark_of(record, mark_filter.marks)
+        table.add(record, doubt=mark.why if mark else "")
     frame = table.frame()
-    frame.attrs["left_out"] = problems
+    withdrawn = [item for item in mark_filter.marked if item.mark.event == "withdrawn"]
+    frame.attrs["left_out"] = [*mark_lines(withdrawn), *problems]
     return frame
 
 
@@ -135,11 +144,11 @@ class _Table:
         # The names of the columns after COLUMNS, in the order of their first appearance.
         self._names: dict[str, None] = {}
 
-    def add(self, record: Record) -> None:
+    def add(self, record: Record, doubt: str = "") -> None:
         """Append one row for each evaluation of a run, or one row if it has none."""
         points = record.points
         start = self._ends[-1] if self._ends else 0
-        self._add_fields(_run_fields(record), points)
+        self._add_fields({**_run_fields(record), "doubt": doubt}, points)
         self._ends.append(start + max(1, len(points)))
         for name, column in self._numbers.items():
             if name in POINT_COLUMNS:

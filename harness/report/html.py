@@ -17,11 +17,13 @@ from harness.errors import BenchError
 from harness.report import leaderboard
 from harness.report.grid import Grid
 from harness.report.leaderboard_grids import detail_grids, title, workload_cell
+from harness.report.marks import mark_lines
 from harness.report.page_runs import PageRuns
 from harness.report.score_columns import SCORE_COLUMNS
 from harness.report.stopping_tables import StoppingResults, tuning_grids
 from harness.report.values import finite_or_none, rank_range
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
+from harness.scoring.marked import MarkedRecord
 from harness.scoring.summary import LeaderboardQuery, RunSummary, summarize
 from harness.scoring.tuning import curves
 
@@ -34,6 +36,7 @@ def page(
     query: LeaderboardQuery,
     problems: Sequence[str] = (),
     stop_records: Sequence[Record] = (),
+    marked: Sequence[MarkedRecord] = (),
 ) -> str:
     """Return the report as HTML.
 
@@ -44,6 +47,8 @@ def page(
             have been read.
         stop_records: records of rulesets whose runs end at a stop. The caller may append to this list until all records
             have been read.
+        marked: the records that were doubted or withdrawn. The caller may append to this list until all records have
+            been read.
 
     Raises:
         BenchError: the plotting library is not installed.
@@ -51,6 +56,7 @@ def page(
     scripts = plotting_scripts()
     data = payload(records, query)
     data["problems"] = list(problems)
+    data["marked"] = mark_lines([item for item in marked if query.wants(item.facts)])
     records_with_stop = [record for record in stop_records if query.wants(record.spec.workload.facts)]
     stopping_grids = StoppingResults(records_with_stop).grids()
     data["more"] += [_grid(grid) for grid in stopping_grids]

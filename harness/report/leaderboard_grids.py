@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from harness.contract.workload import Target
 from harness.report import text, values
 from harness.report.grid import Grid
+from harness.report.marks import DOUBT
 from harness.report.score_columns import SCORE_COLUMNS
 from harness.report.values import NO_VALUE, rank_range
 from harness.scoring.cells import Cell
@@ -46,7 +47,7 @@ def ranking_grid(board: Leaderboard) -> Grid:
     """Make the ranking table: scores, and a cell for each workload."""
     columns = [
         ["rank", *(rank_range(row.ranks) for row in board.rows)],
-        ["submission", *(_name(row.submission, board) for row in board.rows)],
+        ["submission", *(_name(row.submission, board, row.doubted) for row in board.rows)],
     ]
     left_aligned = {1}
     for column in SCORE_COLUMNS:
@@ -72,8 +73,8 @@ def _leads_alone(row: LeaderboardRow) -> bool:
     return row.ranks == (1, 1)
 
 
-def _name(submission: str, board: Leaderboard) -> str:
-    return submission + (" (reference)" if submission == board.reference else "")
+def _name(submission: str, board: Leaderboard, doubted: int) -> str:
+    return submission + (" (reference)" if submission == board.reference else "") + (f" {DOUBT}" if doubted else "")
 
 
 def workload_cell(cell: Cell | None, board: Leaderboard) -> str:
@@ -136,7 +137,9 @@ def detail_name(row: DetailRow, board: Leaderboard) -> str:
     ]
     if row.prune:
         changes.append("--prune")
-    return f"{row.submission} [{', '.join(changes)}]" if changes else _name(row.submission, board)
+    if not changes:
+        return _name(row.submission, board, row.doubted)
+    return f"{row.submission} [{', '.join(changes)}]" + (f" {DOUBT}" if row.doubted else "")
 
 
 def _ended(row: DetailRow, targets: Sequence[Target]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 from harness.contract.attestation import Attestation
 from harness.contract.domains import Scalar
 from harness.contract.judging import Judgement
+from harness.contract.marks import Mark
 from harness.contract.record import ON_CLOCK, Ledger, Phase, Record
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
@@ -30,23 +31,28 @@ _SHOWN_SECONDS = 0.005
 MARK = "*"
 
 
-def run_text(record: Record, note: str = "", attestations: Sequence[Attestation] = ()) -> str:
+def run_text(
+    record: Record, note: str = "", attestations: Sequence[Attestation] = (), history: Sequence[Mark] = ()
+) -> str:
     """Return a description of a run that fits on one screen.
 
     Args:
         record: the record of the run.
         note: the user's note about the run; may be empty.
         attestations: the attestations beside the record.
+        history: all marks of the record, in the order of time.
     """
     spec = record.spec
     title = f"{record.run_id}: {spec.submission.id} on {spec.workload.facts.id}"
-    rows = [f"  {name.ljust(10)}{value}" for name, value in _describe_run(record, note, attestations) if value]
+    rows = [f"  {name.ljust(10)}{value}" for name, value in _describe_run(record, note, attestations, history) if value]
     width = text.terminal_width()
     lines = [text.wrap(row, width, indent=" " * 12) for row in rows]
     return "\n".join([title, *lines, *_curves(record)])
 
 
-def _describe_run(record: Record, note: str, attestations: Sequence[Attestation]) -> list[tuple[str, str]]:
+def _describe_run(
+    record: Record, note: str, attestations: Sequence[Attestation], history: Sequence[Mark]
+) -> list[tuple[str, str]]:
     """Return rows of a label and a text."""
     spec, usage = record.spec, record.usage
     ruleset = f"{spec.ruleset.name}@{spec.ruleset.version}"
@@ -71,6 +77,7 @@ def _describe_run(record: Record, note: str, attestations: Sequence[Attestation]
         ("sessions", _describe_sessions(record)),
         ("sandbox", record.sandbox),
         ("time", times),
+        *(("marked", f"{mark.event} on {mark.time[:10]}: {mark.why}") for mark in history),
         ("note", note),
     ]
 
@@ -300,14 +307,19 @@ def overview_json(overview: RunOverview) -> dict[str, Any]:
         "seconds": overview.seconds,
         "hit": overview.hit,
         "started": overview.started,
+        "mark": overview.mark,
         "note": overview.note,
     }
 
 
-def run_json(record: Record, note: str = "", attestations: Sequence[Attestation] = ()) -> dict[str, Any]:
-    """Return a run as plain data: the fields of its overview, its trust level, its attestations and the record."""
+def run_json(
+    record: Record, note: str = "", attestations: Sequence[Attestation] = (), history: Sequence[Mark] = ()
+) -> dict[str, Any]:
+    """Return a run as plain data: its overview, its trust level, its attestations, its marks and the record."""
+    last = history[-1] if history and history[-1].event != "restored" else None
     return {
-        **overview_json(run_overview(record, note)),
+        **overview_json(run_overview(record, note, last)),
+        "marks": list(history),
         "trust": trust_level(record, attestations),
         "attestations": [item for item in attestations if item.record == record.content_hash],
         "record": record,

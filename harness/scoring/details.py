@@ -34,6 +34,7 @@ class DetailRow:
         steps: steps to the target of each study's best trial.
         statuses: final status -> number of runs, all trials included.
         best: best value of the primary target's metric among the studies' best trials that missed; None if all hit.
+        doubted: number of runs that somebody doubts.
     """
 
     submission: str
@@ -45,6 +46,7 @@ class DetailRow:
     steps: Cell
     statuses: Mapping[Status, int]
     best: float | None = None
+    doubted: int = 0
 
     @property
     def amounts(self) -> dict[str, Cell]:
@@ -139,6 +141,7 @@ def _row(key: _RowKey, runs: Sequence[RunSummary], ranks: tuple[int, int] | None
         steps=cell_of_times([math.inf if point is None else float(point.steps) for point in hits]),
         statuses=dict(Counter(run.status for run in runs)),
         best=_best_of_misses(best_runs.values()),
+        doubted=sum(run.doubted for run in runs),
     )
 
 

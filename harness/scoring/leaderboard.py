@@ -76,6 +76,7 @@ class LeaderboardRow:
         memory: peak memory in bytes; 0 where unknown.
         trust: the lowest trust level of the usable records.
         sandbox: the weakest sandbox of the runs; empty if it is unknown.
+        doubted: number of usable records that somebody doubts.
     """
 
     submission: str
@@ -92,6 +93,7 @@ class LeaderboardRow:
     memory: int = 0
     trust: Trust = "self-reported"
     sandbox: str = ""
+    doubted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +251,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
                 memory=_peak_memory(builder.summaries, name),
                 sandbox=_weakest_sandbox(builder.summaries, name),
                 trust=_trust(builder, name),
+                doubted=_count_doubted(builder, name),
             )
         )
     return dataclasses.replace(table, anchored_workloads=counted, reference=reference, rows=tuple(rows), ties=ties.tied)
@@ -340,6 +343,7 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
             memory=_peak_memory(builder.summaries, name),
             sandbox=_weakest_sandbox(builder.summaries, name),
             trust=_trust(builder, name),
+            doubted=_count_doubted(builder, name),
         )
         for name in order
     ]
@@ -349,15 +353,18 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
     return dataclasses.replace(table, rows=tuple(rows))
 
 
+def _usable_summaries(builder: _Builder, name: str) -> list[RunSummary]:
+    """Return the usable records of a submission."""
+    return [s for s in builder.summaries if s.spec.submission.id == name and s.run_id in builder.usable]
+
+
 def _trust(builder: _Builder, name: str) -> Trust:
     """Return the lowest trust level of the usable records of a submission."""
-    return lowest_level(
-        [
-            summary.trust
-            for summary in builder.summaries
-            if summary.spec.submission.id == name and summary.run_id in builder.usable
-        ]
-    )
+    return lowest_level([summary.trust for summary in _usable_summaries(builder, name)])
+
+
+def _count_doubted(builder: _Builder, name: str) -> int:
+    return sum(summary.doubted for summary in _usable_summaries(builder, name))
 
 
 def _metric_cells(builder: _Builder, goals: Mapping[str, Goal]) -> dict[str, dict[str, Cell]]:

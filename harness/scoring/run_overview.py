@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from harness.contract.domains import HParams
+from harness.contract.marks import Mark
 from harness.contract.record import Record, Status
 from harness.contract.run import Point
 from harness.contract.workload import Target, WorkloadFacts
@@ -35,6 +36,7 @@ class RunOverview:
         hit: whether all targets were met at an evaluation within the budget.
         started: start of the run in UTC (ISO 8601).
         note: note of the user about the run; may be empty.
+        mark: `doubted` or `withdrawn` with the reason; empty for a record without a mark.
     """
 
     run_id: str
@@ -55,10 +57,11 @@ class RunOverview:
     hit: bool
     started: str
     note: str = ""
+    mark: str = ""
 
 
-def run_overview(record: Record, note: str = "") -> RunOverview:
-    """Make the overview of a record, with the user's note about the run."""
+def run_overview(record: Record, note: str = "", mark: Mark | None = None) -> RunOverview:
+    """Make the overview of a record, with the user's note about the run and the mark of the record."""
     spec, facts = record.spec, record.spec.workload.facts
     stage = record.points[-1].stage if record.points else 0
     target = primary_target(facts, stage)
@@ -83,6 +86,7 @@ def run_overview(record: Record, note: str = "") -> RunOverview:
         hit=record.hit is not None,
         started=record.started,
         note=note,
+        mark=f"{mark.event}: {mark.why}" if mark else "",
     )
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from harness.contract.attestation import Attestation
 from harness.contract.judging import Trust
+from harness.contract.marks import Marks, mark_of
 from harness.contract.record import Record, Status
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target, WorkloadFacts
@@ -70,6 +71,7 @@ class LeaderboardQuery:
         references: names of submissions that may be the reference. In each table, the reference is the first submission
             in this list that has runs in the table.
         attestations: attestations by the content hash of the record that they describe.
+        marks: the marks of records that count.
     """
 
     by: Axis = "time"
@@ -79,6 +81,7 @@ class LeaderboardQuery:
     tier: str | None = None
     references: tuple[str, ...] = ()
     attestations: Mapping[str, Sequence[Attestation]] = field(default_factory=dict)
+    marks: Marks = field(default_factory=dict)
 
     def wants(self, facts: WorkloadFacts) -> bool:
         """Whether the tables show this workload."""
@@ -110,6 +113,7 @@ class RunSummary:
         best: best value of the primary target's metric in the run. None if no value is finite, and None on a stream,
             because each stage of a stream has its own targets.
         trust: how far the record can be believed.
+        doubted: whether somebody doubts the record.
     """
 
     run_id: str
@@ -127,6 +131,7 @@ class RunSummary:
     intervals: IntervalSeconds | None = None
     best: float | None = None
     trust: Trust = "self-reported"
+    doubted: bool = False
 
     @property
     def run(self) -> ScoredRun:
@@ -183,6 +188,7 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
         intervals=interval_seconds(record, is_usable=result.status != "unknown" or None),
         best=best_and_final(record, facts.targets[0])[0] if facts.targets and not facts.stages else None,
         trust=trust_level(record, query.attestations.get(record.content_hash, ())),
+        doubted=mark_of(record, query.marks) is not None,
     )
 
 

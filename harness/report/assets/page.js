@@ -75,7 +75,7 @@
   function columns(t) {
     const list = [
       { key: "rank", name: "rank", num: true, value: (r) => r.ranks[0] + r.ranks[1] / 1000, show: (r) => r.rank },
-      { key: "submission", name: "submission", stick: true, value: (r) => r.submission, show: (r) => el("span", {}, dot(r.submission), r.submission + (r.submission === t.reference ? " (reference)" : "")) },
+      { key: "submission", name: "submission", stick: true, value: (r) => r.submission, show: (r) => el("span", {}, dot(r.submission), r.submission + (r.submission === t.reference ? " (reference)" : "") + (r.doubted ? " †" : "")) },
       ...t.columns.map((c) => ({ key: c.key, name: c.heading, num: c.right, high: c.highest_first, value: (r) => [r[c.key]].flat()[0], show: (r) => split(r.score_texts[c.key]) })),
     ];
     for (const w of t.workloads) list.push({ key: "w:" + w, name: w, num: true, tight: true, value: (r) => r.cells[w]?.value ?? null, show: (r) => split(r.cell_texts[w] ?? "–") });
@@ -110,7 +110,7 @@
       el("tr", { "data-submission": r.submission }, ...list.map((c) => el("td", { class: [c.num ? "num" : "", c.stick ? "stick" : ""].join(" ").trim() || null }, c.show(r)))))));
     if (focused) $("board").querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
     $("count").textContent = `${rows.length} of ${t.rows.length} submissions` + (t.ranked ? "" : "; unranked");
-    $("below").replaceChildren(...t.below.concat(data.problems.map((p) => "left out: " + p)).map((line) => el("li", {}, line)));
+    $("below").replaceChildren(...t.below.concat(data.marked, data.problems.map((p) => "left out: " + p)).map((line) => el("li", {}, line)));
   }
 
   // --- charts ----------------------------------------------------------------------------------

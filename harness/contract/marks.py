@@ -1,0 +1,47 @@
+"""Marks: what somebody states about a record after it was made. A record can be doubted, withdrawn and restored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias
+
+from harness.contract.base import Data
+from harness.contract.record import Record
+
+#: What a mark states. `doubted`: tables show the record with a mark. `withdrawn`: tables leave the record out.
+#: `restored`: earlier marks no longer count.
+MarkEvent: TypeAlias = Literal["doubted", "withdrawn", "restored"]
+#: Maximum number of characters of a reason.
+MAX_WHY: Final = 500
+
+
+class Mark(Data, frozen=True, kw_only=True):
+    """A statement about one record. The last mark of a record counts.
+
+    Args:
+        time: time of the mark, UTC in ISO 8601.
+        event: what the mark states.
+        run_id: run ID of the record.
+        record: content hash of the record.
+        why: the reason, in one line.
+    """
+
+    time: str
+    event: MarkEvent
+    run_id: str
+    record: str
+    why: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The identity of the record: its run ID and its content hash."""
+        return self.run_id, self.record
+
+
+#: The marks that count, by run ID and content hash of their record.
+Marks: TypeAlias = Mapping[tuple[str, str], Mark]
+
+
+def mark_of(record: Record, marks: Marks) -> Mark | None:
+    """Return the mark of a record; None if it has none."""
+    return marks.get((record.run_id, record.content_hash))

@@ -1,0 +1,151 @@
+"""Read and append marks of records. `marks.jsonl` is beside the records, in the folder that contains all of them.
+
+One line is one mark. Lines are only appended, so that the history of a record stays visible. The last mark of a record
+counts, in the order of time, so that two versions of the file can be merged line by line.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from harness.contract.marks import Mark, Marks
+from harness.errors import StoreError
+from harness.storage.layout import SUPERSEDED, is_run_id
+from harness.system.files import decode_json, read_file, sync_folder, walk_folders, write_error
+from harness.system.locks import LockHeldError, take_lock
+
+#: Name of the file with the marks.
+MARKS: Final = "marks.jsonl"
+#: Number of folders above a folder of records in which the file is looked for: hardware class, workload, submission.
+_LEVELS_ABOVE = 3
+#: A mark is appended in milliseconds, so another process has a lock for long only if it publishes into the folder.
+_LOCK_TIMEOUT_S = 60.0
+
+
+def append_mark(folder: Path, mark: Mark) -> Path:
+    """Append a mark to the file of a folder of records, and return the path of the file.
+
+    Raises:
+        StoreError: the file cannot be written, or another process holds the lock of the folder.
+    """
+    path = folder / MARKS
+    with lock_marks(folder):
+        append_lines(path, [mark])
+    return path
+
+
+def append_lines(path: Path, marks: Iterable[Mark]) -> None:
+    """Append marks to a file whose folder is locked. An incomplete last line, left by a killed process, is removed.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    lines = b"".join(msgspec.json.encode(mark, order="deterministic") + b"\n" for mark in marks)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            size = os.fstat(descriptor).st_size
+            complete = os.pread(descriptor, size, 0).rfind(b"\n") + 1
+            os.ftruncate(descriptor, complete)
+            os.pwrite(descriptor, lines, complete)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise write_error(path, error) from None
+
+
+@contextmanager
+def lock_marks(folder: Path) -> Iterator[None]:
+    """Lock a folder of records against other processes that mark or publish records.
+
+    Publishing replaces the folder as a whole. The lock is taken again if the folder was replaced meanwhile.
+
+    Raises:
+        StoreError: another process holds the lock, or the folder cannot be opened.
+    """
+    descriptor = -1
+    try:
+        while descriptor < 0 or not _is_current(folder, descriptor):
+            if descriptor >= 0:
+                os.close(descriptor)
+            descriptor = take_lock(folder, timeout=_LOCK_TIMEOUT_S, has_content=True)
+    except LockHeldError:
+        problem = f"{folder} has been locked by another process for {_LOCK_TIMEOUT_S:.0f} s"
+        raise StoreError(problem, fix="wait until it ends, and repeat the command") from None
+    except OSError as error:
+        raise write_error(folder, error) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_current(folder: Path, descriptor: int) -> bool:
+    """Return whether a descriptor is of the folder that has this path now."""
+    here, locked = os.stat(folder), os.fstat(descriptor)
+    # On a file system without locks, another file is locked in place of the folder.
+    return (here.st_dev, here.st_ino) == (locked.st_dev, locked.st_ino) or not stat.S_ISDIR(locked.st_mode)
+
+
+def index_marks(folders: Iterable[Path], problems: list[str]) -> Marks:
+    """Return the marks that count, for the records below some folders.
+
+    The file is looked for in each folder, in the folders below it, and in the next folders above it, because a command
+    may read only a part of the published records.
+
+    Args:
+        folders: folders of records.
+        problems: list to which a one-line message is appended for each line that cannot be read.
+    """
+    current = {mark.key: mark for mark in read_marks(folders, problems)}
+    return {key: mark for key, mark in current.items() if mark.event != "restored"}
+
+
+def read_marks(folders: Iterable[Path], problems: list[str]) -> list[Mark]:
+    """Return all marks of the records below some folders, in the order of time.
+
+    Args:
+        folders, problems: see `index_marks`.
+    """
+    files = {path.absolute(): path for folder in folders for path in _find_files(folder)}
+    history = [mark for path in files.values() for mark in _read_lines(path, problems)]
+    return sorted(history, key=lambda mark: mark.time)
+
+
+def _read_lines(path: Path, problems: list[str]) -> list[Mark]:
+    """Return the marks in a file, and append a one-line message for each line that cannot be read."""
+    try:
+        content = read_file(path)
+    except StoreError as error:
+        problems.append(str(error))
+        return []
+    marks = []
+    # A last line without a line break is incomplete: the process that wrote it was killed.
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+        if not line:
+            continue
+        try:
+            marks.append(decode_json(line, f"line {number} of {path}", Mark))
+        except StoreError as error:
+            problems.append(str(error))
+    return marks
+
+
+def _find_files(folder: Path) -> Iterator[Path]:
+    for above in folder.absolute().parents[:_LEVELS_ABOVE]:
+        if os.path.isfile(above / MARKS):
+            yield above / MARKS
+    # Whoever reads the records reports folders that cannot be listed.
+    for path, subfolders, names in walk_folders(folder, lambda path, error: None):
+        subfolders[:] = [name for name in subfolders if name != SUPERSEDED and not is_run_id(name)]
+        if MARKS in names:
+            yield path / MARKS
