@@ -14,6 +14,7 @@ from harness.cli.record_folders import check_workloads, folder_options, is_named
 from harness.cli.resolve import NameType
 from harness.contract.run import RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown_name_error
+from harness.planning.commands import typed_name
 from harness.planning.resolve import split_names
 from harness.report import text
 from harness.scoring.selection import keep_newest_versions
@@ -124,8 +125,8 @@ def _command_words(spec: RunSpec) -> list[str]:
     def add(option: str, value: object) -> None:
         words.append(f"{option} {shlex.quote(str(value))}")
 
-    add("-s", _typed_name(spec.submission.name, spec.submission.load))
-    add("-w", _typed_name(spec.workload.facts.name, spec.workload.load))
+    add("-s", typed_name(spec.submission.name, spec.submission.load))
+    add("-w", typed_name(spec.workload.facts.name, spec.workload.load))
     if spec.root_seed:
         add("--seed", spec.root_seed)
     if spec.threads != 1:
@@ -133,11 +134,6 @@ def _command_words(spec: RunSpec) -> list[str]:
     for name, value in sorted(spec.hparams.items()):
         add("--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}")
     return words
-
-
-def _typed_name(name: str, load: str | None) -> str:
-    """Return the name with which a user names an entry: its installed name, or the path of a file outside plugins."""
-    return load if load and ".py:" in load else name
 
 
 def _wrap_command(words: list[str]) -> str:

@@ -21,8 +21,21 @@ KEYS = {
     "device": ("run", "gate", "tune"),
     "threads": ("run", "gate", "tune"),
     "executor": ("run", "gate", "tune"),
-    "runs": ("run", "runs", "note", "gate", "tune", "show", "leaderboard", "best", "compare", "diff", "report"),
-    "results": ("runs", "note", "show", "leaderboard", "best", "compare", "diff", "report"),
+    "runs": (
+        "run",
+        "runs",
+        "note",
+        "gate",
+        "tune",
+        "show",
+        "leaderboard",
+        "best",
+        "compare",
+        "diff",
+        "report",
+        "publish",
+    ),
+    "results": ("runs", "note", "show", "leaderboard", "best", "compare", "diff", "report", "publish"),
 }
 #: Keys whose value is an integer. The values of the other keys are text.
 _NUMBERS = frozenset({"studies", "seed", "threads"})

@@ -14,7 +14,7 @@ from harness.execution.judging import judge_weights
 from harness.planning.nonces import public_beacon
 from harness.report.verification import findings_json, findings_text
 from harness.storage.attestations import write_attestation
-from harness.storage.records import StoredRecord, iter_stored
+from harness.storage.records import StoredRecord, iter_records, iter_stored
 from harness.verification.attesting import attest_weights
 from harness.verification.checks import VerificationOptions, verify_records
 from harness.verification.findings import RecordFindings
@@ -25,6 +25,10 @@ from harness.verification.findings import RecordFindings
 @folder_options
 @click.option("--no-weights", is_flag=True, help="Do not evaluate saved weights; compare only their hashes.")
 @click.option("--attest", is_flag=True, help="Write an attestation beside each record whose weights were evaluated.")
+@click.option(
+    "--against", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER",
+    help="Also compare the records with all records below FOLDER, to find copies.",
+)  # fmt: skip
 @click.option("--online", is_flag=True, help="Read the beacon's rounds of nonces again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(
@@ -33,6 +37,7 @@ def verify(
     results: Path,
     no_weights: bool,
     attest: bool,
+    against: Path | None,
     online: bool,
     as_json: bool,
 ) -> int:
@@ -52,7 +57,8 @@ def verify(
         weights_in=(runs,),
         beacon=public_beacon() if online else None,
     )
-    findings = verify_records(_stored_records(names, runs, results, problems), options)
+    others = iter_records([against], problems) if against is not None else ()
+    findings = verify_records(_stored_records(names, runs, results, problems), options, others)
     if attest:
         _attest(findings)
     if as_json:

@@ -67,4 +67,6 @@ def draw_published(folder: Path, references: tuple[str, ...]) -> str:
     summaries = [summarize(record, query) for record in table_records.scored(iter_records([folder], problems))]
     boards = build_leaderboards(summaries, query)
     stopping_results = StoppingResults(table_records.stop_records)
-    return as_markdown(boards, problems, stopping_results.grids(), table_records.mark_filter.marked)
+    # The page is stored in the folder, so it must not depend on the place of the folder.
+    shown_problems = [problem.replace(str(folder), "results") for problem in problems]
+    return as_markdown(boards, shown_problems, stopping_results.grids(), table_records.mark_filter.marked)

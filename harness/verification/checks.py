@@ -38,7 +38,9 @@ class VerificationOptions:
     beacon: Beacon | None = None
 
 
-def verify_records(stored: Iterable[StoredRecord], options: VerificationOptions) -> list[RecordFindings]:
+def verify_records(
+    stored: Iterable[StoredRecord], options: VerificationOptions, others: Iterable[Record] = ()
+) -> list[RecordFindings]:
     """Return the findings about each record, in the given order.
 
     Records are compared with all other given records, so a copy is reported in the findings of both. One record is in
@@ -47,8 +49,11 @@ def verify_records(stored: Iterable[StoredRecord], options: VerificationOptions)
     Args:
         stored: the records as they are stored.
         options: what the checks may use.
+        others: further records with which the given records are compared. They are not checked.
     """
     copies, attempts = CopyFinder(), AttemptChecker()
+    for record in others:
+        copies.add(record)
     alone = [_verify_alone(item, options, attempts, copies) for item in stored]
     return [_add_copies(findings, copies) for findings in alone]
 

@@ -1,0 +1,92 @@
+"""`bench publish`: check records, and add them to the published records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.output import SCHEMA, note, print_json, print_text
+from harness.cli.record_folders import folder_options, references
+from harness.cli.resolve import open_registry
+from harness.contract.run import RunSpec
+from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
+from harness.execution.judging import judge_weights
+from harness.planning.nonces import public_beacon
+from harness.publishing.rendering import pull_request_commands, report_json, report_text
+from harness.publishing.session import PublishOptions, publish
+from harness.verification.checks import VerificationOptions
+
+
+@click.command("publish")
+@click.argument("names", nargs=-1, required=True, metavar="RUN...")
+@folder_options
+@click.option(
+    "--to", "checkout", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
+    help="Publish into DIR/results, where DIR is a checkout of a repository of results, and print the commands for a "
+    "pull request.",
+)  # fmt: skip
+@click.option("--no-weights", is_flag=True, help="Do not evaluate saved weights; compare only their hashes.")
+@click.option("--online", is_flag=True, help="Read the beacon's rounds of nonces again.")
+@click.option("--dry-run", is_flag=True, help="Check everything and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(
+    blocked: list[str],
+    names: tuple[str, ...],
+    runs: Path,
+    results: Path,
+    checkout: Path | None,
+    no_weights: bool,
+    online: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Check runs, and add them to the published records.
+
+    \b
+    bench publish wsd --dry-run
+    bench publish run-1f2e3d4c --to ../algorace-results
+
+    RUN is the path of a run, a run ID or its first characters, the name of a submission, or a folder of runs. All
+    trials of the ruleset are published together: the command refuses incomplete studies and says how to complete them.
+    It also refuses records that fail a check of bench verify. The folder of published records is replaced in one step,
+    and its LEADERBOARD.md is drawn again. docs/publishing.md describes the whole path.
+    """
+    if checkout is not None:
+        if not (checkout / ".git").exists():
+            fix = "clone the repository of results first, or publish into a plain folder with --results"
+            raise UsageError(f"--to {checkout} is not a checkout of a git repository", fix=fix)
+        results = checkout / "results"
+    registry = open_registry(blocked)
+    points = {entry.name: len(entry.points) for entry in registry.submissions() if entry.points}
+
+    def listed_settings(spec: RunSpec) -> int | None:
+        return points.get(spec.submission.name)
+
+    verification = VerificationOptions(
+        judge=None if no_weights else judge_weights,
+        weights_in=(runs,),
+        beacon=public_beacon() if online else None,
+    )
+    report = publish(
+        names,
+        PublishOptions(
+            runs=runs,
+            results=results,
+            references=references(blocked, None),
+            verification=verification,
+            listed_settings=listed_settings,
+            dry_run=dry_run,
+        ),
+    )
+    commands = pull_request_commands(report, checkout) if checkout is not None and report.written else []
+    if as_json:
+        print_json({"schema": SCHEMA, **report_json(report, commands)})
+    else:
+        print_text(report_text(report, dry_run))
+        for line in commands:
+            print_text(line)
+        if commands:
+            note("type these commands, then open a pull request for the branch; nothing was sent")
+    return EXIT_FAILED if report.is_refused else EXIT_OK

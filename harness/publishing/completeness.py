@@ -1,0 +1,93 @@
+"""Find the trials of a ruleset that a group of records lacks, and the command that runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from harness.contract.record import is_finished
+from harness.contract.run import Purpose, RunSpec
+from harness.planning.commands import study_command
+from harness.publishing.selection import TrialGroup
+
+
+class TrialIndex(NamedTuple):
+    """The position of a trial in a ruleset."""
+
+    purpose: Purpose
+    study: int
+    trial: int
+
+    def __str__(self) -> str:
+        purpose = "" if self.purpose == "score" else f"{self.purpose} "
+        return f"{purpose}study {self.study}, trial {self.trial}"
+
+
+#: Function that returns the number of settings that a submission lists itself; None if it has a search space instead.
+ListedSettings = Callable[[RunSpec], int | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """The trials that a group lacks.
+
+    Args:
+        missing: the trials without a record, or whose run has not ended.
+        expected: number of trials of the ruleset.
+        command: the command that runs the missing trials and no others.
+    """
+
+    missing: tuple[TrialIndex, ...]
+    expected: int
+    command: str
+
+
+def find_gap(group: TrialGroup, runs: str, listed_settings: ListedSettings) -> Gap | None:
+    """Return the trials that a group lacks; None if it is complete.
+
+    A group with more studies than its ruleset requires must have all trials of these studies, too. The runs of the
+    reference for its envelope belong to no study.
+
+    Args:
+        group: the records.
+        runs: the runs folder, as the user names it.
+        listed_settings: see `ListedSettings`.
+    """
+    if group.key.is_envelope:
+        return None
+    finished = {_index(run.record.spec) for run in group.runs if is_finished(run.record.status)}
+    spec = group.spec
+    studies = max(
+        [spec.ruleset.studies, *(1 + run.record.spec.study for run in group.runs if _is_scored(run.record.spec))]
+    )
+    expected = _expected_trials(spec, studies, listed_settings(spec))
+    missing = tuple(index for index in expected if index not in finished)
+    if not missing:
+        return None
+    return Gap(missing=missing, expected=len(expected), command=study_command(spec, studies, runs))
+
+
+def _index(spec: RunSpec) -> TrialIndex:
+    return TrialIndex(spec.purpose, spec.study, spec.trial)
+
+
+def _is_scored(spec: RunSpec) -> bool:
+    return spec.purpose == "score"
+
+
+def _expected_trials(spec: RunSpec, studies: int, listed_settings: int | None) -> list[TrialIndex]:
+    """Return the trials of a ruleset, as planning makes them (`harness.planning.trials`)."""
+    ruleset = spec.ruleset
+    trials = ruleset.trials
+    if ruleset.tuning == "space" and listed_settings:
+        trials = min(trials, listed_settings)
+    if ruleset.tuning == "rates" and "lr" not in spec.hparams:
+        trials = 1
+    purposes: list[tuple[Purpose, int]] = [("tuning", ruleset.tuning_studies), ("score", studies)]
+    return [
+        TrialIndex(purpose, study, trial)
+        for purpose, count in purposes
+        for study in range(count)
+        for trial in range(trials)
+    ]

@@ -1,0 +1,196 @@
+"""Find the records that belong together: all trials of one submission on one workload under one ruleset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.contract.domains import Scalar
+from harness.contract.record import Record
+from harness.contract.run import RunSpec
+from harness.errors import StoreError, UsageError, unknown_name_error
+from harness.planning.stopping_rules import stopping_rule
+from harness.storage.layout import RUN_ID_PREFIX, file_stem
+from harness.storage.records import StoredRecord, decode_stored, iter_stored, read_stored
+
+
+class GroupKey(NamedTuple):
+    """What the trials of a group have in common.
+
+    Args:
+        submission: `name@version`.
+        source_hash: hash of the submission's source.
+        workload: `name@version`.
+        ruleset: `name@version`.
+        hardware: hardware class.
+        root: value of the nonce, or the root seed.
+        overrides: the hyperparameters that the user set, with their values.
+        options: whether the runs are deterministic, and whether their evaluations may be screened.
+        is_envelope: whether the trials are those of the reference for its envelope.
+    """
+
+    submission: str
+    source_hash: str
+    workload: str
+    ruleset: str
+    hardware: str
+    root: str
+    overrides: tuple[tuple[str, Scalar], ...]
+    options: tuple[bool, bool]
+    is_envelope: bool
+
+    @property
+    def title(self) -> str:
+        """The submission, the workload and the ruleset, in words."""
+        settings = ", ".join(f"{name}={value}" for name, value in self.overrides)
+        name = f"{self.submission} [{settings}]" if settings else self.submission
+        kind = "envelope of " if self.is_envelope else ""
+        return f"{kind}{name} on {self.workload}, {self.ruleset}, {self.hardware}"
+
+    def shares_table(self, other: GroupKey) -> bool:
+        """Return whether the runs of two groups are of one workload and table and have the same seeds."""
+        fields = ("workload", "ruleset", "hardware", "root")
+        return all(getattr(self, field) == getattr(other, field) for field in fields)
+
+
+def group_key(spec: RunSpec) -> GroupKey:
+    """Return what identifies the group of a trial."""
+    return GroupKey(
+        submission=spec.submission.id,
+        source_hash=spec.submission.source_hash,
+        workload=spec.workload.facts.id,
+        ruleset=f"{spec.ruleset.name}@{spec.ruleset.version}",
+        hardware=spec.hardware,
+        root=spec.nonce.value if spec.nonce else str(spec.root_seed),
+        overrides=tuple((name, spec.hparams[name]) for name in spec.overridden if name in spec.hparams),
+        options=(spec.deterministic, spec.screening),
+        is_envelope=spec.purpose == "envelope",
+    )
+
+
+def find_obstacle(spec: RunSpec) -> str:
+    """Return why a run is never published; empty if it may be."""
+    for option in ("smoke", "profile", "prune"):
+        if getattr(spec, option):
+            return f"it was made with --{option}, and such runs never count"
+    purposes = {"score"}
+    purposes |= {"tuning"} if spec.ruleset.tuning_studies else set()
+    purposes |= {"envelope"} if stopping_rule(spec.ruleset.stopping).reference_horizons(spec.workload.facts) else set()
+    return "" if spec.purpose in purposes else f"its purpose is {spec.purpose}, and only results are published"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalRun:
+    """A record of the runs folder.
+
+    Args:
+        stored: the record as it is stored.
+        record: the record.
+    """
+
+    stored: StoredRecord
+    record: Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialGroup:
+    """All records of a runs folder that belong together.
+
+    Args:
+        key: what the trials have in common.
+        runs: the records, by purpose, study and trial.
+    """
+
+    key: GroupKey
+    runs: tuple[LocalRun, ...]
+
+    @property
+    def spec(self) -> RunSpec:
+        """The specification of the first trial."""
+        return self.runs[0].record.spec
+
+    @property
+    def subfolder(self) -> Path:
+        """The folder of the records below the folder of published records."""
+        spec = self.spec
+        return Path(spec.hardware, file_stem(spec.workload.facts.name), file_stem(spec.submission.name))
+
+
+class _Listed(NamedTuple):
+    """A record of the runs folder without its content."""
+
+    key: GroupKey
+    run_id: str
+    path: Path
+    submission: str
+    obstacle: str
+
+
+def select_groups(names: Sequence[str], runs: Path, problems: list[str]) -> list[TrialGroup]:
+    """Return the groups of the named runs, each with all its records in the runs folder.
+
+    Args:
+        names: paths of runs or of folders with runs, run IDs or their first characters, or names of submissions.
+        runs: the runs folder.
+        problems: list to which a one-line message is appended for each file that cannot be read.
+
+    Raises:
+        UsageError: a name matches no run, several runs, or a run that is never published.
+    """
+    listed = list(_list_records(runs, problems))
+    chosen = {item.key: None for name in names for item in _match(name, listed, runs)}
+    envelopes = {
+        item.key: None
+        for item in listed
+        if item.key.is_envelope and not item.obstacle and any(item.key.shares_table(key) for key in chosen)
+    }
+    groups = []
+    for key in chosen | envelopes:
+        members = [read_stored(item.path) for item in listed if item.key == key and not item.obstacle]
+        local_runs = [LocalRun(stored=stored, record=decode_stored(stored)) for stored in members]
+        local_runs.sort(key=lambda run: (run.record.spec.purpose, run.record.spec.study, run.record.spec.trial))
+        groups.append(TrialGroup(key=key, runs=tuple(local_runs)))
+    return groups
+
+
+def _list_records(runs: Path, problems: list[str]) -> Iterable[_Listed]:
+    for stored in iter_stored([runs], problems):
+        try:
+            record = decode_stored(stored)
+        except StoreError as error:
+            problems.append(str(error))
+            continue
+        spec = record.spec
+        yield _Listed(group_key(spec), record.run_id, stored.path, spec.submission.name, find_obstacle(spec))
+
+
+def _match(name: str, listed: Sequence[_Listed], runs: Path) -> list[_Listed]:
+    """Return the publishable records that a name denotes."""
+    path = Path(name).absolute()
+    beginnings = (name, f"{RUN_ID_PREFIX}{name}")
+    candidates = {
+        "path": [item for item in listed if path in (item.path.absolute(), item.path.absolute().parent)],
+        "id": [item for item in listed if item.run_id.startswith(beginnings)],
+        "submission": [item for item in listed if name in (item.submission, item.key.submission)],
+        "folder": [item for item in listed if path.is_dir() and item.path.absolute().is_relative_to(path)],
+    }
+    kind = next((kind for kind, matches in candidates.items() if matches), None)
+    if kind is None:
+        if not listed:
+            raise UsageError(f"no run {name!r}: {runs} has no records", fix="name the folder of the runs with --runs")
+        raise unknown_name_error("run or submission among the runs", name, {item.submission for item in listed})
+    matches = candidates[kind]
+    if kind in ("path", "id"):
+        if len(matches) > 1:
+            fix = f"choose one of {', '.join(sorted(item.run_id for item in matches)[:5])}"
+            raise UsageError(f"{len(matches)} runs begin with {name!r}", fix=fix)
+        if matches[0].obstacle:
+            problem = f"{matches[0].run_id} cannot be published: {matches[0].obstacle}"
+            raise UsageError(problem, fix="name a run of a ruleset (bench rulesets)")
+    publishable = [item for item in matches if not item.obstacle]
+    if not publishable:
+        problem = f"none of the {len(matches)} runs of {name} can be published: {matches[0].obstacle}"
+        raise UsageError(problem, fix="run the submission under a ruleset (bench rulesets)")
+    return publishable

@@ -1,0 +1,264 @@
+"""Publish records: check that they are complete and pass all checks, then add them to the published records."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from harness import __version__
+from harness.contract.marks import Marks, mark_of
+from harness.contract.publication import Publication
+from harness.contract.record import Record
+from harness.errors import DamagedError, StoreError
+from harness.planning.stopping_rules import stopping_rule
+from harness.publishing.attempts import AttemptReport, RunsLedger
+from harness.publishing.completeness import Gap, ListedSettings, find_gap
+from harness.publishing.selection import GroupKey, LocalRun, TrialGroup, group_key, select_groups
+from harness.report.table_records import draw_published
+from harness.storage import packing
+from harness.storage.attestations import read_attestations, write_attestation
+from harness.storage.marks import MARKS, append_lines, index_marks
+from harness.storage.records import iter_records
+from harness.storage.staging import stage_changes
+from harness.system.files import write_atomically
+from harness.verification.attesting import attest_weights
+from harness.verification.checks import VerificationOptions, verify_records
+from harness.verification.findings import RecordFindings
+
+#: Name of the page with the tables of the published records.
+LEADERBOARD = "LEADERBOARD.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishOptions:
+    """The options of `bench publish`.
+
+    Args:
+        runs: the runs folder.
+        results: the folder of published records.
+        references: names of the submissions that may be the reference of the scores.
+        verification: what the checks may use.
+        listed_settings: function that returns the number of settings that a submission lists itself.
+        dry_run: whether nothing is written.
+    """
+
+    runs: Path
+    results: Path
+    references: tuple[str, ...]
+    verification: VerificationOptions
+    listed_settings: ListedSettings
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupReport:
+    """What is published of one group, or why it is not.
+
+    Args:
+        group: the records.
+        new: the records that are not published yet.
+        gap: the missing trials; None if the group is complete.
+        findings: the findings about the new records.
+        attempts: the attempts behind the records.
+        problems: other reasons why the group cannot be published.
+    """
+
+    group: TrialGroup
+    new: tuple[LocalRun, ...]
+    gap: Gap | None
+    findings: tuple[RecordFindings, ...]
+    attempts: AttemptReport
+    problems: tuple[str, ...]
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the group cannot be published."""
+        return bool(self.gap or self.problems or any(finding.failed for finding in self.findings))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishReport:
+    """The result of `bench publish`.
+
+    Args:
+        groups: one report for each group.
+        results: the folder of published records.
+        written: whether the records are in this folder now.
+        problems: messages about files that cannot be read.
+    """
+
+    groups: tuple[GroupReport, ...]
+    results: Path
+    written: bool = False
+    problems: tuple[str, ...] = ()
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a group cannot be published. Then nothing is published."""
+        return any(group.is_refused for group in self.groups)
+
+    @property
+    def new_records(self) -> int:
+        """Number of records that are not published yet."""
+        return sum(len(group.new) for group in self.groups)
+
+
+@dataclass(frozen=True)
+class _Published:
+    """The records that are published already."""
+
+    records: Sequence[Record] = ()
+    hashes: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> _Published:
+        """Read the published records.
+
+        Raises:
+            DamagedError: a published record cannot be read. The tables would lack it.
+        """
+        if not folder.is_dir():
+            return cls()
+        problems: list[str] = []
+        records = list(iter_records([folder], problems))
+        if problems:
+            problem = f"{len(problems)} file(s) in {folder} cannot be read: {problems[0]}"
+            raise DamagedError(problem, fix=f"bench results verify {folder} lists them; restore them first")
+        return cls(records, {record.run_id: record.content_hash for record in records})
+
+
+def publish(names: Sequence[str], options: PublishOptions) -> PublishReport:
+    """Add the named runs, with all runs that belong to them, to the published records.
+
+    Either all groups are published or none. The folder of published records is replaced in one step.
+
+    Args:
+        names: see `select_groups`.
+        options: the options.
+
+    Raises:
+        UsageError: a name is wrong.
+        StoreError: a file cannot be read or written.
+    """
+    problems: list[str] = []
+    groups = select_groups(names, options.runs, problems)
+    published = _Published.read(options.results)
+    ledger = RunsLedger(options.runs)
+    marks = index_marks([options.runs], problems)
+    envelopes = {group_key(record.spec) for record in published.records if record.spec.purpose == "envelope"}
+    envelopes |= {group.key for group in groups if group.key.is_envelope}
+    reports = [_examine(group, options, published, ledger, marks) for group in groups]
+    report = PublishReport(
+        groups=tuple(_require_envelope(report, envelopes) for report in reports),
+        results=options.results,
+        problems=tuple(problems),
+    )
+    if report.is_refused or options.dry_run or not report.new_records:
+        return report
+    with stage_changes(options.results) as stage:
+        for group in report.groups:
+            if group.new:
+                _write_group(stage / group.group.subfolder, group)
+        _write_marks(stage, report.groups, marks)
+        page = draw_published(stage, options.references)
+        write_atomically(stage / LEADERBOARD, page.encode())
+    return replace(report, written=True)
+
+
+def _examine(
+    group: TrialGroup, options: PublishOptions, published: _Published, ledger: RunsLedger, marks: Marks
+) -> GroupReport:
+    """Return what would be published of a group, and what is wrong with it."""
+    gap = find_gap(group, str(options.runs), options.listed_settings)
+    problems = []
+    new = []
+    for run in group.runs:
+        record = run.record
+        mark = mark_of(record, marks)
+        if mark and mark.event == "withdrawn":
+            problems.append(f"{record.run_id} was withdrawn: {mark.why} (take it back: bench results restore)")
+        earlier = published.hashes.get(record.run_id)
+        if earlier is None:
+            new.append(run)
+        elif earlier != record.content_hash:
+            problems.append(f"{record.run_id} is published with another content; a published record does not change")
+    # An incomplete group is not published, so its weights are not evaluated.
+    verification = replace(options.verification, judge=None) if gap else options.verification
+    findings = verify_records([run.stored for run in new], verification, others=published.records)
+    return GroupReport(
+        group=group,
+        new=tuple(new),
+        gap=gap,
+        findings=tuple(findings),
+        attempts=ledger.report(group),
+        problems=tuple(problems),
+    )
+
+
+def _require_envelope(report: GroupReport, envelopes: Collection[GroupKey]) -> GroupReport:
+    """Return the report, with a problem if scores need an envelope of the reference that nobody has published."""
+    group = report.group
+    rule = stopping_rule(group.spec.ruleset.stopping)
+    is_met = any(key[2:5] == group.key[2:5] for key in envelopes)
+    if group.key.is_envelope or is_met or not rule.reference_horizons(group.spec.workload.facts):
+        return report
+    problem = f"no runs of the reference for its envelope on {group.key.workload} are at hand or published"
+    return replace(report, problems=(*report.problems, problem))
+
+
+def _write_group(folder: Path, report: GroupReport) -> None:
+    """Write and pack the new records of a group, their attestations and the publication file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot create {folder}: {error.strerror}", fix="choose another folder") from None
+    for run, findings in zip(report.new, report.findings, strict=True):
+        write_atomically(folder / f"{run.record.run_id}.json", run.stored.content)
+        attestations, _ = read_attestations(run.stored.path.parent)
+        own = [item for item in attestations if item.record == run.record.content_hash]
+        judged = attest_weights(findings)
+        if judged is not None and all(item.method != "weights" for item in own):
+            own.append(judged)
+        for attestation in own:
+            write_attestation(folder, attestation)
+    for packed in packing.pack(folder):
+        if packed.problems:
+            raise DamagedError(packed.problems[0], fix="bench results verify RESULTS lists all problems")
+    content = msgspec.json.format(msgspec.json.encode(_describe(report), order="sorted"), indent=1) + b"\n"
+    write_atomically(folder / f"publication-{hashlib.sha256(content).hexdigest()[:16]}.json", content)
+
+
+def _describe(report: GroupReport) -> Publication:
+    key, attempts = report.group.key, report.attempts
+    unchecked = Counter(
+        finding.check for record in report.findings for finding in record.findings if finding.outcome == "unchecked"
+    )
+    return Publication(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+        submission=key.submission,
+        source_hash=key.source_hash,
+        workload=key.workload,
+        ruleset=key.ruleset,
+        hardware=key.hardware,
+        records={run.record.run_id: run.record.content_hash for run in report.new},
+        attempts={trial.run_id: trial.attempts for trial in attempts.repeated},
+        unpublished=attempts.unpublished,
+        other_sources=attempts.other_sources,
+        ledger_entries=attempts.ledger_entries,
+        ledger_hash=attempts.ledger_hash,
+        unchecked={str(check): number for check, number in unchecked.items()},
+    )
+
+
+def _write_marks(stage: Path, groups: Sequence[GroupReport], marks: Marks) -> None:
+    """Append the doubts about the new records to the marks of the published records."""
+    new = [mark for group in groups for run in group.new if (mark := mark_of(run.record, marks)) is not None]
+    if new:
+        append_lines(stage / MARKS, new)
