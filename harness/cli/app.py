@@ -32,7 +32,7 @@ COMMANDS = {
     "verify": ("harness.cli.verify:verify", "Check records without running their submissions."),
     "rerun": ("harness.cli.rerun:rerun", "Repeat a run, or test a submission on fresh seeds."),
     "publish": ("harness.cli.publish:command", "Check runs and add them to the published records."),
-    "results": ("harness.cli.results:results", "Pack, unpack, verify and mark record files."),
+    "results": ("harness.cli.results:results", "Pack, unpack, verify, mark and export records."),
     "list": ("harness.cli.list:command", "List workloads, submissions and parts."),
     "show": ("harness.cli.show:show", "Describe a workload, submission, part or run; draw its curve."),
     "rulesets": ("harness.cli.rulesets:command", "List the rulesets."),

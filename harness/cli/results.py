@@ -1,4 +1,4 @@
-"""`bench results`: pack record files into shards, unpack shards, verify records, and mark records."""
+"""`bench results`: pack record files into shards, unpack shards, verify, mark and export records."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.export import export
 from harness.cli.marks import doubt, restore, withdraw
 from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.errors import EXIT_FAILED, EXIT_OK
@@ -19,7 +20,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group()
 def results() -> None:
-    """Pack, unpack, verify and mark record files.
+    """Pack, unpack, verify, mark and export records.
 
     A shard is a compressed file with the records of one folder. Every command that takes a folder of records reads both
     shards and plain files.
@@ -62,7 +63,7 @@ def verify(folder: Path, as_json: bool) -> int:
     return _print_reports(folder, verification.verify(folder), "verified", as_json)
 
 
-for _command in (doubt, withdraw, restore):
+for _command in (doubt, withdraw, restore, export):
     results.add_command(_command)
 
 

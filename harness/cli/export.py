@@ -1,0 +1,123 @@
+"""`bench results export`: write records as CSV, as Parquet, or as entries for the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli.output import note, print_text
+from harness.cli.record_folders import references
+from harness.contract.marks import mark_of
+from harness.contract.record import Record
+from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
+from harness.report.dataframes import to_parquet
+from harness.report.exports import EVAL_RESULTS, as_csv, hub_files, run_row
+from harness.report.marks import mark_lines
+from harness.report.table_records import TableRecords
+from harness.scoring.leaderboard import build_leaderboards
+from harness.scoring.marked import MarkFilter
+from harness.scoring.summary import LeaderboardQuery, summarize
+from harness.storage.attestations import index_attestations
+from harness.storage.marks import index_marks
+from harness.storage.records import iter_records
+from harness.system.files import write_atomically, write_error
+
+FORMATS = ("csv", "parquet", "hf")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--format", "output_format", type=click.Choice(FORMATS), default="csv", show_default=True)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write; for hf, a folder (default: stdout).")
+@click.option("--dataset", metavar="OWNER/NAME", help="hf: dataset on the Hub that hosts the benchmark.")
+@click.option("--source", default="", metavar="URL", help="hf: address of the published records.")
+@click.pass_obj
+def export(
+    blocked: list[str], folder: Path, output_format: str, out: Path | None, dataset: str | None, source: str
+) -> int:
+    """Export the records below FOLDER.
+
+    \b
+    bench results export results --out runs.csv
+    bench results export results --format parquet --out runs.parquet
+    bench results export results --format hf --dataset algorace/results --out my-model
+
+    CSV and Parquet have one row per run. hf writes YAML files to the folder .eval_results below --out, with the speed
+    of each submission relative to the reference. Withdrawn records are left out.
+    """
+    if output_format == "parquet" and out is None:
+        raise UsageError("Parquet is not text", fix="name the file with --out runs.parquet")
+    if output_format == "hf" and not dataset:
+        raise UsageError("--format hf needs the dataset that hosts the benchmark", fix="add --dataset OWNER/NAME")
+    problems: list[str] = []
+    mark_filter = MarkFilter(index_marks([folder], problems))
+    records = list(mark_filter.without_withdrawn(iter_records([folder], problems)))
+    if output_format == "hf":
+        _export_hub(records, mark_filter, folder, dataset or "", source, out, references(blocked, None))
+    else:
+        attestations = index_attestations([folder], problems)
+        marks = mark_filter.marks
+        rows = [run_row(r, attestations.get(r.content_hash, ()), mark_of(r, marks)) for r in records]
+        _export_rows(rows, output_format, out)
+    for line in (*mark_lines(mark_filter.marked), *(f"left out: {problem}" for problem in problems)):
+        note(line)
+    return EXIT_FAILED if problems else EXIT_OK
+
+
+def _export_rows(rows: Sequence[dict[str, Any]], output_format: str, out: Path | None) -> None:
+    if out is None:
+        click.echo(as_csv(rows), nl=False)
+        return
+    _make_folder(out.parent)
+    if output_format == "csv":
+        write_atomically(out, as_csv(rows).encode())
+    else:
+        import pandas as pd
+
+        temporary = out.with_name(f".{out.name}.tmp")
+        try:
+            to_parquet(pd.DataFrame(rows), temporary)
+            temporary.replace(out)
+        except OSError as error:
+            raise write_error(out, error) from None
+        finally:
+            temporary.unlink(missing_ok=True)
+    note(f"wrote {len(rows):,} rows to {out}")
+
+
+def _export_hub(
+    records: Sequence[Record],
+    mark_filter: MarkFilter,
+    folder: Path,
+    dataset: str,
+    source: str,
+    out: Path | None,
+    names: tuple[str, ...],
+) -> None:
+    query = LeaderboardQuery(references=names, attestations=index_attestations([folder], []), marks=mark_filter.marks)
+    table_records = TableRecords(mark_filter=MarkFilter(mark_filter.marks))
+    dates: dict[str, str] = {}
+    summaries = []
+    for record in table_records.scored(records):
+        name = record.spec.submission.id
+        dates[name] = max(dates.get(name, ""), (record.finished or record.started)[:10])
+        summaries.append(summarize(record, query))
+    files = hub_files(build_leaderboards(summaries, query), dataset, dates, source)
+    if out is None:
+        for name, content in files.items():
+            print_text(f"# {EVAL_RESULTS}/{name}\n{content}")
+        return
+    _make_folder(out / EVAL_RESULTS)
+    for name, content in files.items():
+        write_atomically(out / EVAL_RESULTS / name, content.encode())
+    note(f"wrote {len(files):,} files to {out / EVAL_RESULTS}")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from None
