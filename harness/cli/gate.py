@@ -15,7 +15,7 @@ import click
 from harness.cli.commands import repeat_command
 from harness.cli.output import note, print_json, print_text, supports_color
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
-from harness.cli.watching import command_observers
+from harness.cli.watching import command_observers, observe_option
 from harness.contract.run import ExecutionOptions
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.execution.watchers import CombinedWatcher
@@ -80,6 +80,7 @@ class GateFlags:
     jobs: int | None
     retry_failed: bool
     allow_slow: bool
+    observe: tuple[str, ...]
 
 
 @click.command("gate")
@@ -165,6 +166,7 @@ class GateFlags:
 @click.option(
     "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of runs at once (default: all that fit)."
 )
+@observe_option
 @click.option(
     "--retry-failed", is_flag=True, help="Rerun runs that crashed, were rejected, timed out or ran out of memory."
 )

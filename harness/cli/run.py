@@ -15,7 +15,7 @@ from harness.cli import config
 from harness.cli import sweep as sweeps
 from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments, parse_grid
-from harness.cli.watching import watch_trials
+from harness.cli.watching import find_requested_observers, observe_option, watch_trials
 from harness.contract.record import TrialSummary, is_retryable, is_success
 from harness.contract.run import ExecutionOptions, Nonce, RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
@@ -130,6 +130,7 @@ MAX_LISTED_FAILURES = 20
 @click.option(
     "--fresh-workers", is_flag=True, help="Start every trial's worker as a new process instead of forking it."
 )
+@observe_option
 @click.option("--dry-run", is_flag=True, help="Print the trials without running them.")
 @click.option("--show-config", is_flag=True, help="Print every option, its value and the source of the value.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
@@ -154,7 +155,9 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
     phased_plan = options.plan(registry)
     for line in (*phased_plan.skipped, *_untested_warnings(phased_plan)):
         note(line)
-    registry.executor(options.executor)  # An unknown executor is also an error in a dry run.
+    # An unknown executor or observer is also an error in a dry run.
+    registry.executor(options.executor)
+    find_requested_observers(registry)
     if options.dry_run:
         _print_plan(phased_plan, options)
         return EXIT_OK
@@ -198,6 +201,7 @@ class RunOptions:
     allow_slow: bool
     in_process: bool
     fresh_workers: bool
+    observe: tuple[str, ...]
     dry_run: bool
     as_json: bool
 

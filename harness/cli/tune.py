@@ -13,7 +13,7 @@ import click
 
 from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, format_grid, open_registry
-from harness.cli.watching import watch_trials
+from harness.cli.watching import observe_option, watch_trials
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
@@ -66,6 +66,7 @@ class TuneFlags:
     jobs: int | None
     retry_failed: bool
     allow_slow: bool
+    observe: tuple[str, ...]
     dry_run: bool
     as_json: bool
 
@@ -121,6 +122,7 @@ class TuneFlags:
 )
 @click.option("--retry-failed", is_flag=True, help="Rerun trials that failed.")
 @click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
+@observe_option
 @click.option("--dry-run", is_flag=True, help="Print the settings and the cost without running them.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj

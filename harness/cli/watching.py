@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import click
 
 from harness.cli.output import note, supports_color
 from harness.contract.run import RunSpec
-from harness.execution.observers import Observers
+from harness.execution.observers import Observers, RequestedObserver, request_observers
 from harness.execution.watchers import CombinedWatcher
 from harness.plugins.registry import Registry
 from harness.report.progress import LiveView, Plain
 from harness.report.trial_titles import TrialTitles
 
 _OBSERVERS = "harness.observers"
+_REQUESTS = "harness.requested_observers"
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @contextmanager
@@ -36,11 +39,34 @@ def watch_trials(registry: Registry, total: int, specs: Iterable[RunSpec] = ()) 
         yield CombinedWatcher([view, observers])
 
 
+def observe_option(command: F) -> F:
+    """Add the option `--observe` to a command that runs trials."""
+
+    def remember(context: click.Context, parameter: click.Parameter, requests: tuple[str, ...]) -> tuple[str, ...]:
+        context.meta[_REQUESTS] = requests
+        return requests
+
+    return click.option(
+        "--observe", multiple=True, metavar="NAME[=FOLDER]", callback=remember,
+        help="Log the runs: csv, tensorboard, wandb or a plugin's observer, into FOLDER (default: observed/NAME).",
+    )(command)  # fmt: skip
+
+
+def find_requested_observers(registry: Registry) -> list[RequestedObserver]:
+    """Return the observers that the user asked for with `--observe`.
+
+    Raises:
+        UsageError: there is no such observer, or a module that it needs is not installed.
+    """
+    return request_observers(click.get_current_context().meta.get(_REQUESTS, ()), registry)
+
+
 def command_observers(registry: Registry) -> Observers:
     """Return the observers of the running command. They are started by the first call and end with the command."""
     context = click.get_current_context()
     observers = context.meta.get(_OBSERVERS)
     if observers is None:
-        observers = context.meta[_OBSERVERS] = context.find_root().with_resource(Observers(registry, note))
+        started = Observers(registry, note, find_requested_observers(registry))
+        observers = context.meta[_OBSERVERS] = context.find_root().with_resource(started)
     assert isinstance(observers, Observers)
     return observers

@@ -153,6 +153,27 @@ class ExecutorEntry(Data, frozen=True, kw_only=True):
     distribution: str = ""
 
 
+class ObserverEntry(Data, frozen=True, kw_only=True):
+    """An observer that runs only if the user asks for it, as the hook `bench_observers` yields it.
+
+    Args:
+        name: name of the observer, for `--observe`.
+        load: import path of a class, `package.module:Class`. An object of the class is made in the observer's process,
+            with the path of the folder for its files, and implements hooks of observers as methods.
+        summary: description in one line.
+        imports: names of the modules that the class imports and that may not be installed.
+        install: the command that installs these modules; may be empty.
+        distribution: name of the Python distribution that yields the entry; the loader fills it in.
+    """
+
+    name: str
+    load: str
+    summary: str
+    imports: tuple[str, ...] = ()
+    install: str = ""
+    distribution: str = ""
+
+
 class DatasetFile(Data, frozen=True, kw_only=True):
     """One file of a dataset.
 

@@ -12,7 +12,14 @@ from collections.abc import Iterable
 
 import pluggy
 
-from harness.contract.entries import DatasetEntry, ExecutorEntry, PartEntry, SubmissionEntry, WorkloadEntry
+from harness.contract.entries import (
+    DatasetEntry,
+    ExecutorEntry,
+    ObserverEntry,
+    PartEntry,
+    SubmissionEntry,
+    WorkloadEntry,
+)
 from harness.contract.observation import ObservedTrial, TrialOutcome
 from harness.contract.run import Point
 
@@ -72,6 +79,18 @@ def bench_executors() -> Iterable[ExecutorEntry]:  # type: ignore[empty-body]
         @hookimpl
         def bench_executors():
             yield ExecutorEntry(name="mycluster", load="bench_mine.cluster:execute", summary="my cluster")
+    """
+
+
+@hookspec
+def bench_observers() -> Iterable[ObserverEntry]:  # type: ignore[empty-body]
+    """Yield the observers of this plugin that run only if the user asks for them with `--observe NAME`.
+
+    Example::
+
+        @hookimpl
+        def bench_observers():
+            yield ObserverEntry(name="mylog", load="bench_mine.logs:MyLog", summary="my log files")
     """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import queue
 import secrets
@@ -12,25 +13,69 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import get_args
 
 import msgspec
 
+from harness.contract.entries import ObserverEntry
 from harness.contract.observation import ObservedTrial, ObserverCall, ObserverHook, TrialOutcome
 from harness.contract.record import Record, TrialSummary
 from harness.contract.run import Point, RunSpec
+from harness.errors import UsageError
 from harness.plugins.registry import Plugin, Registry
 from harness.storage.layout import run_id
 from harness.system import python_process
 
 #: Seconds for which a command waits at its end for all observers together.
 WAIT_S = 5.0
+#: Seconds for which a command waits at its end for the observers that the user asked for. They write files.
+REQUESTED_WAIT_S = 60.0
 #: Maximum number of calls that wait for an observer, in addition to those in its pipe.
 MAX_WAITING = 1000
 #: Seconds for which the end of the writing thread is awaited after the end of its process.
 _JOIN_S = 1.0
 #: Prefix of the environment variables that observers do not receive: they contain the seed and the folder of runs.
 _VARIABLES = "BENCH_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestedObserver:
+    """An observer that the user asked for.
+
+    Args:
+        entry: the observer.
+        folder: folder for the observer's files.
+    """
+
+    entry: ObserverEntry
+    folder: Path
+
+
+def request_observers(requests: Sequence[str], registry: Registry) -> list[RequestedObserver]:
+    """Return the observers that the user asked for.
+
+    Args:
+        requests: texts of the form `NAME` or `NAME=FOLDER`. The default folder is `observed/NAME`.
+        registry: the plugins.
+
+    Raises:
+        UsageError: there is no such observer, it is requested twice, or a module that it needs is not installed.
+    """
+    observers: dict[str, RequestedObserver] = {}
+    for request in requests:
+        name, _, folder = request.partition("=")
+        entry = registry.observer(name.strip())
+        if entry.name in observers:
+            raise UsageError(f"--observe {name} is given twice", fix="keep one of them")
+        for module in entry.imports:
+            if importlib.util.find_spec(module) is None:
+                problem = f"--observe {name} needs {module}, which is not installed"
+                raise UsageError(problem, fix=entry.install or f"install {module}")
+        place = Path(folder.strip() or f"observed/{entry.name}").expanduser().absolute()
+        observers[entry.name] = RequestedObserver(entry=entry, folder=place)
+    return list(observers.values())
 
 
 class Observers:
@@ -41,7 +86,8 @@ class Observers:
     Args:
         registry: the plugins.
         warn: function that shows a warning to the user. It may be called from other threads.
-        wait_s: seconds for which `close` waits for all observers together.
+        requested: the observers that the user asked for, in addition to the plugins that always observe.
+        wait_s: seconds for which `close` waits for the plugins that always observe.
         max_waiting: maximum number of calls that wait for an observer.
     """
 
@@ -49,15 +95,34 @@ class Observers:
         self,
         registry: Registry,
         warn: Callable[[str], None],
+        requested: Sequence[RequestedObserver] = (),
         *,
         wait_s: float = WAIT_S,
         max_waiting: int = MAX_WAITING,
     ) -> None:
-        self._wait_s = wait_s
         self._salt = secrets.token_bytes(16)
         self._encoder = msgspec.json.Encoder()
         self._processes = [
-            _ObserverProcess(plugin, warn, wait_s, max_waiting) for plugin in find_observers(registry.plugins)
+            _ObserverProcess(
+                plugin.id,
+                (plugin.module, f"{plugin.distribution} {plugin.version}:{plugin.name}", str(wait_s)),
+                plugin.hooks,
+                warn,
+                wait_s,
+                max_waiting,
+            )
+            for plugin in find_observers(registry.plugins)
+        ]
+        self._processes += [
+            _ObserverProcess(
+                observer.entry.name,
+                (observer.entry.load, observer.entry.name, str(REQUESTED_WAIT_S), str(observer.folder)),
+                get_args(ObserverHook),
+                warn,
+                REQUESTED_WAIT_S,
+                max_waiting,
+            )
+            for observer in requested
         ]
 
     def __enter__(self) -> Observers:
@@ -89,14 +154,14 @@ class Observers:
     def kept(self, summary: TrialSummary) -> None: ...
 
     def close(self) -> None:
-        """Wait until the observers have handled all calls, for at most `wait_s` seconds, and kill the others."""
-        deadline = time.monotonic() + self._wait_s
+        """Wait until the observers have handled all calls, for a limited time, and kill the others."""
+        start = time.monotonic()
         processes, self._processes = self._processes, []
         for process in processes:
             process.end_calls()
         try:
             for process in processes:
-                process.wait(deadline)
+                process.wait(start)
         finally:
             for process in processes:  # the user may have pressed Ctrl-C while this method waited
                 process.kill()
@@ -142,17 +207,24 @@ def find_observers(plugins: Sequence[Plugin]) -> list[Plugin]:
 class _ObserverProcess:
     """The process of one observer, and the thread that writes the waiting calls to the pipe of the process."""
 
-    def __init__(self, plugin: Plugin, warn: Callable[[str], None], wait_s: float, max_waiting: int) -> None:
-        self.hooks = frozenset(plugin.hooks)
-        self._id = plugin.id
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        hooks: Sequence[str],
+        warn: Callable[[str], None],
+        wait_s: float,
+        max_waiting: int,
+    ) -> None:
+        self.hooks = frozenset(hooks)
+        self._id = name
         self._warn = warn
         self._wait_s = wait_s
         self._max_waiting = max_waiting
         self._has_dropped = self._has_ended = False
         #: Lines to write; None for the end. The queue itself has no bound, so that the end can always be put.
         self._calls: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        title = f"{plugin.distribution} {plugin.version}:{plugin.name}"
-        command = python_process.command("harness.plugins.observer_process", plugin.module, title, str(wait_s))
+        command = python_process.command("harness.plugins.observer_process", *arguments)
         variables = python_process.environment().items()
         self._process: subprocess.Popen[bytes] | None = None
         try:
@@ -184,12 +256,12 @@ class _ObserverProcess:
         """Close the pipe when all waiting calls are written. The process then ends."""
         self._calls.put(None)
 
-    def wait(self, deadline: float) -> None:
-        """Wait for the end of the process, and kill it at the deadline (a value of `time.monotonic`)."""
+    def wait(self, start: float) -> None:
+        """Wait for the end of the process, and kill it when its time after `start` (`time.monotonic`) is over."""
         if self._process is None:
             return
         try:
-            self._process.wait(max(0.0, deadline - time.monotonic()))
+            self._process.wait(max(0.0, start + self._wait_s - time.monotonic()))
         except subprocess.TimeoutExpired:
             self._end(f"was still busy {self._wait_s:g} s after the last event and was killed")
             self.kill()

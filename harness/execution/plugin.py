@@ -1,10 +1,10 @@
-"""The plugin that registers the executors of this package."""
+"""The plugin that registers the executors and the observers of this package."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.api import ExecutorEntry, hookimpl
+from harness.api import ExecutorEntry, ObserverEntry, hookimpl
 
 
 @hookimpl
@@ -22,4 +22,28 @@ def bench_executors() -> Iterable[ExecutorEntry]:
     )
     yield ExecutorEntry(
         name="slurm", load="harness.execution.slurm:execute", summary="a Slurm cluster, one job per trial"
+    )
+
+
+@hookimpl
+def bench_observers() -> Iterable[ObserverEntry]:
+    """Yield the observers that log runs to CSV files, TensorBoard and Weights & Biases."""
+    yield ObserverEntry(
+        name="csv",
+        load="harness.observers.csv_files:CsvFiles",
+        summary="evaluations.csv and runs.csv, one row per metric and per run",
+    )
+    yield ObserverEntry(
+        name="tensorboard",
+        load="harness.observers.tensorboard:TensorBoardFiles",
+        summary="event files for TensorBoard",
+        imports=("tensorboard",),
+        install='pip install "algorace[tensorboard]"',
+    )
+    yield ObserverEntry(
+        name="wandb",
+        load="harness.observers.wandb:WandbRuns",
+        summary="runs of Weights & Biases, offline unless WANDB_MODE is set",
+        imports=("wandb",),
+        install='pip install "algorace[wandb]"',
     )

@@ -20,7 +20,14 @@ import msgspec
 import pluggy
 
 from harness.contract import hookspecs
-from harness.contract.entries import DatasetEntry, ExecutorEntry, PartEntry, SubmissionEntry, WorkloadEntry
+from harness.contract.entries import (
+    DatasetEntry,
+    ExecutorEntry,
+    ObserverEntry,
+    PartEntry,
+    SubmissionEntry,
+    WorkloadEntry,
+)
 from harness.contract.workload import WorkloadFacts
 from harness.errors import PluginError, suggest_nearest
 from harness.plugins import loading
@@ -115,6 +122,7 @@ def read_plugin(value: str, title: str) -> PluginContents:
         submissions=collect("bench_submissions", SubmissionEntry),
         parts=collect("bench_parts", PartEntry),
         executors=collect("bench_executors", ExecutorEntry),
+        observers=collect("bench_observers", ObserverEntry),
         datasets=collect("bench_datasets", DatasetEntry),
     )
 

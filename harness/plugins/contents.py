@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from harness.contract.base import Data
-from harness.contract.entries import DatasetEntry, ExecutorEntry, PartEntry, SubmissionEntry, WorkloadEntry
+from harness.contract.entries import (
+    DatasetEntry,
+    ExecutorEntry,
+    ObserverEntry,
+    PartEntry,
+    SubmissionEntry,
+    WorkloadEntry,
+)
 
 
 class ReadRequest(Data, frozen=True, kw_only=True):
@@ -33,7 +40,7 @@ class PluginContents(Data, frozen=True, kw_only=True):
 
     Args:
         hooks: names of the hooks that the plugin implements.
-        workloads, submissions, parts, executors, datasets: the entries that the hooks yield.
+        workloads, submissions, parts, executors, observers, datasets: the entries that the hooks yield.
         error: the error in one line; None if there was no error.
         fix: what to do about the error; None if unknown.
         passing: whether the error is not an answer of the plugin and may pass: the child process was killed, took too
@@ -45,6 +52,7 @@ class PluginContents(Data, frozen=True, kw_only=True):
     submissions: tuple[SubmissionEntry, ...] = ()
     parts: tuple[PartEntry, ...] = ()
     executors: tuple[ExecutorEntry, ...] = ()
+    observers: tuple[ObserverEntry, ...] = ()
     datasets: tuple[DatasetEntry, ...] = ()
     error: str | None = None
     fix: str | None = None
@@ -58,6 +66,7 @@ class PluginContents(Data, frozen=True, kw_only=True):
             *(f"submission:{entry.name}" for entry in self.submissions),
             *(f"part:{entry.id}" for entry in self.parts),
             *(f"executor:{entry.name}" for entry in self.executors),
+            *(f"observer:{entry.name}" for entry in self.observers),
             *(f"dataset:{entry.name}" for entry in self.datasets),
         )
 

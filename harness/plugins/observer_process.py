@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
@@ -27,19 +28,20 @@ _GRACE_S = 1.0
 _NICENESS = 10
 
 
-def main(module: str, title: str, wait_s: float) -> None:
+def main(module: str, title: str, wait_s: float, folder: str = "") -> None:
     """Call the hooks of a plugin until the pipe ends.
 
     Args:
-        module: value of the plugin's entry point.
+        module: value of the plugin's entry point, or the import path of an observer's class.
         title: the name under which pluggy registers the plugin.
         wait_s: seconds after the end of the pipe after which this process ends itself.
+        folder: folder for the files of an observer's class; empty for a plugin.
     """
     pipe = _take_over_streams()
     threading.Thread(target=_end_after_pipe, args=(pipe.fileno(), wait_s + _GRACE_S), daemon=True).start()
     os.nice(_NICENESS)
     observer = _Observer(title)
-    observer.load(module)
+    observer.load(module, folder)
     decoder = msgspec.json.Decoder(ObserverCall)
     for line in pipe:
         # The last line is incomplete if the command was killed.
@@ -83,10 +85,11 @@ class _Observer:
         self._manager: pluggy.PluginManager | None = None
         self._failed = False
 
-    def load(self, module: str) -> None:
+    def load(self, module: str, folder: str) -> None:
         """Import and register the plugin. A plugin that cannot be imported is reported and not called."""
         try:
-            self._manager = register(loading.load_entry_point(module), self._title)
+            loaded = loading.load_entry_point(module)
+            self._manager = register(loaded(Path(folder)) if folder else loaded, self._title)
         # A plugin may raise anything, including SystemExit.
         except BaseException as error:
             self._report("is not used", error)
@@ -111,4 +114,4 @@ class _Observer:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), *sys.argv[4:])

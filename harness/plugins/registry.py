@@ -10,7 +10,14 @@ from typing import TypeVar
 
 import msgspec
 
-from harness.contract.entries import DatasetEntry, ExecutorEntry, PartEntry, SubmissionEntry, WorkloadEntry
+from harness.contract.entries import (
+    DatasetEntry,
+    ExecutorEntry,
+    ObserverEntry,
+    PartEntry,
+    SubmissionEntry,
+    WorkloadEntry,
+)
 from harness.contract.part_kinds import PART_KINDS
 from harness.errors import PluginError, UsageError, suggest_nearest
 from harness.plugins import cache, entry_points
@@ -80,6 +87,10 @@ class Registry:
         """Return all executors, sorted by name."""
         return self._all(ExecutorEntry)
 
+    def observers(self) -> tuple[ObserverEntry, ...]:
+        """Return all observers that run only if the user asks for them, sorted by name."""
+        return self._all(ObserverEntry)
+
     def datasets(self) -> tuple[DatasetEntry, ...]:
         """Return all datasets, sorted by name."""
         return self._all(DatasetEntry)
@@ -100,6 +111,10 @@ class Registry:
     def executor(self, name: str) -> ExecutorEntry:
         """Return the executor with a name. The errors are those of `workload`."""
         return self._look_up("executor", name, self.executors())
+
+    def observer(self, name: str) -> ObserverEntry:
+        """Return the observer with a name. The errors are those of `workload`."""
+        return self._look_up("observer", name, self.observers())
 
     def dataset(self, name: str) -> DatasetEntry:
         """Return the dataset with a name. The errors are those of `workload`."""
@@ -283,6 +298,7 @@ def _plugin(point: EntryPoint, cached: CachedPlugin | None) -> Plugin:
         *contents.submissions,
         *contents.parts,
         *contents.executors,
+        *contents.observers,
         *contents.datasets,
     )
     return Plugin(

@@ -8,13 +8,21 @@ from typing import TypeAlias
 
 from harness.contract import hyperparameters
 from harness.contract.domains import Choice, Domain, Fixed, LogUniform
-from harness.contract.entries import NEEDS, DatasetEntry, ExecutorEntry, PartEntry, SubmissionEntry, WorkloadEntry
+from harness.contract.entries import (
+    NEEDS,
+    DatasetEntry,
+    ExecutorEntry,
+    ObserverEntry,
+    PartEntry,
+    SubmissionEntry,
+    WorkloadEntry,
+)
 from harness.contract.part_kinds import PART_KINDS
 from harness.contract.workload import WorkloadFacts
 from harness.errors import BenchError
 from harness.system.files import is_file_name
 
-Entry: TypeAlias = WorkloadEntry | SubmissionEntry | PartEntry | ExecutorEntry | DatasetEntry
+Entry: TypeAlias = WorkloadEntry | SubmissionEntry | PartEntry | ExecutorEntry | ObserverEntry | DatasetEntry
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._+:-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -42,7 +50,9 @@ def validate_entry(entry: Entry) -> list[str]:
     return problems
 
 
-def _check_identity(entry: WorkloadEntry | SubmissionEntry | PartEntry | ExecutorEntry) -> Iterator[str]:
+def _check_identity(
+    entry: WorkloadEntry | SubmissionEntry | PartEntry | ExecutorEntry | ObserverEntry,
+) -> Iterator[str]:
     if not NAME.fullmatch(entry.name):
         yield f"the name {entry.name!r} {_NAME_RULE}"
     version = entry.facts.version if isinstance(entry, WorkloadEntry) else getattr(entry, "version", "1")
