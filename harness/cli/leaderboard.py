@@ -28,7 +28,7 @@ from harness.report.grid import PLAIN, Palette
 from harness.report.marks import mark_lines
 from harness.report.stopping_tables import StoppingResults
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
-from harness.scoring.summary import LeaderboardQuery, Level, parse_metric_budget, summarize
+from harness.scoring.summary import Grouping, LeaderboardQuery, Level, parse_metric_budget, summarize
 from harness.scoring.time_to_target import RANKED_AXES, Axis
 
 FORMATS = ("table", "md", "csv", "json", "html")
@@ -52,20 +52,25 @@ COLOURED = Palette(
 )  # fmt: skip
 @click.option("--reference", help="Submission to which scores are relative (default: tagged `reference`).")
 @click.option(
+    "--group", type=click.Choice(["unranked", "all", "none"]), default="unranked", show_default=True,
+    help="Show one method with several settings as one row, the best, with the spread: in rows without a rank, in all "
+    "rows or in none.",
+)  # fmt: skip
+@click.option(
     "--format", "output_format", type=click.Choice(FORMATS), default="table", show_default=True, help="Output format."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (the same as --format json).")
 @click.pass_obj
 def leaderboard(
     blocked: list[str], runs: Path, results: Path, by: str, workloads: tuple[str, ...], tier: str | None,
-    level: Level, reference: str | None, output_format: str, as_json: bool,
+    level: Level, reference: str | None, group: Grouping, output_format: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Rank submissions, and show time, examples and steps to the target on each workload."""
     query = leaderboard_query(by, level, workloads=workloads, tier=tier, references=references(blocked, reference))
     problems: list[str] = []
     table_records = read_marks(runs, results, problems)
     marks = table_records.mark_filter.marks
-    query = replace(query, attestations=attestations_of(runs, results, problems), marks=marks)
+    query = replace(query, attestations=attestations_of(runs, results, problems), marks=marks, group=group)
     summaries = [summarize(record, query) for record in records(runs, results, problems, table_records)]
     if summaries:
         check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in summaries})

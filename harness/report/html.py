@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 from collections.abc import Iterable, Sequence
@@ -16,7 +17,7 @@ from harness.contract.record import Record
 from harness.errors import BenchError
 from harness.report import leaderboard
 from harness.report.grid import Grid
-from harness.report.leaderboard_grids import detail_grids, title, workload_cell
+from harness.report.leaderboard_grids import detail_grids, shown_rows, title, workload_cell
 from harness.report.marks import mark_lines
 from harness.report.page_runs import PageRuns
 from harness.report.score_columns import SCORE_COLUMNS
@@ -138,6 +139,7 @@ def _grid(grid: Grid) -> dict[str, Any]:
 def _table(board: Leaderboard) -> dict[str, Any]:
     """Return the JSON of a leaderboard with additional fields for the page, such as the texts of cells."""
     columns = [column for column in SCORE_COLUMNS if column.shown(board)]
+    board = dataclasses.replace(board, rows=tuple(shown_rows(board)))
     plain = leaderboard.leaderboard_json(board)
     # The lines below the table already say what was left out.
     del plain["left_out"]

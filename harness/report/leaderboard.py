@@ -17,7 +17,7 @@ from harness.report.grid import PLAIN, Grid, Palette, grid_html, grid_markdown, 
 from harness.report.leaderboard_grids import detail_grids, ranking_grid, subject, title
 from harness.report.marks import mark_lines, marks_json
 from harness.report.score_columns import SCORE_COLUMNS
-from harness.report.values import finite_or_none, skipped_json, skipped_lines, spread_json
+from harness.report.values import family_json, finite_or_none, skipped_json, skipped_lines, spread_json
 from harness.scoring.cells import Cell
 from harness.scoring.details import DetailRow, WorkloadDetails
 from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
@@ -39,6 +39,11 @@ EXPLAINED = (
     "rank: best and worst rank consistent with the significant pairwise differences; copies of one submission get "
     f"different ranks in at most {FALSE_RANKS:.1%} of tables (simulated: docs/statistics.md); – for runs never ranked",
 )
+#: Note below a ranking that shows one row per family.
+GROUPED = (
+    "a family is shown by its best setting, which these results chose, so its score is too good; ranks count every "
+    "setting (--group none lists them)"
+)
 #: Names of the amounts in `DetailRow.amounts`.
 _AMOUNTS = ("seconds", "examples", "steps")
 
@@ -50,7 +55,8 @@ def has_content(boards: Sequence[Leaderboard]) -> bool:
 
 def notes(board: Leaderboard) -> list[str]:
     """Return the lines below a leaderboard: its notes, and one line for each reason why items were left out."""
-    return [*(f"note: {line}" for line in board.notes), *skipped_lines(board.left_out)]
+    grouped = [GROUPED] if board.query.group == "all" and any(row.family for row in board.rows) else []
+    return [*(f"note: {line}" for line in (*board.notes, *grouped)), *skipped_lines(board.left_out)]
 
 
 def _has_ranking_by_time(boards: Sequence[Leaderboard]) -> bool:
@@ -198,6 +204,7 @@ def _csv_rows(board: Leaderboard) -> Iterator[dict[str, Any]]:
         for detail in workload_details.rows:
             if detail.ranks is None:
                 fields = {"submission": detail.submission, "workload": workload_details.workload.id}
+                fields |= {"family": detail.family.name} if detail.family else {}
                 studies = {"studies": detail.seconds.studies, "hits": detail.seconds.hits}
                 yield {**_table_fields(board), **fields, **studies, **_detail_fields(detail)}
 
@@ -322,4 +329,5 @@ def _detail_json(row: DetailRow) -> dict[str, Any]:
         "statuses": dict(row.statuses),
         "best": row.best,
         "doubted": row.doubted,
+        "family": family_json(row.family),
     }

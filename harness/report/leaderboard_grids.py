@@ -10,7 +10,7 @@ from harness.report import text, values
 from harness.report.grid import Grid
 from harness.report.marks import DOUBT
 from harness.report.score_columns import SCORE_COLUMNS
-from harness.report.values import NO_VALUE, rank_range
+from harness.report.values import NO_VALUE, family_text, rank_range
 from harness.scoring.cells import Cell
 from harness.scoring.details import DetailRow, WorkloadDetails
 from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
@@ -45,27 +45,49 @@ def subject(board: Leaderboard) -> str:
 
 def ranking_grid(board: Leaderboard) -> Grid:
     """Make the ranking table: scores, and a cell for each workload."""
+    rows = shown_rows(board)
     columns = [
-        ["rank", *(rank_range(row.ranks) for row in board.rows)],
-        ["submission", *(_name(row.submission, board, row.doubted) for row in board.rows)],
+        ["rank", *(rank_range(row.ranks) for row in rows)],
+        ["submission", *(_name(row.submission, board, row.doubted) for row in rows)],
     ]
     left_aligned = {1}
     for column in SCORE_COLUMNS:
         if column.shown(board):
             left_aligned |= set() if column.right_aligned else {len(columns)}
-            columns.append([column.heading, *(column.text(row, board) for row in board.rows)])
+            columns.append([column.heading, *(column.text(row, board) for row in rows)])
     for facts in board.workloads:
         name = facts.id + (" (coarse)" if facts.coarse else "")
-        columns.append([name, *(workload_cell(row.cells.get(facts.id), board) for row in board.rows)])
-    heading, *rows = (list(row) for row in zip(*columns, strict=True))
+        columns.append([name, *(workload_cell(row.cells.get(facts.id), board) for row in rows)])
+    heading, *cells = (list(row) for row in zip(*columns, strict=True))
     return Grid(
         title=title(board),
         heading=heading,
-        rows=rows,
+        rows=cells,
         right_aligned=frozenset(range(len(columns))) - left_aligned,
         leading_columns=LEADING_COLUMNS,
-        first_row_leads=bool(board.rows) and _leads_alone(board.rows[0]),
+        first_row_leads=bool(rows) and _leads_alone(rows[0]),
     )
+
+
+def shown_rows(board: Leaderboard) -> list[LeaderboardRow]:
+    """Return the rows of the ranking. If rows with a rank are grouped, a family is shown by its best row.
+
+    The reference is always shown, because the scores are relative to it.
+    """
+    if board.query.group != "all":
+        return list(board.rows)
+    return [row for row in board.rows if row.family is None or row.family.is_best or row.submission == board.reference]
+
+
+def _shown_details(details: WorkloadDetails, board: Leaderboard) -> list[DetailRow]:
+    """Return the rows of a workload's table, without the rows of a family that are not its best."""
+    shown = {row.submission for row in shown_rows(board)}
+    grouped = board.query.group != "none"
+    return [
+        row
+        for row in details.rows
+        if (row.submission in shown if row.ranks else row.family is None or row.family.is_best or not grouped)
+    ]
 
 
 def _leads_alone(row: LeaderboardRow) -> bool:
@@ -98,6 +120,8 @@ def detail_grids(board: Leaderboard) -> list[Grid]:
 
 def _detail_grid(details: WorkloadDetails, board: Leaderboard) -> Grid:
     heading = ["rank", "submission", "hits", f"{board.clock} seconds", "examples", "steps", "ended"]
+    shown = _shown_details(details, board)
+    has_families = any(row.family is not None for row in shown)
     rows = [
         [
             rank_range(row.ranks),
@@ -107,16 +131,18 @@ def _detail_grid(details: WorkloadDetails, board: Leaderboard) -> Grid:
             values.median(row.examples, 0),
             values.median(row.steps, 0),
             _ended(row, details.targets),
+            *([family_text(row.family, 2)] if has_families else []),
         ]
-        for row in details.rows
+        for row in shown
     ]
+    heading += ["family"] if has_families else []
     return Grid(
         title=_detail_title(details),
         heading=heading,
         rows=rows,
         right_aligned=frozenset({0, 2, 3, 4, 5}),
         leading_columns=LEADING_COLUMNS,
-        first_row_leads=bool(details.rows) and details.rows[0].ranks == (1, 1),
+        first_row_leads=bool(shown) and shown[0].ranks == (1, 1),
     )
 
 

@@ -143,6 +143,15 @@ SCORE_COLUMNS: Final[list[ScoreColumn]] = [
         shown=_is_ranked_by_metric,
     ),
     ScoreColumn(
+        key="family",
+        heading="family",
+        value=lambda row: values.family_json(row.family),
+        text=lambda row, board: values.family_text(row.family, 3),
+        csv=lambda row: row.family.name if row.family else None,
+        right_aligned=False,
+        shown=lambda board: any(row.family is not None for row in board.rows),
+    ),
+    ScoreColumn(
         key="peak_memory_bytes",
         heading="peak memory",
         value=lambda row: row.memory or None,

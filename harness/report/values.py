@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.contract.run import Point
 from harness.scoring.cells import Cell
+from harness.scoring.families import RowFamily
 from harness.scoring.scores import Skipped
 from harness.scoring.stats import Spread
 
@@ -59,6 +60,19 @@ def spread(ends: Spread | None, digits: int, infinite: str = MISSED) -> str:
     return f" [{low} – {high}]" if ends.kind == "interval" else f" {{{low} – {high}}}"
 
 
+def family_text(family: RowFamily | None, digits: int) -> str:
+    """Return the family of a row: its name, and in its best row the number of settings and the range of their values.
+
+    >>> family_text(RowFamily(name="wsd", settings=3, is_best=True, low=1.0, high=2.0, missed=1), 1)
+    'wsd: best of 3 {1.0 – 2.0, 1 missed}'
+    """
+    if family is None or not family.is_best:
+        return NO_VALUE if family is None else family.name
+    ends = [] if math.isnan(family.low) else [f"{family.low:,.{digits}f} – {family.high:,.{digits}f}"]
+    missed = [f"{family.missed} {MISSED}"] if family.missed else []
+    return f"{family.name}: best of {family.settings} {{{', '.join(ends + missed)}}}"
+
+
 def _number(value: float, digits: int, infinite: str) -> str:
     return infinite if math.isinf(value) else f"{value:,.{digits}f}"
 
@@ -94,6 +108,20 @@ def skipped_lines(skipped: Sequence[Skipped], max_names: int = 3) -> list[str]:
 def finite_or_none(value: float | None) -> float | None:
     """Return a finite number unchanged, and None for infinity and NaN, because JSON cannot represent them."""
     return value if value is not None and math.isfinite(value) else None
+
+
+def family_json(family: RowFamily | None) -> dict[str, Any] | None:
+    """Return the family of a row as plain data; None for a row that is alone."""
+    if family is None:
+        return None
+    return {
+        "name": family.name,
+        "settings": family.settings,
+        "is_best": family.is_best,
+        "low": finite_or_none(family.low),
+        "high": finite_or_none(family.high),
+        "missed": family.missed,
+    }
 
 
 def spread_json(ends: Spread | None) -> dict[str, Any] | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.contract.domains import Scalar
 from harness.contract.record import Status
 from harness.contract.run import Point
 from harness.contract.workload import Target, WorkloadFacts
 from harness.scoring.cells import Cell, cell_of_times
+from harness.scoring.families import FamilyKeys, RowFamily, find_families
 from harness.scoring.selection import StudyKey, study_key
 from harness.scoring.summary import Level, RunSummary, targets_at
 
@@ -35,6 +36,8 @@ class DetailRow:
         statuses: final status -> number of runs, all trials included.
         best: best value of the primary target's metric among the studies' best trials that missed; None if all hit.
         doubted: number of runs that somebody doubts.
+        family: the family of the row; None if no other row is of the same method. Rows with a rank and rows without
+            are never of one family.
     """
 
     submission: str
@@ -47,6 +50,7 @@ class DetailRow:
     statuses: Mapping[Status, int]
     best: float | None = None
     doubted: int = 0
+    family: RowFamily | None = None
 
     @property
     def amounts(self) -> dict[str, Cell]:
@@ -72,6 +76,7 @@ class WorkloadDetails:
 def build_details(
     summaries: Iterable[RunSummary],
     ranks: Mapping[str, tuple[int, int]],
+    families: FamilyKeys,
     *,
     usable: Collection[str],
     level: Level = "main",
@@ -81,6 +86,7 @@ def build_details(
     Args:
         summaries: runs of one hardware class and ruleset, with one version of each workload.
         ranks: submission -> best and worst rank, in the leaderboard's order.
+        families: what identifies the code of each submission.
         usable: run_ids of the runs that the leaderboard scores.
         level: the set of targets to use, `easy`, `main` or `hard`.
     """
@@ -102,8 +108,20 @@ def build_details(
         unranked_rows = [_row(key, runs, None) for key, runs in unranked[workload].items()]
         unranked_rows.sort(key=lambda row: (row.seconds.value, -row.seconds.hits, row.submission, str(row.overrides)))
         targets = targets_at(facts[workload], level)
-        details.append(WorkloadDetails(workload=facts[workload], targets=targets, rows=(*rows, *unranked_rows)))
+        details.append(
+            WorkloadDetails(
+                workload=facts[workload],
+                targets=targets,
+                rows=_add_families(rows, families) + _add_families(unranked_rows, families),
+            )
+        )
     return tuple(details)
+
+
+def _add_families(rows: Sequence[DetailRow], keys: FamilyKeys) -> tuple[DetailRow, ...]:
+    """Return the rows with their families. The spread of a family is that of the seconds."""
+    families = find_families([row.submission for row in rows], [row.seconds.value for row in rows], keys)
+    return tuple(replace(row, family=family) for row, family in zip(rows, families, strict=True))
 
 
 def _is_shown_unranked(summary: RunSummary) -> bool:

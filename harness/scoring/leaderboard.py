@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -17,13 +16,15 @@ import msgspec
 from harness.contract.judging import Trust
 from harness.contract.run import Clock
 from harness.contract.sandbox import weaker_sandbox
-from harness.contract.workload import Goal, WorkloadFacts
+from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 from harness.scoring.aggregate import Aggregate, aggregate_runs
 from harness.scoring.anchored_spread import anchored_spread
-from harness.scoring.cells import Cell, cell_of_metrics, cell_of_times
+from harness.scoring.cells import Cell, cell_of_times
 from harness.scoring.details import WorkloadDetails, build_details
 from harness.scoring.factors import Medians, TimeFactors, describe_order, median_amounts, time_factors
+from harness.scoring.families import FamilyKeys, RowFamily, family_keys, find_families
+from harness.scoring.metric_cells import mean_rank, metric_cells
 from harness.scoring.scored_time import arm_names, cost_summaries, describe_costs
 from harness.scoring.scores import (
     Anchored,
@@ -35,12 +36,10 @@ from harness.scoring.scores import (
     profile_scores,
 )
 from harness.scoring.selection import (
-    StudyKey,
     ambiguous_names,
     describe,
     keep_newest_versions,
     select_usable,
-    study_key,
     table_key,
     with_source,
 )
@@ -48,7 +47,6 @@ from harness.scoring.stats import Spread
 from harness.scoring.summary import LeaderboardQuery, RunSummary
 from harness.scoring.throttling import throttling_note
 from harness.scoring.ties import rank_ties
-from harness.scoring.time_to_target import MetricAt
 from harness.scoring.trust import lowest_level
 
 #: Submissions with equal scores are ordered by their total time. In this sum, a missed workload has this time.
@@ -77,6 +75,7 @@ class LeaderboardRow:
         trust: the lowest trust level of the usable records.
         sandbox: the weakest sandbox of the runs; empty if it is unknown.
         doubted: number of usable records that somebody doubts.
+        family: the family of the row; None if no other row is of the same method.
     """
 
     submission: str
@@ -94,6 +93,7 @@ class LeaderboardRow:
     trust: Trust = "self-reported"
     sandbox: str = ""
     doubted: int = 0
+    family: RowFamily | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,9 +180,23 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
     elif builder.summaries:
         builder.left_out += skipped
         builder.notes.append("no run can be ranked")
+    families = family_keys(summary.spec.submission for summary in builder.summaries)
     ranks = {row.submission: row.ranks for row in table.rows}
-    details = build_details(builder.summaries, ranks, usable=builder.usable, level=query.level)
-    return dataclasses.replace(table, details=details, left_out=tuple(builder.left_out), notes=tuple(builder.notes))
+    details = build_details(builder.summaries, ranks, families, usable=builder.usable, level=query.level)
+    rows = _add_families(table.rows, families)
+    return dataclasses.replace(
+        table, rows=rows, details=details, left_out=tuple(builder.left_out), notes=tuple(builder.notes)
+    )
+
+
+def _add_families(rows: Sequence[LeaderboardRow], keys: FamilyKeys) -> tuple[LeaderboardRow, ...]:
+    """Return the rows with their families. The spread of a family is that of the score by which rows are ordered."""
+    scores = [row.anchored if row.anchored is not None else row.profile for row in rows]
+    values = [score if score is not None else row.mean_rank for score, row in zip(scores, rows, strict=True)]
+    families = find_families(
+        [row.submission for row in rows], [math.nan if value is None else value for value in values], keys
+    )
+    return tuple(dataclasses.replace(row, family=family) for row, family in zip(rows, families, strict=True))
 
 
 def _distinguish_sources(builder: _Builder) -> None:
@@ -330,8 +344,9 @@ def _find_reference(names: Sequence[str], times: Mapping[str, object]) -> str | 
 def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
     """Rank by the mean of the ranks on the workloads, because metrics of different workloads have no common unit."""
     goals = {facts.id: facts.targets[0].goal for facts in table.workloads if facts.targets}
-    cells = _metric_cells(builder, goals)
-    means = {name: _mean_rank(name, cells, goals) for name in cells}
+    usable = (summary for summary in builder.summaries if summary.run_id in builder.usable)
+    cells = metric_cells(usable, goals)
+    means = {name: mean_rank(name, cells, goals) for name in cells}
     order = sorted(means, key=lambda name: (means[name], name))
     rows = [
         LeaderboardRow(
@@ -365,33 +380,3 @@ def _trust(builder: _Builder, name: str) -> Trust:
 
 def _count_doubted(builder: _Builder, name: str) -> int:
     return sum(summary.doubted for summary in _usable_summaries(builder, name))
-
-
-def _metric_cells(builder: _Builder, goals: Mapping[str, Goal]) -> dict[str, dict[str, Cell]]:
-    """Return submission -> workload -> cell of the metric of each study's best trial."""
-    best: dict[str, dict[str, dict[StudyKey, MetricAt]]] = {}
-    for summary in builder.summaries:
-        spec, metric = summary.spec, summary.metric
-        workload = spec.workload.facts.id
-        if summary.run_id not in builder.usable or metric is None or workload not in goals:
-            continue
-        by_study = best.setdefault(spec.submission.id, {}).setdefault(workload, {})
-        study = study_key(spec)
-        if study not in by_study or _is_better(metric.value, by_study[study].value, goals[workload]):
-            by_study[study] = metric
-    return {name: {w: cell_of_metrics(list(by.values())) for w, by in row.items()} for name, row in best.items()}
-
-
-def _is_better(a: float, b: float, goal: Goal) -> bool:
-    return a < b if goal == "min" else a > b
-
-
-def _mean_rank(name: str, cells: Mapping[str, Mapping[str, Cell]], goals: Mapping[str, Goal]) -> float:
-    """Return the mean rank of a submission over workloads. On a workload without a run, the submission is the last."""
-    ranks = []
-    for workload, goal in goals.items():
-        values = [row[workload].value for row in cells.values() if workload in row]
-        cell = cells[name].get(workload)
-        better = len(values) if cell is None else sum(_is_better(value, cell.value, goal) for value in values)
-        ranks.append(1 + better)
-    return statistics.fmean(ranks)

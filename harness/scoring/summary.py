@@ -31,6 +31,8 @@ from harness.scoring.time_to_target import (
 from harness.scoring.trust import trust_level
 
 Level = Literal["easy", "main", "hard"]
+#: Which rows of a table are shown as one row per family.
+Grouping = Literal["unranked", "all", "none"]
 Unit = Literal["time", "examples", "steps", "share"]
 
 
@@ -72,6 +74,7 @@ class LeaderboardQuery:
             in this list that has runs in the table.
         attestations: attestations by the content hash of the record that they describe.
         marks: the marks of records that count.
+        group: which rows are shown as one row per family: those without a rank, all, or none.
     """
 
     by: Axis = "time"
@@ -82,6 +85,7 @@ class LeaderboardQuery:
     references: tuple[str, ...] = ()
     attestations: Mapping[str, Sequence[Attestation]] = field(default_factory=dict)
     marks: Marks = field(default_factory=dict)
+    group: Grouping = "unranked"
 
     def wants(self, facts: WorkloadFacts) -> bool:
         """Whether the tables show this workload."""

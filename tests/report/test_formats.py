@@ -81,8 +81,12 @@ def test_statuses_and_hits_are_in_every_format(bench: Bench, records: None) -> N
 def test_a_table_of_runs_with_overrides_alone_has_no_ranks(bench: Bench, tmp_path: Path) -> None:
     tried = [synthetic.exploring("alpha", 0, lr, speed=speed) for lr, speed in ((0.1, 2.0), (0.01, 1.0))]
     synthetic.write(tmp_path / "runs", tried)
-    shown = bench("leaderboard").out
+    shown = bench("leaderboard", "--group", "none").out
     assert shown.index("–  alpha@1 [lr=0.01]") < shown.index("–  alpha@1 [lr=0.1]"), "the quickest first"
+    grouped = bench("leaderboard").out
+    assert "–  alpha@1 [lr=0.01]" in grouped
+    assert "alpha@1 [lr=0.1]" not in grouped, "one method with several settings is one row"
+    assert "alpha: best of 2 {1.10 – 2.20}" in grouped
     plain = json.loads(bench("leaderboard", "--json").out)
     assert plain["tables"][0]["rows"] == []
     assert [(row["overrides"], row["ranks"]) for row in plain["boards"][0]["rows"]] == [
