@@ -318,6 +318,7 @@ def test_commands_are_frozen() -> None:
     assert set(options["leaderboard"]) >= {
         "--by", "--workload", "--tier", "--target", "--reference", "--format", "--runs", "--results", "--json",
     }  # fmt: skip
+    assert set(options["publish"]) >= {"--runs", "--results", "--to", "--no-weights", "--online", "--dry-run", "--json"}
     assert set(options["verify"]) >= {"--runs", "--results", "--no-weights", "--attest", "--online", "--json"}
     assert set(options["rerun"]) >= {
         "--runs", "--results", "--workloads", "--method", "--nonce", "--max-minutes", "--jobs", "--source",
