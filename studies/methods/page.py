@@ -191,8 +191,8 @@ def _method(design: Design) -> list[str]:
         "## Method\n",
         "### Settings\n",
         f"Only the learning rate and the `horizon_fraction` of an arm are tuned. {trials} settings of these two were "
-        f"tried on one tuning seed. The setting with the lowest loss then ran on {seeds} fresh seeds. So did the "
-        "setting with the fewest examples to the target. Each measure is compared at its own best setting. All other "
+        f"tried on one tuning seed. Two of them then ran on {seeds} fresh seeds: the setting with the lowest loss, and "
+        "the setting with the fewest examples to the target. Each measure is compared at its own best setting. All other "
         "hyperparameters have their default values.\n",
         "### Columns of the tables\n",
         "- *best setting by loss* and *best setting by examples*: the learning rate and, if the arm has one, the "
