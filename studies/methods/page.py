@@ -192,8 +192,8 @@ def _method(design: Design) -> list[str]:
         "### Settings\n",
         f"Only the learning rate and the `horizon_fraction` of an arm are tuned. {trials} settings of these two were "
         f"tried on one tuning seed. Two of them then ran on {seeds} fresh seeds: the setting with the lowest loss, and "
-        "the setting with the fewest examples to the target. Each measure is compared at its own best setting. All other "
-        "hyperparameters have their default values.\n",
+        "the setting with the fewest examples to the target. Each measure is compared at its own best setting. All "
+        "other hyperparameters have their default values.\n",
         "### Columns of the tables\n",
         "- *best setting by loss* and *best setting by examples*: the learning rate and, if the arm has one, the "
         "`horizon_fraction`.\n"
