@@ -206,7 +206,7 @@ def _stop_reason(progress: GateProgress, limits: GateLimits, timer: _PairTimer) 
     look = progress.look
     if look.over:
         worse_on = ", ".join(look.verdict.worse)
-        return f"A is better in the mean but worse on {worse_on}, so the verdict can no longer become `better`"
+        return f"A is better on average but worse on {worse_on}, so the verdict can no longer become `better`"
     if look.pairs >= limits.max_pairs:
         least = fewest_deciding_pairs(limits.alpha)
         if look.pairs < least:

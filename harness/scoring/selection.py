@@ -177,7 +177,7 @@ def select_usable(runs: Iterable[ScoredRun], *, explore: bool = False) -> tuple[
 def _unranked_reason(spec: RunSpec) -> str:
     """Return why a run is never ranked; empty for a run that may be ranked."""
     if spec.prune:
-        return "hopeless trials were ended early"
+        return "run with --prune, which ends trials early"
     return "smoke" if spec.smoke else "profiled" if spec.profile else "overrides" if spec.overridden else ""
 
 
