@@ -13,6 +13,11 @@ from harness.system.yaml_text import read_yaml
 
 PROJECT_FILE = "bench.yaml"
 
+#: The commands that read published records and local runs.
+_READERS = (
+    *("runs", "note", "show", "leaderboard", "best", "compare", "diff", "report", "publish"),
+    *("results doubt", "results withdraw", "results restore"),
+)
 #: Key of the project file -> commands. The key sets the option of the same name of these commands.
 KEYS = {
     "ruleset": ("run",),
@@ -21,21 +26,8 @@ KEYS = {
     "device": ("run", "gate", "tune"),
     "threads": ("run", "gate", "tune"),
     "executor": ("run", "gate", "tune"),
-    "runs": (
-        "run",
-        "runs",
-        "note",
-        "gate",
-        "tune",
-        "show",
-        "leaderboard",
-        "best",
-        "compare",
-        "diff",
-        "report",
-        "publish",
-    ),
-    "results": ("runs", "note", "show", "leaderboard", "best", "compare", "diff", "report", "publish"),
+    "runs": ("run", "gate", "tune", *_READERS),
+    "results": _READERS,
 }
 #: Keys whose value is an integer. The values of the other keys are text.
 _NUMBERS = frozenset({"studies", "seed", "threads"})
@@ -74,7 +66,10 @@ def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
         if key in _NUMBERS:
             check_integer(key, value, f"{path}")
         for command in KEYS[key]:
-            commands.setdefault(command, {})[key] = value
+            options: dict[str, Any] = commands
+            for word in command.split():
+                options = options.setdefault(word, {})
+            options[key] = value
     return commands
 
 

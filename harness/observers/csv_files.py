@@ -25,6 +25,7 @@ _TRIAL: Final = (
     "purpose",
     "study",
     "setting",
+    "smoke",
 )
 #: The columns of `evaluations.csv`. There is one row for each metric of an evaluation.
 EVALUATION_COLUMNS: Final = (
@@ -87,5 +88,5 @@ def _identify(trial: ObservedTrial) -> tuple[Any, ...]:
     """Return the values of the columns `_TRIAL`."""
     return (
         *(trial.id, trial.submission, trial.submission_version, trial.workload, trial.workload_version),
-        *(trial.ruleset, trial.purpose, trial.study, trial.trial),
+        *(trial.ruleset, trial.purpose, trial.study, trial.trial, int(trial.smoke)),
     )

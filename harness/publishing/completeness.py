@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from harness.contract.record import is_finished
 from harness.contract.run import Purpose, RunSpec
 from harness.planning.commands import study_command
-from harness.publishing.selection import TrialGroup
+from harness.publishing.selection import TrialGroup, group_key
 
 
 class TrialIndex(NamedTuple):
@@ -43,7 +43,9 @@ class Gap:
     command: str
 
 
-def find_gap(group: TrialGroup, runs: str, listed_settings: ListedSettings) -> Gap | None:
+def find_gap(
+    group: TrialGroup, runs: str, listed_settings: ListedSettings, published: Iterable[RunSpec] = ()
+) -> Gap | None:
     """Return the trials that a group lacks; None if it is complete.
 
     A group with more studies than its ruleset requires must have all trials of these studies, too. The runs of the
@@ -53,15 +55,16 @@ def find_gap(group: TrialGroup, runs: str, listed_settings: ListedSettings) -> G
         group: the records.
         runs: the runs folder, as the user names it.
         listed_settings: see `ListedSettings`.
+        published: specifications of published records. Those of the group are not missing.
     """
     if group.key.is_envelope:
         return None
-    finished = {_index(run.record.spec) for run in group.runs if is_finished(run.record.status)}
+    known = [*(run.record.spec for run in group.runs), *(spec for spec in published if group_key(spec) == group.key)]
+    unfinished = {_index(run.record.spec) for run in group.runs if not is_finished(run.record.status)}
     spec = group.spec
-    studies = max(
-        [spec.ruleset.studies, *(1 + run.record.spec.study for run in group.runs if _is_scored(run.record.spec))]
-    )
+    studies = max([spec.ruleset.studies, *(1 + other.study for other in known if other.purpose == "score")])
     expected = _expected_trials(spec, studies, listed_settings(spec))
+    finished = {_index(other) for other in known} - unfinished
     missing = tuple(index for index in expected if index not in finished)
     if not missing:
         return None
@@ -70,10 +73,6 @@ def find_gap(group: TrialGroup, runs: str, listed_settings: ListedSettings) -> G
 
 def _index(spec: RunSpec) -> TrialIndex:
     return TrialIndex(spec.purpose, spec.study, spec.trial)
-
-
-def _is_scored(spec: RunSpec) -> bool:
-    return spec.purpose == "score"
 
 
 def _expected_trials(spec: RunSpec, studies: int, listed_settings: int | None) -> list[TrialIndex]:

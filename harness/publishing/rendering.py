@@ -49,16 +49,16 @@ def _group_lines(report: GroupReport) -> list[str]:
         if finding.outcome == "unchecked"
     )
     lines += [f"  not checked: {check} of {n} record(s): {why}" for (check, why), n in sorted(unchecked.items())]
-    return lines + [f"  refused: {reason}" for reason in list_refusals(report)]
+    lines += [f"  refused: {reason}" for reason in list_refusals(report)]
+    return lines + ([f"  to run the missing trials: {report.gap.command}"] if report.gap else [])
 
 
 def list_refusals(report: GroupReport) -> list[str]:
-    """Return the reasons why a group cannot be published, one line each, with the command that helps."""
+    """Return the reasons why a group cannot be published, one line each."""
     reasons = list(report.problems)
     if gap := report.gap:
         missing = _shorten([str(index) for index in gap.missing], "; ")
         reasons.append(f"{len(gap.missing)} of {gap.expected} trials are missing: {missing}")
-        reasons.append(f"to run them: {gap.command}")
     failed = [
         f"{record.run_id or record.path}: {finding.check}: {finding.detail}"
         for record in report.findings

@@ -20,7 +20,7 @@ from harness.planning.stopping_rules import stopping_rule
 from harness.publishing.attempts import AttemptReport, RunsLedger
 from harness.publishing.completeness import Gap, ListedSettings, find_gap
 from harness.publishing.selection import GroupKey, LocalRun, TrialGroup, group_key, select_groups
-from harness.report.table_records import draw_published
+from harness.report.published import draw_published
 from harness.storage import packing
 from harness.storage.attestations import read_attestations, write_attestation
 from harness.storage.marks import MARKS, append_lines, index_marks
@@ -175,7 +175,8 @@ def _examine(
     group: TrialGroup, options: PublishOptions, published: _Published, ledger: RunsLedger, marks: Marks
 ) -> GroupReport:
     """Return what would be published of a group, and what is wrong with it."""
-    gap = find_gap(group, str(options.runs), options.listed_settings)
+    specs = (record.spec for record in published.records)
+    gap = find_gap(group, str(options.runs), options.listed_settings, specs)
     problems = []
     new = []
     for run in group.runs:

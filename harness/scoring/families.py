@@ -45,7 +45,9 @@ def family_keys(submissions: Iterable[SubmissionRef]) -> FamilyKeys:
     """
     keys: dict[str, Hashable] = {}
     for ref in submissions:
-        loads = (ref.load, *sorted(f"{part.kind}:{part.load}" for part in ref.parts))
+        # The path of a file differs between machines, its name and its content do not.
+        load = (ref.load or "").rpartition("/")[2]
+        loads = (load, *sorted(f"{part.kind}:{part.load}" for part in ref.parts))
         keys[ref.id] = (loads, ref.source_hash) if ref.load or ref.parts else ref.id
     return keys
 

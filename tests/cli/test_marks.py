@@ -118,6 +118,13 @@ def test_packed_records_keep_their_marks(bench: Bench) -> None:
     assert ranking(leaderboard(bench, "--json"))["beta@1"]["n"] == 2
 
 
+def test_the_folders_of_the_project_file_hold(bench: Bench, tmp_path: Path) -> None:
+    Path("results").rename("published")
+    Path("bench.yaml").write_text("results: published\n")
+    assert bench("results", "doubt", run_of("beta", 1), "--why", "odd").code == 0
+    assert (tmp_path / "published" / MARKS).exists()
+
+
 def test_usage_errors(bench: Bench, tmp_path: Path) -> None:
     assert "--why has 0 characters" in bench("results", "doubt", run_of("beta", 1), "--why", " ").err
     (elsewhere,) = published.write(tmp_path / "elsewhere", "beta", 0)

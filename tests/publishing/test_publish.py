@@ -98,6 +98,19 @@ def test_later_studies_go_into_a_new_shard(folder: Path) -> None:
     assert run_ids(read_all([folder / "results"])[0]) == run_ids(group())
 
 
+def test_published_studies_need_not_be_at_hand(folder: Path, tmp_path: Path) -> None:
+    publish_in(folder, "wsd")
+    shutil.rmtree(folder / "runs")
+    other = tmp_path / "other"
+    spec = msgspec.structs.replace(group()[0].spec, study=5)
+    later = msgspec.structs.replace(group()[0], spec=spec, run_id=run_id(spec))
+    write_runs(other / "runs", [later])
+    shutil.copytree(folder / "results", other / "results")
+    (report,) = publish_in(other, "wsd", dry_run=True).groups
+    assert report.gap is None
+    assert len(report.new) == 1
+
+
 def test_a_missing_study_is_named_with_the_command_that_makes_it(folder: Path) -> None:
     shutil.rmtree(folder / "runs" / group()[2].run_id)
     (folder / "runs" / LEDGER).unlink()
@@ -105,9 +118,9 @@ def test_a_missing_study_is_named_with_the_command_that_makes_it(folder: Path) -
     assert not report.written
     assert not (folder / "results").exists()
     reasons = list_refusals(report.groups[0])
-    assert reasons[0] == "1 of 5 trials are missing: study 2, trial 0"
+    assert reasons == ["1 of 5 trials are missing: study 2, trial 0"]
     command = f"bench run -s wsd -w resnet-digits --ruleset quick --studies 5 --seed 1 --runs {folder / 'runs'}"
-    assert reasons[1] == f"to run them: {command}"
+    assert f"  to run the missing trials: {command}\n" in report_text(report)
 
 
 def test_tuning_trials_belong_to_the_result(tmp_path: Path) -> None:

@@ -31,13 +31,15 @@ def test_the_same_code_is_one_family_and_other_code_is_not() -> None:
         ref("other", parts=ADAMW[:1]),
         ref("a-class", parts=(), load="m:C"),
         ref("same-class", parts=(), load="m:C"),
+        ref("a-file", parts=(), load="/here/mine.py:Mine"),
+        ref("the-same-file", parts=(), load="/there/mine.py:Mine"),
         ref("unknown", parts=()),
         ref("unknown-too", parts=()),
     ]
     names = [r.id for r in refs]
     families = find_families(names, [1.0] * len(names), family_keys(refs))
     assert [f.name if f else None for f in families] == [
-        "minicpm", "minicpm", None, None, "a-class", "a-class", None, None,
+        "minicpm", "minicpm", None, None, "a-class", "a-class", "a-file", "a-file", None, None,
     ]  # fmt: skip
 
 

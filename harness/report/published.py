@@ -1,0 +1,39 @@
+"""Draws the page of the published records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.report.leaderboard import as_markdown
+from harness.report.stopping_tables import StoppingResults
+from harness.report.table_records import TableRecords
+from harness.scoring.leaderboard import build_leaderboards
+from harness.scoring.marked import MarkFilter
+from harness.scoring.summary import LeaderboardQuery, summarize
+from harness.storage.attestations import index_attestations
+from harness.storage.marks import index_marks
+from harness.storage.records import iter_records
+
+
+def draw_published(folder: Path, references: tuple[str, ...]) -> str:
+    """Return the leaderboard of the records below a folder, as the Markdown page that is stored beside them.
+
+    `bench leaderboard --runs none --results FOLDER --format md` prints the same page.
+
+    Args:
+        folder: folder of published records.
+        references: names of the submissions that may be the reference of the scores.
+    """
+    problems: list[str] = []
+    table_records = TableRecords(mark_filter=MarkFilter(index_marks([folder], problems)))
+    query = LeaderboardQuery(
+        references=references,
+        attestations=index_attestations([folder], problems),
+        marks=table_records.mark_filter.marks,
+    )
+    summaries = [summarize(record, query) for record in table_records.scored(iter_records([folder], problems))]
+    boards = build_leaderboards(summaries, query)
+    stopping_results = StoppingResults(table_records.stop_records)
+    # The page is stored in the folder, so it must not depend on the place of the folder.
+    shown_problems = [problem.replace(str(folder), "results") for problem in problems]
+    return as_markdown(boards, shown_problems, stopping_results.grids(), table_records.mark_filter.marked)
