@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.contract.events import ClockChanged, Done, Evaluated, Ready
+from harness.contract.events import Done, Evaluated, Ready
 from harness.contract.record import Usage
 from harness.contract.run import Point
 from harness.errors import StoreError, UsageError
-from harness.execution import second_clock, supervisor, trial_processes, worker_process
+from harness.execution import supervisor, trial_processes, worker_process
 from harness.execution.state import DEATHS_ALLOWED, Interrupted, Trial
 from harness.execution.supervisor import supervise
 from harness.storage import layout, records
@@ -153,65 +153,6 @@ def test_a_changed_clock_is_rejected(tmp_path: Path) -> None:
     record = run_worker(spec_of(entry("ReachesIntoTheClock")), tmp_path)
     assert record.status == "rejected"
     assert "clock" in record.reason
-
-
-def test_an_honest_clock_within_tolerance_is_believed() -> None:
-    clock = second_clock.SecondClock(os.getpid())
-    for _ in range(3):
-        clock.record_edge(ClockChanged(running=True, seconds=5.0, process_seconds=3.0))
-        clock.record_edge(ClockChanged(running=False, seconds=5.0, process_seconds=3.0))
-    assert clock.find_disagreement() == ""
-
-
-@pytest.mark.parametrize(
-    ("reader", "worker", "believed"),
-    [(0.0, 0.0, False), (0.85, 0.0, True), (0.0, 1.5, False), (0.4, 0.45, True)],
-    ids=["nobody waited", "the reader waited", "a worker may stall for half a second", "both waited a little"],
-)
-def test_news_that_came_late_is_no_disagreement(
-    reader: float, worker: float, believed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The worker claims 1 s of 1.9 s; how long the kernel says that either thread had no processor."""
-    waits = {"reader": 0.0, "worker": 0.0}
-    monkeypatch.setattr(
-        second_clock, "_thread_wait_seconds", lambda path: waits["reader" if "thread-self" in path else "worker"]
-    )
-    times = iter((10.0, 11.9))
-    monkeypatch.setattr("harness.execution.second_clock.time.perf_counter", lambda: next(times))
-    clock = second_clock.SecondClock(os.getpid())
-    clock.record_edge(ClockChanged(running=True, seconds=0.0, process_seconds=0.0))
-    waits.update(reader=reader, worker=worker)
-    clock.record_edge(ClockChanged(running=False, seconds=1.0, process_seconds=0.0))
-    assert (clock.find_disagreement() == "") is believed
-
-
-def test_a_worker_that_has_ended_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last edge is read after the worker's end: the kernel has no times of the worker any more."""
-    waits = iter((0.0, 30.0, 0.0, 0.0))
-    monkeypatch.setattr(second_clock, "_thread_wait_seconds", lambda path: next(waits))
-    times = iter((10.0, 11.0))
-    monkeypatch.setattr("harness.execution.second_clock.time.perf_counter", lambda: next(times))
-    seconds: Any = iter((4.0, None))
-    clock = second_clock.SecondClock(os.getpid())
-    monkeypatch.setattr(clock, "_process_seconds", lambda: next(seconds))
-    clock.record_edge(ClockChanged(running=True, seconds=0.0, process_seconds=0.0))
-    clock.record_edge(ClockChanged(running=False, seconds=1.0, process_seconds=0.5))
-    assert clock.charged_seconds() == (1.0, 0.5)
-    assert clock.find_disagreement() == ""
-
-
-@pytest.mark.parametrize(("since", "believed"), [(None, False), (11.95, False), (11.0, True)])
-def test_a_report_that_waited_here_is_no_disagreement(
-    since: float | None, believed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """This process was busy or suspended, and read the report at 12 s. It may have arrived before."""
-    monkeypatch.setattr(second_clock, "_thread_wait_seconds", lambda path: 0.0)
-    times = iter((10.0, 12.0))
-    monkeypatch.setattr("harness.execution.second_clock.time.perf_counter", lambda: next(times))
-    clock = second_clock.SecondClock(os.getpid())
-    clock.record_edge(ClockChanged(running=True, seconds=0.0, process_seconds=0.0))
-    clock.record_edge(ClockChanged(running=False, seconds=1.05, process_seconds=0.0), since)
-    assert (clock.find_disagreement() == "") is believed
 
 
 @pytest.mark.usefixtures("either_worker")
