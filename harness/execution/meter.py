@@ -103,14 +103,15 @@ class Meter:
         self._charges_helpers = spec.ranks == 1
         self._charges_threads = spec.device == "cpu"
         self._has_pool = spec.threads > 1
-        #: The last reading, the reading at the last edge of the clock, and the last one at which the worker was alive.
-        self._last = self._edge = self._alive = Reading(began=now, ended=now, clock_read=now)
+        #: The last reading, and the last one at which the worker was alive.
+        self._last = self._alive = Reading(began=now, ended=now, clock_read=now)
         self._window = Window(start=now, end=now)
         self._phase: Phase = "start"
         self._phase_span = Span(Moment(earliest=now, latest=now))
         #: The time up to which `phases` is filled.
         self._marked = now
         self._running = False
+        self._started_at = now
         #: The time since the last stop of the clock.
         self._stopped = Span(Moment(earliest=now, latest=now))
         #: The time since the first start of the clock, in which processes below the worker are charged.
@@ -169,10 +170,10 @@ class Meter:
         """Charge the time until now if the worker has died while its clock was running."""
         if not self._running:
             return
-        self._running, last, wall = False, self._alive, time.perf_counter()
+        self._running, wall = False, time.perf_counter()
         # The processor time after the last reading is unknown. It is at most the wall time of the main thread.
-        process_seconds = max(0.0, last.worker - self._edge.worker) + wall - last.ended
-        self._unfinished = Spent(seconds=wall - self._edge.ended, process_seconds=process_seconds)
+        process_seconds = self._clock.most_since_start() + wall - self._alive.ended
+        self._unfinished = Spent(seconds=wall - self._started_at, process_seconds=process_seconds)
 
     def charged(self) -> Spent:
         """Return the time to score, up to the last stop of the clock, since the worker's start."""
@@ -235,7 +236,8 @@ class Meter:
         if event.running:
             self._end_phase(written)
             self._end_stop(written)
-        self._running, self._edge = event.running, self._last
+            self._started_at = written.earliest
+        self._running = event.running
         self._begin_phase(event.phase, written)
         if not event.running:
             self._stopped = Span(written)

@@ -45,7 +45,8 @@ class SecondClock:
         #: The smallest excess of this clock over the worker's clock at any time at which the latter was stopped. A
         #: worker whose report was large where little could be measured may not use up the difference elsewhere.
         self._least_excess = [0.0, 0.0]
-        self._charged = [0.0, 0.0]
+        #: The largest amount by which the excess has grown since it was smallest: what the worker's clock lacks.
+        self._lack = [0.0, 0.0]
 
     def begin_window(self, window: Window) -> None:
         """Begin the time between two readings, the second of which was just made."""
@@ -61,6 +62,7 @@ class SecondClock:
         if event.running:
             is_edge = self._interval is None
             if is_edge:
+                self._lack = list(self._measure_lack())
                 self._started, self._interval = event, Span(written)
             return is_edge
         if self._interval is None or self._started is None:
@@ -79,20 +81,22 @@ class SecondClock:
 
     def end_window(self) -> None:
         """End the present window, all of whose edges were recorded."""
-        self._measured[1] += self._least_in_window()
-        self._window = Window(start=self._window.end, end=self._window.end)
-        self._inside = 0.0
         if self._interval is None:
-            for i, excess in enumerate(self._excess()):
-                self._least_excess[i] = min(self._least_excess[i], excess)
+            excess = self._excess()
+            self._least_excess = [min(pair) for pair in zip(self._least_excess, excess, strict=True)]
+        else:
+            self._interval.add(self._window)
+        self._measured[1] += self._least_in_window()
+        self._window, self._inside = Window(start=self._window.end, end=self._window.end), 0.0
 
     def charged_seconds(self) -> tuple[float, float]:
-        """Return the wall seconds and the processor seconds to score: the larger time of the two clocks."""
-        if self._interval is None:
-            for i, excess in enumerate(self._excess()):
-                seconds = self._reported[i] + max(0.0, excess - self._least_excess[i])
-                self._charged[i] = max(self._charged[i], seconds)
-        return self._charged[0], self._charged[1]
+        """Return the wall seconds and the processor seconds to score up to the last stop: the larger of both clocks."""
+        lack = self._lack if self._interval is not None else self._measure_lack()
+        return self._reported[0] + lack[0], self._reported[1] + lack[1]
+
+    def most_since_start(self) -> float:
+        """Return the largest number of processor seconds of the worker that no stop has reported yet."""
+        return 0.0 if self._interval is None else self._interval.most(WORKER, self._window)
 
     def find_disagreement(self) -> str:
         """Return a description of a difference between the clocks above the tolerance, or an empty string.
@@ -100,15 +104,19 @@ class SecondClock:
         A worker gains nothing from a clock that runs ahead of this one, since the larger time is scored.
         """
         fraction, seconds = CLOCK_TOLERANCE
-        for i, kind in enumerate(("wall", "processor")):
-            behind = self._excess()[i] - self._least_excess[i]
-            measured = self._reported[i] + behind
-            if behind > fraction * measured + seconds:
+        for i, (kind, lack) in enumerate(zip(("wall", "processor"), self._measure_lack(), strict=True)):
+            measured = self._reported[i] + lack
+            if lack > fraction * measured + seconds:
                 return (
                     f"the worker's clock has {self._reported[i]:.2f} {kind} seconds, the supervisor's clock at least "
                     f"{measured:.2f}; leave the time functions and the clock of the harness as they are"
                 )
         return ""
+
+    def _measure_lack(self) -> tuple[float, float]:
+        """Return what the worker's clock lacks if no correction of its last stop follows."""
+        (wall, process), least, lack = self._excess(), self._least_excess, self._lack
+        return max(lack[0], wall - least[0]), max(lack[1], process - least[1])
 
     def _add_claim(self, earlier: ClockChanged, later: ClockChanged) -> None:
         self._reported[0] += later.seconds - earlier.seconds

@@ -15,6 +15,7 @@ import harness.worker.clock  # noqa: F401  # isort: skip
 
 import ctypes
 import os
+import signal
 import socket
 import sys
 import threading
@@ -79,6 +80,8 @@ def run_worker(
         evaluator: whether this process is the evaluator of the trial.
     """
     events_fd = descriptors.events
+    # SIGINT ends this process like any other signal. As an exception it could be taken for an error of the submission.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     # A fresh worker is pinned before it imports torch, so that torch's threads and the processes of other ranks inherit
     # the cores.
     pinned = set(cores)

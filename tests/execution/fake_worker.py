@@ -162,7 +162,7 @@ def supervise(worker: FakeWorker, readings: list[float], blur: float = 0.0) -> M
     """
     meter = Meter(PID, SPEC, evaluates_outside=True)
     first = worker.read(100.0)
-    meter._last = meter._alive = meter._edge = first
+    meter._last = meter._alive = first
     meter._marked = first.ended
     events, empty_at = list(worker.events), first.ended
     for at in readings:

@@ -164,6 +164,33 @@ def test_times_of_phases_add_up() -> None:
     assert total == pytest.approx(meter._marked - 100.0 - TABLE_READ_S, abs=1e-6)
 
 
+def test_a_lie_is_not_forgotten_while_readings_lose_a_little_of_each_interval() -> None:
+    """Each of 400 honest intervals is measured 2 ms too short, which is more than the lie in total."""
+    worker = FakeWorker()
+    for index in range(401):
+        worker.start("training")
+        worker.use(1.0 if index == 100 else 0.02, 1.0)
+        if index == 100:
+            worker.process -= 0.5
+        worker.stop("evaluation")
+        worker.use(0.01, 0.5)
+    meter = supervise(worker, [at + 2e-3 for at, _ in worker.events])
+    assert "the supervisor's clock" in meter.find_violation()
+    assert meter.charged().process_seconds > worker.process + 0.45
+
+
+def test_a_worker_that_dies_is_charged_for_what_it_may_have_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = FakeWorker()
+    worker.start("training")
+    worker.use(3.0, 0.5)
+    meter = supervise(worker, [101.0, 102.0, 103.0])
+    died_at = 103.5
+    monkeypatch.setattr("harness.execution.meter.time.perf_counter", lambda: died_at)
+    meter.end()
+    assert meter.charged().seconds == pytest.approx(3.5, abs=0.01)
+    assert meter.charged().process_seconds == pytest.approx(1.5 + 0.5, abs=0.01)
+
+
 # --- bounds -------------------------------------------------------------------------------------
 
 

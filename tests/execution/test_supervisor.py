@@ -253,7 +253,7 @@ def test_a_full_disk_interrupts_and_the_run_goes_on_later(tmp_path: Path) -> Non
 
     done = subprocess.run(
         [sys.executable, "-c", code, str(job), str(tmp_path / "runs")],
-        preexec_fn=limit, capture_output=True, text=True, timeout=60, check=False,
+        preexec_fn=limit, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.stdout.split() == ["interrupted"], done.stderr
     record = folder_of(spec, tmp_path / "runs").record()
@@ -265,17 +265,12 @@ def test_a_full_disk_interrupts_and_the_run_goes_on_later(tmp_path: Path) -> Non
 @pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_a_supervisor_killed_at_once_leaves_a_record_and_no_worker(tmp_path: Path) -> None:
-    spec = spec_of(entry("Slow"))
-    job = tmp_path / "spec.json"
-    job.write_bytes(msgspec.json.encode(spec))
-    runs = tmp_path / "runs"
-    code = _SUPERVISOR.format(run_id=layout.run_id(spec))
-    process = subprocess.Popen([sys.executable, "-c", code, str(job), str(runs)])
-    folder = folder_of(spec, runs)
+    spec = spec_of(entry("NeverEnds"))
+    process, folder = _supervise(spec, tmp_path)
     _wait_for(lambda: (folder.path / "checkpoint.pt").exists())
     process.kill()
-    process.wait()
-    with folder.lock(timeout=10):
+    process.communicate()
+    with folder.lock(timeout=300):
         pass  # the worker shared the lock: it is gone, too
     record = folder.record()
     assert record is not None
@@ -286,16 +281,11 @@ def test_a_supervisor_killed_at_once_leaves_a_record_and_no_worker(tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_being_stopped_is_a_record(sent: signal.Signals, tmp_path: Path) -> None:
-    spec = spec_of(entry("Slow"))
-    job = tmp_path / "spec.json"
-    job.write_bytes(msgspec.json.encode(spec))
-    runs = tmp_path / "runs"
-    code = _SUPERVISOR.format(run_id=layout.run_id(spec))
-    process = subprocess.Popen([sys.executable, "-c", code, str(job), str(runs)], stdout=subprocess.PIPE, text=True)
-    folder = folder_of(spec, runs)
-    _wait_for(lambda: (folder.path / "checkpoint.pt").exists())
+    spec = spec_of(entry("NeverEnds"))
+    process, folder = _supervise(spec, tmp_path)
+    _wait_for(lambda: (tmp_path / "evaluated").exists())
     process.send_signal(sent)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=300)
     assert out.split() == ["130"]
     record = folder.record()
     assert record is not None
@@ -324,16 +314,15 @@ def test_a_slow_watcher_is_no_changed_clock(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_supervisor_that_was_suspended_believes_an_honest_clock(tmp_path: Path) -> None:
     spec = spec_of(entry("Slow"))
-    job = tmp_path / "spec.json"
-    job.write_bytes(msgspec.json.encode(spec))
-    runs = tmp_path / "runs"
-    code = _SUPERVISOR.format(run_id=layout.run_id(spec))
-    process = subprocess.Popen([sys.executable, "-c", code, str(job), str(runs)], stdout=subprocess.PIPE, text=True)
-    _wait_for(lambda: (folder_of(spec, runs).path / "checkpoint.pt").exists())
+    process, folder = _supervise(spec, tmp_path)
+    checkpoint_file = folder.path / "checkpoint.pt"
+    _wait_for(checkpoint_file.exists)
     process.send_signal(signal.SIGSTOP)
-    time.sleep(2.5)
+    # Meanwhile the worker trains and is evaluated. A run that has ended meanwhile is as good.
+    versions = set()
+    _wait_for(lambda: versions.add(_inode(checkpoint_file)) or len(versions) > 4 or _has_ended(process.pid))
     process.send_signal(signal.SIGCONT)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=300)
     assert out.split()[0] in ("reached", "exhausted")
 
 
@@ -452,20 +441,48 @@ from pathlib import Path
 import msgspec
 from harness.errors import BenchError
 from harness.contract.run import RunSpec
-from tests.helpers import run_worker
+from tests.helpers import Remember, run_worker
 from harness.storage.layout import run_id
 from harness.execution.supervisor import interrupt_on_termination
 spec = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=RunSpec)
 assert run_id(spec) == "{run_id}"
+class Marks(Remember):
+    def evaluated(self, spec, point):
+        super().evaluated(spec, point)
+        if len(self.points) > 1:
+            Path(sys.argv[1]).with_name("evaluated").touch()
 try:
     with interrupt_on_termination():
-        print(run_worker(spec, Path(sys.argv[2])).status)
+        print(run_worker(spec, Path(sys.argv[2]), Marks()).status)
 except BenchError as error:
     print(error.exit_code)
 """
 
 
-def _wait_for(condition: Any, seconds: float = 60.0) -> None:
+def _supervise(spec: Any, tmp_path: Path) -> tuple[subprocess.Popen[str], Any]:
+    """Supervise a trial in another process. It creates `evaluated` after the second evaluation."""
+    job, runs = tmp_path / "spec.json", tmp_path / "runs"
+    job.write_bytes(msgspec.json.encode(spec))
+    code = _SUPERVISOR.format(run_id=layout.run_id(spec))
+    process = subprocess.Popen([sys.executable, "-c", code, str(job), str(runs)], stdout=subprocess.PIPE, text=True)
+    return process, folder_of(spec, runs)
+
+
+def _inode(path: Path) -> int:
+    """The inode of a file that is replaced at every write; 0 if there is none."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
+
+
+def _has_ended(supervisor: int) -> bool:
+    """Whether the workers of a suspended supervisor have ended."""
+    listed = subprocess.run(["pgrep", "-g", "0", "-P", str(supervisor)], capture_output=True, text=True, check=False)
+    return not listed.stdout
+
+
+def _wait_for(condition: Any, seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
