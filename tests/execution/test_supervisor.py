@@ -346,7 +346,8 @@ def test_a_supervisor_killed_at_once_leaves_a_record_and_no_worker(tmp_path: Pat
 @pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_being_stopped_is_a_record(sent: signal.Signals, tmp_path: Path) -> None:
+def test_being_stopped_is_a_record(sent: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(supervisor.CHECKPOINT_SHARE_VARIABLE, "inf")
     spec = spec_of(entry("Slow"))
     job = tmp_path / "spec.json"
     job.write_bytes(msgspec.json.encode(spec))
@@ -354,7 +355,8 @@ def test_being_stopped_is_a_record(sent: signal.Signals, tmp_path: Path) -> None
     code = _SUPERVISOR.format(run_id=layout.run_id(spec))
     process = subprocess.Popen([sys.executable, "-c", code, str(job), str(runs)], stdout=subprocess.PIPE, text=True)
     folder = folder_of(spec, runs)
-    _wait_for(lambda: (folder.worker_path / "checkpoint.pt").exists())
+    # The evaluation before the first checkpoint was reported by the time of the second one.
+    _wait_for(lambda: (folder.worker_path / "checkpoint.previous.pt").exists())
     process.send_signal(sent)
     out, _ = process.communicate(timeout=30)
     assert out.split() == ["130"]
