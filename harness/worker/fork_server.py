@@ -134,7 +134,7 @@ class WorkerForker:
 
     def _answer(self) -> ForkedWorker | None:
         """Fork a worker for the next request. Return the worker in the forked process, and None in the server."""
-        message = _receive(self._control)
+        message = receive_request(self._control)
         if message is None:
             os._exit(0)  # the supervisor has ended; the kernel kills the workers
         request, descriptors = message
@@ -228,7 +228,7 @@ def become_worker(request: ForkRequest, descriptors: dict[str, int], server: int
     os.close(descriptors["status"])
 
 
-def _receive(control: socket.socket) -> tuple[ForkRequest, dict[str, int]] | None:
+def receive_request(control: socket.socket) -> tuple[ForkRequest, dict[str, int]] | None:
     """Return the next request and its file descriptors by name; None if the supervisor has closed the socket."""
     flags = socket.MSG_CMSG_CLOEXEC | socket.MSG_WAITALL
     header, received, _, _ = socket.recv_fds(control, LENGTH.size, len(DESCRIPTORS), flags)
