@@ -109,6 +109,8 @@ def main() -> int:
     parser.add_argument("--cases", default=",".join(CASES), help=f"comma-separated cases (default: {','.join(CASES)})")
     parser.add_argument("--executor", choices=["local", "ray"], default="local")
     options = parser.parse_args()
+    # A script that a shell started in the background ignores SIGINT, and so would the processes that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="kill-runs-") as name, cluster(options.executor) as nodes:
         extra = ("--executor", "ray", "--executor-option", f"address={nodes.address}") if nodes else ()

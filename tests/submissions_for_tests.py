@@ -338,6 +338,15 @@ class Slow(Base):
         time.sleep(0.01)
 
 
+class NeverEnds(Base):
+    """Waits to be killed after some evaluations."""
+
+    def update(self, work: Work) -> None:
+        super().update(work)
+        if self.calls == 40:
+            time.sleep(3600)
+
+
 class KeepsADefaultDict(Base):
     """A subclass of a plain type, which reading a checkpoint would refuse."""
 

@@ -45,8 +45,14 @@ class Ready(Event, frozen=True, kw_only=True, tag="ready"):
     resumed_from: int | None = None
 
 
+#: Largest number of seconds from the end of a timed interval to the report of the stop. If the report took longer,
+#: because the worker waited for a processor or was suspended, the worker adds the delay to the interval and reports the
+#: stop a second time.
+REPORT_S = 1e-4
+
+
 class ClockChanged(Event, frozen=True, kw_only=True, tag="clock"):
-    """The clock started or stopped.
+    """The clock started or stopped. A second stop without a start corrects the seconds of the first one.
 
     Args:
         running: whether the clock runs after the change.

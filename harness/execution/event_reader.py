@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import select
 import threading
-import time
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -22,42 +19,16 @@ from harness.contract.events import (
     EvaluatorFailed,
     WorkerEvent,
 )
-from harness.execution.meter import Meter
+from harness.execution.event_pipe import Arrival, EventPipe, Moment
+from harness.execution.meter import Meter, Reading
 from harness.hardware.telemetry import DeviceWatch
 
 #: Poll interval for events, in seconds.
 WAKE_S = 0.2
-#: If the thread wakes up later than planned by more than this number of seconds, the events that it then reads arrived
-#: at unknown times. Their arrival times are not used.
+#: The same, where the system does not note when an event is written.
+UNSTAMPED_WAKE_S = 0.02
+#: The sampler of the GPUs does not use an event that is read later than this number of seconds.
 LATE_S = 0.5
-#: If the thread waits for less than this number of seconds, the events may have arrived before.
-_NO_WAIT_S = 0.0005
-
-
-class _EventPipe:
-    """The reading end of a pipe of events.
-
-    Args:
-        descriptor: file descriptor of the reading end.
-        decode: function from a line to its event.
-    """
-
-    def __init__(self, descriptor: int, decode: Callable[[bytes], AnyEvent]) -> None:
-        self.descriptor = descriptor
-        #: Whether the writing end was closed and everything was read.
-        self.ended = False
-        self._decode = decode
-        self._incomplete_line = b""
-
-    def read(self) -> list[AnyEvent]:
-        """Return the events that were written so far, without waiting."""
-        events: list[AnyEvent] = []
-        while not self.ended and select.select([self.descriptor], [], [], 0)[0]:
-            chunk = os.read(self.descriptor, 65536)
-            self.ended = not chunk
-            *lines, self._incomplete_line = (self._incomplete_line + chunk).split(b"\n")
-            events += map(self._decode, lines)
-        return events
 
 
 class EventReader(threading.Thread):
@@ -77,62 +48,67 @@ class EventReader(threading.Thread):
     def __init__(self, descriptor: int, meter: Meter, evaluator: int | None = None) -> None:
         super().__init__(name="events", daemon=True)
         worker_decoder, evaluator_decoder = msgspec.json.Decoder(WorkerEvent), msgspec.json.Decoder(EvaluatorEvent)
-        self._worker = _EventPipe(descriptor, partial(decode_event, worker_decoder))
-        self._evaluator: _EventPipe | None = None
+        self._worker = EventPipe(descriptor, partial(decode_event, worker_decoder))
+        self._evaluator: EventPipe | None = None
         if evaluator is not None:
-            self._evaluator = _EventPipe(evaluator, partial(_decode_evaluator_event, evaluator_decoder))
+            self._evaluator = EventPipe(evaluator, partial(_decode_evaluator_event, evaluator_decoder))
         self._meter = meter
+        #: Events of the worker that were written after the last reading of its times.
+        self._early: list[Arrival] = []
         #: The evaluator's results whose claims have not arrived.
         self._results: deque[Evaluated] = deque()
+        self._is_running = False
         #: GPU sampler that is also notified of the edges of the clock; None without GPUs.
         self.watch: DeviceWatch | None = None
         #: The events in order; None if the pipe ended without a last event.
         self.events: queue.SimpleQueue[AnyEvent | None] = queue.SimpleQueue()
 
     def run(self) -> None:
-        last_wake_up, latest_wait = time.monotonic(), time.perf_counter()
-        while not self._worker.ended:
-            asked = time.perf_counter()
-            open_pipes = [p.descriptor for p in (self._worker, self._evaluator) if p is not None and not p.ended]
-            ready = select.select(open_pipes, [], [], WAKE_S)[0]
-            # If this process was suspended or got no CPU time, the events read now arrived at an unknown earlier time.
-            is_late, last_wake_up = time.monotonic() - last_wake_up > WAKE_S + LATE_S, time.monotonic()
-            if is_late:
-                self._meter.discard_interval()
-            if not ready:
-                self._meter.poll()
-                latest_wait = time.perf_counter()
-                continue
-            # If there was no wait, the events may have arrived while earlier ones were measured.
-            if time.perf_counter() - asked > _NO_WAIT_S:
-                latest_wait = time.perf_counter()
-            if self._forward(latest_wait, is_late):
-                return
-        self._meter.end()
-        self.events.put(None)
+        try:
+            while self._early or not self._worker.ended:
+                if self._forward(self._wait()):
+                    return
+            self._meter.end()
+            self.events.put(None)
+        finally:
+            self._worker.close()
+            if self._evaluator is not None:
+                self._evaluator.close()
 
-    def _forward(self, since: float, is_late: bool) -> bool:
+    def _wait(self) -> bool:
+        """Wait for events. Return whether the times of the worker must be read although there is none."""
+        open_pipes = [p.descriptor for p in (self._worker, self._evaluator) if p is not None and not p.ended]
+        timeout = WAKE_S if self._worker.is_stamped else UNSTAMPED_WAKE_S
+        return not select.select(open_pipes, [], [], 0.0 if self._early else timeout)[0]
+
+    def _forward(self, must_read: bool) -> bool:
         """Read and pass on all events in the pipes. Return whether the last event was among them.
 
         Worker and evaluator alternate. What one of them wrote before it passed the turn can therefore be read as soon
         as an event of the other one can be read. So the evaluator's events are read again after those of the worker.
         """
-        results = [] if self._evaluator is None else self._evaluator.read()
-        claims = self._worker.read()
-        results += [] if self._evaluator is None else self._evaluator.read()
+        results = self._read_results()
+        claims, self._early = self._early + self._worker.read(), []
+        reading = None
+        if claims or must_read:
+            # The events are read again after the times: all events of the time that was measured must be known.
+            reading = self._meter.read()
+            claims += self._worker.read()
+            known = next((i for i, claim in enumerate(claims) if claim.written.earliest > reading.ended), len(claims))
+            claims, self._early = claims[:known], claims[known:]
+        results += self._read_results()
+        self._results += [event for event in results if isinstance(event, Evaluated)]
+        claims = self._drop_unfounded(claims)
+        if reading is not None:
+            self._meter.measure(reading, claims)
         for event in results:
-            if isinstance(event, Evaluated):
-                self._results.append(event)
-            else:
+            if not isinstance(event, Evaluated):
                 self.events.put(event)
                 if is_last_event(event):
                     return True
-        for event in claims:
-            if isinstance(event, Evaluated) and self._evaluator is not None and not self._results:
-                continue
-            self._meter.observe(event, since=since, late=is_late)
-            if isinstance(event, ClockChanged) and self.watch is not None and not is_late:
-                self.watch.record_edge(event)
+        for claim in claims:
+            event = claim.event
+            self._notify_watch(event, claim.written, reading)
             if is_last_event(event):
                 # Do not wait for the end of the pipe: a process that the worker started may hold it open.
                 for result in (*self._results, event):
@@ -141,6 +117,24 @@ class EventReader(threading.Thread):
             is_claim = isinstance(event, Evaluated) and self._evaluator is not None
             self.events.put(self._results.popleft() if is_claim else event)
         return False
+
+    def _read_results(self) -> list[AnyEvent]:
+        return [] if self._evaluator is None else [arrival.event for arrival in self._evaluator.read()]
+
+    def _drop_unfounded(self, claims: list[Arrival]) -> list[Arrival]:
+        """Return events of the worker without those evaluations for which the evaluator has no result."""
+        if self._evaluator is None:
+            return claims
+        evaluations = [claim for claim in claims if isinstance(claim.event, Evaluated)]
+        unfounded = evaluations[len(self._results) :]
+        return [claim for claim in claims if claim not in unfounded]
+
+    def _notify_watch(self, event: AnyEvent, written: Moment, reading: Reading | None) -> None:
+        if not isinstance(event, ClockChanged) or event.running == self._is_running:
+            return
+        self._is_running = event.running
+        if self.watch is not None and reading is not None and reading.ended - written.earliest <= LATE_S:
+            self.watch.record_edge(event)
 
 
 def is_last_event(event: AnyEvent) -> bool:

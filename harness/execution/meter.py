@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from harness.contract.events import AnyEvent, ClockChanged, Done, Evaluated, PhaseBegan, Ready
 from harness.contract.record import Phase, Spent
 from harness.contract.run import RunSpec
+from harness.execution.event_pipe import Arrival, Moment
 from harness.execution.off_clock import OffClockLimits
-from harness.execution.second_clock import SecondClock
-from harness.system.process_tree import ProcessTree, TreeTimes, is_ignoring_children, read_thread_name
+from harness.execution.second_clock import WORKER, SecondClock
+from harness.execution.windows import Span, Window
+from harness.system.process_tree import ProcessTree, TreeTimes, is_ignoring_children, read_clock, read_thread_name
 
 #: Seconds by which a thread of a pool may be busy longer than the main thread, since it waits actively for more work.
 _POOL_SPIN_S = 0.05
 #: The kernel's times of a process and of its threads may differ by a few ticks, since the latter are updated at ticks.
 _STALE_S = 0.02
+#: The rate at which several processes or threads together use processor time, at most.
+_PROCESSORS = os.cpu_count() or 1
+#: Names of quantities in a window: the worker's main thread, all processes, those below the worker, and the threads of
+#: the worker that have ended. Beginnings of the names of single threads and processes.
+MAIN, TREE, HELPERS, ENDED = "main", "tree", "helpers", "ended"
+THREAD, PROCESS = "thread ", "process "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +44,21 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Reading:
-    wall: float
-    tree: TreeTimes
+class Reading:
+    """The times of a worker's processes.
+
+    Args:
+        began, ended: when the reading began and ended, by `time.perf_counter`.
+        clock_read: when `clock_seconds` had been read.
+        clock_seconds: processor seconds of the worker; None if it is not known yet, or has ended.
+        tree: the times of all its processes, which take longer to read.
+    """
+
+    began: float
+    ended: float
+    clock_read: float
+    clock_seconds: float | None = None
+    tree: TreeTimes = field(default_factory=TreeTimes)
 
     @property
     def main(self) -> float:
@@ -55,7 +77,10 @@ class _Reading:
 
 
 class Meter:
-    """The measurements of one worker. The thread that reads the events calls `observe` with each of them.
+    """The measurements of one worker. The thread that reads the events calls `read`, and `measure` with the events.
+
+    What is charged or limited is a lower bound on what the worker used (`harness.execution.windows`), so that a reading
+    which came late is never held against it.
 
     Args:
         pid: process id of the process that was started: the worker's reaper, or the worker itself.
@@ -71,25 +96,33 @@ class Meter:
     """
 
     def __init__(self, pid: int, spec: RunSpec, *, evaluates_outside: bool = False) -> None:
-        self._pid = pid
+        now = time.perf_counter()
         self._tree = ProcessTree(pid)
-        self._clock: SecondClock | None = None
+        self._clock = SecondClock()
         # The processes of other ranks are helpers of the harness. Their time is in the worker's report.
         self._charges_helpers = spec.ranks == 1
         self._charges_threads = spec.device == "cpu"
         self._has_pool = spec.threads > 1
+        #: The last reading, and the last one at which the worker was alive.
+        self._last = self._alive = Reading(began=now, ended=now, clock_read=now)
+        self._window = Window(start=now, end=now)
         self._phase: Phase = "start"
+        self._phase_span = Span(Moment(earliest=now, latest=now))
+        #: The time up to which `phases` is filled.
+        self._marked = now
         self._running = False
-        self._last = _Reading(wall=time.perf_counter(), tree=TreeTimes())
-        #: The readings at the last start or stop of the clock, and the last one at which the worker was alive.
-        self._edge = self._alive = self._last
-        self._main_in_phase = self._total_in_phase = 0.0
+        self._started_at = now
+        #: The time since the last stop of the clock.
+        self._stopped = Span(Moment(earliest=now, latest=now))
+        #: The time since the first start of the clock, in which processes below the worker are charged.
+        self._charged_span: Span | None = None
+        #: Processor seconds of threads and of the main thread that are charged although the clock was stopped.
+        self._off_clock = 0.0
         self._unfinished = Spent()
         self._imported: TreeTimes | None = None
-        self._helpers_on_clock = 0.0
         #: The charges at the last stops of the clock, by the wall seconds that the worker reported.
         self._stops: deque[tuple[float, Spent]] = deque(maxlen=8)
-        self._stop_count = self._evaluations = 0
+        self._stop_count = self._phase_count = self._evaluations = 0
         self.phases: dict[Phase, Spent] = {}
         self.helpers: dict[str, float] = {}
         self.helper_seconds = 0.0
@@ -100,19 +133,73 @@ class Meter:
             evaluates_outside=evaluates_outside and "feedback" not in spec.submission.needs,
         )
 
-    def observe(self, event: AnyEvent, *, since: float, late: bool = False) -> None:
-        """Measure at the arrival of an event.
+    def read(self) -> Reading:
+        """Read the times of the worker's processes."""
+        main, began = self._alive.tree.main, time.perf_counter()
+        clock_seconds = None if main is None else read_clock(main.pid)
+        clock_read, tree = time.perf_counter(), self._tree.read()
+        return Reading(
+            began=began, ended=time.perf_counter(), clock_read=clock_read, clock_seconds=clock_seconds, tree=tree
+        )
+
+    def measure(self, reading: Reading, arrivals: Iterable[Arrival] = ()) -> None:
+        """Measure the time since the previous reading.
 
         Args:
-            event: the event.
-            since: earliest time at which the event can have arrived, by `time.perf_counter`.
-            late: whether the event arrived at an unknown earlier time.
+            reading: the present times.
+            arrivals: all events that were written before the reading ended, in order, without those of earlier calls.
         """
+        last, self._last = self._last, reading
+        if reading.tree.main is not None:
+            self._alive = reading
+        self._window = Window(start=last.began, end=reading.ended, growth=compute_growth(last, reading))
+        self._clock.begin_window(_clock_window(last, reading))
+        used, began = max(0.0, reading.total - last.total), self._marked
+        rate = used / max(reading.ended - began, 1e-9)
+        for arrival in arrivals:
+            self._observe(arrival.event, arrival.written, rate)
+        self._spend(reading.ended, rate)
+        self._clock.end_window()
+        for span in (self._phase_span, self._stopped, self._charged_span):
+            if span is not None:
+                span.ended = None
+                span.add(self._window)
+        self._window = Window(start=reading.ended, end=reading.ended)
+
+    def end(self) -> None:
+        """Charge the time until now if the worker has died while its clock was running."""
+        if not self._running:
+            return
+        self._running, wall = False, time.perf_counter()
+        # The processor time after the last reading is unknown. It is at most the wall time of the main thread.
+        process_seconds = self._clock.most_since_start() + wall - self._alive.ended
+        self._unfinished = Spent(seconds=wall - self._started_at, process_seconds=process_seconds)
+
+    def charged(self) -> Spent:
+        """Return the time to score, up to the last stop of the clock, since the worker's start."""
+        seconds, process_seconds = self._clock.charged_seconds()
+        seconds += self._unfinished.seconds
+        process_seconds += self._unfinished.process_seconds
+        if self._charged_span is not None and self._charges_helpers:
+            process_seconds += self._charged_span.least(HELPERS, self._window)
+        return Spent(seconds=seconds, process_seconds=process_seconds + self._off_clock)
+
+    def find_violation(self) -> str:
+        """Return why the run is rejected; empty if it is not."""
+        return self._clock.find_disagreement() or self.limits.violation
+
+    def _observe(self, event: AnyEvent, written: Moment, rate: float) -> None:
         match event:
             case ClockChanged():
-                self._record_edge(event, since, late)
+                self._spend(written.latest, rate)
+                self._record_edge(event, written)
             case PhaseBegan():
-                self._begin_phase(event.phase)
+                self._spend(written.latest, rate)
+                self._end_phase(written)
+                self._begin_phase(event.phase, written)
+                if self._stop_count and not self._running:
+                    self._phase_count += 1
+                    self.limits.check_phases(self._phase_count, self._evaluations)
             case Evaluated():
                 self._evaluations += 1
                 at = next((spent for seconds, spent in self._stops if seconds == event.point.seconds), self.charged())
@@ -121,158 +208,154 @@ class Meter:
                 if event.resumed_from is not None and self.limits.evaluation_cost is None:
                     self.limits.evaluation_cost = math.inf  # the next evaluation may be one of a part of the split
             case Done():
-                self._begin_phase(self._phase)
+                self._end_phase(written)
+                self._begin_phase(self._phase, written)
 
-    def discard_interval(self) -> None:
-        """See `SecondClock.discard_interval`."""
-        if self._clock is not None:
-            self._clock.discard_interval()
+    def _spend(self, until: float, rate: float) -> None:
+        """Add the time up to a moment of the present window to the present phase.
 
-    def poll(self) -> None:
-        """Measure while no event arrives, so that little is unknown if the worker dies."""
-        self._advance()
+        Args:
+            until: the moment.
+            rate: processor seconds per second of the window. When in a window they were used is not known.
+        """
+        seconds = max(0.0, min(until, self._last.ended) - self._marked)
+        spent = self.phases.get(self._phase, Spent())
+        self.phases[self._phase] = Spent(
+            seconds=spent.seconds + seconds, process_seconds=spent.process_seconds + rate * seconds
+        )
+        self._marked += seconds
 
-    def end(self) -> None:
-        """Charge the time until now if the worker has died while its clock was running."""
-        if not self._running:
+    def _record_edge(self, event: ClockChanged, written: Moment) -> None:
+        if not event.running and self._charged_span is not None:
+            self._charged_span.ended = written
+        is_edge = self._clock.record_edge(event, written)
+        if not is_edge:
+            if not event.running and self._stops:
+                self._stops[-1] = (event.seconds, self.charged())
             return
-        self._running, last, wall = False, self._alive, time.perf_counter()
-        # The processor time after the last reading is unknown. It is at most the wall time of the main thread.
-        process_seconds = max(0.0, last.worker - self._edge.worker) + wall - last.wall
-        self._helpers_on_clock += self._helper_time(self._edge, last)
-        self._unfinished = Spent(seconds=wall - self._edge.wall, process_seconds=process_seconds)
-
-    def charged(self) -> Spent:
-        """Return the time to score, up to the last stop of the clock, since the worker's start."""
-        seconds, process_seconds = (0.0, 0.0) if self._clock is None else self._clock.charged_seconds()
-        seconds += self._unfinished.seconds
-        process_seconds += self._unfinished.process_seconds
-        return Spent(seconds=seconds, process_seconds=process_seconds + self._helpers_on_clock + self.helper_seconds)
-
-    def find_violation(self) -> str:
-        """Return why the run is rejected; empty if it is not."""
-        return (self._clock.find_disagreement() if self._clock is not None else "") or self.limits.violation
-
-    def _record_edge(self, event: ClockChanged, since: float, late: bool) -> None:
-        if self._clock is None:
-            main = self._tree.read().main
-            self._clock = SecondClock(self._pid if main is None else main.pid)
-        self._clock.record_edge(event, since)
-        if late:
-            self._clock.discard_interval()
-        was_running, self._running = self._running, event.running
-        reading = self._begin_phase(event.phase, was_running)
-        if was_running:
-            self._helpers_on_clock += self._helper_time(self._edge, reading)
-        elif self._imported is not None:
-            self._check_left_behind(self._imported, reading.tree)
-            self._imported = None
-        elif self._stops:
-            self._charge_helpers(self._edge, reading)
-        self._edge = reading
+        if event.running:
+            self._end_phase(written)
+            self._end_stop(written)
+            self._started_at = written.earliest
+        self._running = event.running
+        self._begin_phase(event.phase, written)
         if not event.running:
+            self._stopped = Span(written)
             self._stop_count += 1
             self.limits.check_stops(self._stop_count, self._evaluations)
             self._stops.append((event.seconds, self.charged()))
-            if reading.tree.main is not None and is_ignoring_children(reading.tree.main.pid):
+            main = self._last.tree.main
+            if main is not None and is_ignoring_children(main.pid):
                 self.limits.reject_ignored_children()
 
-    def _begin_phase(self, phase: Phase, was_running: bool | None = None) -> _Reading:
-        """End the present phase, check its limit, and return a reading."""
-        reading = self._advance()
-        if not (self._running if was_running is None else was_running):
-            scored = self.charged().process_seconds
-            self.limits.add(self._phase, self._main_in_phase, self._total_in_phase, scored)
-            if self._stop_count and self._charges_threads:
-                excess = self.limits.find_excess(self._phase, self._main_in_phase, scored)
-                self._charge({f"main thread, phase {self._phase}": excess})
+    def _begin_phase(self, phase: Phase, written: Moment) -> None:
+        self._phase, self._phase_span = phase, Span(written)
+
+    def _end_phase(self, written: Moment) -> None:
+        """End the present phase and check its limit."""
         if self._phase == "import":
-            self._imported = reading.tree
-        self._phase, self._main_in_phase, self._total_in_phase = phase, 0.0, 0.0
-        return reading
+            self._imported = self._last.tree
+        if self._running:
+            return
+        self._phase_span.ended = written
+        main, tree = (self._phase_span.least(name, self._window) for name in (MAIN, TREE))
+        scored = self.charged().process_seconds
+        self.limits.add(self._phase, main, tree, scored, main_at_most=self._phase_span.most(MAIN, self._window))
+        if self._stop_count and self._charges_threads:
+            excess = self.limits.find_excess(self._phase, main, scored)
+            self._off_clock += excess
+            self._add_helpers({f"main thread, phase {self._phase}": excess}, excess)
 
-    def _advance(self) -> _Reading:
-        """Add the time since the previous reading to the present phase, and return a new reading."""
-        reading, last = _Reading(wall=time.perf_counter(), tree=self._tree.read()), self._last
-        total = max(0.0, reading.total - last.total)
-        spent = self.phases.get(self._phase, Spent())
-        self.phases[self._phase] = Spent(
-            seconds=spent.seconds + reading.wall - last.wall, process_seconds=spent.process_seconds + total
-        )
-        self._total_in_phase += total
-        self._main_in_phase += max(0.0, reading.main - last.main)
-        self._last = reading
-        if reading.tree.main is not None:
-            self._alive = reading
-        return reading
+    def _end_stop(self, written: Moment) -> None:
+        """End the time in which the clock was stopped, and charge what helpers used in it."""
+        self._stopped.ended = written
+        if self._charged_span is None:
+            self._charged_span = Span(written)
+        if self._imported is not None:
+            if self._charges_helpers:
+                late = self._window.end - written.earliest
+                self.limits.check_left_behind(self._imported, self._last.tree, late * _PROCESSORS)
+            self._imported = None
+        if not self._stop_count:
+            return
+        threads = self._thread_times() if self._charges_threads else {}
+        spent, processes = dict(threads), 0.0
+        if self._charges_helpers:
+            processes = self._stopped.least(HELPERS, self._window)
+            for name in self._stopped.names(self._window):
+                if name.startswith(PROCESS):
+                    spent[name] = self._stopped.least(name, self._window)
+        # The processes are charged as they are, whether the clock runs or not.
+        self._off_clock += sum(threads.values())
+        self._add_helpers(spent, processes + sum(threads.values()))
 
-    def _helper_time(self, before: _Reading, after: _Reading) -> float:
-        return after.tree.helper_seconds - before.tree.helper_seconds if self._charges_helpers else 0.0
-
-    def _charge_helpers(self, before: _Reading, after: _Reading) -> None:
-        """Charge what helpers burned between two readings while the clock was stopped."""
-        threads = self._thread_times(before, after) if self._charges_threads else {}
-        processes = self._helper_time(before, after)
-        if processes + sum(threads.values()) > 0:
-            named = self._process_times(before, after) if self._charges_helpers else {}
-            self._charge({**named, **threads}, processes + sum(threads.values()))
-
-    def _charge(self, spent: dict[str, float], total: float | None = None) -> None:
-        """Charge processor seconds that were used while the clock was stopped, and check the limit on them.
+    def _add_helpers(self, spent: dict[str, float], total: float) -> None:
+        """Note processor seconds that were used while the clock was stopped, and check the limit on them.
 
         Args:
             spent: the seconds by name.
-            total: the seconds to charge, with those that have no name; None for the sum.
+            total: the sum, with the seconds that have no name.
         """
-        charge = sum(spent.values()) if total is None else total
-        if charge <= 0:
+        if total <= 0:
             return
         for name, seconds in spent.items():
             if seconds > 0:
                 self.helpers[name] = self.helpers.get(name, 0.0) + seconds
-        self.helper_seconds += charge
+        self.helper_seconds += total
         busiest = max(self.helpers, key=self.helpers.__getitem__, default="a process that has ended")
         self.limits.add_helpers(self.helper_seconds, busiest, self.charged().process_seconds)
 
-    def _process_times(self, before: _Reading, after: _Reading) -> dict[str, float]:
-        """Return the processor seconds of the processes below the worker by name."""
-        spent = {}
-        for pid, times in after.tree.helpers.items():
-            earlier = before.tree.helpers.get(pid)
-            seconds = times.seconds + times.reaped - (0.0 if earlier is None else earlier.seconds + earlier.reaped)
-            spent[f"process {times.name} ({pid})"] = seconds
-        return spent
-
-    def _thread_times(self, before: _Reading, after: _Reading) -> dict[str, float]:
-        """Return the processor seconds of the worker's threads by name, without the main thread.
+    def _thread_times(self) -> dict[str, float]:
+        """Return the processor seconds of the worker's threads while the clock was stopped, without the main thread.
 
         With several intra-op threads, the evaluation itself uses a pool of threads. Each of them is then charged for
         what it used more than the main thread.
         """
-        worker, main = after.tree.main, after.main - before.main
-        if worker is None or worker.pid not in after.tree.threads:
+        worker = self._last.tree.main
+        if worker is None or worker.pid not in self._last.tree.threads:
             return {}
-        allowed = main + _POOL_SPIN_S if self._has_pool else 0.0
+        allowed = self._stopped.most(MAIN, self._window) + _POOL_SPIN_S if self._has_pool else 0.0
         spent = {}
-        live = 0.0
-        for thread, total in after.tree.threads.items():
-            seconds = total - before.tree.threads.get(thread, 0.0)
+        for thread in self._last.tree.threads:
+            seconds = self._stopped.least(f"{THREAD}{thread}", self._window) - allowed
             if thread != worker.pid and seconds > 0:
-                live += seconds
-                if seconds > allowed:
-                    spent[f"thread {read_thread_name(worker.pid, thread)} ({thread})"] = seconds - allowed
-        ended = after.worker - before.worker - main - live
+                spent[f"thread {read_thread_name(worker.pid, thread)} ({thread})"] = seconds
+        ended = self._stopped.least(ENDED, self._window)
         if not self._has_pool and ended > _STALE_S:
             spent["threads that have ended"] = ended
         return spent
 
-    def _check_left_behind(self, imported: TreeTimes, now: TreeTimes) -> None:
-        """Check the processes that the import has left behind, when the clock starts for the first time."""
-        if not self._charges_helpers:
-            return
-        for pid, times in imported.helpers.items():
-            later = now.helpers.get(pid)
-            if later is not None and later.started == times.started:
-                self.limits.reject_left_behind(
-                    f"process {times.name} ({pid})", later.seconds + later.reaped - times.seconds - times.reaped
-                )
+
+def compute_growth(last: Reading, now: Reading) -> dict[str, tuple[float, float]]:
+    """Return how much each quantity grew between two readings, and the largest rate at which it grows."""
+    growth = {
+        HELPERS: (now.tree.helper_seconds - last.tree.helper_seconds, float(_PROCESSORS)),
+        TREE: (max(0.0, now.total - last.total), float(_PROCESSORS)),
+    }
+    for pid, times in now.tree.helpers.items():
+        earlier = last.tree.helpers.get(pid)
+        seconds = times.seconds + times.reaped - (0.0 if earlier is None else earlier.seconds + earlier.reaped)
+        growth[f"{PROCESS}{times.name} ({pid})"] = seconds, float(_PROCESSORS)
+    worker = now.tree.main
+    if worker is None:
+        return growth
+    main = max(0.0, now.main - last.main)
+    growth[MAIN] = main, 1.0
+    live = 0.0
+    for thread, seconds in now.tree.threads.items():
+        if thread != worker.pid:
+            used = seconds - last.tree.threads.get(thread, 0.0)
+            # A thread with less time than before is another one with the same id.
+            growth[f"{THREAD}{thread}"] = (used if used >= 0 else seconds), 1.0
+            live += growth[f"{THREAD}{thread}"][0]
+    growth[ENDED] = now.worker - last.worker - main - live, float(_PROCESSORS)
+    return growth
+
+
+def _clock_window(last: Reading, now: Reading) -> Window:
+    """Return the window of the second clock, whose readings take less time than those of all processes."""
+    growth = {}
+    if last.clock_seconds is not None and now.clock_seconds is not None:
+        threads = max(len(last.tree.threads), len(now.tree.threads)) or _PROCESSORS
+        growth[WORKER] = now.clock_seconds - last.clock_seconds, float(min(threads, _PROCESSORS))
+    return Window(start=last.began, end=now.clock_read, growth=growth)

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field
 
 from harness.contract.record import Phase
+from harness.system.process_tree import TreeTimes
 
 #: Processor seconds that the import of a submission may take, summed over all threads and processes.
 IMPORT_LIMIT_S = 10.0
@@ -37,6 +38,8 @@ FREE_HANDOVER_S = 0.02
 FREE_CHECKPOINTS = (0.3, 0.1)
 #: Number of times that the worker stops its clock in one evaluation, and in its start with the first evaluation.
 STOPS = (2, 4)
+#: Number of phases that begin without a start or stop of the clock, for each evaluation.
+PHASES = 4
 #: Processor seconds of the main thread for building the workload: a number, plus a factor on the cost without the
 #: submission.
 BUILD_LIMIT = (2.0, 3.0)
@@ -65,17 +68,30 @@ class OffClockLimits:
     violation: str = ""
     _spent: dict[Phase, float] = field(default_factory=dict)
     _between: float = 0.0
+    _evaluations_at_most: float = 0.0
 
-    def add(self, phase: Phase, main_seconds: float, tree_seconds: float, scored_seconds: float) -> None:
-        """Add the processor seconds of an interval in which the clock was stopped.
+    def add(
+        self,
+        phase: Phase,
+        main_seconds: float,
+        tree_seconds: float,
+        scored_seconds: float,
+        main_at_most: float | None = None,
+    ) -> None:
+        """Add the processor seconds of an interval in which the clock was stopped. They are lower bounds.
 
         Args:
             phase: the phase of the interval.
             main_seconds: processor seconds of the worker's main thread.
             tree_seconds: processor seconds of all threads and processes of the trial.
             scored_seconds: the scored processor seconds of the run so far.
+            main_at_most: an upper bound on the processor seconds of the worker's main thread, which is used where they
+                are the measure of later intervals; `main_seconds` if None.
         """
         seconds = tree_seconds if phase == "import" else main_seconds
+        main_at_most = main_seconds if main_at_most is None else main_at_most
+        if phase == "evaluation":
+            self._evaluations_at_most += main_at_most
         spent = self._spent[phase] = self._spent.get(phase, 0.0) + seconds
         if phase == "import" and spent > IMPORT_LIMIT_S:
             self._reject(
@@ -91,12 +107,12 @@ class OffClockLimits:
             self._check(phase, "handing over the weights to evaluate", spent, limit)
         elif phase == "evaluation":
             if self.evaluation_cost is None:
-                self.evaluation_cost = seconds
+                self.evaluation_cost = main_at_most
                 return
             limit = EVALUATION_LIMIT[0] + EVALUATION_LIMIT[1] * self.stages * self.evaluation_cost
             self._check(phase, "one evaluation", seconds, limit)
         elif phase == "checkpoint":
-            other = scored_seconds + self._spent.get("evaluation", 0.0)
+            other = scored_seconds + self._evaluations_at_most
             limit = CHECKPOINT_LIMIT[0] + CHECKPOINT_LIMIT[1] * other
             self._check(phase, "checks and checkpoints", spent, limit)
 
@@ -119,7 +135,7 @@ class OffClockLimits:
             return max(0.0, main_seconds - number - factor * self.stages * self.evaluation_cost)
         # All other phases share one limit, since the worker names the phase.
         number, fraction = FREE_CHECKPOINTS
-        free = number + fraction * (scored_seconds + self._spent.get("evaluation", 0.0))
+        free = number + fraction * (scored_seconds + self._evaluations_at_most)
         before, self._between = self._between, self._between + main_seconds
         return max(0.0, self._between - max(free, before))
 
@@ -138,6 +154,21 @@ class OffClockLimits:
                 "leave the clock of the harness as it is",
             )
 
+    def check_phases(self, phases: int, evaluations: int) -> None:
+        """Check how often the worker began another phase while the clock was stopped.
+
+        The times of phases that are shorter than a reading of the times cannot be told apart.
+
+        Args:
+            phases: number of such phases so far, since the first stop of the clock.
+            evaluations: number of evaluations whose results have arrived so far.
+        """
+        if phases > PHASES * (evaluations + 2):
+            self._reject(
+                f"{phases} phases began while the clock was stopped for {evaluations} evaluations",
+                "leave the loop of the harness as it is",
+            )
+
     def add_helpers(self, seconds: float, busiest: str, scored_seconds: float) -> None:
         """Check the processor seconds of all helpers while the clock was stopped.
 
@@ -154,19 +185,25 @@ class OffClockLimits:
                 "let threads and processes wait during evaluations, or end them before the step returns",
             )
 
-    def reject_left_behind(self, name: str, seconds: float) -> None:
-        """Check a process that was started during the import.
+    def check_left_behind(self, imported: TreeTimes, now: TreeTimes, allowed: float) -> None:
+        """Check the processes that the import has left behind, when the clock starts for the first time.
 
         Args:
-            name: the process, in words.
-            seconds: its processor seconds from the end of the import until the clock started.
+            imported: the times at the end of the import.
+            now: the times at the start of the clock, or some time after it.
+            allowed: processor seconds that may have been used after the start.
         """
-        if seconds > LEFT_BEHIND_LIMIT_S:
-            self._reject(
-                f"{name}, which was started while the submission was imported, used {seconds:.1f} processor seconds "
-                "before the clock started",
-                "start processes in the constructor or in a step, where the clock runs",
-            )
+        for pid, times in imported.helpers.items():
+            later = now.helpers.get(pid)
+            if later is None or later.started != times.started:
+                continue
+            seconds = later.seconds + later.reaped - times.seconds - times.reaped - allowed
+            if seconds > LEFT_BEHIND_LIMIT_S:
+                self._reject(
+                    f"process {times.name} ({pid}), which was started while the submission was imported, used "
+                    f"{seconds:.1f} processor seconds before the clock started",
+                    "start processes in the constructor or in a step, where the clock runs",
+                )
 
     def reject_ignored_children(self) -> None:
         """Reject a run whose worker ignores SIGCHLD."""

@@ -16,6 +16,7 @@ from harness.contract.forking import Role
 from harness.contract.run import Job, RunSpec
 from harness.datasets.paths import data_folder
 from harness.execution.confinement import confine
+from harness.execution.event_pipe import open_event_pipe
 from harness.execution.launching import LaunchedWorker, Launcher, WorkerStart, evaluates_outside
 from harness.execution.state import ResourceSlot, StopSignal, Trial
 from harness.storage.layout import WORKER
@@ -92,7 +93,7 @@ class TrialProcesses:
         scratch = self._folder.path / _SCRATCH[role]
         shutil.rmtree(scratch, ignore_errors=True)
         make_folders(scratch)
-        self.readers[role], write_end = os.pipe()
+        self.readers[role], write_end = open_event_pipe()
         try:
             self._launched[role] = self._launcher.launch(
                 WorkerStart(

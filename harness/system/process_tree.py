@@ -168,13 +168,14 @@ def read_times(pid: int) -> ProcessTimes | None:
         # The name stands in parentheses and may contain any character.
         head, _, tail = text.rpartition(")")
         fields = tail.split()
+        seconds = read_clock(pid)
         own, reaped = int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
         return ProcessTimes(
             pid=pid,
             parent=int(fields[1]),
             started=int(fields[19]),
             name=head.partition("(")[2],
-            seconds=_read_clock(pid, own / _TICKS),
+            seconds=own / _TICKS if seconds is None else seconds,
             reaped=reaped / _TICKS,
         )
     except (OSError, ValueError, IndexError):
@@ -192,12 +193,16 @@ def is_ignoring_children(pid: int) -> bool:
     return False
 
 
-def _read_clock(pid: int, default: float) -> float:
-    """Return the processor seconds of a process from its own clock, which is more exact than ticks."""
-    # The kernel's per-process clock id, as clock_getcpuclockid(3) computes it.
-    with contextlib.suppress(OSError):
-        return time.clock_gettime((~pid << 3) | 2)
-    return default
+def read_clock(pid: int) -> float | None:
+    """Return the processor seconds of a process from its own clock, which is more exact than ticks.
+
+    None if the process has ended, or if the kernel gives no such clock of another process.
+    """
+    if can_read_processes():
+        # The kernel's per-process clock id, as clock_getcpuclockid(3) computes it.
+        with contextlib.suppress(OSError):
+            return time.clock_gettime((~pid << 3) | 2)
+    return None
 
 
 def _read_threads(pid: int) -> dict[int, float]:

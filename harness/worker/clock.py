@@ -4,6 +4,9 @@ The clock reads the time only when it starts and stops. docs/architecture.md lis
 and what is off the clock (the clock is stopped). The supervisor measures the same intervals with a second clock
 (`harness.execution.second_clock`).
 
+No delay of this process may make this clock fall behind the supervisor's clock, which runs between the reports. So the
+clock starts before the start is reported, and if the report of a stop is late, the clock is set forward by the delay.
+
 This module is imported before any plugin and binds the time functions. A plugin that later replaces functions in `time`
 does not change this clock.
 """
@@ -15,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter, process_time
 
+from harness.contract.events import REPORT_S
 from harness.contract.record import Phase
 
 
@@ -24,7 +28,7 @@ class Clock:
     Args:
         synchronize: function that waits for the device. It is called when the clock starts or stops, not in every step.
         on_change: function that is called with (running, seconds, process_seconds, phase) when the clock starts or
-            stops. The phase is the one that begins.
+            stops, and a second time if the report of a stop was late. The phase is the one that begins.
         on_phase: function that is called with each phase that begins while the clock keeps running.
         seconds: initial wall seconds.
         process_seconds: initial CPU seconds.
@@ -65,9 +69,9 @@ class Clock:
             self._frozen = True
         gc.disable()
         self._synchronize()
+        self._wall_start, self._process_start = perf_counter(), process_time()
         self._on_change(True, self.seconds, self.process_seconds, phase)
         self.running = True
-        self._wall_start, self._process_start = perf_counter(), process_time()
 
     def pause(self, phase: Phase = "evaluation") -> None:
         """Wait for the device, so that the measured time includes all queued work, and stop the clock."""
@@ -79,6 +83,11 @@ class Clock:
         self.seconds += wall - self._wall_start
         self.process_seconds += process - self._process_start
         self._on_change(False, self.seconds, self.process_seconds, phase)
+        delay, process_delay = perf_counter() - wall, process_time() - process
+        if max(delay, process_delay) > REPORT_S:
+            self.seconds += delay
+            self.process_seconds += process_delay
+            self._on_change(False, self.seconds, self.process_seconds, phase)
         gc.collect()
         gc.enable()
 

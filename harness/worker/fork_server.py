@@ -17,6 +17,7 @@ import gc
 import importlib
 import os
 import select
+import signal
 import socket
 import sys
 import tempfile
@@ -46,6 +47,7 @@ def main(run_job: Callable[[Job, Emit], None] | None = None, preload: Callable[[
         run_job: runs a job in a worker; `harness.worker.job.run_job` if None.
         preload: imports modules into this process; `preload_worker` if None.
     """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # see `run_worker`
     control = socket.socket(fileno=int(sys.argv[1]))
     (preload or preload_worker)()
     _require_one_thread()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import harness.worker.clock  # noqa: F401  # isort: skip
 
 import os
+import signal
 import socket
 import sys
 import threading
@@ -30,6 +31,10 @@ from harness.system import sandbox
 from harness.worker.emit import Emit
 from harness.worker.prepare_data import prepare_data
 from harness.worker.reaper import enter_worker, set_parent_death_signal
+
+#: Largest number of bytes that are written to the pipe of events at once. On Linux the pipe is a socket, for whose
+#: messages the kernel has a limit.
+MESSAGE_BYTES = 32768
 
 
 def main(run_job: Callable[[Job, Emit], None] | None = None) -> None:
@@ -74,6 +79,8 @@ def run_worker(
         evaluator: whether this process is the evaluator of the trial.
     """
     events_fd = descriptors.events
+    # SIGINT ends this process like any other signal. As an exception it could be taken for an error of the submission.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     # A fresh worker is pinned before it imports torch, so that torch's threads and the processes of other ranks inherit
     # the cores.
     pinned = set(cores)
@@ -97,16 +104,7 @@ def run_worker(
             os.close(descriptors.peer)
 
     os.register_at_fork(after_in_child=release_in_child)
-    encoder = msgspec.json.Encoder()
-    # The lock is needed because another thread emits the last event if the process of a rank dies.
-    write_lock = threading.Lock()
-
-    def emit(event: AnyEvent) -> None:
-        rest = memoryview(encoder.encode(event) + b"\n")
-        with write_lock:
-            while rest:
-                rest = rest[os.write(events_fd, rest) :]
-
+    emit = make_emitter(events_fd)
     if not evaluator:
         emit(first_event)
     if isinstance(first_event, Done):
@@ -115,6 +113,21 @@ def run_worker(
         run_job = _find_job(descriptors.peer, evaluator)
     run_job(job, emit)
     _exit_now()
+
+
+def make_emitter(descriptor: int) -> Emit:
+    """Return a function that writes events to the pipe with this file descriptor. It may be called from any thread."""
+    encoder = msgspec.json.Encoder()
+    # The lock is needed because another thread emits the last event if the process of a rank dies.
+    write_lock = threading.Lock()
+
+    def emit(event: AnyEvent) -> None:
+        rest = memoryview(encoder.encode(event) + b"\n")
+        with write_lock:
+            while rest:
+                rest = rest[os.write(descriptor, rest[:MESSAGE_BYTES]) :]
+
+    return emit
 
 
 def enter_sandbox(job: Job) -> Confined | Done:

@@ -54,12 +54,14 @@ def enter_worker(close: Iterable[int]) -> None:
 def _reap(worker: int, close: Iterable[int]) -> None:
     """Wait for the worker, kill the processes that it leaves behind, and end as the worker ended."""
 
-    def end(*_: object) -> None:
+    def end(number: int, _: object) -> None:
         _kill_descendants()
-        os._exit(1)
+        _die_by(number)
 
-    # If the process that started the reaper dies, the reaper still has to kill the processes below it.
-    signal.signal(signal.SIGTERM, end)
+    # If the process that started the reaper dies, the reaper still has to kill the processes below it. A signal from
+    # somebody else ends the worker as if the worker had received it: the trial is resumed.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
     set_parent_death_signal(signal.SIGTERM)
     for descriptor in close:
         os.close(descriptor)
@@ -73,10 +75,16 @@ def _reap(worker: int, close: Iterable[int]) -> None:
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the worker has written its core file already
-        with contextlib.suppress(OSError, ValueError):
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    os._exit(code if code >= 0 else 1)
+        _die_by(-code)
+    os._exit(code)
+
+
+def _die_by(number: int) -> None:
+    """End this process by a signal."""
+    with contextlib.suppress(OSError, ValueError):
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    os._exit(1)
 
 
 def _kill_descendants() -> None:

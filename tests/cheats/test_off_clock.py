@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.execution import off_clock
-from tests.cheats.pipeline import honest, is_rejected, linux, run
+from tests.cheats.pipeline import is_rejected, linux, run
 from tests.cheats.threats import threat
 from tests.cheats.ways.honest import BURNED_S
 
@@ -40,7 +40,7 @@ def test_hooks_in_evaluations(tmp_path: Path) -> None:
 def test_state_and_averaging(tmp_path: Path) -> None:
     record = run("off_clock:LoadsState", tmp_path)
     assert record.status == "reached", record.reason
-    assert record.counters.process_seconds > honest().counters.process_seconds + BURNED_S
+    assert record.counters.process_seconds > 2 * BURNED_S
 
 
 @linux
@@ -52,8 +52,8 @@ def test_state_and_averaging(tmp_path: Path) -> None:
 def test_signal_handlers(tmp_path: Path) -> None:
     record = run("off_clock:InterruptsEvaluation", tmp_path)
     assert record.status == "reached", record.reason
-    # The handler burns 0.6 s, of which at most 0.3 s are free: those for checkpoints.
-    assert record.counters.process_seconds > honest().counters.process_seconds + 0.2
+    # The handler burns 0.6 s. At most 0.3 s plus 10 % are free in checkpoints, and 0.02 s in each of two evaluations.
+    assert record.counters.process_seconds > 0.2
 
 
 @linux

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cheats.pipeline import honest, is_rejected, linux, run
+from tests.cheats.pipeline import is_rejected, linux, run
 from tests.cheats.threats import threat
+from tests.cheats.ways.honest import BURNED_S
+from tests.cheats.ways.processes import SHORT_S
 
 
 @linux
@@ -17,7 +19,7 @@ from tests.cheats.threats import threat
 def test_daemon(tmp_path: Path) -> None:
     record = run("processes:Daemon", tmp_path)
     assert record.status == "reached" or "while the clock was stopped" in record.reason
-    assert record.counters.process_seconds > honest().counters.process_seconds + 0.1
+    assert record.counters.process_seconds > BURNED_S
 
 
 @linux
@@ -25,7 +27,8 @@ def test_daemon(tmp_path: Path) -> None:
 def test_short_lived(tmp_path: Path) -> None:
     record = run("processes:ShortLived", tmp_path)
     assert record.status == "reached", record.reason
-    assert record.counters.process_seconds > honest().counters.process_seconds + 0.02 * record.counters.steps * 0.8
+    # The kernel gives the time of ended children in ticks of 10 ms.
+    assert record.counters.process_seconds > SHORT_S * record.counters.steps - 0.02
 
 
 @linux
@@ -47,4 +50,4 @@ def test_forgotten_children(tmp_path: Path) -> None:
 def test_thread(tmp_path: Path) -> None:
     record = run("processes:Thread", tmp_path)
     assert record.status == "reached" or "while the clock was stopped" in record.reason
-    assert record.counters.process_seconds > 1.3 * honest().counters.process_seconds
+    assert record.counters.process_seconds > BURNED_S

@@ -26,6 +26,7 @@ from harness.contract.events import ClockChanged, Done, Evaluated, Ready
 from harness.contract.record import Environment, Usage
 from harness.contract.run import Counters, Job, Point
 from harness.execution import launching, warm
+from harness.worker.clock import Clock
 from harness.worker.process import main
 
 ENVIRONMENT = Environment(python="3", torch="none", platform="stub", hardware_name="stub", cpu_count=1, threads=1)
@@ -49,29 +50,37 @@ def run_job(job: Job, emit: Callable[..., None]) -> None:
     points = msgspec.json.decode(path.read_bytes(), type=list[Point]) if path.exists() else []
     resumed = bool(points)
     emit(Ready(environment=ENVIRONMENT, usage=Usage(parameters=1), points=tuple(points), resumed_from=len(points)))
-    seconds = points[-1].process_seconds if points else 0.0
+    clock = Clock(
+        lambda: None,
+        lambda running, seconds, process_seconds, phase: emit(
+            ClockChanged(running=running, seconds=seconds, process_seconds=process_seconds, phase=phase)
+        ),
+    )
+    if points:
+        clock.add(points[-1].seconds, points[-1].process_seconds)
     evaluations = int(hparams.get("evaluations", 5))
     for index in range(len(points), evaluations):
         began = time.process_time()
-        emit(ClockChanged(running=True, seconds=seconds, process_seconds=seconds))
+        clock.resume()
         while time.process_time() - began < float(hparams.get("work", 0.0)):
             pass
-        seconds += time.process_time() - began
-        emit(ClockChanged(running=False, seconds=seconds, process_seconds=seconds))
+        clock.pause()
         time.sleep(float(hparams.get("pause", 0.0)))
         if index == hparams.get("dies_at"):
             os.kill(os.getpid(), signal.SIGKILL)
         if index == hparams.get("kills_supervisor_at"):
             os.kill(_parent(os.getppid()) if sys.platform == "linux" else os.getppid(), signal.SIGKILL)
             time.sleep(60)
+        if _must_halt(folder.parents[1], index):
+            time.sleep(3600)
         if index == hparams.get("dies_once_at") and not resumed:
             os.kill(os.getpid(), signal.SIGKILL)
         metrics = {target.metric: _value(job, index) for target in facts.targets}
         drawn = index * facts.eval_every
         points.append(
             Point(
-                examples=drawn, gradient_examples=drawn, steps=drawn // 16, seconds=seconds, process_seconds=seconds,
-                metrics=metrics,
+                examples=drawn, gradient_examples=drawn, steps=drawn // 16, seconds=clock.seconds,
+                process_seconds=clock.process_seconds, metrics=metrics,
             )
         )  # fmt: skip
         # As a real one: there is no going on from the last evaluation, which ends the run.
@@ -80,10 +89,29 @@ def run_job(job: Job, emit: Callable[..., None]) -> None:
             path.with_suffix(".new").replace(path)
         emit(Evaluated(point=points[-1]))
     last = points[-1]
-    counters = Counters(examples=last.examples, steps=last.steps, seconds=seconds, process_seconds=seconds)
+    counters = Counters(
+        examples=last.examples, steps=last.steps, seconds=clock.seconds, process_seconds=clock.process_seconds
+    )
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0)))) if hasattr(os, "sched_getaffinity") else ""
     print(f"cores {cores} gpus {os.environ.get('CUDA_VISIBLE_DEVICES', '-')} began {began}")
     emit(Done(status="exhausted", counters=counters, final_weights=hashlib.sha256(str(metrics).encode()).hexdigest()))
+
+
+def halt_once(runs: Path, evaluation: int) -> None:
+    """Let the first worker that comes to an evaluation wait there until it is killed.
+
+    A test that kills a worker, and its disturbed run, then do not depend on which of both is faster.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
+    (runs / "halt-at").write_text(str(evaluation))
+
+
+def _must_halt(runs: Path, index: int) -> bool:
+    path = runs / "halt-at"
+    if not path.exists() or path.read_text() != str(index):
+        return False
+    path.unlink()
+    return True
 
 
 def describe_process() -> dict[str, Any]:

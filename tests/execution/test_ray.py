@@ -167,7 +167,7 @@ def test_a_trial_that_is_lost_three_times_without_progress_has_crashed(nodes: li
 
 @pytest.mark.slow
 def test_being_stopped_leaves_a_record_of_each_trial_that_ran(nodes: list[Any], tmp_path: Path) -> None:
-    specs = stub_specs(3, evaluations=500, pause=0.1)
+    specs = stub_specs(3, evaluations=100_000, pause=0.1)
     watcher = Remember()
 
     def stop() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 
 from harness.api import Work
 from tests.cheats.ways.honest import Honest, burn
+
+
+#: Processor seconds of a child that does not live for long.
+SHORT_S = 0.02
 
 
 class Daemon(Honest):
@@ -16,13 +19,18 @@ class Daemon(Honest):
 
     def update(self, work: Work) -> None:
         super().update(work)
-        if self.calls == 1 and not os.fork():
-            os.setsid()
+        if self.calls == 1:
+            self.burned, burned = os.pipe()
             if not os.fork():
-                burn(5.0)
-            os._exit(0)
-        if self.calls in (30, 60):
-            time.sleep(0.4)
+                os.setsid()
+                if not os.fork():
+                    burn()
+                    os.write(burned, b"!")
+                    burn(60.0)
+                os._exit(0)
+        if self.calls == 40:
+            # However fast or busy the machine is: the daemon has computed before the run ends.
+            os.read(self.burned, 1)
 
 
 class ShortLived(Honest):
@@ -31,7 +39,7 @@ class ShortLived(Honest):
     def update(self, work: Work) -> None:
         super().update(work)
         if not (child := os.fork()):
-            burn(0.02)
+            burn(SHORT_S)
             os._exit(0)
         os.waitpid(child, 0)
 
@@ -53,4 +61,15 @@ class Thread(Honest):
     """A thread computes all the time."""
 
     def begin(self) -> None:
-        threading.Thread(target=burn, args=(60.0,), daemon=True).start()
+        self.has_burned = threading.Event()
+        threading.Thread(target=self.compute, daemon=True).start()
+
+    def compute(self) -> None:
+        burn()
+        self.has_burned.set()
+        burn(60.0)
+
+    def update(self, work: Work) -> None:
+        super().update(work)
+        if self.calls == 40:
+            self.has_burned.wait()
