@@ -189,7 +189,9 @@ def measure_run(session: Session, workload: WorkloadEntry, submission: str) -> d
         if isinstance(event, ClockChanged) and not event.running:
             session.read(spec.workload.facts.name)  # the run's clock is stopped, and the device is still hot
 
-    run = setup.start_run(Job(spec=spec, folder=str(session.folder), resume=False), receive)
+    run = setup.start_run(
+        Job(spec=spec, folder=str(session.folder), evaluation_folder=str(session.folder), resume=False), receive
+    )
     done = run.train()
     if done.status != "exhausted":
         raise RuntimeError(f"{spec.workload.facts.id} ended as {done.status}: {done.reason}")
@@ -234,7 +236,10 @@ def overhead(session: Session) -> dict[str, Any]:
     """
     workload = session.words()
     spec = session.spec(workload, "adamw-cosine")
-    run = setup.start_run(Job(spec=spec, folder=str(session.folder), resume=False), lambda event: None)
+    run = setup.start_run(
+        Job(spec=spec, folder=str(session.folder), evaluation_folder=str(session.folder), resume=False),
+        lambda event: None,
+    )
     instance = load_object(workload.load)(**workload.arguments)
     micro = getattr(run.work, "micro_batch", None) or spec.workload.facts.batch_sizes[0]
     bare = bare_words(spec, instance, micro, spec.workload.facts.precision.compile and COMPILES)
@@ -271,7 +276,10 @@ def waits(session: Session) -> dict[str, Any]:
     result: dict[str, Any] = {"waits_per_step": {}}
     for workload in (session.words(), session.pictures()):
         spec = session.spec(workload, "adamw-cosine")
-        run = setup.start_run(Job(spec=spec, folder=str(session.folder), resume=False), lambda event: None)
+        run = setup.start_run(
+            Job(spec=spec, folder=str(session.folder), evaluation_folder=str(session.folder), resume=False),
+            lambda event: None,
+        )
         for _ in range(3):
             _one_step(run)
         torch.cuda.synchronize()

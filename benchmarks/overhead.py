@@ -79,7 +79,8 @@ def _harness_step(spec: RunSpec) -> Callable[[], None]:
 
     def ignore(event: AnyEvent) -> None: ...
 
-    run = setup.start_run(Job(spec=spec, folder=tempfile.mkdtemp(), resume=False), ignore)
+    folder = tempfile.mkdtemp()
+    run = setup.start_run(Job(spec=spec, folder=folder, evaluation_folder=folder, resume=False), ignore)
 
     def step() -> None:
         if run.work.examples < math.inf and run.work.gradient_examples < math.inf:

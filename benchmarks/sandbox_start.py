@@ -32,8 +32,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as runs:
         folder = Path(runs) / "run"
         folder.mkdir()
-        request = sandbox_request(spec, folder)
-        times = {"plan": [_time(lambda: sandbox_request(spec, folder)) for _ in range(repeats)]}
+        request = sandbox_request(spec, folder, folder.parent)
+        times = {"plan": [_time(lambda: sandbox_request(spec, folder, folder.parent)) for _ in range(repeats)]}
         times["enter"] = [_time_enter(request) for _ in range(repeats)]
     print(f"sandbox {request.name}, {len(request.readable)} readable paths")
     for name, seconds in times.items():

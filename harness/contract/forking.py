@@ -11,6 +11,7 @@ import struct
 from typing import Literal
 
 from harness.contract.base import Data
+from harness.contract.run import RunSpec
 
 #: The file descriptors that are attached to a request, in this order. `stdin`: reading end of the pipe for the worker's
 #: standard input. `log`: the worker's log file. `events`: writing end of the event pipe. `lock`: lock of the run's
@@ -42,9 +43,12 @@ class ForkRequest(Data, frozen=True, kw_only=True):
         folder: the worker's current folder.
         cores: indices of the processor cores to which the worker is pinned. If empty, the worker is not pinned.
         role: what the process does.
+        evaluated: the trial of an evaluator, which may be forked from a template (see `harness.worker.templates`); None
+            for a worker.
     """
 
     environment: dict[str, str]
     folder: str
     cores: tuple[int, ...] = ()
     role: Role = "worker"
+    evaluated: RunSpec | None = None

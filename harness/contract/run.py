@@ -314,10 +314,13 @@ class PreparedData(Data, frozen=True, kw_only=True):
     Args:
         part: the training data or a held-out split.
         manifest: path of the manifest.
+        seedless: path of the manifest that holds for all seeds of the training data. It is written instead of the other
+            one if no generated data are opened. Empty for a held-out split.
     """
 
     part: DataPart
     manifest: str
+    seedless: str = ""
 
 
 class Job(Data, frozen=True, kw_only=True):
@@ -325,7 +328,9 @@ class Job(Data, frozen=True, kw_only=True):
 
     Args:
         spec: the specification of the trial.
-        folder: path of the trial's folder, where the worker writes its files.
+        folder: path of the worker's folder in the trial's folder, where the worker writes its files.
+        evaluation_folder: path of the folder in which the process that evaluates stores results and the final weights:
+            the trial's folder, or `folder` if this process is a worker.
         resume: whether to resume from the folder's checkpoint, if there is one.
         shadow_evaluation: whether every screened evaluation is repeated on the whole split. The repetition's result is
             stored, and the decisions of the two evaluations are compared.
@@ -341,6 +346,7 @@ class Job(Data, frozen=True, kw_only=True):
 
     spec: RunSpec
     folder: str
+    evaluation_folder: str
     resume: bool = True
     shadow_evaluation: bool = False
     grad_norm: bool = False

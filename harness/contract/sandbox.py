@@ -40,7 +40,7 @@ class SandboxRequest(Data, frozen=True, kw_only=True):
         listable: folders whose names may be listed, with all folders in them. Their files may not be read.
         usable: files and devices that may be read and written, but not created or removed.
         writable: folders in which everything may be read, written, created and removed.
-        hidden: folder with the folders of all runs. None of its content is visible, except for `writable` folders.
+        hidden: folder with the folders of all runs. None of its content is visible, except for the `writable` folders.
         network: whether the network stays open, because the ranks of the run are connected by it.
     """
 

@@ -2,6 +2,9 @@
 
 A worker in a sandbox cannot write to the data folder. Before it enters the sandbox, it therefore opens the data in
 another process, which may fill the cache of generated data. A manifest then lists the opened files.
+
+A workload whose training data of one seed leave nothing in the cache is assumed to do so for every seed. If this is
+wrong, the worker generates the data itself.
 """
 
 from __future__ import annotations
@@ -38,36 +41,47 @@ def find_unprepared(spec: RunSpec) -> tuple[PreparedData, ...]:
         return ()
     feedback: tuple[DataPart, ...] = ("feedback",) if "feedback" in spec.submission.needs else ()
     parts: tuple[DataPart, ...] = ("train", "score", *feedback)
-    manifests = {part: str(folder / f"{_manifest_name(spec, part)}{MANIFEST_SUFFIX}") for part in parts}
-    return tuple(
-        PreparedData(part=part, manifest=path) for part, path in manifests.items() if not _is_complete(Path(path))
-    )
+    unprepared = []
+    for part in parts:
+        manifest = _manifest(folder, spec, part, spec.seeds.data if part == "train" else None)
+        seedless = _manifest(folder, spec, part, None) if part == "train" else ""
+        if not (_is_complete(manifest) or (seedless and _is_complete(seedless))):
+            unprepared.append(PreparedData(part=part, manifest=manifest, seedless=seedless))
+    return tuple(unprepared)
 
 
-def write_manifest(manifest: Path, files: Iterable[str]) -> None:
+def write_manifest(prepared: PreparedData, files: Iterable[str]) -> None:
     """Write the list of the files that a part of the data consists of.
+
+    Args:
+        prepared: the part.
+        files: paths of the files.
 
     Raises:
         StoreError: the manifest cannot be written.
     """
-    write_atomically(manifest, msgspec.json.encode(sorted(set(files))))
+    listed = sorted(set(files))
+    generated = str(data_folder() / FOLDER) + os.sep
+    is_seedless = prepared.seedless and not any(path.startswith(generated) for path in listed)
+    write_atomically(Path(prepared.seedless if is_seedless else prepared.manifest), msgspec.json.encode(listed))
 
 
-def _is_complete(manifest: Path) -> bool:
-    if not manifest.exists():
+def _is_complete(manifest: str) -> bool:
+    path = Path(manifest)
+    if not path.exists():
         return False
     try:
-        return all(map(os.path.exists, read_struct(manifest, list[str])))
+        return all(map(os.path.exists, read_struct(path, list[str])))
     except StoreError:
         return False
 
 
-def _manifest_name(spec: RunSpec, part: DataPart) -> str:
-    """Return a hash of everything that decides which files a part of the data consists of."""
+def _manifest(folder: Path, spec: RunSpec, part: DataPart, seed: int | None) -> str:
+    """Return the path of a manifest. Its name is a hash of everything that decides which files the part consists of."""
     ref = spec.workload
-    seed = spec.seeds.data if part == "train" else None
     pieces = (part, seed, ref.load, ref.arguments, ref.facts.id, str(data_folder()), _workload_hash(ref.load))
-    return hashlib.sha256(msgspec.json.encode(pieces, order="sorted")).hexdigest()
+    digest = hashlib.sha256(msgspec.json.encode(pieces, order="sorted")).hexdigest()
+    return str(folder / f"{digest}{MANIFEST_SUFFIX}")
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Decide what the sandbox of a trial's worker permits: its own folder, the software, and the data, but no other run."""
+"""Decide what the sandbox of a trial's worker permits: the worker's folder, the software and the data, but no run."""
 
 from __future__ import annotations
 
@@ -36,24 +36,26 @@ def confine(job: Job) -> Job:
     Raises:
         UsageError: the variable `BENCH_SANDBOX` has an unknown value.
     """
-    sandbox = sandbox_request(job.spec, Path(job.folder))
+    folder = Path(job.folder)  # in the trial's folder, which is in the runs folder
+    sandbox = sandbox_request(job.spec, folder, folder.parent.parent)
     unprepared = () if sandbox.name == NO_SANDBOX else find_unprepared(job.spec)
     return msgspec.structs.replace(job, sandbox=sandbox, unprepared=unprepared)
 
 
-def sandbox_request(spec: RunSpec, folder: Path) -> SandboxRequest:
+def sandbox_request(spec: RunSpec, folder: Path, runs: Path) -> SandboxRequest:
     """Return the sandbox of a trial's worker, which names the mechanisms that this machine offers.
 
     A trial on a GPU has no sandbox. The files and devices that the drivers need differ between machines.
 
     Args:
         spec: the trial.
-        folder: the trial's folder, which exists. The folder above it contains the folders of other trials.
+        folder: the worker's folder, which exists.
+        runs: folder with the folders of all trials.
 
     Raises:
         UsageError: the variable `BENCH_SANDBOX` has an unknown value.
     """
-    runs, folder = folder.parent.resolve(), folder.resolve()
+    runs, folder = runs.resolve(), folder.resolve()
     offer = sandbox.find_offer(runs) if spec.device.partition(":")[0] == "cpu" else SandboxOffer()
     if not (offer.landlock or offer.namespaces):
         return SandboxRequest(offer=offer)

@@ -90,7 +90,7 @@ def list_stored_weights(folder: Path, spec: RunSpec, points: Sequence[Point]) ->
     """Return the files of weights that a worker stored during its run, and the file of its final weights.
 
     Args:
-        folder: the trial's folder.
+        folder: the worker's folder.
         spec: the trial.
         points: the evaluations of the run.
     """

@@ -52,6 +52,7 @@ class WorkerStart:
         warn: function that shows a message to the user.
         peer: file descriptor of the socket between worker and evaluator; -1 if the worker evaluates its weights itself.
         role: whether the process trains or evaluates.
+        evaluated: the trial of an evaluator; None for a worker.
     """
 
     events: int
@@ -63,6 +64,7 @@ class WorkerStart:
     warn: Callable[[str], None]
     peer: int = -1
     role: Role = "worker"
+    evaluated: RunSpec | None = None
 
 
 class LaunchedWorker(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import platform
 import secrets
@@ -54,10 +55,12 @@ def append_session(sessions: tuple[Session, ...], session: Session, first_point:
     return (*kept_sessions, msgspec.structs.replace(session, first_point=first_point))
 
 
-def git_state() -> str:
+@functools.lru_cache(maxsize=1)
+def git_state(invocation: str = "") -> str:
     """Return the git commit of the current folder, with a final `+` if tracked files have uncommitted changes.
 
-    Outside of a git repository, return an empty string.
+    Outside of a git repository, return an empty string. git is asked once for each invocation of a command, since it
+    would take a noticeable part of a short run.
     """
     commit = program_output("git", "rev-parse", "--short=12", "HEAD")
     # Without the option, `git status` locks the index, and leaves the lock behind if this process is killed.

@@ -90,13 +90,15 @@ def supervise(
     trial.account = Account.open(folder)
     worker_process = WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal(), launcher)
     run_job = transport or worker_process.run_job
+    evaluates_in_worker = transport is None and not evaluates_outside(spec)
     job = Job(
         spec=spec,
-        folder=str(folder.path.absolute()),
+        folder=str(folder.worker_path.absolute()),
+        evaluation_folder=str((folder.worker_path if evaluates_in_worker else folder.path).absolute()),
         shadow_evaluation=shadow_evaluation,
         grad_norm=grad_norm,
-        git=git_state(),
-        keep_weights=transport is None and can_judge() and not evaluates_outside(spec),
+        git=git_state(invocation),
+        keep_weights=evaluates_in_worker and can_judge(),
         checkpoint_share=_read_checkpoint_share(),
     )
     interrupted = False
@@ -104,6 +106,7 @@ def supervise(
         trial.account.begin_worker()
         # The record is written before the job runs, so that the trial has a record even if this process is killed.
         folder.write(trial.record())
+        folder.prepare_worker(has_results=evaluates_in_worker, has_compiler_cache=spec.workload.facts.precision.compile)
         trial.begin_start()
         try:
             run_job(job, trial.receive)
@@ -111,6 +114,7 @@ def supervise(
             interrupted = trial.end is None
             trial.end = trial.end or Done(status="interrupted", reason="stopped by the user")
         trial.end_worker(stopped=interrupted)
+        folder.collect_worker_files()
         if not (persist and trial.killer and trial.end is not None and trial.end.status == "interrupted"):
             break
         watcher.warned(spec, f"the {trial.killed_role} was killed by {trial.killer}; resuming from its last checkpoint")

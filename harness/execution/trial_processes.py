@@ -19,14 +19,15 @@ from harness.execution.confinement import confine
 from harness.execution.event_pipe import open_event_pipe
 from harness.execution.launching import LaunchedWorker, Launcher, WorkerStart, evaluates_outside
 from harness.execution.state import ResourceSlot, StopSignal, Trial
+from harness.storage.layout import WORKER
 from harness.storage.run_folder import RunFolder
 from harness.system import python_process
 from harness.system.files import write_error
 from harness.system.private_folders import is_shared, make_folders, private_variables
 
-#: Folder of the home directory and the temporary files of each process, in the trial's folder. The folders are
-#: separate, so that the worker does not find the evaluator's files by chance.
-_SCRATCH: dict[Role, str] = {"worker": "scratch", "evaluator": "scratch-evaluator"}
+#: Folder of the home directory and the temporary files of each process, in the trial's folder. That of the worker is
+#: in the folder in which it may write.
+_SCRATCH: dict[Role, str] = {"worker": f"{WORKER}/scratch", "evaluator": "scratch-evaluator"}
 
 
 class TrialProcesses:
@@ -61,8 +62,13 @@ class TrialProcesses:
     def worker(self) -> LaunchedWorker:
         return self._launched["worker"]
 
-    def start(self, spec: RunSpec) -> None:
-        """Start the processes, which wait for the job.
+    def start(self, job: Job) -> None:
+        """Start the processes. The worker waits for its job.
+
+        The evaluator builds the workload while the worker starts. It gets no sandbox, since it runs no submission.
+
+        Args:
+            job: the job of the evaluator.
 
         Raises:
             StoreError: a folder or the log cannot be written.
@@ -71,14 +77,15 @@ class TrialProcesses:
         try:
             with open(self.log, "ab") as output:
                 self._log_offset = output.tell()
-                if not evaluates_outside(spec):
-                    self._launch("worker", spec, output)
+                if not evaluates_outside(job.spec):
+                    self._launch("worker", job.spec, output)
                 else:
                     worker_end, evaluator_end = socket.socketpair()
                     with worker_end, evaluator_end:
                         # The evaluator is started first: it exists before the submission is imported.
-                        self._launch("evaluator", spec, output, evaluator_end.fileno())
-                        self._launch("worker", spec, output, worker_end.fileno())
+                        self._launch("evaluator", job.spec, output, evaluator_end.fileno())
+                        self._launched["evaluator"].send(msgspec.json.encode(job) + b"\n")
+                        self._launch("worker", job.spec, output, worker_end.fileno())
         except OSError as error:
             raise write_error(self._folder.path, error) from error
 
@@ -99,15 +106,15 @@ class TrialProcesses:
                     warn=partial(self._trial.watcher.warned, spec),
                     peer=peer,
                     role=role,
+                    evaluated=spec if role == "evaluator" else None,
                 )
             )
         finally:
             os.close(write_end)
 
     def send(self, job: Job) -> None:
-        """Send the job to each process. Only the worker enters a sandbox, since the evaluator runs no submission."""
-        for role, process in self._launched.items():
-            process.send(msgspec.json.encode(confine(job) if role == "worker" else job) + b"\n")
+        """Send the job to the worker, with the sandbox that it enters."""
+        self.worker.send(msgspec.json.encode(confine(job)) + b"\n")
 
     def wait(self, role: Role, timeout: float) -> int | None:
         """Return the exit code of a process; None if it does not exist, or still runs after `timeout` seconds."""

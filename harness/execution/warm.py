@@ -181,7 +181,13 @@ class ForkServer:
             folder = os.getcwd()
         except OSError as error:
             raise ForkError(f"the current folder does not exist ({error.strerror})") from error
-        request = ForkRequest(environment=start.environment, folder=folder, cores=start.cores, role=start.role)
+        request = ForkRequest(
+            environment=start.environment,
+            folder=folder,
+            cores=start.cores,
+            role=start.role,
+            evaluated=start.evaluated,
+        )
         status_reader, status_writer = os.pipe()
         stdin_reader, stdin_writer = os.pipe()
         try:

@@ -75,7 +75,7 @@ class WorkerProcess:
         reader: EventReader | None = None
         returncode: int | None = None
         try:
-            processes.start(job.spec)
+            processes.start(job)
             trial.forked = processes.worker.forked
             meter = trial.account.meter = Meter(
                 processes.worker.pid, job.spec, evaluates_outside=trial.evaluated_outside
@@ -117,10 +117,10 @@ class WorkerProcess:
 
     def _judge(self, job: Job) -> None:
         """If the worker evaluated its own weights, evaluate those that it stored in a clean process."""
-        trial, scratch = self._trial, self._folder.path / "scratch"
+        trial, scratch = self._trial, self._folder.path / "scratch-judge"
         if not job.keep_weights or trial.end is None or not is_complete(trial.end.status):
             return
-        weights = list_stored_weights(self._folder.path, job.spec, trial.points)
+        weights = list_stored_weights(self._folder.worker_path, job.spec, trial.points)
         make_folders(scratch)
         with open(self._folder.path / "worker.log", "ab") as log:
             answer = judge_weights(

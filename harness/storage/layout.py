@@ -18,10 +18,14 @@ from harness.system.files import read_error, walk_folders
 RECORD = "record.json"
 #: Name of the file with the evaluated weights at the end of a run.
 FINAL_WEIGHTS = "final.safetensors"
-#: Name of the compiler cache's folder in the folder of an unfinished run.
+#: Name of the folder in which the worker of an unfinished run may write. Nothing outside of it is in its reach.
+WORKER = "worker"
+#: Name of the compiler cache's folder in the worker's folder.
 COMPILED = "compiled"
-#: Pattern of the names of checkpoints in the folder of an unfinished run. It also matches damaged checkpoints.
-CHECKPOINTS = "checkpoint*.pt*"
+#: Names of the last checkpoint and of the one before in the worker's folder.
+CHECKPOINTS = ("checkpoint.pt", "checkpoint.previous.pt")
+#: Pattern of the names of damaged checkpoints.
+DAMAGED_CHECKPOINTS = "checkpoint*.corrupt"
 #: Name of the file in which the supervisor keeps the account of an unfinished run (`harness.execution.account`).
 ACCOUNT = "account.json"
 #: Name of the folder for the results of evaluations in the folder of an unfinished run.

@@ -12,10 +12,20 @@ from pathlib import Path
 
 from harness.contract.record import Record
 from harness.errors import StoreError
-from harness.storage.layout import ACCOUNT, CHECKPOINTS, COMPILED, EVALUATOR, RECORD, SUPERSEDED
+from harness.storage.layout import (
+    ACCOUNT,
+    CHECKPOINTS,
+    COMPILED,
+    DAMAGED_CHECKPOINTS,
+    EVALUATOR,
+    FINAL_WEIGHTS,
+    RECORD,
+    SUPERSEDED,
+    WORKER,
+)
 from harness.storage.records import add_content_hash, encode, read_record
 from harness.storage.verified import digest_of, verified_records
-from harness.system.files import write_atomically, write_error
+from harness.system.files import unused_path, write_atomically, write_error
 from harness.system.locks import LockHeldError, take_lock
 
 
@@ -36,6 +46,11 @@ class RunFolder:
     @property
     def record_path(self) -> Path:
         return self.path / RECORD
+
+    @property
+    def worker_path(self) -> Path:
+        """The folder in which the worker may write. It writes checkpoints, the compiler's cache and temporary files."""
+        return self.path / WORKER
 
     def record(self) -> Record | None:
         """Return the record, or None if the trial has no record yet.
@@ -82,8 +97,9 @@ class RunFolder:
         try:
             # While the lock is held, no other process writes here. Temporary files were left by a process that was
             # killed.
-            for temporary in self.path.glob(".*.tmp"):
-                temporary.unlink(missing_ok=True)
+            for folder in (self.path, self.worker_path):
+                for temporary in folder.glob(".*.tmp"):
+                    temporary.unlink(missing_ok=True)
             yield
         finally:
             os.close(self.lock_descriptor)
@@ -93,14 +109,12 @@ class RunFolder:
         """Move the files of an earlier run of this trial to `superseded/`, so that the trial runs again.
 
         Args:
-            keep_checkpoints: whether checkpoints, the account and the compiler's cache stay, so that the trial resumes
-                from the last checkpoint; otherwise the trial starts from the beginning.
+            keep_checkpoints: whether the worker's folder, the account and the evaluator's state stay, so that the trial
+                resumes from the last checkpoint; otherwise the trial starts from the beginning.
         """
         contents = [p for p in self.path.iterdir() if p.name != "lock"] if self.path.exists() else []
         if keep_checkpoints:
-            contents = [
-                p for p in contents if p.name not in (COMPILED, ACCOUNT, EVALUATOR) and not p.match(CHECKPOINTS)
-            ]
+            contents = [p for p in contents if p.name not in (WORKER, ACCOUNT, EVALUATOR, *CHECKPOINTS)]
         if not contents:
             return
         time_stamp = f"{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 10**9:09}"
@@ -117,10 +131,59 @@ class RunFolder:
         folder = self.root / SUPERSEDED
         return sum(1 for _ in folder.glob(f"{self.identity}-*")) if folder.exists() else 0
 
+    def prepare_worker(self, *, has_results: bool = False, has_compiler_cache: bool = False) -> None:
+        """Make the worker's folder, in which a new worker finds the checkpoints of its run.
+
+        What else is in the folder is removed, so that a submission cannot leave anything for the next worker.
+
+        Args:
+            has_results: whether the results of evaluations in the folder are kept.
+            has_compiler_cache: whether the compiler's cache is kept.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        folder = self.worker_path
+        kept = {*CHECKPOINTS, *([EVALUATOR] if has_results else []), *([COMPILED] if has_compiler_cache else [])}
+        try:
+            folder.mkdir(exist_ok=True)
+            for path in folder.iterdir():
+                if path.name not in kept:
+                    _remove(path)
+            # Earlier versions wrote checkpoints beside the record.
+            for path in filter(Path.exists, map(self.path.joinpath, CHECKPOINTS)):
+                os.replace(path, folder / path.name)
+        except OSError as error:
+            raise write_error(folder, error) from error
+
+    def collect_worker_files(self) -> None:
+        """Move what is kept of the files of a worker that has ended out of its folder.
+
+        These are damaged checkpoints and, if the worker evaluated its own weights, the final weights.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        weights = self.worker_path / FINAL_WEIGHTS
+        try:
+            if weights.is_file() and not weights.is_symlink():
+                os.replace(weights, self.path / FINAL_WEIGHTS)
+            for path in self.worker_path.glob(DAMAGED_CHECKPOINTS):
+                os.replace(path, unused_path(self.path / path.name))
+        except OSError as error:
+            raise write_error(self.path, error) from error
+
     def remove_checkpoints(self) -> None:
-        """Remove what only an unfinished run needs: checkpoints, account, scratch files and the compiler's cache."""
+        """Remove what only an unfinished run needs: the folders of worker and evaluator, and the account."""
         with contextlib.suppress(OSError):
-            for path in (*self.path.glob(CHECKPOINTS), self.path / ACCOUNT):
-                path.unlink(missing_ok=True)
-        for name in ("scratch", COMPILED, EVALUATOR):
+            (self.path / ACCOUNT).unlink(missing_ok=True)
+        for name in (WORKER, EVALUATOR):
             shutil.rmtree(self.path / name, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with everything in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -75,7 +75,7 @@ class Assessor(Protocol):
         ...
 
     def save(self, position: Position) -> None:
-        """Store the state after the evaluations so far, to which a checkpoint belongs that is written afterwards."""
+        """Store the state after the evaluations so far, with the SHA-256 of the staged checkpoint."""
         ...
 
     def restore(self, position: Position) -> Position | None:
@@ -96,8 +96,9 @@ class LocalAssessor:
     Args:
         spec: the specification of the trial.
         evaluator: evaluates models on the score split.
-        folder: the trial's folder.
+        folder: the folder for the results and for the final weights.
         group: the ranks of the run. Rank 0 decides for all ranks and writes the files.
+        checkpoints: the worker's folder, which contains the checkpoints.
         trusted: whether this process has never imported the submission.
         keep_weights: see `Job`.
 
@@ -113,6 +114,7 @@ class LocalAssessor:
         folder: Path,
         group: ProcessGroup = SINGLE_PROCESS,
         *,
+        checkpoints: Path,
         trusted: bool = False,
         keep_weights: bool = False,
     ) -> None:
@@ -120,7 +122,7 @@ class LocalAssessor:
         self._evaluator = evaluator
         self._group = group
         self._folder = folder
-        self._files = EvaluatorFiles(folder, spec)
+        self._files = EvaluatorFiles(folder, spec, checkpoints)
         self._keep_weights = keep_weights
         self.trusted = trusted
         self.judgements: list[Judgement] = []

@@ -1,5 +1,8 @@
 """Writes checkpoint files atomically, keeps the previous file, and verifies the SHA-256 of a file when reading it.
 
+A checkpoint is written in two steps. Between them, the process that evaluates notes the SHA-256 of the new file, by
+which it recognises the checkpoint when the run resumes (`harness.worker.evaluator_files`).
+
 `harness.worker.run_state` defines the content of a checkpoint.
 """
 
@@ -16,11 +19,12 @@ from typing import Any
 import torch
 
 from harness.errors import DamagedError, PluginError, StoreError
+from harness.storage.layout import CHECKPOINTS
 from harness.system.files import read_file, unused_path, write_atomically, write_error
 from harness.worker import torch_errors
 
-CURRENT = "checkpoint.pt"
-PREVIOUS = "checkpoint.previous.pt"
+CURRENT, PREVIOUS = CHECKPOINTS
+STAGED = CURRENT + ".new"
 #: The first bytes of a checkpoint file. They contain the version of the format. The version increases whenever a run
 #: could not be resumed exactly from a checkpoint of the previous version.
 _MAGIC = b"bench-checkpoint-3 "
@@ -28,8 +32,8 @@ _MAGIC = b"bench-checkpoint-3 "
 _RUN_ID = "run_id"
 
 
-def save(folder: Path, state: dict[str, Any], run_id: str) -> None:
-    """Write `state` as the folder's checkpoint, and keep the previous checkpoint.
+def stage(folder: Path, state: dict[str, Any], run_id: str) -> None:
+    """Write `state` as the folder's next checkpoint. `commit` has to follow.
 
     Args:
         folder: the trial's folder.
@@ -40,20 +44,27 @@ def save(folder: Path, state: dict[str, Any], run_id: str) -> None:
         StoreError: the file cannot be written. The previous checkpoint is not changed.
         PluginError: the state contains a value of a type that cannot be read from a checkpoint.
     """
+    write(folder / STAGED, state, run_id)
+
+
+def commit(folder: Path) -> None:
+    """Make the staged checkpoint the folder's checkpoint, and keep the previous checkpoint.
+
+    Raises:
+        StoreError: a file cannot be renamed.
+    """
     current = folder / CURRENT
-    new = folder / (CURRENT + ".new")
-    write(new, state, run_id)
     # If the process is killed between these two renames, the previous checkpoint still exists.
     try:
         if current.exists():
             os.replace(current, folder / PREVIOUS)
-        os.replace(new, current)
+        os.replace(folder / STAGED, current)
     except OSError as error:
         raise write_error(current, error) from error
 
 
 def write(path: Path, state: dict[str, Any], run_id: str) -> None:
-    """Write a state and its SHA-256 to a file; see `save`.
+    """Write a state and its SHA-256 to a file; see `stage`.
 
     Raises:
         StoreError: the file cannot be written.

@@ -36,7 +36,7 @@ def main() -> None:
     redirect_compile_cache(job)
     with tempfile.TemporaryDirectory() as folder:
         spec = msgspec.structs.replace(job.spec, ranks=1, seeds=_other_seeds(job.spec.seeds))
-        warm_up_job = Job(spec=spec, folder=folder, resume=False)
+        warm_up_job = Job(spec=spec, folder=folder, evaluation_folder=folder, resume=False)
         run, construct_submission = build_run(warm_up_job, ignore_event, change_data=random_like)
         submission = construct_submission()
         for _ in range(STEPS):

@@ -1,13 +1,17 @@
 """The files with the results of a run's evaluations, which the process that evaluates writes beside the checkpoints.
 
-A worker's checkpoint and such a file belong together if they were written after the same number of evaluations. The
-file is written first, so that every checkpoint has its file. The files of the last evaluations are kept, because a
-checkpoint may be damaged or may not have been written.
+A worker's checkpoint and such a file belong together if they were written after the same number of evaluations, and if
+the file has the SHA-256 of the checkpoint. The file is written after the checkpoint was staged and before it is
+committed, so that every checkpoint has its file. The files of the last evaluations are kept, because a checkpoint may
+be damaged or may not have been committed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +27,33 @@ from harness.worker.weights import save_weights
 #: Number of files that are kept: those of the current and the previous checkpoint, and one whose checkpoint was not
 #: written.
 _KEPT = 3
+#: Key of the checkpoint's SHA-256 in a file.
+_CHECKPOINT = "checkpoint"
 
 
 class EvaluatorFiles:
     """The files of one trial.
 
     Args:
-        folder: the trial's folder.
+        folder: the folder in which the files have a folder of their own.
         spec: the specification of the trial.
+        checkpoints: the worker's folder with the checkpoints.
     """
 
-    def __init__(self, folder: Path, spec: RunSpec) -> None:
+    def __init__(self, folder: Path, spec: RunSpec, checkpoints: Path) -> None:
         self._folder = folder / EVALUATOR
+        self._checkpoints = checkpoints
         self._run_id = run_id(spec)
 
     def save(self, points: int, state: dict[str, Any]) -> None:
-        """Write the state after a number of evaluations.
+        """Write the state after a number of evaluations, to which the staged checkpoint belongs.
 
         Raises:
             StoreError: the file cannot be written.
         """
         self._make_folder()
-        checkpoint.write(self._path(points), state, self._run_id)
+        staged = digest(self._checkpoints / checkpoint.STAGED)
+        checkpoint.write(self._path(points), {**state, _CHECKPOINT: staged}, self._run_id)
         for number in sorted(self._numbers())[:-_KEPT]:
             self._path(number).unlink(missing_ok=True)
 
@@ -58,9 +67,19 @@ class EvaluatorFiles:
         save_weights(model, self._folder / f"{index}.safetensors")
 
     def load(self, points: int) -> dict[str, Any] | None:
-        """Return the state after a number of evaluations; None if its file is missing or damaged."""
+        """Return the state after a number of evaluations.
+
+        Returns:
+            The state; None if its file is missing or damaged, or if the worker's folder has not the checkpoint that
+            belongs to it.
+        """
         with contextlib.suppress(StoreError, OSError):
-            return checkpoint.read(self._path(points), self._run_id)
+            state = checkpoint.read(self._path(points), self._run_id)
+            # Files of earlier versions do not have the SHA-256.
+            accepted = state.pop(_CHECKPOINT, None)
+            names = (checkpoint.CURRENT, checkpoint.PREVIOUS)
+            if accepted is None or accepted in {digest(self._checkpoints / name) for name in names} - {""}:
+                return state
         return None
 
     def remove_later(self, points: int) -> None:
@@ -80,3 +99,16 @@ class EvaluatorFiles:
 
     def _numbers(self) -> list[int]:
         return [int(path.stem) for path in self._folder.glob("*.pt") if path.stem.isdecimal()]
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a regular file; an empty string if it cannot be read.
+
+    Another process may have put a link or a named pipe in its place.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return hashlib.file_digest(file, "sha256").hexdigest()
+    return ""

@@ -8,7 +8,9 @@ checkpoint.
 
 from __future__ import annotations
 
+import ctypes
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from harness.errors import RejectedError
 from harness.worker.assessment import Assessment, LocalAssessor, is_judged
 from harness.worker.device import rank_device, set_default_device
 from harness.worker.emit import Emit
-from harness.worker.evaluation import evaluate_audit
+from harness.worker.evaluation import evaluate_audit, evaluate_split
 from harness.worker.evaluator import Evaluator
 from harness.worker.evaluator_channel import (
     AssessmentRequest,
@@ -57,8 +59,9 @@ def run_evaluator(job: Job, emit: Emit, end: socket.socket) -> None:
         set_default_device(device)
         apply_numeric_settings(spec)
         workload, model = build_evaluation(spec, device)
+        evaluator = Evaluator(spec, workload, shadow=job.shadow_evaluation)
         assessor = LocalAssessor(
-            spec, Evaluator(spec, workload, shadow=job.shadow_evaluation), Path(job.folder), trusted=True
+            spec, evaluator, Path(job.evaluation_folder), checkpoints=Path(job.folder), trusted=True
         )
         evaluation = RunEvaluation(
             spec, model, assessor, lambda stage: evaluate_audit(workload, model, stage), emit, SharedWeights(model)
@@ -68,6 +71,30 @@ def run_evaluator(job: Job, emit: Emit, end: socket.socket) -> None:
         nonfinite = "" if evaluation is None else evaluation.describe_nonfinite(error)
         failure = describe_failure(error, job.spec, nonfinite)
         emit(EvaluatorFailed(status=failure.status, reason=failure.reason))
+
+
+def warm_evaluation(spec: RunSpec) -> None:
+    """Evaluate an untrained model of a trial's workload on the splits `score` and `audit`.
+
+    Processes that are forked from this one then find the workload's modules imported and the data that they cache.
+
+    Args:
+        spec: a trial on the workload.
+    """
+    device = rank_device(0, spec)
+    set_default_device(device)
+    apply_numeric_settings(spec)
+    workload, model = build_evaluation(spec, device)
+    stage = len(spec.workload.facts.stages) - 1 if spec.workload.facts.stages else None
+    evaluate_split(workload, model, "score", stage)
+    evaluate_audit(workload, model, stage)
+
+
+def forbid_debugging() -> None:
+    """On Linux, forbid other processes of this user to read this process's memory or to trace it."""
+    if sys.platform == "linux":
+        pr_set_dumpable = 4
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_dumpable, 0)
 
 
 class RunEvaluation:

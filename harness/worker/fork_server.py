@@ -3,7 +3,8 @@
 usage: python -m harness.worker.fork_server SOCKET_FD      (started by the supervisor)
 
 A forked worker starts within milliseconds. A new Python process needs seconds to import torch. The server imports no
-plugin, so a worker inherits nothing from another trial. `harness.contract.forking` defines the messages.
+plugin, so a worker inherits nothing from another trial. `harness.contract.forking` defines the messages. If a workload
+is evaluated repeatedly, its evaluators are forked from a template (`harness.worker.templates`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from harness.contract.run import Job
 from harness.worker.emit import Emit
 from harness.worker.process import ProcessDescriptors, run_worker
 from harness.worker.reaper import set_parent_death_signal
+from harness.worker.templates import READY, Templates
 
 #: The server ends after this number of seconds without a worker and without a request. A server uses several hundred
 #: megabytes of memory.
@@ -52,7 +54,7 @@ def main(run_job: Callable[[Job, Emit], None] | None = None, preload: Callable[[
     # The garbage collector in a worker then skips these objects, so it does not copy the memory pages that hold them.
     gc.collect()
     gc.freeze()
-    worker = _WorkerForker(control).serve()
+    worker = WorkerForker(control, Templates()).serve()
     run_worker(worker.descriptors, worker.request.cores, run_job, evaluator=worker.request.role == "evaluator")
 
 
@@ -73,7 +75,8 @@ def preload_worker() -> None:
     with tempfile.TemporaryDirectory() as name:
         # Saving the first checkpoint and the first weights file imports further modules of torch.
         folder = Path(name)
-        checkpoint.save(folder, {"tensor": torch.zeros(1)}, "")
+        checkpoint.stage(folder, {"tensor": torch.zeros(1)}, "")
+        checkpoint.commit(folder)
         checkpoint.load(folder, "")
         weights.save_weights(torch.nn.BatchNorm1d(1), folder / "weights")
 
@@ -101,15 +104,17 @@ class _RunningWorker:
     status: int
 
 
-class _WorkerForker:
+class WorkerForker:
     """Forks workers. All workers are forked from one thread, so that the kernel kills them when this process ends.
 
     Args:
         control: socket on which requests arrive.
+        templates: the templates of this server; None in a template.
     """
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, templates: Templates | None = None) -> None:
         self._control = control
+        self._templates = templates
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         #: The running workers, by the pidfd of their process.
@@ -131,10 +136,14 @@ class _WorkerForker:
 
     def _answer(self) -> ForkedWorker | None:
         """Fork a worker for the next request. Return the worker in the forked process, and None in the server."""
-        message = _receive(self._control)
+        message = receive_request(self._control)
         if message is None:
             os._exit(0)  # the supervisor has ended; the kernel kills the workers
         request, descriptors = message
+        if self._templates is not None and self._templates.forward(request, descriptors):
+            for descriptor in descriptors.values():
+                os.close(descriptor)
+            return None
         server = os.getpid()
         try:
             pid = os.fork()
@@ -155,7 +164,26 @@ class _WorkerForker:
             self._poll.register(process, select.POLLIN)
         for descriptor in descriptors.values():
             os.close(descriptor)
-        return None
+        return self._serve_template(request)
+
+    def _serve_template(self, request: ForkRequest) -> ForkedWorker | None:
+        """Make a template if the workload of a request is evaluated repeatedly.
+
+        Returns:
+            The evaluator in a process that the template forked; None in this server.
+        """
+        if self._templates is None or request.evaluated is None:
+            return None
+        control = self._templates.fork_if_repeated(request.evaluated)
+        if control is None:
+            return None
+        self._close_server_descriptors()
+        self._templates.warm(request.evaluated, control)
+        _require_one_thread()
+        gc.collect()
+        gc.freeze()
+        control.sendall(READY)
+        return WorkerForker(control).serve()
 
     def _reap(self, process: int) -> None:
         """Report the exit code of a worker that has ended."""
@@ -167,8 +195,10 @@ class _WorkerForker:
         os.close(child.status)
 
     def _close_server_descriptors(self) -> None:
-        """Close the server's socket and the descriptors of the other workers. This method is called in a new worker."""
+        """Close the server's sockets and the descriptors of the other workers. It is called in a forked process."""
         self._control.close()
+        if self._templates is not None:
+            self._templates.close()
         for process, child in self._children.items():
             os.close(process)
             os.close(child.status)
@@ -200,7 +230,7 @@ def become_worker(request: ForkRequest, descriptors: dict[str, int], server: int
     os.close(descriptors["status"])
 
 
-def _receive(control: socket.socket) -> tuple[ForkRequest, dict[str, int]] | None:
+def receive_request(control: socket.socket) -> tuple[ForkRequest, dict[str, int]] | None:
     """Return the next request and its file descriptors by name; None if the supervisor has closed the socket."""
     flags = socket.MSG_CMSG_CLOEXEC | socket.MSG_WAITALL
     header, received, _, _ = socket.recv_fds(control, LENGTH.size, len(DESCRIPTORS), flags)

@@ -44,7 +44,7 @@ class TrainingRun:
 
     Args:
         state: the state of the run, with the specification of the trial.
-        folder: the trial's folder, for checkpoints and final weights.
+        folder: the worker's folder, for checkpoints and, if this process evaluates, for the final weights.
         workload: evaluates the model on the feedback split.
         rules: checks the rules for submissions.
         environment: description of the machine and the software, for the record.
@@ -258,8 +258,10 @@ class TrainingRun:
         began = time.perf_counter()
         ranks = self.state.gather_rank_states()
         if self.group.first:
+            content = self.state.state_dict(model_state, submission_state, ranks)
+            checkpoint.stage(self.folder, content, run_id(self.spec))
             self.assessor.save(self.state.position)
-            checkpoint.save(self.folder, self.state.state_dict(model_state, submission_state, ranks), run_id(self.spec))
+            checkpoint.commit(self.folder)
             self.state.add_usage(checkpoint_seconds=time.perf_counter() - began)
         self._checkpoint_ended = time.perf_counter()
         self._checkpoint_seconds = self._checkpoint_ended - began

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from pathlib import Path
 
 from harness.contract.run import Job, PreparedData
 from harness.datasets.paths import data_folder
@@ -46,7 +45,7 @@ def _prepare(job: Job, unprepared: PreparedData) -> None:
         stage = len(spec.workload.facts.stages) - 1 if spec.workload.facts.stages else None
         evaluate_split(workload, model, unprepared.part, stage)
     # A file may have been renamed or removed after it was opened.
-    write_manifest(Path(unprepared.manifest), filter(os.path.exists, opened))
+    write_manifest(unprepared, filter(os.path.exists, opened))
 
 
 def _note_opened(event: str, arguments: tuple[object, ...], data: str, opened: list[str]) -> None:

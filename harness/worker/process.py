@@ -13,7 +13,6 @@ from __future__ import annotations
 # This import comes first. The clock then uses the original functions of `time`, even if a plugin replaces them.
 import harness.worker.clock  # noqa: F401  # isort: skip
 
-import ctypes
 import os
 import signal
 import socket
@@ -162,18 +161,11 @@ def _find_job(peer: int, evaluator: bool) -> Callable[[Job, Emit], None]:
         from harness.worker import evaluator_process
 
         assert end is not None
-        _forbid_debugging()
+        evaluator_process.forbid_debugging()
         return partial(evaluator_process.run_evaluator, end=end)
     from harness.worker import job as jobs
 
     return partial(jobs.run_job, abort=_exit_now, evaluator=end)
-
-
-def _forbid_debugging() -> None:
-    """On Linux, forbid other processes of this user to read this process's memory or to trace it."""
-    if sys.platform == "linux":
-        pr_set_dumpable = 4
-        ctypes.CDLL(None, use_errno=True).prctl(pr_set_dumpable, 0)
 
 
 def _exit_now() -> None:

@@ -104,7 +104,14 @@ def build_run(
     assessor: Assessor
     if evaluator is None:
         local_evaluator = Evaluator(spec, workload, group, shadow=job.shadow_evaluation)
-        assessor = LocalAssessor(spec, local_evaluator, Path(job.folder), group, keep_weights=job.keep_weights)
+        assessor = LocalAssessor(
+            spec,
+            local_evaluator,
+            Path(job.evaluation_folder),
+            group,
+            checkpoints=Path(job.folder),
+            keep_weights=job.keep_weights,
+        )
     else:
         assessor = RemoteAssessor(evaluator, model)
     snapshots = Snapshots(model)

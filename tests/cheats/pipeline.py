@@ -28,13 +28,15 @@ def in_sandbox() -> bool:
     return find_offer(Path(tempfile.gettempdir())).name != "none"
 
 
-def run(way: str, runs: Path, workload: WorkloadEntry = micro.ENTRY, **settings: Any) -> Record:
+def run(
+    way: str, runs: Path, workload: WorkloadEntry = micro.ENTRY, watcher: Remember | None = None, **settings: Any
+) -> Record:
     """Run `module:Class` in `tests/cheats/ways/`, or `path:Class`."""
     # A fork server serves processes with one environment, and pytest changes this variable with every test.
     os.environ.pop("PYTEST_CURRENT_TEST", None)
     load = way if way.startswith("/") else f"tests.cheats.ways.{way}"
     spec = spec_of(submission(load), workload, **settings)
-    return run_trial(spec, runs, Remember(), ExecutionOptions(), launcher=WarmLauncher())[0]
+    return run_trial(spec, runs, watcher or Remember(), ExecutionOptions(), launcher=WarmLauncher())[0]
 
 
 def set_import_path() -> None:

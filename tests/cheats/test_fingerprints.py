@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.planning.rulesets import ruleset
 from tests import micro
 from tests.cheats.pipeline import cost, honest, run
 from tests.cheats.threats import threat
@@ -13,9 +14,9 @@ from tests.helpers import outcome, spec_of, submission
 
 @threat(
     way="recognises a workload by the shapes of its parameters, and uses settings tuned to it",
-    verdict="made useless",
-    by="variants: on a workload that differs in a detail, the run equals the honest one. On the known workload the "
-    "gain stays, also in a rerun",
+    verdict="out of reach",
+    by="the model cannot be hidden. A rerun on the same workload repeats the gain. On a variant or another workload "
+    "the run equals the honest one, but no score of AlgoRace requires runs on variants. Reading the source shows it",
 )
 def test_shapes(tmp_path: Path) -> None:
     assert cost(run("fingerprints:ByShapes", tmp_path)) < cost(honest())
@@ -24,11 +25,25 @@ def test_shapes(tmp_path: Path) -> None:
 
 @threat(
     way="recognises a workload by its budget, and uses settings tuned to it",
-    verdict="made useless",
-    by="variants, as above",
+    verdict="out of reach",
+    by="a ruleset that hides the budget leaves the shapes. Variants and reruns as above",
 )
 def test_horizon(tmp_path: Path) -> None:
+    assert cost(run("fingerprints:ByHorizon", tmp_path)) < cost(honest())
     assert outcome(run("fingerprints:ByHorizon", tmp_path, WIDE)) == outcome(honest(WIDE))
+
+
+@threat(
+    way="reads the workload's name, its target and a hidden budget from the harness's objects on the stack",
+    verdict="out of reach",
+    by="the worker holds them, and a submission runs in the worker. Metrics, data of `score` and the decision are not "
+    "among them. Variants and reruns as above; reading the source shows it",
+)
+def test_hidden_budget(tmp_path: Path) -> None:
+    record = run("fingerprints:ByBudgetOfTheJob", tmp_path, ruleset=ruleset("anytime"))
+    assert record.spec.workload.facts.budget.horizon != micro.FACTS.budget.horizon, "the ruleset draws it"
+    log = next(tmp_path.glob("run-*/worker.log")).read_text()
+    assert f"found: micro {record.spec.workload.facts.budget.horizon}" in log
 
 
 @threat(

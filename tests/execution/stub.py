@@ -45,9 +45,10 @@ def run_job(job: Job, emit: Callable[..., None]) -> None:
     hparams, facts = job.spec.hparams, job.spec.workload.facts
     folder = Path(job.folder)
     if hparams.get("describes"):
-        (folder / "description.json").write_text(json.dumps(describe_process()))
+        print(json.dumps(describe_process()), flush=True)  # to the log of the worker
     path = folder / "checkpoint.pt"
     points = msgspec.json.decode(path.read_bytes(), type=list[Point]) if path.exists() else []
+    resumed = bool(points)
     emit(Ready(environment=ENVIRONMENT, usage=Usage(parameters=1), points=tuple(points), resumed_from=len(points)))
     clock = Clock(
         lambda: None,
@@ -70,10 +71,9 @@ def run_job(job: Job, emit: Callable[..., None]) -> None:
         if index == hparams.get("kills_supervisor_at"):
             os.kill(_parent(os.getppid()) if sys.platform == "linux" else os.getppid(), signal.SIGKILL)
             time.sleep(60)
-        if _must_halt(folder.parent, index):
+        if _must_halt(folder.parents[1], index):
             time.sleep(3600)
-        if index == hparams.get("dies_once_at") and not (folder / "died").exists():
-            (folder / "died").touch()
+        if index == hparams.get("dies_once_at") and not resumed:
             os.kill(os.getpid(), signal.SIGKILL)
         metrics = {target.metric: _value(job, index) for target in facts.targets}
         drawn = index * facts.eval_every

@@ -87,6 +87,7 @@ def test_a_kernel_that_refuses_what_it_has_offered_is_one_line(tmp_path: Path, m
     job = Job(
         spec=new_trial().spec,
         folder=str(tmp_path),
+        evaluation_folder=str(tmp_path),
         sandbox=SandboxRequest(offer=SandboxOffer(namespaces=True)),
     )
     assert process.enter_sandbox(job) == Done(
@@ -109,7 +110,7 @@ def test_data_are_opened_once_and_again_after_they_were_removed(
     entry = tmp_path / "generated" / "entry.arrays"
     entry.touch()
     for part in parts:
-        write_manifest(Path(part.manifest), [str(entry)])
+        write_manifest(part, [str(entry)])
     assert find_unprepared(spec) == ()
     other_seed = msgspec.structs.replace(spec, seeds=msgspec.structs.replace(spec.seeds, data=1))
     assert [part.part for part in find_unprepared(other_seed)] == ["train"]
@@ -117,6 +118,21 @@ def test_data_are_opened_once_and_again_after_they_were_removed(
     assert find_unprepared(spec) == parts
     Path(parts[0].manifest).write_text("no JSON")
     assert find_unprepared(spec) == parts
+
+
+def test_training_data_that_leave_nothing_in_the_cache_are_opened_once_for_all_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    spec = spec_of(submission("tests.submissions_for_tests:Base"))
+    dataset = tmp_path / "dataset"
+    dataset.touch()
+    for part in find_unprepared(spec):
+        write_manifest(part, [str(dataset)])
+    other_seed = msgspec.structs.replace(spec, seeds=msgspec.structs.replace(spec.seeds, data=1))
+    assert find_unprepared(other_seed) == ()
+    dataset.unlink()
+    assert [part.part for part in find_unprepared(other_seed)] == ["train", "score"]
 
 
 def test_nothing_is_prepared_where_nothing_can_be_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +156,7 @@ def test_the_data_of_a_workload_can_be_read_and_not_written(tmp_path: Path, monk
     file.touch()
     own = tmp_path / "runs" / "own"
     own.mkdir(parents=True)
-    request = confinement.sandbox_request(spec, own)
+    request = confinement.sandbox_request(spec, own, own.parent)
     assert {str(copy), str(tmp_path / "data"), str(file)} <= set(request.readable)
     assert request.writable == (str(own),)
     assert str(file.parent) not in request.readable

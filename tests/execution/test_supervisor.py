@@ -162,7 +162,7 @@ def test_a_corrupt_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> No
     whole = run_here(spec, tmp_path / "whole")
     runs = tmp_path / "runs"
     _interrupt_after(spec, runs, 3)
-    current = folder_of(spec, runs).path / "checkpoint.pt"
+    current = folder_of(spec, runs).worker_path / "checkpoint.pt"
     payload = bytearray(current.read_bytes())
     payload[len(payload) // 2] ^= 1
     current.write_bytes(payload)
@@ -178,7 +178,7 @@ def test_without_any_whole_checkpoint_a_run_starts_over(tmp_path: Path) -> None:
     spec = spec_of(entry("Noisy"))
     runs = tmp_path / "runs"
     _interrupt_after(spec, runs, 3)
-    for path in folder_of(spec, runs).path.glob("checkpoint*.pt"):
+    for path in folder_of(spec, runs).worker_path.glob("checkpoint*.pt"):
         path.write_bytes(b"rubbish")
     watcher = Remember()
     assert outcome(run_worker(spec, runs, watcher)) == outcome(run_here(spec, tmp_path / "whole"))
@@ -188,7 +188,8 @@ def test_without_any_whole_checkpoint_a_run_starts_over(tmp_path: Path) -> None:
 
 def test_a_shortage_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint that this machine cannot hold just now is a good one, and stays where it is."""
-    checkpoint.save(tmp_path, {"x": 1}, "run-a")
+    checkpoint.stage(tmp_path, {"x": 1}, "run-a")
+    checkpoint.commit(tmp_path)
 
     def spent(path: Path, identity: str) -> Any:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
@@ -206,7 +207,8 @@ def test_a_shortage_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.M
 )
 def test_a_damaged_checkpoint_says_what_follows(saved: int, then: str, left: Any, tmp_path: Path) -> None:
     for x in range(saved):
-        checkpoint.save(tmp_path, {"x": x}, "run-a")
+        checkpoint.stage(tmp_path, {"x": x}, "run-a")
+        checkpoint.commit(tmp_path)
     (tmp_path / "checkpoint.pt").write_bytes(b"half")
     state, (warning,) = checkpoint.load(tmp_path, "run-a")
     assert then in warning
@@ -267,7 +269,7 @@ def test_a_full_disk_interrupts_and_the_run_goes_on_later(tmp_path: Path) -> Non
 def test_a_supervisor_killed_at_once_leaves_a_record_and_no_worker(tmp_path: Path) -> None:
     spec = spec_of(entry("NeverEnds"))
     process, folder = _supervise(spec, tmp_path)
-    _wait_for(lambda: (folder.path / "checkpoint.pt").exists())
+    _wait_for(lambda: (folder.worker_path / "checkpoint.pt").exists())
     process.kill()
     process.communicate()
     with folder.lock(timeout=300):
@@ -315,7 +317,7 @@ def test_a_slow_watcher_is_no_changed_clock(tmp_path: Path) -> None:
 def test_a_supervisor_that_was_suspended_believes_an_honest_clock(tmp_path: Path) -> None:
     spec = spec_of(entry("Slow"))
     process, folder = _supervise(spec, tmp_path)
-    checkpoint_file = folder.path / "checkpoint.pt"
+    checkpoint_file = folder.worker_path / "checkpoint.pt"
     _wait_for(checkpoint_file.exists)
     process.send_signal(signal.SIGSTOP)
     # Meanwhile the worker trains and is evaluated. A run that has ended meanwhile is as good.
@@ -341,13 +343,13 @@ def test_a_failure_before_a_resumed_run_stands_loses_nothing(tmp_path: Path) -> 
     record, _ = run_trial(spec, runs, Remember(), transport=fails)
     assert record.status == "out-of-memory"
     assert len(record.points) == 5, "what was known before is still there"
-    assert (folder.path / "checkpoint.pt").exists()
+    assert (folder.worker_path / "checkpoint.pt").exists()
     watcher = Remember()
     whole = run_here(spec, runs, watcher, retry_failed=True)
     assert watcher.resumed == [5], "the retry goes on from there"
     assert outcome(whole) == outcome(run_here(spec, tmp_path / "undisturbed"))
     assert [records.read_record(p).status for p in (runs / "superseded").rglob("record.json")] == ["out-of-memory"]
-    assert not (folder.path / "checkpoint.pt").exists()
+    assert not (folder.worker_path / "checkpoint.pt").exists()
 
 
 @pytest.mark.slow
@@ -370,7 +372,7 @@ def test_a_second_worker_that_fails_before_it_stands_loses_nothing(tmp_path: Pat
     with folder.lock():
         record = supervise(folder, spec, Remember(), transport=transport, persist=True)
     assert (record.status, len(trials)) == ("out-of-memory", 2)
-    assert (folder.path / "checkpoint.pt").exists()
+    assert (folder.worker_path / "checkpoint.pt").exists()
 
 
 def test_the_same_evaluation_over_and_over_is_no_progress(tmp_path: Path) -> None:
@@ -429,10 +431,11 @@ def test_an_import_that_misses_a_file_is_a_crash(tmp_path: Path) -> None:
 def test_a_killed_writers_litter_is_cleared(tmp_path: Path) -> None:
     spec = spec_of(entry("Base"), smoke=True)
     folder = folder_of(spec, tmp_path)
-    folder.path.mkdir(parents=True)
-    (folder.path / ".checkpoint.pt.new.123.tmp").write_bytes(b"half")
+    folder.worker_path.mkdir(parents=True)
+    for path in (folder.path, folder.worker_path):
+        (path / ".checkpoint.pt.new.123.tmp").write_bytes(b"half")
     run_worker(spec, tmp_path)
-    assert not list(folder.path.glob(".*"))
+    assert not list(folder.path.rglob(".*"))
 
 
 _SUPERVISOR = """

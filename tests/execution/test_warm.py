@@ -116,7 +116,8 @@ def test_a_forked_worker_is_given_what_a_fresh_one_is(tmp_path: Path, monkeypatc
         path = Path(next(iter(outcomes)).path)
         outcomes.close()  # type: ignore[attr-defined]
         assert read_record(path / layout.RECORD).usage.forked is not fresh
-        description[fresh] = json.loads((path / "description.json").read_text())
+        lines = (path / "worker.log").read_text().splitlines()
+        description[fresh] = next(json.loads(line) for line in reversed(lines) if line.startswith("{"))
     assert description[False] == description[True]
 
 
@@ -207,7 +208,7 @@ def test_a_command_that_is_killed_takes_its_server_and_workers_with_it(tmp_path:
     plan, runs = tmp_path / "plan.json", tmp_path / "runs"
     plan.write_bytes(msgspec.json.encode(stub_specs(1, evaluations=100_000, pause=0.05)))
     command = subprocess.Popen([sys.executable, "-c", _COMMAND, str(plan), str(runs)])
-    _wait_for(lambda: list(runs.glob("*/checkpoint.pt")))
+    _wait_for(lambda: list(runs.glob("*/worker/checkpoint.pt")))
     (server,) = _children(command.pid)
     (worker,) = _children(server)
     command.kill()

@@ -102,8 +102,8 @@ def test_a_checkpoint_of_another_trial_is_not_resumed(specs: tuple[RunSpec, RunS
     for spec in (first, second):
         with pytest.raises(Interrupted):
             run_trial(spec, tmp_path, Remember(), transport=StopAt(2))
-    for path in folder_of(first, tmp_path).path.glob("checkpoint*.pt"):
-        shutil.copyfile(path, folder_of(second, tmp_path).path / path.name)
+    for path in folder_of(first, tmp_path).worker_path.glob("checkpoint*.pt"):
+        shutil.copyfile(path, folder_of(second, tmp_path).worker_path / path.name)
     watcher = Remember()
     record = run_here(second, tmp_path, watcher)
     assert watcher.resumed == [0]

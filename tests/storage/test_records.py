@@ -85,12 +85,55 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
 
 def test_what_only_an_unfinished_run_needs_goes(tmp_path: Path) -> None:
     folder = run_folder.RunFolder(tmp_path, "run-1")
-    for name in ("compiled/triton", "scratch/tmp"):
+    for name in ("worker/compiled/triton", "worker/scratch/tmp", "evaluator"):
         (folder.path / name).mkdir(parents=True)
-    for name in ("checkpoint.pt", "checkpoint.previous.pt", "compiled/kernel.so", "final.safetensors", "worker.log"):
+    for name in ("account.json", "worker/checkpoint.pt", "evaluator/3.pt", "final.safetensors", "worker.log"):
         (folder.path / name).touch()
     folder.remove_checkpoints()
     assert sorted(path.name for path in folder.path.iterdir()) == ["final.safetensors", "worker.log"]
+
+
+def test_a_new_worker_finds_checkpoints_and_nothing_else(tmp_path: Path) -> None:
+    """What a submission left in the folder must not reach the next worker of its run."""
+    folder = run_folder.RunFolder(tmp_path / "runs", "run-1")
+    outside = tmp_path / "outside"
+    for path in (outside, folder.worker_path / "compiled", folder.worker_path / "scratch" / "tmp"):
+        path.mkdir(parents=True)
+    for name in ("checkpoint.pt", "checkpoint.previous.pt", "checkpoint.pt.new", "compiled/kernel.so", "weights"):
+        (folder.worker_path / name).touch()
+    (outside / "file").touch()
+    (folder.worker_path / "link").symlink_to(outside)
+    folder.prepare_worker(has_compiler_cache=True)
+    names = sorted(path.name for path in folder.worker_path.iterdir())
+    assert names == ["checkpoint.previous.pt", "checkpoint.pt", "compiled"]
+    assert (folder.worker_path / "compiled" / "kernel.so").exists()
+    assert (outside / "file").exists(), "a link is removed, and not what it leads to"
+    folder.prepare_worker()
+    assert not (folder.worker_path / "compiled").exists()
+
+
+def test_checkpoints_of_earlier_versions_are_used(tmp_path: Path) -> None:
+    folder = run_folder.RunFolder(tmp_path, "run-1")
+    folder.path.mkdir()
+    (folder.path / "checkpoint.pt").write_text("state")
+    folder.prepare_worker()
+    assert (folder.worker_path / "checkpoint.pt").read_text() == "state"
+    assert not (folder.path / "checkpoint.pt").exists()
+
+
+def test_weights_and_damaged_checkpoints_leave_the_workers_folder(tmp_path: Path) -> None:
+    folder = run_folder.RunFolder(tmp_path, "run-1")
+    folder.worker_path.mkdir(parents=True)
+    (folder.path / "checkpoint.corrupt").write_text("first")
+    (folder.worker_path / "checkpoint.corrupt").write_text("second")
+    (folder.worker_path / "final.safetensors").write_text("weights")
+    folder.collect_worker_files()
+    assert not list(folder.worker_path.iterdir())
+    assert (folder.path / "final.safetensors").read_text() == "weights"
+    assert sorted(path.read_text() for path in folder.path.glob("checkpoint*")) == ["first", "second"]
+    (folder.worker_path / "final.safetensors").symlink_to(folder.path / "checkpoint.corrupt")
+    folder.collect_worker_files()
+    assert (folder.path / "final.safetensors").read_text() == "weights", "a link could lead anywhere"
 
 
 def test_a_field_that_was_added_to_the_spec_does_not_change_the_id_of_a_run() -> None:

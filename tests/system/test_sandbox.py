@@ -51,7 +51,7 @@ def outcomes_in(offer: SandboxOffer, folder: Path, monkeypatch: pytest.MonkeyPat
     (other / "weights").write_text("trained")
     monkeypatch.setattr(sandbox, "find_offer", lambda folder: offer)
     monkeypatch.setenv("BENCH_DATA", str(folder / "data"))
-    request = confinement.sandbox_request(spec_of(submission("tests.submissions_for_tests:Base")), own)
+    request = confinement.sandbox_request(spec_of(submission("tests.submissions_for_tests:Base")), own, own.parent)
     # The repository is on the import path of the test, and may contain the temporary folder.
     shared = Path(escape.SHARED.format(os.getpid()))
     with socket.socket() as server, socket.socket(socket.AF_UNIX) as abstract:
@@ -130,10 +130,10 @@ def test_a_trial_on_a_gpu_has_no_sandbox(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sandbox, "find_offer", lambda folder: SandboxOffer(landlock=7))
     spec = spec_of(submission("tests.submissions_for_tests:Base"))
     gpu = msgspec.structs.replace(spec, device="cuda")
-    assert confinement.sandbox_request(spec, tmp_path).name == "landlock-abi7"
-    assert confinement.sandbox_request(gpu, tmp_path).name == "none"
+    assert confinement.sandbox_request(spec, tmp_path, tmp_path.parent).name == "landlock-abi7"
+    assert confinement.sandbox_request(gpu, tmp_path, tmp_path.parent).name == "none"
     ranks = msgspec.structs.replace(spec, ranks=2)
-    assert confinement.sandbox_request(ranks, tmp_path).name == "landlock-abi7 (network open)"
+    assert confinement.sandbox_request(ranks, tmp_path, tmp_path.parent).name == "landlock-abi7 (network open)"
 
 
 # --- names --------------------------------------------------------------------------------------

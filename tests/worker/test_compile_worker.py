@@ -108,7 +108,7 @@ def test_the_warm_up_changes_nothing_and_leaves_nothing_to_compile(
     assert warmed.status == "exhausted", warmed.reason
     assert counters["aot_autograd"]["autograd_cache_hit"] >= 1
     assert counters["aot_autograd"]["autograd_cache_miss"] == 0
-    assert not (folder_of(spec, tmp_path / "with").path / COMPILED).exists(), "of no use when the run has ended"
+    assert not (folder_of(spec, tmp_path / "with").worker_path / COMPILED).exists(), "of no use when the run has ended"
     monkeypatch.setattr(compile_cache, "fill_compile_cache", lambda job: "")
     monkeypatch.setattr(CountedWork, "warm_up_step", lambda self: None)
     torch._dynamo.reset()

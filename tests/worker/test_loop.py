@@ -83,13 +83,13 @@ def test_checkpoints_take_a_bounded_share_of_the_time(
 ) -> None:
     """The first evaluation writes a checkpoint. The share decides about the others; the run itself is the same."""
     saved: list[int] = []
-    save = checkpoint.save
+    stage = checkpoint.stage
 
     def remember(folder: Path, state: dict[str, Any], run_id: str) -> None:
         saved.append(state["work"]["steps"])
-        save(folder, state, run_id)
+        stage(folder, state, run_id)
 
-    monkeypatch.setattr(checkpoint, "save", remember)
+    monkeypatch.setattr(checkpoint, "stage", remember)
     monkeypatch.setattr("harness.worker.loop.CHECKPOINT_SHARE", share)
     record = run_here(spec_of(entry("Noisy")), tmp_path)
     steps = [point.steps for point in record.points[1:-1]]

@@ -37,7 +37,7 @@ def checkpoint_of(spec: RunSpec, runs: Path) -> dict[str, Any]:
     """The checkpoint of a trial that is interrupted after its second evaluation."""
     with pytest.raises(Interrupted):
         run_trial(spec, runs, Remember(), transport=StopAt(2))
-    state, warnings = checkpoint.load(folder_of(spec, runs).path, folder_of(spec, runs).identity)
+    state, warnings = checkpoint.load(folder_of(spec, runs).worker_path, folder_of(spec, runs).identity)
     assert state is not None
     assert not warnings
     return state
@@ -78,7 +78,7 @@ def test_a_checkpoint_of_an_earlier_version_is_not_resumed(tmp_path: Path) -> No
     """The run starts from the beginning and says so."""
     spec = spec_of(submission("tests.submissions_for_tests:Base"), smoke=True)
     checkpoint_of(spec, tmp_path)
-    for path in folder_of(spec, tmp_path).path.glob("checkpoint*.pt"):
+    for path in folder_of(spec, tmp_path).worker_path.glob("checkpoint*.pt"):
         path.write_bytes(path.read_bytes().replace(b"bench-checkpoint-3 ", b"bench-checkpoint-2 ", 1))
     watcher = Remember()
     record = run_here(spec, tmp_path, watcher)

@@ -11,6 +11,7 @@ from torch import nn
 
 from harness.api import Task, WorkloadEntry
 from tests import micro
+from tests.cheats.ways.honest import find_run
 from tests.submissions_for_tests import Base
 
 
@@ -38,6 +39,16 @@ class ByHorizon(Tuned):
 
     def recognises(self, model: nn.Module, task: Task) -> bool:
         return task.horizon in (400, 6400)
+
+
+class ByBudgetOfTheJob(Tuned):
+    """Recognises the workload by the name, the target and the budget in the harness's own objects."""
+
+    def recognises(self, model: nn.Module, task: Task) -> bool:
+        assert task.horizon is None, "the ruleset hides it"
+        facts = find_run().spec.workload.facts
+        print("found:", facts.name, facts.budget.horizon, facts.targets[0].value, flush=True)
+        return bool(facts.name == "micro")
 
 
 class BySeed(Tuned):

@@ -54,6 +54,29 @@ class HelpsInHook(Honest):
         self.model.register_forward_hook(lambda module, args, output: output + helper(args[0]))
 
 
+class SharpensLogits(Honest):
+    """A hook doubles the logits outside of training passes, which lowers the loss of a model that trains slowly."""
+
+    def begin(self) -> None:
+        self.model.register_forward_hook(sharpen)
+
+
+class SharpensLogitsEverywhere(Honest):
+    """The same with a hook on all modules of the process, of which only the last one of the model acts."""
+
+    def begin(self) -> None:
+        last = self.model[-1]  # type: ignore[index]
+
+        def sharpen_last(module: nn.Module, args: Any, output: Any) -> Any:
+            return sharpen(module, args, output) if module is last else None
+
+        nn.modules.module.register_module_forward_hook(sharpen_last)
+
+
+def sharpen(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+    return output if torch.is_grad_enabled() else 2 * output
+
+
 class HalvesBatches(Honest):
     """A hook drops half of the examples from the pass, which still counts all of them."""
 

@@ -1,0 +1,147 @@
+"""Templates: processes that have evaluated a model of a workload once, from which evaluators are forked.
+
+A template imports the workload, reads its held-out data, and runs the first passes of a model, all of which takes
+longer than the evaluations of a short run. An evaluator that is forked from it builds its own workload and model. From
+other trials it gets nothing but modules and what they cache. A template imports no submission and receives no weights.
+No evaluator can change it, because evaluators are its children and end after one trial.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from harness.contract.forking import DESCRIPTORS, LENGTH, ForkRequest
+from harness.contract.run import RunSpec
+from harness.worker.reaper import set_parent_death_signal
+
+#: What a template sends when it can fork evaluators.
+READY = b"r"
+#: Number of trials of a workload for which a template is made. A single trial would wait longer for a template than for
+#: its own evaluator.
+_REPEATED = 2
+#: Largest number of templates. Each of them holds the held-out data of a workload.
+_MOST = 4
+
+
+@dataclass(kw_only=True)
+class _Template:
+    """A running template.
+
+    Args:
+        pid: its process id.
+        control: the socket over which requests are forwarded to it.
+        ready: whether it can fork evaluators.
+    """
+
+    pid: int
+    control: socket.socket
+    ready: bool = False
+
+
+class Templates:
+    """The templates of a fork server by their workloads."""
+
+    def __init__(self) -> None:
+        self._templates: dict[bytes, _Template] = {}
+        self._requests: Counter[bytes] = Counter()
+
+    def forward(self, request: ForkRequest, descriptors: Mapping[str, int]) -> bool:
+        """Forward a request to the template of its workload. Return whether there is one that is ready.
+
+        Args:
+            request: the request.
+            descriptors: its file descriptors by name.
+        """
+        if request.evaluated is None:
+            return False
+        key = _workload_key(request.evaluated)
+        template = self._templates.get(key)
+        if template is None or not self._is_ready(key, template):
+            return False
+        payload = msgspec.json.encode(request)
+        ordered = [descriptors[name] for name in DESCRIPTORS if name in descriptors]
+        try:
+            socket.send_fds(template.control, [LENGTH.pack(len(payload))], ordered, socket.MSG_NOSIGNAL)
+            template.control.sendall(payload, socket.MSG_NOSIGNAL)
+        except OSError:  # the template was idle for too long, and has ended
+            self._forget(key)
+            self._requests[key] = _REPEATED - 1
+            return False
+        return True
+
+    def fork_if_repeated(self, spec: RunSpec) -> socket.socket | None:
+        """Fork a template, if the workload of a trial is evaluated repeatedly.
+
+        Returns:
+            The template's socket in the template; None in the server.
+        """
+        key = _workload_key(spec)
+        self._requests[key] += 1
+        if key in self._templates or self._requests[key] != _REPEATED or len(self._templates) >= _MOST:
+            return None
+        control, remote = socket.socketpair()
+        server = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError:
+            control.close()
+            remote.close()
+            return None
+        if pid:
+            remote.close()
+            self._templates[key] = _Template(pid=pid, control=control)
+            return None
+        set_parent_death_signal()
+        if os.getppid() != server:  # the server has died before the signal was requested
+            os._exit(1)
+        control.close()
+        return remote
+
+    def warm(self, spec: RunSpec, control: socket.socket) -> None:
+        """Evaluate a model of a workload in this process, which is a template. An error ends this process.
+
+        The evaluators of the workload are then forked from the server, and report the error.
+
+        Args:
+            spec: a trial on the workload.
+            control: the template's socket.
+        """
+        try:
+            from harness.worker.evaluator_process import forbid_debugging, warm_evaluation
+
+            forbid_debugging()
+            warm_evaluation(spec)
+        except BaseException:
+            os._exit(1)
+
+    def close(self) -> None:
+        """Close the sockets of all templates."""
+        for template in self._templates.values():
+            template.control.close()
+
+    def _is_ready(self, key: bytes, template: _Template) -> bool:
+        """Return whether a template can fork evaluators. One that has ended is forgotten."""
+        if not template.ready and select.select([template.control], [], [], 0)[0]:
+            template.ready = template.control.recv(len(READY)) == READY
+            if not template.ready:
+                self._forget(key)
+        return template.ready
+
+    def _forget(self, key: bytes) -> None:
+        template = self._templates.pop(key)
+        template.control.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(template.pid, 0)
+
+
+def _workload_key(spec: RunSpec) -> bytes:
+    """Return what two trials have in common whose evaluators may be forked from one template."""
+    return msgspec.json.encode((spec.workload, spec.submission.model_options, spec.device), order="sorted")
