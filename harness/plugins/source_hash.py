@@ -62,7 +62,7 @@ def source_hash(loads: Iterable[str]) -> str:
 
 def is_hashed_whole(module: str) -> bool:
     """Return whether the hash of a module covers its source, and not only the version of its package."""
-    return 0 < len(_import_closure(module)) <= _CLOSURE_LIMIT
+    return 0 < len(import_closure(module)) <= _CLOSURE_LIMIT
 
 
 def _read_file(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -71,7 +71,7 @@ def _read_file(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _read_module(load: str, module: str) -> Iterator[tuple[str, bytes]]:
-    files = _import_closure(module)
+    files = import_closure(module)
     too_many = len(files) > _CLOSURE_LIMIT
     for name, path in files.items():
         if not too_many or name == module:
@@ -84,7 +84,7 @@ def _read_module(load: str, module: str) -> Iterator[tuple[str, bytes]]:
             yield load, b""
 
 
-def _import_closure(module: str) -> dict[str, Path]:
+def import_closure(module: str) -> dict[str, Path]:
     """Return the files of a module and of the modules of its package that it imports, directly or indirectly.
 
     The search stops when there are more than `_CLOSURE_LIMIT` files.

@@ -23,7 +23,7 @@ from harness.plugins.contents import PluginContents, ReadRequest
 from harness.plugins.reading import read_in_children
 from harness.plugins.registry import Registry, load_registry
 from harness.plugins.source_hash import source_hash
-from harness.plugins.unpackaged import entry_from_class, entry_from_path
+from harness.plugins.unpackaged import entry_from_class, submission_from_path, workload_from_path
 from harness.plugins.validation import validate_entry
 
 ROOT = Path(__file__).parents[2]
@@ -594,7 +594,20 @@ def test_a_list_with_one_working_plugin_names_the_broken(site: Site, capsys: pyt
 
 # --- without packaging ------------------------------------------------------------------------------------------------
 
-STEP = "    def step(self, work): ...\n    def eval_weights(self): ...\n    def state_dict(self): ...\n"
+METHODS = ("__init__(self, model, task, hparams)", "step(self, work)", "eval_weights(self)", "state_dict(self)")
+STEP = "".join(f"    def {method}: ...\n" for method in (*METHODS, "load_state_dict(self, state)"))
+#: The methods of a workload.
+TASK = "".join(
+    f"    def {method}: ...\n"
+    for method in (
+        "build_model(self, seed)",
+        "parameter_kinds(self, model)",
+        "train_data(self, seed)",
+        "loss(self, model, batch, per_example=False)",
+        "outputs(self, model, batch)",
+        "evaluate(self, model, split, stage=None)",
+    )
+)
 
 
 def write(folder: Path, source: str, name: str = "my_optimizer.py") -> str:
@@ -606,12 +619,12 @@ def write(folder: Path, source: str, name: str = "my_optimizer.py") -> str:
 def test_a_class_in_a_file_is_a_submission(site: Site, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     fields = "    search_space = {'lr': LogUniform(1e-3, 1e-1)}\n    needs = {'horizon'}\n    checks = ['lr < 1']\n"
     text = write(tmp_path, f'{API}class Mine:\n    """What it does.\n\n    More."""\n{fields}{STEP}')
-    entry = entry_from_path(text, kind="submission")
+    entry = submission_from_path(text).entry
     assert (entry.name, entry.load, entry.distribution) == ("my-optimizer", f"{text}:Mine", "file")
     assert (entry.summary, entry.needs, entry.checks) == ("What it does.", frozenset({"horizon"}), ("lr < 1",))
     assert entry.space == {"lr": domains.LogUniform(1e-3, 1e-1)}
     request.getfixturevalue("no_children")
-    assert entry_from_path(text, kind="submission") == entry
+    assert submission_from_path(text).entry == entry
     assert loading.load_object(str(entry.load)).__name__ == "Mine"
 
 
@@ -621,9 +634,9 @@ def test_a_path_may_be_relative_and_name_one_of_several(
     write(tmp_path, f"class A:\n{STEP}class B(A): ...\nclass _C(A): ...\n", "two.py")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"\./two\.py: it defines several: A, B .*two\.py:A, two\.py:B"):
-        entry_from_path("./two.py", kind="submission")
-    assert entry_from_path("./two.py:B", kind="submission").name == "two.b"
-    assert entry_from_path("two.py:_C", kind="submission").load == f"{tmp_path / 'two.py'}:_C"
+        submission_from_path("./two.py")
+    assert submission_from_path("./two.py:B").entry.name == "two.b"
+    assert submission_from_path("two.py:_C").entry.load == f"{tmp_path / 'two.py'}:_C"
 
 
 @pytest.mark.slow
@@ -639,9 +652,9 @@ def make(parameters, lr): ...
 Mine = Recipe(optimizer=make, schedule="wsd", search_space={"lr": LogUniform(0.01, 1.0)}, checks=("lr < 1",))
 """,
     )
-    entry = entry_from_path(text, kind="submission")
+    entry = submission_from_path(text).entry
     assert (entry.name, entry.parts, entry.summary) == ("my-optimizer", ("schedule:wsd",), "A file.")
-    optimizer = entry_from_path(f"{text}:Sgd", kind="submission")
+    optimizer = submission_from_path(f"{text}:Sgd").entry
     assert optimizer.space == {
         "lr": domains.LogUniform(1e-4, 1e-1, default=0.5),
         "momentum": domains.Fixed(0.0, limits=(0.0, 0.999999)),
@@ -658,12 +671,12 @@ FACTS = """FACTS = WorkloadFacts(
 
 
 def test_a_workload_in_a_file(site: Site, tmp_path: Path) -> None:
-    text = write(tmp_path, f"{API}{FACTS}class Task:\n    '''My task.'''\n    facts = FACTS\n", "my_task.py")
-    entry = entry_from_path(text, kind="workload")
+    text = write(tmp_path, f"{API}{FACTS}class Task:\n    '''My task.'''\n    facts = FACTS\n{TASK}", "my_task.py")
+    entry = workload_from_path(text)
     assert (entry.name, entry.summary, entry.load) == ("my-task", "My task.", f"{text}:Task")
     bad = write(tmp_path, f"{API}{FACTS.replace('640', '650')}class Task:\n    facts = FACTS\n", "bad_task.py")
     with pytest.raises(UsageError, match="the horizon 650 must be a multiple of eval_every=64"):
-        entry_from_path(bad, kind="workload")
+        workload_from_path(bad)
 
 
 @pytest.mark.parametrize(
@@ -688,7 +701,7 @@ def test_a_file_that_is_wrong_is_one_line_with_its_name(
     write(tmp_path, "", "beside.py")
     text = write(tmp_path, source)
     with pytest.raises(UsageError) as caught:
-        entry_from_path(text + name, kind="submission")
+        submission_from_path(text + name)
     assert message in str(caught.value)
     assert "my_optimizer.py" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -696,10 +709,10 @@ def test_a_file_that_is_wrong_is_one_line_with_its_name(
 
 def test_a_file_that_is_missing_or_hangs(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"^\./nothing\.py: there is no such file"):
-        entry_from_path("./nothing.py", kind="submission")
+        submission_from_path("./nothing.py")
     monkeypatch.setenv("BENCH_PLUGIN_TIMEOUT", "0.7")
     with pytest.raises(UsageError, match=r"my_optimizer\.py: it took longer than 0\.7 s"):
-        entry_from_path(write(tmp_path, "while True: pass"), kind="submission")
+        submission_from_path(write(tmp_path, "while True: pass"))
 
 
 @pytest.mark.slow
