@@ -58,11 +58,12 @@ def _merge(entry: SubmissionEntry, loaded: ReadSubmission) -> SubmissionEntry:
         if getattr(entry, field) == getattr(_DEFAULTS, field)
     }
     for field, form in _FIELDS.items():
-        written, own = form(getattr(entry, field)), form(getattr(declared, field))
-        is_declared = own != form(getattr(_DEFAULTS, field)) and not loaded.is_derived
-        if field not in changes and is_declared and written != own:
+        written, declared_value = form(getattr(entry, field)), form(getattr(declared, field))
+        is_declared = declared_value != form(getattr(_DEFAULTS, field)) and not loaded.is_derived
+        if field not in changes and is_declared and written != declared_value:
+            difference = _describe(written, declared_value)
             raise PluginError(
-                f"the entry of {entry.name!r} and {entry.load} disagree about {field}: {_describe(written, own)}",
+                f"the entry of {entry.name!r} and {entry.load} disagree about {field}: {difference}",
                 fix=f"leave {field} out of the entry, which then takes it from {entry.load}",
             )
     implied = frozenset[str]().union(*(PART_KINDS[part.partition(":")[0]].implied_needs for part in entry.parts))
@@ -75,17 +76,18 @@ def _merge(entry: SubmissionEntry, loaded: ReadSubmission) -> SubmissionEntry:
     return msgspec.structs.replace(entry, needs=entry.needs | declared.needs, **changes)
 
 
-def _describe(written: Any, own: Any) -> str:
+def _describe(written: Any, declared_value: Any) -> str:
     """Return the difference between two values of a field. Of sets and mappings, only the differing items are named."""
     if isinstance(written, str):
-        return f"{written} and {own}"
+        return f"{written} and {declared_value}"
     differing = sorted(
         name
-        for name in {*written, *own}
-        if (name in written) != (name in own) or (isinstance(written, dict) and written[name] != own[name])
+        for name in {*written, *declared_value}
+        if (name in written) != (name in declared_value)
+        or (isinstance(written, dict) and written[name] != declared_value[name])
     )
     places = {(True, True): "differs", (True, False): "only in the entry", (False, True): "not in the entry"}
-    return ", ".join(f"{name} ({places[name in written, name in own]})" for name in differing)
+    return ", ".join(f"{name} ({places[name in written, name in declared_value]})" for name in differing)
 
 
 def check_arguments(submission: ReadSubmission, registry: Parts) -> None:

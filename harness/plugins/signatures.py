@@ -61,8 +61,10 @@ def _describe_part(part: Callable[..., Any], kind: PartKind, recipe: str) -> Sig
     function = getattr(part, "__name__", type(part).__name__)
     positional = [parameter for parameter in parameters if parameter.kind in _POSITIONAL][: len(kind.arguments)]
     takes_any_number = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
-    others = [parameter for parameter in parameters if parameter not in positional and parameter.kind not in _VARIADIC]
-    unnamed = [parameter.name for parameter in others if parameter.kind is parameter.POSITIONAL_ONLY]
+    keywords = [
+        parameter for parameter in parameters if parameter not in positional and parameter.kind not in _VARIADIC
+    ]
+    unnamed = [parameter.name for parameter in keywords if parameter.kind is parameter.POSITIONAL_ONLY]
     if (len(positional) < len(kind.arguments) and not takes_any_number) or unnamed:
         call = f"{function}({', '.join((*kind.arguments, '*', '**hyperparameters'))})".replace(", *, ", ", ")
         raise PluginError(
@@ -75,8 +77,8 @@ def _describe_part(part: Callable[..., Any], kind: PartKind, recipe: str) -> Sig
         kind=kind.name,
         function=function,
         positional=tuple(parameter.name for parameter in positional),
-        accepted=tuple(parameter.name for parameter in others),
-        required=tuple(p.name for p in others if p.default is p.empty and p.name not in supplied),
+        accepted=tuple(parameter.name for parameter in keywords),
+        required=tuple(p.name for p in keywords if p.default is p.empty and p.name not in supplied),
         open=any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters),
     )
 

@@ -30,6 +30,7 @@ CALLS = {
     "verify": ["verify", "--help"],
     "rerun": ["rerun", "--help"],
     "results": ["results", "verify", "results"],
+    "check": ["check", "--help"],
     "list": ["list"],
     "show": ["show", "wsd"],
     "rulesets": ["rulesets"],
