@@ -32,6 +32,7 @@ COMMANDS = {
     "verify": ("harness.cli.verify:verify", "Check records without running their submissions."),
     "rerun": ("harness.cli.rerun:rerun", "Repeat a run, or test a submission on fresh seeds."),
     "results": ("harness.cli.results:results", "Pack, unpack and verify record files."),
+    "new": ("harness.cli.new:new", "Make a package for a submission or a workload."),
     "check": ("harness.cli.check:check", "Check a submission or workload: declarations, signatures, short runs."),
     "list": ("harness.cli.list:command", "List workloads, submissions and parts."),
     "show": ("harness.cli.show:show", "Describe a workload, submission, part or run; draw its curve."),

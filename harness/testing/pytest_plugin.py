@@ -1,7 +1,7 @@
 """Fixtures for tests of plugins. pytest loads this module in every environment, so it imports nothing but pytest.
 
 `bench_registry` is the installed plugins. `bench_workload` is a micro-workload, and a test that requests it runs once
-for each of them. `bench_run` runs a submission for a few steps.
+for each of them. `bench_run` runs a submission for a few steps. The contract classes use the other fixtures.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from harness.contract.entries import SubmissionEntry, WorkloadEntry
     from harness.contract.record import Record
     from harness.plugins.registry import Registry
+    from harness.testing.submissions import SubmissionCase
+    from harness.testing.workloads import WorkloadCase
 
     BriefRun: TypeAlias = Callable[[str | SubmissionEntry, str | WorkloadEntry], Record]
 
@@ -47,20 +49,53 @@ def bench_run(bench_registry: Registry, tmp_path: Path) -> Iterator[BriefRun]:
     The submission is a name, the path of a file, or an entry. The workload is a name, the path of a file, an entry, or
     the name of a micro-workload.
     """
-    from harness.planning.completion import complete_submission
-    from harness.planning.resolve import resolve_submission, resolve_workload
-    from harness.testing.micro import MICRO_WORKLOADS
     from harness.testing.running import run_briefly
 
     def run(submission: str | SubmissionEntry, workload: str | WorkloadEntry) -> Record:
-        if isinstance(submission, str):
-            submission = resolve_submission(submission, bench_registry)
-        else:
-            submission = complete_submission(submission, bench_registry)
-        if isinstance(workload, str):
-            workload = MICRO_WORKLOADS.get(workload) or resolve_workload(workload, bench_registry)
-        return run_briefly(submission, workload, bench_registry, tmp_path)
+        submission_entry = _find_submission(submission, bench_registry)
+        return run_briefly(submission_entry, _find_workload(workload, bench_registry), bench_registry, tmp_path)
 
     yield run
     # The clock of a run hides objects from the garbage collector.
     gc.unfreeze()
+
+
+@pytest.fixture(scope="class", params=MICRO_NAMES)
+def bench_submission_case(
+    request: pytest.FixtureRequest, bench_registry: Registry, tmp_path_factory: pytest.TempPathFactory
+) -> SubmissionCase:
+    """Return the submission of a `SubmissionContract` on a micro-workload."""
+    from harness.testing.micro import MICRO_WORKLOADS
+    from harness.testing.submissions import SubmissionCase
+
+    entry = _find_submission(request.cls.submission, bench_registry)
+    return SubmissionCase(entry, MICRO_WORKLOADS[request.param], bench_registry, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="class")
+def bench_workload_case(
+    request: pytest.FixtureRequest, bench_registry: Registry, tmp_path_factory: pytest.TempPathFactory
+) -> WorkloadCase:
+    """Return the workload of a `WorkloadContract`."""
+    from harness.testing.workloads import WorkloadCase
+
+    entry = _find_workload(request.cls.workload, bench_registry)
+    return WorkloadCase(entry, bench_registry, tmp_path_factory.mktemp("runs"))
+
+
+def _find_submission(submission: str | SubmissionEntry, registry: Registry) -> SubmissionEntry:
+    from harness.planning.completion import complete_submission
+    from harness.planning.resolve import resolve_submission
+
+    if isinstance(submission, str):
+        return resolve_submission(submission, registry)
+    return complete_submission(submission, registry)
+
+
+def _find_workload(workload: str | WorkloadEntry, registry: Registry) -> WorkloadEntry:
+    from harness.planning.resolve import resolve_workload
+    from harness.testing.micro import MICRO_WORKLOADS
+
+    if isinstance(workload, str):
+        return MICRO_WORKLOADS.get(workload) or resolve_workload(workload, registry)
+    return workload
