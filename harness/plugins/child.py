@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 import pluggy
 
+from harness import __version__
 from harness.contract import hookspecs
 from harness.contract.entries import DatasetEntry, ExecutorEntry, PartEntry, SubmissionEntry, WorkloadEntry
 from harness.errors import PluginError, suggest_nearest
@@ -31,6 +32,8 @@ from harness.system.files import read_struct
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("bench_"))
 #: Maximum number of entries of one hook. A generator that yields more is assumed to be infinite.
 _MAX_ENTRIES = 10_000
+#: What to do if a plugin uses what this version does not have.
+NEWER_VERSION = f"if the plugin is for a newer version than {__version__}, update algorace"
 _EntryT = TypeVar("_EntryT", bound=Entry)
 #: The reader of each target that is not a plugin.
 _READERS: Mapping[Action, Callable[[ReadRequest], PluginContents]] = {
@@ -70,7 +73,23 @@ def read(request: ReadRequest) -> PluginContents:
         return PluginContents(error=_one_line(error.what), fix=fix, passing=_is_passing(error.__cause__))
     # A plugin may raise anything, including SystemExit and KeyboardInterrupt.
     except BaseException as error:
-        return PluginContents(error=loading.format_error(error, within), passing=_is_passing(error))
+        text = loading.format_error(error, within)
+        return PluginContents(error=text, fix=find_fix(error), passing=_is_passing(error))
+
+
+def find_fix(error: BaseException) -> str | None:
+    """Return what to do about an error that depends on what is installed; None for other errors.
+
+    Errors of a plugin for a newer version are imports from `harness.api`, or fields of entries, that do not exist here.
+
+    >>> find_fix(ModuleNotFoundError("No module named 'numba.core'", name="numba.core"))
+    'pip install numba, or install the plugin again with its dependencies'
+    """
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("harness"):
+        return f"pip install {error.name.partition('.')[0]}, or install the plugin again with its dependencies"
+    is_of_api = isinstance(error, ImportError) and (error.name or "").startswith("harness")
+    is_of_entry = isinstance(error, TypeError) and "Unexpected keyword argument" in str(error)
+    return NEWER_VERSION if is_of_api or is_of_entry else None
 
 
 def _is_passing(error: BaseException | None) -> bool:
@@ -131,7 +150,7 @@ def register(plugin: Any, title: str) -> pluggy.PluginManager:
     except pluggy.PluginValidationError as error:
         if match := re.match(r"unknown hook '(\w+)'", str(error)):
             problem = f"unknown hook {match[1]!r}{suggest_nearest(match[1], HOOKS)}"
-            raise PluginError(problem, fix=f"choose one of: {', '.join(HOOKS)}") from error
+            raise PluginError(problem, fix=f"choose one of: {', '.join(HOOKS)}; {NEWER_VERSION}") from error
         fix = "harness/contract/hookspecs.py has the signature of each hook"
         raise PluginError(_one_line(str(error)), fix=fix) from error
     return manager
@@ -152,7 +171,7 @@ def _call_hook(hook: str, function: Callable[[], Any], expected: type[_EntryT]) 
     except Exception as error:
         code = getattr(function, "__code__", None)
         problem = f"{hook}() raised {loading.format_error(error, code.co_filename if code else '')}"
-        raise PluginError(problem, fix=f"{hook}() must yield entries") from error
+        raise PluginError(problem, fix=find_fix(error) or f"{hook}() must yield entries") from error
     if len(items) > _MAX_ENTRIES:
         problem = f"{hook}() yields more than {_MAX_ENTRIES:,} entries"
         raise PluginError(problem, fix=f"yield at most {_MAX_ENTRIES:,} entries")

@@ -64,7 +64,9 @@ class PluginContents(Data, frozen=True, kw_only=True):
         error: the error in one line; None if there was no error.
         fix: what to do about the error; None if unknown.
         passing: whether the error is not an answer of the plugin and may pass: the child process was killed, took too
-            long or could not be started, or the system lacked memory or space. Such an error is not cached.
+            long or could not be started, or the system lacked memory or space. Such an error is not cached, except for
+            a plugin that took too long.
+        limit_s: the time limit in seconds that was exceeded; 0 if it was not.
     """
 
     hooks: tuple[str, ...] = ()
@@ -78,6 +80,7 @@ class PluginContents(Data, frozen=True, kw_only=True):
     error: str | None = None
     fix: str | None = None
     passing: bool = False
+    limit_s: float = 0.0
 
     @property
     def names(self) -> tuple[str, ...]:

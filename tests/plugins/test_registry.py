@@ -18,7 +18,7 @@ from harness import cli
 from harness.contract import domains, entries, hyperparameters, workload
 from harness.errors import EXIT_BROKEN, EXIT_USAGE, PluginError, StoreError, UsageError
 from harness.plugins import cache as plugin_cache
-from harness.plugins import loading, reading
+from harness.plugins import entry_points, loading, reading
 from harness.plugins.contents import PluginContents, ReadRequest
 from harness.plugins.reading import read_in_children
 from harness.plugins.registry import Registry, load_registry
@@ -145,7 +145,10 @@ HOOK = f"{API}@hookimpl\ndef bench_submissions():\n    "
 BROKEN = {
     "raises": ("x = 1\nraise RuntimeError('two\\nlines')", "RuntimeError: two lines (bench_bad.py, line 2)"),
     "syntax": ("x = (", "SyntaxError: '(' was never closed (bench_bad.py, line 1)"),
-    "missing": ("import surely_not_there", "No module named 'surely_not_there'"),
+    "missing": ("import surely_not_there", "(bench_bad.py, line 1) (pip install surely_not_there, or install the pl"),
+    "newer name": ("from harness.api import Later", "for a newer version than 0.1.0, update algorace)"),
+    "newer field": (HOOK + "yield SubmissionEntry(name='a', summary='s', colour=1)", "'colour' (bench_bad.py, line 4)"),
+    "newer hook": (f"{API}@hookimpl\ndef bench_later(): ...", "unknown hook 'bench_later' (choose one of"),
     "exits": ("import os; os._exit(7)", "exit code 7"),
     "sys.exit": ("import sys; sys.exit('bye')", "SystemExit: bye"),
     "segfault": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
@@ -181,7 +184,9 @@ def test_broken_plugins_cost_one_message_each_and_no_other_plugin(site: Site) ->
 
 
 @pytest.mark.slow
-def test_a_plugin_that_hangs_is_ended_with_what_it_started(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plugin_that_hangs_is_ended_with_what_it_started(
+    site: Site, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.setenv("BENCH_PLUGIN_TIMEOUT", "2")
     mark = site.folder / "pid"
     site.add(
@@ -197,6 +202,9 @@ def test_a_plugin_that_hangs_is_ended_with_what_it_started(site: Site, monkeypat
     assert time.monotonic() - started < 10
     errors = {plugin.distribution: plugin.error for plugin in registry.plugins}
     assert "took longer than 2 s" in str(errors["bench-hangs"])
+    request.getfixturevalue("no_children")
+    (hanging,) = load_registry().plugins
+    assert hanging.error == errors["bench-hangs"], "no later command waits for it"
     assert _gone(int(mark.read_text()))
 
 
@@ -236,6 +244,27 @@ def test_broken_metadata_costs_one_message(site: Site) -> None:
     assert registry.submission("bench-good:mine").name == "mine"
     assert "entry_points.txt cannot be read" in str(next(p for p in registry.plugins if p.name == "?").error)
     assert any(plugin.distribution == "unknown" for plugin in registry.plugins)  # no METADATA at all
+
+
+def test_a_plugin_for_another_version_is_not_even_imported(
+    site: Site, no_children: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.add("bench-new", "raise AssertionError('imported')")
+    metadata = site.folder / "bench_new-1.0.dist-info" / "METADATA"
+    text = metadata.read_text()
+    metadata.write_text(
+        f"{text}Requires-Dist: torch>=99\nRequires-Dist: Algo_Race>=1\nRequires-Dist: algorace>=99,<100\n"
+    )
+    expected = "it needs algorace<100,>=99, and 0.1.0 is installed (update algorace, or install another version of"
+    assert only(load_registry()).startswith(expected)
+
+
+@pytest.mark.parametrize("line", ["algorace", "algorace>=0.1", "algorace>=99; extra == 'x'", "algorace>=?"])
+def test_a_requirement_that_is_met_or_no_requirement_is_no_error(site: Site, line: str) -> None:
+    site.add("bench-good", yielding("mine"))
+    metadata = site.folder / "bench_good-1.0.dist-info" / "METADATA"
+    metadata.write_text(f"{metadata.read_text()}Requires-Dist: {line}\n")
+    assert [point.error for point in entry_points.discover() if point.distribution == "bench-good"] == [None]
 
 
 def test_equal_entry_point_names_in_one_distribution_are_both_read(site: Site) -> None:
@@ -566,6 +595,28 @@ def test_a_hook_that_lacks_space_or_memory_is_a_passing_error(
     assert error.partition("(")[0] in only(load_registry())
     monkeypatch.delenv("FULL")
     assert load_registry().submission("mine").name == "mine"
+
+
+def test_a_plugin_that_took_too_long_is_read_again_in_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.add("bench-slow", yielding("mine"))
+    slow = PluginContents(error="slow", passing=True, limit_s=20.0)
+    requested: list[ReadRequest] = []
+
+    def time_out(requests: Sequence[ReadRequest], limit: float) -> list[PluginContents]:
+        requested.extend(requests)
+        return [slow for _ in requests]
+
+    monkeypatch.setattr(plugin_cache, "read_in_children", time_out)
+    for variable, expiry, count in (("20", 3600.0, 1), ("19", 3600.0, 1), ("21", 3600.0, 2), ("20", 0.0, 3)):
+        monkeypatch.setenv("BENCH_PLUGIN_TIMEOUT", variable)
+        monkeypatch.setattr(plugin_cache, "_TIMEOUT_EXPIRES_S", expiry)
+        assert only(load_registry()) == "slow"
+        assert len(requested) == count
+    monkeypatch.setattr(plugin_cache, "read_in_children", read_in_children)
+    assert load_registry(refresh=True).submission("mine").name == "mine"
+    monkeypatch.setattr(plugin_cache, "read_in_children", time_out)
+    assert only(load_registry(refresh=True)) == "slow"
+    assert load_registry().submission("mine").name == "mine", "a passing error does not replace an answer"
 
 
 @pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["data", "list"], ["data", "verify"]])
