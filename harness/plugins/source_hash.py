@@ -49,12 +49,26 @@ def source_hash(loads: Iterable[str]) -> str:
     Raises:
         PluginError: an import path is malformed.
     """
-    labelled_contents: set[tuple[str, bytes]] = set()
+    return hash_contents(labelled_contents(loads))
+
+
+def labelled_contents(loads: Iterable[str]) -> list[tuple[str, bytes]]:
+    """Return the labels and contents of the files that `source_hash` covers, sorted. A label names a file or version.
+
+    Raises:
+        PluginError: an import path is malformed.
+    """
+    contents: set[tuple[str, bytes]] = set()
     for load in loads:
         module, _ = split_load(load)
-        labelled_contents.update(_read_file(Path(module)) if is_file(module) else _read_module(load, module))
+        contents.update(_read_file(Path(module)) if is_file(module) else _read_module(load, module))
+    return sorted(contents)
+
+
+def hash_contents(contents: Iterable[tuple[str, bytes]]) -> str:
+    """Return the SHA-256 of labels and contents."""
     digest = hashlib.sha256()
-    for label, content in sorted(labelled_contents):
+    for label, content in contents:
         digest.update(f"{label}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()

@@ -14,10 +14,11 @@ from harness.contract.workload import SOURCE_MARK, WorkloadFacts
 from harness.errors import PluginError, UsageError
 from harness.plugins import cache
 from harness.plugins.cache import StampedRequest
+from harness.plugins.code_hash import code_hash
 from harness.plugins.contents import Action, PluginContents, ReadRequest, Signature
 from harness.plugins.loading import is_file, split_load
 from harness.plugins.locating import FileName, locate, split_file_name
-from harness.plugins.source_hash import import_closure, source_hash
+from harness.plugins.source_hash import import_closure
 
 
 class ReadSubmission(NamedTuple):
@@ -70,16 +71,16 @@ def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginCo
 
 
 def _with_source(entry: WorkloadEntry) -> WorkloadEntry:
-    """Return the workload with a part of its source hash appended to its version.
+    """Return the workload with a part of the hash of its code appended to its version.
 
-    Nobody raises the version at every edit of a file. With the hash in the version, results of an earlier source are
-    never kept as results of the present one, and never share a table with them.
+    Nobody raises the version at every edit of a file. With the hash in the version, results of earlier code are never
+    kept as results of the present code, and never share a table with them.
     """
-    version = f"{entry.facts.version}{SOURCE_MARK}{source_hash([entry.load])[:_SOURCE_DIGITS]}"
+    version = f"{entry.facts.version}{SOURCE_MARK}{code_hash([entry.load])[:_SOURCE_DIGITS]}"
     return msgspec.structs.replace(entry, facts=msgspec.structs.replace(entry.facts, version=version))
 
 
-#: Number of digits of the source hash in the version of a workload.
+#: Number of digits of the hash in the version of a workload.
 _SOURCE_DIGITS = 8
 
 
