@@ -41,7 +41,7 @@ from harness.hardware import detect
 from harness.planning import rulesets
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.registry import load_registry
-from harness.plugins.unpackaged import entry_from_path
+from harness.plugins.unpackaged import workload_from_path
 from harness.report.progress import Plain
 from harness.storage import layout
 from harness.storage.records import encode, read_record
@@ -120,7 +120,7 @@ def cost_per_trial(runs: Path, sizes: Sizes) -> float:
     runs.mkdir()
     source.write_text(_TASK)
     registry = load_registry()
-    workload = entry_from_path(f"{source}:Tiny", kind="workload")
+    workload = workload_from_path(f"{source}:Tiny")
     submission = registry.submission("adamw-cosine")
     settings = PlanSettings(ruleset=rulesets.ruleset("quick"), smoke=True)
     costs = []

@@ -16,7 +16,6 @@ import pytest
 import torch
 
 from harness.contract import hyperparameters
-from harness.contract.domains import Choice
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.run import RunSpec
 from harness.contract.schedule import Factors, Progress
@@ -27,9 +26,9 @@ from harness.planning import compose, rulesets
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins import loading
 from harness.plugins.registry import load_registry
-from harness.worker.data.pools import Pool
-from harness.worker.data.streams import Stream
-from harness.worker.protocols import Screenable, Workload
+from harness.testing.checks import NotApplicable
+from harness.testing.workloads import WORKLOAD_CHECKS, WorkloadCase
+from harness.worker.protocols import Screenable
 from harness.worker.screening import concatenate, estimate_metrics, find_bias
 from tests import micro
 from tests.helpers import Remember, outcome, run_here
@@ -95,69 +94,27 @@ def _data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", params=WORKLOADS, ids=name_of)
-def made(request: pytest.FixtureRequest, _data: None) -> tuple[WorkloadEntry, Workload, Any]:
-    """A workload with its entry and its training data."""
-    entry: WorkloadEntry = request.param
-    workload: Workload = loading.load_object(entry.load)(**entry.arguments)
-    return entry, workload, workload.train_data(7)
+def case(request: pytest.FixtureRequest, _data: None, tmp_path_factory: pytest.TempPathFactory) -> WorkloadCase:
+    """A workload with its training data and a model."""
+    return WorkloadCase(request.param, REGISTRY, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("thawed")
 class TestWorkload:
-    def test_facts_are_those_of_the_entry(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
-        entry, workload, _ = made
-        assert workload.facts == entry.facts
-        assert isinstance(workload, Workload)
+    # The pairs below run every workload, and the test of windows measures its shards.
+    @pytest.mark.parametrize("check", [name for name in WORKLOAD_CHECKS if name not in ("runs", "shards")])
+    def test_it_passes_the_checks_for_authors(self, case: WorkloadCase, check: str) -> None:
+        try:
+            WORKLOAD_CHECKS[check](case)
+        except NotApplicable as reason:
+            pytest.skip(str(reason))
+        if check == "training data":
+            assert (case.facts.access == "stream") == bool(case.facts.stages)
 
-    def test_equal_seeds_give_equal_models(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
-        _, workload, _ = made
-        one, same, other = (workload.build_model(seed).state_dict() for seed in (3, 3, 4))
-        assert all(torch.equal(one[name], same[name]) for name in one)
-        assert any(not torch.equal(one[name], other[name]) for name in one)
-
-    def test_every_parameter_has_a_kind(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
-        _, workload, _ = made
-        model = workload.build_model(0)
-        assert set(workload.parameter_kinds(model)) == {name for name, _ in model.named_parameters()}
-
-    def test_data_is_what_the_facts_say(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
-        entry, _, data = made
-        assert isinstance(data, Pool if entry.facts.access == "pool" else Stream)
-        assert (entry.facts.access == "stream") == bool(entry.facts.stages)
-        assert set(entry.facts.scores) == set(getattr(data, "scores", {}))
-
-    def test_the_loss_is_the_mean_of_the_examples(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
-        entry, workload, data = made
-        model = workload.build_model(0).eval()
-        n = entry.facts.batch_sizes[0]
-        batch = data.gather(torch.arange(n)) if entry.facts.access == "pool" else data.draw(n)
-        each = workload.loss(model, batch, per_example=True)
-        assert each.shape == (n,)
-        assert workload.loss(model, batch).item() == pytest.approx(each.mean().item(), rel=1e-5)
-        assert workload.outputs(model, batch).shape[0] == n
-
-    @pytest.mark.slow
-    def test_evaluation_is_pure_and_splits_differ(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
-        entry, workload, _ = made
-        model = workload.build_model(0).eval()
-        stage = len(entry.facts.stages) - 1 if entry.facts.stages else None
-        before = {name: value.clone() for name, value in model.state_dict().items()}
-        with torch.no_grad():
-            results = {split: workload.evaluate(model, split, stage) for split in ("feedback", "score", "audit")}
-            assert workload.evaluate(model, "score", stage) == results["score"]
-            # The evaluator does not build the training data.
-            other: Any = loading.load_object(entry.load)(**entry.arguments)
-            other_model = other.build_model(0).eval()
-            other.prepare_evaluation(7)
-            assert other.evaluate(other_model, "score", stage) == results["score"]
-        assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-        wanted = {t.metric for t in entry.facts.targets} | {t.metric for s in entry.facts.stages for t in s.targets}
-        assert wanted <= set(results["score"])
-        assert results["score"] != results["audit"] != results["feedback"]
-
-    def test_windows_of_a_split_are_the_whole_split(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
+    def test_windows_of_a_split_are_the_whole_split(self, case: WorkloadCase) -> None:
         """Windows that follow each other have the values of the whole split; those of every metric average to it."""
-        entry, workload, _ = made
+        entry, workload = case.entry, case.workload
         assert isinstance(workload, Screenable)
         screenable = cast(Any, workload)
         model = workload.build_model(3).eval()
@@ -186,8 +143,8 @@ class TestWorkload:
                     assert torch.equal(task, longer[: len(task)])
                     assert not len(task) or math.isfinite(float(task.double().mean()))
 
-    def test_a_prefix_of_a_split_is_a_random_sample(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
-        entry, workload, data = made
+    def test_a_prefix_of_a_split_is_a_random_sample(self, case: WorkloadCase) -> None:
+        entry, workload, data = case.entry, case.workload, cast(Any, case.data)
         screenable = cast(Any, workload)
         model = workload.build_model(3)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
@@ -211,14 +168,6 @@ class TestWorkload:
             metrics = workload.evaluate(model, "score", stage)
         totals = {name: [len(task) for task in tasks] for name, tasks in whole.items()}
         assert find_bias(estimate_metrics(part, totals), metrics) == ""
-
-    def test_every_model_option_builds(self, made: tuple[WorkloadEntry, Workload, Any]) -> None:
-        entry, workload, _ = made
-        for name, domain in entry.facts.model_options.items():
-            values = domain.values if isinstance(domain, Choice) else (hyperparameters.default(domain),)
-            for value in values:
-                workload.build_model(0, **{name: value})
-        workload.build_model(0)
 
 
 def spec_or_reason(submission: SubmissionEntry, workload: WorkloadEntry) -> RunSpec | str:

@@ -16,7 +16,7 @@ from harness.errors import UsageError
 from harness.planning.compose import compose, find_ineligibility
 from harness.planning.rulesets import ruleset
 from harness.plugins.registry import load_registry
-from harness.plugins.unpackaged import entry_from_path
+from harness.plugins.unpackaged import submission_from_path
 from harness.worker.recipe import Recipe
 from tests import micro
 
@@ -88,7 +88,7 @@ def test_a_part_in_a_file_needs_what_its_kind_implies(kind: str, skips: str, par
         f"Mine = Recipe(optimizer=optimizer, {kind}={part})\n"
     )
     registry = load_registry()
-    entry = entry_from_path(str(path), kind="submission")
+    entry = submission_from_path(str(path)).entry
     name, _, reason = skips.partition(": ")
     for workload in (micro.ENTRY, micro.STREAM_ENTRY):
         found = find_ineligibility(compose(entry, registry), workload.facts, ruleset("quick"))

@@ -36,7 +36,7 @@ class Site:
         }
 
     def install(self, source: Path) -> None:
-        copy = self.folder / "source"
+        copy = self.folder / f"source-{source.name}"
         flags = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-index", "--no-build-isolation"]
         subprocess.run(["cp", "-r", str(source), str(copy)], check=True)
         subprocess.run(

@@ -27,7 +27,7 @@ from harness.contract.watcher import Watcher
 from harness.errors import UsageError
 from harness.execution.run_trials import run_trials
 from harness.planning import compose
-from harness.planning.resolve import resolve_submission, split_names
+from harness.planning.resolve import resolve_submission, split_names, tagged_submissions
 from harness.planning.roles import FAMILY_TAG, REFERENCE_TAG
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.registry import Registry
@@ -314,9 +314,7 @@ def reference_families(
                 raise UsageError(f"{family.name} cannot run on {entry.name}: {reason}", fix="name another reference")
         return families
     families = []
-    for family in registry.submissions():
-        if FAMILY_TAG not in family.tags:
-            continue
+    for family in tagged_submissions(registry, FAMILY_TAG):
         composition = compose.compose(family, registry)
         # A reference without replay cannot meet the floors of a stream, so its runs cannot determine targets.
         replay_matches_access = ("replay" in composition.needs) == (entry.facts.access == "stream")

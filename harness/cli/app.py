@@ -33,6 +33,8 @@ COMMANDS = {
     "rerun": ("harness.cli.rerun:rerun", "Repeat a run, or test a submission on fresh seeds."),
     "publish": ("harness.cli.publish:command", "Check runs and add them to the published records."),
     "results": ("harness.cli.results:results", "Pack, unpack, verify, mark and export records."),
+    "new": ("harness.cli.new:new", "Make a package for a submission or a workload."),
+    "check": ("harness.cli.check:check", "Check a submission or workload: declarations, signatures, short runs."),
     "list": ("harness.cli.list:command", "List workloads, submissions and parts."),
     "show": ("harness.cli.show:show", "Describe a workload, submission, part or run; draw its curve."),
     "rulesets": ("harness.cli.rulesets:command", "List the rulesets."),

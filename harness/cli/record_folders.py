@@ -178,14 +178,14 @@ def of_submission(candidates: Sequence[R], name: str) -> list[R]:
         r
         for r in candidates
         if name_and_version in (r.spec.submission.id, r.spec.submission.name)
-        and r.spec.submission.source_hash.startswith(source)
+        and r.spec.submission.code_identity.startswith(source)
     ]
     versions = sorted({r.spec.submission.id for r in matching_records})
     if not matching_records:
         raise unknown_name_error("submission among the results", name, {r.spec.submission.name for r in candidates})
     if len(versions) > 1:
         raise UsageError(f"{name} has records of several versions", fix=f"choose one of {', '.join(versions)}")
-    sources = sorted({f"{name_and_version}#{r.spec.submission.source_hash[:6]}" for r in matching_records})
+    sources = sorted({f"{name_and_version}#{r.spec.submission.code_identity[:6]}" for r in matching_records})
     if len(sources) > 1:
         raise UsageError(f"{name} was edited between its runs", fix=f"choose one of {', '.join(sources)}")
     return matching_records

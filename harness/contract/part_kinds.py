@@ -16,7 +16,8 @@ class PartKind(Data, frozen=True, kw_only=True):
         name: name of the kind in entries. The field of `Recipe` for parts of this kind has the same name.
         title: heading of the section about this kind in the documentation.
         purpose: purpose of a part of this kind, in one line.
-        called_with: the positional arguments of a part, in words; hyperparameters are keyword arguments.
+        arguments: names of the positional arguments of a part; hyperparameters are keyword arguments.
+        called_with: the positional arguments of a part, in words.
         returns: the return value of a part, in words.
         implied_needs: needs of every part of this kind, in addition to the needs that a part declares (see
             `harness.contract.entries.NEEDS`).
@@ -26,6 +27,7 @@ class PartKind(Data, frozen=True, kw_only=True):
     name: str
     title: str
     purpose: str
+    arguments: tuple[str, ...]
     called_with: str
     returns: str
     implied_needs: frozenset[str] = frozenset()
@@ -37,6 +39,7 @@ _ROWS = (
         name="optimizer",
         title="Optimizers",
         purpose="turns gradients into updates of the weights",
+        arguments=("parameters",),
         called_with="a list of `Parameter(name, tensor, kind)`",
         returns="a torch optimizer, or several",
         required=True,
@@ -45,6 +48,7 @@ _ROWS = (
         name="schedule",
         title="Learning-rate schedules",
         purpose="scales the learning rate at every update; without a schedule the rate is constant",
+        arguments=("progress",),
         called_with="`Progress(step, horizon, examples, tokens, batch_size, task_index)`",
         returns="the learning-rate factor, or `Factors`",
     ),
@@ -52,6 +56,7 @@ _ROWS = (
         name="averaging",
         title="Weight averaging",
         purpose="evaluates weights other than the trained ones, such as their average",
+        arguments=("model",),
         called_with="the model",
         returns="an `Averager` with `update()`, `swapped()` and state",
     ),
@@ -59,6 +64,7 @@ _ROWS = (
         name="order",
         title="Data order",
         purpose="chooses the examples of every batch from the pool",
+        arguments=("task",),
         called_with="the task",
         returns="an `Order` with `take(n, examples)` and state",
         implied_needs=frozenset({"pool"}),
@@ -67,6 +73,7 @@ _ROWS = (
         name="replay",
         title="Replay",
         purpose="mixes stored examples of a stream into every batch",
+        arguments=("task",),
         called_with="the task",
         returns="a `Replayer` with `mix(fresh, replay)`",
         implied_needs=frozenset({"replay"}),
@@ -75,6 +82,7 @@ _ROWS = (
         name="gradient",
         title="Gradients",
         purpose="computes the gradients in place of one backward pass",
+        arguments=("model", "task"),
         called_with="the model and the task",
         returns="a function (`work`, batch) that is called instead of `work.backward(batch)`",
     ),
@@ -82,6 +90,7 @@ _ROWS = (
         name="penalty",
         title="Penalties",
         purpose="adds a term to the loss",
+        arguments=("model",),
         called_with="the model",
         returns="a function that returns a term of the loss",
     ),
@@ -89,6 +98,7 @@ _ROWS = (
         name="after_step",
         title="After the step",
         purpose="changes the weights after every update",
+        arguments=("model",),
         called_with="the model",
         returns="a function that is called after every update",
     ),

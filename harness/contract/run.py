@@ -116,6 +116,8 @@ class SubmissionRef(Data, frozen=True, kw_only=True):
 
     Args:
         source_hash: SHA-256 of the submission's source at the time of planning; empty if the source is not checked.
+        code_hash: SHA-256 of the tokens of the source, without comments and layout. Empty for code that is distributed
+            with the harness, and in records from before the field existed.
     """
 
     name: str
@@ -126,10 +128,16 @@ class SubmissionRef(Data, frozen=True, kw_only=True):
     model_options: HParams = {}
     distribution: str = ""
     source_hash: str = ""
+    code_hash: str = ""
 
     @property
     def id(self) -> str:
         return f"{self.name}@{self.version}"
+
+    @property
+    def code_identity(self) -> str:
+        """The hash that decides whether two runs have the same code."""
+        return self.code_hash or self.source_hash
 
 
 class WorkloadRef(Data, frozen=True, kw_only=True):
@@ -138,7 +146,9 @@ class WorkloadRef(Data, frozen=True, kw_only=True):
     Args:
         source_hash: SHA-256 of the workload's source at the time of planning, if the source may change without a new
             version: in a file or an editable installation. Otherwise empty. It is not part of the `run_id`, because
-            the version identifies the code; the version of a workload in a file ends in a part of this hash.
+            the version identifies the code; the version of a workload in a file ends in a part of its `code_hash`.
+        code_hash: SHA-256 of the tokens of this source, without comments and layout. Empty in records from before the
+            field existed. It is not part of the `run_id`.
     """
 
     facts: WorkloadFacts
@@ -146,9 +156,12 @@ class WorkloadRef(Data, frozen=True, kw_only=True):
     arguments: dict[str, Scalar] = {}
     distribution: str = ""
     source_hash: str = ""
+    code_hash: str = ""
 
     def has_other_source(self, earlier: WorkloadRef) -> bool:
-        """Return whether both sources are known and differ."""
+        """Return whether both sources are known and differ in more than comments and layout."""
+        if "" not in (self.code_hash, earlier.code_hash):
+            return self.code_hash != earlier.code_hash
         return "" not in (self.source_hash, earlier.source_hash) and self.source_hash != earlier.source_hash
 
 

@@ -283,5 +283,5 @@ class SeriesFile:
 def hash_source(ref: SubmissionRef) -> str:
     """Return the SHA-256 of a submission's source, parts and model options; the file's path has no influence."""
     name = (ref.load or "").rpartition(":")[2]
-    content = [ref.source_hash, name, [f"{part.kind}:{part.name}" for part in ref.parts], ref.model_options]
+    content = [ref.code_identity, name, [f"{part.kind}:{part.name}" for part in ref.parts], ref.model_options]
     return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()

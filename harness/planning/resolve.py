@@ -11,10 +11,11 @@ from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.part_kinds import PART_KINDS
 from harness.errors import UsageError
 from harness.planning import compose
+from harness.planning.completion import check_arguments, check_workload, complete_submission
 from harness.planning.roles import REFERENCE_TAG
 from harness.plugins.locating import is_existing_file, split_file_name
 from harness.plugins.registry import Registry
-from harness.plugins.unpackaged import entry_from_class, entry_from_path
+from harness.plugins.unpackaged import entry_from_class, submission_from_path, workload_from_path
 
 
 def split_names(values: Iterable[str]) -> list[str]:
@@ -46,17 +47,18 @@ def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
     """Return the submission that a name denotes.
 
     The name may be the name of an installed submission, the path of a file, a class, several parts joined by `+`, or an
-    optimizer.
+    optimizer. The entry of an installed submission is completed with what its code declares.
 
     Raises:
         UsageError: there is no submission with this name.
+        PluginError: the code of the submission cannot be loaded, has wrong arguments, or disagrees with the entry.
     """
     if split_file_name(name) is not None:
-        entry = entry_from_path(name, kind="submission")
-        assert isinstance(entry, SubmissionEntry)
-        return entry
+        submission = submission_from_path(name)
+        check_arguments(submission, registry)
+        return submission.entry
     if any(name in (entry.name, f"{entry.distribution}:{entry.name}") for entry in registry.submissions()):
-        return registry.submission(name)
+        return complete_submission(registry.submission(name), registry)
     # The optimizer is the only kind of part that every submission needs. An optimizer without other parts is a
     # submission with a constant learning rate.
     required_parts = [part for part in registry.parts() if PART_KINDS[part.kind].required]
@@ -72,11 +74,17 @@ def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
 
     Raises:
         UsageError: no workload or tier has this name.
+        PluginError: the code of a workload cannot be loaded, or its facts are not those of its entry.
     """
+    entries = _find_workloads(name, registry)
+    for entry in entries:
+        check_workload(entry)
+    return entries
+
+
+def _find_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
     if split_file_name(name) is not None:
-        entry = entry_from_path(name, kind="workload")
-        assert isinstance(entry, WorkloadEntry)
-        return [entry]
+        return [workload_from_path(name)]
     if is_tier(name):
         tier = name.removeprefix("tier:")
         entries = [entry for entry in registry.workloads() if entry.facts.tier == tier and "+" not in entry.name]
@@ -101,7 +109,12 @@ def resolve_workload(name: str, registry: Registry) -> WorkloadEntry:
 
 def reference_submissions(registry: Registry) -> list[SubmissionEntry]:
     """Return the submissions with the tag `reference`. Anchored scores are relative to the times of a reference."""
-    return [entry for entry in registry.submissions() if REFERENCE_TAG in entry.tags]
+    return tagged_submissions(registry, REFERENCE_TAG)
+
+
+def tagged_submissions(registry: Registry, tag: str) -> list[SubmissionEntry]:
+    """Return the submissions whose entries have a tag, completed with what their code declares."""
+    return [complete_submission(entry, registry) for entry in registry.submissions() if tag in entry.tags]
 
 
 def is_tier(name: str) -> bool:

@@ -21,6 +21,8 @@ from harness.planning import sampling
 from harness.planning.compose import Composition, Parts, compose
 from harness.planning.seeds import expected_seeds, nonce_root
 from harness.planning.stopping_rules import stopping_rule
+from harness.plugins.code_hash import code_hash
+from harness.plugins.entry_points import OWN_NAME
 from harness.plugins.source_hash import may_change, source_hash
 from harness.plugins.submission_size import check_size
 
@@ -112,13 +114,15 @@ def plan_trials(
     ref = _submission_ref(composition)
     hparams_of_study = hyperparameter_settings(composition, facts, settings, points)
     rule = stopping_rule(settings.ruleset.stopping)
+    changes = may_change(workload.load, workload.distribution)
     common = RunSpec(
         workload=WorkloadRef(
             facts=facts,
             load=workload.load,
             arguments=workload.arguments,
             distribution=workload.distribution,
-            source_hash=source_hash([workload.load]) if may_change(workload.load, workload.distribution) else "",
+            source_hash=source_hash([workload.load]) if changes else "",
+            code_hash=code_hash([workload.load]) if changes else "",
         ),
         submission=ref,
         hparams={},
@@ -284,6 +288,7 @@ def _submission_ref(composition: Composition) -> SubmissionRef:
     entry = composition.entry
     loads = [part.load for part in composition.parts] + ([entry.load] if entry.load else [])
     check_size(entry.name, loads)
+    sources = {part.distribution for part in composition.parts} | ({entry.distribution} if entry.load else set())
     return SubmissionRef(
         name=entry.name,
         version=entry.version,
@@ -293,4 +298,6 @@ def _submission_ref(composition: Composition) -> SubmissionRef:
         model_options=entry.model_options,
         distribution=entry.distribution,
         source_hash=source_hash(loads),
+        # The ids of published runs of the submissions that are distributed with the harness contain the source hash.
+        code_hash="" if sources <= {OWN_NAME} else code_hash(loads),
     )

@@ -8,6 +8,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from harness.system.files import cache_folder, read_struct
 _SCHEMA = 2
 #: Maximum number of plugins, files and classes in the cache. The oldest are removed first.
 _CAPACITY = 256
+#: Seconds for which a plugin that took too long is not read again.
+_TIMEOUT_EXPIRES_S = 3600.0
 #: Folders of this package with the code that reads plugins. A changed or new file in them invalidates the cache.
 _READER_FOLDERS = ("contract", "plugins")
 
@@ -44,12 +47,14 @@ class CachedPlugin(Data, frozen=True, kw_only=True):
             read again.
         contents: the entries of the plugin, or the error.
         known: `kind:name` of the entries that the plugin offered when it was last read without an error.
+        read_at: time at which the plugin was read, in seconds since 1970; 0 for an answer that does not expire.
     """
 
     stamp: str
     installed: str
     contents: PluginContents
     known: tuple[str, ...] = ()
+    read_at: float = 0.0
 
 
 class _Cache(Data, frozen=True, kw_only=True):
@@ -76,7 +81,7 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
     stale = [
         key
         for key, stamped in requests.items()
-        if refresh or (plugin := cached.get(key)) is None or not _is_valid(plugin, stamped.stamp, installed)
+        if refresh or (plugin := cached.get(key)) is None or not _is_valid(plugin, stamped.stamp, installed, limit)
     ]
     if not stale:
         return {key: cached[key] for key in requests}
@@ -86,10 +91,23 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
         previous_plugin = cached.pop(key, None)
         known = contents.names if contents.error is None else previous_plugin.known if previous_plugin else ()
         stamp = requests[key].stamp
-        new_plugins[key] = CachedPlugin(stamp=stamp, installed=installed, contents=contents, known=known)
+        timed_out = requests[key].request.action == "plugin" and contents.limit_s > 0
+        new_plugins[key] = CachedPlugin(
+            stamp=stamp,
+            installed=installed,
+            contents=contents,
+            known=known,
+            read_at=time.time() if timed_out else 0.0,
+        )
+        was_good = previous_plugin is not None and previous_plugin.stamp == stamp and not previous_plugin.contents.error
         # Only an answer is cached: an error that passes must not outlive its cause. An error of a file is not cached
-        # either, because the file's author is probably still editing the file.
-        if contents.error is None or (requests[key].request.action == "plugin" and not contents.passing):
+        # either, because the file's author is probably still editing the file. A plugin that hangs is remembered for a
+        # while, or every command would wait for it.
+        if (
+            contents.error is None
+            or (requests[key].request.action == "plugin" and not contents.passing)
+            or (timed_out and not was_good)
+        ):
             cached[key] = new_plugins[key]
         elif contents.passing and previous_plugin is not None:
             cached[key] = previous_plugin
@@ -127,12 +145,16 @@ def _installation_stamp() -> str:
     return stamp(file_state(Path(entry)) for entry in sys.path if entry.endswith("-packages"))
 
 
-def _is_valid(cached: CachedPlugin, stamp: str, installed: str) -> bool:
+def _is_valid(cached: CachedPlugin, stamp: str, installed: str, limit: float) -> bool:
     """Return whether cached contents are valid.
 
-    A cached error may be due to a missing library, so it is invalid after a distribution was installed or removed.
+    A cached error may be due to a missing library, so it is invalid after a distribution was installed or removed. A
+    plugin that took too long is read again with a longer limit, or after `_TIMEOUT_EXPIRES_S`.
     """
-    return cached.stamp == stamp and (cached.contents.error is None or cached.installed == installed)
+    contents = cached.contents
+    if contents.limit_s and (limit > contents.limit_s or not 0 <= time.time() - cached.read_at < _TIMEOUT_EXPIRES_S):
+        return False
+    return cached.stamp == stamp and (contents.error is None or cached.installed == installed)
 
 
 # --- the file -------------------------------------------------------------------------------------------------------

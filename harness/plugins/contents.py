@@ -14,20 +14,24 @@ from harness.contract.entries import (
     WorkloadEntry,
 )
 
+#: What a child process reads: a plugin with all its entries; the submission or workload in a file; a class that is no
+#: entry; or the submission or workload that an entry loads.
+Action = Literal["plugin", "submission", "workload", "class", "loaded submission", "loaded workload"]
+
 
 class ReadRequest(Data, frozen=True, kw_only=True):
     """A request to a child process to read a plugin, file or class.
 
     Args:
-        action: kind of `target`: an entry point's value, a file with a submission or a workload, or a class.
-        target: the entry point's value, the file's path, or the import path of the class.
+        action: kind of `target`.
+        target: the entry point's value, the file's path, or an import path.
         title: the name under which pluggy registers the plugin; empty for a file or class.
         name: name of the submission or workload in the file; None if the file must define exactly one.
         path: `sys.path` of the requesting process.
         limit: seconds after which the child process ends itself.
     """
 
-    action: Literal["plugin", "submission", "workload", "class"]
+    action: Action
     target: str
     title: str = ""
     name: str | None = None
@@ -35,16 +39,41 @@ class ReadRequest(Data, frozen=True, kw_only=True):
     limit: float = 0.0
 
 
+class Signature(Data, frozen=True, kw_only=True):
+    """The arguments of a function of a recipe.
+
+    Args:
+        kind: kind of the part.
+        function: name of the function.
+        positional: names of the arguments that the harness passes by position.
+        accepted: names of the arguments that may be hyperparameters.
+        required: those of `accepted` that have no default and that only a hyperparameter can supply.
+        open: whether the function accepts any hyperparameter (`**kwargs`).
+    """
+
+    kind: str
+    function: str
+    positional: tuple[str, ...]
+    accepted: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    open: bool = False
+
+
 class PluginContents(Data, frozen=True, kw_only=True):
     """The validated entries of a plugin, file or class, or the error that occurred while it was read.
 
     Args:
         hooks: names of the hooks that the plugin implements.
-        workloads, submissions, parts, executors, observers, datasets: the entries that the hooks yield.
+        workloads, submissions, parts, executors, observers, datasets: the entries that the hooks yield. For the target
+            of an entry, the one submission or workload contains what the target itself declares.
+        signatures: the signatures of the functions of a recipe that was read.
+        is_derived: whether the search space of a submission was derived from the signature of an optimizer class.
         error: the error in one line; None if there was no error.
         fix: what to do about the error; None if unknown.
         passing: whether the error is not an answer of the plugin and may pass: the child process was killed, took too
-            long or could not be started, or the system lacked memory or space. Such an error is not cached.
+            long or could not be started, or the system lacked memory or space. Such an error is not cached, except for
+            a plugin that took too long.
+        limit_s: the time limit in seconds that was exceeded; 0 if it was not.
     """
 
     hooks: tuple[str, ...] = ()
@@ -54,9 +83,12 @@ class PluginContents(Data, frozen=True, kw_only=True):
     executors: tuple[ExecutorEntry, ...] = ()
     observers: tuple[ObserverEntry, ...] = ()
     datasets: tuple[DatasetEntry, ...] = ()
+    signatures: tuple[Signature, ...] = ()
+    is_derived: bool = False
     error: str | None = None
     fix: str | None = None
     passing: bool = False
+    limit_s: float = 0.0
 
     @property
     def names(self) -> tuple[str, ...]:

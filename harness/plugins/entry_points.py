@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -10,12 +11,15 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from harness import __version__
 from harness.contract.hookspecs import ENTRY_POINT_GROUP
 from harness.plugins import cache, loading
 from harness.plugins.cache import StampedRequest
 from harness.plugins.contents import ReadRequest
 from harness.plugins.locating import locate_top
 
+#: Name of the distribution of this package.
+OWN_NAME = "algorace"
 #: Name of the environment variable that blocks and allows plugins.
 SELECTION_VARIABLE = "BENCH_PLUGINS"
 
@@ -94,14 +98,35 @@ def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
 
 def _entry_points(distribution: metadata.Distribution, name: str, version: str) -> list[EntryPoint]:
     try:
+        unmet = find_unmet_requirement(distribution)
         return [
-            EntryPoint(distribution=name, version=version, name=point.name, value=point.value)
+            EntryPoint(distribution=name, version=version, name=point.name, value=point.value, error=unmet)
             for point in distribution.entry_points
             if point.group == ENTRY_POINT_GROUP
         ]
     except Exception as error:  # a malformed file raises TypeError, AttributeError …
         problem = f"its entry_points.txt cannot be read: {loading.format_error(error)}"
         return [EntryPoint(distribution=name, version=version, name="?", value="?", error=problem)]
+
+
+def find_unmet_requirement(distribution: metadata.Distribution) -> str | None:
+    """Return why a distribution needs another version of this package; None if it does not.
+
+    A plugin for a newer version would otherwise fail somewhere, with an error that does not name the reason.
+    """
+    for line in distribution.requires or ():
+        match = re.match(r"[\w.-]+", line)
+        if match is None or normalise(match[0]) != OWN_NAME or not any(sign in line for sign in "<>=~!"):
+            continue
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        with contextlib.suppress(InvalidRequirement):
+            requirement = Requirement(line)
+            applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if applies and not requirement.specifier.contains(__version__, prereleases=True):
+                needed = f"it needs {OWN_NAME}{requirement.specifier}, and {__version__} is installed"
+                return f"{needed} (update {OWN_NAME}, or install another version of the plugin)"
+    return None
 
 
 def normalise(name: str) -> str:

@@ -97,9 +97,9 @@ def _temporary_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _passing_error(error: str, fix: str | None = None) -> PluginContents:
+def _passing_error(error: str) -> PluginContents:
     """Return the error of a process that gave no answer."""
-    return PluginContents(error=error, fix=fix, passing=True)
+    return PluginContents(error=error, passing=True)
 
 
 class _Child:
@@ -151,9 +151,11 @@ class _Child:
                 return _passing_error(f"its entries cannot be decoded: {error.what}")
         code = self._process.returncode
         if self._timed_out:
-            return _passing_error(
-                f"it took longer than {self._limit:g} s to import",
-                fix=f"set {TIMEOUT_VARIABLE} to a larger number of seconds",
+            return PluginContents(
+                error=f"it took longer than {self._limit:g} s to import",
+                fix=f"set {TIMEOUT_VARIABLE} to a larger number of seconds; bench plugins --refresh tries again",
+                passing=True,
+                limit_s=self._limit,
             )
         if code < 0:
             return _passing_error(f"importing it ended the process with {_signal_name(-code)}")

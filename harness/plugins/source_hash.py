@@ -49,12 +49,26 @@ def source_hash(loads: Iterable[str]) -> str:
     Raises:
         PluginError: an import path is malformed.
     """
-    labelled_contents: set[tuple[str, bytes]] = set()
+    return hash_contents(labelled_contents(loads))
+
+
+def labelled_contents(loads: Iterable[str]) -> list[tuple[str, bytes]]:
+    """Return the labels and contents of the files that `source_hash` covers, sorted. A label names a file or version.
+
+    Raises:
+        PluginError: an import path is malformed.
+    """
+    contents: set[tuple[str, bytes]] = set()
     for load in loads:
         module, _ = split_load(load)
-        labelled_contents.update(_read_file(Path(module)) if is_file(module) else _read_module(load, module))
+        contents.update(_read_file(Path(module)) if is_file(module) else _read_module(load, module))
+    return sorted(contents)
+
+
+def hash_contents(contents: Iterable[tuple[str, bytes]]) -> str:
+    """Return the SHA-256 of labels and contents."""
     digest = hashlib.sha256()
-    for label, content in sorted(labelled_contents):
+    for label, content in contents:
         digest.update(f"{label}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
@@ -62,7 +76,7 @@ def source_hash(loads: Iterable[str]) -> str:
 
 def is_hashed_whole(module: str) -> bool:
     """Return whether the hash of a module covers its source, and not only the version of its package."""
-    return 0 < len(_import_closure(module)) <= _CLOSURE_LIMIT
+    return 0 < len(import_closure(module)) <= _CLOSURE_LIMIT
 
 
 def _read_file(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -71,7 +85,7 @@ def _read_file(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _read_module(load: str, module: str) -> Iterator[tuple[str, bytes]]:
-    files = _import_closure(module)
+    files = import_closure(module)
     too_many = len(files) > _CLOSURE_LIMIT
     for name, path in files.items():
         if not too_many or name == module:
@@ -84,7 +98,7 @@ def _read_module(load: str, module: str) -> Iterator[tuple[str, bytes]]:
             yield load, b""
 
 
-def _import_closure(module: str) -> dict[str, Path]:
+def import_closure(module: str) -> dict[str, Path]:
     """Return the files of a module and of the modules of its package that it imports, directly or indirectly.
 
     The search stops when there are more than `_CLOSURE_LIMIT` files.

@@ -1,40 +1,60 @@
-"""Make entries for submissions and workloads that no plugin declares: Python files and torch optimizer classes."""
+"""Read submissions and workloads from their code: Python files, classes, and what the entries of plugins load."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
-from harness.contract.workload import SOURCE_MARK
-from harness.errors import UsageError
+from harness.contract.workload import SOURCE_MARK, WorkloadFacts
+from harness.errors import PluginError, UsageError
 from harness.plugins import cache
 from harness.plugins.cache import StampedRequest
-from harness.plugins.contents import PluginContents, ReadRequest
-from harness.plugins.loading import split_load
+from harness.plugins.code_hash import code_hash
+from harness.plugins.contents import Action, PluginContents, ReadRequest, Signature
+from harness.plugins.loading import is_file, split_load
 from harness.plugins.locating import FileName, locate, split_file_name
-from harness.plugins.source_hash import source_hash
+from harness.plugins.source_hash import import_closure
 
 
-@overload
-def entry_from_path(text: str, kind: Literal["submission"]) -> SubmissionEntry: ...
-@overload
-def entry_from_path(text: str, kind: Literal["workload"]) -> WorkloadEntry: ...
-def entry_from_path(text: str, kind: Literal["submission", "workload"]) -> SubmissionEntry | WorkloadEntry:
-    """Return the entry of a submission or workload in a file.
+class ReadSubmission(NamedTuple):
+    """What the code of a submission declares. The other fields are those of `PluginContents`."""
+
+    entry: SubmissionEntry
+    signatures: tuple[Signature, ...] = ()
+    is_derived: bool = False
+
+    @classmethod
+    def of(cls, contents: PluginContents) -> ReadSubmission:
+        return cls(contents.submissions[0], contents.signatures, contents.is_derived)
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def submission_from_path(text: str) -> ReadSubmission:
+    """Return the submission in a file.
 
     Args:
-        text: `path/to/file.py`, or `path/to/file.py:Name` if the file defines several submissions or workloads.
-        kind: whether the file defines a submission or a workload.
+        text: `path/to/file.py`, or `path/to/file.py:Name` if the file defines several submissions.
 
     Raises:
         UsageError: the file does not exist, raises an exception, takes too long to import, or does not define exactly
-            one submission or workload. The message has the file and, if known, the line.
+            one submission. The message has the file and, if known, the line.
     """
+    return ReadSubmission.of(_read_path(text, "submission"))
+
+
+def workload_from_path(text: str) -> WorkloadEntry:
+    """Return the entry of the workload in a file. Arguments and errors are those of `submission_from_path`."""
+    return _with_source(_read_path(text, "workload").workloads[0])
+
+
+def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginContents:
     given_path, name = split_file_name(text) or FileName(text, None)
     # `os.path` answers for every text; pathlib raises for a text that no file system can store.
     if not os.path.isfile(os.path.expanduser(given_path)):
@@ -43,29 +63,32 @@ def entry_from_path(text: str, kind: Literal["submission", "workload"]) -> Submi
     path = Path(os.path.expanduser(given_path)).resolve()
     if path.suffix != ".py":
         raise UsageError(f"{given_path}: not a Python file", fix="give a file whose name ends in .py")
-    contents = _read(ReadRequest(action=kind, target=str(path), name=name), [path])
+    contents = _read(ReadRequest(action=action, target=str(path), name=name), [path])
     if contents.error is not None:
         fix = contents.fix or _explain_sibling(contents.error, path) or f"run `python {given_path}` to see the error"
         raise UsageError(f"{given_path}: {contents.error}", fix=fix)
-    return contents.submissions[0] if kind == "submission" else _with_source(contents.workloads[0])
+    return contents
 
 
 def _with_source(entry: WorkloadEntry) -> WorkloadEntry:
-    """Return the workload with a part of its source hash appended to its version.
+    """Return the workload with a part of the hash of its code appended to its version.
 
-    Nobody raises the version at every edit of a file. With the hash in the version, results of an earlier source are
-    never kept as results of the present one, and never share a table with them.
+    Nobody raises the version at every edit of a file. With the hash in the version, results of earlier code are never
+    kept as results of the present code, and never share a table with them.
     """
-    version = f"{entry.facts.version}{SOURCE_MARK}{source_hash([entry.load])[:_SOURCE_DIGITS]}"
+    version = f"{entry.facts.version}{SOURCE_MARK}{code_hash([entry.load])[:_SOURCE_DIGITS]}"
     return msgspec.structs.replace(entry, facts=msgspec.structs.replace(entry.facts, version=version))
 
 
-#: Number of digits of the source hash in the version of a workload.
+#: Number of digits of the hash in the version of a workload.
 _SOURCE_DIGITS = 8
 
 
 #: Largest number of characters of a path in a message.
 _MAX_SHOWN = 200
+
+
+# --- classes and the entries of plugins -----------------------------------------------------------------------------
 
 
 def entry_from_class(load: str) -> SubmissionEntry:
@@ -82,9 +105,51 @@ def entry_from_class(load: str) -> SubmissionEntry:
     return contents.submissions[0]
 
 
-def _read(request: ReadRequest, files: Sequence[Path]) -> PluginContents:
-    """Return the answer to a request, from the cache unless one of these files has changed."""
-    key = "\n".join((request.action, request.target, request.name or ""))
+def read_loaded_submission(entry: SubmissionEntry) -> ReadSubmission:
+    """Return the declarations of the object that a submission's entry loads.
+
+    Raises:
+        PluginError: the object cannot be loaded, is not a submission, or has a method or part with wrong arguments.
+    """
+    assert entry.load is not None, f"{entry.name} loads nothing"
+    contents = _read_loaded("loaded submission", entry.load)
+    if contents.error is not None:
+        raise PluginError(f"the submission {entry.name!r} is broken: {contents.error}", fix=contents.fix)
+    return ReadSubmission.of(contents)
+
+
+def read_loaded_facts(entry: WorkloadEntry) -> WorkloadFacts | None:
+    """Return the facts of the class that a workload's entry loads.
+
+    Returns:
+        The facts; None if they are not an attribute of the class, or if the class takes too long to import. The worker
+        then compares them.
+
+    Raises:
+        PluginError: the class cannot be loaded, or has a method with wrong arguments.
+    """
+    contents = _read_loaded("loaded workload", entry.load)
+    if contents.error is not None and not contents.passing:
+        raise PluginError(f"the workload {entry.name!r} is broken: {contents.error}", fix=contents.fix)
+    return contents.workloads[0].facts if contents.workloads else None
+
+
+def _read_loaded(action: Action, load: str) -> PluginContents:
+    module, _ = split_load(load)
+    files = [Path(module)] if is_file(module) else sorted(import_closure(module).values())
+    # The same module of two checkouts has two answers in the cache.
+    return _read(ReadRequest(action=action, target=load), files, key_path=str(files[-1]) if files else "")
+
+
+def _read(request: ReadRequest, files: Sequence[Path], key_path: str = "") -> PluginContents:
+    """Return the answer to a request, from the cache unless one of these files has changed.
+
+    Args:
+        request: the request.
+        files: the files on which the answer depends.
+        key_path: path that distinguishes equal requests in the cache; may be empty.
+    """
+    key = "\n".join((request.action, request.target, request.name or key_path))
     stamp = cache.stamp(map(cache.file_state, files))
     return cache.read_plugins({key: StampedRequest(request=request, stamp=stamp)})[key].contents
 

@@ -58,7 +58,7 @@ def arm_of(spec: RunSpec) -> Arm:
     """Return the key of the arm that contains a run."""
     ref, facts = spec.submission, spec.workload.facts
     setting = tuple(sorted(zip(spec.hparams, map(str, spec.hparams.values()), strict=True)))
-    return (ref.id, ref.source_hash, facts.id, spec.hardware, spec.ranks, setting)
+    return (ref.id, ref.code_identity, facts.id, spec.hardware, spec.ranks, setting)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

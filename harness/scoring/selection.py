@@ -107,16 +107,16 @@ def _newness(run: RunLike) -> tuple[list[tuple[int, str]], str]:
 
 
 def ambiguous_names(runs: Iterable[RunLike]) -> frozenset[str]:
-    """Return every `name@version` whose runs have more than one source hash."""
+    """Return every `name@version` whose runs have more than one source."""
     source_hashes: dict[str, set[str]] = {}
     for run in runs:
-        source_hashes.setdefault(run.spec.submission.id, set()).add(run.spec.submission.source_hash)
+        source_hashes.setdefault(run.spec.submission.id, set()).add(run.spec.submission.code_identity)
     return frozenset(name for name, hashes in source_hashes.items() if len(hashes) > 1)
 
 
 def with_source(ref: SubmissionRef) -> SubmissionRef:
     """Return the submission with the first six digits of its source hash appended to its version."""
-    return msgspec.structs.replace(ref, version=f"{ref.version}#{ref.source_hash[:6] or 'unknown'}")
+    return msgspec.structs.replace(ref, version=f"{ref.version}#{ref.code_identity[:6] or 'unknown'}")
 
 
 def qualified_id(ref: SubmissionRef, ambiguous: Collection[str]) -> str:
@@ -133,7 +133,7 @@ def earliest_runs(runs: Iterable[R]) -> list[R]:
     for run in sorted(runs, key=lambda r: (r.started, r.run_id)):
         spec, ref, facts = run.spec, run.spec.submission, run.spec.workload.facts
         seeds = (spec.purpose, spec.root_seed, spec.study, spec.trial)
-        key = (*table_key(run), ref.id, ref.source_hash, facts.id, facts.budget.horizon, spec.stop, *seeds)
+        key = (*table_key(run), ref.id, ref.code_identity, facts.id, facts.budget.horizon, spec.stop, *seeds)
         first.setdefault(key, run)
     return list(first.values())
 

@@ -62,6 +62,9 @@ def run_id_of_json(record: bytes) -> str:
     return _hash_spec(msgspec.json.decode(record, type=_RecordSpec).spec)
 
 
+_SOURCE_HASHES = frozenset({"source_hash", "code_hash"})
+
+
 class _RecordSpec(msgspec.Struct):
     spec: dict[str, object]
 
@@ -71,7 +74,11 @@ def _hash_spec(spec: dict[str, object]) -> str:
     hashed = {name: value for name, value in spec.items() if LATER_FIELDS.get(name, absent) != value}
     if isinstance(workload := hashed.get("workload"), dict):
         # The version of a workload identifies its code (see `WorkloadRef`).
-        hashed["workload"] = {name: value for name, value in workload.items() if name != "source_hash"}
+        hashed["workload"] = {name: value for name, value in workload.items() if name not in _SOURCE_HASHES}
+    if isinstance(submission := hashed.get("submission"), dict):
+        # The code identifies a submission; without the hash of its code, the bytes of its source.
+        unused = "source_hash" if submission.get("code_hash") else "code_hash"
+        hashed["submission"] = {name: value for name, value in submission.items() if name != unused}
     return RUN_ID_PREFIX + hashlib.sha256(msgspec.json.encode(hashed, order="sorted")).hexdigest()[:16]
 
 

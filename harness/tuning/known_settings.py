@@ -59,7 +59,7 @@ class KnownSettings:
                 fix=f"search for one: bench tune {next(iter(self._missing))[0]} -w WORKLOAD --write",
             )
         planned_sources: dict[tuple[str, str], str] = {
-            (s.submission.name, s.workload.facts.tier): s.submission.source_hash for s in specs
+            (s.submission.name, s.workload.facts.tier): s.submission.code_identity for s in specs
         }
         lines = []
         for key, setting in self._used.items():

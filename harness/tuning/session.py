@@ -98,7 +98,7 @@ class TuneResult:
         return BestSetting(
             submission=self.spec.submission.id,
             load=portable_load(setup.entry.load or "", folder),
-            source_hash=self.spec.submission.source_hash,
+            source_hash=self.spec.submission.code_identity,
             tier=self.spec.workload.facts.tier,
             workloads=tuple(workload.entry.facts.id for workload in setup.workloads),
             hparams=winner.point,

@@ -43,6 +43,10 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
             needs = ", ".join(map(repr, sorted(loaded.all_needs)))
             problem = f"{ref.load} needs {', '.join(sorted(undeclared))}, which the entry of {ref.id} does not declare"
             raise PluginError(problem, fix=f"add needs={{{needs}}} to the entry")
+        if missing := set(loaded.parts) - set(parts):
+            names = ", ".join(sorted(missing))
+            problem = f"{ref.load} consists of {names}, which the entry of {ref.id} does not list"
+            raise PluginError(problem, fix="leave parts out of the entry, or list the same parts as the recipe")
         return loaded.resolved(add_constant_schedule(parts))
     if isinstance(loaded, type) and issubclass(loaded, torch.optim.Optimizer):
         return bare_optimizer(loaded)

@@ -30,6 +30,8 @@ CALLS = {
     "verify": ["verify", "--help"],
     "rerun": ["rerun", "--help"],
     "results": ["results", "verify", "results"],
+    "new": ["new", "submission", "--help"],
+    "check": ["check", "--help"],
     "list": ["list"],
     "show": ["show", "wsd"],
     "rulesets": ["rulesets"],

@@ -18,12 +18,12 @@ from harness import cli
 from harness.contract import domains, entries, hyperparameters, workload
 from harness.errors import EXIT_BROKEN, EXIT_USAGE, PluginError, StoreError, UsageError
 from harness.plugins import cache as plugin_cache
-from harness.plugins import loading, reading
+from harness.plugins import entry_points, loading, reading
 from harness.plugins.contents import PluginContents, ReadRequest
 from harness.plugins.reading import read_in_children
 from harness.plugins.registry import Registry, load_registry
 from harness.plugins.source_hash import source_hash
-from harness.plugins.unpackaged import entry_from_class, entry_from_path
+from harness.plugins.unpackaged import entry_from_class, submission_from_path, workload_from_path
 from harness.plugins.validation import validate_entry
 
 ROOT = Path(__file__).parents[2]
@@ -145,7 +145,10 @@ HOOK = f"{API}@hookimpl\ndef bench_submissions():\n    "
 BROKEN = {
     "raises": ("x = 1\nraise RuntimeError('two\\nlines')", "RuntimeError: two lines (bench_bad.py, line 2)"),
     "syntax": ("x = (", "SyntaxError: '(' was never closed (bench_bad.py, line 1)"),
-    "missing": ("import surely_not_there", "No module named 'surely_not_there'"),
+    "missing": ("import surely_not_there", "(bench_bad.py, line 1) (pip install surely_not_there, or install the pl"),
+    "newer name": ("from harness.api import Later", "for a newer version than 0.1.0, update algorace)"),
+    "newer field": (HOOK + "yield SubmissionEntry(name='a', summary='s', colour=1)", "'colour' (bench_bad.py, line 4)"),
+    "newer hook": (f"{API}@hookimpl\ndef bench_later(): ...", "unknown hook 'bench_later' (choose one of"),
     "exits": ("import os; os._exit(7)", "exit code 7"),
     "sys.exit": ("import sys; sys.exit('bye')", "SystemExit: bye"),
     "segfault": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
@@ -181,7 +184,9 @@ def test_broken_plugins_cost_one_message_each_and_no_other_plugin(site: Site) ->
 
 
 @pytest.mark.slow
-def test_a_plugin_that_hangs_is_ended_with_what_it_started(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plugin_that_hangs_is_ended_with_what_it_started(
+    site: Site, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.setenv("BENCH_PLUGIN_TIMEOUT", "2")
     mark = site.folder / "pid"
     site.add(
@@ -197,6 +202,9 @@ def test_a_plugin_that_hangs_is_ended_with_what_it_started(site: Site, monkeypat
     assert time.monotonic() - started < 10
     errors = {plugin.distribution: plugin.error for plugin in registry.plugins}
     assert "took longer than 2 s" in str(errors["bench-hangs"])
+    request.getfixturevalue("no_children")
+    (hanging,) = load_registry().plugins
+    assert hanging.error == errors["bench-hangs"], "no later command waits for it"
     assert _gone(int(mark.read_text()))
 
 
@@ -236,6 +244,27 @@ def test_broken_metadata_costs_one_message(site: Site) -> None:
     assert registry.submission("bench-good:mine").name == "mine"
     assert "entry_points.txt cannot be read" in str(next(p for p in registry.plugins if p.name == "?").error)
     assert any(plugin.distribution == "unknown" for plugin in registry.plugins)  # no METADATA at all
+
+
+def test_a_plugin_for_another_version_is_not_even_imported(
+    site: Site, no_children: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.add("bench-new", "raise AssertionError('imported')")
+    metadata = site.folder / "bench_new-1.0.dist-info" / "METADATA"
+    text = metadata.read_text()
+    metadata.write_text(
+        f"{text}Requires-Dist: torch>=99\nRequires-Dist: Algo_Race>=1\nRequires-Dist: algorace>=99,<100\n"
+    )
+    expected = "it needs algorace<100,>=99, and 0.1.0 is installed (update algorace, or install another version of"
+    assert only(load_registry()).startswith(expected)
+
+
+@pytest.mark.parametrize("line", ["algorace", "algorace>=0.1", "algorace>=99; extra == 'x'", "algorace>=?"])
+def test_a_requirement_that_is_met_or_no_requirement_is_no_error(site: Site, line: str) -> None:
+    site.add("bench-good", yielding("mine"))
+    metadata = site.folder / "bench_good-1.0.dist-info" / "METADATA"
+    metadata.write_text(f"{metadata.read_text()}Requires-Dist: {line}\n")
+    assert [point.error for point in entry_points.discover() if point.distribution == "bench-good"] == [None]
 
 
 def test_equal_entry_point_names_in_one_distribution_are_both_read(site: Site) -> None:
@@ -568,6 +597,28 @@ def test_a_hook_that_lacks_space_or_memory_is_a_passing_error(
     assert load_registry().submission("mine").name == "mine"
 
 
+def test_a_plugin_that_took_too_long_is_read_again_in_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.add("bench-slow", yielding("mine"))
+    slow = PluginContents(error="slow", passing=True, limit_s=20.0)
+    requested: list[ReadRequest] = []
+
+    def time_out(requests: Sequence[ReadRequest], limit: float) -> list[PluginContents]:
+        requested.extend(requests)
+        return [slow for _ in requests]
+
+    monkeypatch.setattr(plugin_cache, "read_in_children", time_out)
+    for variable, expiry, count in (("20", 3600.0, 1), ("19", 3600.0, 1), ("21", 3600.0, 2), ("20", 0.0, 3)):
+        monkeypatch.setenv("BENCH_PLUGIN_TIMEOUT", variable)
+        monkeypatch.setattr(plugin_cache, "_TIMEOUT_EXPIRES_S", expiry)
+        assert only(load_registry()) == "slow"
+        assert len(requested) == count
+    monkeypatch.setattr(plugin_cache, "read_in_children", read_in_children)
+    assert load_registry(refresh=True).submission("mine").name == "mine"
+    monkeypatch.setattr(plugin_cache, "read_in_children", time_out)
+    assert only(load_registry(refresh=True)) == "slow"
+    assert load_registry().submission("mine").name == "mine", "a passing error does not replace an answer"
+
+
 @pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["data", "list"], ["data", "verify"]])
 def test_a_list_without_a_working_plugin_is_an_error(
     command: list[str], site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -594,7 +645,20 @@ def test_a_list_with_one_working_plugin_names_the_broken(site: Site, capsys: pyt
 
 # --- without packaging ------------------------------------------------------------------------------------------------
 
-STEP = "    def step(self, work): ...\n    def eval_weights(self): ...\n    def state_dict(self): ...\n"
+METHODS = ("__init__(self, model, task, hparams)", "step(self, work)", "eval_weights(self)", "state_dict(self)")
+STEP = "".join(f"    def {method}: ...\n" for method in (*METHODS, "load_state_dict(self, state)"))
+#: The methods of a workload.
+TASK = "".join(
+    f"    def {method}: ...\n"
+    for method in (
+        "build_model(self, seed)",
+        "parameter_kinds(self, model)",
+        "train_data(self, seed)",
+        "loss(self, model, batch, per_example=False)",
+        "outputs(self, model, batch)",
+        "evaluate(self, model, split, stage=None)",
+    )
+)
 
 
 def write(folder: Path, source: str, name: str = "my_optimizer.py") -> str:
@@ -606,12 +670,12 @@ def write(folder: Path, source: str, name: str = "my_optimizer.py") -> str:
 def test_a_class_in_a_file_is_a_submission(site: Site, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     fields = "    search_space = {'lr': LogUniform(1e-3, 1e-1)}\n    needs = {'horizon'}\n    checks = ['lr < 1']\n"
     text = write(tmp_path, f'{API}class Mine:\n    """What it does.\n\n    More."""\n{fields}{STEP}')
-    entry = entry_from_path(text, kind="submission")
+    entry = submission_from_path(text).entry
     assert (entry.name, entry.load, entry.distribution) == ("my-optimizer", f"{text}:Mine", "file")
     assert (entry.summary, entry.needs, entry.checks) == ("What it does.", frozenset({"horizon"}), ("lr < 1",))
     assert entry.space == {"lr": domains.LogUniform(1e-3, 1e-1)}
     request.getfixturevalue("no_children")
-    assert entry_from_path(text, kind="submission") == entry
+    assert submission_from_path(text).entry == entry
     assert loading.load_object(str(entry.load)).__name__ == "Mine"
 
 
@@ -621,9 +685,9 @@ def test_a_path_may_be_relative_and_name_one_of_several(
     write(tmp_path, f"class A:\n{STEP}class B(A): ...\nclass _C(A): ...\n", "two.py")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"\./two\.py: it defines several: A, B .*two\.py:A, two\.py:B"):
-        entry_from_path("./two.py", kind="submission")
-    assert entry_from_path("./two.py:B", kind="submission").name == "two.b"
-    assert entry_from_path("two.py:_C", kind="submission").load == f"{tmp_path / 'two.py'}:_C"
+        submission_from_path("./two.py")
+    assert submission_from_path("./two.py:B").entry.name == "two.b"
+    assert submission_from_path("two.py:_C").entry.load == f"{tmp_path / 'two.py'}:_C"
 
 
 @pytest.mark.slow
@@ -639,9 +703,9 @@ def make(parameters, lr): ...
 Mine = Recipe(optimizer=make, schedule="wsd", search_space={"lr": LogUniform(0.01, 1.0)}, checks=("lr < 1",))
 """,
     )
-    entry = entry_from_path(text, kind="submission")
+    entry = submission_from_path(text).entry
     assert (entry.name, entry.parts, entry.summary) == ("my-optimizer", ("schedule:wsd",), "A file.")
-    optimizer = entry_from_path(f"{text}:Sgd", kind="submission")
+    optimizer = submission_from_path(f"{text}:Sgd").entry
     assert optimizer.space == {
         "lr": domains.LogUniform(1e-4, 1e-1, default=0.5),
         "momentum": domains.Fixed(0.0, limits=(0.0, 0.999999)),
@@ -658,12 +722,12 @@ FACTS = """FACTS = WorkloadFacts(
 
 
 def test_a_workload_in_a_file(site: Site, tmp_path: Path) -> None:
-    text = write(tmp_path, f"{API}{FACTS}class Task:\n    '''My task.'''\n    facts = FACTS\n", "my_task.py")
-    entry = entry_from_path(text, kind="workload")
+    text = write(tmp_path, f"{API}{FACTS}class Task:\n    '''My task.'''\n    facts = FACTS\n{TASK}", "my_task.py")
+    entry = workload_from_path(text)
     assert (entry.name, entry.summary, entry.load) == ("my-task", "My task.", f"{text}:Task")
     bad = write(tmp_path, f"{API}{FACTS.replace('640', '650')}class Task:\n    facts = FACTS\n", "bad_task.py")
     with pytest.raises(UsageError, match="the horizon 650 must be a multiple of eval_every=64"):
-        entry_from_path(bad, kind="workload")
+        workload_from_path(bad)
 
 
 @pytest.mark.parametrize(
@@ -688,7 +752,7 @@ def test_a_file_that_is_wrong_is_one_line_with_its_name(
     write(tmp_path, "", "beside.py")
     text = write(tmp_path, source)
     with pytest.raises(UsageError) as caught:
-        entry_from_path(text + name, kind="submission")
+        submission_from_path(text + name)
     assert message in str(caught.value)
     assert "my_optimizer.py" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -696,10 +760,10 @@ def test_a_file_that_is_wrong_is_one_line_with_its_name(
 
 def test_a_file_that_is_missing_or_hangs(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"^\./nothing\.py: there is no such file"):
-        entry_from_path("./nothing.py", kind="submission")
+        submission_from_path("./nothing.py")
     monkeypatch.setenv("BENCH_PLUGIN_TIMEOUT", "0.7")
     with pytest.raises(UsageError, match=r"my_optimizer\.py: it took longer than 0\.7 s"):
-        entry_from_path(write(tmp_path, "while True: pass"), kind="submission")
+        submission_from_path(write(tmp_path, "while True: pass"))
 
 
 @pytest.mark.slow

@@ -1,0 +1,152 @@
+"""Make a new package, or a single file, for a submission or a workload from templates."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from harness.errors import StoreError, UsageError
+from harness.system.files import read_file
+
+Kind: TypeAlias = Literal["submission", "workload"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+#: Prefix of the names of distributions that offer plugins.
+PREFIX = "bench-"
+_COMMON = {"pyproject.toml": "package/pyproject.toml", ".gitignore": "package/gitignore"}
+_CI = {".github/workflows/test.yml": "package/test.yml"}
+#: Templates by the path of the file in the package. `+` joins templates.
+_PACKAGES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
+    {
+        "submission": {
+            **_COMMON,
+            "README.md": "submission/README.md",
+            "$package/__init__.py": "submission/plugin.py",
+            "$package/method.py": "submission/method.py",
+            "tests/test_$module.py": "submission/test.py",
+            **_CI,
+        },
+        "workload": {
+            **_COMMON,
+            "README.md": "workload/README.md",
+            "$package/__init__.py": "workload/plugin.py",
+            "$package/facts.py": "workload/facts_head.py+workload/facts.py",
+            "$package/task.py": "workload/task_head.py+workload/task.py",
+            "tests/test_$module.py": "workload/test.py",
+            **_CI,
+        },
+    }
+)
+#: Templates of a single file.
+_FILES: Mapping[Kind, str] = MappingProxyType(
+    {
+        "submission": "submission/method.py",
+        "workload": "workload/file_head.py+workload/facts.py+workload/task.py",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaffold:
+    """What was written.
+
+    Args:
+        path: the folder of the package, or the file.
+        files: paths of the files, relative to the folder of `path`.
+    """
+
+    path: Path
+    files: tuple[str, ...]
+
+
+def write_scaffold(kind: Kind, name: str, folder: Path, single_file: bool = False) -> Scaffold:
+    """Write a new package or file. Nothing is overwritten, and a failure leaves nothing behind.
+
+    Args:
+        kind: whether to write a submission or a workload.
+        name: name of the submission or workload, such as `my-method`. A prefix `bench-` is removed.
+        folder: folder in which the package or file is written.
+        single_file: whether to write one file instead of a package.
+
+    Raises:
+        UsageError: the name is not allowed, or the path exists.
+        StoreError: the folder cannot be written.
+    """
+    words = _words(kind, name)
+    if single_file:
+        contents = {f"{words['module']}.py": render(_FILES[kind], words)}
+        path = folder / f"{words['module']}.py"
+    else:
+        path = folder / words["distribution"]
+        contents = {_fill(file, words): render(template, words) for file, template in _PACKAGES[kind].items()}
+    if path.exists() or path.is_symlink():
+        raise UsageError(f"{path} exists", fix="choose another name, or another folder with --to")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if single_file:
+            with open(path, "x", encoding="utf-8") as file:
+                file.write(next(iter(contents.values())))
+        else:
+            _write_package(path, contents)
+    except OSError as error:
+        problem = f"{path} cannot be written: {error.strerror or error}"
+        raise StoreError(problem, fix="choose another folder with --to") from None
+    return Scaffold(path=path, files=tuple(contents))
+
+
+def _write_package(path: Path, contents: Mapping[str, str]) -> None:
+    """Write the files of a package into a temporary folder, and rename the folder."""
+    with tempfile.TemporaryDirectory(prefix=".bench-new-", dir=path.parent, ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary) / path.name
+        for name, text in contents.items():
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        folder.rename(path)
+
+
+def _words(kind: Kind, name: str) -> dict[str, str]:
+    """Return the values of the placeholders in templates.
+
+    Raises:
+        UsageError: the name is not allowed.
+    """
+    name = name.removeprefix(PREFIX)
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a package", fix="write lower-case letters, digits and hyphens: my-method"
+        )
+    module = name.replace("-", "_")
+    return {
+        "kind": kind,
+        "name": name,
+        "module": module,
+        "class_name": "".join(word.capitalize() for word in name.split("-")),
+        "package": f"bench_{module}",
+        "distribution": f"{PREFIX}{name}",
+    }
+
+
+def render(templates: str, words: Mapping[str, str]) -> str:
+    """Return the text of templates, separated by one empty line, or two before a class.
+
+    Args:
+        templates: names of templates, joined by `+`.
+        words: values of the placeholders.
+    """
+    texts = [read_file(_TEMPLATES / f"{name}.txt").decode() for name in templates.split("+")]
+    joined = texts[0]
+    for text in texts[1:]:
+        joined += ("\n\n" if text.startswith("class ") else "\n") + text
+    return _fill(joined, words)
+
+
+def _fill(text: str, words: Mapping[str, str]) -> str:
+    return Template(text).substitute(words)

@@ -1,0 +1,97 @@
+"""`bench new`: make a package for a submission or a workload."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.authoring.scaffolding import Kind, Scaffold, write_scaffold
+from harness.cli.output import SCHEMA, print_json, print_text
+from harness.errors import EXIT_OK
+
+
+@click.group("new")
+def new() -> None:
+    """Make a package for a submission or a workload.
+
+    \b
+    bench new submission my-method
+    bench new workload my-task
+    bench new submission my-method --file
+
+    The package is complete: it can be installed, tested, checked and run. Nothing is overwritten.
+    """
+
+
+def _add_options(command: Callable[..., int]) -> Callable[..., int]:
+    for decorate in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        click.option("--file", "single_file", is_flag=True, help="Write a single file instead of a package."),
+        click.option(
+            "--to",
+            "folder",
+            type=click.Path(path_type=Path),
+            default=".",
+            metavar="DIR",
+            help="Write into this folder.",
+        ),
+        click.argument("name"),
+    ):
+        command = decorate(command)
+    return command
+
+
+@new.command("submission")
+@_add_options
+def new_submission(**options: Any) -> int:
+    """Make a package for a submission, a training algorithm.
+
+    \b
+    bench new submission my-method
+    bench new submission my-method --file --to experiments
+
+    The package bench-NAME has a recipe with an optimizer and a schedule, to be replaced by yours.
+    """
+    return _write("submission", **options)
+
+
+@new.command("workload")
+@_add_options
+def new_workload(**options: Any) -> int:
+    """Make a package for a workload: a model, data and a target.
+
+    \b
+    bench new workload my-task
+    bench new workload my-task --file
+
+    The package bench-NAME has a small network on points in the plane, to be replaced by yours.
+    """
+    return _write("workload", **options)
+
+
+def _write(kind: Kind, name: str, folder: Path, single_file: bool, as_json: bool) -> int:
+    scaffold = write_scaffold(kind, name, folder, single_file)
+    commands = _next_commands(kind, scaffold, single_file)
+    if as_json:
+        print_json(
+            {"schema": SCHEMA, "kind": kind, "path": str(scaffold.path), "files": scaffold.files, "next": commands}
+        )
+    else:
+        files = [f"wrote {scaffold.path}", *(f"  {file}" for file in scaffold.files if not single_file)]
+        print_text("\n".join([*files, "next", *(f"  {command}" for command in commands)]))
+    return EXIT_OK
+
+
+def _next_commands(kind: Kind, scaffold: Scaffold, single_file: bool) -> list[str]:
+    """Return the commands that install, test, check and run what was written."""
+    path = shlex.quote(str(scaffold.path))
+    name = scaffold.path.name.removeprefix("bench-")
+    if single_file:
+        name = path if scaffold.path.is_absolute() else f"./{path}"
+    run = f"bench run -s {name} -w WORKLOAD" if kind == "submission" else f"bench run -s SUBMISSION -w {name}"
+    install = [] if single_file else [f"pip install -e {path}[test]", f"pytest {path}"]
+    return [*install, f"bench check {name}", run]

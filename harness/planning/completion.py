@@ -1,0 +1,149 @@
+"""Complete the entry of a submission with the declarations of the object that it loads, and compare both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from harness.contract.entries import SubmissionEntry, WorkloadEntry
+from harness.contract.part_kinds import PART_KINDS
+from harness.errors import PluginError
+from harness.planning.compose import Parts, compose
+from harness.plugins.contents import Signature
+from harness.plugins.loading import is_file, split_load
+from harness.plugins.unpackaged import ReadSubmission, read_loaded_facts, read_loaded_submission
+
+#: Fields that an entry takes from the object if it leaves them out, with the form in which two values are compared.
+_FIELDS: Mapping[str, Callable[[Any], object]] = {
+    "parts": frozenset,
+    "space": dict,
+    "checks": frozenset,
+    "model_options": dict,
+    "version": str,
+}
+#: Fields that an entry takes from the object if it leaves them out. They decide nothing, so they may differ.
+_DESCRIPTIVE_FIELDS = ("sources", "tags")
+_DEFAULTS = SubmissionEntry(name="default", summary="default")
+#: Hyperparameters that the harness itself uses.
+_COMMON = frozenset({"batch_size", "horizon_fraction"})
+
+
+def complete_submission(entry: SubmissionEntry, registry: Parts) -> SubmissionEntry:
+    """Return an entry with the fields that it leaves out taken from the object that it loads.
+
+    Raises:
+        PluginError: the object cannot be loaded, or the entry and the object disagree.
+        UsageError: the parts cannot be composed.
+    """
+    if entry.load is None:
+        return entry
+    loaded = read_loaded_submission(entry)
+    completed = ReadSubmission(_merge(entry, loaded), loaded.signatures)
+    check_arguments(completed, registry)
+    return completed.entry
+
+
+def _merge(entry: SubmissionEntry, loaded: ReadSubmission) -> SubmissionEntry:
+    """Return the entry with the fields that it leaves out taken from the object.
+
+    Raises:
+        PluginError: both declare a field, with different values.
+    """
+    declared = loaded.entry
+    changes = {
+        field: getattr(declared, field)
+        for field in (*_FIELDS, *_DESCRIPTIVE_FIELDS)
+        if getattr(entry, field) == getattr(_DEFAULTS, field)
+    }
+    for field, form in _FIELDS.items():
+        written, declared_value = form(getattr(entry, field)), form(getattr(declared, field))
+        is_declared = declared_value != form(getattr(_DEFAULTS, field)) and not loaded.is_derived
+        if field not in changes and is_declared and written != declared_value:
+            difference = _describe(written, declared_value)
+            raise PluginError(
+                f"the entry of {entry.name!r} and {entry.load} disagree about {field}: {difference}",
+                fix=f"leave {field} out of the entry, which then takes it from {entry.load}",
+            )
+    implied = frozenset[str]().union(*(PART_KINDS[part.partition(":")[0]].implied_needs for part in entry.parts))
+    if entry.needs and (missing := declared.needs - entry.needs - implied):
+        needs = ", ".join(map(repr, sorted(entry.needs | declared.needs)))
+        raise PluginError(
+            f"{entry.load} needs {', '.join(sorted(missing))}, which the entry of {entry.name!r} does not declare",
+            fix=f"write needs={{{needs}}}, or leave needs out of the entry",
+        )
+    return msgspec.structs.replace(entry, needs=entry.needs | declared.needs, **changes)
+
+
+def _describe(written: Any, declared_value: Any) -> str:
+    """Return the difference between two values of a field. Of sets and mappings, only the differing items are named."""
+    if isinstance(written, str):
+        return f"{written} and {declared_value}"
+    differing = sorted(
+        name
+        for name in {*written, *declared_value}
+        if (name in written) != (name in declared_value)
+        or (isinstance(written, dict) and written[name] != declared_value[name])
+    )
+    places = {(True, True): "differs", (True, False): "only in the entry", (False, True): "not in the entry"}
+    return ", ".join(f"{name} ({places[name in written, name in declared_value]})" for name in differing)
+
+
+def check_arguments(submission: ReadSubmission, registry: Parts) -> None:
+    """Check that the hyperparameters of a recipe and the arguments of its functions fit together.
+
+    Raises:
+        PluginError: an argument without a default is no hyperparameter, a hyperparameter is no argument, or it has the
+            name of an argument that the harness passes.
+        UsageError: the parts cannot be composed.
+    """
+    composition = compose(submission.entry, registry)
+    space, load = set(composition.space), submission.entry.load
+    for signature in submission.signatures:
+        function = f"the {signature.kind} {signature.function} of {load}"
+        if missing := set(signature.required) - space - _COMMON:
+            names = ", ".join(sorted(missing))
+            raise PluginError(
+                f"{function} has the argument(s) {names}, but there is no hyperparameter of this name",
+                fix=f"add {names} to the search_space, or give the argument(s) a default",
+            )
+        if clash := set(signature.positional) & space:
+            names = ", ".join(sorted(clash))
+            raise PluginError(
+                f"{function} takes {names} by position, and there is a hyperparameter of the same name",
+                fix="rename one of the two",
+            )
+    # The functions of installed parts may have more arguments than their entries declare. Only loading them shows this.
+    if submission.signatures and not composition.parts and (unused := _unused_names(submission.signatures, space)):
+        names = ", ".join(sorted(unused))
+        raise PluginError(
+            f"no function of {load} has an argument for the hyperparameter(s) {names}",
+            fix=f"remove {names} from the search_space, or add an argument of the same name to a function",
+        )
+
+
+def _unused_names(signatures: tuple[Signature, ...], space: set[str]) -> set[str]:
+    """Return the hyperparameters that no function accepts."""
+    if any(signature.open for signature in signatures):
+        return set()
+    return space - _COMMON - {name for signature in signatures for name in signature.accepted}
+
+
+def check_workload(entry: WorkloadEntry) -> None:
+    """Check that the facts of a workload's entry are those of the class that it loads.
+
+    The facts of a class with arguments belong to its objects; only the worker constructs these, and compares them.
+
+    Raises:
+        PluginError: the class cannot be loaded, a method has wrong arguments, or the facts differ.
+    """
+    if is_file(split_load(entry.load)[0]) or entry.arguments:
+        return
+    facts = read_loaded_facts(entry)
+    if facts is not None and facts != entry.facts:
+        fields = [field for field in facts.__struct_fields__ if getattr(facts, field) != getattr(entry.facts, field)]
+        raise PluginError(
+            f"the entry of the workload {entry.name!r} and {entry.load}.facts disagree about {', '.join(fields)}",
+            fix="make the class's `facts` and the entry's `facts` the same object",
+        )
