@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from harness.cli.commands import repeat_command
+from harness.cli.commands import examples, repeat_command
 from harness.cli.output import note, print_json, print_text, supports_color
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.watching import command_observers
@@ -24,7 +24,7 @@ from harness.gating.series import FOLDER, SeriesFile
 from harness.gating.session import GateEnding, GateOptions, GateSession
 from harness.planning.resolve import split_names
 from harness.plugins.registry import Registry
-from harness.report.gate import SCHEMA, GateReport, gate_json, gate_text, progress_line
+from harness.report.gate import GateReport, gate_json, gate_text, progress_line
 from harness.report.gate_status import GateStatus
 from harness.scoring.gate import GateAxis
 from harness.scoring.gate_envelope import GateEnvelope
@@ -82,7 +82,13 @@ class GateFlags:
     allow_slow: bool
 
 
-@click.command("gate")
+@click.command(
+    "gate",
+    epilog=examples(
+        "bench gate ./candidate.py --against ./best.py -w lm-tiny --series mine --max-minutes 15 --json",
+        "bench gate --confirm mine --json",
+    ),
+)
 @click.argument("a", required=False, type=NameType("submission"))
 @click.option(
     "--against", type=NameType("submission"), help="Submission B, with which A is compared (default: the reference)."
@@ -161,7 +167,14 @@ class GateFlags:
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
     help="Folder of local runs. Finished runs in it are used.",
 )  # fmt: skip
-@click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Executor of the runs.")
+@click.option(
+    "--executor",
+    type=NameType("executor"),
+    default="local",
+    envvar="BENCH_EXECUTOR",
+    show_default=True,
+    help="Executor of the runs.",
+)
 @click.option(
     "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of runs at once (default: all that fit)."
 )
@@ -275,7 +288,7 @@ def _make_envelopes(session: GateSession, names: Sequence[str], budget: int | No
             raise UsageError(problem, fix="gate on this workload with --no-envelope")
         envelopes.append(envelope)
     if as_json:
-        print_json({"schema": SCHEMA, "envelopes": envelopes})
+        print_json({"envelopes": envelopes})
         return EXIT_OK
     for envelope in envelopes:
         points = ", ".join(f"{h:,}: {v:.4g}" for h, v in zip(envelope.horizons, envelope.values, strict=True))
@@ -302,7 +315,7 @@ def _confirm_series(
             {"candidate": number, "submission": candidate.a.asked, **gate_json(report)}
             for number, candidate, report in retests
         ]
-        print_json({"schema": SCHEMA, "series": file.name, "confirmed": entries})
+        print_json({"series": file.name, "confirmed": entries})
     for number, _, report in () if as_json else retests:
         print_text(f"candidate {number}: {gate_text(report)}")
     if not retests:

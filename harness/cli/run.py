@@ -13,7 +13,8 @@ import click
 
 from harness.cli import config
 from harness.cli import sweep as sweeps
-from harness.cli.output import SCHEMA, note, print_json, print_text
+from harness.cli.commands import examples
+from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments, parse_grid
 from harness.cli.watching import watch_trials
 from harness.contract.record import TrialSummary, is_retryable, is_success
@@ -37,7 +38,13 @@ from harness.tuning.known_settings import KnownSettings
 MAX_LISTED_FAILURES = 20
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "bench run -s wsd,adamw-cosine -w lm-tiny --studies 5",
+        "bench run -s ./my_optimizer.py -w resnet-digits --set lr=1e-3,3e-3",
+        "bench run -s wsd -w tier:cpu --dry-run",
+    )
+)
 @click.argument("sweep", required=False, type=click.Path(path_type=Path, dir_okay=False), metavar="[SWEEP.yaml]")
 @click.option(
     "-s", "--submission", "submissions", multiple=True, type=NameType("submission"),
@@ -48,7 +55,7 @@ MAX_LISTED_FAILURES = 20
     help="Comma-separated workloads: names, files ./task.py, or tier:cpu for a tier.",
 )  # fmt: skip
 @click.option(
-    "--ruleset", default="quick", envvar="BENCH_RULESET", show_default=True,
+    "--ruleset", type=NameType("ruleset"), default="quick", envvar="BENCH_RULESET", show_default=True,
     help="Name of a ruleset (bench rulesets), or a file ./mine.yaml.",
 )  # fmt: skip
 @click.option(
@@ -94,7 +101,14 @@ MAX_LISTED_FAILURES = 20
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
     help="Folder of local runs.",
 )  # fmt: skip
-@click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Executor of the trials.")
+@click.option(
+    "--executor",
+    type=NameType("executor"),
+    default="local",
+    envvar="BENCH_EXECUTOR",
+    show_default=True,
+    help="Executor of the trials.",
+)
 @click.option(
     "--executor-option", "executor_options", multiple=True, metavar="NAME=VALUE",
     help="Set an option of the executor, such as address=auto for ray.",
@@ -140,7 +154,11 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
     Running the same command again skips finished trials and resumes the others.
     """
     if show_config:
-        print_text(text.columns([list(row) for row in config.option_rows(context)]))
+        rows = config.option_rows(context)
+        if values["as_json"]:
+            print_json({"options": {name: {"value": value, "source": source} for name, value, source in rows}})
+        else:
+            print_text(text.columns([list(row) for row in rows]))
         return EXIT_OK
     if sweep is not None:
         values = sweeps.apply(context, sweeps.read(sweep), values)
@@ -160,7 +178,7 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
         return EXIT_OK
     summaries = _run(registry, phased_plan, options)
     if options.as_json:
-        print_json({"schema": SCHEMA, "records": [read_summarized(summary) for summary in summaries]})
+        print_json({"records": [read_summarized(summary) for summary in summaries]})
     else:
         _print_summary(summaries, options.runs)
     return EXIT_OK if all(is_success(summary.status) for summary in summaries) else EXIT_FAILED
@@ -323,7 +341,7 @@ def _print_plan(phased_plan: PhasedPlan, options: RunOptions) -> None:
     estimates = Estimates([folder for folder in (options.runs, Path("results")) if folder.is_dir()])
     if options.as_json:
         planned = [{"run_id": run_id(spec), "seconds": estimates.median_seconds(spec), "spec": spec} for spec in specs]
-        print_json({"schema": SCHEMA, "specs": planned, "pending": phased_plan.pending})
+        print_json({"specs": planned, "pending": phased_plan.pending})
         return
     rows = [["run", "submission", "workload", "purpose", "study", "trial", "device", "estimate", "hyperparameters"]]
     for spec in specs:

@@ -36,6 +36,7 @@ CALLS = {
     "data": ["data", "list"],
     "hardware": ["hardware"],
     "plugins": ["plugins"],
+    "completion": ["completion", "zsh"],
 }
 
 
