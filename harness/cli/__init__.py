@@ -61,7 +61,13 @@ def _run_app(arguments: list[str], show: ShowError) -> int:
         _require_usable(arguments)
         code = app.main(arguments, prog_name="bench", standalone_mode=False)
     except BenchError as error:
-        shown = ShownError(kind=type(error).__name__, exit_code=error.exit_code, what=error.what, fix=error.fix)
+        shown = ShownError(
+            kind=type(error).__name__,
+            exit_code=error.exit_code,
+            what=error.what,
+            fix=error.fix,
+            problems=error.problems,
+        )
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.Abort:

@@ -18,8 +18,8 @@ from harness.datasets import generated, manage
 from harness.errors import EXIT_FAILED, EXIT_OK, DataError, UsageError
 from harness.plugins.registry import Registry, load_registry
 from harness.report import text
+from harness.system.units import format_size
 
-_MEGABYTE = 1_000_000
 #: A dataset with the states of its files.
 DatasetStates: TypeAlias = tuple[DatasetEntry, list[manage.FileState]]
 
@@ -56,7 +56,7 @@ def list_(blocked: list[str] | None, as_json: bool) -> None:
         return
     table = [["name", "installed", "size", "licence", "title"]]
     table += [
-        [e.name, _describe_installation(e), _format_size(sum(f.size for f in e.files)), e.licence, e.title]
+        [e.name, _describe_installation(e), format_size(sum(f.size for f in e.files)), e.licence, e.title]
         for e in entries
     ]
     print_text(text.columns(table, right_aligned=frozenset({2})))
@@ -194,21 +194,10 @@ def _describe_installation(entry: DatasetEntry) -> str:
     return "yes" if installed == total else f"{installed} of {total}" if installed else "no"
 
 
-def _format_size(size: int) -> str:
-    """Format a number of bytes with a unit. The text is empty for 0, which means unknown.
-
-    >>> _format_size(26_421_880), _format_size(29_515), _format_size(0)
-    ('26.4 MB', '29.5 kB', '')
-    """
-    if not size:
-        return ""
-    return f"{size / _MEGABYTE:,.1f} MB" if size >= _MEGABYTE else f"{size / 1000:.1f} kB"
-
-
 def _describe_cache(use: generated.CacheUse) -> str:
     """Return the number and the total size of the entries of a cache, in words."""
     entries = "entry" if use.entries == 1 else "entries"
-    return f"{use.entries} {entries}" + (f" of {_format_size(use.size)}" if use.size else "")
+    return f"{use.entries} {entries}" + (f" of {format_size(use.size)}" if use.size else "")
 
 
 def _dataset_json(entry: DatasetEntry) -> dict[str, Any]:
@@ -250,7 +239,7 @@ def _print_states(results: Sequence[DatasetStates], as_json: bool) -> None:
         rows = [{"name": e.name, "folder": str(manage.dataset_folder(e)), "files": states} for e, states in results]
         print_json({"datasets": rows})
         return
-    table = [[f"{e.name}/{s.name}", s.state, _format_size(s.size), s.detail] for e, states in results for s in states]
+    table = [[f"{e.name}/{s.name}", s.state, format_size(s.size), s.detail] for e, states in results for s in states]
     if table:
         print_text(text.columns(table, right_aligned=frozenset({2})))
 
@@ -298,5 +287,5 @@ class _LineProgress:
     def __call__(self, name: str, done: int, total: int | None) -> None:
         if name not in self._printed:
             self._printed.add(name)
-            size = f" ({_format_size(total)})" if total else ""
+            size = f" ({format_size(total)})" if total else ""
             note(f"{self._verb} {self._entry.name}/{name}{size}")

@@ -8,12 +8,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from harness.cli.output import SCHEMA
 from harness.cli.streams import output_failure
-from harness.errors import EXIT_BROKEN, EXIT_FAILED, EXIT_USAGE, MAX_MESSAGE, limit_message
+from harness.errors import EXIT_BROKEN, EXIT_FAILED, EXIT_USAGE, MAX_MESSAGE, BenchError, limit_message
 
 #: The option of `bench`, and the environment variable, with which errors are printed as JSON.
 JSON_ERRORS_OPTION = "--json-errors"
@@ -29,12 +29,14 @@ class ShownError:
         exit_code: the exit code of the command.
         what: description of the request and of the problem.
         fix: the remedy; None if no remedy is known.
+        problems: the problems and remedies, if there are several; otherwise empty.
     """
 
     kind: str
     exit_code: int
     what: str
     fix: str | None = None
+    problems: tuple[BenchError, ...] = ()
 
 
 #: A function that shows an error to the user.
@@ -91,6 +93,10 @@ def describe_unexpected(error: Exception) -> ShownError | None:
 
 
 def _print_line(error: ShownError) -> None:
+    if error.problems:
+        lines = [f"bench: {len(error.problems)} problems", *(f"  {problem}" for problem in error.problems)]
+        print("\n".join(limit_message(line) for line in lines), file=sys.stderr)
+        return
     # The message of click quotes the command line, which can contain any character.
     text = f"{error.what} ({error.fix})" if error.fix else error.what
     print(f"bench: {limit_message(text, MAX_MESSAGE - len('bench: '))}", file=sys.stderr)
@@ -98,5 +104,11 @@ def _print_line(error: ShownError) -> None:
 
 def _print_json(error: ShownError) -> None:
     """Print an error as one line of JSON. Characters outside of ASCII are escaped."""
-    fields = asdict(error) | {"what": limit_message(error.what)}
+    fields = {
+        "kind": error.kind,
+        "exit_code": error.exit_code,
+        "what": limit_message(error.what),
+        "fix": error.fix,
+        "problems": [{"what": problem.what, "fix": problem.fix} for problem in error.problems],
+    }
     print(json.dumps({"schema": SCHEMA, "error": fields}), file=sys.stderr)

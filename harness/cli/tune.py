@@ -12,12 +12,13 @@ from typing import Any
 import click
 
 from harness.cli.commands import examples
+from harness.cli.dry_run import note_missing
 from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, format_grid, open_registry
 from harness.cli.watching import watch_trials
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
-from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
+from harness.errors import EXIT_FAILED, EXIT_OK, BenchError, UsageError
 from harness.planning.resolve import split_names
 from harness.planning.search import find_edges, find_neighbours, parse_range
 from harness.report import text
@@ -146,7 +147,8 @@ def tune(blocked: list[str], /, submission: str, **values: Any) -> int:
     flags = TuneFlags(**values)
     registry = open_registry(blocked)
     skipped: list[str] = []
-    setup = set_up_search(_request(submission, flags), registry, skipped)
+    missing: list[BenchError] = []
+    setup = set_up_search(_request(submission, flags), registry, skipped, missing if flags.dry_run else None)
     for line in skipped:
         note(line)
 
@@ -164,6 +166,7 @@ def tune(blocked: list[str], /, submission: str, **values: Any) -> int:
     cost = session.cost(setup)
     if flags.dry_run:
         _print_plan(setup, flags, cost)
+        note_missing(missing)
         return EXIT_OK
     note(f"{len(setup.points)} settings of {setup.entry.name}, {cost}")
     result = session.run(setup)

@@ -106,7 +106,7 @@ def test_errors_are_json_on_request(
         (line,) = captured.err.splitlines()
         printed = json.loads(line)
         assert printed["schema"] == 1
-        assert set(printed["error"]) == {"kind", "exit_code", "what", "fix"}
+        assert set(printed["error"]) == {"kind", "exit_code", "what", "fix", "problems"}
         assert (printed["error"]["kind"], printed["error"]["exit_code"]) == (kind, code)
         assert what in printed["error"]["what"]
 
