@@ -38,19 +38,29 @@ def find_problem(line: str) -> str:
     >>> find_problem("bench fly")
     "unknown command 'fly'"
     """
+    try:
+        parse_line(line)
+    except click.ClickException as error:
+        return error.format_message()
+    except BenchError as error:
+        return error.what
+    return ""
+
+
+def parse_line(line: str) -> click.Context | None:
+    """The context of the command in a command line, with the values of its parameters; None for a help page.
+
+    Raises:
+        click.ClickException, BenchError: the parser does not accept the line.
+    """
     words = split_line(line)
     assert words[0] == "bench", f"{line!r} does not begin with bench"
     # Whether a file exists is not a question about the command line.
     with mock.patch.object(click.Path, "convert", _accept_path):
         try:
-            _parse(words[1:])
-        except click.exceptions.Exit:
-            return ""
-        except click.ClickException as error:
-            return error.format_message()
-        except BenchError as error:
-            return error.what
-    return ""
+            return _parse(words[1:])
+        except (click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
+            return None
 
 
 def split_line(line: str) -> list[str]:
@@ -71,7 +81,7 @@ def split_line(line: str) -> list[str]:
     return words
 
 
-def _parse(words: list[str]) -> None:
+def _parse(words: list[str]) -> click.Context:
     command: click.Command = app
     context = app.make_context("bench", words)
     while isinstance(command, click.Group):
@@ -79,6 +89,7 @@ def _parse(words: list[str]) -> None:
         name, child, arguments = command.resolve_command(context, arguments)
         assert child is not None
         command, context = child, child.make_context(name, arguments, parent=context)
+    return context
 
 
 def _accept_path(self: click.Path, value: Any, param: object, ctx: object) -> Any:

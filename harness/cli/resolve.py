@@ -153,13 +153,13 @@ class NameType(click.ParamType[str]):
     name = "name"
 
     def __init__(self, kind: NameKind) -> None:
-        self._kind = kind
+        self.kind = kind
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         # In a list such as `wsd,adamw`, the last name is completed.
         done, comma, last = incomplete.rpartition(",")
         try:
-            names = _known_names(self._kind, ctx)
+            names = _known_names(self.kind, ctx)
         except BenchError:
             names = {}
         items = [
