@@ -55,6 +55,9 @@ pages: map
 	$(BIN)/python -m tools.make_calibration
 	$(BIN)/python -m tools.make_rules
 	$(BIN)/python -m tools.make_threats
+	$(BIN)/python -m tools.make_commands
+	$(BIN)/python -m tools.make_records
+	$(BIN)/python -m tools.make_hooks
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
