@@ -25,11 +25,12 @@ def invoke(arguments: list[str]) -> int:
     undecided gate, and 130 for an interruption. It is 1 if standard output cannot be written, unless the reader of a
     pipe has closed the pipe.
     """
+    from harness.cli.app import COMMANDS
     from harness.cli.shown_errors import ShownError, choose_printer
     from harness.cli.streams import flush_output
     from harness.errors import EXIT_FAILED
 
-    show = choose_printer(arguments)
+    show = choose_printer(arguments, COMMANDS)
     code = _run_app(arguments, show)
     error = flush_output()
     if error is None or isinstance(error, BrokenPipeError):

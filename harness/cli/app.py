@@ -26,6 +26,7 @@ COMMANDS = {
         "harness.cli.gate:gate",
         "Test whether submission A is better than B, with as few paired runs as possible.",
     ),
+    "ablate": ("harness.cli.ablate:ablate", "Remove a submission's additions one at a time, and gate each removal."),
     "tune": ("harness.cli.tune:tune", "Search a submission's hyperparameters."),
     "cost": ("harness.cli.cost:cost", "Measure the cost per example of submissions, in short alternating runs."),
     "diff": ("harness.cli.compare:diff", "Compare two runs: configuration, environment, curves."),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +11,17 @@ from typing import Any
 import click
 
 from harness.cli.commands import examples, repeat_command
-from harness.cli.output import note, print_json, print_text, supports_color
+from harness.cli.gate_session import open_session
+from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
-from harness.cli.watching import command_observers
 from harness.contract.run import ExecutionOptions
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
-from harness.execution.watchers import CombinedWatcher
-from harness.gating.gate import GateLimits, GateProgress
+from harness.gating.gate import GateLimits
 from harness.gating.series import FOLDER, SeriesFile
 from harness.gating.session import GateEnding, GateOptions, GateSession
 from harness.planning.resolve import split_names
 from harness.plugins.registry import Registry
-from harness.report.gate import GateReport, gate_json, gate_text, progress_line
-from harness.report.gate_status import GateStatus
+from harness.report.gate import GateReport, gate_json, gate_text
 from harness.scoring.gate import GateAxis
 from harness.scoring.gate_envelope import GateEnvelope
 from harness.tuning.best_settings import FILE
@@ -265,17 +261,7 @@ def _open_session(registry: Registry, flags: GateFlags, known: KnownSettings | N
         best_settings=known.values if known else None,
         execution=ExecutionOptions(jobs=flags.jobs, retry_failed=flags.retry_failed),
     )
-    observers = command_observers(registry)
-
-    @contextmanager
-    def watch(label: str, total: int) -> Iterator[CombinedWatcher]:
-        with GateStatus(label, total, supports_color() and sys.stderr.isatty()) as status:
-            yield CombinedWatcher([status, observers])
-
-    def show(progress: GateProgress) -> None:
-        note(progress_line(progress.look, progress.minutes_needed))
-
-    return GateSession(registry, options, watch=watch, note=note, on_pair=show)
+    return open_session(registry, options)
 
 
 def _make_envelopes(session: GateSession, names: Sequence[str], budget: int | None, as_json: bool) -> int:

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -43,15 +43,14 @@ class ShownError:
 ShowError: TypeAlias = Callable[[ShownError], None]
 
 
-def choose_printer(arguments: Sequence[str]) -> ShowError:
+def choose_printer(arguments: Sequence[str], commands: Collection[str]) -> ShowError:
     """Return the function that prints errors: as JSON if the environment or an option before the command asks for it.
 
     Args:
         arguments: the arguments of `bench`.
+        commands: the names of the commands.
     """
-    from harness.cli.app import COMMANDS
-
-    before_command = itertools.takewhile(lambda argument: argument not in COMMANDS, arguments)
+    before_command = itertools.takewhile(lambda argument: argument not in commands, arguments)
     as_json = os.environ.get(JSON_ERRORS_VARIABLE, "0") not in ("", "0") or JSON_ERRORS_OPTION in before_command
     return _print_json if as_json else _print_line
 
