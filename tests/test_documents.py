@@ -152,7 +152,7 @@ def test_python_has_the_files_and_modules() -> None:
         if words[1] == "-m":
             module = ROOT / Path(*words[2].split("."))
             known = module.with_suffix(".py").exists() or (module / "__main__.py").exists()
-            assert known or words[2] in ("pytest", "venv", "pip"), f"{place}: {words}"
+            assert known or words[2] in ("pytest", "venv", "pip", "timeit"), f"{place}: {words}"
             paths = words[3:] if words[2] == "pytest" else []
         else:
             paths = words[1:2]
