@@ -35,6 +35,8 @@ FRAGMENTS = {
 CHEAP = {"list", "show", "rulesets", "plugins", "completion"}
 #: Programs other than `bench` that occur in blocks.
 PROGRAMS = {"bench", "make", "pip", "git", "python", "cd", "source", "eval", "cp", "mkdir", "export", "$EDITOR"}
+#: Names under which the records of a reader's files are found.
+NAMES_OF_FILES = {"best", "mine"}
 CODE_SPAN = re.compile(r"`(bench [a-z][^`\n]*)`")
 #: Signs of a command line that is shortened or has alternatives.
 SHORTENED = re.compile(r"…|\||\[|\]|\.\.\.")
@@ -101,7 +103,7 @@ def unknown_names(line: str) -> Iterator[str]:
                 elif parameter.type.kind == "submission":
                     resolve_submission(name, REGISTRY)
             except BenchError as error:
-                if name not in ("mine", "theirs"):
+                if name not in NAMES_OF_FILES:
                     yield error.what
 
 
@@ -127,8 +129,8 @@ def test_cheap_commands_run(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = split_line(bench_line(line))[1:]
-    if any(word.startswith("run-") for word in words):
-        pytest.skip("names a run of the reader")
+    if any(word.startswith(("run-", "./")) for word in words):
+        pytest.skip("names a run or a file of the reader")
     monkeypatch.chdir(tmp_path)
     assert cli.invoke(words) == 0, capsys.readouterr().err
 
