@@ -1,4 +1,4 @@
-# make demo | make quick | make test | make check | make format | make pages | make leaderboard | make clean
+# make demo | make quick | make test | make check | make docs | make format | make pages | make leaderboard | make clean
 # Needs Python ≥ 3.11 and make; everything else is installed into $(VENV).
 PYTHON ?= python3
 VENV   ?= .venv
@@ -7,7 +7,7 @@ DEMO   ?= .demo
 # Processes of `make quick`.
 JOBS   ?= 2
 
-.PHONY: demo quick test check leaderboard map pages format clean
+.PHONY: demo quick test check docs leaderboard map pages format clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
@@ -45,6 +45,15 @@ check: $(VENV)/installed
 	$(BIN)/python -m tools.check_links
 	$(BIN)/python -m tools.draw_map --check
 	$(BIN)/python -m tools.count_names
+	$(MAKE) docs
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	@touch $@
+
+# The site, in build/site. A broken link, a page outside the navigation or a missing name of the API is an error.
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # Generated pages and pictures; a test fails if one is stale.
 map: $(VENV)/installed
@@ -55,6 +64,9 @@ pages: map
 	$(BIN)/python -m tools.make_calibration
 	$(BIN)/python -m tools.make_rules
 	$(BIN)/python -m tools.make_threats
+	$(BIN)/python -m tools.make_commands
+	$(BIN)/python -m tools.make_records
+	$(BIN)/python -m tools.make_hooks
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 #: Exit codes of `bench`.
@@ -18,6 +18,8 @@ EXIT_INTERRUPTED = 130
 MAX_MESSAGE = 1500
 #: Maximum number of characters of the two parts of an error's message, which also contains the name of the program.
 _MAX_WHAT, _MAX_FIX = 800, 650
+#: Maximum number of characters of the problems in an error that lists several errors.
+_MAX_COMBINED = 270
 #: Maximum number of characters of a list of known names.
 _MAX_NAMES = 500
 #: Characters that move the cursor, change colours or the direction of writing, end a line, or cannot be encoded.
@@ -70,6 +72,8 @@ class BenchError(Exception):
     """
 
     exit_code = EXIT_FAILED
+    #: The errors that this error combines (see `combine_errors`); empty for a single error.
+    problems: tuple[BenchError, ...] = ()
 
     def __init__(self, what: str, *, fix: str | None = None) -> None:
         self.what = _one_line(what, _MAX_WHAT)
@@ -136,6 +140,42 @@ class DataError(BenchError):
     >>> print(DataError("the dataset mnist is missing", fix="bench data get mnist"))
     the dataset mnist is missing (bench data get mnist)
     """
+
+
+def combine_errors(errors: Sequence[BenchError]) -> BenchError:
+    """Return one error that lists several errors, so that the user can correct all of them at once.
+
+    Args:
+        errors: at least one error. A single error is returned as it is.
+
+    Returns:
+        An error of the class with the largest exit code. Its `problems` are all errors. Its text lists as many of them
+        as fit into a line.
+
+    >>> errors = UsageError("lr=-1 is out of range", fix="use lr > 0"), DataError("no mnist", fix="get it")
+    >>> error = combine_errors(errors)
+    >>> print(error)
+    2 problems: lr=-1 is out of range; no mnist (use lr > 0; get it)
+    >>> [problem.what for problem in error.problems]
+    ['lr=-1 is out of range', 'no mnist']
+    """
+    problems = list({error.what: error for error in errors}.values())
+    if len(problems) == 1:
+        return problems[0]
+    shown = 1
+    while shown < len(problems) and sum(len(problem.what) + 2 for problem in problems[: shown + 1]) <= _MAX_COMBINED:
+        shown += 1
+    more = f"; and {len(problems) - shown} more" if shown < len(problems) else ""
+    fixes = list(dict.fromkeys(problem.fix for problem in problems[:shown] if problem.fix))
+    # A list of known names must not leave the other remedies out.
+    fixes = [limit_message(fix, (_MAX_FIX - 2 * len(fixes)) // len(fixes)) for fix in fixes]
+    worst = max(problems, key=lambda problem: problem.exit_code)
+    combined = type(worst)(
+        f"{len(problems)} problems: {'; '.join(problem.what for problem in problems[:shown])}{more}",
+        fix="; ".join(fixes) or None,
+    )
+    combined.problems = tuple(problems)
+    return combined
 
 
 def suggest_nearest(name: str, known: Iterable[str]) -> str:

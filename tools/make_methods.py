@@ -16,6 +16,7 @@ from harness.contract.entries import PartEntry, Source, SubmissionEntry
 from harness.contract.part_kinds import PART_KINDS
 from harness.planning.compose import compose
 from harness.plugins.registry import Registry, load_registry
+from tools.markdown import table_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "methods.md"
@@ -117,12 +118,14 @@ def page(registry: Registry) -> str:
         if parts:
             rows = [_part_row(part, evidence) for part in sorted(parts, key=lambda part: part.name)]
             lines += [f"## {kind.title}", "", f"A part of kind `{kind.name}` {kind.purpose}.", ""]
-            lines += [*_table(("part", "summary", "papers", "needs", "evidence"), rows), ""]
+            lines += [*table_lines(("part", "summary", "papers", "needs", "evidence"), rows), ""]
     entries = [entry for entry in registry.submissions() if entry.distribution == DISTRIBUTION]
     rows = [_submission_row(entry, registry, evidence) for entry in entries]
     lines += ["## Submissions", "", "A submission is a named composition of parts or a class with its own step.", ""]
     lines += [
-        *_table(("submission", "summary", "parts", "papers not cited by its parts", "needs", "evidence"), sorted(rows)),
+        *table_lines(
+            ("submission", "summary", "parts", "papers not cited by its parts", "needs", "evidence"), sorted(rows)
+        ),
         "",
     ]
     return "\n".join(lines)
@@ -158,15 +161,6 @@ def _needs(needs: Iterable[str]) -> str:
 
 def _level(name: str, evidence: Levels) -> str:
     return ", ".join(f"[{level}](../{place})" for level, place in evidence.get(name, ())) or "listed"
-
-
-def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return [
-        "| " + " | ".join(heading) + " |",
-        "|" + "---|" * len(heading),
-        *("| " + " | ".join(row) + " |" for row in cells),
-    ]
 
 
 if __name__ == "__main__":

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.cli.shown_errors import ShowError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -21,81 +25,72 @@ def invoke(arguments: list[str]) -> int:
     undecided gate, and 130 for an interruption. It is 1 if standard output cannot be written, unless the reader of a
     pipe has closed the pipe.
     """
+    from harness.cli.app import COMMANDS
+    from harness.cli.shown_errors import ShownError, choose_printer
     from harness.cli.streams import flush_output
     from harness.errors import EXIT_FAILED
 
-    code = _run_app(arguments)
+    show = choose_printer(arguments, COMMANDS)
+    code = _run_app(arguments, show)
     error = flush_output()
     if error is None or isinstance(error, BrokenPipeError):
         return code
-    _print_error(
-        f"cannot write to standard output: {error.strerror or error} (redirect it to a file on a disk with free space)"
+    show(
+        ShownError(
+            kind="StoreError",
+            exit_code=code or EXIT_FAILED,
+            what=f"cannot write to standard output: {error.strerror or error}",
+            fix="redirect it to a file on a disk with free space",
+        )
     )
     return code or EXIT_FAILED
 
 
-def _run_app(arguments: list[str]) -> int:
+def _run_app(arguments: list[str], show: ShowError) -> int:
     """Run the application and return its exit code. Errors in writing to standard output are left to the caller."""
     import errno
 
     import click
 
     from harness.cli.app import app
+    from harness.cli.shown_errors import ShownError, describe_unexpected
     from harness.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, BenchError
 
     streams = sys.stdout, sys.stderr
+    shown: ShownError | None
     try:
         _require_usable(arguments)
         code = app.main(arguments, prog_name="bench", standalone_mode=False)
     except BenchError as error:
-        _print_error(str(error))
-        return error.exit_code
+        shown = ShownError(
+            kind=type(error).__name__,
+            exit_code=error.exit_code,
+            what=error.what,
+            fix=error.fix,
+            problems=error.problems,
+        )
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.Abort:
         return EXIT_INTERRUPTED
     except click.ClickException as error:
-        _print_error(error.format_message())
-        return EXIT_USAGE
+        shown = ShownError(kind="UsageError", exit_code=EXIT_USAGE, what=error.format_message())
     except KeyboardInterrupt:
-        _print_error("stopped")
-        return EXIT_INTERRUPTED
+        shown = ShownError(kind="Interrupted", exit_code=EXIT_INTERRUPTED, what="stopped")
     except SystemExit:
         # At a closed pipe, whichever it is, click replaces the streams and exits.
         if sys.stdout is streams[0]:
             raise
         sys.stdout, sys.stderr = streams
-        return _report_unexpected(BrokenPipeError(errno.EPIPE, "Broken pipe"))
+        shown = describe_unexpected(BrokenPipeError(errno.EPIPE, "Broken pipe"))
     except Exception as error:
-        return _report_unexpected(error)
-    return code if isinstance(code, int) else EXIT_OK
-
-
-def _report_unexpected(error: Exception) -> int:
-    """Print an error that is not a BenchError, in one line, and return the exit code."""
-    import errno
-    import os
-
-    from harness.cli.streams import output_failure
-    from harness.errors import EXIT_BROKEN, EXIT_FAILED, EXIT_OK, EXIT_USAGE
-
-    if isinstance(error, OSError) and output_failure() is not None:
-        return EXIT_OK  # `invoke` reports the failure
-    if os.environ.get("BENCH_DEBUG"):
-        raise error
-    if isinstance(error, OSError) and error.filename is not None:
-        problem = f"cannot access {error.filename}: {error.strerror}"
-        _print_error(f"{problem} (check the path, its permissions and the free space)")
-        return EXIT_FAILED
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENOMEM):
-        _print_error(f"the system has reached a limit: {error.strerror} (free some of it and repeat the command)")
-        return EXIT_FAILED
-    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
-        # The text is from an argument or the file system, which have other encodings than files of the harness.
-        _print_error(f"{error.object!r} is not text in UTF-8 (rename the file or folder, or set PYTHONUTF8=1)")
-        return EXIT_USAGE
-    _print_error(f"internal error: {type(error).__name__}: {error} (set BENCH_DEBUG=1 to see the traceback)")
-    return EXIT_BROKEN
+        shown = describe_unexpected(error)
+    else:
+        return code if isinstance(code, int) else EXIT_OK
+    if shown is None:
+        return EXIT_OK
+    show(shown)
+    return shown.exit_code
 
 
 def _require_usable(arguments: list[str]) -> None:
@@ -106,10 +101,3 @@ def _require_usable(arguments: list[str]) -> None:
     for argument in arguments:
         if problem := find_unusable_character(argument):
             raise UsageError(f"the argument {argument!r} contains {problem}", fix="correct the argument")
-
-
-def _print_error(message: str) -> None:
-    from harness.errors import MAX_MESSAGE, limit_message
-
-    # The message of click quotes the command line, which can contain any character.
-    print(f"bench: {limit_message(message, MAX_MESSAGE - len('bench: '))}", file=sys.stderr)

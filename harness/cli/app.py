@@ -6,9 +6,12 @@ import importlib
 import os
 
 import click
+from click.shell_completion import CompletionItem
 
 from harness import __version__
 from harness.cli import config
+from harness.cli.commands import examples
+from harness.cli.shown_errors import JSON_ERRORS_OPTION, JSON_ERRORS_VARIABLE
 from harness.errors import StoreError, UsageError, unknown_name_error
 
 #: Command -> (module:attribute, summary). `bench --help` prints these summaries without importing the commands.
@@ -23,6 +26,7 @@ COMMANDS = {
         "harness.cli.gate:gate",
         "Test whether submission A is better than B, with as few paired runs as possible.",
     ),
+    "ablate": ("harness.cli.ablate:ablate", "Remove a submission's additions one at a time, and gate each removal."),
     "tune": ("harness.cli.tune:tune", "Search a submission's hyperparameters."),
     "cost": ("harness.cli.cost:cost", "Measure the cost per example of submissions, in short alternating runs."),
     "diff": ("harness.cli.compare:diff", "Compare two runs: configuration, environment, curves."),
@@ -35,12 +39,13 @@ COMMANDS = {
     "results": ("harness.cli.results:results", "Pack, unpack, verify, mark and export records."),
     "new": ("harness.cli.new:new", "Make a package for a submission or a workload."),
     "check": ("harness.cli.check:check", "Check a submission or workload: declarations, signatures, short runs."),
-    "list": ("harness.cli.list:command", "List workloads, submissions and parts."),
+    "list": ("harness.cli.list:command", "List workloads, submissions and parts, or search them."),
     "show": ("harness.cli.show:show", "Describe a workload, submission, part or run; draw its curve."),
     "rulesets": ("harness.cli.rulesets:command", "List the rulesets."),
     "data": ("harness.cli.data:data", "List, fetch, import and verify datasets."),
     "hardware": ("harness.cli.hardware:command", "Print this machine's hardware classes and all declared classes."),
     "plugins": ("harness.cli.plugins:command", "List plugins and the errors of broken plugins."),
+    "completion": ("harness.cli.completion:command", "Print the script that enables completion in a shell."),
 }
 
 
@@ -64,12 +69,23 @@ class LazyGroup(click.Group):
             raise unknown_name_error("command", args[0], COMMANDS)
         return super().resolve_command(ctx, args)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        # The method of the base class would import every command.
+        names = [
+            CompletionItem(name, help=summary) for name, (_, summary) in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("bench run --submission wsd,adamw-cosine --workload lm-tiny", "bench leaderboard"),
+)
 @click.version_option(__version__, prog_name="algorace")
 @click.option(
     "-p",
@@ -78,14 +94,15 @@ class LazyGroup(click.Group):
     metavar="no:NAME",
     help="Do not load some plugins. NAME is a distribution, an entry point or DISTRIBUTION:ENTRY_POINT.",
 )
+@click.option(
+    JSON_ERRORS_OPTION,
+    is_flag=True,
+    expose_value=False,
+    help=f"Print an error as one line of JSON to stderr.  [env var: {JSON_ERRORS_VARIABLE}]",
+)
 @click.pass_context
 def app(context: click.Context, blocked: tuple[str, ...]) -> None:
-    """A benchmark of training algorithms.
-
-    \b
-    bench run --submission wsd,adamw-cosine --workload lm-tiny
-    bench leaderboard
-    """
+    """A benchmark of training algorithms."""
     _check_working_folder()
     for name in blocked:
         if not name.startswith("no:"):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import SCHEMA, print_json, print_text
+from harness.cli.commands import examples
+from harness.cli.output import print_json, print_text
 from harness.cli.record_folders import check_workloads, folder_options, is_named, records
 from harness.cli.resolve import NameType
 from harness.contract.run import RunSpec
@@ -22,7 +23,7 @@ from harness.scoring.summary import LeaderboardQuery, RunSummary, summarize
 from harness.scoring.time_to_target import RANKED_AXES, Axis
 
 
-@click.command()
+@click.command(epilog=examples("bench best lm-tiny --by examples"))
 @click.argument("workload", type=NameType("workload"))
 @click.option("-s", "--submission", "submissions", multiple=True, type=NameType("submission"), help="Only these (a,b).")
 @folder_options
@@ -109,7 +110,7 @@ def _print_json(chosen: RunSummary, kind: str, quantity: str, value: float | Non
     result = {"run_id": chosen.run_id, "hardware": chosen.spec.hardware, kind: quantity, "value": value}
     command = " ".join(_command_words(chosen.spec))
     fields = {"reached": kind == "by", "hparams": chosen.spec.hparams, "command": command}
-    print_json({"schema": SCHEMA, **result, **fields})
+    print_json(result | fields)
 
 
 def _print_remark(chosen: RunSummary, remark: str) -> None:

@@ -19,7 +19,8 @@ from harness.calibration.runner import (
     reference_families,
     setting_submission,
 )
-from harness.cli.output import SCHEMA, note, print_json, print_text
+from harness.cli.commands import examples
+from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.watching import watch_trials
 from harness.planning import rulesets
@@ -30,7 +31,7 @@ from harness.storage.layout import file_stem, run_id
 from harness.system.files import write_atomically
 
 
-@click.command("calibrate")
+@click.command("calibrate", epilog=examples("bench calibrate lm-tiny --dry-run"))
 @click.argument("workload", type=NameType("workload"))
 @click.option(
     "--families", help="Comma-separated references to tune (default: all with the tag 'family' that can run)."
@@ -60,7 +61,14 @@ from harness.system.files import write_atomically
     show_default=True,
     help="Root seed, from which all other seeds are derived.",
 )
-@click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Executor of the trials.")
+@click.option(
+    "--executor",
+    type=NameType("executor"),
+    default="local",
+    envvar="BENCH_EXECUTOR",
+    show_default=True,
+    help="Executor of the trials.",
+)
 @click.option(
     "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
 )
@@ -120,7 +128,7 @@ def command(
         calibrations = calibrator.calibrate_variants([entry], references, setting)
     if dry_run:
         if as_json:
-            print_json({"schema": SCHEMA, "specs": [{"run_id": run_id(spec), "spec": spec} for spec in specs]})
+            print_json({"specs": [{"run_id": run_id(spec), "spec": spec} for spec in specs]})
             return
         for spec in specs:
             print_text(f"{run_id(spec)} {spec.submission.name} {format_hparams(spec.hparams)}")
@@ -130,7 +138,7 @@ def command(
         _write_calibration(out, result)
         results.append(result)
     if as_json:
-        print_json({"schema": SCHEMA, "calibrations": results})
+        print_json({"calibrations": results})
     else:
         for result in results:
             _print_calibration(result)

@@ -6,7 +6,7 @@ import click
 
 from harness.authoring import checking
 from harness.cli import resolve
-from harness.cli.output import SCHEMA, note, print_json, print_text
+from harness.cli.output import note, print_json, print_text
 from harness.contract.checking import CheckRequest, CheckResult
 from harness.contract.entries import SubmissionEntry
 from harness.errors import EXIT_FAILED, EXIT_OK, BenchError, UsageError
@@ -63,7 +63,7 @@ def check(blocked: list[str], target: str, workloads: tuple[str, ...], as_json: 
         results += checking.run_checks_in_process(request)
     failed = any(result.status == "failed" for result in results)
     if as_json:
-        print_json({"schema": SCHEMA, "target": target, "kind": kind, "passed": not failed, "checks": results})
+        print_json({"target": target, "kind": kind, "passed": not failed, "checks": results})
     else:
         print_text(results_text(target, results))
     return EXIT_FAILED if failed else EXIT_OK

@@ -1,4 +1,4 @@
-"""Format the command line of the current call, with some options changed."""
+"""Format command lines: examples for a help page, and the current call with some options changed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,20 @@ from collections.abc import Mapping
 
 import click
 from click.core import ParameterSource
+
+
+def examples(*lines: str) -> str:
+    r"""Return the epilog of a command's help page, which shows complete command lines.
+
+    Args:
+        lines: the command lines. A test parses each of them with the parser of its command.
+
+    >>> print(examples("bench list muon").replace("\\b", "(not wrapped)"))
+    (not wrapped)
+    Example:
+      bench list muon
+    """
+    return "\n".join(["\b", "Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)])
 
 
 def repeat_command(context: click.Context, changes: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
 from harness.cli.record_folders import check_workloads, find_run, folder_options, of_submission, one_group, records
 from harness.cli.resolve import NameType
@@ -16,11 +17,13 @@ from harness.scoring.compare import compare_runs
 from harness.scoring.time_to_target import RANKED_AXES, Axis, score_run
 
 
-@click.command()
+@click.command(epilog=examples("bench compare wsd adamw-cosine --workload lm-tiny"))
 @click.argument("a", type=NameType("submission"))
 @click.argument("b", type=NameType("submission"))
 @folder_options
-@click.option("--workload", "workloads", multiple=True, help="Only these workloads (comma-separated).")
+@click.option(
+    "--workload", "workloads", multiple=True, type=NameType("workload"), help="Only these workloads (comma-separated)."
+)
 @click.option("--by", type=click.Choice(RANKED_AXES), default="time", show_default=True, help="Quantity to compare.")
 @click.option("--hardware", help="Hardware class to compare on, if the records have several.")
 @click.option("--ruleset", help="Ruleset to compare under, if the records have several.")
@@ -59,9 +62,9 @@ def compare(
     return EXIT_OK
 
 
-@click.command()
-@click.argument("a")
-@click.argument("b")
+@click.command(epilog=examples("bench diff run-1f2e3d4c run-5a6b7c8d"))
+@click.argument("a", type=NameType("run"))
+@click.argument("b", type=NameType("run"))
 @folder_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def diff(a: str, b: str, runs: Path, results: Path, as_json: bool) -> None:

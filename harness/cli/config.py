@@ -22,11 +22,11 @@ _READERS = (
 KEYS = {
     "ruleset": ("run",),
     "studies": ("run",),
-    "seed": ("run", "gate", "tune"),
-    "device": ("run", "gate", "tune"),
-    "threads": ("run", "gate", "tune"),
-    "executor": ("run", "gate", "tune"),
-    "runs": ("run", "gate", "tune", *_READERS),
+    "seed": ("run", "gate", "ablate", "tune"),
+    "device": ("run", "gate", "ablate", "tune"),
+    "threads": ("run", "gate", "ablate", "tune"),
+    "executor": ("run", "gate", "ablate", "tune"),
+    "runs": ("run", "gate", "ablate", "tune", *_READERS),
     "results": _READERS,
 }
 #: Keys whose value is an integer. The values of the other keys are text.

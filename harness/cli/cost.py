@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.calibration.cost_runs import COST_RULESET, measure_costs, plan_cost_runs
+from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments
 from harness.cli.watching import watch_trials
@@ -19,7 +20,7 @@ from harness.report.cost import costs_json, costs_text
 from harness.scoring.cost_ratio import cost_ratios
 
 
-@click.command("cost")
+@click.command("cost", epilog=examples("bench cost muon-wsd,adamw-cosine -w lm-tiny"))
 @click.argument("submissions", type=NameType("submission"), metavar="A,B[,C]")
 @click.option(
     "-w", "--workload", "workloads", multiple=True, required=True, type=NameType("workload"),
@@ -50,9 +51,6 @@ def cost(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Measure the cost per example of submissions in short runs that alternate.
-
-    \b
-    bench cost muon-wsd,adamw-cosine -w lm-tiny
 
     The ratio of two costs depends much less on the machine than seconds do. Every call repeats all measurements. Runs
     end after a few evaluations, so the result contains no information about the metric.

@@ -9,29 +9,19 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import click
-from click.shell_completion import CompletionItem
 
-from harness.cli.output import SCHEMA, note, print_json, print_text, supports_color
-from harness.cli.resolve import require_plugins
+from harness.cli.commands import examples
+from harness.cli.output import note, print_json, print_text, supports_color
+from harness.cli.resolve import NameType, require_plugins
 from harness.contract.entries import DatasetEntry
 from harness.datasets import generated, manage
 from harness.errors import EXIT_FAILED, EXIT_OK, DataError, UsageError
 from harness.plugins.registry import Registry, load_registry
 from harness.report import text
+from harness.system.units import format_size
 
-_MEGABYTE = 1_000_000
 #: A dataset with the states of its files.
 DatasetStates: TypeAlias = tuple[DatasetEntry, list[manage.FileState]]
-
-
-class DatasetName(click.ParamType[str]):
-    """A parameter that is the name of a dataset, with shell completion."""
-
-    name = "name"
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        entries = _registry([]).datasets()
-        return [CompletionItem(e.name, help=e.title) for e in entries if e.name.startswith(incomplete)]
 
 
 _only = click.option("--only", multiple=True, metavar="PATTERN", help="Only files that match, for example 'train*'.")
@@ -43,7 +33,7 @@ _accept = click.option(
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+@click.group(epilog=examples("bench data list", "bench data get mnist"))
 def data() -> None:
     """List, fetch, import and verify datasets.
 
@@ -51,7 +41,7 @@ def data() -> None:
     """
 
 
-@data.command("list")
+@data.command("list", epilog=examples("bench data list --json"))
 @_json
 @click.pass_obj
 def list_(blocked: list[str] | None, as_json: bool) -> None:
@@ -62,11 +52,11 @@ def list_(blocked: list[str] | None, as_json: bool) -> None:
     if as_json:
         rows = [_dataset_json(entry) for entry in entries]
         folder = str(manage.data_folder())
-        print_json({"schema": SCHEMA, "folder": folder, "datasets": rows, "generated": generated.cache_use()})
+        print_json({"folder": folder, "datasets": rows, "generated": generated.cache_use()})
         return
     table = [["name", "installed", "size", "licence", "title"]]
     table += [
-        [e.name, _describe_installation(e), _format_size(sum(f.size for f in e.files)), e.licence, e.title]
+        [e.name, _describe_installation(e), format_size(sum(f.size for f in e.files)), e.licence, e.title]
         for e in entries
     ]
     print_text(text.columns(table, right_aligned=frozenset({2})))
@@ -76,19 +66,19 @@ def list_(blocked: list[str] | None, as_json: bool) -> None:
         note(f"generated data: {_describe_cache(use)} in {use.folder} (bench data clear-generated removes the data)")
 
 
-@data.command("clear-generated")
+@data.command("clear-generated", epilog=examples("bench data clear-generated"))
 @_json
 def clear_generated(as_json: bool) -> None:
     """Remove the cache of generated data. The next trials generate the data again."""
     removed = generated.clear_cache()
     if as_json:
-        print_json({"schema": SCHEMA, "removed": removed})
+        print_json({"removed": removed})
     else:
         print_text(f"removed {_describe_cache(removed)} from {removed.folder}")
 
 
-@data.command()
-@click.argument("names", nargs=-1, required=True, type=DatasetName())
+@data.command(epilog=examples("bench data get mnist fashion-mnist", "bench data get fineweb-gpt2 --tokens 1B"))
+@click.argument("names", nargs=-1, required=True, type=NameType("dataset"))
 @click.option(
     "--from",
     "source",
@@ -129,8 +119,8 @@ def get(
     _print_states(results, as_json)
 
 
-@data.command("import")
-@click.argument("name", type=DatasetName())
+@data.command("import", epilog=examples("bench data import imagenet /data/imagenet"))
+@click.argument("name", type=NameType("dataset"))
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @_only
 @click.option("--copy", is_flag=True, help="Copy files instead of linking to them.")
@@ -153,8 +143,8 @@ def import_(
     _print_states([(entry, states)], as_json)
 
 
-@data.command()
-@click.argument("names", nargs=-1, type=DatasetName())
+@data.command(epilog=examples("bench data verify mnist"))
+@click.argument("names", nargs=-1, type=NameType("dataset"))
 @_only
 @_json
 @click.pass_obj
@@ -204,21 +194,10 @@ def _describe_installation(entry: DatasetEntry) -> str:
     return "yes" if installed == total else f"{installed} of {total}" if installed else "no"
 
 
-def _format_size(size: int) -> str:
-    """Format a number of bytes with a unit. The text is empty for 0, which means unknown.
-
-    >>> _format_size(26_421_880), _format_size(29_515), _format_size(0)
-    ('26.4 MB', '29.5 kB', '')
-    """
-    if not size:
-        return ""
-    return f"{size / _MEGABYTE:,.1f} MB" if size >= _MEGABYTE else f"{size / 1000:.1f} kB"
-
-
 def _describe_cache(use: generated.CacheUse) -> str:
     """Return the number and the total size of the entries of a cache, in words."""
     entries = "entry" if use.entries == 1 else "entries"
-    return f"{use.entries} {entries}" + (f" of {_format_size(use.size)}" if use.size else "")
+    return f"{use.entries} {entries}" + (f" of {format_size(use.size)}" if use.size else "")
 
 
 def _dataset_json(entry: DatasetEntry) -> dict[str, Any]:
@@ -258,9 +237,9 @@ def _damaged(entry: DatasetEntry) -> list[str]:
 def _print_states(results: Sequence[DatasetStates], as_json: bool) -> None:
     if as_json:
         rows = [{"name": e.name, "folder": str(manage.dataset_folder(e)), "files": states} for e, states in results]
-        print_json({"schema": SCHEMA, "datasets": rows})
+        print_json({"datasets": rows})
         return
-    table = [[f"{e.name}/{s.name}", s.state, _format_size(s.size), s.detail] for e, states in results for s in states]
+    table = [[f"{e.name}/{s.name}", s.state, format_size(s.size), s.detail] for e, states in results for s in states]
     if table:
         print_text(text.columns(table, right_aligned=frozenset({2})))
 
@@ -308,5 +287,5 @@ class _LineProgress:
     def __call__(self, name: str, done: int, total: int | None) -> None:
         if name not in self._printed:
             self._printed.add(name)
-            size = f" ({_format_size(total)})" if total else ""
+            size = f" ({format_size(total)})" if total else ""
             note(f"{self._verb} {self._entry.name}/{name}{size}")

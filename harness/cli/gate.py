@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from harness.cli.commands import repeat_command
-from harness.cli.output import note, print_json, print_text, supports_color
+from harness.cli.commands import examples, repeat_command
+from harness.cli.gate_session import open_session
+from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
-from harness.cli.watching import command_observers, observe_option
+from harness.cli.watching import observe_option
 from harness.contract.run import ExecutionOptions
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
-from harness.execution.watchers import CombinedWatcher
-from harness.gating.gate import GateLimits, GateProgress
+from harness.gating.gate import GateLimits
 from harness.gating.series import FOLDER, SeriesFile
 from harness.gating.session import GateEnding, GateOptions, GateSession
 from harness.planning.resolve import split_names
 from harness.plugins.registry import Registry
-from harness.report.gate import SCHEMA, GateReport, gate_json, gate_text, progress_line
-from harness.report.gate_status import GateStatus
+from harness.report.gate import GateReport, gate_json, gate_text
 from harness.scoring.gate import GateAxis
 from harness.scoring.gate_envelope import GateEnvelope
 from harness.tuning.best_settings import FILE
@@ -83,7 +80,13 @@ class GateFlags:
     observe: tuple[str, ...]
 
 
-@click.command("gate")
+@click.command(
+    "gate",
+    epilog=examples(
+        "bench gate ./candidate.py --against ./best.py -w lm-tiny --series mine --max-minutes 15 --json",
+        "bench gate --confirm mine --json",
+    ),
+)
 @click.argument("a", required=False, type=NameType("submission"))
 @click.option(
     "--against", type=NameType("submission"), help="Submission B, with which A is compared (default: the reference)."
@@ -162,7 +165,14 @@ class GateFlags:
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
     help="Folder of local runs. Finished runs in it are used.",
 )  # fmt: skip
-@click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Executor of the runs.")
+@click.option(
+    "--executor",
+    type=NameType("executor"),
+    default="local",
+    envvar="BENCH_EXECUTOR",
+    show_default=True,
+    help="Executor of the runs.",
+)
 @click.option(
     "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of runs at once (default: all that fit)."
 )
@@ -254,17 +264,7 @@ def _open_session(registry: Registry, flags: GateFlags, known: KnownSettings | N
         best_settings=known.values if known else None,
         execution=ExecutionOptions(jobs=flags.jobs, retry_failed=flags.retry_failed),
     )
-    observers = command_observers(registry)
-
-    @contextmanager
-    def watch(label: str, total: int) -> Iterator[CombinedWatcher]:
-        with GateStatus(label, total, supports_color() and sys.stderr.isatty()) as status:
-            yield CombinedWatcher([status, observers])
-
-    def show(progress: GateProgress) -> None:
-        note(progress_line(progress.look, progress.minutes_needed))
-
-    return GateSession(registry, options, watch=watch, note=note, on_pair=show)
+    return open_session(registry, options)
 
 
 def _make_envelopes(session: GateSession, names: Sequence[str], budget: int | None, as_json: bool) -> int:
@@ -277,7 +277,7 @@ def _make_envelopes(session: GateSession, names: Sequence[str], budget: int | No
             raise UsageError(problem, fix="gate on this workload with --no-envelope")
         envelopes.append(envelope)
     if as_json:
-        print_json({"schema": SCHEMA, "envelopes": envelopes})
+        print_json({"envelopes": envelopes})
         return EXIT_OK
     for envelope in envelopes:
         points = ", ".join(f"{h:,}: {v:.4g}" for h, v in zip(envelope.horizons, envelope.values, strict=True))
@@ -304,7 +304,7 @@ def _confirm_series(
             {"candidate": number, "submission": candidate.a.asked, **gate_json(report)}
             for number, candidate, report in retests
         ]
-        print_json({"schema": SCHEMA, "series": file.name, "confirmed": entries})
+        print_json({"series": file.name, "confirmed": entries})
     for number, _, report in () if as_json else retests:
         print_text(f"candidate {number}: {gate_text(report)}")
     if not retests:

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from harness.cli.output import SCHEMA, note, print_json
+from harness.cli.commands import examples
+from harness.cli.output import note, print_json
 from harness.cli.resolve import LimitedInteger
 from harness.errors import EXIT_OK
 from harness.hardware import classes, detect
@@ -18,7 +19,7 @@ from harness.report import text
 from harness.system.sandbox import find_offer
 
 
-@click.command()
+@click.command(epilog=examples("bench hardware --threads 2"))
 @click.option(
     "--threads", type=LimitedInteger("threads"), default=1, envvar="BENCH_THREADS", show_default=True,
     help="Number of processor threads per trial; part of a processor's class.",
@@ -32,7 +33,7 @@ def command(threads: int, as_json: bool) -> int:
     machine_rows = _machine_rows(threads)
     sandbox_name = find_offer(Path(tempfile.gettempdir())).name
     if as_json:
-        print_json({"schema": SCHEMA, "here": machine_rows, "sandbox": sandbox_name, "declared": _declared_rows()})
+        print_json({"here": machine_rows, "sandbox": sandbox_name, "declared": _declared_rows()})
         return EXIT_OK
     click.echo("this machine")
     rows = [["class", "for", "declared", "recognised by"]]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.commands import examples
 from harness.cli.output import print_json, supports_color
 from harness.cli.record_folders import (
     RUN_FIRST,
@@ -21,6 +22,7 @@ from harness.cli.record_folders import (
     records,
     references,
 )
+from harness.cli.resolve import NameType
 from harness.errors import UsageError, unknown_name_error
 from harness.planning.resolve import split_names
 from harness.report import leaderboard as renderers
@@ -41,16 +43,22 @@ COLOURED = Palette(
 )
 
 
-@click.command()
+@click.command(epilog=examples("bench leaderboard --workload lm-tiny --by examples", "bench leaderboard --format md"))
 @folder_options
 @click.option("--by", default="time", show_default=True, help="Rank by time, examples, steps or metric@BUDGET.")
-@click.option("--workload", "workloads", multiple=True, help="Only these workloads (comma-separated).")
+@click.option(
+    "--workload", "workloads", multiple=True, type=NameType("workload"), help="Only these workloads (comma-separated)."
+)
 @click.option("--tier", type=click.Choice(["cpu", "gpu", "cluster"]), help="Only workloads of this tier.")
 @click.option(
     "--target", "level", type=click.Choice(["easy", "main", "hard"]), default="main", show_default=True,
     help="Recompute the results at an easier or harder target.",
 )  # fmt: skip
-@click.option("--reference", help="Submission to which scores are relative (default: tagged `reference`).")
+@click.option(
+    "--reference",
+    type=NameType("submission"),
+    help="Submission to which scores are relative (default: tagged `reference`).",
+)
 @click.option(
     "--group", type=click.Choice(["unranked", "all", "none"]), default="unranked", show_default=True,
     help="Show one method with several settings as one row, the best, with the spread: in rows without a rank, in all "
@@ -80,7 +88,7 @@ def leaderboard(
     boards = build_leaderboards(summaries, query)
     output_format = "json" if as_json else output_format
     if output_format == "json":
-        print_json({**renderers.as_json(boards, problems, marked), **stopping_results.as_json()})
+        print_json(renderers.as_json(boards, problems, marked) | stopping_results.as_json())
     elif output_format == "md":
         click.echo(renderers.as_markdown(boards, problems, stopping_results.grids(), marked), nl=False)
     elif output_format == "csv":

@@ -1,50 +1,132 @@
-"""`bench list`: list the installed workloads, submissions and parts."""
+"""`bench list`: list the installed workloads, submissions and parts, all names or those that match a search."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import click
 
 from harness.cli import resolve
-from harness.cli.output import SCHEMA, note, print_json, print_text
+from harness.cli.commands import examples
+from harness.cli.grouping import group_parts, group_submissions, group_workloads
+from harness.cli.output import note, print_json, print_text
+from harness.cli.resolve import NameType
 from harness.contract.entries import PartEntry, Source, SubmissionEntry, WorkloadEntry
-from harness.errors import BenchError
+from harness.contract.part_kinds import PART_KINDS
+from harness.errors import BenchError, suggest_nearest
 from harness.planning.compose import Composition, compose
 from harness.plugins.registry import Registry
 from harness.report import text
 
+#: An entry that `bench list` lists.
+ListedEntry: TypeAlias = WorkloadEntry | SubmissionEntry | PartEntry
+#: The kinds of entries, and the kinds of parts.
+KINDS = ("workload", "submission", "part", *PART_KINDS)
+#: Characters per line of the names of a group, if the output is not a terminal.
+WIDTH = 100
 
-@click.command("list")
+
+@click.command("list", epilog=examples("bench list", "bench list muon", "bench list --kind schedule cyclic"))
+@click.argument("words", nargs=-1, type=NameType("entry"), metavar="[WORD]...")
+@click.option("--kind", type=click.Choice(KINDS), help="Only entries of this kind.")
 @click.option("--tier", type=click.Choice(["cpu", "gpu", "cluster"]), help="Only workloads of this tier.")
+@click.option("--all", "with_summaries", is_flag=True, help="Describe every entry, instead of listing groups of names.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def command(blocked: list[str], tier: str | None, as_json: bool) -> None:
-    """List workloads, submissions and parts."""
+def command(
+    blocked: list[str], words: tuple[str, ...], kind: str | None, tier: str | None, with_summaries: bool, as_json: bool
+) -> None:
+    """List workloads, submissions and parts.
+
+    Without arguments, only names are listed, in groups: workloads by tier, submissions by their parts, parts by their
+    kind. With words, the entries are described that contain every word in the name, summary, parts, tags or papers.
+    """
     registry = resolve.open_registry(blocked)
     resolve.require_plugins(registry)
-    workloads = [entry for entry in registry.workloads() if tier in (None, entry.facts.tier)]
+
+    def is_chosen(entry: ListedEntry) -> bool:
+        return _has_kind(entry, kind) and _matches(entry, words)
+
+    workloads = [entry for entry in registry.workloads() if tier in (None, entry.facts.tier) and is_chosen(entry)]
+    submissions = [entry for entry in registry.submissions() if is_chosen(entry)]
+    parts = [entry for entry in registry.parts() if is_chosen(entry)]
     if as_json:
         print_json(
             {
-                "schema": SCHEMA,
                 "workloads": [_workload_json(entry) for entry in workloads],
-                "submissions": [submission_json(entry, registry) for entry in registry.submissions()],
-                "parts": [_part_json(entry) for entry in registry.parts()],
+                "submissions": [submission_json(entry, registry) for entry in submissions],
+                "parts": [_part_json(entry) for entry in parts],
             }
         )
         return
+    if tier and not words:
+        _print_summaries(workloads)
+    elif words or kind or with_summaries:
+        _print_summaries(workloads, submissions, parts)
+    else:
+        _print_names("workloads, by tier", group_workloads(workloads))
+        _print_names("submissions, by their parts", group_submissions(submissions, registry))
+        _print_names("parts, by kind", group_parts(parts))
+        note("bench list WORD searches and describes; bench show NAME shows everything about one entry")
+    if not (workloads or submissions or parts):
+        listed: tuple[ListedEntry, ...] = (*registry.workloads(), *registry.submissions(), *registry.parts())
+        names = [entry.name for entry in listed]
+        nearest = suggest_nearest(words[0], names) if len(words) == 1 else ""
+        note(f"nothing matches{nearest}; bench list prints all names")
+    for plugin in registry.plugins:
+        if plugin.error:
+            note(f"broken plugin {plugin.distribution}:{plugin.name}: {plugin.error}")
+
+
+def _has_kind(entry: ListedEntry, kind: str | None) -> bool:
+    if isinstance(entry, PartEntry):
+        return kind in (None, "part", entry.kind)
+    return kind in (None, "workload" if isinstance(entry, WorkloadEntry) else "submission")
+
+
+def _matches(entry: ListedEntry, words: Sequence[str]) -> bool:
+    """Return whether the texts of an entry contain every word, in upper or lower case."""
+    texts = [entry.name, entry.summary]
+    if isinstance(entry, SubmissionEntry):
+        texts += [*entry.parts, *entry.tags]
+    else:
+        texts += entry.aliases
+    if isinstance(entry, PartEntry):
+        texts.append(entry.id)
+    for source in entry.sources:
+        texts += [source.title, source.arxiv or ""]
+    searched = "\n".join(texts).lower()
+    return all(word.lower() in searched for word in words)
+
+
+# --- text ---------------------------------------------------------------------------------------
+
+
+def _print_names(title: str, groups: dict[str, list[str]]) -> None:
+    """Print the names of each group in one paragraph, wrapped at spaces."""
+    if not groups:
+        return
+    label_width = max(map(len, groups))
+    indent = " " * (label_width + 4)
+    width = text.terminal_width() or WIDTH
+    print_text(f"{title} ({sum(map(len, groups.values()))})")
+    for label, names in groups.items():
+        print_text(text.wrap(f"  {label.ljust(label_width)}  {'  '.join(names)}", width, indent))
+    print_text("")
+
+
+def _print_summaries(
+    workloads: Sequence[WorkloadEntry], submissions: Sequence[SubmissionEntry] = (), parts: Sequence[PartEntry] = ()
+) -> None:
     sections = {
         "workloads": [[entry.name, entry.facts.tier, entry.summary] for entry in workloads],
-        "submissions": [[entry.name, "", entry.summary] for entry in registry.submissions()],
-        "parts": [[entry.id, "", entry.summary] for entry in registry.parts()],
+        "submissions": [[entry.name, "", entry.summary] for entry in submissions],
+        "parts": [[entry.id, "", entry.summary] for entry in parts],
     }
     for title, rows in sections.items():
         if rows:
             print_text(f"{title}\n{text.columns([['  ' + row[0], *row[1:]] for row in rows])}\n")
-    for plugin in registry.plugins:
-        if plugin.error:
-            note(f"broken plugin {plugin.distribution}:{plugin.name}: {plugin.error}")
 
 
 # --- JSON ---------------------------------------------------------------------------------------

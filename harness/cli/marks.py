@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import SCHEMA, note, print_json
+from harness.cli.output import note, print_json
 from harness.cli.record_folders import folder_options, locate_run
 from harness.contract.marks import MAX_WHY, Mark, MarkEvent
 from harness.errors import UsageError
@@ -53,7 +53,7 @@ def _mark(name: str, event: MarkEvent, why: str, runs: Path, results: Path, as_j
     )
     path = append_mark(folder, mark)
     if as_json:
-        print_json({"schema": SCHEMA, "file": str(path), "mark": mark})
+        print_json({"file": str(path), "mark": mark})
     else:
         title = f"{record.run_id} ({record.spec.submission.id} on {record.spec.workload.facts.id})"
         note(f"{title} is {event}: {path}")

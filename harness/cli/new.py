@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from harness.authoring.scaffolding import Kind, Scaffold, write_scaffold
-from harness.cli.output import SCHEMA, print_json, print_text
+from harness.cli.output import print_json, print_text
 from harness.errors import EXIT_OK
 
 
@@ -77,9 +77,7 @@ def _write(kind: Kind, name: str, folder: Path, single_file: bool, as_json: bool
     scaffold = write_scaffold(kind, name, folder, single_file)
     commands = _next_commands(kind, scaffold, single_file)
     if as_json:
-        print_json(
-            {"schema": SCHEMA, "kind": kind, "path": str(scaffold.path), "files": scaffold.files, "next": commands}
-        )
+        print_json({"kind": kind, "path": str(scaffold.path), "files": scaffold.files, "next": commands})
     else:
         files = [f"wrote {scaffold.path}", *(f"  {file}" for file in scaffold.files if not single_file)]
         print_text("\n".join([*files, "next", *(f"  {command}" for command in commands)]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -17,11 +18,16 @@ from harness.errors import escape_controls, limit_message
 SCHEMA = 1
 
 
-def print_json(data: Any) -> None:
-    """Print plain data or structs as JSON to stdout.
+def print_json(data: Mapping[str, Any]) -> None:
+    """Print an object as JSON to stdout. All commands print JSON with this function.
 
     If the encoding of stdout lacks a character, all characters outside of ASCII are escaped.
+
+    Args:
+        data: the object, with plain data and structs. If it has no key `schema`, the key is added with the value
+            `SCHEMA`.
     """
+    data = {"schema": SCHEMA, **data}
     text = msgspec.json.format(msgspec.json.encode(data, order="deterministic"), indent=2).decode()
     click.echo(text if can_encode(text) else json.dumps(json.loads(text), indent=2))
 

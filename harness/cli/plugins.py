@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.output import SCHEMA, print_json, print_text
+from harness.cli.commands import examples
+from harness.cli.output import print_json, print_text
 from harness.errors import EXIT_BROKEN, EXIT_OK
 from harness.plugins.registry import load_registry
 from harness.report import text
 
 
-@click.command("plugins")
+@click.command("plugins", epilog=examples("bench plugins --refresh"))
 @click.option("--refresh", is_flag=True, help="Read every plugin again, including plugins that failed before.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -29,7 +30,7 @@ def command(blocked: list[str], refresh: bool, as_json: bool) -> int:
             }
             for p in registry.plugins
         ]
-        print_json({"schema": SCHEMA, "plugins": rows})
+        print_json({"plugins": rows})
     else:
         table = [["distribution", "version", "plugin", "hooks"]]
         for p in registry.plugins:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import SCHEMA, note, print_json, print_text
+from harness.cli.output import note, print_json, print_text
 from harness.cli.record_folders import folder_options, references
 from harness.cli.resolve import open_registry
 from harness.contract.run import RunSpec
@@ -82,7 +82,7 @@ def command(
     )
     commands = pull_request_commands(report, checkout) if checkout is not None and report.written else []
     if as_json:
-        print_json({"schema": SCHEMA, **report_json(report, commands)})
+        print_json(report_json(report, commands))
     else:
         print_text(report_text(report, dry_run))
         for line in commands:

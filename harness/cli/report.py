@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import note
+from harness.cli.commands import examples
+from harness.cli.output import note, print_json
 from harness.cli.record_folders import (
     RUN_FIRST,
     attestations_of,
@@ -17,6 +18,7 @@ from harness.cli.record_folders import (
     records,
     references,
 )
+from harness.cli.resolve import NameType
 from harness.contract.record import Record
 from harness.errors import UsageError
 from harness.planning.resolve import split_names
@@ -25,14 +27,27 @@ from harness.scoring.summary import LeaderboardQuery
 from harness.system.files import write_atomically, write_error
 
 
-@click.command()
+@click.command(epilog=examples("bench report report.html --workload lm-tiny"))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @folder_options
-@click.option("--workload", "workloads", multiple=True, help="Only these workloads (comma-separated).")
-@click.option("--reference", help="Submission to which scores are relative (default: tagged `reference`).")
+@click.option(
+    "--workload", "workloads", multiple=True, type=NameType("workload"), help="Only these workloads (comma-separated)."
+)
+@click.option(
+    "--reference",
+    type=NameType("submission"),
+    help="Submission to which scores are relative (default: tagged `reference`).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the path and size of the file as JSON.")
 @click.pass_obj
 def report(
-    blocked: list[str], out: Path, runs: Path, results: Path, workloads: tuple[str, ...], reference: str | None
+    blocked: list[str],
+    out: Path,
+    runs: Path,
+    results: Path,
+    workloads: tuple[str, ...],
+    reference: str | None,
+    as_json: bool,
 ) -> None:
     """Write OUT, an HTML file with tables and curves that can be opened without a network."""
     if out.suffix not in (".html", ".htm"):
@@ -60,5 +75,9 @@ def report(
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(out, error) from error
-    write_atomically(out, page.encode())
+    content = page.encode()
+    write_atomically(out, content)
+    if as_json:
+        print_json({"path": str(out), "bytes": len(content), "workloads": sorted(known), "problems": problems})
+        return
     note(f"wrote {out} ({len(page) / 1e6:.1f} MB)" + ("" if known else f"; no finished runs, {RUN_FIRST}"))

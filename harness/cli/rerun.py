@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from harness.cli.output import SCHEMA, note, print_json, print_text
+from harness.cli.commands import examples
+from harness.cli.output import note, print_json, print_text
 from harness.cli.record_folders import existing_folders, folder_options, locate_run, of_submission
-from harness.cli.resolve import LimitedInteger, open_registry
+from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.show_run import names_run
 from harness.contract.attestation import Attestation
 from harness.contract.record import Record
@@ -27,8 +28,14 @@ from harness.verification.fresh_seeds import draw_claims, group_claims
 from harness.verification.rerun import Rerun, RerunMethod
 
 
-@click.command()
-@click.argument("name", metavar="RECORD|SUBMISSION")
+@click.command(
+    epilog=examples(
+        "bench rerun run-1f2e3d4c",
+        "bench rerun results/HARDWARE/lm-tiny/wsd/run-1f2e3d4c.json --method fresh-seeds",
+        "bench rerun wsd --workloads 3",
+    )
+)
+@click.argument("name", type=NameType("run"), metavar="RECORD|SUBMISSION")
 @folder_options
 @click.option(
     "--workloads", type=click.IntRange(min=1), metavar="N",
@@ -69,11 +76,6 @@ def rerun(
     as_json: bool,
 ) -> int:
     """Repeat the run of a record, or test a submission on fresh seeds.
-
-    \b
-    bench rerun run-1f2e3d4c
-    bench rerun results/HARDWARE/lm-tiny/wsd/run-1f2e3d4c.json --method fresh-seeds
-    bench rerun wsd --workloads 3
 
     A run on a machine with the same processor and torch is compared exactly: points apart from times, and weights.
     Runs with fresh seeds are compared by a sequential test, which accepts the record if they do not need 10 % more
@@ -119,7 +121,7 @@ def _finish(located: Sequence[tuple[Record, Path]], made: Sequence[Attestation],
         earlier, _ = read_attestations(folder)
         entries.append((record, attestation, [*earlier, attestation], path))
     if as_json:
-        print_json({"schema": SCHEMA, "attestations": [rerun_json(*entry) for entry in entries]})
+        print_json({"attestations": [rerun_json(*entry) for entry in entries]})
     else:
         for record, attestation, all_attestations, path in entries:
             for line in attestation_lines(record, attestation, all_attestations):

@@ -8,17 +8,25 @@ from __future__ import annotations
 import csv
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from harness.cli import config
 from harness.cli.output import note
 from harness.contract.domains import Scalar
-from harness.contract.entries import SubmissionEntry, WorkloadEntry
+from harness.contract.entries import ExecutorEntry, PartEntry, SubmissionEntry, WorkloadEntry
 from harness.contract.limits import RANGES, check_integer
-from harness.errors import PluginError, UsageError
+from harness.errors import BenchError, PluginError, UsageError
+from harness.planning import rulesets
 from harness.plugins.registry import Registry, load_registry
+from harness.storage import layout
+
+#: Kind of the names that a parameter completes.
+NameKind: TypeAlias = Literal["submission", "workload", "entry", "dataset", "executor", "ruleset", "run"]
 
 
 def open_registry(blocked: Sequence[str] | None) -> Registry:
@@ -135,25 +143,58 @@ class LimitedInteger(click.IntRange):
 
 
 class NameType(click.ParamType[str]):
-    """A parameter that is a name, with shell completion.
+    """A parameter that is a name, or a list of names separated by commas, with shell completion.
 
     Args:
-        kind: `submission` or `workload`, the kind of names to complete.
+        kind: kind of the names to complete: `submission`, `workload`, `entry` for submissions, workloads and parts,
+            `dataset`, `executor`, `ruleset` or `run`.
     """
 
     name = "name"
 
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
+    def __init__(self, kind: NameKind) -> None:
+        self.kind = kind
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        registry = load_registry()
-        entries: Sequence[SubmissionEntry | WorkloadEntry]
-        entries = registry.submissions() if self._kind == "submission" else registry.workloads()
         # In a list such as `wsd,adamw`, the last name is completed.
         done, comma, last = incomplete.rpartition(",")
-        return [
-            CompletionItem(f"{done}{comma}{entry.name}", help=entry.summary)
-            for entry in entries
-            if entry.name.startswith(last)
+        try:
+            names = _known_names(self.kind, ctx)
+        except BenchError:
+            names = {}
+        items = [
+            CompletionItem(f"{done}{comma}{name}", help=summary)
+            for name, summary in names.items()
+            if name.startswith(last)
         ]
+        # The shell completes paths, which are also names of submissions, workloads, rulesets and runs.
+        return items or [CompletionItem(incomplete, type="file")]
+
+
+def _known_names(kind: NameKind, context: click.Context) -> dict[str, str]:
+    """Return the names of a kind with their descriptions."""
+    if kind == "run":
+        return run_names(context)
+    if kind == "ruleset":
+        return {ruleset.name: ruleset.summary for ruleset in rulesets.rulesets().values()}
+    registry = load_registry()
+    if kind == "dataset":
+        return {entry.name: entry.title for entry in registry.datasets()}
+    entries: dict[str, Sequence[SubmissionEntry | WorkloadEntry | PartEntry | ExecutorEntry]] = {
+        "submission": registry.submissions(),
+        "workload": registry.workloads(),
+        "executor": registry.executors(),
+        "entry": (*registry.submissions(), *registry.workloads(), *registry.parts()),
+    }
+    return {entry.name: entry.summary for entry in entries[kind]} | (run_names(context) if kind == "entry" else {})
+
+
+def run_names(context: click.Context) -> dict[str, str]:
+    """Return the IDs of the runs in the command's folder of local runs. Only the names of the folders are read."""
+    folder = Path(context.params.get("runs") or "runs")
+    if context.get_parameter_source("runs") in (None, ParameterSource.DEFAULT):
+        # The project file is read here, because click does not call the group's function while it completes.
+        folder = Path(config.read_default_map().get("runs", {}).get("runs", folder))
+    if not folder.is_dir():
+        return {}
+    return {path.name: "" for path in sorted(folder.iterdir()) if path.name.startswith(layout.RUN_ID_PREFIX)}

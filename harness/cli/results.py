@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
+from harness.cli.commands import examples
 from harness.cli.export import export
 from harness.cli.marks import doubt, restore, withdraw
-from harness.cli.output import SCHEMA, note, print_json, print_text
+from harness.cli.output import note, print_json, print_text
 from harness.errors import EXIT_FAILED, EXIT_OK
 from harness.storage import packing, verification
 from harness.storage.shards import FolderReport
@@ -18,7 +19,7 @@ _folder = click.argument("folder", type=click.Path(path_type=Path, exists=True, 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+@click.group(epilog=examples("bench results verify results"))
 def results() -> None:
     """Pack, unpack, verify, mark and export records.
 
@@ -27,7 +28,7 @@ def results() -> None:
     """
 
 
-@results.command()
+@results.command(epilog=examples("bench results pack results"))
 @_folder
 @_json
 def pack(folder: Path, as_json: bool) -> int:
@@ -39,7 +40,7 @@ def pack(folder: Path, as_json: bool) -> int:
     return _print_reports(folder, packing.pack(folder), "packed", as_json)
 
 
-@results.command()
+@results.command(epilog=examples("bench results unpack results"))
 @_folder
 @_json
 def unpack(folder: Path, as_json: bool) -> int:
@@ -51,7 +52,7 @@ def unpack(folder: Path, as_json: bool) -> int:
     return _print_reports(folder, packing.unpack(folder), "unpacked", as_json)
 
 
-@results.command()
+@results.command(epilog=examples("bench results verify results --json"))
 @_folder
 @_json
 def verify(folder: Path, as_json: bool) -> int:
@@ -78,7 +79,7 @@ def _print_reports(folder: Path, reports: Iterable[FolderReport], verb: str, as_
             note(problem)
     total = sum(report.records for report in finished_reports)
     if as_json:
-        print_json({"schema": SCHEMA, "folder": str(folder), "records": total, "folders": finished_reports})
+        print_json({"folder": str(folder), "records": total, "folders": finished_reports})
     else:
         shards = sum(len(report.shards) for report in finished_reports)
         print_text(f"{verb} {_count(total, 'record')}, {_count(shards, 'shard')}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.output import SCHEMA, print_json, print_text
+from harness.cli.commands import examples
+from harness.cli.output import print_json, print_text
 from harness.planning import rulesets
 from harness.report import text
 
 
-@click.command("rulesets")
+@click.command("rulesets", epilog=examples("bench rulesets --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
     """List the rulesets.
@@ -19,7 +20,7 @@ def command(as_json: bool) -> None:
     """
     known = rulesets.rulesets().values()
     if as_json:
-        print_json({"schema": SCHEMA, "rulesets": list(known)})
+        print_json({"rulesets": list(known)})
         return
     table = [["ruleset", "trials", "studies", "budget", "ranked", ""]]
     for ruleset in known:

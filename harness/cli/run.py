@@ -13,17 +13,16 @@ import click
 
 from harness.cli import config
 from harness.cli import sweep as sweeps
-from harness.cli.output import SCHEMA, note, print_json, print_text
+from harness.cli.commands import examples
+from harness.cli.dry_run import print_plan
+from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments, parse_grid
 from harness.cli.watching import find_requested_observers, observe_option, watch_trials
 from harness.contract.record import TrialSummary, is_retryable, is_success
-from harness.contract.run import ExecutionOptions, Nonce, RunSpec
+from harness.contract.run import ExecutionOptions, Nonce
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
-from harness.execution.resources import list_usable_cores, list_visible_gpus
 from harness.execution.run_trials import has_unfinished, read_summarized, run_to_summaries
-from harness.execution.trial import finished_summary
 from harness.hardware import detect
-from harness.planning.estimate import Estimates
 from harness.planning.nonces import public_beacon, request_nonce, submission_sources
 from harness.planning.phases import PhasedPlan
 from harness.planning.plan import BestSettingsOf, plan
@@ -37,7 +36,13 @@ from harness.tuning.known_settings import KnownSettings
 MAX_LISTED_FAILURES = 20
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "bench run -s wsd,adamw-cosine -w lm-tiny --studies 5",
+        "bench run -s ./my_optimizer.py -w resnet-digits --set lr=1e-3,3e-3",
+        "bench run -s wsd -w tier:cpu --dry-run",
+    )
+)
 @click.argument("sweep", required=False, type=click.Path(path_type=Path, dir_okay=False), metavar="[SWEEP.yaml]")
 @click.option(
     "-s", "--submission", "submissions", multiple=True, type=NameType("submission"),
@@ -48,7 +53,7 @@ MAX_LISTED_FAILURES = 20
     help="Comma-separated workloads: names, files ./task.py, or tier:cpu for a tier.",
 )  # fmt: skip
 @click.option(
-    "--ruleset", default="quick", envvar="BENCH_RULESET", show_default=True,
+    "--ruleset", type=NameType("ruleset"), default="quick", envvar="BENCH_RULESET", show_default=True,
     help="Name of a ruleset (bench rulesets), or a file ./mine.yaml.",
 )  # fmt: skip
 @click.option(
@@ -94,7 +99,14 @@ MAX_LISTED_FAILURES = 20
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
     help="Folder of local runs.",
 )  # fmt: skip
-@click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Executor of the trials.")
+@click.option(
+    "--executor",
+    type=NameType("executor"),
+    default="local",
+    envvar="BENCH_EXECUTOR",
+    show_default=True,
+    help="Executor of the trials.",
+)
 @click.option(
     "--executor-option", "executor_options", multiple=True, metavar="NAME=VALUE",
     help="Set an option of the executor, such as address=auto for ray.",
@@ -131,7 +143,9 @@ MAX_LISTED_FAILURES = 20
     "--fresh-workers", is_flag=True, help="Start every trial's worker as a new process instead of forking it."
 )
 @observe_option
-@click.option("--dry-run", is_flag=True, help="Print the trials without running them.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the trials, their estimated time and what this machine lacks for them."
+)
 @click.option("--show-config", is_flag=True, help="Print every option, its value and the source of the value.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 @click.pass_context
@@ -141,7 +155,11 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
     Running the same command again skips finished trials and resumes the others.
     """
     if show_config:
-        print_text(text.columns([list(row) for row in config.option_rows(context)]))
+        rows = config.option_rows(context)
+        if values["as_json"]:
+            print_json({"options": {name: {"value": value, "source": source} for name, value, source in rows}})
+        else:
+            print_text(text.columns([list(row) for row in rows]))
         return EXIT_OK
     if sweep is not None:
         values = sweeps.apply(context, sweeps.read(sweep), values)
@@ -159,11 +177,11 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
     registry.executor(options.executor)
     find_requested_observers(registry)
     if options.dry_run:
-        _print_plan(phased_plan, options)
+        print_plan(phased_plan, options.runs, options.execution(), options.as_json)
         return EXIT_OK
     summaries = _run(registry, phased_plan, options)
     if options.as_json:
-        print_json({"schema": SCHEMA, "records": [read_summarized(summary) for summary in summaries]})
+        print_json({"records": [read_summarized(summary) for summary in summaries]})
     else:
         _print_summary(summaries, options.runs)
     return EXIT_OK if all(is_success(summary.status) for summary in summaries) else EXIT_FAILED
@@ -259,6 +277,7 @@ class RunOptions:
             screening=not self.whole_evaluation,
             nonce=nonce,
             allow_slow=self.allow_slow,
+            require_machine=not self.dry_run,
             registry=registry,
         )
 
@@ -320,43 +339,6 @@ def _untested_warnings(phased_plan: PhasedPlan) -> list[str]:
 
 
 # --- output -------------------------------------------------------------------------------------
-
-
-def _print_plan(phased_plan: PhasedPlan, options: RunOptions) -> None:
-    specs = phased_plan.phase1
-    estimates = Estimates([folder for folder in (options.runs, Path("results")) if folder.is_dir()])
-    if options.as_json:
-        planned = [{"run_id": run_id(spec), "seconds": estimates.median_seconds(spec), "spec": spec} for spec in specs]
-        print_json({"schema": SCHEMA, "specs": planned, "pending": phased_plan.pending})
-        return
-    rows = [["run", "submission", "workload", "purpose", "study", "trial", "device", "estimate", "hyperparameters"]]
-    for spec in specs:
-        hparams = " ".join(f"{name}={value}" for name, value in spec.hparams.items())
-        seconds = estimates.median_seconds(spec)
-        row = [run_id(spec), spec.submission.name, spec.workload.facts.id, spec.purpose, str(spec.study)]
-        row += [str(spec.trial), spec.device, "?" if seconds is None else text.seconds(seconds), hparams]
-        rows.append(row)
-    print_text(text.columns(rows))
-    execution = options.execution()
-    unfinished = [spec for spec in specs if finished_summary(spec, run_id(spec), options.runs, execution) is None]
-    jobs = options.jobs or _parallel_trials(specs)
-    total, without_estimate = estimates.total_seconds(unfinished, jobs)
-    pending = f", then {phased_plan.pending} at the stops chosen from these trials" if phased_plan.pending else ""
-    estimate = ""
-    if without_estimate < len(unfinished):
-        estimate = f"; about {text.seconds(total)} with {jobs} at once, estimated from earlier records"
-    finished = f", {len(specs) - len(unfinished)} of them finished" if len(unfinished) < len(specs) else ""
-    note(f"{len(specs)} trials{finished}{pending}{estimate}")
-    if without_estimate:
-        note(f"no earlier record from this hardware for {without_estimate} of them; the estimate does not include them")
-
-
-def _parallel_trials(specs: Sequence[RunSpec]) -> int:
-    """Return the number of trials that fit on this machine at once."""
-    cores = max((spec.ranks * spec.threads for spec in specs), default=1)
-    gpus = max((spec.ranks for spec in specs if spec.device.startswith("cuda")), default=0)
-    fitting_cores = len(list_usable_cores()) // cores
-    return max(1, min(fitting_cores, len(list_visible_gpus()) // gpus) if gpus else fitting_cores)
 
 
 def _print_summary(summaries: Sequence[TrialSummary], runs: Path) -> None:

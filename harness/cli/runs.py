@@ -9,7 +9,8 @@ from typing import Any, get_args
 
 import click
 
-from harness.cli.output import SCHEMA, note, print_json, print_text
+from harness.cli.commands import examples
+from harness.cli.output import note, print_json, print_text
 from harness.cli.record_folders import existing_folders, find_run, folder_options, is_named
 from harness.cli.resolve import NameType, parse_grid
 from harness.contract.domains import Scalar
@@ -60,7 +61,9 @@ class ValueFilter:
         return self._range[0] <= value <= self._range[1]
 
 
-@click.command()
+@click.command(
+    epilog=examples("bench runs -w lm-tiny --sort metric", "bench runs --where lr=1e-3..1e-2 --status exhausted --json")
+)
 @click.option(
     "-s",
     "--submission",
@@ -117,10 +120,6 @@ def runs(
     """List runs with their best and final metric, their overrides and notes.
 
     The columns `seconds` and `examples` are measured at the hit, or at the end of a run without a hit.
-
-    \b
-    bench runs -w lm-tiny --sort metric
-    bench runs --where lr=1e-3..1e-2 --status exhausted --json
     """
     problems: list[str] = []
     hparams = {name: tuple(map(ValueFilter, values)) for name, values in parse_grid(settings, "--where").items()}
@@ -148,7 +147,7 @@ def runs(
     overviews.sort(key=SORT_KEYS[key])
     shown = overviews[-(limit or 0) :] if key == "started" else overviews[:limit]
     if as_json:
-        print_json({"schema": SCHEMA, "runs": [overview_json(overview) for overview in shown], "total": len(overviews)})
+        print_json({"runs": [overview_json(overview) for overview in shown], "total": len(overviews)})
     elif shown:
         print_text(text.fit_table(_rows(shown), right_aligned=frozenset({5, 6, 7, 8, 9}), leading_columns=2))
     for problem in problems:
@@ -159,11 +158,12 @@ def runs(
         note(f"{len(shown)} of {len(overviews)} runs are listed; a larger --limit lists more")
 
 
-@click.command("note")
-@click.argument("run")
+@click.command("note", epilog=examples("bench note run-1f2e3d4c warmup too short"))
+@click.argument("run", type=NameType("run"))
 @click.argument("words", nargs=-1)
 @folder_options
-def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path, as_json: bool) -> None:
     """Write a note about a run. Without words, print the existing note.
 
     RUN is a path, a run_id, or the first characters of a run_id. The run must be in the folder of local runs.
@@ -177,7 +177,9 @@ def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path) ->
         )
     if words:
         write_note(folder, " ".join(words))
-    else:
+    if as_json:
+        print_json({"run_id": record.run_id, "note": read_note(folder)})
+    elif not words:
         print_text(read_note(folder))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.commands import examples
 from harness.cli.output import print_json, print_text
 from harness.errors import UsageError
 from harness.planning.resolve import split_names
@@ -14,7 +15,7 @@ from harness.scoring.algoperf import rules
 from harness.scoring.algoperf.logs import RULESETS, RulesetName
 
 
-@click.command()
+@click.command(epilog=examples("bench score --algoperf ./logs --ruleset external"))
 @click.option(
     "--algoperf", "logs", type=click.Path(path_type=Path), metavar="LOGS_DIR", help="Folder of AlgoPerf's logs."
 )

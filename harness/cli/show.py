@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from harness.cli.commands import examples
 from harness.cli.list import submission_json
-from harness.cli.output import SCHEMA, note, print_json, print_text
+from harness.cli.output import note, print_json, print_text
 from harness.cli.record_folders import folder_options
 from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments
 from harness.cli.schedule import HORIZON, CurveRequest, ScheduleCurve, resolve_curve
@@ -43,15 +44,26 @@ class Steps(click.ParamType[tuple[int, ...]]):
         return tuple(int(step) for step in value.split(","))
 
 
-@click.command()
-@click.argument("name", type=NameType("submission"))
+@click.command(
+    epilog=examples(
+        "bench show wsd",
+        "bench show rex --set warmup=100 --horizon 1000 --at 0,50,100,1000 --json",
+        "bench show schedule:uba --set phi=1 --plot uba.svg",
+        "bench show run-1f2e3d4c",
+    )
+)
+@click.argument("name", type=NameType("entry"))
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter.")
 @click.option(
     "--horizon", type=LimitedInteger("horizon"), metavar="N", help="Number of updates in the budget (default: 1000)."
 )
 @click.option("--at", type=Steps(), metavar="T,T…", help="Print the factors at these updates.")
 @click.option(
-    "--workload", "-w", metavar="NAME", help="Workload from which budget, batch size, tokens and stages are taken."
+    "--workload",
+    "-w",
+    type=NameType("workload"),
+    metavar="NAME",
+    help="Workload from which budget, batch size, tokens and stages are taken.",
 )
 @click.option(
     "--tasks",
@@ -83,12 +95,6 @@ def show(
 ) -> None:
     """Describe a workload, a submission, a part or a run, and draw its curve.
 
-    \b
-    bench show wsd
-    bench show rex --set warmup=100 --horizon 1000 --at 0,50,100,1000 --json
-    bench show schedule:uba --set phi=1 --plot uba.svg
-    bench show run-1f2e3d4c
-
     A schedule's factors multiply the peak learning rate. The schedule of a submission is planned for the fraction
     `horizon_fraction` of the budget. A schedule without a submission is planned for the whole budget, and its
     hyperparameters have the defaults of its function (no warmup, a final factor of 0). A run is named by its path, its
@@ -116,7 +122,7 @@ def show(
         plotting.write(curve.panels(), plot, title=name)
         note(f"wrote {plot}")
     if as_json:
-        print_json({"schema": SCHEMA, **_entry_json(entry, registry), **(curve.json() if curve else {})})
+        print_json(_entry_json(entry, registry) | (curve.json() if curve else {}))
     else:
         _show_entry(entry, registry)
         if curve:

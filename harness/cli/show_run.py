@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from harness.cli.output import SCHEMA, print_json, print_text
 from harness.cli.output import note as print_note
+from harness.cli.output import print_json, print_text
 from harness.cli.record_folders import locate_run
 from harness.report.run_page import run_json, run_text
 from harness.storage import layout
@@ -53,6 +53,6 @@ def show_run(name: str, runs: Path, results: Path, as_json: bool) -> None:
         print_note(problem)
     note = read_note(runs / record.run_id)
     if as_json:
-        print_json({"schema": SCHEMA, **run_json(record, note, attestations, history)})
+        print_json(run_json(record, note, attestations, history))
     else:
         print_text(run_text(record, note, attestations, history))

@@ -11,12 +11,14 @@ from typing import Any
 
 import click
 
-from harness.cli.output import SCHEMA, note, print_json, print_text
+from harness.cli.commands import examples
+from harness.cli.dry_run import note_missing
+from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, format_grid, open_registry
 from harness.cli.watching import observe_option, watch_trials
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
-from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
+from harness.errors import EXIT_FAILED, EXIT_OK, BenchError, UsageError
 from harness.planning.resolve import split_names
 from harness.planning.search import find_edges, find_neighbours, parse_range
 from harness.report import text
@@ -71,7 +73,12 @@ class TuneFlags:
     as_json: bool
 
 
-@click.command("tune")
+@click.command(
+    "tune",
+    epilog=examples(
+        "bench tune wsd -w lm-tiny --trials 8", "bench tune ./mine.py -w lm-tiny --only lr --budget gate --write"
+    ),
+)
 @click.argument("submission", type=NameType("submission"))
 @click.option(
     "-w", "--workload", "workloads", multiple=True, type=NameType("workload"), help="Comma-separated workloads."
@@ -116,7 +123,14 @@ class TuneFlags:
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
     help="Folder of local runs. Finished trials in it are not run again.",
 )  # fmt: skip
-@click.option("--executor", default="local", envvar="BENCH_EXECUTOR", show_default=True, help="Executor of the trials.")
+@click.option(
+    "--executor",
+    type=NameType("executor"),
+    default="local",
+    envvar="BENCH_EXECUTOR",
+    show_default=True,
+    help="Executor of the trials.",
+)
 @click.option(
     "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
 )
@@ -129,17 +143,14 @@ class TuneFlags:
 def tune(blocked: list[str], /, submission: str, **values: Any) -> int:
     """Search the hyperparameters of a submission, on tuning seeds.
 
-    \b
-    bench tune wsd -w lm-tiny --trials 8
-    bench tune ./mine.py -w lm-tiny --only lr --budget gate --write
-
     Without --only, the whole search space is searched. The defaults are tried first, then points of a quasi-random
     sequence. If the command is repeated, finished trials are not run again. A larger --trials adds settings.
     """
     flags = TuneFlags(**values)
     registry = open_registry(blocked)
     skipped: list[str] = []
-    setup = set_up_search(_request(submission, flags), registry, skipped)
+    missing: list[BenchError] = []
+    setup = set_up_search(_request(submission, flags), registry, skipped, missing if flags.dry_run else None)
     for line in skipped:
         note(line)
 
@@ -157,6 +168,7 @@ def tune(blocked: list[str], /, submission: str, **values: Any) -> int:
     cost = session.cost(setup)
     if flags.dry_run:
         _print_plan(setup, flags, cost)
+        note_missing(missing)
         return EXIT_OK
     note(f"{len(setup.points)} settings of {setup.entry.name}, {cost}")
     result = session.run(setup)
@@ -200,7 +212,7 @@ def _print_plan(setup: TuneSetup, flags: TuneFlags, cost: Any) -> None:
     if flags.as_json:
         settings = [setup.search.values_of(point) for point in setup.points]
         fields = {"settings": settings, "runs": cost.runs, "missing": cost.missing, "core_minutes": cost.minutes}
-        print_json({"schema": SCHEMA, "submission": setup.entry.name, "left_out": list(setup.left_out), **fields})
+        print_json({"submission": setup.entry.name, "left_out": list(setup.left_out), **fields})
         return
     print_text(text.columns(plan_rows(setup.search, setup.points)))
     for line in setup.left_out:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import SCHEMA, note, print_json, print_text
+from harness.cli.commands import examples
+from harness.cli.output import note, print_json, print_text
 from harness.cli.record_folders import folder_options, locate_run
+from harness.cli.resolve import NameType
 from harness.errors import EXIT_FAILED, EXIT_OK
 from harness.execution.judging import judge_weights
 from harness.planning.nonces import public_beacon
@@ -20,8 +22,10 @@ from harness.verification.checks import VerificationOptions, verify_records
 from harness.verification.findings import RecordFindings
 
 
-@click.command()
-@click.argument("names", nargs=-1, required=True, metavar="RECORD...")
+@click.command(
+    epilog=examples("bench verify results calibration", "bench verify run-1f2e3d4c", "bench verify runs --attest")
+)
+@click.argument("names", nargs=-1, required=True, type=NameType("run"), metavar="RECORD...")
 @folder_options
 @click.option("--no-weights", is_flag=True, help="Do not evaluate saved weights; compare only their hashes.")
 @click.option("--attest", is_flag=True, help="Write an attestation beside each record whose weights were evaluated.")
@@ -43,11 +47,6 @@ def verify(
 ) -> int:
     """Check records without running their submissions.
 
-    \b
-    bench verify results calibration
-    bench verify run-1f2e3d4c
-    bench verify runs --attest
-
     RECORD is the path of a run's folder or record (packed or not), a folder with records below it, a run ID or the
     first characters of a run ID. The exit code is 1 if a check failed. docs/verification.md describes the checks.
     """
@@ -62,7 +61,7 @@ def verify(
     if attest:
         _attest(findings)
     if as_json:
-        print_json({"schema": SCHEMA, **findings_json(findings), "problems": problems})
+        print_json({**findings_json(findings), "problems": problems})
     else:
         print_text(findings_text(findings))
     for problem in problems:

@@ -65,7 +65,12 @@ class Integer(msgspec.Struct, frozen=True, tag="integer", forbid_unknown_fields=
 
 
 class Choice(msgspec.Struct, frozen=True, tag="choice", forbid_unknown_fields=True):
-    """One of a fixed list of values. The first value is the default if `default` is None."""
+    """One of a fixed list of values.
+
+    Args:
+        values: the values.
+        default: the default; None for the first value.
+    """
 
     values: tuple[Scalar, ...]
     default: Scalar | None = None

@@ -136,10 +136,28 @@ class GateSession:
             DataError: a workload lacks its data.
         """
         chosen = self.workloads(workloads, budget)
+        entry_b = resolve_submission(b, self._registry) if b else self._reference(chosen[0])
+        entry_a = resolve_submission(a, self._registry)
+        return self.setup_entries(entry_a, entry_b, chosen, purpose=purpose, first_study=first_study)
+
+    def setup_entries(
+        self,
+        a: SubmissionEntry,
+        b: SubmissionEntry,
+        workloads: tuple[GateWorkload, ...],
+        *,
+        purpose: Purpose = "gate",
+        first_study: int = 0,
+    ) -> GateSetup:
+        """Return the gate of two submissions, and check that it can run. For the arguments, see `setup`.
+
+        Raises:
+            UsageError: a submission cannot run on one of the workloads.
+        """
         setup = GateSetup(
-            a=resolve_submission(a, self._registry),
-            b=resolve_submission(b, self._registry) if b else self._reference(chosen[0]),
-            workloads=chosen,
+            a=a,
+            b=b,
+            workloads=workloads,
             offer=self._registry,
             seed=self._options.seed,
             threads=self._options.threads,

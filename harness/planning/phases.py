@@ -15,7 +15,7 @@ from harness.contract.domains import HParams
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.record import Record
 from harness.contract.run import RunSpec
-from harness.errors import UsageError
+from harness.errors import BenchError, UsageError
 from harness.planning import compose
 from harness.planning.stopping_rules import stopping_rule
 from harness.planning.trials import PlanSettings, plan_trials
@@ -54,12 +54,14 @@ class PhasedPlan:
         phase1: the trials of the first phase, in the order in which they should run. The submissions alternate, so that
             changes of the machine's speed affect all submissions.
         skipped: one-line messages with the reasons, one for each pair that cannot run.
+        missing: errors about devices and data that this machine lacks; empty unless they were not required.
         pending_pairs: pairs that have a second phase.
         registry: the registry in which parts are looked up.
     """
 
     phase1: tuple[RunSpec, ...]
     skipped: tuple[str, ...] = ()
+    missing: tuple[BenchError, ...] = ()
     pending_pairs: tuple[SubmissionOnWorkload, ...] = ()
     registry: compose.Parts
 

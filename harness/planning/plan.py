@@ -12,10 +12,10 @@ from typing import TypeAlias
 from harness.contract.domains import Scalar
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.run import Nonce, Ruleset
-from harness.errors import UsageError
+from harness.errors import BenchError, UsageError, combine_errors
 from harness.planning.grid import Override, expand_grid, name_point
 from harness.planning.phases import PhasedPlan, SubmissionOnWorkload, plan_phases
-from harness.planning.requirements import runnable_workloads
+from harness.planning.requirements import choose_workloads
 from harness.planning.resolve import reference_submissions, resolve_submission, split_names
 from harness.planning.rulesets import ruleset as find_ruleset
 from harness.planning.trials import PlanSettings
@@ -44,6 +44,7 @@ def plan(
     screening: bool = True,
     nonce: Nonce | None = None,
     allow_slow: bool = False,
+    require_machine: bool = True,
     registry: Registry | None = None,
 ) -> PhasedPlan:
     """Plan the trials of submissions on workloads, each as a `RunSpec`, without running them.
@@ -75,6 +76,8 @@ def plan(
         screening: whether an evaluation may use only a part of the split, if this part is sufficient for all decisions.
         nonce: number from which the seeds are derived instead of the root seed; None for the root seed.
         allow_slow: whether GPU workloads may run on the CPU.
+        require_machine: whether it is an error if this machine lacks a device or data. Otherwise the plan lists what
+            is missing.
         registry: the plugins; None for the installed plugins.
 
     Returns:
@@ -82,7 +85,8 @@ def plan(
         second phase that depends on the records of the first phase. `run_trials` runs both phases.
 
     Raises:
-        UsageError: a name, an option or a hyperparameter is wrong, or no trial can run.
+        UsageError: a name, an option or a hyperparameter is wrong, or no trial can run. If there are several problems,
+            the message lists all of them.
         DataError: the data of a workload are missing. The message contains the command that fetches the data.
     """
     registry = registry if registry is not None else load_registry()
@@ -99,9 +103,15 @@ def plan(
         screening=screening,
         nonce=nonce,
     )
-    submission_names, workload_names = _as_names(submissions), _as_names(workloads)
-    entries = [resolve_submission(name, registry) for name in submission_names]
-    skipped: list[str] = []
+    choice = choose_workloads(_as_names(workloads), registry, device, allow_slow, settings.ranks)
+    problems: list[BenchError] = []
+    entries = []
+    for name in _as_names(submissions):
+        try:
+            entries.append(resolve_submission(name, registry))
+        except BenchError as error:
+            problems.append(error)
+    problems += choice.unknown
     points = expand_grid(overrides or {})
     pairs = [
         SubmissionOnWorkload(
@@ -114,12 +124,19 @@ def plan(
             ),
             point=name_point(point) if len(points) > 1 else "",
         )
-        for workload, chosen in runnable_workloads(workload_names, registry, device, allow_slow, skipped)
+        for workload, chosen in choice.workloads
         for entry in entries
         for point in points
     ]
-    phased_plan = plan_phases(pairs, registry, reference_submissions(registry))
-    phased_plan = replace(phased_plan, skipped=(*skipped, *phased_plan.skipped))
+    try:
+        phased_plan = plan_phases(pairs, registry, reference_submissions(registry))
+    except BenchError as error:
+        problems.append(error)
+    problems += choice.missing if require_machine else ()
+    if problems:
+        raise combine_errors(problems)
+    skipped = (*choice.skipped, *phased_plan.skipped)
+    phased_plan = replace(phased_plan, skipped=skipped, missing=choice.missing)
     if not phased_plan.phase1:
         raise UsageError("nothing to run", fix="; ".join(phased_plan.skipped) or None)
     return phased_plan

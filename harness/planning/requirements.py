@@ -3,46 +3,140 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from harness.contract.entries import WorkloadEntry
 from harness.datasets.local import dataset_path, missing_names
-from harness.datasets.selection import DataRequirement
-from harness.errors import DataError, UsageError
+from harness.datasets.paths import data_folder
+from harness.datasets.selection import DataRequirement, fetch_command
+from harness.errors import BenchError, DataError, UsageError, combine_errors
 from harness.hardware import detect
 from harness.planning.resolve import is_tier, resolve_workloads
 from harness.plugins.registry import Registry
+from harness.system.units import format_size
 
 
-def runnable_workloads(
-    names: Iterable[str], registry: Registry, device: str | None, allow_slow: bool, skipped: list[str]
-) -> Iterator[tuple[WorkloadEntry, str]]:
-    """Yield the workloads with these names, each with the device on which it will run.
+@dataclass(frozen=True, kw_only=True)
+class WorkloadChoice:
+    """The workloads that names stand for, and everything that prevents their trials.
+
+    Args:
+        workloads: the workloads, each with the device on which its trials run.
+        unknown: errors of names that denote no workload, or of an option whose value is not allowed.
+        missing: errors about devices and data that this machine lacks.
+        skipped: one-line messages, one for each workload of a tier whose data are missing.
+    """
+
+    workloads: tuple[tuple[WorkloadEntry, str], ...]
+    unknown: tuple[BenchError, ...]
+    missing: tuple[BenchError, ...]
+    skipped: tuple[str, ...]
+
+
+def choose_workloads(
+    names: Iterable[str], registry: Registry, device: str | None, allow_slow: bool, ranks: int = 1
+) -> WorkloadChoice:
+    """Look up workloads and compare what they need with this machine. All problems are collected.
 
     Args:
         names: names of workloads or tiers; see `resolve_workloads`.
         registry: the plugins.
         device: `cpu`, `cuda`, `cuda:0` …, `mps`; None to choose the device by the workload's tier.
         allow_slow: whether a GPU workload may run on the CPU.
+        ranks: number of devices that share a trial.
+    """
+    chosen: list[tuple[WorkloadEntry, str]] = []
+    unknown: list[BenchError] = []
+    missing: list[BenchError] = []
+    skipped: list[str] = []
+    if device is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
+        unknown.append(UsageError(f"unknown device {device!r}", fix="choose one of cpu, cuda, cuda:0 …, mps"))
+    for name in names:
+        try:
+            workloads = resolve_workloads(name, registry)
+        except BenchError as error:
+            unknown.append(error)
+            continue
+        for workload in workloads:
+            commands = find_missing_data(workload, registry)
+            if commands and is_tier(name):
+                damaged = "".join(f": {problem}" for problem in commands.values() if problem)
+                skipped.append(f"skipped: {workload.name} needs data{damaged} ({'; '.join(commands)})")
+                continue
+            chosen.append((workload, choose_device(workload, device, allow_slow)))
+            missing += _device_problems(workload, registry, chosen[-1][1], allow_slow, ranks)
+            missing += _data_problems(workload, registry, commands)
+    return WorkloadChoice(
+        workloads=tuple(chosen), unknown=tuple(unknown), missing=tuple(missing), skipped=tuple(skipped)
+    )
+
+
+def runnable_workloads(
+    names: Iterable[str],
+    registry: Registry,
+    device: str | None,
+    allow_slow: bool,
+    skipped: list[str],
+    missing: list[BenchError] | None = None,
+) -> tuple[tuple[WorkloadEntry, str], ...]:
+    """Return the workloads with these names, each with the device on which it will run.
+
+    Args:
+        names, registry, device, allow_slow: see `choose_workloads`.
         skipped: list to which a one-line message is appended for each workload of a tier whose data are missing.
+        missing: list to which the devices and data are appended that this machine lacks; None if they are errors.
 
     Raises:
-        UsageError: a name does not exist, or a workload needs a GPU and this machine has none.
+        UsageError: a name does not exist, or a workload needs a GPU and this machine has none. If there are several
+            problems, the message lists all of them.
         DataError: the data of a workload that was requested by name are missing. The message contains the command that
             fetches the data.
     """
-    for name in names:
-        for workload in resolve_workloads(name, registry):
-            target_device = choose_device(workload, registry, device, allow_slow)
-            problems = find_missing_data(workload, registry)
-            damaged = "".join(f": {problem}" for problem in problems.values() if problem)
-            if not problems:
-                yield workload, target_device
-            elif is_tier(name):
-                skipped.append(f"skipped: {workload.name} needs data{damaged} ({'; '.join(problems)})")
-            else:
-                problem = f"{workload.name} needs data{damaged or ' that are not installed'}"
-                raise DataError(problem, fix="; ".join(problems))
+    choice = choose_workloads(names, registry, device, allow_slow)
+    if missing is not None:
+        missing += choice.missing
+    problems = [*choice.unknown, *(choice.missing if missing is None else ())]
+    if problems:
+        raise combine_errors(problems)
+    skipped += choice.skipped
+    return choice.workloads
+
+
+def _data_problems(workload: WorkloadEntry, registry: Registry, commands: Mapping[str, str]) -> Iterator[BenchError]:
+    """Yield the errors for the missing data of a workload.
+
+    Args:
+        workload: the workload.
+        registry: the plugins.
+        commands: the result of `find_missing_data`.
+    """
+    if not commands:
+        return
+    damaged = "".join(f": {problem}" for problem in commands.values() if problem)
+    size = missing_size(workload, registry)
+    download = f", {format_size(size)} to download" if size else ""
+    problem = f"{workload.name} needs data{damaged or f' that are not installed{download}'}"
+    yield DataError(problem, fix="; ".join(commands))
+    folder = data_folder()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if size > free:
+        yield DataError(
+            f"the data of {workload.name} need {format_size(size)}, and {folder} has {format_size(free)} of free space",
+            fix="set BENCH_DATA to a folder with more space",
+        )
+
+
+def missing_size(workload: WorkloadEntry, registry: Registry) -> int:
+    """Return the number of bytes of the missing files of a workload, as published; 0 if they are unknown."""
+    size = 0
+    for requirement in map(DataRequirement.parse, workload.needs_data):
+        dataset = registry.dataset(requirement.dataset)
+        names = set(missing_names(dataset, requirement.only(dataset)))
+        size += sum(file.size for file in dataset.files if file.name in names)
+    return size
 
 
 def find_missing_data(workload: WorkloadEntry, registry: Registry) -> dict[str, str]:
@@ -54,46 +148,61 @@ def find_missing_data(workload: WorkloadEntry, registry: Registry) -> dict[str, 
     problems = {}
     for requirement in map(DataRequirement.parse, workload.needs_data):
         dataset = registry.dataset(requirement.dataset)
+        command = requirement.fetch_command if requirement.only(dataset) else fetch_command(dataset)
         if missing_names(dataset, requirement.only(dataset)):
-            problems[requirement.fetch_command] = ""
+            problems[command] = ""
             continue
         try:
             dataset_path(dataset, requirement.only(dataset))
         except DataError as error:
-            problems[requirement.fetch_command] = error.what
+            problems[command] = error.what
     return problems
 
 
-def choose_device(workload: WorkloadEntry, registry: Registry, device: str | None, allow_slow: bool) -> str:
+def choose_device(workload: WorkloadEntry, device: str | None, allow_slow: bool) -> str:
     """Return the device on which a workload will run.
 
     Args:
-        workload, registry, device, allow_slow: see `runnable_workloads`.
-
-    Raises:
-        UsageError: the device does not exist, or the workload needs a GPU and this machine has none.
+        workload, device, allow_slow: see `choose_workloads`.
     """
-    if device is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
-        raise UsageError(f"unknown device {device!r}", fix="choose one of cpu, cuda, cuda:0 …, mps")
     target_device = device or ("cpu" if workload.facts.tier == "cpu" else "cuda")
-    if target_device.startswith("cuda") and not detect.gpu_name():
-        if workload.facts.tier == "cpu":
-            raise UsageError(
-                f"--device {target_device}: this machine has no GPU",
-                fix=f"leave out --device to run {workload.name} on the CPU",
-            )
-        if allow_slow:
-            return "cpu"
+    if target_device.startswith("cuda") and workload.facts.tier != "cpu" and allow_slow and not detect.gpu_name():
+        return "cpu"
+    return target_device
+
+
+def _device_problems(
+    workload: WorkloadEntry, registry: Registry, device: str, allow_slow: bool, ranks: int
+) -> Iterator[UsageError]:
+    """Yield the errors for a device that this machine lacks, or on which the workload does not run.
+
+    Args:
+        workload, registry, allow_slow, ranks: see `choose_workloads`.
+        device: the device on which the workload would run.
+    """
+    if device == "cpu" and workload.facts.tier != "cpu" and not allow_slow:
+        problem = f"{workload.name} is in the tier {workload.facts.tier}, which runs on GPUs"
+        yield UsageError(problem, fix="add --allow-slow to run it on the CPU")
+    if not device.startswith("cuda"):
+        return
+    available = len(detect.run_gpus(device, ranks))
+    if not detect.gpu_name() and workload.facts.tier == "cpu":
+        yield UsageError(
+            f"--device {device}: this machine has no GPU",
+            fix=f"leave out --device to run {workload.name} on the CPU",
+        )
+    elif not detect.gpu_name():
         sibling = _cpu_sibling(workload, registry)
         advice = f"run its CPU sibling {sibling}, or " if sibling else ""
-        raise UsageError(
+        yield UsageError(
             f"{workload.name} runs on a GPU and this machine has none",
             fix=f"{advice}add --allow-slow to run it on the CPU",
         )
-    if target_device == "cpu" and workload.facts.tier != "cpu" and not allow_slow:
-        problem = f"{workload.name} is in the tier {workload.facts.tier}, which runs on GPUs"
-        raise UsageError(problem, fix="add --allow-slow to run it on the CPU")
-    return target_device
+    elif available < ranks:
+        yield UsageError(
+            f"--device {device} --gpus {ranks}: this machine has {available} of these GPUs",
+            fix=f"use --gpus {available}" if available else "choose another --device; bench hardware lists the GPUs",
+        )
 
 
 def _cpu_sibling(workload: WorkloadEntry, registry: Registry) -> str | None:

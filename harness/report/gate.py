@@ -236,6 +236,11 @@ def _ratio(value: float) -> str:
     return f"{ratio:.3f}" if abs(ratio - 1) < CLOSE else f"{ratio:.2f}"
 
 
+def describe_multiplier(verdict: GateVerdict) -> str:
+    """Return the estimated ratio of a verdict with its interval, such as `1.07× (1.011 – 1.14)`."""
+    return f"{_ratio(verdict.estimate)}× {_interval(verdict)}"
+
+
 def _interval(verdict: GateVerdict) -> str:
     if math.isinf(verdict.low) and math.isinf(verdict.high):
         return "(no interval yet)"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from harness.contract.domains import HParams
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.run import Ruleset, RunSpec
-from harness.errors import UsageError
+from harness.errors import BenchError, UsageError
 from harness.gating.setup import GateWorkload, gate_budget, plan_to_end
 from harness.planning.compose import Composition, Parts, compose, find_ineligibility
 from harness.planning.requirements import runnable_workloads
@@ -120,13 +120,16 @@ def _plan_settings(request: TuneRequest, workload: GateWorkload, point: HParams)
     return replace(settings, overrides=point)
 
 
-def set_up_search(request: TuneRequest, registry: Registry, skipped: list[str]) -> TuneSetup:
+def set_up_search(
+    request: TuneRequest, registry: Registry, skipped: list[str], missing: list[BenchError] | None = None
+) -> TuneSetup:
     """Look up the names in a request, check the request, and choose the settings to try.
 
     Args:
         request: the search that the user requests.
         registry: the plugins.
         skipped: list to which a one-line message is appended for each workload of a tier whose data are missing.
+        missing: list to which the devices and data are appended that this machine lacks; None if they are errors.
 
     Raises:
         UsageError: a name does not exist, the submission cannot run on a workload, a range or a budget is not allowed,
@@ -141,7 +144,7 @@ def set_up_search(request: TuneRequest, registry: Registry, skipped: list[str]) 
         )
     entry = resolve_submission(request.submission, registry)
     composition = compose(entry, registry)
-    chosen = runnable_workloads(request.workloads, registry, request.device, request.allow_slow, skipped)
+    chosen = runnable_workloads(request.workloads, registry, request.device, request.allow_slow, skipped, missing)
     workloads = tuple(
         GateWorkload(entry=workload, device=device, budget=_budget(workload, request)) for workload, device in chosen
     )

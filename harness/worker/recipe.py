@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -96,6 +96,27 @@ class Recipe:
         """Return this recipe with the names of installed parts replaced by the callables in `installed`."""
         parts: dict[str, Any] = {name.partition(":")[0]: installed[name] for name in self.parts}
         return replace(self, **parts)
+
+    def without(self, kind: str, keep: Collection[str] = ()) -> Recipe:
+        """Return this recipe without its part of a kind, for an ablation.
+
+        The search space and the checks lose the hyperparameters that only this part uses: those that are arguments of
+        no other part that is a callable.
+
+        Args:
+            kind: kind of the part, such as `averaging`. A recipe without a schedule has a constant learning rate.
+            keep: further hyperparameters to keep, because an installed part uses them.
+        """
+        removed: dict[str, Any] = {kind: "constant" if kind == "schedule" else None}
+        rest = replace(self, **removed)
+        others = [part for name in PART_KINDS if callable(part := getattr(rest, name))]
+        used = {name for part in others for name in select_keywords(part, dict.fromkeys(self.search_space, 0))}
+        lost = set(self.search_space) - used - set(keep) - {"batch_size", "horizon_fraction"}
+        return replace(
+            rest,
+            search_space={name: domain for name, domain in self.search_space.items() if name not in lost},
+            checks=tuple(check for check in self.checks if not set(re.findall(r"\w+", check)) & lost),
+        )
 
     def __call__(self, model: nn.Module, task: Task, hparams: HParams) -> RecipeSubmission:
         return RecipeSubmission(self, model, task, hparams)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -187,7 +186,8 @@ def test_missing_data_skip_a_tier_and_stop_a_name(
     assert not any("+" in name for name in planned), "variants are no members of the tier"
     named = bench("run", "-s", "wsd", "-w", "resnet-fashion")
     assert named.code == 1
-    assert named.err.strip() == "bench: resnet-fashion needs data that are not installed (bench data get fashion-mnist)"
+    problem = "resnet-fashion needs data that are not installed, 30.9 MB to download"
+    assert named.err.strip() == f"bench: {problem} (bench data get fashion-mnist)"
 
 
 @pytest.mark.parametrize(("name", "sibling"), [("lm-124m-synthetic", "lm-tiny"), ("lm-124m", "lm-shakespeare")])
@@ -197,8 +197,7 @@ def test_a_gpu_workload_names_its_sibling(
     monkeypatch.setattr("harness.hardware.detect.gpu_name", lambda: "")
     result = bench("run", "-s", "wsd", "-w", name)
     assert result.code == 2
-    (line,) = result.err.splitlines()
-    assert "this machine has none" in line
+    (line,) = [line for line in result.err.splitlines() if "this machine has none" in line]
     assert f"run its CPU sibling {sibling}, or" in line
     assert "--allow-slow" in line
     assert bench("run", "-s", "wsd", "-w", "lm-124m-synthetic", "--allow-slow", "--dry-run").code == 0
@@ -291,18 +290,6 @@ def test_python_m_is_bench() -> None:
     assert done.stdout.startswith("algorace, version")
 
 
-def test_completion_knows_names() -> None:
-    environment = {
-        **os.environ,
-        "_BENCH_COMPLETE": "bash_complete",
-        "COMP_WORDS": "bench run -s wsd,ad",
-        "COMP_CWORD": "3",
-    }
-    code = "from harness.cli import main; main([])"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert "plain,wsd,adamw-cosine" in done.stdout
-
-
 def test_commands_are_frozen() -> None:
     """A change of these is a change for everybody's scripts: add freely, rename never."""
     from harness.cli.app import app
@@ -314,6 +301,7 @@ def test_commands_are_frozen() -> None:
     }
     assert set(options) >= {
         "run", "leaderboard", "best", "compare", "diff", "score", "report", "list", "show", "data", "plugins",
+        "completion",
     }  # fmt: skip
     assert set(options["leaderboard"]) >= {
         "--by", "--workload", "--tier", "--target", "--reference", "--format", "--runs", "--results", "--json",

@@ -21,6 +21,7 @@ CALLS = {
     "best": ["best", "hills"],
     "compare": ["compare", "alpha", "beta"],
     "gate": ["gate", "--help"],
+    "ablate": ["ablate", "wsd-ema", "--dry-run"],
     "tune": ["tune", "--help"],
     "cost": ["cost", "--help"],
     "diff": ["diff", "--help"],
@@ -38,6 +39,7 @@ CALLS = {
     "data": ["data", "list"],
     "hardware": ["hardware"],
     "plugins": ["plugins"],
+    "completion": ["completion", "zsh"],
 }
 
 

@@ -1,0 +1,181 @@
+"""`bench ablate`: remove the additions of a submission one at a time, and gate the whole against each remainder."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import click
+
+from harness.cli.commands import examples
+from harness.cli.gate import EXIT_UNDECIDED, Percent
+from harness.cli.gate_session import open_session
+from harness.cli.output import note, print_json, print_text
+from harness.cli.resolve import LimitedInteger, NameType, open_registry
+from harness.contract.run import ExecutionOptions
+from harness.errors import EXIT_OK
+from harness.gating.ablation import Ablation, Variant, list_variants, run_ablation
+from harness.gating.gate import GateLimits
+from harness.gating.session import GateOptions
+from harness.planning.resolve import resolve_submission, split_names
+from harness.report import text
+from harness.report.ablation import AblationRow, ablation_json, ablation_text
+from harness.report.gate import GateReport
+
+
+@click.command(
+    "ablate",
+    epilog=examples(
+        "bench ablate wsd-ema -w lm-tiny --dry-run",
+        "bench ablate ./mine.py -w lm-tiny --only warmup,averaging --max-pairs 12 --json",
+    ),
+)
+@click.argument("submission", type=NameType("submission"))
+@click.option(
+    "-w", "--workload", "workloads", multiple=True, type=NameType("workload"),
+    help="Comma-separated workloads: names, or files ./task.py (default: as bench gate).",
+)  # fmt: skip
+@click.option("--only", multiple=True, metavar="NAME", help="Only these parts, kinds of parts or hyperparameters.")
+@click.option(
+    "--budget", type=int, metavar="EXAMPLES", help="Number of examples per run (default: a quarter of the horizon)."
+)
+@click.option(
+    "--min-effect", type=Percent(), default=3.0, show_default="3 %",
+    help="Smallest relevant effect in percent. Smaller effects count as none.",
+)  # fmt: skip
+@click.option(
+    "--alpha", type=float, default=0.05, show_default=True,
+    help="Largest probability of any false `helps` or `harms`. It is divided by the number of gates.",
+)  # fmt: skip
+@click.option("--max-pairs", type=int, default=40, show_default=True, help="Maximum number of pairs of each gate.")
+@click.option("--max-minutes", type=float, help="Maximum wall time of this call in minutes, for all gates together.")
+@click.option(
+    "--no-envelope", is_flag=True, help="Compare metrics instead of the reference's budgets for these metrics."
+)
+@click.option(
+    "--envelopes", type=click.Path(path_type=Path), default=Path("calibration/gate"), show_default=True,
+    help="Folder of the envelopes (see bench gate).",
+)  # fmt: skip
+@click.option("--seed", type=LimitedInteger("seed"), default=0, show_default=True, help="Root seed.")
+@click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
+@click.option(
+    "--threads", type=LimitedInteger("threads"), default=1, envvar="BENCH_THREADS", show_default=True,
+    help="Number of processor threads per run; part of the hardware class.",
+)  # fmt: skip
+@click.option(
+    "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
+    help="Folder of local runs.",
+)  # fmt: skip
+@click.option(
+    "--executor", type=NameType("executor"), default="local", envvar="BENCH_EXECUTOR", show_default=True,
+    help="Executor of the runs.",
+)  # fmt: skip
+@click.option(
+    "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of runs at once (default: all that fit)."
+)
+@click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, without running anything.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def ablate(
+    blocked: list[str],
+    submission: str,
+    workloads: tuple[str, ...],
+    only: tuple[str, ...],
+    budget: int | None,
+    min_effect: float,
+    alpha: float,
+    max_pairs: int,
+    max_minutes: float | None,
+    no_envelope: bool,
+    envelopes: Path,
+    seed: int,
+    device: str | None,
+    threads: int,
+    runs: Path,
+    executor: str,
+    jobs: int | None,
+    allow_slow: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Find out which additions of a submission do something, by removing one at a time.
+
+    Every part except the optimizer is left out once. Every setting is replaced once by its part's default, if the
+    submission has another value, and once by 0, if 0 is allowed. The whole submission is gated against each variant
+    (see bench gate). Running the same command again continues; finished runs are not repeated.
+
+    Exit code: 0 if every gate has a verdict, 4 if one is undecided or was not run.
+    """
+    registry = open_registry(blocked)
+    entry = resolve_submission(submission, registry)
+    variants = list_variants(entry, registry, split_names(only))
+    if dry_run:
+        _print_variants(entry.name, variants, as_json)
+        return EXIT_OK
+    options = GateOptions(
+        runs=runs,
+        envelopes=envelopes,
+        use_envelope=not no_envelope,
+        budget=budget,
+        seed=seed,
+        threads=threads,
+        device=device,
+        allow_slow=allow_slow,
+        executor=executor,
+        execution=ExecutionOptions(jobs=jobs),
+    )
+    limits = GateLimits(
+        alpha=alpha, min_effect=math.log1p(min_effect / 100), max_pairs=max_pairs, max_minutes=max_minutes
+    )
+    session = open_session(registry, options)
+
+    def show(variant: Variant) -> None:
+        note(f"{variant.addition}: {variant.removal}")
+
+    chosen = session.workloads(split_names(workloads), budget)
+    ablations = list(run_ablation(session, entry, variants, chosen, limits, on_variant=show))
+    rows = [_row(ablation) for ablation in ablations]
+    if as_json:
+        print_json(ablation_json(entry.name, alpha, rows))
+    else:
+        print_text(ablation_text(entry.name, alpha, rows))
+    return EXIT_UNDECIDED if {"undecided", "not run"} & {ablation.effect for ablation in ablations} else EXIT_OK
+
+
+def _print_variants(name: str, variants: tuple[Variant, ...], as_json: bool) -> None:
+    if as_json:
+        additions = [{"addition": variant.addition, "removal": variant.removal} for variant in variants]
+        print_json({"submission": name, "additions": additions})
+        return
+    print_text(text.columns([["addition", "removed as"], *([v.addition, v.removal] for v in variants)]))
+    note(f"{len(variants)} gates of {name}; its own runs are the same in all of them")
+
+
+def _row(ablation: Ablation) -> AblationRow:
+    variant, ending = ablation.variant, ablation.ending
+    report = None
+    if ending is not None:
+        result = ending.result
+        report = GateReport(
+            a=result.setup.a.name,
+            b=result.setup.b.name,
+            budgets={workload.entry.facts.id: workload.budget for workload in result.setup.workloads},
+            envelopes=result.envelopes,
+            fallback=ending.fallback,
+            by=result.limits.by,
+            pairs=result.pairs,
+            look=result.progress.look,
+            stopped=result.stopped,
+            minutes=result.minutes,
+            minutes_needed=result.progress.minutes_needed,
+            command="",
+            series={},
+        )
+    return AblationRow(
+        addition=variant.addition,
+        removal=variant.removal,
+        effect=ablation.effect,
+        gate=report,
+        reason=ablation.reason,
+    )

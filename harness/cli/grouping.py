@@ -1,0 +1,84 @@
+"""Group the names of entries for `bench list`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from harness.contract.entries import PartEntry, SubmissionEntry, WorkloadEntry
+from harness.contract.part_kinds import PART_KINDS
+from harness.errors import BenchError
+from harness.planning.compose import compose
+from harness.plugins.registry import Registry
+
+#: Smallest number of submissions with one optimizer that form a group of their own.
+MIN_GROUP = 4
+#: Characters that begin the name of a variant or of a scenario of a workload.
+_VARIANT_MARKS = "+:"
+#: Kinds of parts that are in most submissions. All other kinds distinguish a submission.
+_COMMON_KINDS = ("optimizer", "schedule")
+
+
+def group_workloads(workloads: Sequence[WorkloadEntry]) -> dict[str, list[str]]:
+    """Return the names of workloads by tier. The variants of a workload follow its name in parentheses.
+
+    >>> _fold_variants(["lm", "lm+postnorm", "lm+wide", "digits:task"])
+    ['lm (+postnorm, +wide)', 'digits:task']
+    """
+    groups: dict[str, list[str]] = {}
+    for entry in workloads:
+        groups.setdefault(entry.facts.tier, []).append(entry.name)
+    return {tier: _fold_variants(groups[tier]) for tier in ("cpu", "gpu", "cluster") if tier in groups}
+
+
+def _fold_variants(names: Sequence[str]) -> list[str]:
+    variants: dict[str, list[str]] = {name: [] for name in names}
+    for name in names:
+        at = next((i for i, character in enumerate(name) if character in _VARIANT_MARKS), None)
+        if at is not None and name[:at] in variants:
+            variants[name[:at]].append(name[at:])
+            del variants[name]
+    return [name + (f" ({', '.join(marks)})" if marks else "") for name, marks in variants.items()]
+
+
+def group_submissions(submissions: Sequence[SubmissionEntry], registry: Registry) -> dict[str, list[str]]:
+    """Return the names of submissions, grouped by the part that distinguishes a submission from the others.
+
+    The group is the last kind of part in the table of kinds, apart from optimizers and schedules. Submissions without
+    such a part are grouped by their optimizer.
+    """
+    kinds = {entry.name: _part_names(entry, registry) for entry in submissions}
+    optimizers = Counter(parts.get("optimizer", "") for parts in kinds.values() if set(parts) <= set(_COMMON_KINDS))
+    groups: dict[str, list[str]] = {}
+    for name, parts in kinds.items():
+        special = [kind for kind in PART_KINDS if kind in parts and kind not in _COMMON_KINDS]
+        optimizer = parts.get("optimizer", "")
+        if special:
+            label = special[-1]
+        elif not parts:
+            label = "own step"
+        else:
+            label = optimizer if optimizers[optimizer] >= MIN_GROUP else "other optimizers"
+        groups.setdefault(label, []).append(name)
+    order = [*sorted(groups.keys() - PART_KINDS.keys() - {"own step", "other optimizers"}), "other optimizers"]
+    return _in_order(groups, [*order, *PART_KINDS, "own step"])
+
+
+def _part_names(entry: SubmissionEntry, registry: Registry) -> dict[str, str]:
+    """Return the names of a submission's parts by kind; empty if a part is missing."""
+    try:
+        return {part.kind: part.name for part in compose(entry, registry).parts}
+    except BenchError:
+        return {}
+
+
+def group_parts(parts: Sequence[PartEntry]) -> dict[str, list[str]]:
+    """Return the names of parts by kind."""
+    groups: dict[str, list[str]] = {}
+    for part in parts:
+        groups.setdefault(part.kind, []).append(part.name)
+    return _in_order(groups, PART_KINDS)
+
+
+def _in_order(groups: dict[str, list[str]], labels: Iterable[str]) -> dict[str, list[str]]:
+    return {label: groups[label] for label in labels if label in groups}

@@ -1,0 +1,113 @@
+"""Show the error of a command on stderr: as one line of text, or as one line of JSON."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import json
+import os
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from harness.cli.output import SCHEMA
+from harness.cli.streams import output_failure
+from harness.errors import EXIT_BROKEN, EXIT_FAILED, EXIT_USAGE, MAX_MESSAGE, BenchError, limit_message
+
+#: The option of `bench`, and the environment variable, with which errors are printed as JSON.
+JSON_ERRORS_OPTION = "--json-errors"
+JSON_ERRORS_VARIABLE = "BENCH_JSON_ERRORS"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownError:
+    """An error as the command line shows it.
+
+    Args:
+        kind: name of the error's class, `Interrupted` or `InternalError`.
+        exit_code: the exit code of the command.
+        what: description of the request and of the problem.
+        fix: the remedy; None if no remedy is known.
+        problems: the problems and remedies, if there are several; otherwise empty.
+    """
+
+    kind: str
+    exit_code: int
+    what: str
+    fix: str | None = None
+    problems: tuple[BenchError, ...] = ()
+
+
+#: A function that shows an error to the user.
+ShowError: TypeAlias = Callable[[ShownError], None]
+
+
+def choose_printer(arguments: Sequence[str], commands: Collection[str]) -> ShowError:
+    """Return the function that prints errors: as JSON if the environment or an option before the command asks for it.
+
+    Args:
+        arguments: the arguments of `bench`.
+        commands: the names of the commands.
+    """
+    before_command = itertools.takewhile(lambda argument: argument not in commands, arguments)
+    as_json = os.environ.get(JSON_ERRORS_VARIABLE, "0") not in ("", "0") or JSON_ERRORS_OPTION in before_command
+    return _print_json if as_json else _print_line
+
+
+def describe_unexpected(error: Exception) -> ShownError | None:
+    """Return the description of an error that is not a BenchError; None if `invoke` reports the error."""
+    if isinstance(error, OSError) and output_failure() is not None:
+        return None
+    if os.environ.get("BENCH_DEBUG"):
+        raise error
+    if isinstance(error, OSError) and error.filename is not None:
+        return ShownError(
+            kind="StoreError",
+            exit_code=EXIT_FAILED,
+            what=f"cannot access {error.filename}: {error.strerror}",
+            fix="check the path, its permissions and the free space",
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENOMEM):
+        return ShownError(
+            kind="StoreError",
+            exit_code=EXIT_FAILED,
+            what=f"the system has reached a limit: {error.strerror}",
+            fix="free some of it and repeat the command",
+        )
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        # The text is from an argument or the file system, which have other encodings than files of the harness.
+        return ShownError(
+            kind="UsageError",
+            exit_code=EXIT_USAGE,
+            what=f"{error.object!r} is not text in UTF-8",
+            fix="rename the file or folder, or set PYTHONUTF8=1",
+        )
+    return ShownError(
+        kind="InternalError",
+        exit_code=EXIT_BROKEN,
+        what=f"internal error: {type(error).__name__}: {error}",
+        fix="set BENCH_DEBUG=1 to see the traceback",
+    )
+
+
+def _print_line(error: ShownError) -> None:
+    if error.problems:
+        lines = [f"bench: {len(error.problems)} problems", *(f"  {problem}" for problem in error.problems)]
+        print("\n".join(limit_message(line) for line in lines), file=sys.stderr)
+        return
+    # The message of click quotes the command line, which can contain any character.
+    text = f"{error.what} ({error.fix})" if error.fix else error.what
+    print(f"bench: {limit_message(text, MAX_MESSAGE - len('bench: '))}", file=sys.stderr)
+
+
+def _print_json(error: ShownError) -> None:
+    """Print an error as one line of JSON. Characters outside of ASCII are escaped."""
+    fields = {
+        "kind": error.kind,
+        "exit_code": error.exit_code,
+        "what": limit_message(error.what),
+        "fix": error.fix,
+        "problems": [{"what": problem.what, "fix": problem.fix} for problem in error.problems],
+    }
+    print(json.dumps({"schema": SCHEMA, "error": fields}), file=sys.stderr)

@@ -1,0 +1,255 @@
+"""Remove the additions of a submission one at a time: its parts and its settings, each in a variant to gate against."""
+
+from __future__ import annotations
+
+import ast
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from harness.contract import hyperparameters
+from harness.contract.domains import Choice, Domain, Fixed, Scalar
+from harness.contract.entries import SubmissionEntry
+from harness.contract.part_kinds import PART_KINDS
+from harness.errors import UsageError
+from harness.gating.gate import GateLimits
+from harness.gating.session import GateEnding, GateSession
+from harness.gating.setup import GateWorkload
+from harness.planning.compose import Composition, compose
+from harness.plugins.loading import split_load
+from harness.plugins.registry import Registry
+from harness.plugins.unpackaged import submission_from_path
+from harness.system.files import write_atomically
+
+#: Folder of the files that contain a submission in a file without one of its parts.
+FOLDER = Path(".bench-ablation")
+#: Hyperparameters without which there is no training, that a gate sets itself, or that only prevent a division by 0.
+NOT_REMOVED = frozenset({"lr", "batch_size", "horizon_fraction", "eps"})
+#: What an addition does, compared with the submission without the addition.
+Effect: TypeAlias = Literal["helps", "none", "harms", "undecided", "not run"]
+_EFFECTS: dict[str, Effect] = {"better": "helps", "worse": "harms", "equivalent": "none", "identical": "none"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A submission without one of its additions.
+
+    Args:
+        addition: the addition that is removed, such as `averaging:ema` or `warmup=0.05`.
+        removal: how it is removed: `left out`, or the value in its place.
+        entry: the submission without the addition.
+    """
+
+    addition: str
+    removal: str
+    entry: SubmissionEntry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """The outcome for one addition.
+
+    Args:
+        variant: the submission without the addition.
+        ending: the gate of the whole submission (A) against the variant (B); None if it was not run.
+        reason: why the gate was not run; otherwise empty.
+    """
+
+    variant: Variant
+    ending: GateEnding | None = None
+    reason: str = ""
+
+    @property
+    def effect(self) -> Effect:
+        """What the addition does."""
+        if self.ending is None:
+            return "not run"
+        return _EFFECTS.get(self.ending.result.outcome, "undecided")
+
+
+# --- variants -----------------------------------------------------------------------------------
+
+
+def list_variants(entry: SubmissionEntry, registry: Registry, only: Sequence[str] = ()) -> tuple[Variant, ...]:
+    """Return the variants of a submission, first those without a part.
+
+    A part of a kind that every submission needs, the optimizer, is never removed. A setting is removed in two ways: if
+    the submission replaces a part's default, by this default; and if 0 is an allowed value, by 0.
+
+    Args:
+        entry: the submission.
+        registry: the registry in which parts are looked up.
+        only: names of the additions to remove: of a part, its kind or a hyperparameter; empty for all additions.
+
+    Raises:
+        UsageError: the submission has no addition that can be removed, or no addition with a name in `only`.
+    """
+    composition = compose(entry, registry)
+    parts = [*_without_installed_parts(composition), *_without_parts_in_file(composition)]
+    variants = [*parts, *_without_settings(composition)]
+    if not variants:
+        raise UsageError(
+            f"{entry.name} has no part and no setting that can be removed", fix="name a submission with several parts"
+        )
+    names = {name for variant in variants for name in _names(variant)}
+    for name in only:
+        if name not in names:
+            problem = f"{entry.name} has no addition {name!r} that can be removed"
+            raise UsageError(problem, fix=f"choose among {', '.join(sorted(names))}")
+    return tuple(variant for variant in variants if not only or _names(variant) & set(only))
+
+
+def _names(variant: Variant) -> set[str]:
+    """Return the names by which a user can choose an addition."""
+    kind, _, name = variant.addition.partition(":")
+    return {variant.addition, kind, name} if name else {variant.addition.partition("=")[0]}
+
+
+def _without_installed_parts(composition: Composition) -> Iterator[Variant]:
+    """Yield a variant for each part of a submission that consists only of installed parts."""
+    entry = composition.entry
+    if entry.load is not None:
+        return
+    for part in composition.parts:
+        if PART_KINDS[part.kind].required:
+            continue
+        rest = [other for other in composition.parts if other is not part]
+        lost = set(part.space) - {name for other in rest for name in other.space}
+        yield Variant(
+            addition=part.id,
+            removal="left out",
+            entry=msgspec.structs.replace(
+                entry,
+                name=f"{entry.name}-without-{part.kind}",
+                parts=tuple(other.id for other in rest),
+                space={name: domain for name, domain in entry.space.items() if name not in lost},
+                checks=_remaining_checks(entry.checks, lost),
+            ),
+        )
+
+
+def _remaining_checks(checks: Sequence[str], lost: set[str]) -> tuple[str, ...]:
+    return tuple(check for check in checks if not set(re.findall(r"\w+", check)) & lost)
+
+
+def _without_parts_in_file(composition: Composition) -> Iterator[Variant]:
+    """Yield a variant for each part of a recipe in a file. The variant is a copy of the file with one more line."""
+    entry = composition.entry
+    if entry.load is None or not split_load(entry.load)[0].endswith(".py"):
+        return
+    path, name = split_load(entry.load)
+    source = Path(path).read_text(encoding="utf-8")
+    for kind in _recipe_kinds(source, name) or [part.kind for part in composition.parts]:
+        if PART_KINDS[kind].required:
+            continue
+        installed = {part.kind: part for part in composition.parts}
+        kept_names = sorted({used for part in installed.values() if part.kind != kind for used in part.space})
+        line = f"{name} = {name}.without({kind!r}, keep={kept_names!r})"
+        copy = FOLDER / f"{Path(path).stem}_without_{kind}.py"
+        FOLDER.mkdir(exist_ok=True)
+        write_atomically(copy, f"{source.rstrip()}\n\n\n# The line that `bench ablate` added:\n{line}\n".encode())
+        yield Variant(
+            addition=installed[kind].id if kind in installed else kind,
+            removal="left out",
+            entry=submission_from_path(f"{copy}:{name}").entry,
+        )
+
+
+def _recipe_kinds(source: str, name: str) -> list[str]:
+    """Return the kinds of parts of the recipe that a file assigns to a name; empty if the source does not show them.
+
+    >>> _recipe_kinds("Mine = Recipe(optimizer=sgd, schedule='wsd', averaging=None)", "Mine")
+    ['optimizer', 'schedule']
+    """
+    for node in ast.parse(source).body:
+        targets = [ast.unparse(target) for target in node.targets] if isinstance(node, ast.Assign) else []
+        if name in targets and isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            given = {
+                keyword.arg: keyword.value
+                for keyword in node.value.keywords
+                if not (isinstance(keyword.value, ast.Constant) and keyword.value.value is None)
+            }
+            return [kind for kind in PART_KINDS if kind in given]
+    return []
+
+
+def _without_settings(composition: Composition) -> Iterator[Variant]:
+    """Yield a variant for each setting that can have the part's default or the value 0 in its place."""
+    entry = composition.entry
+    for name, domain in composition.space.items():
+        if name in NOT_REMOVED or name in composition.taken_over:
+            continue
+        current = hyperparameters.default(domain)
+        values: list[Scalar] = []
+        own = next((part.space[name] for part in composition.parts if name in part.space), None)
+        if name in entry.space and own is not None:
+            values.append(hyperparameters.default(own))
+        if _allows_zero(name, domain):
+            values.append(type(current)(0))
+        for value in dict.fromkeys(values):
+            if value != current:
+                replaced: Domain = Fixed(value)
+                space = {**entry.space, name: replaced}
+                variant = msgspec.structs.replace(entry, name=f"{entry.name}-{name}-{value}", space=space, points=())
+                yield Variant(addition=f"{name}={current}", removal=f"{name}={value}", entry=variant)
+
+
+def _allows_zero(name: str, domain: Domain) -> bool:
+    """Return whether 0 is an allowed value of a number."""
+    current = hyperparameters.default(domain)
+    if isinstance(domain, Choice) or isinstance(current, bool | str):
+        return False
+    try:
+        hyperparameters.validate(name, 0, domain)
+    except UsageError:
+        return False
+    return True
+
+
+# --- gates --------------------------------------------------------------------------------------
+
+
+def run_ablation(
+    session: GateSession,
+    entry: SubmissionEntry,
+    variants: Sequence[Variant],
+    workloads: tuple[GateWorkload, ...],
+    limits: GateLimits,
+    *,
+    on_variant: Callable[[Variant], None] = lambda variant: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Ablation]:
+    """Gate a submission against each of its variants, and yield the outcomes.
+
+    The runs of the whole submission are the same in all gates, so they are run once. The error level of a gate is
+    alpha, divided by the number of gates: the probability of any false `helps` or `harms` is at most alpha.
+
+    Args:
+        session: the session that runs the gates.
+        entry: the whole submission.
+        variants: its variants.
+        workloads: the workloads of the gates.
+        limits: limits of the gates. `max_minutes` is the limit of all gates together.
+        on_variant: function that is called before each gate.
+        clock: function that returns wall seconds.
+    """
+    start = clock()
+    level = replace(limits, alpha=limits.alpha / len(variants))
+    for variant in variants:
+        left = None if limits.max_minutes is None else limits.max_minutes - (clock() - start) / 60
+        if left is not None and left <= 0:
+            yield Ablation(variant=variant, reason="the minutes of --max-minutes are spent; repeat the command")
+            continue
+        on_variant(variant)
+        try:
+            setup = session.setup_entries(entry, variant.entry, workloads)
+            ending = session.gate(setup, replace(level, max_minutes=left))
+        except UsageError as error:
+            yield Ablation(variant=variant, reason=error.what)
+            continue
+        yield Ablation(variant=variant, ending=ending)

@@ -1,0 +1,54 @@
+"""Read the parts of docstrings: the text, and the descriptions of arguments and fields under `Args:`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+_SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Attributes):$", re.MULTILINE)
+_NAME = re.compile(r"^([\w, ]+): (.*)$")
+
+
+def docstring_text(documented: object) -> str:
+    """Return the text of a docstring before its first section, without examples.
+
+    >>> docstring_text(docstring_text)
+    'Return the text of a docstring before its first section, without examples.'
+    """
+    text = inspect.getdoc(documented) or ""
+    text = _SECTION.split(text)[0].split("\n>>> ")[0]
+    return text.strip()
+
+
+def argument_texts(documented: object) -> dict[str, str]:
+    """Return the description of each argument or field, as one line, by name.
+
+    Args:
+        documented: a function or class. A line of its section `Args:` may describe several names: `a, b: text`.
+
+    >>> argument_texts(argument_texts)
+    {'documented': 'a function or class. A line of its section `Args:` may describe several names: `a, b: text`.'}
+    """
+    pieces = _SECTION.split(inspect.getdoc(documented) or "")
+    sections = dict(zip(pieces[1::2], pieces[2::2], strict=True))
+    texts: dict[str, str] = {}
+    names: list[str] = []
+    section = sections.get("Args", "").strip("\n").partition("\n\n")[0]
+    for line in inspect.cleandoc("\n" + section).splitlines():
+        match = _NAME.match(line)
+        if match and not line.startswith(" "):
+            names = [name.strip() for name in match[1].split(",")]
+            texts.update(dict.fromkeys(names, match[2]))
+        else:
+            texts.update({name: f"{texts[name]} {line.strip()}" for name in names})
+    return texts
+
+
+def first_sentence(documented: object) -> str:
+    """Return the first sentence of a docstring, without its full stop.
+
+    >>> first_sentence(first_sentence)
+    'Return the first sentence of a docstring, without its full stop'
+    """
+    text = " ".join(docstring_text(documented).split())
+    return text.split(". ")[0].removesuffix(".")

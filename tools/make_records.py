@@ -1,0 +1,124 @@
+"""Write docs/records.md: every field of a record, with its type, default and meaning.
+
+usage: python -m tools.make_records            (a test fails if the page is stale)
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.contract.entries import PartEntry, SubmissionEntry, WorkloadEntry
+from harness.contract.record import Record
+from harness.contract.run import PartRef, SubmissionRef, WorkloadRef
+from tools.docstrings import argument_texts, docstring_text
+from tools.markdown import table_lines
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "records.md"
+#: Type → the type whose docstring describes its other fields.
+DESCRIBED_BY: Mapping[type, type] = {
+    PartRef: PartEntry,
+    SubmissionRef: SubmissionEntry,
+    WorkloadRef: WorkloadEntry,
+}
+#: Descriptions of fields whose meaning follows from the type alone.
+FURTHER = {"WorkloadRef.facts": "the workload as data"}
+HEAD = """# Records
+
+`python -m tools.make_records` generates this page from the data types. Do not edit it.
+
+A record is one JSON object per trial. `bench run` writes it to `RUNS/RUN_ID/record.json`. Published records are in
+`results/`, packed into compressed files, which `bench results unpack` unpacks. `bench show RUN` prints the most
+important fields. `harness.load_results` reads records into a data frame, and `msgspec.json.decode(content,
+type=harness.api.Record)` into the types on this page.
+
+Fields that are not listed do not exist: a record with an unknown field is refused. Later versions may add fields
+with defaults ([versions](versioning.md#records)). The terms are defined in the [glossary](glossary.md).
+"""
+
+
+def page() -> str:
+    """Return the page as Markdown."""
+    lines = [HEAD]
+    for record_type in record_types():
+        text = " ".join(docstring_text(record_type).split())
+        lines += [f"## {record_type.__name__}", "", text, "", *table_lines(_HEADING, _rows(record_type)), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+_HEADING = ("field", "type", "default", "meaning")
+
+
+def record_types() -> list[type[msgspec.Struct]]:
+    """Return the types of a record's fields, in the order of their first use."""
+    ordered: list[type[msgspec.Struct]] = []
+    waiting: list[type[msgspec.Struct]] = [Record]
+    while waiting:
+        current = waiting.pop(0)
+        if current not in ordered:
+            ordered.append(current)
+            waiting += [found for hint in _hints(current).values() for found in _structs(hint)]
+    return ordered
+
+
+def field_texts(record_type: type[msgspec.Struct]) -> dict[str, str]:
+    """Return the description of every field of a type; empty for a field that is not described."""
+    texts = argument_texts(DESCRIBED_BY[record_type]) if record_type in DESCRIBED_BY else {}
+    texts |= argument_texts(record_type)
+    names = record_type.__struct_fields__
+    return {name: texts.get(name) or FURTHER.get(f"{record_type.__name__}.{name}", "") for name in names}
+
+
+def _rows(record_type: type[msgspec.Struct]) -> Iterator[tuple[str, str, str, str]]:
+    texts, hints = field_texts(record_type), _hints(record_type)
+    for field in msgspec.structs.fields(record_type):
+        literals = [value for part in _parts(hints[field.name]) if (value := _literals(part))]
+        values = f" One of {', '.join(f'`{value}`' for value in literals[0])}." if literals else ""
+        yield f"`{field.name}`", _type_text(record_type, field.name), _default(field), texts[field.name] + values
+
+
+def _hints(record_type: type) -> dict[str, Any]:
+    return typing.get_type_hints(record_type)
+
+
+def _parts(hint: Any) -> Iterator[Any]:
+    """Yield a type and the types of which it consists."""
+    yield hint
+    if typing.get_origin(hint) is not typing.Literal:
+        for argument in typing.get_args(hint):
+            yield from _parts(argument)
+
+
+def _structs(hint: Any) -> list[type[msgspec.Struct]]:
+    return [part for part in _parts(hint) if isinstance(part, type) and issubclass(part, msgspec.Struct)]
+
+
+def _literals(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+
+
+def _type_text(record_type: type, name: str) -> str:
+    """Return the type of a field as in the source, with links to the types on this page."""
+    annotation = next(base.__annotations__[name] for base in record_type.__mro__ if name in base.__annotations__)
+    if "Literal[" in annotation:
+        annotation = "str"
+    known = {found.__name__ for found in _structs(_hints(record_type)[name])}
+    links = [f"[{found}](#{found.lower()})" for found in re.findall(r"\w+", annotation) if found in known]
+    return f"`{annotation}`" + (f" ({', '.join(links)})" if links and links[0][1:-1] != annotation else "")
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return "–"
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    plain = value is None or isinstance(value, str | int | float | bool)
+    return f"`{value!r}`" if plain else "empty" if not isinstance(value, msgspec.Struct) else "defaults"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,32 @@
+"""An extension of griffe, which reads the docstrings for the site: doctests become blocks of code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import griffe
+
+
+class FencedDoctests(griffe.Extension):
+    """Wraps the doctests of every docstring in fences."""
+
+    def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Change the docstring of an object that griffe has read."""
+        if obj.docstring is not None and ">>> " in obj.docstring.value:
+            obj.docstring.value = fence_doctests(obj.docstring.value)
+
+
+def fence_doctests(text: str) -> str:
+    """Return a docstring with its doctests in fences.
+
+    >>> print(fence_doctests("Add.\\n\\n>>> 1 + 1\\n2").replace("```", "'''"))
+    Add.
+    <BLANKLINE>
+    '''pycon
+    >>> 1 + 1
+    2
+    '''
+    """
+    return "\n\n".join(
+        f"```pycon\n{paragraph}\n```" if paragraph.startswith(">>> ") else paragraph for paragraph in text.split("\n\n")
+    )
