@@ -13,7 +13,7 @@ import click
 
 from harness.cli import config
 from harness.cli import sweep as sweeps
-from harness.cli.output import SCHEMA, note, print_json, print_text
+from harness.cli.output import SCHEMA, note, print_json, print_json_list, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments, parse_grid
 from harness.cli.watching import watch_trials
 from harness.contract.record import TrialSummary, is_retryable, is_success
@@ -322,8 +322,8 @@ def _print_plan(phased_plan: PhasedPlan, options: RunOptions) -> None:
     specs = phased_plan.phase1
     estimates = Estimates([folder for folder in (options.runs, Path("results")) if folder.is_dir()])
     if options.as_json:
-        planned = [{"run_id": run_id(spec), "seconds": estimates.median_seconds(spec), "spec": spec} for spec in specs]
-        print_json({"schema": SCHEMA, "specs": planned, "pending": phased_plan.pending})
+        planned = ({"run_id": run_id(spec), "seconds": estimates.median_seconds(spec), "spec": spec} for spec in specs)
+        print_json_list({"pending": phased_plan.pending, "schema": SCHEMA}, "specs", planned)
         return
     rows = [["run", "submission", "workload", "purpose", "study", "trial", "device", "estimate", "hyperparameters"]]
     for spec in specs:

@@ -135,6 +135,8 @@ def _check_format(entry: DatasetEntry, path: Path) -> str:
         return str(error)
     except OSError as error:
         return f"{path} cannot be read: {error.strerror or error}"
+    except Exception as error:  # The check is code of a plugin, and its author has not foreseen this content.
+        return f"{path} cannot be checked by {entry.check} ({type(error).__name__}: {error})"
     return ""
 
 

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from harness.contract.domains import Scalar
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
+from harness.contract.limits import check_number_of_trials
 from harness.contract.run import Nonce, Ruleset
 from harness.errors import UsageError
 from harness.planning.grid import Override, expand_grid, name_point
@@ -82,7 +83,7 @@ def plan(
         second phase that depends on the records of the first phase. `run_trials` runs both phases.
 
     Raises:
-        UsageError: a name, an option or a hyperparameter is wrong, or no trial can run.
+        UsageError: a name, an option or a hyperparameter is wrong, there are too many trials, or no trial can run.
         DataError: the data of a workload are missing. The message contains the command that fetches the data.
     """
     registry = registry if registry is not None else load_registry()
@@ -103,6 +104,8 @@ def plan(
     entries = [resolve_submission(name, registry) for name in submission_names]
     skipped: list[str] = []
     points = expand_grid(overrides or {})
+    runnable = list(runnable_workloads(workload_names, registry, device, allow_slow, skipped))
+    check_number_of_trials(len(runnable) * len(entries) * len(points) * settings.trials)
     pairs = [
         SubmissionOnWorkload(
             submission=entry,
@@ -114,7 +117,7 @@ def plan(
             ),
             point=name_point(point) if len(points) > 1 else "",
         )
-        for workload, chosen in runnable_workloads(workload_names, registry, device, allow_slow, skipped)
+        for workload, chosen in runnable
         for entry in entries
         for point in points
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,37 @@ def test_every_entrance_refuses_what_is_outside(
 def test_other_types_are_refused_in_python(name: str, value: object) -> None:
     with pytest.raises(UsageError, match=f"{name} is "):
         python_entrance(name, value)
+
+
+RULESET = {"summary": "mine", "trials": 2, "studies": 2, "tuning": "space"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("trials", 0), ("trials", 100_001), ("studies", 10**9), ("tuning_studies", -1), ("tuning_studies", 10**9)],
+)
+def test_the_counts_of_a_ruleset_have_ranges(field: str, value: int) -> None:
+    Path("mine.yaml").write_text(json.dumps({**RULESET, field: value}))
+    with pytest.raises(UsageError, match=rf"mine\.yaml: ruleset 'mine': {field} is out of range"):
+        rulesets.ruleset("mine.yaml")
+
+
+@pytest.mark.parametrize("value", ["0", "-1.5", ".nan", ".inf", "1.0e+300"])
+def test_the_budget_factor_of_a_ruleset_has_a_range(value: str) -> None:
+    Path("mine.yaml").write_text(f"trials: 2\nstudies: 2\nbudget_factor: {value}\n")
+    with pytest.raises(UsageError, match="budget_factor must be above 0"):
+        rulesets.ruleset("mine.yaml")
+
+
+def test_a_plan_with_too_many_trials_is_refused_before_they_are_made() -> None:
+    Path("mine.yaml").write_text(json.dumps({**RULESET, "trials": 100_000, "studies": 100_000}))
+    with pytest.raises(UsageError, match="the plan has 10,000,000,000 trials; at most 100,000 are allowed"):
+        harness.plan("wsd", "resnet-digits", ruleset="mine.yaml")
+    with pytest.raises(UsageError, match="the plan has 200,000 trials"):
+        harness.plan("wsd,adamw-cosine", "resnet-digits", studies=100_000)
+    grid = {"lr": [1e-9 * k for k in range(1, 1001)], "beta1": [1e-4 * k for k in range(1, 1001)]}
+    with pytest.raises(UsageError, match="the plan has 1,000,000 trials"):
+        harness.plan("wsd", "resnet-digits", overrides=grid)
 
 
 def python_entrance(name: str, value: Any) -> None:
