@@ -47,6 +47,11 @@ def sample_files() -> tuple[tuple[str, bytes], ...]:
     return tuple((record.run_id, encode(record)) for record in sample_records())
 
 
+def run_ids() -> tuple[str, ...]:
+    """Return the run_ids of the samples, of which `valid_files` has the first two."""
+    return tuple(run_id for run_id, _ in sample_files())
+
+
 @functools.cache
 def sample_shard() -> tuple[bytes, bytes]:
     """Return a shard of the samples and its index."""

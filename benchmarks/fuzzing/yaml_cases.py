@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from typing import Any
 
@@ -59,7 +60,7 @@ _SERIES: dict[str, Any] = {
     "schema": 1,
     "alpha": 0.05,
     "seed": 0,
-    "min_effect": 0.03,
+    "min_effect": math.log1p(0.03),
     "by": "examples",
     "candidates": [
         {
@@ -174,7 +175,7 @@ _WRONG_NUMBERS: dict[str, tuple[tuple[tuple[str | int, ...], tuple[Any, ...]], .
     ),
     ".bench-series/s.json": ((("alpha",), (0, 1, -0.05, 2, "x", None)), (("schema",), ("1", None, []))),
     "calibration/gate/lm-tiny-7680.json": (
-        (("horizons", 0), (0, -1, 0.5, 2**64, "x", None)),
+        (("horizons", 0), (0, -1, 0.5, 7680, 2**64, "x", None)),
         (("values", 1), (0, -1.8, "x", None, 10**400)),
         (("values",), ([], [2.0, 1.8], [2.0, 1.8, 1.7, 1.6], 2.0, None)),
         (("spreads",), ([], [0.01], 0.01)),
@@ -200,7 +201,7 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
             expected, commands = "usage", commands[:1]
             change += f" in {name}"
         case "number":
-            changed, change = _set_wrong_number(json.loads(json.dumps(yaml.safe_load(text))), name, rng)
+            changed, change = _set_wrong_number(yaml.safe_load(_complete(text, name)), name, rng)
             content, expected, commands = json.dumps(changed).encode(), "refused", commands[:1]
         case "snippet":
             lines = text.splitlines()
@@ -211,7 +212,7 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
         case "bomb":
             content = (text + _BOMB).encode()
         case "nothing":
-            content, expected = text.encode(), "accepted"
+            content, expected, commands = _complete(text, name), "accepted", commands[:1]
         case _:
             content = mutations.change_bytes(text.encode(), rng)
     return FuzzCase(
@@ -222,6 +223,15 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
         environment={"BENCH_CACHE": "cache"} if name.startswith("cache/") else {},
         expected=expected,
         change=change,
+    )
+
+
+def _complete(text: str, name: str) -> bytes:
+    """Return a file that its command can use. The candidates of a series have other sources than the submissions."""
+    return (
+        json.dumps({**_SERIES, "candidates": []}).encode()
+        if name.endswith("s.json") and "series" in name
+        else text.encode()
     )
 
 

@@ -16,6 +16,7 @@ from harness.cli.commands import repeat_command
 from harness.cli.output import note, print_json, print_text, supports_color
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.watching import command_observers
+from harness.contract.limits import parse_number
 from harness.contract.run import ExecutionOptions
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.execution.watchers import CombinedWatcher
@@ -44,7 +45,7 @@ class Percent(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            number = float(str(value).strip().removesuffix("%"))
+            number = parse_number(str(value).strip().removesuffix("%"))
         except ValueError:
             number = math.nan
         if not 0 <= number < math.inf:

@@ -11,7 +11,7 @@ import click
 
 from harness.cli.output import SCHEMA, note, print_json, print_text
 from harness.cli.record_folders import existing_folders, find_run, folder_options, is_named
-from harness.cli.resolve import NameType, parse_grid
+from harness.cli.resolve import LimitedInteger, NameType, parse_grid
 from harness.contract.domains import Scalar
 from harness.contract.record import Status, is_complete
 from harness.errors import UsageError, unknown_name_error
@@ -93,7 +93,7 @@ class ValueFilter:
 )
 @click.option(
     "--limit",
-    type=click.IntRange(1),
+    type=LimitedInteger("limit"),
     help="Print at most this number of runs: the first ones, or the latest ones when sorted by start.",
 )
 @folder_options

@@ -34,12 +34,34 @@ RANGES: dict[str, IntegerRange] = {
     "trials": IntegerRange(low=1, high=MAX_TRIALS),
     "rates": IntegerRange(low=1, high=10_000),
     "pairs": IntegerRange(low=2, high=100_000),
-    "max-pairs": IntegerRange(low=1, high=100_000),
+    "workloads": IntegerRange(low=1, high=10_000),
+    "limit": IntegerRange(low=1, high=2**53),
     "intervals": IntegerRange(low=1, high=100_000),
     "tasks": IntegerRange(low=1, high=10_000),
     "horizon": IntegerRange(low=1, high=2**53),
 }
 _DECIMAL = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
+
+
+_DECIMAL_FLOAT = re.compile(
+    r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?|[+-]?(?:nan|inf|infinity)", re.IGNORECASE
+)
+
+
+def parse_number(text: str) -> float:
+    """Return the value of a number in decimal notation.
+
+    Python's `float` also reads `1_0`, `010` and digits of other scripts, which are slips in a setting.
+
+    Raises:
+        ValueError: the text is not a decimal number, `nan` or `inf`.
+
+    >>> parse_number("3e-4")
+    0.0003
+    """
+    if not _DECIMAL_FLOAT.fullmatch(text.strip()):
+        raise ValueError(f"{text!r} is not a decimal number")
+    return float(text)
 
 
 def check_integer(name: str, value: object, place: str = "") -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 import harness
 from harness import cli
 from harness.cli import config, sweep
-from harness.contract.limits import RANGES, check_integer
+from harness.contract.domains import LogUniform, Uniform
+from harness.contract.limits import RANGES, check_integer, parse_number
 from harness.contract.run import ExecutionOptions
 from harness.errors import UsageError
 from harness.planning import rulesets
@@ -63,6 +65,32 @@ def test_every_entrance_refuses_what_is_outside(
 def test_other_types_are_refused_in_python(name: str, value: object) -> None:
     with pytest.raises(UsageError, match=f"{name} is "):
         python_entrance(name, value)
+
+
+@pytest.mark.parametrize("text", ["1_0", "010", "\u0661", "0x10", "1e", "", "1 0", "tensor(1.0)"])
+def test_only_decimal_notation_is_a_number(text: str) -> None:
+    with pytest.raises(UsageError, match="must be a number"):
+        harness.plan("wsd", "resnet-digits", overrides={"lr": text})
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), 1 << 20_000], ids=["large", "negative", "huge"])
+def test_an_integer_beyond_every_float_is_refused(value: int) -> None:
+    with pytest.raises(UsageError, match="lr has a value that exceeds the range of a float"):
+        harness.plan("wsd", "resnet-digits", overrides={"lr": value})
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_the_numbers_of_a_domain_are_finite(number: float) -> None:
+    """Entries are read from plugins as JSON, which writes such a number as null: a default would become another one."""
+    for keywords in ({"default": number}, {"limits": (0.0, number)}):
+        for domain in (LogUniform, Uniform):
+            with pytest.raises(ValueError, match="is not a finite number"):
+                domain(1e-4, 1e-2, **keywords)
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 0.001), (".5", 0.5), ("+2.", 2.0), (" 1E-03 ", 0.001)])
+def test_every_decimal_notation_is_a_number(text: str, value: float) -> None:
+    assert parse_number(text) == value
 
 
 RULESET = {"summary": "mine", "trials": 2, "studies": 2, "tuning": "space"}

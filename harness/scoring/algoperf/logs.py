@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.contract.limits import parse_number
 from harness.contract.workload import Target
 from harness.errors import DataError, StoreError, unknown_name_error
 from harness.scoring.scores import Skipped, workload_time
@@ -125,23 +126,22 @@ def _rows(data: bytes) -> Iterator[list[bytes]]:
 
 
 def _metric(field: bytes, index: int) -> float:
+    text = field.decode(errors="replace")
     try:
-        return float(field)
+        return parse_number(text)
     except ValueError:
-        shown = field.decode(errors="replace")
-        raise DataError(f"row {index} has the metric {shown!r}, which is not a number", fix=_FIX) from None
+        raise DataError(f"row {index} has the metric {text!r}, which is not a number", fix=_FIX) from None
 
 
 def _seconds(field: bytes, index: int) -> float:
+    text = field.decode(errors="replace")
     try:
-        seconds = float(field)
+        seconds = parse_number(text)
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise DataError(
-            f"row {index} meets the target at the time {field.decode(errors='replace')!r}, which is not positive",
-            fix=_FIX,
-        )
+        problem = f"row {index} meets the target at the time {text!r}, which is not positive"
+        raise DataError(problem, fix=_FIX)
     return seconds
 
 
