@@ -127,7 +127,7 @@ RUN_ID = record_cases.run_ids()[0]
 _COUNTS = ("STUDIES", "THREADS", "JOBS")
 #: A call of every command that succeeds with the files of a case, or goes on to run a trial. None for a command that
 #: needs results of another machine, or another connection.
-_VALID: dict[tuple[str, ...], tuple[str, ...] | None] = {
+VALID_CALLS: dict[tuple[str, ...], tuple[str, ...] | None] = {
     ("run",): ("--dry-run", "-s", "wsd", "-w", "lm-tiny"),
     ("runs",): (),
     ("note",): (RUN_ID, "a", "note"),
@@ -203,8 +203,8 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
 
 def _make_judged_case(number: int, rng: random.Random) -> FuzzCase:
     """Return a case whose command is valid, or has one mistake."""
-    words = rng.choice([words for words in commands() if _VALID.get(words) is not None])
-    command, arguments = _command(words), [*words, *(_VALID[words] or ())]
+    words = rng.choice([words for words in commands() if VALID_CALLS.get(words) is not None])
+    command, arguments = _command(words), [*words, *(VALID_CALLS[words] or ())]
     environment: dict[str, str] = {}
     expected: Expected = "usage"
     mistakes = ["nothing", "option", "option", "option", "unknown option", "unknown command", "surplus"]

@@ -224,13 +224,7 @@ def make_import_case(number: int, rng: random.Random) -> FuzzCase:
             column = rng.choice(["_step", "_runtime"])
             value = rng.choice([-1, 1e30, float("nan"), float("inf"), "tensor(2.0)", "x", None, True])
             value = rng.choice([value, 1.5]) if column == "_step" else value
-            rows = [dict(row) for row in _ROWS]
-            rows[rng.randrange(len(rows))][column] = value  # type: ignore[assignment]
-            if is_csv:
-                text = "_step,_runtime,loss,accuracy\n" + "\n".join(",".join(map(str, r.values())) for r in rows)
-            else:
-                text = json.dumps(rows)
-            file = CaseFile(path=path, content=text.encode())
+            file = CaseFile(path=path, content=_replace_cell(column, value, is_csv, rng))
             # None is an empty cell of the time in JSON, and the text `None` in CSV.
             expected, change = "refused", f"{column} {value!r}"
             if column == "_runtime" and value == 1e30:
@@ -239,19 +233,10 @@ def make_import_case(number: int, rng: random.Random) -> FuzzCase:
             text, change = misfit(text, rng) if is_csv else _misfit_json(rng)
             file, expected = CaseFile(path=path, content=text.encode()), "refused"
         case "value":
-            value = rng.choice(
-                ["tensor(2.0)", "np.float64(2.0)", "[2.0]", "2.0 s", "x", "0x10", "1_0", True, [2.0], 10**400]
-            )
-            rows = [dict(row) for row in _ROWS]
-            rows[rng.randrange(len(rows))]["loss"] = value  # type: ignore[assignment]
-            if is_csv:
-                value = "x" if isinstance(value, list) else value
-                text = "_step,_runtime,loss,accuracy\n" + "\n".join(
-                    ",".join(map(str, ("x" if isinstance(v, list) else v for v in r.values()))) for r in rows
-                )
-            else:
-                text = json.dumps(rows)
-            file, expected, change = CaseFile(path=path, content=text.encode()), "refused", f"loss {value!r}"[:80]
+            wrong = ["tensor(2.0)", "np.float64(2.0)", "[2.0]", "2.0 s", "x", "0x10", "1_0", True, 10**400]
+            cell = rng.choice(wrong if is_csv else [*wrong, [2.0], {"value": 2.0}])
+            file = CaseFile(path=path, content=_replace_cell("loss", cell, is_csv, rng))
+            expected, change = "refused", f"loss {cell!r}"[:80]
         case "nothing":
             expected = "accepted"
         case "type":
@@ -269,6 +254,14 @@ def make_import_case(number: int, rng: random.Random) -> FuzzCase:
         expected=expected,
         change=change,
     )
+
+
+def _replace_cell(column: str, value: Any, is_csv: bool, rng: random.Random) -> bytes:
+    """Return a log, as CSV or JSON, in which one row has another value in a column."""
+    rows: list[dict[str, Any]] = [dict(row) for row in _ROWS]
+    rows[rng.randrange(len(rows))][column] = value
+    lines = [",".join(_ROWS[0]), *(",".join(map(str, row.values())) for row in rows)]
+    return ("\n".join(lines) if is_csv else json.dumps(rows)).encode()
 
 
 def _misfit_json(rng: random.Random) -> tuple[str, str]:

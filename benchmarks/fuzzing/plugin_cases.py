@@ -228,16 +228,16 @@ def _make_judged_case(number: int, rng: random.Random) -> FuzzCase:
     else:
         expected = "accepted"
     other = ("-w", "lm-tiny") if flag == "-s" else ("-s", "wsd")
-    files, shown, environment = (CaseFile(path="mine.py", content=source.encode()),), f"./mine.py:{name}", {}
-    if kind == "installed":
-        files, shown = _below_site(distribution_files("fuzzed_plugin", source.encode())), name
-        environment = {"PYTHONPATH": "site"}
+    is_installed = kind == "installed"
+    file = CaseFile(path="mine.py", content=source.encode())
+    files = _below_site(distribution_files("fuzzed_plugin", source.encode())) if is_installed else (file,)
+    shown = name if is_installed else f"./mine.py:{name}"
     return FuzzCase(
         kind="plugins",
         number=number,
         files=files,
         arguments=("run", "--dry-run", flag, shown, *other),
-        environment=environment,
+        environment={"PYTHONPATH": "site"} if is_installed else {},
         expected=expected,
         change=f"{kind}: {change}"[:120],
     )
