@@ -209,6 +209,7 @@ def _call(case: FuzzCase) -> int:
 def _forbid_side_effects() -> None:
     """Replace the functions with which a command would train, sleep, connect to the network or start an interpreter."""
     import socket
+    import subprocess
 
     from harness.datasets import http
     from harness.errors import UsageError
@@ -218,9 +219,17 @@ def _forbid_side_effects() -> None:
     def refuse_trials(*arguments: Any, **keywords: Any) -> NoReturn:
         raise UsageError(NO_TRIAL, fix="run the command itself")
 
+    start_program = subprocess.Popen.__init__
+
+    def refuse_interpreter(self: Any, command: Any, *arguments: Any, **keywords: Any) -> None:
+        if isinstance(command, (list, tuple)) and command and command[0] == sys.executable:
+            raise UsageError(NO_TRIAL, fix="run the command itself")
+        start_program(self, command, *arguments, **keywords)
+
     def refuse_connection(*arguments: Any, **keywords: Any) -> NoReturn:
         raise OSError("the fuzzer opens no connection")
 
+    subprocess.Popen.__init__ = refuse_interpreter  # type: ignore[assignment,method-assign]
     for module in (local, ray, slurm):
         vars(module)["execute"] = refuse_trials
     for name in ("getaddrinfo", "create_connection"):

@@ -97,7 +97,7 @@ def _change_record(number: int, rng: random.Random) -> FuzzCase:
         run_id, content = planned_record().run_id, encode(planned_record())
     path = f"runs/{run_id}/record.json"
     others = [CaseFile(path=f"runs/{other}/record.json", content=other_content)]
-    change = rng.choice([*("bytes", "json", "rehashed") * 2, "rehashed", "type", "swap", "note", "nothing"])
+    change = rng.choice([*("bytes", "json", "rehashed") * 2, "rehashed", "type", "swap", "note", "beside", "nothing"])
     changed = CaseFile(path=path, content=content)
     match change:
         case "bytes":
@@ -114,6 +114,8 @@ def _change_record(number: int, rng: random.Random) -> FuzzCase:
         case "note":
             note = mutations.change_bytes(b"a note about a run\n", rng)
             others.append(CaseFile(path=f"runs/{run_id}/note.txt", content=note))
+        case "beside":
+            others.append(_odd_neighbour(run_id, rng))
     # A record with a right hash under another run_id than its own is that of another trial.
     is_damaged = not _is_equal_json(changed.content, content)
     if change == "rehashed":
@@ -137,6 +139,17 @@ def _change_record(number: int, rng: random.Random) -> FuzzCase:
         ignored=path if is_damaged and command.computes else "",
         change=f"{change} of {path}",
     )
+
+
+def _odd_neighbour(run_id: str, rng: random.Random) -> CaseFile:
+    """Return a damaged file of a kind that is stored beside records."""
+    name = rng.choice(["final.safetensors", f"attestation-{'0' * 16}-{'0' * 8}.json", "ledger.jsonl", "worker.log"])
+    path = f"runs/{name}" if name == "ledger.jsonl" else f"runs/{run_id}/{name}"
+    if rng.random() < 0.5:
+        return mutations.change_type(path, rng)
+    entry = {"schema": 1, "previous": "", "time": "", "event": "finished", "run_id": run_id, "attempt": 1}
+    changed = mutations.change_bytes(mutations.write_json(mutations.change_json(entry, rng), rng), rng)
+    return CaseFile(path=path, content=changed + b"\n" * rng.randrange(2))
 
 
 class RecordCommand(NamedTuple):
