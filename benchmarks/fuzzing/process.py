@@ -43,7 +43,7 @@ class Limits:
     """
 
     wall_seconds: float = 10.0
-    cpu_seconds: int = 20
+    cpu_seconds: int = 30
     memory_bytes: int = 1 << 30
 
 
