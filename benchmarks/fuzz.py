@@ -6,8 +6,10 @@ change, and a command that reads it. It runs in a process of its own with limits
 
 - the command ends with a traceback, an internal error or a signal, hangs, or needs more than 1 GiB;
 - a message is longer than 1,500 characters or contains control characters, or a failure has no message;
-- a change that can be detected is accepted: a record whose content does not match its hash is shown, a file that does
-  not match its checksum is imported, or a number outside its range is used.
+- a change that can be detected is accepted: a record whose content does not match its hash is shown or counts, a file
+  that does not match its checksum is imported, a key that is given twice, a row that does not fit its header or a
+  number outside its range is used;
+- an input without a change is refused. One case in thirty is such an input.
 
 A failure is made smaller and written to `--out` as a JSON file, which `--replay` runs again. Cases are determined by
 the seed, their kind and their index.
@@ -42,10 +44,10 @@ os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
 sys.dont_write_bytecode = True
 
 from fuzzing import command_cases, data_cases, log_cases, plugin_cases, record_cases, yaml_cases  # noqa: E402
-from fuzzing.case import FuzzCase, load_case, save_case  # noqa: E402
+from fuzzing.case import FuzzCase, load_case, save_case, without_ignored  # noqa: E402
 from fuzzing.judging import find_failure, signature  # noqa: E402
 from fuzzing.minimising import minimise  # noqa: E402
-from fuzzing.process import CaseRunner, Limits, warm_up  # noqa: E402
+from fuzzing.process import CaseOutcome, CaseRunner, Limits, warm_up  # noqa: E402
 
 #: Kind of input -> function that makes a case from its index and a random generator.
 KINDS: dict[str, Callable[[int, random.Random], FuzzCase]] = {
@@ -79,6 +81,8 @@ def main() -> int:
     # In memory, because commands wait until their files are on the disk.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory) as name:
+        # Trials are planned in this process, too.
+        os.environ["BENCH_CACHE"] = str(Path(name) / "cache")
         site = Path(name) / "site"
         site.mkdir()
         data_cases.install_plugin(site)
@@ -104,6 +108,8 @@ class Fuzzer:
         self._limits = runner.limits
         self._patient = CaseRunner(runner.folder, replace(runner.limits, wall_seconds=8 * runner.limits.wall_seconds))
         self._out = out
+        #: Outcomes of cases without the entry that must not count.
+        self._references: dict[str, CaseOutcome] = {}
         self.counts: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
@@ -149,13 +155,10 @@ class Fuzzer:
                 print(f"{reported - start:6.0f} s  {self._summarise()}", file=sys.stderr, flush=True)
 
     def _run(self, case: FuzzCase) -> None:
-        outcome = self._runner.run(case)
-        if outcome.exit_code == -signal.SIGALRM:
-            # Other processes may have slowed it down. The limit on CPU time stays.
-            outcome = self._patient.run(case)
+        outcome = self._run_patiently(case)
         self.counts[case.kind] += 1
         self.refused[case.kind] += outcome.exit_code != 0
-        problem = find_failure(case, outcome, self._limits)
+        problem = find_failure(case, outcome, self._limits, self._reference(case))
         if problem is None:
             return
         name = signature(case.kind, problem)
@@ -165,13 +168,31 @@ class Fuzzer:
             return
         # A hang takes the whole limit at every attempt, and a smaller input may rightly be accepted.
         smaller = (
-            case if problem.startswith(("hang", "accepted")) else minimise(case, lambda c: self._signature(c) == name)
+            case
+            if problem.startswith(("hang", "accepted", "refused"))
+            else minimise(case, lambda c: self._signature(c) == name)
         )
         path = self._out / f"{case.kind}-{case.number}.json"
         save_case(smaller, path, problem)
         print(f"{path}: {ascii(problem)[1:-1][:300]}", file=sys.stderr, flush=True)
 
+    def _run_patiently(self, case: FuzzCase) -> CaseOutcome:
+        outcome = self._runner.run(case)
+        # Other processes may have slowed it down. The limit on CPU time stays.
+        return self._patient.run(case) if outcome.exit_code == -signal.SIGALRM else outcome
+
+    def _reference(self, case: FuzzCase) -> CaseOutcome | None:
+        """Return the outcome of a case without the entry that must not count; None if there is no such entry."""
+        if not case.ignored:
+            return None
+        reference = replace(without_ignored(case), number=0, change="")
+        key = str((reference.files, reference.arguments, reference.function, reference.keywords))
+        if key not in self._references:
+            self._references[key] = self._run_patiently(reference)
+        return self._references[key]
+
     def _signature(self, case: FuzzCase) -> str:
+        # Only cases without a reference are made smaller.
         problem = find_failure(case, self._runner.run(case), self._limits)
         return "" if problem is None else signature(case.kind, problem)
 
@@ -193,8 +214,8 @@ class Fuzzer:
         failed = 0
         for path in (file for given in paths for file in (sorted(given.glob("*.json")) if given.is_dir() else [given])):
             case = load_case(path)
-            outcome = self._runner.run(case)
-            problem = find_failure(case, outcome, self._limits)
+            outcome = self._run_patiently(case)
+            problem = find_failure(case, outcome, self._limits, self._reference(case))
             failed += problem is not None
             command = (
                 f"harness.{case.function}({case.keywords})" if case.function else f"bench {' '.join(case.arguments)}"

@@ -22,18 +22,27 @@ CASES = 210
 def fuzzing() -> Iterator[dict[str, Any]]:
     path = list(sys.path)
     sys.path.insert(0, str(SCRIPT.parent))
-    from fuzzing import case, judging, minimising, process
+    from fuzzing import case, command_cases, judging, minimising, process
 
-    yield {"case": case, "judging": judging, "minimising": minimising, "process": process}
+    modules = {"case": case, "judging": judging, "minimising": minimising, "process": process}
+    yield {**modules, "command_cases": command_cases}
     sys.path[:] = path
 
 
-def problem_of(fuzzing: dict[str, Any], expected: str = "any", absent: str = "", **fields: Any) -> str | None:
-    case = fuzzing["case"].FuzzCase(kind="x", number=0, arguments=("runs",), expected=expected, absent=absent)
-    values = {"exit_code": 1, "stdout": "", "stderr": "bench: no\n", "added_bytes": 0, "cpu_seconds": 0.0, **fields}
-    process = fuzzing["process"]
-    problem: str | None = fuzzing["judging"].find_failure(case, process.CaseOutcome(**values), process.Limits())
+def problem_of(fuzzing: dict[str, Any], fields: dict[str, Any]) -> str | None:
+    """Return the problem of an outcome. The fields are those of the case or of the outcome, or a reference's stdout."""
+    judged = {name: fields[name] for name in ("expected", "absent", "present", "ignored") if name in fields}
+    case = fuzzing["case"].FuzzCase(kind="x", number=0, arguments=("runs",), **judged)
+    process, given = fuzzing["process"], {n: v for n, v in fields.items() if n not in (*judged, "reference")}
+    outcome = {"exit_code": 1, "stdout": "", "stderr": "bench: no\n", "added_bytes": 0, "cpu_seconds": 0.0, **given}
+    reference = process.CaseOutcome(**{**outcome, "stdout": fields["reference"]}) if "reference" in fields else None
+    find_failure = fuzzing["judging"].find_failure
+    problem: str | None = find_failure(case, process.CaseOutcome(**outcome), process.Limits(), reference)
     return problem
+
+
+#: What a command prints that goes on to run a trial.
+TRIAL = "bench: the fuzzer runs no trial (run the command itself)\n"
 
 
 FAILURES: dict[str, dict[str, Any]] = {
@@ -48,21 +57,44 @@ FAILURES: dict[str, dict[str, Any]] = {
     "silence": {"stderr": ""},
     "accepted": {"exit_code": 0, "expected": "refused"},
     "accepted: run-1": {"exit_code": 0, "stdout": "run-1 reached\n", "absent": "run-1"},
+    "accepted: trial_1": {"exit_code": 0, "stdout": "score 0.5\n", "present": "trial_1"},
+    "accepted: no trial": {"exit_code": 0, "expected": "trial"},
+    "accepted: record.json": {"stdout": "2 runs\n", "reference": "1 run\n", "ignored": "record.json"},
+    "accepted:  (exit code 3)": {"exit_code": 3, "expected": "usage"},
+    "accepted:  (exit code 2)": {"exit_code": 2, "stderr": TRIAL, "expected": "usage"},
+    "refused": {"exit_code": 2, "expected": "accepted"},
 }
 
 
 @pytest.mark.parametrize("kind", FAILURES)
 def test_the_judge_finds(fuzzing: dict[str, Any], kind: str) -> None:
-    problem = problem_of(fuzzing, **FAILURES[kind])
+    problem = problem_of(fuzzing, FAILURES[kind])
     assert problem is not None
     assert problem.startswith(kind)
 
 
-@pytest.mark.parametrize(
-    "fields", [{}, {"exit_code": 0, "stdout": "a\tb\n"}, {"exit_code": 2, "expected": "usage"}, {"expected": "refused"}]
-)
+RIGHT: list[dict[str, Any]] = [
+    {},
+    {"exit_code": 0, "stdout": "a\tb\n"},
+    {"exit_code": 2, "expected": "usage"},
+    {"expected": "refused"},
+    {"exit_code": 2, "stderr": TRIAL, "expected": "accepted"},
+    {"exit_code": 2, "stderr": TRIAL, "expected": "trial"},
+    {"exit_code": 0, "stdout": "skipped: trial_1\n", "present": "trial_1"},
+    # The list of unreadable records is no result.
+    {"stdout": '{"problems": ["x \\"]"], "a": 1}', "reference": '{"problems": [], "a": 1}', "ignored": "x"},
+]
+
+
+@pytest.mark.parametrize("fields", RIGHT)
 def test_the_judge_accepts(fuzzing: dict[str, Any], fields: dict[str, Any]) -> None:
-    assert problem_of(fuzzing, **fields) is None
+    assert problem_of(fuzzing, fields) is None
+
+
+def test_every_command_has_a_valid_call(fuzzing: dict[str, Any]) -> None:
+    """A new command needs a line in `VALID_CALLS`, so that its mistakes are distinguished from its valid calls."""
+    command_cases = fuzzing["command_cases"]
+    assert set(command_cases.VALID_CALLS) == set(command_cases.commands())
 
 
 def test_a_case_survives_its_file_and_gets_smaller(fuzzing: dict[str, Any], tmp_path: Path) -> None:

@@ -9,14 +9,16 @@ import base64
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 #: Types of the entries of a case's folder. A sparse file has the size `size` and occupies no space.
 FileType = Literal["file", "folder", "fifo", "link", "sparse"]
-#: `any`: every outcome without a failure is right. `refused`: the exit code must not be 0. `usage`: it must be 2.
-Expected = Literal["any", "refused", "usage"]
+#: `any`: every outcome without a failure is right. `accepted`: the input is valid, so the command must use it.
+#: `refused`: the command must not use it. `usage`: it must be refused with exit code 2. `trial`: the command must go on
+#: to run a trial, which no case does.
+Expected = Literal["any", "accepted", "refused", "usage", "trial"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,9 @@ class FuzzCase:
         environment: environment variables.
         expected: the outcome that is expected.
         absent: text that must not appear on stdout, such as the run_id of a damaged record; empty for no check.
+        present: text that must appear in the output, such as the name of a damaged log; empty for no check.
+        ignored: path of a damaged entry that must not count. The exit code, stdout and the report must be those of the
+            same case without the entry. Empty for no check.
         change: how the valid input was changed, for the report.
     """
 
@@ -64,7 +69,14 @@ class FuzzCase:
     environment: dict[str, str] = field(default_factory=dict)
     expected: Expected = "any"
     absent: str = ""
+    present: str = ""
+    ignored: str = ""
     change: str = ""
+
+
+def without_ignored(case: FuzzCase) -> FuzzCase:
+    """Return a case without the entry that must not count."""
+    return replace(case, files=tuple(file for file in case.files if file.path != case.ignored), ignored="")
 
 
 def write_files(files: Sequence[CaseFile], folder: Path) -> None:

@@ -122,14 +122,154 @@ def _walk(group: click.Group, words: tuple[str, ...]) -> Iterator[tuple[tuple[st
             yield (*words, name), command
 
 
+#: Run_id of a record in the files of a case, and options whose range begins at 1.
+RUN_ID = record_cases.run_ids()[0]
+_COUNTS = ("STUDIES", "THREADS", "JOBS")
+#: A call of every command that succeeds with the files of a case, or goes on to run a trial. None for a command that
+#: needs results of another machine, or another connection.
+VALID_CALLS: dict[tuple[str, ...], tuple[str, ...] | None] = {
+    ("run",): ("--dry-run", "-s", "wsd", "-w", "lm-tiny"),
+    ("runs",): (),
+    ("note",): (RUN_ID, "a", "note"),
+    ("leaderboard",): (),
+    ("best",): None,
+    ("compare",): None,
+    ("gate",): ("wsd", "-w", "lm-tiny"),
+    ("tune",): ("wsd", "-w", "lm-tiny", "--dry-run"),
+    ("cost",): ("wsd,adamw-cosine", "-w", "lm-tiny"),
+    ("diff",): record_cases.run_ids()[:2],
+    ("score",): None,
+    ("calibrate",): ("resnet-digits", "--dry-run"),
+    ("report",): ("out.html",),
+    ("verify",): None,
+    ("rerun",): None,
+    ("results", "pack"): ("results",),
+    ("results", "unpack"): ("results",),
+    ("results", "verify"): ("results",),
+    ("list",): (),
+    ("show",): ("wsd",),
+    ("rulesets",): (),
+    ("data", "clear-generated"): (),
+    ("data", "get"): None,
+    ("data", "import"): None,
+    ("data", "list"): (),
+    ("data", "verify"): None,
+    ("hardware",): (),
+    ("plugins",): (),
+}
+#: Assignments of hyperparameters that no submission accepts, and the commands that take assignments.
+_WRONG_ASSIGNMENTS = (
+    *(
+        "lr=nan",
+        "lr=-1",
+        "lr=0",
+        "lr=inf",
+        "lr=",
+        "=1",
+        "lr",
+        "x=1",
+        "lr=x",
+        "lr=1e400",
+        "lr=true",
+        "lr=[1]",
+        "lr=1..2",
+    ),
+    *(
+        "lr=1e-3,x",
+        "lr=1e-3,nan",
+        "lr=1,1",
+        "batch_size=0",
+        "batch_size=-1",
+        "batch_size=1.5",
+        "beta1=1",
+    ),
+    *("beta1=-0.1", "warmup=-1", "shape=missing", "lr=0x10", "lr=1_0", "lr=\u0661", "lr= 1 2", "Lr=1"),
+)
+_SETTING = (("run",), ("cost",), ("show",))
+#: Environment variable -> value outside its range, for `bench run`.
+_WRONG_VARIABLES = {
+    **{f"BENCH_{name}": ("0", "-1", "1.5", "010", "x", "1e3", "\u0661", "99999999999999999999") for name in _COUNTS},
+    "BENCH_SEED": ("1.5", "x", "010", "9223372036854775808", "nan", "1_0"),
+    "BENCH_RULESET": ("missing", "quick ", "./missing.yaml", "empty.yaml", "QUICK"),
+    "BENCH_EXECUTOR": ("missing", "local "),
+    "BENCH_DEVICE": ("missing", "cuda:x", "cpu:0:0"),
+}
+
+
 def make_case(number: int, rng: random.Random) -> FuzzCase:
     """Return a case with a command and up to five options."""
+    return _make_judged_case(number, rng) if rng.random() < 0.4 else _make_odd_case(number, rng)
+
+
+def _make_judged_case(number: int, rng: random.Random) -> FuzzCase:
+    """Return a case whose command is valid, or has one mistake."""
+    words = rng.choice([words for words in commands() if VALID_CALLS.get(words) is not None])
+    command, arguments = _command(words), [*words, *(VALID_CALLS[words] or ())]
+    environment: dict[str, str] = {}
+    expected: Expected = "usage"
+    mistakes = ["nothing", "option", "option", "option", "unknown option", "unknown command", "surplus"]
+    mistakes += ["set"] * 5 if words in _SETTING else []
+    mistakes += ["variable"] * 5 if words == ("run",) else []
+    change = rng.choice(mistakes)
+    match change:
+        case "option" if wrong := _wrong_option(command, rng):
+            arguments += wrong
+        case "unknown option":
+            arguments.append(rng.choice(["--missing", "--jsn", "--=", "-z", "---json", "--json=1", "--\x1b"]))
+        case "unknown command":
+            arguments[len(words) - 1] += rng.choice(["x", " ", "\u202e", "-", "S", "\x1b[31m"])
+        case "surplus" if words != ("data", "list") and all(p.nargs == 1 for p in _arguments(command)):
+            arguments += ["text.txt"] * (2 if words in (("run",), ("gate",)) else 1)
+        case "set":
+            arguments += ["--set", rng.choice(_WRONG_ASSIGNMENTS)]
+        case "variable":
+            name = rng.choice(list(_WRONG_VARIABLES))
+            environment[name] = rng.choice(_WRONG_VARIABLES[name])
+        case _:
+            expected = "accepted"
+    shown = [*arguments[len(words) :], *(f"{n}={v}" for n, v in environment.items())]
+    return FuzzCase(
+        kind="commands",
+        number=number,
+        files=_files(),
+        arguments=tuple(arguments),
+        environment=environment,
+        expected=expected,
+        change=f"{change}: {' '.join(words)} {shown}"[:200],
+    )
+
+
+def _arguments(command: click.Command) -> list[click.Argument]:
+    return [p for p in command.params if isinstance(p, click.Argument)]
+
+
+def _wrong_option(command: click.Command, rng: random.Random) -> list[str]:
+    """Return an option with a value that is none of its choices, or is outside its range; empty if there is none."""
+    options = [p for p in command.params if isinstance(p, click.Option) and p.name not in _SKIPPED and not p.is_flag]
+    wrong: dict[str, list[str]] = {}
+    for option in options:
+        flag = option.opts[0]
+        if isinstance(option.type, click.Choice):
+            wrong[flag] = ["missing", "", *(f"{choice} " for choice in option.type.choices)]
+        elif isinstance(option.type, LimitedInteger):
+            limits = RANGES[option.type._option]
+            numbers = [str(limits.low - 1), str(limits.high + 1), "9" * 400]
+            wrong[flag] = [*numbers, "1.5", "", "x", "nan", "inf", "010", "1e3", "1_0", "\u0663", "0x10", "½", "--"]
+        elif isinstance(option.type, (click.types.IntParamType, click.types.FloatParamType)):
+            wrong[flag] = ["x", "", "nan", "-1", "--"] if flag != "--fail-if-slower-than" else ["x", "", "nan", "0.5"]
+    if not wrong:
+        return []
+    flag = rng.choice(list(wrong))
+    return [flag, rng.choice(wrong[flag])]
+
+
+def _make_odd_case(number: int, rng: random.Random) -> FuzzCase:
+    """Return a case with a command and up to five options that are odd."""
     words = rng.choice(commands())
     command = _command(words)
     options = [p for p in command.params if isinstance(p, click.Option) and p.name not in _SKIPPED]
     chosen = rng.sample(options, min(len(options), rng.choice([0, 1, 1, 1, 2, 3, 5])))
     arguments: list[str] = []
-    expected: Expected = "any"
     change = " ".join(words)
     for option in chosen:
         flag = rng.choice(option.opts + option.secondary_opts)
@@ -137,8 +277,6 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
             arguments.append(flag)
             continue
         value = _option_value(option, rng)
-        if len(chosen) == 1 and isinstance(option.type, LimitedInteger) and _is_outside(option.type, value):
-            expected, change = "usage", f"{flag} {value!r}"
         arguments += [f"{flag}={value}"] if flag.startswith("--") and rng.random() < 0.5 else [flag, value]
     positional = [p for p in command.params if isinstance(p, click.Argument)]
     for argument in positional:
@@ -152,10 +290,9 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
     return FuzzCase(
         kind="commands",
         number=number,
-        files=tuple(_files()),
+        files=_files(),
         arguments=(*before, *words, *_FIRST.get(words[0], ()), *arguments),
         environment=_environment(rng),
-        expected=expected,
         change=change,
     )
 
@@ -177,16 +314,6 @@ def _argument_value(argument: click.Argument, rng: random.Random) -> str:
 def _text(is_path: bool, rng: random.Random) -> str:
     pool = rng.choice([_PATHS, _PATHS, mutations.TEXTS] if is_path else [_NAMES, _NAMES, mutations.TEXTS, _PATHS])
     return rng.choice(pool)
-
-
-def _is_outside(limited: LimitedInteger, value: str) -> bool:
-    """Return whether a text is no integer in the range of an option."""
-    limits = RANGES[limited._option]
-    try:
-        number = int(value) if len(value) < 30 else limits.high + 1
-    except ValueError:
-        return True
-    return not limits.low <= number <= limits.high
 
 
 def _environment(rng: random.Random) -> dict[str, str]:

@@ -7,7 +7,7 @@ import re
 import signal
 
 from fuzzing.case import FuzzCase
-from fuzzing.process import EXIT_ESCAPED, CaseOutcome, Limits
+from fuzzing.process import EXIT_ESCAPED, NO_TRIAL, CaseOutcome, Limits
 
 #: Maximum number of characters of a message.
 MAX_MESSAGE = 1500
@@ -17,8 +17,17 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 _EXIT_CODES = frozenset({0, 1, 2, 3, 4, 130})
 
 
-def find_failure(case: FuzzCase, outcome: CaseOutcome, limits: Limits) -> str | None:
-    """Return the problem that a case shows, in one line; None if the outcome is right."""
+def find_failure(
+    case: FuzzCase, outcome: CaseOutcome, limits: Limits, reference: CaseOutcome | None = None
+) -> str | None:
+    """Return the problem that a case shows, in one line; None if the outcome is right.
+
+    Args:
+        case: the case.
+        outcome: what it did.
+        limits: limits of the case.
+        reference: what the case does without the entry that must not count; None if there is no such entry.
+    """
     code = outcome.exit_code
     if code in (-signal.SIGALRM, -signal.SIGXCPU, -signal.SIGKILL):
         return f"hang: ended by {signal.Signals(-code).name} after {outcome.cpu_seconds:.1f} CPU s"
@@ -32,7 +41,7 @@ def find_failure(case: FuzzCase, outcome: CaseOutcome, limits: Limits) -> str | 
         return f"memory: {outcome.added_bytes >> 20} MiB"
     if code not in _EXIT_CODES:
         return f"exit code: {code}"
-    return _find_bad_output(case, outcome) or _find_wrong_answer(case, outcome)
+    return _find_bad_output(case, outcome) or _find_wrong_answer(case, outcome, reference)
 
 
 def _find_bad_output(case: FuzzCase, outcome: CaseOutcome) -> str | None:
@@ -62,14 +71,38 @@ def _find_bad_output(case: FuzzCase, outcome: CaseOutcome) -> str | None:
     return None
 
 
-def _find_wrong_answer(case: FuzzCase, outcome: CaseOutcome) -> str | None:
-    if case.expected == "refused" and outcome.exit_code == 0:
-        return f"accepted: {case.change}"
-    if case.expected == "usage" and outcome.exit_code != 2:
-        return f"accepted: {case.change} (exit code {outcome.exit_code})"
+def _find_wrong_answer(case: FuzzCase, outcome: CaseOutcome, reference: CaseOutcome | None) -> str | None:
+    starts_trial = NO_TRIAL in outcome.stderr
+    accepted = outcome.exit_code == 0 or starts_trial
+    match case.expected:
+        case "accepted" if not accepted:
+            return f"refused: {case.change}: {outcome.stderr.strip()[:300]}"
+        case "refused" if accepted:
+            return f"accepted: {case.change}"
+        case "usage" if accepted or outcome.exit_code != 2:
+            return f"accepted: {case.change} (exit code {outcome.exit_code})"
+        case "trial" if not starts_trial:
+            return f"accepted: no trial started: {case.change} (exit code {outcome.exit_code})"
     if case.absent and case.absent in outcome.stdout:
         return f"accepted: {case.absent} is shown although its record was changed: {case.change}"
+    if case.present and outcome.exit_code == 0 and case.present not in outcome.stdout + outcome.stderr:
+        return f"accepted: {case.present} is not named: {case.change}"
+    if reference is None:
+        return None
+    if outcome.exit_code != reference.exit_code:
+        return f"accepted: {case.ignored} changes the exit code: {case.change}"
+    for name in ("stdout", "report"):
+        if _remove_problems(getattr(outcome, name)) != _remove_problems(getattr(reference, name)):
+            return f"accepted: {case.ignored} changes the {name}: {case.change}"
     return None
+
+
+#: The list of unreadable records, as JSON (in the report, too) and as Markdown.
+_PROBLEMS = re.compile(r'"problems":\s*\[(?:\s*"(?:[^"\\]|\\.)*",?)*\s*\]|\n\n?- left out: [^\n]*')
+
+
+def _remove_problems(text: str) -> str:
+    return _PROBLEMS.sub("", text)
 
 
 def _is_data(case: FuzzCase) -> bool:

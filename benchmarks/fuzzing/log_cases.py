@@ -52,7 +52,9 @@ def make_algoperf_case(number: int, rng: random.Random) -> FuzzCase:
     files["held.json"] = CaseFile(path="held.json", content=b'["ogbg_model_size"]')
     arguments = ["score", "--algoperf", "logs", "--targets", "targets.json"]
     expected: Expected = "any"
-    change = rng.choice(["bytes", "cells", "type", "targets", "targets", "target value", "held out", "names"])
+    present = ""
+    changes = ["bytes", "cells", "type", "targets", "targets", "target value", "held out", "names"]
+    change = rng.choice([*changes, "nothing", "misfit", "misfit", "misfit", "twice", "unknown", "list"])
     match change:
         case "bytes":
             files[path] = CaseFile(path=path, content=mutations.change_bytes(logs[path].encode(), rng))
@@ -71,6 +73,17 @@ def make_algoperf_case(number: int, rng: random.Random) -> FuzzCase:
             content = json.dumps({**_TARGETS, "workloads": {**_TARGETS["workloads"], "ogbg": entry}}).encode()
             files["targets.json"] = CaseFile(path="targets.json", content=content)
             expected, change = "refused", f"a target of {value!r}"[:80]
+        case "misfit":
+            # Every trial is named by its folder if it cannot be used.
+            text, change = misfit(logs[path], rng)
+            files[path] = CaseFile(path=path, content=text.encode())
+            present = "/".join(path.split("/")[1:-1])
+            arguments.append("--all-skipped")
+        case "twice" | "unknown" | "list":
+            content, change = _wrong_targets(change, rng)
+            files["targets.json"], expected = CaseFile(path="targets.json", content=content), "refused"
+        case "nothing":
+            expected = "accepted"
         case "held out":
             arguments += ["--held-out", "held.json"]
             files["held.json"] = rng.choice(
@@ -95,8 +108,54 @@ def make_algoperf_case(number: int, rng: random.Random) -> FuzzCase:
         files=tuple(files.values()),
         arguments=tuple(arguments),
         expected=expected,
+        present=present,
         change=f"{change} ({metric})",
     )
+
+
+def misfit(text: str, rng: random.Random) -> tuple[str, str]:
+    """Return a CSV file with a row before its last ones that does not fit the header, and what is wrong with it."""
+    header, *rows = text.splitlines()
+    where = rng.randrange(len(rows) // 2)
+    fields = rows[where].split(",")
+    change = rng.choice(["a field more", "commas at the end", "a field less", "an object", "a column twice"])
+    match change:
+        case "a field more":
+            fields.insert(rng.randrange(len(fields) + 1), "0.5")
+        case "commas at the end":
+            rows = [f"{row}," for row in rows]
+            fields.append("")
+        case "a field less":
+            del fields[rng.randrange(len(fields))]
+        case "an object":
+            column = next(i for i, name in enumerate(header.split(",")) if name.startswith(("validation/", "loss")))
+            wrong = ["tensor(2.0)", "np.float32(2.0)", "[2.0]", "0x10", "2;0", "2.0 s", "x", "1.0.0", "1_0"]
+            fields[column] = rng.choice(wrong)
+        case "a column twice":
+            repeated = rng.choice([name for name in header.split(",") if name not in ("global_step", "accuracy")])
+            return "\n".join([f"{header},{repeated}", *(f"{row},0.5" for row in rows)]) + "\n", change
+    rows[where] = ",".join(fields)
+    return "\n".join([header, *rows]) + "\n", change
+
+
+def _wrong_targets(change: str, rng: random.Random) -> tuple[bytes, str]:
+    """Return a targets file that has to be refused, and what is wrong with it."""
+    text = json.dumps(_TARGETS)
+    match change:
+        case "twice":
+            name = rng.choice(
+                ["benchmark_version", "held_out_workloads", "workloads", "ogbg", "validation_target_value"]
+            )
+            value = {"ogbg": _TARGETS["workloads"]["wmt"], "validation_target_value": 0.1}.get(name, _TARGETS.get(name))
+            return text.replace(f'"{name}":', f'"{name}": {json.dumps(value)}, "{name}":', 1).encode(), f"{name} twice"
+        case "unknown":
+            name = rng.choice(["held_out", "workload", "heldout_workloads", "Workloads", "\u202e", "targets"])
+            return json.dumps({**_TARGETS, name: []}).encode(), f"the field {name!r}"
+    name, value = (
+        rng.choice(["base_workloads", "held_out_workloads"]),
+        rng.choice([None, "ogbg", {"ogbg": 1}, [1], [None], ["missing"], 0, [["ogbg"]], ["ogbg", 2.0], True]),
+    )
+    return json.dumps({**_TARGETS, name: value}).encode(), f"{name}: {value!r}"
 
 
 def change_csv(text: str, rng: random.Random) -> bytes:
@@ -147,7 +206,9 @@ def make_import_case(number: int, rng: random.Random) -> FuzzCase:
     is_csv = text.startswith("_step")
     path = "log.csv" if is_csv else "log.json"
     expected: Expected = "any"
-    change = rng.choice(["bytes", "cells", "cells", "step", "type", "names"])
+    change = rng.choice(
+        ["bytes", "cells", "cells", "step", "step", "type", "names", "nothing", "misfit", "misfit", "value"]
+    )
     file = CaseFile(path=path, content=text.encode())
     keywords: dict[str, Any] = {"path": path, "submission": "a", "workload": "b"}
     function = "import_csv" if is_csv and rng.random() < 0.6 else "import_wandb"
@@ -163,17 +224,21 @@ def make_import_case(number: int, rng: random.Random) -> FuzzCase:
             column = rng.choice(["_step", "_runtime"])
             value = rng.choice([-1, 1e30, float("nan"), float("inf"), "tensor(2.0)", "x", None, True])
             value = rng.choice([value, 1.5]) if column == "_step" else value
-            rows = [dict(row) for row in _ROWS]
-            rows[rng.randrange(len(rows))][column] = value  # type: ignore[assignment]
-            if is_csv:
-                text = "_step,_runtime,loss,accuracy\n" + "\n".join(",".join(map(str, r.values())) for r in rows)
-            else:
-                text = json.dumps(rows)
-            file = CaseFile(path=path, content=text.encode())
+            file = CaseFile(path=path, content=_replace_cell(column, value, is_csv, rng))
             # None is an empty cell of the time in JSON, and the text `None` in CSV.
             expected, change = "refused", f"{column} {value!r}"
             if column == "_runtime" and value == 1e30:
                 expected = "any"
+        case "misfit":
+            text, change = misfit(text, rng) if is_csv else _misfit_json(rng)
+            file, expected = CaseFile(path=path, content=text.encode()), "refused"
+        case "value":
+            wrong = ["tensor(2.0)", "np.float64(2.0)", "[2.0]", "2.0 s", "x", "0x10", "1_0", True, 10**400]
+            cell = rng.choice(wrong if is_csv else [*wrong, [2.0], {"value": 2.0}])
+            file = CaseFile(path=path, content=_replace_cell("loss", cell, is_csv, rng))
+            expected, change = "refused", f"loss {cell!r}"[:80]
+        case "nothing":
+            expected = "accepted"
         case "type":
             file = mutations.change_type(path, rng)
         case _:
@@ -189,3 +254,29 @@ def make_import_case(number: int, rng: random.Random) -> FuzzCase:
         expected=expected,
         change=change,
     )
+
+
+def _replace_cell(column: str, value: Any, is_csv: bool, rng: random.Random) -> bytes:
+    """Return a log, as CSV or JSON, in which one row has another value in a column."""
+    rows: list[dict[str, Any]] = [dict(row) for row in _ROWS]
+    rows[rng.randrange(len(rows))][column] = value
+    lines = [",".join(_ROWS[0]), *(",".join(map(str, row.values())) for row in rows)]
+    return ("\n".join(lines) if is_csv else json.dumps(rows)).encode()
+
+
+def _misfit_json(rng: random.Random) -> tuple[str, str]:
+    """Return a history as JSON lines with a row that is no object or has a key twice, and what is wrong with it."""
+    lines = [json.dumps(row) for row in _ROWS]
+    where = rng.randrange(len(lines))
+    change = rng.choice(["a key twice", "a list", "a number", "two rows in a line"])
+    match change:
+        case "a key twice":
+            key = rng.choice(["_step", "_runtime", "loss"])
+            lines[where] = lines[where].replace(f'"{key}":', f'"{key}": 1, "{key}":')
+        case "a list":
+            lines[where] = f"[{lines[where]}]"
+        case "a number":
+            lines[where] = "5"
+        case _:
+            lines[where] = f"{lines[where]} {lines[where]}"
+    return "\n".join(lines), change

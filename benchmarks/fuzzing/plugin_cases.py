@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from fuzzing import mutations
-from fuzzing.case import CaseFile, FuzzCase
+from fuzzing.case import CaseFile, Expected, FuzzCase
 from fuzzing.data_cases import distribution_files
 from fuzzing.record_cases import ROOT
 
@@ -113,6 +114,52 @@ _STATEMENTS = (
         "import sys; sys.stderr.write('\\x1b[31m' * 999)\nraise SystemExit(5)",
     ),
 )
+#: Statements at the end of a file after which its import has failed.
+_ENDINGS = (
+    *("raise SystemExit(3)", "raise KeyboardInterrupt", "raise Exception('\\x1b[31m\\n')", "1 / 0", "assert False"),
+    *(
+        "import missing_module",
+        "import os; os._exit(0)",
+        "import os; os.kill(os.getpid(), 9)",
+        "from harness.api import X",
+    ),
+    *("def f(): f()\nf()", "raise BaseException('x' * 10000)", "(", "\x00", "while True: pass"),
+)
+#: Kind of sample -> text in it, and texts in its place that make its declaration invalid.
+_INVALID: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
+    "class": (
+        (
+            "LogUniform(1e-4, 1e-2, default=1e-3)",
+            ("5", "None", "LogUniform(1e-2, 1e-4)", "LogUniform(-1, 1, default=0)"),
+        ),
+        ("LogUniform(1e-4, 1e-2, default=1e-3)", ("LogUniform(1e-4, 1e-2, default=float('nan'))", "LogUniform(0, 1)")),
+        ("LogUniform(1e-4, 1e-2, default=1e-3)", ("LogUniform(1e-4, float('inf'))", "LogUniform('a', 'b')", "'lr'")),
+        ("needs = ()", ("needs = ('missing',)", "needs = 5", "needs = (1,)")),
+        ('version = "1"', ("version = ''", "version = 'a@b'", "version = 1")),
+    ),
+    "workload": (
+        ("eval_every=320", ("eval_every=0", "eval_every=-320", "eval_every=319", "eval_every='x'", "eval_every=1.5")),
+        ("horizon=64_000", ("horizon=0", "horizon=64_001", "horizon=-64_000", "horizon=10**30", "horizon=None")),
+        ("gradient_examples=128_000", ("gradient_examples=1", "gradient_examples=-1")),
+        ('"default": 60.0', ("'default': 0.0", "'default': -1.0", "'default': float('nan')", "'other': 60.0")),
+        ("batch_sizes=(32,)", ("batch_sizes=()", "batch_sizes=(0,)", "batch_sizes=(33,)", "batch_sizes=(-32,)")),
+        ('goal="max"', ("goal='most'", "goal=None", "goal=1")),
+        ("value=0.9", ("value=float('nan')", "value=float('inf')", "value='x'", "value=None")),
+        ('tier="cpu"', ("tier='huge'", "tier=1")),
+        ('name="task"', ("name=''", "name='A b'", "name='\\x1b'", "name='a/b'")),
+        ("targets=(Target", ("targets=() and (Target",)),
+    ),
+    "installed": (
+        ("LogUniform(1e-3, 1e-1, default=1e-2)", ("LogUniform(1e-1, 1e-3)", "LogUniform(-1, 1)", "5", "None")),
+        (
+            "LogUniform(1e-3, 1e-1, default=1e-2)",
+            ("LogUniform(1e-3, 1e-1, default=float('nan'))", "LogUniform('a', 'b')"),
+        ),
+        ('name="fuzzed"', ("name=''", "name='Fuzzed'", "name='a b'", "name=5", "name='\\x1b'")),
+        ('"optimizer:adamw"', ("'optimizer'", "'missing:adamw'", "':'", "5")),
+        ('summary="x"', ("summary=''", "summary='a\\nb'", "summary=5")),
+    ),
+}
 #: Values of a class's attributes.
 _VALUES = (
     *(
@@ -150,9 +197,54 @@ _VALUES = (
 )
 
 
+#: Kind of sample, source, flag of `bench run`, and name in the source.
+_SAMPLES = (
+    ("recipe", _RECIPE, "-s", "Mine"),
+    ("class", CLASS, "-s", "Mine"),
+    ("workload", _WORKLOAD, "-w", "Task"),
+    ("installed", _PLUGIN, "-s", "fuzzed"),
+)
+
+
 def make_case(number: int, rng: random.Random) -> FuzzCase:
     """Return a case with one changed Python file."""
+    if rng.random() < 0.35:
+        return _make_judged_case(number, rng)
     return _change_installed(number, rng) if rng.random() < 0.25 else _change_file(number, rng)
+
+
+def _make_judged_case(number: int, rng: random.Random) -> FuzzCase:
+    """Return a case whose file is valid, or has one mistake because of which no trial can be planned."""
+    kind, source, flag, name = rng.choice(_SAMPLES)
+    change = rng.choice(["nothing", "ending", "ending", "declaration", "declaration", "declaration"])
+    expected: Expected = "refused"
+    if change == "ending":
+        ending = rng.choice(_ENDINGS)
+        source, change = f"{source}\n{ending}\n", ending
+    elif change == "declaration" and kind in _INVALID:
+        valid, invalid = rng.choice(_INVALID[kind])
+        wrong = rng.choice(invalid)
+        source, change = source.replace(valid, wrong, 1), wrong
+    else:
+        expected = "accepted"
+    other = ("-w", "lm-tiny") if flag == "-s" else ("-s", "wsd")
+    is_installed = kind == "installed"
+    file = CaseFile(path="mine.py", content=source.encode())
+    files = _below_site(distribution_files("fuzzed_plugin", source.encode())) if is_installed else (file,)
+    shown = name if is_installed else f"./mine.py:{name}"
+    return FuzzCase(
+        kind="plugins",
+        number=number,
+        files=files,
+        arguments=("run", "--dry-run", flag, shown, *other),
+        environment={"PYTHONPATH": "site"} if is_installed else {},
+        expected=expected,
+        change=f"{kind}: {change}"[:120],
+    )
+
+
+def _below_site(files: list[CaseFile]) -> tuple[CaseFile, ...]:
+    return tuple(replace(file, path=f"site/{file.path}") for file in files)
 
 
 def change_source(source: str, rng: random.Random) -> bytes:
@@ -184,7 +276,7 @@ def change_source(source: str, rng: random.Random) -> bytes:
 
 
 def _change_file(number: int, rng: random.Random) -> FuzzCase:
-    source, flag, name = rng.choice([(_RECIPE, "-s", "Mine"), (CLASS, "-s", "Mine"), (_WORKLOAD, "-w", "Task")])
+    _, source, flag, name = rng.choice(_SAMPLES[:3])
     path = rng.choice(
         ["mine.py", "mine.py", "x y.py", "\x1b.py", "é.py", "-.py", "a" * 200 + ".py", "torch.py", "class.py"]
     )
@@ -218,9 +310,7 @@ def _change_installed(number: int, rng: random.Random) -> FuzzCase:
     return FuzzCase(
         kind="plugins",
         number=number,
-        files=tuple(
-            CaseFile(path=f"site/{f.path}", type=f.type, content=f.content, target=f.target, size=f.size) for f in files
-        ),
+        files=_below_site(files),
         arguments=rng.choice(commands),
         environment={"PYTHONPATH": "site"},
         change=f"{files[where].path} of an installed plugin",

@@ -25,6 +25,9 @@ from fuzzing.case import FuzzCase, write_files
 PLUGIN_SECONDS = 4
 #: Exit code of a case in which an exception left the command.
 EXIT_ESCAPED = 99
+#: Name of the HTML file that cases write, and message of a command that would run a trial.
+REPORT = "out.html"
+NO_TRIAL = "the fuzzer runs no trial"
 #: Maximum number of bytes that are read of each output of a case.
 _MAX_OUTPUT = 32 << 20
 
@@ -40,7 +43,7 @@ class Limits:
     """
 
     wall_seconds: float = 10.0
-    cpu_seconds: int = 10
+    cpu_seconds: int = 30
     memory_bytes: int = 1 << 30
 
 
@@ -52,6 +55,7 @@ class CaseOutcome:
         exit_code: exit code; negative for death by a signal.
         stdout: text on stdout.
         stderr: text on stderr.
+        report: content of the HTML file that the command wrote.
         added_bytes: peak memory in bytes beyond that of this process.
         cpu_seconds: CPU seconds.
     """
@@ -59,6 +63,7 @@ class CaseOutcome:
     exit_code: int
     stdout: str
     stderr: str
+    report: str = ""
     added_bytes: int
     cpu_seconds: float
 
@@ -99,13 +104,14 @@ class CaseRunner:
         _, status, usage = os.wait4(pid, 0)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
-        stdout, stderr = (_read_output(outputs / name) for name in ("stdout", "stderr"))
+        stdout, stderr, report = map(_read_output, (outputs / "stdout", outputs / "stderr", folder / REPORT))
         shutil.rmtree(folder, ignore_errors=True)
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return CaseOutcome(
             exit_code=os.waitstatus_to_exitcode(status),
             stdout=stdout,
             stderr=stderr,
+            report=report,
             added_bytes=max(0, usage.ru_maxrss - own) << 10,
             cpu_seconds=usage.ru_utime + usage.ru_stime,
         )
@@ -172,6 +178,8 @@ def _redirect(outputs: Path) -> None:
 
 def _read_output(path: Path) -> str:
     try:
+        if not path.is_file():
+            return ""
         with open(path, "rb") as file:
             return file.read(_MAX_OUTPUT).decode("utf-8", "surrogateescape")
     except OSError:
@@ -201,6 +209,7 @@ def _call(case: FuzzCase) -> int:
 def _forbid_side_effects() -> None:
     """Replace the functions with which a command would train, sleep, connect to the network or start an interpreter."""
     import socket
+    import subprocess
 
     from harness.datasets import http
     from harness.errors import UsageError
@@ -208,11 +217,19 @@ def _forbid_side_effects() -> None:
     from harness.plugins.reading import _Child
 
     def refuse_trials(*arguments: Any, **keywords: Any) -> NoReturn:
-        raise UsageError("the fuzzer runs no trial", fix="run the command itself")
+        raise UsageError(NO_TRIAL, fix="run the command itself")
+
+    start_program = subprocess.Popen.__init__
+
+    def refuse_interpreter(self: Any, command: Any, *arguments: Any, **keywords: Any) -> None:
+        if isinstance(command, (list, tuple)) and command and command[0] == sys.executable:
+            raise UsageError(NO_TRIAL, fix="run the command itself")
+        start_program(self, command, *arguments, **keywords)
 
     def refuse_connection(*arguments: Any, **keywords: Any) -> NoReturn:
         raise OSError("the fuzzer opens no connection")
 
+    subprocess.Popen.__init__ = refuse_interpreter  # type: ignore[assignment,method-assign]
     for module in (local, ray, slurm):
         vars(module)["execute"] = refuse_trials
     for name in ("getaddrinfo", "create_connection"):

@@ -8,12 +8,13 @@ import random
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from fuzzing import mutations
 from fuzzing.case import CaseFile, Expected, FuzzCase
+from fuzzing.process import REPORT
 from harness.contract.record import Record
 from harness.storage import layout, packing
 from harness.storage.records import content_hash, encode, iter_records
@@ -46,6 +47,11 @@ def sample_files() -> tuple[tuple[str, bytes], ...]:
     return tuple((record.run_id, encode(record)) for record in sample_records())
 
 
+def run_ids() -> tuple[str, ...]:
+    """Return the run_ids of the samples, of which `valid_files` has the first two."""
+    return tuple(run_id for run_id, _ in sample_files())
+
+
 @functools.cache
 def sample_shard() -> tuple[bytes, bytes]:
     """Return a shard of the samples and its index."""
@@ -74,12 +80,25 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
 # --- plain records ----------------------------------------------------------------------------------------------------
 
 
+@functools.cache
+def planned_record() -> Record:
+    """Return a record of the trial that `_PLANNED` plans on this machine."""
+    from harness import plan
+
+    (spec,) = plan("wsd", "lm-tiny").phase1
+    sample = next(record for record in sample_records() if record.spec.workload.facts.name == "lm-tiny")
+    return msgspec.structs.replace(sample, spec=spec, run_id=layout.run_id(spec))
+
+
 def _change_record(number: int, rng: random.Random) -> FuzzCase:
     (other, other_content), (run_id, content) = rng.sample(sample_files(), 2)
+    is_planned = rng.random() < 0.1
+    if is_planned:
+        run_id, content = planned_record().run_id, encode(planned_record())
     path = f"runs/{run_id}/record.json"
     others = [CaseFile(path=f"runs/{other}/record.json", content=other_content)]
-    change = rng.choice(["bytes", "bytes", "json", "json", "rehashed", "rehashed", "rehashed", "type", "swap", "note"])
-    damaged = True
+    change = rng.choice([*("bytes", "json", "rehashed") * 2, "rehashed", "type", "swap", "note", "beside", "nothing"])
+    changed = CaseFile(path=path, content=content)
     match change:
         case "bytes":
             changed = CaseFile(path=path, content=mutations.change_bytes(content, rng))
@@ -88,49 +107,119 @@ def _change_record(number: int, rng: random.Random) -> FuzzCase:
             changed = CaseFile(path=path, content=mutations.write_json(changed_json, rng))
         case "rehashed":
             changed = CaseFile(path=path, content=rehash(mutations.change_json(json.loads(content), rng), rng))
-            damaged = False
         case "type":
             changed = mutations.change_type(path, rng)
         case "swap":
             changed = CaseFile(path=path, content=other_content)
-        case _:
-            changed = CaseFile(path=path, content=content)
+        case "note":
             note = mutations.change_bytes(b"a note about a run\n", rng)
             others.append(CaseFile(path=f"runs/{run_id}/note.txt", content=note))
-            damaged = False
-    damaged = damaged and not _is_equal_json(changed.content, content)
-    arguments, expected, absent = _choose_command(run_id, other, rng)
-    function = "load_results" if rng.random() < 0.1 else ""
+        case "beside":
+            others.append(_odd_neighbour(run_id, rng))
+    # A record with a right hash under another run_id than its own is that of another trial.
+    is_damaged = not _is_equal_json(changed.content, content)
+    if change == "rehashed":
+        is_damaged = _run_id_of(changed.content) != run_id
+    command = _RUN if is_planned else rng.choice(_commands(run_id, other, rng))
+    expected: Expected = "any"
+    if is_damaged:
+        expected = command.damaged
+    elif change in ("note", "nothing") and command.valid:
+        expected = "accepted"
+    elif change == "rehashed" and command.arguments[:1] == ("verify",) and not _has_own_run_id(changed.content):
+        expected = "refused"
     return FuzzCase(
         kind="records",
         number=number,
         files=(*others, changed),
-        arguments=() if function else arguments,
-        function=function,
-        expected=expected if damaged and not function else "any",
-        absent=run_id if damaged and absent else "",
+        arguments=command.arguments,
+        function=command.function,
+        expected=expected,
+        absent=run_id if is_damaged and command.lists else "",
+        ignored=path if is_damaged and command.computes else "",
         change=f"{change} of {path}",
     )
 
 
-def _choose_command(run_id: str, other: str, rng: random.Random) -> tuple[tuple[str, ...], Expected, bool]:
-    """Return a command, its exit code for a damaged record, and whether its output must not name the record."""
-    report: tuple[str, ...] = ("report", "out.html", "--runs", "runs")
-    commands: list[tuple[tuple[str, ...], Expected, bool]] = [
-        (("results", "verify", "runs", *rng.choice([(), ("--json",)])), "refused", False),
-        (("runs", *rng.choice([(), ("--json",), ("--sort", "metric"), ("--failed",)])), "any", True),
-        (("leaderboard", "--format", rng.choice(["table", "md", "csv", "json", "html"])), "any", False),
-        (("leaderboard", "--by", rng.choice(["examples", "steps", "metric@1000"])), "any", False),
-        (("show", f"runs/{run_id}", *rng.choice([(), ("--json",)])), "refused", True),
-        (("show", run_id[:8]), "any", False),
-        (("diff", run_id, other, *rng.choice([(), ("--json",)])), "refused", False),
-        (("best", rng.choice(["lm-tiny", "continual-digits", "curriculum-lm"])), "any", False),
-        (("compare", "wsd", "adamw-cosine", "--by", rng.choice(["time", "examples", "steps"])), "any", False),
-        (report, "any", False),
-        (("note", run_id, *rng.choice([(), ("words",)])), "any", False),
-        (("run", "--dry-run", "-s", "wsd", "-w", "lm-tiny"), "any", False),
+def _odd_neighbour(run_id: str, rng: random.Random) -> CaseFile:
+    """Return a damaged file of a kind that is stored beside records."""
+    name = rng.choice(["final.safetensors", f"attestation-{'0' * 16}-{'0' * 8}.json", "ledger.jsonl", "worker.log"])
+    path = f"runs/{name}" if name == "ledger.jsonl" else f"runs/{run_id}/{name}"
+    if rng.random() < 0.5:
+        return mutations.change_type(path, rng)
+    entry = {"schema": 1, "previous": "", "time": "", "event": "finished", "run_id": run_id, "attempt": 1}
+    changed = mutations.change_bytes(mutations.write_json(mutations.change_json(entry, rng), rng), rng)
+    return CaseFile(path=path, content=changed + b"\n" * rng.randrange(2))
+
+
+class RecordCommand(NamedTuple):
+    """A command that reads the records below the folder `runs`.
+
+    Args:
+        arguments: arguments of `bench`.
+        damaged: the outcome that is expected if a record is damaged.
+        lists: whether stdout names records, but must not name a damaged one.
+        computes: whether the result must be the same with and without a damaged record.
+        valid: whether the command succeeds with valid records.
+        function: name of a function of the package `harness`; empty for `bench`.
+    """
+
+    arguments: tuple[str, ...]
+    damaged: Expected = "any"
+    lists: bool = False
+    computes: bool = False
+    valid: bool = True
+    function: str = ""
+
+
+#: Plans one trial. The trial runs unless its record is valid.
+_RUN = RecordCommand(("run", "-s", "wsd", "-w", "lm-tiny"), "trial")
+
+
+def _commands(run_id: str, other: str, rng: random.Random) -> list[RecordCommand]:
+    """Return commands that read a record, of which one is chosen."""
+    as_json = rng.choice([(), ("--json",)])
+    metric, form = rng.choice(["examples", "steps", "metric@1000"]), rng.choice(["table", "md", "csv", "json", "html"])
+    workload, by = (
+        rng.choice(["lm-tiny", "continual-digits", "curriculum-lm"]),
+        rng.choice(["time", "examples", "steps"]),
+    )
+    return [
+        RecordCommand(("results", "verify", "runs", *as_json), "refused"),
+        RecordCommand(("verify", "runs", "--no-weights", *as_json), "refused", valid=False),
+        RecordCommand(
+            ("runs", *rng.choice([(), ("--json",), ("--sort", "metric"), ("--failed",)])), lists=True, computes=True
+        ),
+        RecordCommand(("leaderboard", "--format", form), computes=True),
+        RecordCommand(("leaderboard", "--by", metric), computes=True, valid=False),
+        RecordCommand(("show", f"runs/{run_id}", *as_json), "refused", lists=True),
+        RecordCommand(("show", run_id[:8]), "refused", lists=True),
+        RecordCommand(("diff", run_id, other, *as_json), "refused"),
+        RecordCommand(("best", workload), computes=True, valid=False),
+        RecordCommand(("compare", "wsd", "adamw-cosine", "--by", by), computes=True, valid=False),
+        RecordCommand(("report", REPORT, "--runs", "runs"), computes=True),
+        RecordCommand(("note", run_id, *rng.choice([(), ("words",)]))),
+        RecordCommand(("rerun", run_id, "--max-minutes", "1", "--nonce", "local"), "refused", valid=False),
+        RecordCommand(("run", "--dry-run", "-s", "wsd", "-w", "lm-tiny")),
+        RecordCommand((), function="load_results", computes=True),
     ]
-    return rng.choice(commands)
+
+
+def _run_id_of(content: bytes) -> str | None:
+    """Return the run_id that a record states; None if it is no JSON object with a run_id."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return value.get("run_id") if isinstance(value, dict) else None
+
+
+def _has_own_run_id(content: bytes) -> bool:
+    """Return whether the run_id of a record follows from its specification. True if there is none to compare."""
+    try:
+        return layout.run_id_of_json(content) == _run_id_of(content)
+    except Exception:
+        return True
 
 
 def rehash(value: Any, rng: random.Random) -> bytes:
@@ -179,22 +268,28 @@ def _change_shard(number: int, rng: random.Random) -> FuzzCase:
     if changed.type == "file" and path.endswith(_INDEX):
         same = _is_equal_index(changed.content, index)
     run_id = rng.choice(sample_files())[0]
+    # An entry of an index that is damaged concerns one record. A damaged shard concerns all.
+    whole: Expected = "any" if path.endswith(_INDEX) else "refused"
     commands: list[tuple[tuple[str, ...], Expected]] = [
         (("results", "verify", "results"), "refused"),
+        (("verify", "results", "--no-weights"), "refused"),
         (("results", "unpack", "results"), "refused"),
         (("results", "pack", "results"), "any"),
         (("leaderboard", "--runs", "none"), "any"),
         (("runs", "--runs", "none", "--json"), "any"),
-        (("show", run_id, "--runs", "none"), "any"),
-        (("show", f"results/{run_id}.json"), "any"),
+        (("best", "lm-tiny", "--runs", "none"), "any"),
+        (("show", run_id, "--runs", "none"), whole),
+        (("show", f"results/{run_id}.json"), whole),
     ]
     arguments, expected = rng.choice(commands)
+    computes = arguments[0] in ("leaderboard", "runs", "best") and whole == "refused"
     return FuzzCase(
         kind="records",
         number=number,
         files=(*(CaseFile(path=p, content=c) for p, c in files.items() if p != path), changed),
         arguments=arguments,
         expected="any" if same else expected,
+        ignored=path if computes and not same else "",
         change=f"{path} as {changed.type}",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from typing import Any
 
@@ -31,7 +32,7 @@ trials: 2
 studies: 2
 budget_factor: 0.5
 tuning: space
-stopping: target
+stopping: first-hit
 """
 _SETTINGS: dict[str, Any] = {
     "schema": 1,
@@ -59,7 +60,7 @@ _SERIES: dict[str, Any] = {
     "schema": 1,
     "alpha": 0.05,
     "seed": 0,
-    "min_effect": 0.03,
+    "min_effect": math.log1p(0.03),
     "by": "examples",
     "candidates": [
         {
@@ -164,49 +165,116 @@ _BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 )
 
 
+#: Name of a file -> paths of values in its JSON, and values that are outside their ranges.
+_WRONG_NUMBERS: dict[str, tuple[tuple[tuple[str | int, ...], tuple[Any, ...]], ...]] = {
+    "mine.yaml": ((("budget_factor",), (0, -1, float("nan"), float("inf"), "x", True, [1], 10**400)),),
+    "best_settings.json": (
+        (("settings", 0, "hparams", "lr"), (0, -0.002, "x", None, True, [0.002], 10**400)),
+        (("settings", 0, "hparams"), ({"unknown": 1}, [], None, {"lr": 0.002, "beta1": 1.5})),
+        (("schema",), (0, 2, "1", None)),
+    ),
+    ".bench-series/s.json": ((("alpha",), (0, 1, -0.05, 2, "x", None)), (("schema",), ("1", None, []))),
+    "calibration/gate/lm-tiny-7680.json": (
+        (("horizons", 0), (0, -1, 0.5, 7680, 2**64, "x", None)),
+        (("values", 1), (0, -1.8, "x", None, 10**400)),
+        (("values",), ([], [2.0, 1.8], [2.0, 1.8, 1.7, 1.6], 2.0, None)),
+        (("spreads",), ([], [0.01], 0.01)),
+    ),
+}
+
+
 def make_case(number: int, rng: random.Random) -> FuzzCase:
     """Return a case with one changed configuration file."""
     name = rng.choice(list(_SOURCES))
     text, commands = _SOURCES[name]
-    expected: Expected = "any"
-    change = rng.choice(["bytes", "value", "value", "range", "snippet", "type", "bomb"])
     is_yaml = name.endswith(".yaml")
-    file = CaseFile(path=name, content=text.encode())
+    changes = ["bytes", "value", "value", "type", "nothing"]
+    changes += ["range", "range", "twice", "unknown", "base", "snippet", "bomb"] if is_yaml else []
+    changes += ["number", "number"] if name in _WRONG_NUMBERS else []
+    change = rng.choice(changes)
+    expected: Expected = "any"
     match change:
         case "value":
-            changed = mutations.change_json(yaml.safe_load(text), rng)
-            file = CaseFile(path=name, content=_dump(changed, is_yaml, rng))
-        case "range" if name in ("sweep.yaml", "bench.yaml"):
-            key = rng.choice([key for key in RANGES if key in yaml.safe_load(text)])
-            value = _outside(key, rng)
-            changed = {**yaml.safe_load(text), key: value}
-            file = CaseFile(path=name, content=json.dumps(changed).encode())
+            content = _dump(mutations.change_json(yaml.safe_load(text), rng), is_yaml, rng)
+        case "range" | "twice" | "unknown" | "base":
+            content, change = _make_invalid(text, change, rng)
             expected, commands = "usage", commands[:1]
-            change = f"{key}: {value!r} in {name}"
-        case "snippet" if is_yaml:
+            change += f" in {name}"
+        case "number":
+            changed, change = _set_wrong_number(yaml.safe_load(_complete(text, name)), name, rng)
+            content, expected, commands = json.dumps(changed).encode(), "refused", commands[:1]
+        case "snippet":
             lines = text.splitlines()
             where = rng.randrange(len(lines))
             key = lines[where].partition(":")[0]
-            lines[where] = rng.choice(
-                [f"{key}: {rng.choice(_SNIPPETS)}", rng.choice(_SNIPPETS), f"{lines[where]}\n" * 2]
-            )
-            file = CaseFile(path=name, content="\n".join(lines).encode("utf-8", "surrogatepass"))
-        case "bomb" if is_yaml:
-            file = CaseFile(path=name, content=(text + _BOMB).encode())
-        case "type":
-            file = mutations.change_type(name, rng)
+            lines[where] = rng.choice([f"{key}: {rng.choice(_SNIPPETS)}", rng.choice(_SNIPPETS)])
+            content = "\n".join(lines).encode("utf-8", "surrogatepass")
+        case "bomb":
+            content = (text + _BOMB).encode()
+        case "nothing":
+            content, expected, commands = _complete(text, name), "accepted", commands[:1]
         case _:
-            file = CaseFile(path=name, content=mutations.change_bytes(text.encode(), rng))
-    environment = {"BENCH_CACHE": "cache"} if name.startswith("cache/") else {}
+            content = mutations.change_bytes(text.encode(), rng)
     return FuzzCase(
         kind="yaml",
         number=number,
-        files=(file,),
+        files=(mutations.change_type(name, rng) if change == "type" else CaseFile(path=name, content=content),),
         arguments=rng.choice(commands),
-        environment=environment,
+        environment={"BENCH_CACHE": "cache"} if name.startswith("cache/") else {},
         expected=expected,
         change=change,
     )
+
+
+def _complete(text: str, name: str) -> bytes:
+    """Return a file that its command can use. The candidates of a series have other sources than the submissions."""
+    return (
+        json.dumps({**_SERIES, "candidates": []}).encode()
+        if name.endswith("s.json") and "series" in name
+        else text.encode()
+    )
+
+
+def _make_invalid(text: str, change: str, rng: random.Random) -> tuple[bytes, str]:
+    """Return a file of settings that has to be refused, and what is wrong with it."""
+    lines = text.splitlines()
+    values = yaml.safe_load(text)
+    key = rng.choice([key for key in RANGES if key in values])
+    match change:
+        case "range":
+            value = _outside(key, rng)
+            return json.dumps({**values, key: value}).encode(), f"{key}: {value!r}"
+        case "base":
+            value = rng.choice(
+                ["010", "0x1F", "1:30", "0b1", "0o17", "-017", "1_0:5", "2026-01-01", ".inf", "1e3", "1."]
+            )
+            changed = [f"{key}: {value}" if line.startswith(f"{key}:") else line for line in lines]
+            return "\n".join(changed).encode(), f"{key}: {value}"
+        case "unknown":
+            value = rng.choice(["studie", "Studies", "jobs ", "studies:", "x", "\u202eseed", "é", "__class__", "<<<"])
+            lines.insert(rng.randrange(len(lines) + 1), f"{json.dumps(value)}: 1")
+            return "\n".join(lines).encode(), f"the key {value!r}"
+    where = rng.randrange(len(lines))
+    line = lines[where]
+    name = line.partition(":")[0]
+    # In either notation of the key, as a mapping in a mapping, and as a merged mapping.
+    again = rng.choice([line, f'"{name}": 1', f"? {name}\n: 1", "set: {lr: 0.001, lr: 0.002}\nset: {lr: 1}"])
+    if "ruleset: quick" in lines and "set: {lr" in text and rng.random() < 0.3:
+        nested = rng.choice(["{lr: 0.001, lr: 0.002}", '{lr: 0.001, "lr": 0.002}', "{lr: 0.001, ? lr : 0.002}"])
+        return "\n".join([*(x for x in lines if not x.startswith("set:")), f"set: {nested}"]).encode(), nested
+    lines.insert(rng.randrange(len(lines) + 1), again)
+    return "\n".join(lines).encode(), f"{name} twice"
+
+
+def _set_wrong_number(values: Any, name: str, rng: random.Random) -> tuple[Any, str]:
+    """Change one value to one that is outside its range, and return the content and the change."""
+    path, wrong = rng.choice(_WRONG_NUMBERS[name])
+    value = rng.choice(wrong)
+    parent = values
+    for key in path[:-1]:
+        parent = parent[key]
+    parent[path[-1]] = value
+    return values, f"{'.'.join(map(str, path))}: {value!r} in {name}"[:120]
 
 
 def _dump(value: Any, is_yaml: bool, rng: random.Random) -> bytes:

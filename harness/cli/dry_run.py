@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.cli.output import note, print_json, print_text
+from harness.cli.output import note, print_json_list, print_text
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.errors import BenchError
 from harness.execution.resources import list_usable_cores, list_visible_gpus
@@ -30,7 +30,7 @@ def print_plan(phased_plan: PhasedPlan, runs: Path, execution: ExecutionOptions,
     specs = phased_plan.phase1
     estimates = Estimates([folder for folder in (runs, Path("results")) if folder.is_dir()])
     if as_json:
-        planned = [
+        planned = (
             {
                 "run_id": run_id(spec),
                 "seconds": estimates.median_seconds(spec),
@@ -38,9 +38,9 @@ def print_plan(phased_plan: PhasedPlan, runs: Path, execution: ExecutionOptions,
                 "spec": spec,
             }
             for spec in specs
-        ]
+        )
         missing = [{"what": error.what, "fix": error.fix} for error in phased_plan.missing]
-        print_json({"specs": planned, "pending": phased_plan.pending, "missing": missing})
+        print_json_list({"pending": phased_plan.pending, "missing": missing}, "specs", planned)
         return
     rows = [list(_HEADING)]
     for spec in specs:

@@ -15,6 +15,7 @@ from harness.cli.gate_session import open_session
 from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.watching import observe_option
+from harness.contract.limits import parse_number
 from harness.contract.run import ExecutionOptions
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.gating.gate import GateLimits
@@ -41,7 +42,7 @@ class Percent(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            number = float(str(value).strip().removesuffix("%"))
+            number = parse_number(str(value).strip().removesuffix("%"))
         except ValueError:
             number = math.nan
         if not 0 <= number < math.inf:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -27,9 +27,28 @@ def print_json(data: Mapping[str, Any]) -> None:
         data: the object, with plain data and structs. If it has no key `schema`, the key is added with the value
             `SCHEMA`.
     """
-    data = {"schema": SCHEMA, **data}
+    click.echo(_json_text({"schema": SCHEMA, **data}))
+
+
+def print_json_list(fields: Mapping[str, Any], name: str, items: Iterable[Any]) -> None:
+    """Print an object whose last field is a long list, like `print_json`. One item is in memory at a time.
+
+    Args:
+        fields: the other fields, whose names come before `name` in the alphabet. `schema` is added.
+        name: name of the list.
+        items: plain data or structs.
+    """
+    head = _json_text({"schema": SCHEMA, **fields, name: []}).removesuffix("[]\n}")
+    separator = f"{head}[\n    "
+    for item in items:
+        click.echo(separator + _json_text(item).replace("\n", "\n    "), nl=False)
+        separator = ",\n    "
+    click.echo(f"{head}[]\n}}" if separator.startswith(head) else "\n  ]\n}")
+
+
+def _json_text(data: Any) -> str:
     text = msgspec.json.format(msgspec.json.encode(data, order="deterministic"), indent=2).decode()
-    click.echo(text if can_encode(text) else json.dumps(json.loads(text), indent=2))
+    return text if can_encode(text) else json.dumps(json.loads(text), indent=2)
 
 
 def print_text(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +39,7 @@ from harness.verification.rerun import Rerun, RerunMethod
 @click.argument("name", type=NameType("run"), metavar="RECORD|SUBMISSION")
 @folder_options
 @click.option(
-    "--workloads", type=click.IntRange(min=1), metavar="N",
+    "--workloads", type=LimitedInteger("workloads"), metavar="N",
     help="Test a submission on N of the workloads of its records, which are drawn now.",
 )  # fmt: skip
 @click.option(
@@ -82,6 +83,8 @@ def rerun(
     examples. The outcome is written beside the record as an attestation; the record does not change. The exit code is 1
     if an outcome is not accepted.
     """
+    if math.isnan(max_minutes):
+        raise UsageError("--max-minutes nan is not a number", fix="give a number of minutes above 0")
     registry = open_registry(blocked)
     with tempfile.TemporaryDirectory(prefix="bench-rerun-") as folder:
         repeat = Rerun(

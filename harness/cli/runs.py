@@ -12,7 +12,7 @@ import click
 from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
 from harness.cli.record_folders import existing_folders, find_run, folder_options, is_named
-from harness.cli.resolve import NameType, parse_grid
+from harness.cli.resolve import LimitedInteger, NameType, parse_grid
 from harness.contract.domains import Scalar
 from harness.contract.marks import mark_of
 from harness.contract.record import Status, is_complete
@@ -98,7 +98,7 @@ class ValueFilter:
 )
 @click.option(
     "--limit",
-    type=click.IntRange(1),
+    type=LimitedInteger("limit"),
     help="Print at most this number of runs: the first ones, or the latest ones when sorted by start.",
 )
 @folder_options

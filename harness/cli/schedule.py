@@ -122,7 +122,8 @@ class ScheduleCurve:
         return rows
 
     def _factors(self, steps: Iterable[int]) -> list[Factors]:
-        return schedule_curve.curve(self.schedule, self.hparams, self.plan, steps)
+        with loading.drop_output():
+            return schedule_curve.curve(self.schedule, self.hparams, self.plan, steps)
 
 
 def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> ScheduleCurve | None:
@@ -136,7 +137,8 @@ def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> Sch
         UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
         PluginError: the schedule cannot be loaded.
     """
-    schedule = loading.load_object(source.load) if isinstance(source, PartEntry) else _load_schedule(source)
+    with loading.drop_output():
+        schedule = loading.load_object(source.load) if isinstance(source, PartEntry) else _load_schedule(source)
     if schedule is None:
         return None
     space = dict(source.space)

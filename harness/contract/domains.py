@@ -5,12 +5,20 @@ A domain contains a search range, a default, and bounds on overrides. An overrid
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import msgspec
 
 Scalar: TypeAlias = bool | int | float | str
 HParams: TypeAlias = dict[str, Scalar]
+
+
+def _require_finite(*numbers: float | None) -> None:
+    """Raise ValueError if a number is not finite. JSON has no such numbers, so an entry would lose it on its way."""
+    for number in numbers:
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ValueError(f"{number} is not a finite number; None stands for the default, or for no limit")
 
 
 class LogUniform(msgspec.Struct, frozen=True, tag="log-uniform", forbid_unknown_fields=True):
@@ -29,6 +37,9 @@ class LogUniform(msgspec.Struct, frozen=True, tag="log-uniform", forbid_unknown_
     default: float | None = None
     limits: tuple[float | None, float | None] | None = None
 
+    def __post_init__(self) -> None:
+        _require_finite(self.low, self.high, self.default, *(self.limits or ()))
+
 
 class Uniform(msgspec.Struct, frozen=True, tag="uniform", forbid_unknown_fields=True):
     """A real number. Settings are drawn uniformly from [low, high].
@@ -45,6 +56,9 @@ class Uniform(msgspec.Struct, frozen=True, tag="uniform", forbid_unknown_fields=
     high: float
     default: float | None = None
     limits: tuple[float | None, float | None] | None = None
+
+    def __post_init__(self) -> None:
+        _require_finite(self.low, self.high, self.default, *(self.limits or ()))
 
 
 class Integer(msgspec.Struct, frozen=True, tag="integer", forbid_unknown_fields=True):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from harness.contract.domains import Choice, Domain, Fixed, HParams, Integer, LogUniform, Scalar, Space, Uniform
+from harness.contract.limits import parse_number
 from harness.errors import UsageError, unknown_name_error
 
 
@@ -69,6 +70,11 @@ def validate(name: str, value: Scalar, domain: Domain) -> Scalar:
         return value
     if isinstance(value, str | bool):
         raise UsageError(f"{name}={_format_value(value)} must be a number", fix=f"allowed: {_describe_numbers(domain)}")
+    try:
+        float(value)
+    except OverflowError:
+        problem = f"{name} has a value that exceeds the range of a float"
+        raise UsageError(problem, fix=f"allowed: {_describe_numbers(domain)}") from None
     is_integer = isinstance(domain, Integer) or (isinstance(domain, Fixed) and isinstance(domain.default, int))
     if is_integer and math.isfinite(value) and value != int(value):
         raise UsageError(
@@ -288,7 +294,7 @@ def _convert(name: str, text: str, domain: Domain) -> Scalar:
     if isinstance(sample, str):
         return text
     try:
-        number = float(text)
+        number = parse_number(text)
     except ValueError:
         raise UsageError(
             f"{name}={text} must be a number", fix=f"for example: {name}={_format_value(sample)}"

@@ -19,24 +19,49 @@ class IntegerRange:
     high: int
 
 
+#: Maximum number of trials of a plan, over all submissions, workloads, settings and studies.
+MAX_TRIALS = 100_000
 #: Option -> its range. The upper ends keep a slip of the keyboard from planning trials without end.
 RANGES: dict[str, IntegerRange] = {
     "jobs": IntegerRange(low=1, high=100_000),
     "ranks": IntegerRange(low=1, high=10_000),
     # Records store the root seed as an integer of 64 bits.
     "seed": IntegerRange(low=-(2**63), high=2**63 - 1),
-    "studies": IntegerRange(low=1, high=100_000),
+    "studies": IntegerRange(low=1, high=MAX_TRIALS),
     "threads": IntegerRange(low=1, high=10_000),
+    "tuning_studies": IntegerRange(low=0, high=MAX_TRIALS),
     # Options of single commands.
-    "trials": IntegerRange(low=1, high=100_000),
+    "trials": IntegerRange(low=1, high=MAX_TRIALS),
     "rates": IntegerRange(low=1, high=10_000),
     "pairs": IntegerRange(low=2, high=100_000),
-    "max-pairs": IntegerRange(low=1, high=100_000),
+    "workloads": IntegerRange(low=1, high=10_000),
+    "limit": IntegerRange(low=1, high=2**53),
     "intervals": IntegerRange(low=1, high=100_000),
     "tasks": IntegerRange(low=1, high=10_000),
     "horizon": IntegerRange(low=1, high=2**53),
 }
 _DECIMAL = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")
+
+
+_DECIMAL_FLOAT = re.compile(
+    r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:e[+-]?[0-9]+)?|[+-]?(?:nan|inf|infinity)", re.IGNORECASE
+)
+
+
+def parse_number(text: str) -> float:
+    """Return the value of a number in decimal notation.
+
+    Python's `float` also reads `1_0`, `010` and digits of other scripts, which are slips in a setting.
+
+    Raises:
+        ValueError: the text is not a decimal number, `nan` or `inf`.
+
+    >>> parse_number("3e-4")
+    0.0003
+    """
+    if not _DECIMAL_FLOAT.fullmatch(text.strip()):
+        raise ValueError(f"{text!r} is not a decimal number")
+    return float(text)
 
 
 def check_integer(name: str, value: object, place: str = "") -> int:
@@ -76,3 +101,20 @@ def check_integers(values: dict[str, object], place: str = "") -> None:
     for name, value in values.items():
         if value is not None:
             check_integer(name, value, place)
+
+
+def check_number_of_trials(count: int) -> None:
+    """Raise an error if a plan would have more than `MAX_TRIALS` trials.
+
+    Each option may be in its range although their product is not.
+
+    Raises:
+        UsageError: the plan would have too many trials.
+
+    >>> check_number_of_trials(100_000)
+    """
+    if count > MAX_TRIALS:
+        raise UsageError(
+            f"the plan has {count:,} trials; at most {MAX_TRIALS:,} are allowed",
+            fix="plan fewer studies, settings, submissions or workloads, or split the plan",
+        )

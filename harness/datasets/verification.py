@@ -15,7 +15,7 @@ from harness.datasets.paths import file_path
 from harness.datasets.provenance import FileNote, FileState, State, read_notes
 from harness.datasets.selection import select_names
 from harness.errors import DataError, StoreError
-from harness.plugins.loading import load_object
+from harness.plugins.loading import drop_output, load_object
 from harness.system.files import open_regular, read_error
 
 
@@ -130,11 +130,14 @@ def _check_format(entry: DatasetEntry, path: Path) -> str:
     if not entry.check:
         return ""
     try:
-        load_object(entry.check)(path)
+        with drop_output():
+            load_object(entry.check)(path)
     except DataError as error:
         return str(error)
     except OSError as error:
         return f"{path} cannot be read: {error.strerror or error}"
+    except Exception as error:  # The check is code of a plugin, and its author has not foreseen this content.
+        return f"{path} cannot be checked by {entry.check} ({type(error).__name__}: {error})"
     return ""
 
 

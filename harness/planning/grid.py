@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from harness.contract.domains import Scalar
+from harness.contract.limits import check_number_of_trials
 from harness.errors import UsageError
 
 #: One value of a hyperparameter, or several values for a grid.
@@ -20,7 +22,7 @@ def expand_grid(overrides: Mapping[str, Override]) -> list[dict[str, Scalar]]:
         overrides: one value or a sequence of values, by name of the hyperparameter. A string is one value.
 
     Raises:
-        UsageError: a hyperparameter has no value, or has two equal values.
+        UsageError: there are too many combinations, or a hyperparameter has no value, or has two equal values.
 
     >>> expand_grid({"lr": [0.001, 0.003], "beta2": 0.95})
     [{'lr': 0.001, 'beta2': 0.95}, {'lr': 0.003, 'beta2': 0.95}]
@@ -29,6 +31,7 @@ def expand_grid(overrides: Mapping[str, Override]) -> list[dict[str, Scalar]]:
         name: (values,) if isinstance(values, str | bool | int | float) else tuple(values)
         for name, values in overrides.items()
     }
+    check_number_of_trials(math.prod(map(len, values_by_name.values())))
     for name, values in values_by_name.items():
         if not values:
             raise UsageError(f"{name} has an empty list of values", fix=f"give at least one value, or leave out {name}")

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from harness.contract.domains import Scalar
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
+from harness.contract.limits import check_number_of_trials
 from harness.contract.run import Nonce, Ruleset
 from harness.errors import BenchError, UsageError, combine_errors
 from harness.planning.grid import Override, expand_grid, name_point
@@ -85,8 +86,8 @@ def plan(
         second phase that depends on the records of the first phase. `run_trials` runs both phases.
 
     Raises:
-        UsageError: a name, an option or a hyperparameter is wrong, or no trial can run. If there are several problems,
-            the message lists all of them.
+        UsageError: a name, an option or a hyperparameter is wrong, there are too many trials, or no trial can run. If
+            there are several problems, the message lists all of them.
         DataError: the data of a workload are missing. The message contains the command that fetches the data.
     """
     registry = registry if registry is not None else load_registry()
@@ -113,6 +114,7 @@ def plan(
             problems.append(error)
     problems += choice.unknown
     points = expand_grid(overrides or {})
+    check_number_of_trials(len(choice.workloads) * len(entries) * len(points) * settings.trials)
     pairs = [
         SubmissionOnWorkload(
             submission=entry,

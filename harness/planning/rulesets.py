@@ -16,6 +16,8 @@ from harness.planning.stopping_rules import STOPPING_RULES, stopping_rule
 from harness.system.yaml_text import read_yaml
 
 _FILE = Path(__file__).with_name("rulesets.yaml")
+#: A larger budget could not be counted in an integer of 64 bits.
+_MAX_BUDGET_FACTOR = 1_000_000
 
 
 @functools.cache
@@ -66,10 +68,12 @@ def _ruleset(name: str, fields: Any, path: Path) -> Ruleset:
         raise UsageError(
             f"{path}: ruleset {name!r}: {error}", fix="see harness/planning/rulesets.yaml for the fields"
         ) from None
-    check_integers({"studies": ruleset.studies}, f"{path}: ruleset {name!r}")
+    counts = {field: getattr(ruleset, field) for field in ("studies", "trials", "tuning_studies")}
+    check_integers(counts, f"{path}: ruleset {name!r}")
     problems = {
-        "trials must be at least 1": ruleset.trials < 1,
-        "budget_factor must be above 0": ruleset.budget_factor <= 0,
+        f"budget_factor must be above 0 and at most {_MAX_BUDGET_FACTOR:,}": (
+            not 0 < ruleset.budget_factor <= _MAX_BUDGET_FACTOR
+        ),
         "stop_share must be in (0, 1]": not 0 < ruleset.stop_share <= 1,
     }
     if ruleset.stopping not in STOPPING_RULES:

@@ -11,7 +11,7 @@ import msgspec
 from harness.contract import hyperparameters
 from harness.contract.domains import Choice, HParams, Scalar, Space
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
-from harness.contract.limits import check_integers
+from harness.contract.limits import check_integers, check_number_of_trials
 from harness.contract.run import Nonce, PartRef, Purpose, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
 from harness.contract.schedule import planned_updates
 from harness.contract.workload import WorkloadFacts
@@ -72,6 +72,11 @@ class PlanSettings:
     def __post_init__(self) -> None:
         check_integers({name: getattr(self, name) for name in ("studies", "seed", "threads", "ranks")})
 
+    @property
+    def trials(self) -> int:
+        """Number of trials of a submission on a workload: those of the scored studies and those for tuning."""
+        return ((self.studies or self.ruleset.studies) + self.ruleset.tuning_studies) * self.ruleset.trials
+
     def study_seed(self, facts: WorkloadFacts, study: int) -> int:
         """Return the number from which random choices of the ruleset in a study are derived, such as a budget."""
         return self.seed if self.nonce is None else int(nonce_root(self.nonce, facts.id, study), 16)
@@ -106,7 +111,8 @@ def plan_trials(
             the ruleset or workload.
 
     Raises:
-        UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
+        UsageError: there are too many trials, or a hyperparameter does not exist, is out of range, or conflicts with
+            another hyperparameter.
     """
     facts = _apply_budget(workload.facts, settings)
     composition = compose(submission, registry)
@@ -147,6 +153,7 @@ def plan_trials(
     )
     specs = []
     count = studies or settings.studies or settings.ruleset.studies
+    check_number_of_trials(count * (settings.ruleset.trials if points is None else len(points)))
     for study in range(first_study, first_study + count):
         study_horizon = horizon or rule.horizon(facts, settings.study_seed(facts, study), study)
         template = common if study_horizon is None else _replace_horizon(common, study_horizon)

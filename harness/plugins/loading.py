@@ -8,7 +8,8 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from functools import reduce
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +35,13 @@ def load_object(load: str) -> Any:
     except (Exception, SystemExit) as error:
         fix = "correct the import path, or install the package"
         raise PluginError(f"{load} cannot be loaded: {format_error(error)}", fix=fix) from error
+
+
+@contextmanager
+def drop_output() -> Iterator[None]:
+    """Drop what the code of a plugin prints to stdout, which is for the results of a command."""
+    with open(os.devnull, "w", encoding="utf-8") as null, redirect_stdout(null):
+        yield
 
 
 def load_entry_point(value: str) -> Any:

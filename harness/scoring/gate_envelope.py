@@ -60,6 +60,8 @@ class GateEnvelope(Data, frozen=True, kw_only=True):
             raise ValueError("horizons, values and spreads are not equally many")
         if not all(0 < number < math.inf for number in (*self.horizons, *self.values)):
             raise ValueError("a horizon or value is not a positive number")
+        if not all(shorter < longer for shorter, longer in pairwise(self.horizons)):
+            raise ValueError("the horizons do not increase")
 
     def knots(self) -> list[tuple[float, float]]:
         """Return the points (log metric, log budget) between which the envelope is linear.

@@ -143,6 +143,8 @@ class AttemptLedger:
         size = os.fstat(descriptor).st_size
         if size < self._offset:
             raise DamagedError(f"{self.path} has become shorter", fix=_RESTORE)
+        if size > _MAX_BYTES:
+            raise DamagedError(f"{self.path} has more than {_MAX_BYTES:,} bytes, the limit for a ledger", fix=_RESTORE)
         content = os.pread(descriptor, size - self._offset, self._offset)
         complete = content.rfind(b"\n") + 1
         if complete < len(content):

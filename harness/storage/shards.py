@@ -104,9 +104,10 @@ class _Verbatim(msgspec.Struct, frozen=True):
 
 
 class _Identity(msgspec.Struct):
-    """The field of a record that gives the name of its file."""
+    """The fields of a record that give the name of its file and the hash of its content."""
 
     run_id: str
+    content_hash: str = ""
 
 
 _VERBATIM_START = b'{"file":'
@@ -213,7 +214,7 @@ def read_shard(path: Path) -> Iterator[PackedLine]:
 
 
 def read_files(shard: Path) -> Iterator[tuple[PackedFile, bytes]]:
-    """Yield the index entry and the content of each file in a shard, after comparing its name and hash with the index.
+    """Yield the index entry and the content of each file in a shard, after comparing all values of the entry.
 
     Raises:
         StoreError: the shard or its index is missing, cannot be read or is damaged; the message names the file.
@@ -221,12 +222,16 @@ def read_files(shard: Path) -> Iterator[tuple[PackedFile, bytes]]:
     for entry, line in read_shard(shard):
         try:
             name, content = file_name(line), file_content(line)
+            record = msgspec.json.decode(content, type=_Identity)
         except JSON_ERRORS as error:
             raise DamagedError(f"shard {shard} is damaged: {describe_json_error(error)}", fix=RESTORE) from None
         if name != entry.file:
             raise DamagedError(f"record {name} in {shard} has the name {entry.file} in the index", fix=RESTORE)
         if hashlib.sha256(content).hexdigest() != entry.sha256:
             raise DamagedError(f"record {entry.file} in {shard} does not match its hash in the index", fix=RESTORE)
+        if (record.run_id, record.content_hash) != (entry.run_id, entry.content_hash):
+            problem = f"record {entry.file} in {shard} has a run_id or content hash that differs from its index"
+            raise DamagedError(problem, fix=RESTORE)
         yield entry, content
 
 

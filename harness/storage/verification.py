@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.errors import StoreError
 from harness.storage import layout, shards
 from harness.storage.records import decode, require_own_name
-from harness.storage.shards import FolderReport, PackedFile
+from harness.storage.shards import FolderReport
 from harness.system.files import read_file
 
 
@@ -35,7 +35,7 @@ def _verify_folder(folder: Path, names: Sequence[str]) -> FolderReport:
         try:
             for entry, content in shards.read_files(shard):
                 records += 1
-                problems += _verify_record(content, folder / entry.file, f"{entry.file} in {shard}", hashes, entry)
+                problems += _verify_record(content, folder / entry.file, f"{entry.file} in {shard}", hashes)
         except StoreError as error:
             problems.append(str(error))
     for path in (folder / name for name in names if layout.is_record(name)):
@@ -47,9 +47,7 @@ def _verify_folder(folder: Path, names: Sequence[str]) -> FolderReport:
     return FolderReport(folder=str(folder), records=records, shards=tuple(checked_shards), problems=tuple(problems))
 
 
-def _verify_record(
-    content: bytes, path: Path, label: str, hashes: dict[str, str], entry: PackedFile | None = None
-) -> Iterator[str]:
+def _verify_record(content: bytes, path: Path, label: str, hashes: dict[str, str]) -> Iterator[str]:
     """Yield a one-line message for each problem of a record.
 
     Args:
@@ -57,7 +55,6 @@ def _verify_record(
         path: path of the record's file, which may be packed.
         label: name of the record in messages.
         hashes: content hashes of the folder's records that were already checked, by run_id.
-        entry: the record's entry in the index; None for a plain file.
     """
     try:
         record = decode(content, label)
@@ -67,7 +64,5 @@ def _verify_record(
         return
     if record.run_id != layout.run_id_of_json(content):
         yield f"record {label} has the run_id {record.run_id}; its spec gives {layout.run_id_of_json(content)}"
-    if entry is not None and (entry.run_id, entry.content_hash) != (record.run_id, record.content_hash):
-        yield f"record {label} has a run_id or content hash that differs from its index"
     if hashes.setdefault(record.run_id, record.content_hash) != record.content_hash:
         yield f"record {label} has the run_id of another record in this folder"

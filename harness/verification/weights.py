@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -16,6 +17,8 @@ from harness.verification.findings import Finding, judged
 
 #: Name of the file with the final weights in the folder of a run.
 WEIGHTS = "final.safetensors"
+#: Maximum size in bytes of this file. A sparse file may have any size, and hashing it would take hours.
+_MAX_WEIGHTS_BYTES = 64 << 30
 #: Function that evaluates stored weights in a process that never imports the submission.
 Judge: TypeAlias = Callable[[JudgeRequest], JudgeAnswer]
 
@@ -39,6 +42,9 @@ def check_weights(
         return judged("weights", [], "the weights are not at hand")
     try:
         with open_regular(file) as content:
+            if os.fstat(content.fileno()).st_size > _MAX_WEIGHTS_BYTES:
+                problem = f"{file.name} has more than {_MAX_WEIGHTS_BYTES:,} bytes, the limit for weights"
+                return judged("weights", [problem])
             digest = hashlib.file_digest(content, "sha256").hexdigest()
     except StoreError as error:
         return judged("weights", [], str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,3 +61,18 @@ def test_a_file_of_another_size_is_still_compared_by_its_hash(tmp_path: Path) ->
     (source / "a.bin").write_bytes(CONTENT * 3)
     with pytest.raises(DataError, match="sha256 is"):
         manage.import_folder(dataset(), source)
+
+
+@pytest.mark.parametrize("error", [ValueError, MemoryError, struct.error])
+def test_a_check_that_fails_on_its_input_makes_the_file_damaged(
+    home: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def check(path: Path) -> None:
+        raise error("cannot reshape array of size 0")
+
+    monkeypatch.setattr("tests.datasets.test_manage.right_format", check)
+    home.mkdir(parents=True)
+    (home / "a.bin").write_bytes(CONTENT)
+    (state,) = manage.verify(dataset(known=False))
+    assert state.state == "damaged"
+    assert f"({error.__name__}: cannot reshape array of size 0)" in state.detail

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 import harness
 from harness import cli
 from harness.cli import config, sweep
-from harness.contract.limits import RANGES, check_integer
+from harness.contract.domains import LogUniform, Uniform
+from harness.contract.limits import RANGES, check_integer, parse_number
 from harness.contract.run import ExecutionOptions
 from harness.errors import UsageError
 from harness.planning import rulesets
@@ -62,6 +65,63 @@ def test_every_entrance_refuses_what_is_outside(
 def test_other_types_are_refused_in_python(name: str, value: object) -> None:
     with pytest.raises(UsageError, match=f"{name} is "):
         python_entrance(name, value)
+
+
+@pytest.mark.parametrize("text", ["1_0", "010", "\u0661", "0x10", "1e", "", "1 0", "tensor(1.0)"])
+def test_only_decimal_notation_is_a_number(text: str) -> None:
+    with pytest.raises(UsageError, match="must be a number"):
+        harness.plan("wsd", "resnet-digits", overrides={"lr": text})
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), 1 << 20_000], ids=["large", "negative", "huge"])
+def test_an_integer_beyond_every_float_is_refused(value: int) -> None:
+    with pytest.raises(UsageError, match="lr has a value that exceeds the range of a float"):
+        harness.plan("wsd", "resnet-digits", overrides={"lr": value})
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_the_numbers_of_a_domain_are_finite(number: float) -> None:
+    """Entries are read from plugins as JSON, which writes such a number as null: a default would become another one."""
+    for keywords in ({"default": number}, {"limits": (0.0, number)}):
+        for domain in (LogUniform, Uniform):
+            with pytest.raises(ValueError, match="is not a finite number"):
+                domain(1e-4, 1e-2, **keywords)
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 0.001), (".5", 0.5), ("+2.", 2.0), (" 1E-03 ", 0.001)])
+def test_every_decimal_notation_is_a_number(text: str, value: float) -> None:
+    assert parse_number(text) == value
+
+
+RULESET = {"summary": "mine", "trials": 2, "studies": 2, "tuning": "space"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("trials", 0), ("trials", 100_001), ("studies", 10**9), ("tuning_studies", -1), ("tuning_studies", 10**9)],
+)
+def test_the_counts_of_a_ruleset_have_ranges(field: str, value: int) -> None:
+    Path("mine.yaml").write_text(json.dumps({**RULESET, field: value}))
+    with pytest.raises(UsageError, match=rf"mine\.yaml: ruleset 'mine': {field} is out of range"):
+        rulesets.ruleset("mine.yaml")
+
+
+@pytest.mark.parametrize("value", ["0", "-1.5", ".nan", ".inf", "1.0e+300"])
+def test_the_budget_factor_of_a_ruleset_has_a_range(value: str) -> None:
+    Path("mine.yaml").write_text(f"trials: 2\nstudies: 2\nbudget_factor: {value}\n")
+    with pytest.raises(UsageError, match="budget_factor must be above 0"):
+        rulesets.ruleset("mine.yaml")
+
+
+def test_a_plan_with_too_many_trials_is_refused_before_they_are_made() -> None:
+    Path("mine.yaml").write_text(json.dumps({**RULESET, "trials": 100_000, "studies": 100_000}))
+    with pytest.raises(UsageError, match="the plan has 10,000,000,000 trials; at most 100,000 are allowed"):
+        harness.plan("wsd", "resnet-digits", ruleset="mine.yaml")
+    with pytest.raises(UsageError, match="the plan has 200,000 trials"):
+        harness.plan("wsd,adamw-cosine", "resnet-digits", studies=100_000)
+    grid = {"lr": [1e-9 * k for k in range(1, 1001)], "beta1": [1e-4 * k for k in range(1, 1001)]}
+    with pytest.raises(UsageError, match="the plan has 1,000,000 trials"):
+        harness.plan("wsd", "resnet-digits", overrides=grid)
 
 
 def python_entrance(name: str, value: Any) -> None:

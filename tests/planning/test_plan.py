@@ -159,7 +159,7 @@ def test_a_ruleset_of_ones_own_never_ranks(tmp_path: Path) -> None:
     [
         ("trials: 1\nstudies: 1\nbugdet_factor: 2\n", "bugdet_factor"),
         ("trials: one\nstudies: 1\n", "trials"),
-        ("trials: 0\nstudies: 1\n", "at least 1"),
+        ("trials: 0\nstudies: 1\n", "trials is out of range"),
         ("trials: 1\nstudies: 1\nstopping: never\n", "stopping"),
         ("trials: 1\nstudies: 1\nstopping: chosen\n", "tuning_studies"),
         ("trials: 2\nstudies: 1\nstopping: drawn\n", "requires trials: 1"),

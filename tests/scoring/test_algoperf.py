@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -295,11 +296,35 @@ def test_the_smallest_evaluation_index_wins_and_then_the_smaller_time(tmp_path: 
     assert score(tmp_path).time_to_target["a"]["fastmri"] == 80.0
 
 
-def test_partial_rows_and_blank_metrics_are_passed_over(tmp_path: Path) -> None:
-    data = f"{HEADER}\n1,10\n2,20,\n3,30,nan\n4,40,0.9\n5,50,0.9\n".encode()
-    assert logs.first_hit(data, targets().targets["fastmri"]) == logs.Hit(index=3, seconds=40.0)
+def test_blank_metrics_and_a_partial_last_row_are_passed_over(tmp_path: Path) -> None:
+    target = targets().targets["fastmri"]
+    data = f"{HEADER}\n1,10,\n2,20,\n3,30,nan\n4,40,0.9\n5,50,0.9\n".encode()
+    assert logs.first_hit(data, target) == logs.Hit(index=3, seconds=40.0)
     quoted = f'{HEADER}\n"1","10",0.9\n'.encode()
-    assert logs.first_hit(quoted, targets().targets["fastmri"]) == logs.Hit(index=0, seconds=10.0)
+    assert logs.first_hit(quoted, target) == logs.Hit(index=0, seconds=10.0)
+    assert logs.first_hit(f"{HEADER}\n1,10,0.1\n2,20".encode(), target) is None
+
+
+#: Kind -> rows of a log that would meet the target if they were shifted or left out, and the problem.
+SHIFTED = {
+    "a comma at the end": ("1,10,0.1,\n2,20,0.9,\n", "row 0 has 4 fields, but the header has 3"),
+    "a column more on resume": ("1,10,0.1\n2,20,0.9,0.5\n", "row 1 has 4 fields, but the header has 3"),
+    "a field less": ("1,10\n2,20,0.9\n", "row 0 has 2 fields, but the header has 3"),
+    "a Python object": ("1,10,tensor(0.9)\n2,20,0.9\n", "row 0 has the metric 'tensor(0.9)', which is not a number"),
+}
+
+
+@pytest.mark.parametrize("kind", SHIFTED)
+def test_a_row_that_does_not_fit_the_header_is_neither_shifted_nor_left_out(kind: str) -> None:
+    rows, problem = SHIFTED[kind]
+    with pytest.raises(DataError, match=re.escape(problem)):
+        logs.first_hit(f"{HEADER}\n{rows}".encode(), targets().targets["fastmri"])
+
+
+def test_a_column_that_is_given_twice_is_refused() -> None:
+    data = b"score,validation/ssim,score\n1,0.1,1\n2,0.9,2\n"
+    with pytest.raises(DataError, match="the column score is given twice"):
+        logs.first_hit(data, targets().targets["fastmri"])
 
 
 def test_direction_comes_from_the_table(tmp_path: Path) -> None:

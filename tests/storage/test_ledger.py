@@ -83,3 +83,13 @@ def test_a_nonce_counts_for_sources_committed_before_it(tmp_path: Path) -> None:
     assert ledger.find_nonce({"a@1": "edited"}, "local") is None
     assert ledger.find_nonce({"a@1": "x", "c@1": "z"}, "local") is None
     assert ledger.find_nonce({"a@1": "x"}, "beacon") is None
+
+
+def test_a_ledger_of_any_size_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    AttemptLedger(tmp_path).append(entry("started"))
+    with open(tmp_path / "ledger.jsonl", "ab") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(DamagedError, match="the limit for a ledger"):
+        AttemptLedger(tmp_path).append(entry("started"))
+    with pytest.raises(DamagedError, match="the limit for this kind of file"):
+        read_ledger(tmp_path / "ledger.jsonl")

@@ -421,7 +421,7 @@ def test_killed_at_any_step_nothing_is_lost_and_the_next_call_completes(
 # --- verify -------------------------------------------------------------------------------------
 
 
-def test_verify_finds_a_record_that_is_not_what_its_index_says(folder: Path) -> None:
+def test_a_record_that_is_not_what_its_index_says_is_neither_verified_nor_unpacked(folder: Path) -> None:
     pack(folder)
     index = folder / "hills" / "alpha" / "records-0001.index.json"
     entries = msgspec.json.decode(index.read_bytes(), type=shards.ShardIndex)
@@ -433,9 +433,10 @@ def test_verify_finds_a_record_that_is_not_what_its_index_says(folder: Path) -> 
     ):
         changed = (msgspec.structs.replace(first, **change), *entries.records[1:])
         index.write_bytes(msgspec.json.encode(msgspec.structs.replace(entries, records=changed)))
-        (problem,) = verify(folder)
-        assert word in problem
-        assert first.file in problem
+        for (problem,) in (verify(folder), unpack(folder)):
+            assert word in problem
+            assert first.file in problem
+        assert index.exists()
 
 
 def test_verify_finds_a_run_id_that_is_not_its_specs(folder: Path) -> None:

@@ -254,6 +254,15 @@ def test_the_weights_of_another_run_are_caught(with_weights: tuple[Record, Store
     assert "not the file whose hash" in weights.detail
 
 
+def test_weights_of_any_size_are_refused_before_they_are_hashed(with_weights: tuple[Record, StoredRecord]) -> None:
+    record, item = with_weights
+    with open(item.path.parent / "final.safetensors", "ab") as file:
+        file.truncate(1 << 40)
+    weights = verify_records([item], judge_with(record))[0].finding("weights")
+    assert weights is not None
+    assert (weights.outcome, "the limit for weights" in weights.detail) == ("failed", True)
+
+
 def test_what_cannot_be_judged_is_not_checked(with_weights: tuple[Record, StoredRecord]) -> None:
     _, item = with_weights
     options = VerificationOptions(judge=lambda request: JudgeAnswer(error="no such workload"))

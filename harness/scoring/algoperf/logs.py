@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.contract.limits import parse_number
 from harness.contract.workload import Target
 from harness.errors import DataError, StoreError, unknown_name_error
 from harness.scoring.scores import Skipped, workload_time
@@ -67,42 +68,47 @@ class Logs:
 def first_hit(data: bytes, target: Target) -> Hit | None:
     """Return the first row of an `eval_measurements.csv` that meets a target; None if no row does.
 
-    Rows of the wrong length (partial writes) and rows without a number for the metric are skipped. The index of an
-    evaluation includes the skipped rows. Rows after the hit are not read.
+    Rows in which the metric is empty are passed over. So is a last row that is shorter and has no line break: it was
+    being written when the run ended. The index of an evaluation includes the rows that are passed over. Rows after the
+    hit are not read.
 
     Args:
         data: content of the file.
         target: target on the column `validation/<metric>`.
 
     Raises:
-        DataError: the file is empty, a column is missing, no row is complete, a field is too long, or the time at the
-            hit is not positive.
+        DataError: the file is empty, a column is missing or given twice, no row is complete, a row has more or fewer
+            fields than the header, a metric is not a number, a field is too long, or the time at the hit is not
+            positive.
     """
     try:
-        return _first_hit(_rows(data), target)
+        return _first_hit(_rows(data), target, may_end_early=not data.endswith((b"\n", b"\r")))
     except csv.Error as error:
         raise DataError(f"the file is not a CSV file: {error}", fix=_FIX) from None
 
 
-def _first_hit(rows: Iterator[list[bytes]], target: Target) -> Hit | None:
+def _first_hit(rows: Iterator[list[bytes]], target: Target, *, may_end_early: bool) -> Hit | None:
     header = next(rows, [])
-    metric = b"validation/" + target.metric.encode()
-    missing = [name.decode() for name in (b"score", metric) if name not in header]
+    columns = (b"score", b"validation/" + target.metric.encode())
+    missing = [name.decode() for name in columns if name not in header]
     if not header or missing:
         raise DataError(f"no column {' and no '.join(missing)}" if header else "the file is empty", fix=_FIX)
-    time_column, metric_column, width = header.index(b"score"), header.index(metric), len(header)
+    for name in columns:
+        if header.count(name) > 1:
+            raise DataError(f"the column {name.decode()} is given twice", fix=_FIX)
+    time_column, metric_column, width = *map(header.index, columns), len(header)
     sign = 1.0 if target.goal == "max" else -1.0
     goal = sign * target.value
     complete_rows = 0
     for index, row in enumerate(rows):
         if len(row) != width:
-            continue
+            if may_end_early and len(row) < width and next(rows, None) is None:
+                break
+            raise DataError(f"row {index} has {len(row)} fields, but the header has {width}", fix=_FIX)
         complete_rows += 1
-        try:
-            if sign * float(row[metric_column]) >= goal:
-                return Hit(index=index, seconds=_seconds(row[time_column], index))
-        except ValueError:
-            continue
+        # An evaluation that did not measure the metric, and `nan`, do not meet the target.
+        if row[metric_column] and sign * _metric(row[metric_column], index) >= goal:
+            return Hit(index=index, seconds=_seconds(row[time_column], index))
     if not complete_rows:
         raise DataError("the file has a header and no complete row", fix=_FIX)
     return None
@@ -119,16 +125,23 @@ def _rows(data: bytes) -> Iterator[list[bytes]]:
     return (line.split(b",") for line in data.splitlines() if line)
 
 
-def _seconds(field: bytes, index: int) -> float:
+def _metric(field: bytes, index: int) -> float:
+    text = field.decode(errors="replace")
     try:
-        seconds = float(field)
+        return parse_number(text)
+    except ValueError:
+        raise DataError(f"row {index} has the metric {text!r}, which is not a number", fix=_FIX) from None
+
+
+def _seconds(field: bytes, index: int) -> float:
+    text = field.decode(errors="replace")
+    try:
+        seconds = parse_number(text)
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise DataError(
-            f"row {index} meets the target at the time {field.decode(errors='replace')!r}, which is not positive",
-            fix=_FIX,
-        )
+        problem = f"row {index} meets the target at the time {text!r}, which is not positive"
+        raise DataError(problem, fix=_FIX)
     return seconds
 
 
