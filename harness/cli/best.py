@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from harness.cli.output import SCHEMA, print_json, print_text
-from harness.cli.record_folders import check_workloads, folder_options, is_named, records
+from harness.cli.record_folders import check_workloads, folder_options, is_named, list_folders, records
 from harness.cli.resolve import NameType
 from harness.contract.run import RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown_name_error
@@ -39,7 +39,8 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
     requested_names = split_names(submissions)
     submission_names: set[str] = set()
     summaries: list[RunSummary] = []
-    for record in records(runs, results, []):
+    problems: list[str] = []
+    for record in records(list_folders(runs, results, problems), problems):
         if not record.spec.smoke and not record.spec.profile:
             workload_names.add(record.spec.workload.facts.name)
             if record.spec.workload.facts.name == workload:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from harness.cli.output import print_json, supports_color
-from harness.cli.record_folders import RUN_FIRST, attestations_of, check_workloads, folder_options, records, references
+from harness.cli.record_folders import RUN_FIRST, check_workloads, folder_options, list_folders, records, references
 from harness.contract.record import Record
 from harness.errors import UsageError, unknown_name_error
 from harness.planning.resolve import split_names
@@ -22,6 +22,7 @@ from harness.report.stopping_tables import StoppingResults
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
 from harness.scoring.summary import LeaderboardQuery, Level, parse_metric_budget, summarize
 from harness.scoring.time_to_target import RANKED_AXES, Axis
+from harness.storage.attestations import index_attestations
 
 FORMATS = ("table", "md", "csv", "json", "html")
 #: Styles of a leaderboard on a terminal.
@@ -55,9 +56,10 @@ def leaderboard(
     """Rank submissions, and show time, examples and steps to the target on each workload."""
     query = leaderboard_query(by, level, workloads=workloads, tier=tier, references=references(blocked, reference))
     problems: list[str] = []
-    query = replace(query, attestations=attestations_of(runs, results, problems))
+    listed = list_folders(runs, results, problems)
+    query = replace(query, attestations=index_attestations(listed, problems))
     stop_records: list[Record] = []
-    summaries = [summarize(record, query) for record in records(runs, results, problems, stop_records)]
+    summaries = [summarize(record, query) for record in records(listed, problems, stop_records)]
     if summaries:
         check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in summaries})
     stopping_results = StoppingResults([record for record in stop_records if query.wants(record.spec.workload.facts)])

@@ -14,15 +14,13 @@ import click
 
 from harness.cli.output import note
 from harness.cli.resolve import open_registry
-from harness.contract.attestation import Attestation
 from harness.contract.record import Record
 from harness.errors import StoreError, UsageError, unknown_name_error
 from harness.planning.roles import REFERENCE_TAG
 from harness.planning.stopping_rules import stopping_rule
 from harness.scoring.selection import R
 from harness.storage import layout
-from harness.storage.attestations import index_attestations
-from harness.storage.records import StoredRecord, decode_stored, iter_records, iter_stored, read_stored
+from harness.storage.records import StoredRecord, decode_stored, iter_listed_records, iter_stored, read_stored
 from harness.storage.shards import find_packed
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -56,21 +54,36 @@ def existing_folders(runs: Path, results: Path) -> list[Path]:
     return folders
 
 
+def list_folders(runs: Path, results: Path, problems: list[str]) -> list[layout.ListedFolder]:
+    """Return the folders of runs and results and every folder below them, each with the names of its files.
+
+    Listing takes as long as reading. A command that searches the folders for several kinds of files lists them once.
+
+    Args:
+        runs: folder of local runs.
+        results: folder of published records.
+        problems: list to which a one-line message is appended for each folder that cannot be listed.
+
+    Raises:
+        StoreError: neither folder exists.
+    """
+    return list(layout.walk_all(existing_folders(runs, results), problems))
+
+
 def records(
-    runs: Path, results: Path, problems: list[str], stop_records: list[Record] | None = None
+    listed: Iterable[layout.ListedFolder], problems: list[str], stop_records: list[Record] | None = None
 ) -> Iterator[Record]:
     """Yield the records of scored runs, then print a note for each file that cannot be read.
 
     Trials with another purpose, such as tuning or calibration, are skipped. Runs with a fixed stop are also skipped.
 
     Args:
-        runs: folder of local runs.
-        results: folder of published records.
+        listed: the folders of records with the names of their files.
         problems: list to which a one-line message is appended for each file that cannot be read.
         stop_records: list to which the records of rulesets that choose or draw a stop are appended. These records are
             shown in separate tables. If None, these records are skipped.
     """
-    for record in iter_records(existing_folders(runs, results), problems):
+    for record in iter_listed_records(listed, problems):
         spec = record.spec
         if stopping_rule(spec.ruleset.stopping).has_own_tables:
             if stop_records is not None:
@@ -79,15 +92,6 @@ def records(
             yield record
     for problem in problems:
         note(f"skipped: {problem}")
-
-
-def attestations_of(runs: Path, results: Path, problems: list[str]) -> dict[str, list[Attestation]]:
-    """Return the attestations in both folders by the content hash of their record.
-
-    Args:
-        runs, results, problems: see `records`.
-    """
-    return index_attestations(existing_folders(runs, results), problems)
 
 
 def is_named(identity: str, names: Sequence[str]) -> bool:

@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from harness.cli.output import note
-from harness.cli.record_folders import RUN_FIRST, attestations_of, check_workloads, folder_options, records, references
+from harness.cli.record_folders import RUN_FIRST, check_workloads, folder_options, list_folders, records, references
 from harness.contract.record import Record
 from harness.errors import UsageError
 from harness.planning.resolve import split_names
 from harness.report import html
 from harness.scoring.summary import LeaderboardQuery
+from harness.storage.attestations import index_attestations
 from harness.system.files import write_atomically, write_error
 
 
@@ -30,16 +31,17 @@ def report(
     if out.suffix not in (".html", ".htm"):
         raise UsageError(f"{out} must end in .html", fix=f"run bench report {out.with_suffix('.html')}")
     problems: list[str] = []
+    listed = list_folders(runs, results, problems)
     query = LeaderboardQuery(
         workloads=frozenset(split_names(workloads)),
         references=references(blocked, reference),
-        attestations=attestations_of(runs, results, problems),
+        attestations=index_attestations(listed, problems),
     )
     stop_records: list[Record] = []
     known: set[str] = set()
 
     def read() -> Iterator[Record]:
-        for record in records(runs, results, problems, stop_records):
+        for record in records(listed, problems, stop_records):
             known.add(record.spec.workload.facts.name)
             yield record
 
