@@ -83,7 +83,7 @@ class CostModel:
     """The costs of intervals in scored seconds.
 
     Args:
-        costs: arm -> costs of its intervals. Index 0 is the cost of the construction, and index k is the cost of interval k.
+        costs: arm -> costs of its intervals. Index 0 is the construction, and index k is interval k.
         runs: arm -> number of runs from which its costs are estimated.
         by_mean: arms whose costs are means over runs, because the seed determines which intervals are expensive.
         speeds: (hardware class, session) -> log of (seconds in the session / seconds in a typical session).
