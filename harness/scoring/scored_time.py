@@ -80,7 +80,7 @@ def describe_costs(model: CostModel, summaries: Iterable[RunSummary]) -> list[st
 def _uses_costs(spec: RunSpec) -> bool:
     """Return whether the time of a run is computed from costs.
 
-    It is if process seconds are scored. Wall seconds are scored as measured.
+    This is the case if process seconds are scored. Wall seconds are scored as measured.
     """
     return spec.clock == "process"
 
