@@ -112,12 +112,7 @@ def open_regular(path: Path) -> Iterator[BufferedReader]:
 
 
 def _open_regular(path: Path) -> tuple[int, int]:
-    """Open a regular file for reading. Return its descriptor and its size in bytes.
-
-    Raises:
-        StoreError: see `open_regular`.
-        DamagedError: see `open_regular`.
-    """
+    """Open a regular file for reading, with the errors of `open_regular`. Return its descriptor and its size."""
     try:
         # Without O_NONBLOCK, opening a named pipe waits for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -164,11 +159,6 @@ def _read_all(descriptor: int, size: int, limit: int | None) -> bytes:
     """Return the rest of an open file. Reading ends when more than `limit` bytes have been read.
 
     A file that grows or hides its size, as in /proc, may have more bytes than its size.
-
-    Args:
-        descriptor: the open file.
-        size: the file's size in bytes.
-        limit: maximum number of bytes; None for no limit.
     """
     pieces = [os.read(descriptor, size + 1)]
     total = len(pieces[0])
