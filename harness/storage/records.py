@@ -268,7 +268,7 @@ def _iter_listed(listed: Iterable[layout.ListedFolder], problems: list[str]) -> 
                 # The file may have been packed after the folder was listed.
                 content = _read_bytes(path)
             except StoreError as error:
-                if not _is_gone(path):
+                if isinstance(error, DamagedError) or not _is_gone(path):
                     problems.append(str(error))
             else:
                 yield StoredRecord(path, content)
