@@ -34,7 +34,7 @@ from harness.planning.trials import PlanSettings
 from harness.plugins.registry import load_registry
 from harness.scoring.compare import compare_times
 from harness.scoring.cost_ratio import cost_ratios
-from harness.scoring.interval_costs import CostModel, fit_costs
+from harness.scoring.interval_costs import CostModel, arm_of, fit_costs
 from harness.scoring.time_to_target import IntervalSeconds, ScoredRun, TargetResult
 
 SUBMISSIONS = ("muon-wsd", "adamw-cosine")
@@ -91,7 +91,7 @@ def simulate_periodic() -> None:
                 )
                 for study in range(10)
             ]
-            cost = fit_costs(runs).time_to(runs[0].spec, 60) or math.nan
+            cost = fit_costs(runs).time_to(arm_of(runs[0].spec), 60) or math.nan
             errors.append(abs(cost / (60 * 7 / 3) - 1))
         print(f"periodic work, noise {scale:.0%}: largest error of 200 costs from ten runs {max(errors):.2%}")
 
@@ -135,8 +135,8 @@ def _time(kind: str, run: ScoredRun, model: CostModel) -> float:
     if kind == "measured":
         return math.fsum(run.intervals.seconds)
     if kind == "shared costs":
-        return model.time_to(run.spec, run.result.index) or math.nan
-    return model.own_times_to(run.spec, run.intervals, [run.result.index])[0] or math.nan
+        return model.time_to(arm_of(run.spec), run.result.index) or math.nan
+    return model.own_times_to(arm_of(run.spec), run.intervals, [run.result.index])[0] or math.nan
 
 
 # --- real sessions ------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import click
 
 from harness.cli.commands import examples
 from harness.cli.output import print_json, print_text
-from harness.cli.record_folders import check_workloads, folder_options, is_named, records
+from harness.cli.record_folders import check_workloads, folder_options, is_named, list_folders, read_marks, records
 from harness.cli.resolve import NameType
 from harness.contract.run import RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown_name_error
@@ -41,7 +41,9 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
     requested_names = split_names(submissions)
     submission_names: set[str] = set()
     summaries: list[RunSummary] = []
-    for record in records(runs, results, []):
+    problems: list[str] = []
+    listed, table_records = list_folders(runs, results, problems), read_marks(runs, results, problems)
+    for record in records(listed, problems, table_records, note_marks=True):
         if not record.spec.smoke and not record.spec.profile:
             workload_names.add(record.spec.workload.facts.name)
             if record.spec.workload.facts.name == workload:

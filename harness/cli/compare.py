@@ -8,7 +8,16 @@ import click
 
 from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
-from harness.cli.record_folders import check_workloads, find_run, folder_options, of_submission, one_group, records
+from harness.cli.record_folders import (
+    check_workloads,
+    find_run,
+    folder_options,
+    list_folders,
+    of_submission,
+    one_group,
+    read_marks,
+    records,
+)
 from harness.cli.resolve import NameType
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.planning.resolve import split_names
@@ -44,7 +53,9 @@ def compare(
         raise UsageError(
             f"--fail-if-slower-than {limit}: the ratio must be at least 1", fix="give a ratio such as 1.05"
         )
-    scored = [score_run(record, by) for record in records(runs, results, [])]
+    problems: list[str] = []
+    listed, table_records = list_folders(runs, results, problems), read_marks(runs, results, problems)
+    scored = [score_run(record, by) for record in records(listed, problems, table_records, note_marks=True)]
     names = split_names(workloads)
     check_workloads(names, {run.spec.workload.facts.name for run in scored})
     scored = [run for run in scored if not names or run.spec.workload.facts.name in names]

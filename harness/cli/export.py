@@ -21,6 +21,7 @@ from harness.scoring.leaderboard import build_leaderboards
 from harness.scoring.marked import MarkFilter
 from harness.scoring.summary import LeaderboardQuery, summarize
 from harness.storage.attestations import index_attestations
+from harness.storage.layout import walk_all
 from harness.storage.marks import index_marks
 from harness.storage.records import iter_records
 from harness.system.files import write_atomically, write_error
@@ -58,7 +59,7 @@ def export(
     if output_format == "hf":
         _export_hub(records, mark_filter, folder, dataset or "", source, out, references(blocked, None))
     else:
-        attestations = index_attestations([folder], problems)
+        attestations = index_attestations(walk_all([folder], problems), problems)
         marks = mark_filter.marks
         rows = [run_row(r, attestations.get(r.content_hash, ()), mark_of(r, marks)) for r in records]
         _export_rows(rows, output_format, out)
@@ -97,7 +98,9 @@ def _export_hub(
     out: Path | None,
     names: tuple[str, ...],
 ) -> None:
-    query = LeaderboardQuery(references=names, attestations=index_attestations([folder], []), marks=mark_filter.marks)
+    query = LeaderboardQuery(
+        references=names, attestations=index_attestations(walk_all([folder], []), []), marks=mark_filter.marks
+    )
     table_records = TableRecords(mark_filter=MarkFilter(mark_filter.marks))
     dates: dict[str, str] = {}
     summaries = []

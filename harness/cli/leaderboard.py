@@ -15,9 +15,9 @@ from harness.cli.commands import examples
 from harness.cli.output import print_json, supports_color
 from harness.cli.record_folders import (
     RUN_FIRST,
-    attestations_of,
     check_workloads,
     folder_options,
+    list_folders,
     read_marks,
     records,
     references,
@@ -32,6 +32,7 @@ from harness.report.stopping_tables import StoppingResults
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
 from harness.scoring.summary import Grouping, LeaderboardQuery, Level, parse_metric_budget, summarize
 from harness.scoring.time_to_target import RANKED_AXES, Axis
+from harness.storage.attestations import index_attestations
 
 FORMATS = ("table", "md", "csv", "json", "html")
 #: Styles of a leaderboard on a terminal.
@@ -76,10 +77,11 @@ def leaderboard(
     """Rank submissions, and show time, examples and steps to the target on each workload."""
     query = leaderboard_query(by, level, workloads=workloads, tier=tier, references=references(blocked, reference))
     problems: list[str] = []
+    listed = list_folders(runs, results, problems)
     table_records = read_marks(runs, results, problems)
     marks = table_records.mark_filter.marks
-    query = replace(query, attestations=attestations_of(runs, results, problems), marks=marks, group=group)
-    summaries = [summarize(record, query) for record in records(runs, results, problems, table_records)]
+    query = replace(query, attestations=index_attestations(listed, problems), marks=marks, group=group)
+    summaries = [summarize(record, query) for record in records(listed, problems, table_records)]
     if summaries:
         check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in summaries})
     stop_records = [record for record in table_records.stop_records if query.wants(record.spec.workload.facts)]

@@ -14,7 +14,6 @@ import click
 
 from harness.cli.output import note
 from harness.cli.resolve import open_registry
-from harness.contract.attestation import Attestation
 from harness.contract.record import Record
 from harness.errors import StoreError, UsageError, unknown_name_error
 from harness.planning.roles import REFERENCE_TAG
@@ -23,9 +22,8 @@ from harness.report.table_records import TableRecords
 from harness.scoring.marked import MarkFilter
 from harness.scoring.selection import R
 from harness.storage import layout
-from harness.storage.attestations import index_attestations
 from harness.storage.marks import index_marks
-from harness.storage.records import StoredRecord, decode_stored, iter_records, iter_stored, read_stored
+from harness.storage.records import StoredRecord, decode_stored, iter_listed_records, iter_stored, read_stored
 from harness.storage.shards import find_packed
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -59,44 +57,51 @@ def existing_folders(runs: Path, results: Path) -> list[Path]:
     return folders
 
 
-def records(
-    runs: Path, results: Path, problems: list[str], table_records: TableRecords | None = None
-) -> Iterator[Record]:
-    """Yield the records of leaderboards, then print a note for each file that cannot be read.
+def list_folders(runs: Path, results: Path, problems: list[str]) -> list[layout.ListedFolder]:
+    """Return the folders of runs and results and every folder below them, each with the names of its files.
+
+    Listing takes as long as reading. A command that searches the folders for several kinds of files lists them once.
 
     Args:
         runs: folder of local runs.
         results: folder of published records.
-        problems: list to which a one-line message is appended for each file that cannot be read.
-        table_records: what selects the records, and keeps the records of other tables and the marked records. The
-            caller shows these. If None, a note is printed for each marked record.
+        problems: list to which a one-line message is appended for each folder that cannot be listed.
+
+    Raises:
+        StoreError: neither folder exists.
     """
-    selection = table_records or read_marks(runs, results, problems)
-    yield from selection.scored(iter_records(existing_folders(runs, results), problems))
+    return list(layout.walk_all(existing_folders(runs, results), problems))
+
+
+def records(
+    listed: Iterable[layout.ListedFolder],
+    problems: list[str],
+    table_records: TableRecords,
+    note_marks: bool = False,
+) -> Iterator[Record]:
+    """Yield the records of leaderboards, then print a note for each file that cannot be read.
+
+    Args:
+        listed: the folders of records with the names of their files.
+        problems: list to which a one-line message is appended for each file that cannot be read.
+        table_records: what selects the records, and keeps the records of other tables and the marked records.
+        note_marks: whether to print a note for each marked record. Otherwise the caller shows the marked records.
+    """
+    yield from table_records.scored(iter_listed_records(listed, problems))
     for problem in problems:
         note(f"skipped: {problem}")
-    if table_records is None:
-        for line in mark_lines(selection.mark_filter.marked):
-            note(line)
+    for line in mark_lines(table_records.mark_filter.marked) if note_marks else ():
+        note(line)
 
 
 def read_marks(runs: Path, results: Path, problems: list[str]) -> TableRecords:
     """Return what selects the records of tables, with the marks in both folders.
 
     Args:
-        runs, results, problems: see `records`.
+        runs, results, problems: see `list_folders`.
     """
     marks = index_marks(existing_folders(runs, results), problems)
     return TableRecords(mark_filter=MarkFilter(marks))
-
-
-def attestations_of(runs: Path, results: Path, problems: list[str]) -> dict[str, list[Attestation]]:
-    """Return the attestations in both folders by the content hash of their record.
-
-    Args:
-        runs, results, problems: see `records`.
-    """
-    return index_attestations(existing_folders(runs, results), problems)
 
 
 def is_named(identity: str, names: Sequence[str]) -> bool:

@@ -11,9 +11,9 @@ from harness.cli.commands import examples
 from harness.cli.output import note, print_json
 from harness.cli.record_folders import (
     RUN_FIRST,
-    attestations_of,
     check_workloads,
     folder_options,
+    list_folders,
     read_marks,
     records,
     references,
@@ -24,6 +24,7 @@ from harness.errors import UsageError
 from harness.planning.resolve import split_names
 from harness.report import html
 from harness.scoring.summary import LeaderboardQuery
+from harness.storage.attestations import index_attestations
 from harness.system.files import write_atomically, write_error
 
 
@@ -53,17 +54,18 @@ def report(
     if out.suffix not in (".html", ".htm"):
         raise UsageError(f"{out} must end in .html", fix=f"run bench report {out.with_suffix('.html')}")
     problems: list[str] = []
+    listed = list_folders(runs, results, problems)
     table_records = read_marks(runs, results, problems)
     query = LeaderboardQuery(
         workloads=frozenset(split_names(workloads)),
         references=references(blocked, reference),
-        attestations=attestations_of(runs, results, problems),
+        attestations=index_attestations(listed, problems),
         marks=table_records.mark_filter.marks,
     )
     known: set[str] = set()
 
     def read() -> Iterator[Record]:
-        for record in records(runs, results, problems, table_records):
+        for record in records(listed, problems, table_records):
             known.add(record.spec.workload.facts.name)
             yield record
 

@@ -25,6 +25,7 @@ from harness.report.stopping_tables import StoppingResults, tuning_grids
 from harness.report.values import finite_or_none, rank_range
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
 from harness.scoring.marked import MarkedRecord
+from harness.scoring.point_columns import PointColumns
 from harness.scoring.summary import LeaderboardQuery, RunSummary, summarize
 from harness.scoring.tuning import curves
 
@@ -111,15 +112,16 @@ def payload(records: Iterable[Record], query: LeaderboardQuery) -> dict[str, Any
         facts = record.spec.workload.facts
         if not query.wants(facts):
             continue
-        summary = summarize(record, query)
+        columns = PointColumns(record.points)
+        summary = summarize(record, query, columns)
         summaries.append(summary)
         if record.spec.smoke or record.spec.profile:
             continue
         workloads.setdefault(facts.id, _workload(record))
-        runs.add(record, summary)
+        runs.add(record, summary, columns)
         _count_run_of_machine(machines, record)
     boards = build_leaderboards(summaries, query)
-    tuned = tuning_grids(curves(summary.run for summary in summaries))
+    tuned = tuning_grids(curves(summaries))
     return {
         "version": __version__,
         "records": len(summaries),

@@ -17,8 +17,7 @@ from typing import Any, TypeVar
 
 from harness.contract.domains import HParams
 from harness.contract.record import Record, is_success
-from harness.contract.run import Point
-from harness.report.values import finite_or_none
+from harness.scoring.point_columns import PointColumns, finite_values
 from harness.scoring.summary import RunSummary
 
 T = TypeVar("T")
@@ -111,13 +110,19 @@ class PageRuns:
     def __init__(self) -> None:
         self._tables: dict[str, _TableRuns] = {}
 
-    def add(self, record: Record, summary: RunSummary) -> None:
-        """Add a run. Its evaluations are thinned and stored as numbers."""
+    def add(self, record: Record, summary: RunSummary, columns: PointColumns) -> None:
+        """Add a run. Its evaluations are thinned and stored as numbers.
+
+        Args:
+            record: record of the run.
+            summary: summary of the record.
+            columns: the columns of the record's points.
+        """
         spec = record.spec
         table = self._tables.setdefault(f"{spec.hardware}|{spec.ruleset.name}@{spec.ruleset.version}", _TableRuns())
         submission, workload = spec.submission.id, spec.workload.facts.id
         hit = summary.result.status == "hit"
-        curve = _curve(record)
+        curve = _curve(record, columns)
         run = PageRun(
             study=spec.study,
             trial=spec.trial,
@@ -219,31 +224,32 @@ def choose_evenly(items: Sequence[T], limit: int) -> list[T]:
     return [items[round(i * (len(items) - 1) / max(1, limit - 1))] for i in range(limit)]
 
 
-def _curve(record: Record) -> dict[str, array[float]]:
-    points, clock = _thin_points(record), record.spec.clock
-    metric = record.spec.workload.facts.targets[0].metric
-    return {
-        "time": array("d", [point.scored(clock) for point in points]),
+def _curve(record: Record, columns: PointColumns) -> dict[str, array[float]]:
+    points = record.points
+    curve = {
+        "time": array("d", columns.scored(record.spec.clock)),
         "examples": array("d", [point.examples for point in points]),
         "steps": array("d", [point.steps for point in points]),
-        "metric": array("d", [point.metrics.get(metric, math.nan) for point in points]),
+        "metric": array("d", columns.values(record.spec.workload.facts.targets[0].metric)),
         "lr": array("d", [math.nan if point.lr is None else point.lr for point in points]),
     }
-
-
-def _thin_points(record: Record) -> Sequence[Point]:
-    """Return at most `MAX_POINTS` evaluations, including the last one and the hit."""
-    points = record.points
     if len(points) <= MAX_POINTS:
-        return points
+        return curve
+    indices = _thin_indices(record)
+    return {name: array("d", [values[i] for i in indices]) for name, values in curve.items()}
+
+
+def _thin_indices(record: Record) -> list[int]:
+    """Return the indices of at most `MAX_POINTS` evaluations, including the last one and the hit."""
+    points = record.points
     indices = {round(i * (len(points) - 1) / (MAX_POINTS - 2)) for i in range(MAX_POINTS - 1)}
     if record.hit is not None:
         indices.add(record.hit)
-    return [points[i] for i in sorted(indices) if i < len(points)]
+    return [i for i in sorted(indices) if i < len(points)]
 
 
-def _best(values: Sequence[float], goal: str) -> float | None:
-    finite = [value for value in values if math.isfinite(value)]
+def _best(values: array[float], goal: str) -> float | None:
+    finite = finite_values(values)
     if not finite:
         return None
     return _rounded(min(finite) if goal == "min" else max(finite))
@@ -251,7 +257,7 @@ def _best(values: Sequence[float], goal: str) -> float | None:
 
 def _rounded(value: float, digits: int = 6) -> float | int | None:
     """Round a number to significant digits; None if it is not finite."""
-    if finite_or_none(value) is None:
+    if not math.isfinite(value):
         return None
     rounded = float(f"{value:.{digits}g}")
     return int(rounded) if rounded.is_integer() else rounded
@@ -275,7 +281,13 @@ def _group(runs: list[PageRun], limits: _Limits) -> dict[str, Any]:
 
 
 def _listed(values: Iterable[float], digits: int = 6) -> list[float | int | None]:
-    return [_rounded(value, digits) for value in values]
+    """Return the values as `_rounded` does. Whole numbers are written without a point."""
+    form = f".{digits}g"
+    rounded = [float(format(value, form)) for value in values]
+    return [
+        (int(value) if value.is_integer() else value) if math.isfinite(value) else None  # NaN is no integer.
+        for value in rounded
+    ]
 
 
 def _drawn(run: PageRun, max_points: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from harness.scoring.leaderboard import build_leaderboards
 from harness.scoring.marked import MarkFilter
 from harness.scoring.summary import LeaderboardQuery, summarize
 from harness.storage.attestations import index_attestations
+from harness.storage.layout import walk_all
 from harness.storage.marks import index_marks
 from harness.storage.records import iter_records
 
@@ -28,7 +29,7 @@ def draw_published(folder: Path, references: tuple[str, ...]) -> str:
     table_records = TableRecords(mark_filter=MarkFilter(index_marks([folder], problems)))
     query = LeaderboardQuery(
         references=references,
-        attestations=index_attestations([folder], problems),
+        attestations=index_attestations(walk_all([folder], problems), problems),
         marks=table_records.mark_filter.marks,
     )
     summaries = [summarize(record, query) for record in table_records.scored(iter_records([folder], problems))]

@@ -10,8 +10,8 @@ from harness.contract.workload import Target
 from harness.errors import UsageError
 from harness.scoring.scored_time import cost_runs
 from harness.scoring.scores import Skipped, study_time, workload_time
-from harness.scoring.selection import StudyKey, check_mixed, select_usable, study_key
-from harness.scoring.time_to_target import Axis, ScoredRun, score_run
+from harness.scoring.selection import ResultRun, StudyKey, check_mixed, select_usable, study_key
+from harness.scoring.time_to_target import Axis, score_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def aggregate(
     return aggregate_runs(cost_runs(runs, by), by, skipped)
 
 
-def aggregate_runs(runs: Sequence[ScoredRun], by: Axis = "time", skipped: Sequence[Skipped] = ()) -> Aggregate:
+def aggregate_runs(runs: Sequence[ResultRun], by: Axis = "time", skipped: Sequence[Skipped] = ()) -> Aggregate:
     """Aggregate scored runs into times by submission and workload.
 
     Args:

@@ -18,20 +18,14 @@ from __future__ import annotations
 
 import math
 import statistics
+from array import array
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from harness.contract.run import RunSpec
 from harness.scoring.time_to_target import IntervalSeconds
-
-#: Key of an arm. An arm is a set of runs with the same costs. The runs of an arm have the same submission, source,
-#: workload, hardware class, number of ranks and hyperparameters.
-Arm: TypeAlias = tuple[Hashable, ...]
-#: Arm and index of an interval. Index 0 is the construction of the submission; index k is the interval that ends at
-#: evaluation k.
-_Cell: TypeAlias = tuple[Arm, int]
 
 #: Threshold for costs that depend on the seed. The excess of an arm is the median over its runs of (total seconds /
 #: total of the median costs of the same intervals) - 1. If the excess is larger than the reference's excess by more
@@ -43,11 +37,34 @@ _POLISH_ROUNDS = 20
 _MIN_RUNS = 5
 
 
+class Arm(NamedTuple):
+    """Key of an arm, a set of runs with the same costs.
+
+    Args:
+        submission: `name@version` of the submission.
+        source_hash: hash of the submission's source.
+        workload: `name@version` of the workload.
+        hardware: hardware class.
+        ranks: number of ranks.
+        setting: names and values of the hyperparameters, sorted by name.
+    """
+
+    submission: str
+    source_hash: str
+    workload: str
+    hardware: str
+    ranks: int
+    setting: tuple[tuple[str, str], ...]
+
+
+#: Arm and index of an interval. Index 0 is the construction of the submission; index k is the interval that ends at
+#: evaluation k.
+_Cell: TypeAlias = tuple[Arm, int]
+
+
 class CostedRun(Protocol):
     """A run with the seconds of its intervals."""
 
-    @property
-    def run_id(self) -> str: ...
     @property
     def spec(self) -> RunSpec: ...
     @property
@@ -58,7 +75,7 @@ def arm_of(spec: RunSpec) -> Arm:
     """Return the key of the arm that contains a run."""
     ref, facts = spec.submission, spec.workload.facts
     setting = tuple(sorted(zip(spec.hparams, map(str, spec.hparams.values()), strict=True)))
-    return (ref.id, ref.code_identity, facts.id, spec.hardware, spec.ranks, setting)
+    return Arm(ref.id, ref.code_identity, facts.id, spec.hardware, spec.ranks, setting)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,45 +83,37 @@ class CostModel:
     """The costs of intervals in scored seconds.
 
     Args:
-        costs: arm -> list of costs. Index 0 is the cost of the construction, and index k is the cost of interval k.
+        costs: arm -> costs of its intervals. Index 0 is the construction, and index k is interval k.
         runs: arm -> number of runs from which its costs are estimated.
         by_mean: arms whose costs are means over runs, because the seed determines which intervals are expensive.
         speeds: (hardware class, session) -> log of (seconds in the session / seconds in a typical session).
         unlinked: sessions that share no arm with another session. Their speed is unknown, and is assumed to be typical.
     """
 
-    costs: Mapping[Arm, Sequence[float]]
+    costs: Mapping[Arm, array[float]]
     runs: Mapping[Arm, int]
     by_mean: frozenset[Arm] = frozenset()
     speeds: Mapping[tuple[str, str], float] = field(default_factory=dict)
     unlinked: frozenset[str] = frozenset()
 
-    def time_to(self, spec: RunSpec, index: int) -> float | None:
+    def time_to(self, arm: Arm, index: int) -> float | None:
         """Return the cost in seconds from the start to evaluation `index`; None if a cost up to `index` is unknown."""
-        costs = self.costs.get(arm_of(spec), ())
+        costs = self.costs.get(arm, ())
         return _round_to_12_digits(math.fsum(costs[: index + 1])) if index < len(costs) else None
 
-    def own_times_to(
-        self, spec: RunSpec, intervals: IntervalSeconds, indices: Sequence[int]
-    ) -> tuple[float | None, ...]:
+    def own_times_to(self, arm: Arm, intervals: IntervalSeconds, indices: Sequence[int]) -> tuple[float | None, ...]:
         """Return the seconds of one run from its start to each of some evaluations, for paired tests.
 
         The seconds are the cost up to the evaluation × the slowness of the run. For arms in `by_mean`, they are the sum
         of the measured seconds. In both cases, measured seconds are first divided by the speed of their session. A
         result is None if a cost is unknown.
         """
-        arm = arm_of(spec)
         costs = self.costs.get(arm, ())
-        adjusted = _adjust_to_speed(spec, intervals, self.speeds)
+        adjusted = _adjust_to_speed(arm.hardware, intervals, self.speeds)
         if arm in self.by_mean:
             totals = [math.fsum(adjusted[: index + 1]) for index in indices]
         else:
-            ratios = [
-                seconds / interval_cost
-                for seconds, interval_cost in zip(adjusted, costs, strict=False)
-                if seconds > 0 and interval_cost > 0
-            ]
-            slowness = math.exp(_median_log(ratios)) if ratios else 1.0
+            slowness = _slowness(adjusted, costs)
             totals = [_round_to_12_digits(math.fsum(costs[: index + 1])) * slowness for index in indices]
         return tuple(
             _round_to_12_digits(total) if index < len(costs) else None
@@ -126,14 +135,16 @@ def fit_costs(runs: Iterable[CostedRun], references: Collection[str] = ()) -> Co
         runs: runs of one ruleset; runs without interval seconds are ignored.
         references: names of the submissions that count as the reference.
     """
-    measured: dict[Arm, list[tuple[RunSpec, IntervalSeconds]]] = defaultdict(list)
+    measured: dict[Arm, list[IntervalSeconds]] = defaultdict(list)
+    is_reference: dict[Arm, bool] = {}
     for run in runs:
         if run.intervals is not None:
-            measured[arm_of(run.spec)].append((run.spec, run.intervals))
-    is_reference = {arm: runs_of_arm[0][0].submission.name in references for arm, runs_of_arm in measured.items()}
+            arm = arm_of(run.spec)
+            measured[arm].append(run.intervals)
+            is_reference.setdefault(arm, run.spec.submission.name in references)
     speeds, unlinked = _session_speeds(measured, is_reference)
     adjusted = {
-        arm: [_adjust_to_speed(spec, intervals, speeds) for spec, intervals in runs_of_arm]
+        arm: [_adjust_to_speed(arm.hardware, intervals, speeds) for intervals in runs_of_arm]
         for arm, runs_of_arm in measured.items()
     }
     medians = {arm: _by_interval(rows, statistics.median) for arm, rows in adjusted.items()}
@@ -160,31 +171,41 @@ def _round_to_12_digits(seconds: float) -> float:
     return float(f"{seconds:.12g}")
 
 
+def _slowness(seconds: Sequence[float], costs: Sequence[float]) -> float:
+    """Return the median of (measured seconds / cost) over intervals; 1 if there is no interval with a cost."""
+    if seconds == costs:  # The only run of its arm. Each ratio is exactly 1.
+        return 1.0
+    ratios = [own / cost for own, cost in zip(seconds, costs, strict=False) if own > 0 and cost > 0]
+    return math.exp(_median_log(ratios)) if ratios else 1.0
+
+
 def _median_log(ratios: Sequence[float]) -> float:
     """Return the median of the logs of positive ratios. Only the middle ratios are needed, since log is monotone."""
     ordered, half = sorted(ratios), len(ratios) // 2
     return statistics.median(map(math.log, ordered[half - (len(ordered) % 2 == 0) : half + 1]))
 
 
-def _adjust_to_speed(spec: RunSpec, intervals: IntervalSeconds, speeds: Mapping[tuple[str, str], float]) -> list[float]:
+def _adjust_to_speed(
+    hardware: str, intervals: IntervalSeconds, speeds: Mapping[tuple[str, str], float]
+) -> array[float]:
     """Return the seconds of each interval as they would be in a typical session."""
     divisors = {
-        session: math.exp(speeds[spec.hardware, session])
+        session: math.exp(speeds[hardware, session])
         for _, session in intervals.sessions
-        if (spec.hardware, session) in speeds
+        if (hardware, session) in speeds
     }
     if not divisors:
-        return list(intervals.seconds)
+        return intervals.seconds
     names = intervals.session_names()
-    return [seconds / divisors.get(name, 1.0) for seconds, name in zip(intervals.seconds, names, strict=True)]
+    return array("d", [s / divisors.get(name, 1.0) for s, name in zip(intervals.seconds, names, strict=True)])
 
 
-def _by_interval(rows: Sequence[Sequence[float]], average: Callable[[Sequence[float]], float]) -> list[float]:
+def _by_interval(rows: Sequence[array[float]], average: Callable[[Sequence[float]], float]) -> array[float]:
     """Return the average of each interval over the runs that contain this interval."""
     if len(rows) == 1:
-        return list(rows[0])
+        return rows[0]
     longest = max(map(len, rows))
-    return [average([row[k] for row in rows if k < len(row)]) for k in range(longest)]
+    return array("d", [average([row[k] for row in rows if k < len(row)]) for k in range(longest)])
 
 
 def _median_excess(rows: Sequence[Sequence[float]], medians: Sequence[float]) -> float:
@@ -194,6 +215,8 @@ def _median_excess(rows: Sequence[Sequence[float]], medians: Sequence[float]) ->
         rows: seconds of each interval, one list for each run.
         medians: median of each interval over the runs.
     """
+    if len(rows) == 1:
+        return 0.0  # The row is its own median.
     ratios = []
     for row in rows:
         expected = math.fsum(medians[: len(row)])
@@ -203,18 +226,17 @@ def _median_excess(rows: Sequence[Sequence[float]], medians: Sequence[float]) ->
 
 
 def _session_speeds(
-    measured: Mapping[Arm, Sequence[tuple[RunSpec, IntervalSeconds]]], is_reference: Mapping[Arm, bool]
+    measured: Mapping[Arm, Sequence[IntervalSeconds]], is_reference: Mapping[Arm, bool]
 ) -> tuple[dict[tuple[str, str], float], frozenset[str]]:
     """Return the log speed of each session of each hardware class, and the sessions whose speed is unknown."""
     sessions_of: dict[str, set[str]] = defaultdict(set)
     linking_of: dict[str, dict[_Cell, dict[str, list[float]]]] = defaultdict(dict)
     for arm, runs in measured.items():
-        hardware = runs[0][0].hardware
-        sessions = {name for _, intervals in runs for name in _positive_sessions(intervals)}
-        sessions_of[hardware] |= sessions
+        sessions = {name for intervals in runs for name in _positive_sessions(intervals)}
+        sessions_of[arm.hardware] |= sessions
         # An arm with a single session says nothing about the speed of a session relative to others.
         if len(sessions) > 1:
-            linking_of[hardware] |= _linking_cells(arm, [intervals for _, intervals in runs])
+            linking_of[arm.hardware] |= _linking_cells(arm, runs)
     speeds: dict[tuple[str, str], float] = {}
     unlinked: set[str] = set()
     for hardware, sessions in sessions_of.items():

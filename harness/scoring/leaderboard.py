@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,7 +27,7 @@ from harness.scoring.details import WorkloadDetails, build_details
 from harness.scoring.factors import Medians, TimeFactors, describe_order, median_amounts, time_factors
 from harness.scoring.families import FamilyKeys, RowFamily, family_keys, find_families
 from harness.scoring.metric_cells import mean_rank, metric_cells
-from harness.scoring.scored_time import arm_names, cost_summaries, describe_costs
+from harness.scoring.scored_time import cost_summaries, describe_costs
 from harness.scoring.scores import (
     Anchored,
     Skipped,
@@ -161,7 +163,7 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
     builder.summaries, builder.left_out = keep_newest_versions(builder.summaries)
     _distinguish_sources(builder)
     builder.summaries, costs = cost_summaries(builder.summaries, query.by, query.references)
-    runs, skipped = select_usable(summary.run for summary in builder.summaries)
+    runs, skipped = select_usable(builder.summaries)
     builder.usable = frozenset(run.run_id for run in runs)
     spec = members[0].spec
     table = Leaderboard(hardware=key[0], ruleset=key[1], ranked=spec.ruleset.ranked, clock=spec.clock, query=query)
@@ -173,7 +175,7 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
         )
         builder.notes += [note] if note else []
         if spec.clock == "process" and query.by != "measured-time":
-            builder.notes += describe_costs(costs, arm_names(builder.summaries))
+            builder.notes += describe_costs(costs, builder.summaries)
         facts = {run.spec.workload.facts.id: run.spec.workload.facts for run in runs}
         table = dataclasses.replace(table, workloads=tuple(facts[workload] for workload in sorted(facts)))
         table = _rank_by_metric(table, builder) if query.metric else _rank_by_time(table, builder, aggregate)
@@ -208,19 +210,34 @@ def _distinguish_sources(builder: _Builder) -> None:
         ref = summary.spec.submission
         if ref.id in ambiguous:
             spec = msgspec.structs.replace(summary.spec, submission=with_source(ref))
-            builder.summaries[i] = dataclasses.replace(summary, spec=spec)
+            builder.summaries[i] = msgspec.structs.replace(summary, spec=spec)
     names = ", ".join(sorted(ambiguous))
     builder.notes.append(f"several sources with one name, each listed with its hash: {names}")
 
 
-def _peak_memory(summaries: Iterable[RunSummary], submission: str) -> int:
-    return max((summary.memory for summary in summaries if summary.spec.submission.id == submission), default=0)
+class _Conditions(NamedTuple):
+    """The conditions of a submission's runs; `LeaderboardRow` describes the fields."""
+
+    memory: int
+    sandbox: str
+    trust: Trust
+    doubted: int
 
 
-def _weakest_sandbox(summaries: Iterable[RunSummary], submission: str) -> str:
-    return reduce(
-        weaker_sandbox, (summary.sandbox for summary in summaries if summary.spec.submission.id == submission)
-    )
+def _conditions(builder: _Builder) -> dict[str, _Conditions]:
+    """Return the conditions of the runs of each submission. Only usable runs count for the trust level."""
+    runs_of: dict[str, list[RunSummary]] = defaultdict(list)
+    for summary in builder.summaries:
+        runs_of[summary.spec.submission.id].append(summary)
+    return {
+        name: _Conditions(
+            memory=max(run.memory for run in runs),
+            sandbox=reduce(weaker_sandbox, dict.fromkeys(run.sandbox for run in runs)),
+            trust=lowest_level(list({run.trust for run in runs if run.run_id in builder.usable})),
+            doubted=sum(run.doubted for run in runs if run.run_id in builder.usable),
+        )
+        for name, runs in runs_of.items()
+    }
 
 
 # --- by time, examples or steps -------------------------------------------------------------------
@@ -241,7 +258,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
         builder.notes.append("a single submission: its profile score has no meaning")
     if all(math.isinf(time) for row in times.values() for time in row.values()):
         builder.notes.append("every submission missed every target")
-    factors = _factors(reference, amounts, builder)
+    factors, conditions = _factors(reference, amounts, builder), _conditions(builder)
     rows = []
     for name in order:
         studies = aggregate.studies[name]
@@ -262,10 +279,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
                 else None,
                 factors=factors.get(name),
                 cells={w: cell_of_times(list(studies[w].values()), times[name][w]) for w in ids if w in studies},
-                memory=_peak_memory(builder.summaries, name),
-                sandbox=_weakest_sandbox(builder.summaries, name),
-                trust=_trust(builder, name),
-                doubted=_count_doubted(builder, name),
+                **conditions[name]._asdict(),
             )
         )
     return dataclasses.replace(table, anchored_workloads=counted, reference=reference, rows=tuple(rows), ties=ties.tied)
@@ -348,6 +362,7 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
     cells = metric_cells(usable, goals)
     means = {name: mean_rank(name, cells, goals) for name in cells}
     order = sorted(means, key=lambda name: (means[name], name))
+    conditions = _conditions(builder)
     rows = [
         LeaderboardRow(
             submission=name,
@@ -355,10 +370,7 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
             n=(min(c.studies for c in cells[name].values()), max(c.studies for c in cells[name].values())),
             mean_rank=means[name],
             cells=cells[name],
-            memory=_peak_memory(builder.summaries, name),
-            sandbox=_weakest_sandbox(builder.summaries, name),
-            trust=_trust(builder, name),
-            doubted=_count_doubted(builder, name),
+            **conditions[name]._asdict(),
         )
         for name in order
     ]
@@ -366,17 +378,3 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
     if any(cell.early for row in rows for cell in row.cells.values()):
         builder.notes.append("*: some runs stopped at their target before this budget")
     return dataclasses.replace(table, rows=tuple(rows))
-
-
-def _usable_summaries(builder: _Builder, name: str) -> list[RunSummary]:
-    """Return the usable records of a submission."""
-    return [s for s in builder.summaries if s.spec.submission.id == name and s.run_id in builder.usable]
-
-
-def _trust(builder: _Builder, name: str) -> Trust:
-    """Return the lowest trust level of the usable records of a submission."""
-    return lowest_level([summary.trust for summary in _usable_summaries(builder, name)])
-
-
-def _count_doubted(builder: _Builder, name: str) -> int:
-    return sum(summary.doubted for summary in _usable_summaries(builder, name))

@@ -10,6 +10,7 @@ from harness.contract.marks import Mark
 from harness.contract.record import Record, Status
 from harness.contract.run import Point
 from harness.contract.workload import Target, WorkloadFacts
+from harness.scoring.point_columns import PointColumns, finite_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,19 +104,28 @@ def best_and_final(record: Record, target: Target, stage: int = 0) -> tuple[floa
     None if no value is finite. The final value is None if the last value is absent or not finite, as in a run that
     diverged.
     """
-    best, final = best_and_final_points(record, target, stage)
-    return (
-        None if best is None else best.metrics[target.metric],
-        None if final is None else final.metrics[target.metric],
-    )
+    values = PointColumns(record.points).values_of_stage(target.metric, stage)
+    best = _best(values, target)
+    return best, values[-1] if best is not None and math.isfinite(values[-1]) else None
+
+
+def best_value(columns: PointColumns, target: Target, stage: int = 0) -> float | None:
+    """Return the best value as `best_and_final` does."""
+    return _best(columns.values_of_stage(target.metric, stage), target)
+
+
+def _best(values: list[float], target: Target) -> float | None:
+    finite = finite_values(values)
+    if not finite:
+        return None
+    return min(finite) if target.goal == "min" else max(finite)
 
 
 def best_and_final_points(record: Record, target: Target, stage: int = 0) -> tuple[Point | None, Point | None]:
     """Return the evaluations with the best and the last value of a metric in a stage, as `best_and_final` does."""
     points = [point for point in record.points if point.stage == stage]
     values = [point.metrics.get(target.metric, math.nan) for point in points]
-    finite = [value for value in values if math.isfinite(value)]
-    if not finite:
+    best = _best(values, target)
+    if best is None:
         return None, None
-    best = points[values.index(min(finite) if target.goal == "min" else max(finite))]
-    return best, points[-1] if math.isfinite(values[-1]) else None
+    return points[values.index(best)], points[-1] if math.isfinite(values[-1]) else None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Collection, Iterable, Sequence
+
+from msgspec.structs import replace
 
 from harness.contract.run import RunSpec
 from harness.scoring.interval_costs import Arm, CostModel, arm_of, fit_costs
 from harness.scoring.summary import RunSummary
-from harness.scoring.time_to_target import Axis, IntervalSeconds, ScoredRun, TargetResult
+from harness.scoring.time_to_target import Axis, ScoredRun, TargetResult
 
 
 def cost_runs(runs: Sequence[ScoredRun], by: Axis, references: Collection[str] = ()) -> list[ScoredRun]:
@@ -25,7 +26,7 @@ def cost_runs(runs: Sequence[ScoredRun], by: Axis, references: Collection[str] =
     if by != "time":
         return list(runs)
     model = fit_costs([run for run in runs if _contributes_to_costs(run.spec)], references)
-    return [run._replace(result=_own_result(run.spec, run.result, run.intervals, model)) for run in runs]
+    return [replace(run, result=_own_result(arm_of(run.spec), run, model)) for run in runs]
 
 
 def cost_summaries(
@@ -44,26 +45,28 @@ def cost_summaries(
     model = fit_costs([summary for summary in summaries if _contributes_to_costs(summary.spec)], references)
     costed = []
     for summary in summaries:
-        result = summary.result
-        if by == "time":
-            result = _own_result(summary.spec, result, summary.intervals, model)
         index = summary.result.index
-        cost = None if index is None or not _uses_costs(summary.spec) else model.time_to(summary.spec, index)
-        seconds = summary.seconds if cost is None or by == "measured-time" else cost
-        costed.append(dataclasses.replace(summary, result=result, seconds=seconds))
+        if index is None or not _uses_costs(summary.spec) or by == "measured-time":
+            costed.append(summary)
+            continue
+        arm = arm_of(summary.spec)
+        cost = model.time_to(arm, index)
+        result = _own_result(arm, summary, model) if by == "time" else summary.result
+        costed.append(replace(summary, result=result, seconds=summary.seconds if cost is None else cost))
     return costed, model
 
 
-def describe_costs(model: CostModel, names: dict[Arm, str]) -> list[str]:
+def describe_costs(model: CostModel, summaries: Iterable[RunSummary]) -> list[str]:
     """Return remarks about the costs, which are printed below a table.
 
     Args:
         model: the costs.
-        names: arm -> `submission on workload`, for the arms of the table.
+        summaries: the runs of the table.
     """
     notes = []
-    by_mean = sorted({names[arm] for arm in model.by_mean if arm in names})
-    if by_mean:
+    if model.by_mean:
+        arms = {arm_of(summary.spec) for summary in summaries}
+        by_mean = sorted({f"{arm.submission} on {arm.workload}" for arm in model.by_mean if arm in arms})
         notes.append(f"costs are means, because the expensive intervals depend on the seed: {', '.join(by_mean)}")
     if model.unlinked:
         count = len(model.unlinked)
@@ -72,11 +75,6 @@ def describe_costs(model: CostModel, names: dict[Arm, str]) -> list[str]:
             "another session; the speed of the machine there is unknown"
         )
     return notes
-
-
-def arm_names(summaries: Iterable[RunSummary]) -> dict[Arm, str]:
-    """Return a text `submission on workload` for each arm."""
-    return {arm_of(s.spec): f"{s.spec.submission.id} on {s.spec.workload.facts.id}" for s in summaries}
 
 
 def _uses_costs(spec: RunSpec) -> bool:
@@ -92,14 +90,13 @@ def _contributes_to_costs(spec: RunSpec) -> bool:
     return _uses_costs(spec) and not spec.profile
 
 
-def _own_result(
-    spec: RunSpec, result: TargetResult, intervals: IntervalSeconds | None, model: CostModel
-) -> TargetResult:
-    """Return the result of a run with the run's own time; unchanged if this time is unknown."""
-    if result.index is None or intervals is None or not _uses_costs(spec):
+def _own_result(arm: Arm, run: ScoredRun | RunSummary, model: CostModel) -> TargetResult:
+    """Return the result of a run of an arm with the run's own time; unchanged if this time is unknown."""
+    result = run.result
+    if result.index is None or run.intervals is None or not _uses_costs(run.spec):
         return result
     indices = (result.index, result.index - 1) if result.index else (result.index,)
-    value, *lower = model.own_times_to(spec, intervals, indices)
+    value, *lower = model.own_times_to(arm, run.intervals, indices)
     if value is None or not 0 < value < math.inf:
         return result
-    return dataclasses.replace(result, value=value, lower=(lower[0] if lower else 0.0) or 0.0)
+    return replace(result, value=value, lower=(lower[0] if lower else 0.0) or 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from typing import Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -12,7 +13,7 @@ from harness.contract.run import RunSpec, SubmissionRef
 from harness.contract.workload import SOURCE_MARK
 from harness.errors import UsageError
 from harness.scoring.scores import Skipped
-from harness.scoring.time_to_target import ScoredRun
+from harness.scoring.time_to_target import TargetResult
 
 #: Root seed and index of a study.
 StudyKey: TypeAlias = tuple[int, int]
@@ -31,7 +32,15 @@ class RunLike(Protocol):
     def spec(self) -> RunSpec: ...
 
 
+class ResultRun(RunLike, Protocol):
+    """A run with its result."""
+
+    @property
+    def result(self) -> TargetResult: ...
+
+
 R = TypeVar("R", bound=RunLike)
+S = TypeVar("S", bound=ResultRun)
 
 
 def table_key(run: RunLike) -> tuple[str, str]:
@@ -102,8 +111,13 @@ def _newness(run: RunLike) -> tuple[list[tuple[int, str]], str]:
     The version of a workload in a file contains a hash of its source. Hashes have no order, so the source that was run
     last is the newest.
     """
-    pieces = re.findall(r"\d+|\D+", run.spec.workload.facts.version.partition(SOURCE_MARK)[0])
-    return [(int(p), "") if p.isdigit() else (-1, p) for p in pieces], run.started
+    return _version_key(run.spec.workload.facts.version), run.started
+
+
+@lru_cache
+def _version_key(version: str) -> list[tuple[int, str]]:
+    pieces = re.findall(r"\d+|\D+", version.partition(SOURCE_MARK)[0])
+    return [(int(p), "") if p.isdigit() else (-1, p) for p in pieces]
 
 
 def ambiguous_names(runs: Iterable[RunLike]) -> frozenset[str]:
@@ -138,7 +152,7 @@ def earliest_runs(runs: Iterable[R]) -> list[R]:
     return list(first.values())
 
 
-def select_usable(runs: Iterable[ScoredRun], *, explore: bool = False) -> tuple[list[ScoredRun], list[Skipped]]:
+def select_usable(runs: Iterable[S], *, explore: bool = False) -> tuple[list[S], list[Skipped]]:
     """Return the usable runs in the order of their start, and the other runs with the reasons for their omission.
 
     If a trial has two runs, the earlier run is scored, so that repeating a trial has no effect.
@@ -147,7 +161,7 @@ def select_usable(runs: Iterable[ScoredRun], *, explore: bool = False) -> tuple[
         runs: runs in any order.
         explore: whether smoke runs, profiled runs and runs with overrides are also usable.
     """
-    usable: list[ScoredRun] = []
+    usable: list[S] = []
     skipped: list[Skipped] = []
     ids: set[str] = set()
     trials: dict[tuple[str, str, str, str, int, int, int], str] = {}

@@ -9,19 +9,20 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.contract.attestation import Attestation
+from harness.contract.base import Data
 from harness.contract.judging import Trust
 from harness.contract.marks import Marks, mark_of
 from harness.contract.record import Record, Status
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target, WorkloadFacts
 from harness.errors import UsageError
-from harness.scoring.run_overview import best_and_final
+from harness.scoring.point_columns import PointColumns
+from harness.scoring.run_overview import best_value
 from harness.scoring.throttling import slowdown
 from harness.scoring.time_to_target import (
     Axis,
     IntervalSeconds,
     MetricAt,
-    ScoredRun,
     TargetResult,
     amount,
     interval_seconds,
@@ -92,8 +93,7 @@ class LeaderboardQuery:
         return (not self.workloads or facts.name in self.workloads) and self.tier in (None, facts.tier)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSummary:
+class RunSummary(Data, frozen=True, kw_only=True):
     """The part of a record that tables need.
 
     The points of the record are left out, so that thousands of summaries need little memory.
@@ -137,11 +137,6 @@ class RunSummary:
     trust: Trust = "self-reported"
     doubted: bool = False
 
-    @property
-    def run(self) -> ScoredRun:
-        """The run with its result, without the other fields."""
-        return ScoredRun(self.run_id, self.started, self.spec, self.result, self.intervals)
-
 
 def parse_metric_budget(text: str) -> MetricBudget:
     """Parse the text after `metric@`: `budget`, `50%`, `10s`, `5000examples` or `200steps`.
@@ -165,10 +160,17 @@ def parse_metric_budget(text: str) -> MetricBudget:
     return MetricBudget(amount=amount / 100 if match[2] == "%" else amount, unit=units[match[2]])
 
 
-def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
-    """Summarize a record for a query."""
+def summarize(record: Record, query: LeaderboardQuery, columns: PointColumns | None = None) -> RunSummary:
+    """Summarize a record for a query.
+
+    Args:
+        record: record of the run.
+        query: the query.
+        columns: the columns of the record's points, if the caller has them.
+    """
     facts = record.spec.workload.facts
-    result = _result_at_level(record, query)
+    columns = columns or PointColumns(record.points)
+    result = _result_at_level(record, query, columns)
     metric = None
     if query.metric is not None:
         limit, by = query.metric.of(facts)
@@ -189,8 +191,8 @@ def summarize(record: Record, query: LeaderboardQuery) -> RunSummary:
         sandbox=record.sandbox,
         slowdown=slowdown(record.devices),
         seconds=math.inf if hit is None else hit.scored(record.spec.clock),
-        intervals=interval_seconds(record, is_usable=result.status != "unknown" or None),
-        best=best_and_final(record, facts.targets[0])[0] if facts.targets and not facts.stages else None,
+        intervals=interval_seconds(record, is_usable=result.status != "unknown" or None, columns=columns),
+        best=best_value(columns, facts.targets[0]) if facts.targets and not facts.stages else None,
         trust=trust_level(record, query.attestations.get(record.content_hash, ())),
         doubted=mark_of(record, query.marks) is not None,
     )
@@ -205,9 +207,9 @@ def _explain_absence(record: Record, budget: MetricBudget) -> str:
     return f"no evaluation within {budget}"
 
 
-def _result_at_level(record: Record, query: LeaderboardQuery) -> TargetResult:
+def _result_at_level(record: Record, query: LeaderboardQuery, columns: PointColumns) -> TargetResult:
     if query.level == "main":
-        return target_result(record, query.by)
+        return target_result(record, query.by, columns=columns)
     facts = record.spec.workload.facts
     if facts.stages:
         return TargetResult(
@@ -216,7 +218,7 @@ def _result_at_level(record: Record, query: LeaderboardQuery) -> TargetResult:
     targets = targets_at(facts, query.level)
     if not targets:
         return TargetResult(status="unknown", reason=f"{facts.id} has no {query.level} target")
-    return target_result(record, query.by, targets)
+    return target_result(record, query.by, targets, columns)
 
 
 def targets_at(facts: WorkloadFacts, level: Level) -> tuple[Target, ...]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+import operator
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
+from harness.contract.base import Data
 from harness.contract.record import Record, is_broken, is_finished
 from harness.contract.run import STANDARD_ERRORS, Point, RunSpec
 from harness.contract.workload import Target
 from harness.errors import UsageError
+from harness.scoring.point_columns import PointColumns
 
 #: Unit of a result. `time` is the scored time: on a CPU the cost of the intervals to the hit (see `interval_costs`), on
 #: other devices the measured wall seconds. `measured-time` is the seconds of the scored clock as the run measured them.
@@ -27,8 +28,7 @@ RANKED_AXES: Final[tuple[Literal["time", "measured-time", "examples", "steps"], 
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetResult:
+class TargetResult(Data, frozen=True, kw_only=True):
     """The result of a run at its targets.
 
     Args:
@@ -46,8 +46,7 @@ class TargetResult:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class IntervalSeconds:
+class IntervalSeconds(Data, frozen=True):
     """The scored seconds of a run, divided at its evaluations.
 
     Args:
@@ -69,7 +68,7 @@ class IntervalSeconds:
         return names
 
 
-class ScoredRun(NamedTuple):
+class ScoredRun(Data, frozen=True):
     """A run and its result, without the record's points, so that thousands of records need little memory.
 
     `intervals` are its scored seconds between evaluations; None for a record whose points cannot be used. `examples` is
@@ -84,8 +83,7 @@ class ScoredRun(NamedTuple):
     examples: float = math.inf
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricAt:
+class MetricAt(Data, frozen=True, kw_only=True):
     """The primary metric at a budget.
 
     Args:
@@ -110,20 +108,21 @@ def amount(point: Point, spec: RunSpec, by: Axis) -> float:
     return point.scored("wall" if by == "wall" else "process")
 
 
-def interval_seconds(record: Record, *, is_usable: bool | None = None) -> IntervalSeconds | None:
+def interval_seconds(
+    record: Record, *, is_usable: bool | None = None, columns: PointColumns | None = None
+) -> IntervalSeconds | None:
     """Return the scored seconds of a record between its evaluations; None for a record without usable points.
 
     Args:
         record: record of the run.
         is_usable: whether `find_problem` finds no problem, if the caller knows it.
+        columns: the columns of the record's points, if the caller has them.
     """
-    if not record.points or not (find_problem(record) is None if is_usable is None else is_usable):
+    columns = columns or PointColumns(record.points)
+    if not record.points or not (find_problem(record, columns) is None if is_usable is None else is_usable):
         return None
-    if record.spec.clock == "process":
-        totals = [point.process_seconds for point in record.points]
-    else:
-        totals = [point.seconds for point in record.points]
-    seconds = array("d", [totals[0], *(b - a for a, b in pairwise(totals))])
+    totals = columns.scored(record.spec.clock)
+    seconds = array("d", [totals[0], *map(operator.sub, totals[1:], totals)])
     return IntervalSeconds(seconds, tuple((session.first_point, session.id) for session in record.sessions))
 
 
@@ -143,15 +142,20 @@ def find_own_deaths(record: Record) -> str | None:
     )
 
 
-def find_problem(record: Record) -> str | None:
-    """Return the reason why a record cannot be used, in words; None for a usable record."""
+def find_problem(record: Record, columns: PointColumns | None = None) -> str | None:
+    """Return the reason why a record cannot be used, in words; None for a usable record.
+
+    Args:
+        record: record of the run.
+        columns: the columns of the record's points, if the caller has them.
+    """
     if reason := find_own_deaths(record):
         return reason
     facts = record.spec.workload.facts
     # The last metric of a diverged run may be absent, because JSON has no NaN. Such a run is a miss.
     has_all_metrics = not facts.stages and record.status != "diverged"
     names = [target.metric for target in facts.targets] if has_all_metrics else []
-    if not _is_consistent(record.points, names):
+    if not _is_consistent(columns or PointColumns(record.points), names):
         # The slower search for the first problem gives the message.
         problem = _find_problem_of_points(record.points, names)
         if problem is not None:
@@ -161,17 +165,13 @@ def find_problem(record: Record) -> str | None:
     return None
 
 
-def _is_consistent(points: Sequence[Point], names: Sequence[str]) -> bool:
+def _is_consistent(columns: PointColumns, names: Sequence[str]) -> bool:
     """Return whether it is certain that `_find_problem_of_points` finds no problem. Most records are consistent."""
-    seconds = [point.seconds for point in points]
-    process = [point.process_seconds for point in points]
-    # A sum is finite only if all of its terms are.
-    if not (math.isfinite(sum(seconds)) and math.isfinite(sum(process))):
+    seconds, process = columns.seconds, columns.process_seconds
+    # A sum is finite only if all of its terms are. A missing metric is NaN in the columns.
+    if not all(math.isfinite(sum(numbers)) for numbers in (seconds, process, *map(columns.values, names))):
         return False
-    if points and not (seconds[0] >= 0 and seconds == sorted(seconds) and min(process) >= 0):
-        return False
-    whole = [point.metrics for point in points if point.evaluated_examples is None] if names else []
-    return all(name in metrics for name in names for metrics in whole)
+    return not seconds or (seconds[0] >= 0 and seconds == sorted(seconds) and min(process) >= 0)
 
 
 def _find_problem_of_points(points: Sequence[Point], names: Sequence[str]) -> str | None:
@@ -197,7 +197,9 @@ def _find_problem_of_points(points: Sequence[Point], names: Sequence[str]) -> st
     return None
 
 
-def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | None:
+def hit_index(
+    record: Record, targets: Sequence[Target] | None = None, columns: PointColumns | None = None
+) -> int | None:
     """Recompute the index of the first point within the budget that meets all targets; None for a miss.
 
     The targets of a stream decided when each stage ended, so the recorded index is returned.
@@ -205,6 +207,7 @@ def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | 
     Args:
         record: record of the run.
         targets: targets to use instead of the workload's own targets; None for the own targets.
+        columns: the columns of the record's points, if the caller has them.
 
     Raises:
         UsageError: other targets were given for a stream.
@@ -218,24 +221,23 @@ def hit_index(record: Record, targets: Sequence[Target] | None = None) -> int | 
             )
         return record.hit
     targets = facts.targets if targets is None else targets
-    for i in _indices_that_meet(record.points, targets):
+    for i in _indices_that_meet(columns or PointColumns(record.points), targets):
         point = record.points[i]
         if not point.screened and record.spec.allows(point):
             return i
     return None
 
 
-def _indices_that_meet(points: Sequence[Point], targets: Sequence[Target]) -> Sequence[int]:
+def _indices_that_meet(columns: PointColumns, targets: Sequence[Target]) -> Sequence[int]:
     """Return the indices of the points whose metrics meet all targets, within or beyond the budget."""
-    indices: Sequence[int] = range(len(points))
+    indices: Sequence[int] = range(len(columns.points))
     for target in targets:
-        name, value = target.metric, target.value
         # A missing metric counts as NaN, and a comparison with NaN is false.
-        values = [(i, points[i].metrics.get(name, math.nan)) for i in indices]
+        values, bound = columns.values(target.metric), target.value
         if target.goal == "min":
-            indices = [i for i, metric in values if metric <= value]
+            indices = [i for i in indices if values[i] <= bound]
         else:
-            indices = [i for i, metric in values if metric >= value]
+            indices = [i for i in indices if values[i] >= bound]
     return indices
 
 
@@ -272,7 +274,12 @@ def _is_missed(point: Point, targets: Sequence[Target], primary: str) -> bool:
     return False
 
 
-def target_result(record: Record, by: Axis = "time", targets: Sequence[Target] | None = None) -> TargetResult:
+def target_result(
+    record: Record,
+    by: Axis = "time",
+    targets: Sequence[Target] | None = None,
+    columns: PointColumns | None = None,
+) -> TargetResult:
     """Return the result of a run at its targets.
 
     A crashed or diverged run is a miss. The result is `unknown` for an interrupted run, and for a run that stopped at
@@ -282,14 +289,16 @@ def target_result(record: Record, by: Axis = "time", targets: Sequence[Target] |
         record: record of the run.
         by: the unit of the result.
         targets: targets to use instead of the workload's own targets; None for the own targets.
+        columns: the columns of the record's points, if the caller has them.
 
     Raises:
         UsageError: other targets were given for a stream.
     """
-    problem = find_problem(record)
+    columns = columns or PointColumns(record.points)
+    problem = find_problem(record, columns)
     if problem:
         return TargetResult(status="unknown", reason=problem)
-    index = hit_index(record, targets)
+    index = hit_index(record, targets, columns)
     if targets is None and index != record.hit and record.status != "rejected":
         reason = f"the recorded hit is {record.hit}, but the first point that meets the targets is {index}"
         return TargetResult(status="unknown", reason=reason)
@@ -350,7 +359,8 @@ def score_run(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[
         UsageError: other targets were given for a stream.
     """
     own_targets = targets.get(record.spec.workload.facts.name) if targets else None
-    result = target_result(record, by, own_targets)
+    columns = PointColumns(record.points)
+    result = target_result(record, by, own_targets, columns)
     examples = math.inf if result.index is None else float(record.points[result.index].cost)
-    intervals = interval_seconds(record, is_usable=result.status != "unknown" or None)
+    intervals = interval_seconds(record, is_usable=result.status != "unknown" or None, columns=columns)
     return ScoredRun(record.run_id, record.started, record.spec, result, intervals, examples)

@@ -12,8 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.scoring.selection import select_usable
-from harness.scoring.time_to_target import ScoredRun
+from harness.scoring.selection import ResultRun, select_usable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +58,7 @@ def best_of_k(times: Sequence[float], k: int) -> tuple[float, float]:
     return median, 1 - math.comb(missed, k) / math.comb(n, k)
 
 
-def curves(runs: Iterable[ScoredRun]) -> list[TuningCurve]:
+def curves(runs: Iterable[ResultRun]) -> list[TuningCurve]:
     """Return one curve for each submission and workload, for rulesets with several trials per study.
 
     The largest k is the number of trials per study, or the total number of trials if the total is smaller.

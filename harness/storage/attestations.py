@@ -16,7 +16,7 @@ import msgspec
 
 from harness.contract.attestation import ATTESTATION_SCHEMA, Attestation
 from harness.errors import StoreError
-from harness.storage.layout import walk_records
+from harness.storage.layout import ListedFolder
 from harness.system.files import MAX_CONFIGURATION_BYTES, read_struct, write_atomically
 
 _NAME = re.compile(r"attestation-[0-9a-f]{16}-[0-9a-f]{8}\.json")
@@ -60,19 +60,17 @@ def read_attestations(folder: Path, names: Iterable[str] | None = None) -> tuple
     return attestations, problems
 
 
-def index_attestations(folders: Iterable[Path], problems: list[str]) -> dict[str, list[Attestation]]:
-    """Return the attestations below some folders by the content hash of the record that they describe.
+def index_attestations(listed: Iterable[ListedFolder], problems: list[str]) -> dict[str, list[Attestation]]:
+    """Return the attestations in some folders by the content hash of the record that they describe.
 
     Args:
-        folders: folders to search, with their subfolders.
+        listed: the folders with the names of their files.
         problems: list to which a one-line message is appended for each attestation that cannot be read.
     """
     index: dict[str, list[Attestation]] = {}
-    unlisted: list[str] = []  # whoever reads the records reports folders that cannot be listed
-    for folder in folders:
-        for subfolder, names in walk_records(folder, unlisted):
-            attestations, unreadable = read_attestations(subfolder, names)
-            problems += unreadable
-            for attestation in attestations:
-                index.setdefault(attestation.record, []).append(attestation)
+    for folder, names in listed:
+        attestations, unreadable = read_attestations(folder, names)
+        problems += unreadable
+        for attestation in attestations:
+            index.setdefault(attestation.record, []).append(attestation)
     return index

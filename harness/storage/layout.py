@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -32,6 +32,8 @@ ACCOUNT = "account.json"
 EVALUATOR = "evaluator"
 #: Name of the folder for replaced runs. The records in this folder are never read.
 SUPERSEDED = "superseded"
+#: A folder and the sorted names of its files.
+ListedFolder: TypeAlias = tuple[Path, list[str]]
 RUN_ID_PREFIX = "run-"
 _RUN_ID = re.compile(RUN_ID_PREFIX + "[0-9a-f]{16}")
 #: Patterns of the names of shards and their indexes; see `harness.storage.shards`.
@@ -135,7 +137,13 @@ def shard_number(name: str) -> int:
     return int(match[1]) if match else 0
 
 
-def walk_records(folder: Path, problems: list[str]) -> Iterator[tuple[Path, list[str]]]:
+def walk_all(folders: Iterable[Path], problems: list[str]) -> Iterator[ListedFolder]:
+    """Yield these folders and every folder below them, as `walk_records` does."""
+    for folder in folders:
+        yield from walk_records(folder, problems)
+
+
+def walk_records(folder: Path, problems: list[str]) -> Iterator[ListedFolder]:
     """Yield this folder and every folder below it in sorted order, each with the sorted names of its files.
 
     Folders of replaced runs (`superseded/`) are skipped. A folder with the name of a record or shard counts as a file,

@@ -6,6 +6,7 @@ All functions that read records also find records that were packed into shards.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -176,7 +177,8 @@ def require_own_name(identity: str, path: Path) -> None:
 
     A file or folder that was copied under the name of another trial must not become that trial's result.
     """
-    name = path.parent.name if path.name == layout.RECORD else path.stem
+    # `Path.parent` would make another path, which is noticeable when thousands of records are read.
+    name = path.parts[-2] if path.name == layout.RECORD and len(path.parts) > 1 else path.stem
     if layout.is_run_id(name) and name != identity:
         raise DamagedError(f"record {path} is of another trial, {identity}", fix=_RESTORE)
 
@@ -207,9 +209,19 @@ def iter_records(folders: Iterable[Path], problems: list[str]) -> Iterator[Recor
         problems: list to which a one-line message is appended for each file or folder that cannot be read, and for each
             file that has the run_id of another record but different content.
     """
+    return iter_listed_records(layout.walk_all(folders, problems), problems)
+
+
+def iter_listed_records(listed: Iterable[layout.ListedFolder], problems: list[str]) -> Iterator[Record]:
+    """Yield the records in some folders, as `iter_records` does.
+
+    Args:
+        listed: the folders with the names of their files.
+        problems: see `iter_records`.
+    """
     hashes: dict[str, str] = {}
     shared = SharedParts()
-    for stored in iter_stored(folders, problems):
+    for stored in _iter_listed(listed, problems):
         try:
             record = shared.share(decode_stored(stored))
         except StoreError as error:
@@ -245,17 +257,32 @@ def iter_stored(folders: Iterable[Path], problems: list[str]) -> Iterator[Stored
         folders: folders to search, with their subfolders.
         problems: list to which a one-line message is appended for each file or folder that cannot be read.
     """
-    for folder in folders:
-        for subfolder, names in layout.walk_records(folder, problems):
-            yield from _iter_packed(subfolder, names, problems)
-            for path in (subfolder / name for name in names if layout.is_record(name)):
-                try:
-                    # The file may have been packed after the folder was listed.
-                    content = _read_bytes(path)
-                except StoreError as error:
+    return _iter_listed(layout.walk_all(folders, problems), problems)
+
+
+def _iter_listed(listed: Iterable[layout.ListedFolder], problems: list[str]) -> Iterator[StoredRecord]:
+    for folder, names in listed:
+        yield from _iter_packed(folder, names, problems)
+        for path in (folder / name for name in names if layout.is_record(name)):
+            try:
+                # The file may have been packed after the folder was listed.
+                content = _read_bytes(path)
+            except StoreError as error:
+                if isinstance(error, DamagedError) or not _is_gone(path):
                     problems.append(str(error))
-                else:
-                    yield StoredRecord(path, content)
+            else:
+                yield StoredRecord(path, content)
+
+
+def _is_gone(path: Path) -> bool:
+    """Return whether a listed file does not exist any more, because its run was replaced or removed meanwhile."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _iter_packed(folder: Path, names: Collection[str], problems: list[str]) -> Iterator[StoredRecord]:

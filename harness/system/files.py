@@ -31,6 +31,8 @@ MAX_CONFIGURATION_BYTES = 1 << 20
 #: The errors of a JSON decoder. Text that is not UTF-8 and values that are nested too deep have errors of their own.
 JSON_ERRORS = (ValueError, RecursionError, msgspec.MsgspecError)
 _RESTORE = "restore it, or remove it"
+#: Number of bytes that are read at once from a file that grows or hides its size.
+_PIECE = 1 << 16
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -101,15 +103,19 @@ def open_regular(path: Path) -> Iterator[BufferedReader]:
         StoreError: the file does not exist or cannot be read. The message contains the path.
         DamagedError: the path is a folder, a named pipe, a socket or a device.
     """
+    descriptor, _ = _open_regular(path)
+    try:
+        with open(descriptor, "rb") as file:
+            yield file
+    except OSError as error:
+        raise read_error(path, error) from None
+
+
+def _open_regular(path: Path) -> tuple[int, int]:
+    """Open a regular file for reading, with the errors of `open_regular`. Return its descriptor and its size."""
     try:
         # Without O_NONBLOCK, opening a named pipe waits for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise DamagedError(f"{path} is not a regular file", fix=_RESTORE)
-            yield file
-    except IsADirectoryError:
-        raise DamagedError(f"{path} is not a regular file", fix=_RESTORE) from None
     except OSError as error:
         raise read_error(path, error) from None
     except ValueError:
@@ -117,6 +123,11 @@ def open_regular(path: Path) -> Iterator[BufferedReader]:
         if problem is None:
             raise
         raise StoreError(f"cannot read {path}: the name contains {problem}", fix="correct the name") from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise DamagedError(f"{path} is not a regular file", fix=_RESTORE)
+    return descriptor, status.st_size
 
 
 def read_file(path: Path, *, limit: int | None = MAX_BYTES) -> bytes:
@@ -130,18 +141,32 @@ def read_file(path: Path, *, limit: int | None = MAX_BYTES) -> bytes:
         StoreError: the file does not exist or cannot be read. The message contains the path.
         DamagedError: the path is not a regular file, or the file is larger than the limit.
     """
-    with open_regular(path) as file:
-        if limit is None:
-            return file.read()
-        # The size is checked before reading, so that a huge sparse file takes no time, and after it, so that a file
-        # that grows or hides its size, as in /proc, cannot exceed the limit. The buffer is not larger than the file.
-        size = os.fstat(file.fileno()).st_size
-        content = file.read(size + 1) if size <= limit else None
-        if content is not None and len(content) > size:
-            content += file.read(limit + 1 - len(content))
-    if content is None or len(content) > limit:
+    descriptor, size = _open_regular(path)
+    try:
+        # The size is checked before reading, so that a huge sparse file takes no time. File objects of Python would
+        # take half as long again, which is noticeable when thousands of records are read.
+        content = None if limit is not None and size > limit else _read_all(descriptor, size, limit)
+    except OSError as error:
+        raise read_error(path, error) from None
+    finally:
+        os.close(descriptor)
+    if content is None or (limit is not None and len(content) > limit):
         raise DamagedError(f"{path} has more than {limit:,} bytes, the limit for this kind of file", fix=_RESTORE)
     return content
+
+
+def _read_all(descriptor: int, size: int, limit: int | None) -> bytes:
+    """Return the rest of an open file. Reading ends when more than `limit` bytes have been read.
+
+    A file that grows or hides its size, as in /proc, may have more bytes than its size.
+    """
+    pieces = [os.read(descriptor, size + 1)]
+    total = len(pieces[0])
+    # A piece that is shorter than requested is not always the last one.
+    while pieces[-1] and total != size and (limit is None or total <= limit):
+        pieces.append(os.read(descriptor, max(size - total, _PIECE)))
+        total += len(pieces[-1])
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def read_text(path: Path, *, limit: int | None = MAX_BYTES) -> str:

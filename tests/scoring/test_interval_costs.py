@@ -72,7 +72,7 @@ def test_periodic_work_is_charged_its_mean() -> None:
     source = random.Random(0)
     runs = [run("a", s, noisy(source, lambda k: 5.0 if k % 3 == 0 else 1.0, 0.1)) for s in range(10)]
     model = fit(runs)
-    cost = model.time_to(runs[0].spec, INTERVALS)
+    cost = model.time_to(arm_of(runs[0].spec), INTERVALS)
     assert cost is not None
     assert not model.by_mean
     assert cost == pytest.approx(0.5 + INTERVALS * 7 / 3, rel=0.02)
@@ -88,7 +88,7 @@ def test_a_session_beside_a_busy_process_gives_the_same_costs() -> None:
         other = "b" if study < 5 else "c"
         runs.append(run(other, study, noisy(source, constant(2 * factor)), session=session))
     model = fit(runs, ("reference",))
-    costs = {name: model.time_to(spec(name), INTERVALS) or math.nan for name in ("reference", "b", "c")}
+    costs = {name: model.time_to(arm_of(spec(name)), INTERVALS) or math.nan for name in ("reference", "b", "c")}
     assert costs["b"] == pytest.approx(costs["c"], rel=0.03)
     assert costs["b"] / costs["reference"] == pytest.approx(2.0, rel=0.03)
     speeds = {session: math.exp(speed) for (_, session), speed in model.speeds.items()}
@@ -110,10 +110,10 @@ def test_a_resumed_run_is_divided_between_its_sessions() -> None:
     runs = [run("a", s, [1.0] * INTERVALS) for s in range(3)]
     runs += [run("a", 3 + s, slow_half, resumed=(11, "slow")) for s in range(2)]
     model = fit(runs)
-    assert model.time_to(runs[0].spec, INTERVALS) == pytest.approx(0.5 + INTERVALS)
+    assert model.time_to(arm_of(runs[0].spec), INTERVALS) == pytest.approx(0.5 + INTERVALS)
     own = score_run(runs[-1])
     assert own.intervals is not None
-    assert model.own_times_to(own.spec, own.intervals, [INTERVALS])[0] == pytest.approx(0.5 + INTERVALS)
+    assert model.own_times_to(arm_of(own.spec), own.intervals, [INTERVALS])[0] == pytest.approx(0.5 + INTERVALS)
 
 
 def test_a_short_disturbance_changes_neither_time() -> None:
@@ -122,8 +122,8 @@ def test_a_short_disturbance_changes_neither_time() -> None:
     model = fit([*calm, disturbed])
     own = score_run(disturbed)
     assert own.intervals is not None
-    assert model.time_to(own.spec, INTERVALS) == pytest.approx(0.5 + INTERVALS)
-    assert model.own_times_to(own.spec, own.intervals, [INTERVALS])[0] == pytest.approx(0.5 + INTERVALS)
+    assert model.time_to(arm_of(own.spec), INTERVALS) == pytest.approx(0.5 + INTERVALS)
+    assert model.own_times_to(arm_of(own.spec), own.intervals, [INTERVALS])[0] == pytest.approx(0.5 + INTERVALS)
 
 
 def test_expensive_intervals_that_depend_on_the_seed_are_taken_by_means() -> None:
@@ -136,10 +136,12 @@ def test_expensive_intervals_that_depend_on_the_seed_are_taken_by_means() -> Non
         rare.append(run("rare", study, [6 * x if k in events else x for k, x in enumerate(seconds, start=1)]))
     model = fit([*reference, *rare], ("reference",))
     assert model.by_mean == {arm_of(rare[0].spec)}
-    assert model.time_to(rare[0].spec, INTERVALS) == pytest.approx(0.5 + INTERVALS + 6 * 5.0, rel=0.03)
+    assert model.time_to(arm_of(rare[0].spec), INTERVALS) == pytest.approx(0.5 + INTERVALS + 6 * 5.0, rel=0.03)
     own = score_run(rare[0])
     assert own.intervals is not None
-    assert model.own_times_to(own.spec, own.intervals, [INTERVALS])[0] == pytest.approx(sum(own.intervals.seconds))
+    assert model.own_times_to(arm_of(own.spec), own.intervals, [INTERVALS])[0] == pytest.approx(
+        sum(own.intervals.seconds)
+    )
     summaries = [summarize(r, LeaderboardQuery(references=("reference",))) for r in [*reference, *rare]]
     (board,) = build_leaderboards(summaries, LeaderboardQuery(references=("reference",)))
     assert any(note.startswith("costs are means") and "rare@1 on w@1" in note for note in board.notes)
