@@ -29,6 +29,7 @@ CALLS = {
     "report": ["report", "--help"],
     "verify": ["verify", "--help"],
     "rerun": ["rerun", "--help"],
+    "publish": ["publish", "--help"],
     "results": ["results", "verify", "results"],
     "list": ["list"],
     "show": ["show", "wsd"],

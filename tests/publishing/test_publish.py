@@ -58,6 +58,7 @@ def test_one_run_is_published_with_all_that_belong_to_it(folder: Path) -> None:
     assert not [problem for checked in verify(folder / "results") for problem in checked.problems]
     assert publication(folder).records == {record.run_id: record.content_hash for record in group()}
     assert publication(folder).unchecked == {"weights": 5}
+    assert "seeds: root seed 1; only bench run --nonce beacon" in report_text(report)
     assert "wsd@1" in (folder / "results/LEADERBOARD.md").read_text()
     assert sorted(path.name for path in folder.iterdir()) == ["results", "runs"], "no copy is left"
 
@@ -229,9 +230,23 @@ def test_damaged_published_records_stop_everything(folder: Path) -> None:
         publish_in(folder, "wsd")
 
 
+def test_a_record_cannot_choose_a_folder_elsewhere(tmp_path: Path) -> None:
+    specs = [msgspec.structs.replace(record.spec, hardware="../../elsewhere") for record in group()]
+    records = [msgspec.structs.replace(r, spec=s, run_id=run_id(s)) for r, s in zip(group(), specs, strict=True)]
+    write_runs(tmp_path / "runs", records)
+    report = publish_in(tmp_path, "wsd")
+    assert not report.written
+    assert "'..' cannot be the name of a folder" in list_refusals(report.groups[0])
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("wsdd", "unknown run or submission"), ("run-", "runs begin with"), ("no/such/folder", "unknown run")],
+    [
+        ("x" * 5000, "unknown run"),
+        ("wsdd", "unknown run or submission"),
+        ("run-", "runs begin with"),
+        ("no/such/folder", "unknown run"),
+    ],
 )
 def test_wrong_names(folder: Path, name: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
