@@ -282,6 +282,13 @@ def test_a_failure_leaves_the_folder_as_it_was(folder: Path, monkeypatch: pytest
     assert sorted(path.name for path in folder.iterdir()) == ["results", "runs"]
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".results.staged-1/deep").mkdir(parents=True)
+    with staging.stage_changes(tmp_path / "results") as stage:
+        (stage / "new").write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
 def test_files_that_others_add_meanwhile_are_kept(tmp_path: Path) -> None:
     (tmp_path / "results/a").mkdir(parents=True)
     (tmp_path / "results/a/old").write_text("old")
@@ -316,7 +323,7 @@ def test_a_killed_command_leaves_the_folder_as_before_or_as_after(folder: Path) 
         index.unlink()
     (before / "LEADERBOARD.md").write_text("# Leaderboard\n")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.publishing.killing", str(folder), "7"],
+        [sys.executable, "-m", "tests.publishing.killing", str(folder), "3"],
         capture_output=True,
         text=True,
         env=python_process.environment(),
@@ -327,7 +334,7 @@ def test_a_killed_command_leaves_the_folder_as_before_or_as_after(folder: Path) 
     states = done.stdout.split("\n")[:-1]
     assert set(states) == {"before", "after"}
     assert states == sorted(states, reverse=True), "once the new content is there, it stays"
-    assert states.count("before") > 5
+    assert min(states.count("before"), states.count("after")) > 2
 
 
 # --- the command --------------------------------------------------------------------------------
