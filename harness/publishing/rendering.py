@@ -36,6 +36,9 @@ def _summary(report: PublishReport, dry_run: bool) -> str:
 def _group_lines(report: GroupReport) -> list[str]:
     group, attempts = report.group, report.attempts
     lines = [f"{group.key.title}: {len(group.runs)} record(s), {len(report.new)} new, for {group.subfolder}"]
+    if (nonce := group.spec.nonce) is None or nonce.source != "beacon":
+        seeds = f"root seed {group.spec.root_seed}" if nonce is None else f"{nonce.source} nonce"
+        lines.append(f"  seeds: {seeds}; only bench run --nonce beacon shows that nobody chose them")
     lines += [f"  attempts: {trial}" for trial in attempts.repeated]
     if attempts.unpublished:
         names = _shorten(attempts.unpublished)
@@ -101,6 +104,7 @@ def _group_json(report: GroupReport) -> dict[str, Any]:
         "workload": key.workload,
         "ruleset": key.ruleset,
         "hardware": key.hardware,
+        "nonce": report.group.spec.nonce.source if report.group.spec.nonce else None,
         "folder": str(report.group.subfolder),
         "records": [run.record.run_id for run in report.group.runs],
         "new": [run.record.run_id for run in report.new],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,7 +175,7 @@ def _match(name: str, listed: Sequence[_Listed], runs: Path) -> list[_Listed]:
         "path": [item for item in listed if path in (item.path.absolute(), item.path.absolute().parent)],
         "id": [item for item in listed if item.run_id.startswith(beginnings)],
         "submission": [item for item in listed if name in (item.submission, item.key.submission)],
-        "folder": [item for item in listed if path.is_dir() and item.path.absolute().is_relative_to(path)],
+        "folder": [item for item in listed if os.path.isdir(path) and item.path.absolute().is_relative_to(path)],
     }
     kind = next((kind for kind, matches in candidates.items() if matches), None)
     if kind is None:

@@ -26,7 +26,7 @@ from harness.storage.attestations import read_attestations, write_attestation
 from harness.storage.marks import MARKS, append_lines, index_marks
 from harness.storage.records import iter_records
 from harness.storage.staging import stage_changes
-from harness.system.files import write_atomically
+from harness.system.files import is_file_name, write_atomically
 from harness.verification.attesting import attest_weights
 from harness.verification.checks import VerificationOptions, verify_records
 from harness.verification.findings import RecordFindings
@@ -177,7 +177,9 @@ def _examine(
     """Return what would be published of a group, and what is wrong with it."""
     specs = (record.spec for record in published.records)
     gap = find_gap(group, str(options.runs), options.listed_settings, specs)
-    problems = []
+    # A record may come from somebody else, and must not choose a folder outside of the published records.
+    unusable = [name for name in group.subfolder.parts if not is_file_name(name)]
+    problems = [f"{name!r} cannot be the name of a folder" for name in unusable]
     new = []
     for run in group.runs:
         record = run.record

@@ -30,6 +30,7 @@ CALLS = {
     "report": ["report", "--help"],
     "verify": ["verify", "--help"],
     "rerun": ["rerun", "--help"],
+    "publish": ["publish", "--help"],
     "results": ["results", "verify", "results"],
     "new": ["new", "submission", "--help"],
     "check": ["check", "--help"],

@@ -58,6 +58,9 @@ def main(folder: Path, step: int) -> None:
     for kill_at in (0, *range(1, 100_000, step)):
         shutil.rmtree(folder / "results", ignore_errors=True)
         shutil.copytree(folder / "results-before", folder / "results")
+        # What an earlier attempt left would add operations, so that the last operations were never reached.
+        for left in folder.glob(".results.staged-*"):
+            shutil.rmtree(left)
         before = state(folder)
         status = attempt(folder, kill_at)
         if after is None:

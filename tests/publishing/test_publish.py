@@ -58,6 +58,7 @@ def test_one_run_is_published_with_all_that_belong_to_it(folder: Path) -> None:
     assert not [problem for checked in verify(folder / "results") for problem in checked.problems]
     assert publication(folder).records == {record.run_id: record.content_hash for record in group()}
     assert publication(folder).unchecked == {"weights": 5}
+    assert "seeds: root seed 1; only bench run --nonce beacon" in report_text(report)
     assert "wsd@1" in (folder / "results/LEADERBOARD.md").read_text()
     assert sorted(path.name for path in folder.iterdir()) == ["results", "runs"], "no copy is left"
 
@@ -229,9 +230,23 @@ def test_damaged_published_records_stop_everything(folder: Path) -> None:
         publish_in(folder, "wsd")
 
 
+def test_a_record_cannot_choose_a_folder_elsewhere(tmp_path: Path) -> None:
+    specs = [msgspec.structs.replace(record.spec, hardware="../../elsewhere") for record in group()]
+    records = [msgspec.structs.replace(r, spec=s, run_id=run_id(s)) for r, s in zip(group(), specs, strict=True)]
+    write_runs(tmp_path / "runs", records)
+    report = publish_in(tmp_path, "wsd")
+    assert not report.written
+    assert "'..' cannot be the name of a folder" in list_refusals(report.groups[0])
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("wsdd", "unknown run or submission"), ("run-", "runs begin with"), ("no/such/folder", "unknown run")],
+    [
+        ("x" * 5000, "unknown run"),
+        ("wsdd", "unknown run or submission"),
+        ("run-", "runs begin with"),
+        ("no/such/folder", "unknown run"),
+    ],
 )
 def test_wrong_names(folder: Path, name: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
@@ -265,6 +280,13 @@ def test_a_failure_leaves_the_folder_as_it_was(folder: Path, monkeypatch: pytest
     }
     assert contents(folder / "runs") == runs
     assert sorted(path.name for path in folder.iterdir()) == ["results", "runs"]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".results.staged-1/deep").mkdir(parents=True)
+    with staging.stage_changes(tmp_path / "results") as stage:
+        (stage / "new").write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 
 def test_files_that_others_add_meanwhile_are_kept(tmp_path: Path) -> None:
@@ -301,7 +323,7 @@ def test_a_killed_command_leaves_the_folder_as_before_or_as_after(folder: Path) 
         index.unlink()
     (before / "LEADERBOARD.md").write_text("# Leaderboard\n")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.publishing.killing", str(folder), "7"],
+        [sys.executable, "-m", "tests.publishing.killing", str(folder), "3"],
         capture_output=True,
         text=True,
         env=python_process.environment(),
@@ -312,7 +334,7 @@ def test_a_killed_command_leaves_the_folder_as_before_or_as_after(folder: Path) 
     states = done.stdout.split("\n")[:-1]
     assert set(states) == {"before", "after"}
     assert states == sorted(states, reverse=True), "once the new content is there, it stays"
-    assert states.count("before") > 5
+    assert min(states.count("before"), states.count("after")) > 2
 
 
 # --- the command --------------------------------------------------------------------------------

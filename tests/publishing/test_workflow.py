@@ -43,16 +43,29 @@ def commands() -> list[list[str]]:
     return [shlex.split(call.split(">")[0]) for call in calls]
 
 
+def require_command(words: list[str]) -> None:
+    """Check that a command and its options exist."""
+    command: click.Command | None = app
+    rest = words[1:]
+    while isinstance(command, click.Group):
+        command = command.get_command(click.Context(app), rest.pop(0))
+    assert command is not None, words
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in rest if word.startswith("-")} <= known, words
+
+
 def test_the_commands_of_the_workflow_exist() -> None:
     assert {" ".join(words[1:3]) for words in commands()} >= {"results verify", "verify --against"}
     for words in commands():
-        command: click.Command | None = app
-        rest = words[1:]
-        while isinstance(command, click.Group):
-            command = command.get_command(click.Context(app), rest.pop(0))
-        assert command is not None, words
-        known = {option for parameter in command.params for option in parameter.opts}
-        assert {word for word in rest if word.startswith("--")} <= known, words
+        require_command(words)
+
+
+def test_the_commands_of_the_page_exist() -> None:
+    blocks = (REPOSITORY / "docs/publishing.md").read_text().split("```")[1::2]
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("bench ")]
+    assert len(lines) >= 9
+    for line in lines:
+        require_command(shlex.split(line, comments=True))
 
 
 def test_inputs_and_permissions() -> None:
