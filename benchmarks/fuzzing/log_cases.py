@@ -222,7 +222,7 @@ def make_import_case(number: int, rng: random.Random) -> FuzzCase:
             file = CaseFile(path=path, content=content)
         case "step":
             column = rng.choice(["_step", "_runtime"])
-            value = rng.choice([-1, 1e30, float("nan"), float("inf"), "tensor(2.0)", "x", None, True])
+            value = rng.choice([-1, 1e30, float("nan"), float("inf"), 10**400, "tensor(2.0)", "x", None, True])
             value = rng.choice([value, 1.5]) if column == "_step" else value
             file = CaseFile(path=path, content=_replace_cell(column, value, is_csv, rng))
             # None is an empty cell of the time in JSON, and the text `None` in CSV.

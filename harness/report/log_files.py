@@ -183,7 +183,8 @@ def to_integer(cell: object) -> int:
 def _exact(cell: object) -> Decimal:
     if isinstance(cell, str) and _PLAIN.fullmatch(cell.strip()):
         return Decimal(cell.strip())
-    if isinstance(cell, (int, float)) and not isinstance(cell, bool) and math.isfinite(cell):
+    # `isfinite` converts an integer to a float, which not every integer fits.
+    if (isinstance(cell, int) and not isinstance(cell, bool)) or (isinstance(cell, float) and math.isfinite(cell)):
         return Decimal(cell)
     if is_empty(cell):
         raise NotANumberError("is empty")

@@ -103,6 +103,15 @@ def test_cells_without_an_exact_value_are_refused(tmp_path: Path, row: str, word
         harness.import_csv(path, metric="loss", submission="a", workload="w")
 
 
+@pytest.mark.parametrize(("column", "word"), [("_step", "64 bits"), ("_runtime", "a float"), ("loss", "a float")])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_integers_beyond_every_float_are_refused(tmp_path: Path, column: str, word: str, sign: int) -> None:
+    path = tmp_path / "history.json"
+    path.write_text(json.dumps([{"_step": 2, "_runtime": 2.0, "loss": 2.5, column: sign * 10**400}]))
+    with pytest.raises(DataError, match=f"exceeds .*{word}"):
+        harness.import_wandb(path, submission="a", workload="w")
+
+
 def test_cells_are_converted_exactly(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text(
