@@ -72,6 +72,7 @@ def test_an_unknown_addition_is_refused_with_the_known_ones() -> None:
 
 
 def test_a_recipe_in_a_file_loses_its_parts_in_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_PLUGIN_TIMEOUT", "600")  # a busy machine imports torch slowly
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(
         "import torch\nfrom harness.api import Fixed, LogUniform, Recipe\n\n\n"
