@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -42,12 +43,12 @@ class Variant:
     Args:
         addition: the addition that is removed, such as `averaging:ema` or `warmup=0.05`.
         removal: how it is removed: `left out`, or the value in its place.
-        entry: the submission without the addition.
+        make: function that returns the submission without the addition. It may write and read a file.
     """
 
     addition: str
     removal: str
-    entry: SubmissionEntry
+    make: Callable[[], SubmissionEntry]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,17 +121,14 @@ def _without_installed_parts(composition: Composition) -> Iterator[Variant]:
             continue
         rest = [other for other in composition.parts if other is not part]
         lost = set(part.space) - {name for other in rest for name in other.space}
-        yield Variant(
-            addition=part.id,
-            removal="left out",
-            entry=msgspec.structs.replace(
-                entry,
-                name=f"{entry.name}-without-{part.kind}",
-                parts=tuple(other.id for other in rest),
-                space={name: domain for name, domain in entry.space.items() if name not in lost},
-                checks=_remaining_checks(entry.checks, lost),
-            ),
+        variant = msgspec.structs.replace(
+            entry,
+            name=f"{entry.name}-without-{part.kind}",
+            parts=tuple(other.id for other in rest),
+            space={name: domain for name, domain in entry.space.items() if name not in lost},
+            checks=_remaining_checks(entry.checks, lost),
         )
+        yield Variant(addition=part.id, removal="left out", make=partial(msgspec.structs.replace, variant))
 
 
 def _remaining_checks(checks: Sequence[str], lost: set[str]) -> tuple[str, ...]:
@@ -149,15 +147,26 @@ def _without_parts_in_file(composition: Composition) -> Iterator[Variant]:
             continue
         installed = {part.kind: part for part in composition.parts}
         kept_names = sorted({used for part in installed.values() if part.kind != kind for used in part.space})
-        line = f"{name} = {name}.without({kind!r}, keep={kept_names!r})"
-        copy = FOLDER / f"{Path(path).stem}_without_{kind}.py"
-        FOLDER.mkdir(exist_ok=True)
-        write_atomically(copy, f"{source.rstrip()}\n\n\n# The line that `bench ablate` added:\n{line}\n".encode())
-        yield Variant(
-            addition=installed[kind].id if kind in installed else kind,
-            removal="left out",
-            entry=submission_from_path(f"{copy}:{name}").entry,
-        )
+        addition = installed[kind].id if kind in installed else kind
+        make = partial(_write_without, Path(path), source, name, kind, kept_names)
+        yield Variant(addition=addition, removal="left out", make=make)
+
+
+def _write_without(path: Path, source: str, name: str, kind: str, keep: Sequence[str]) -> SubmissionEntry:
+    """Write a copy of a file whose recipe has no part of a kind, and return the entry of the copy.
+
+    Args:
+        path: the file.
+        source: its content.
+        name: name of the recipe.
+        kind: kind of the part.
+        keep: hyperparameters that installed parts use.
+    """
+    FOLDER.mkdir(exist_ok=True)
+    copy = FOLDER / f"{path.stem}_without_{kind}.py"
+    line = f"{name} = {name}.without({kind!r}, keep={list(keep)!r})"
+    write_atomically(copy, f"{source.rstrip()}\n\n\n# The line that `bench ablate` added:\n{line}\n".encode())
+    return submission_from_path(f"{copy}:{name}").entry
 
 
 def _recipe_kinds(source: str, name: str) -> list[str]:
@@ -196,7 +205,8 @@ def _without_settings(composition: Composition) -> Iterator[Variant]:
                 replaced: Domain = Fixed(value)
                 space = {**entry.space, name: replaced}
                 variant = msgspec.structs.replace(entry, name=f"{entry.name}-{name}-{value}", space=space, points=())
-                yield Variant(addition=f"{name}={current}", removal=f"{name}={value}", entry=variant)
+                make = partial(msgspec.structs.replace, variant)
+                yield Variant(addition=f"{name}={current}", removal=f"{name}={value}", make=make)
 
 
 def _allows_zero(name: str, domain: Domain) -> bool:
@@ -247,7 +257,7 @@ def run_ablation(
             continue
         on_variant(variant)
         try:
-            setup = session.setup_entries(entry, variant.entry, workloads)
+            setup = session.setup_entries(entry, variant.make(), workloads)
             ending = session.gate(setup, replace(level, max_minutes=left))
         except UsageError as error:
             yield Ablation(variant=variant, reason=error.what)
