@@ -55,8 +55,9 @@ _READERS: Mapping[Action, Callable[[ReadRequest], PluginContents]] = {
 def main(folder: Path) -> None:
     """Execute the request in a folder and write the answer there."""
     request = read_struct(folder / "request.json", ReadRequest)
-    # If a plugin hangs and the requesting process has died, the alarm ends this process.
-    signal.alarm(math.ceil(request.limit) + 5)
+    # If a plugin hangs and the requesting process has died, the alarm ends this process. The requesting process allows
+    # for a busy machine, so the alarm comes much later than the limit.
+    signal.alarm(math.ceil(10 * request.limit) + 5)
     sys.path[:] = request.path
     contents = read(request)
     temporary = folder / "answer.tmp"
