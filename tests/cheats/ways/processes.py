@@ -9,7 +9,6 @@ import threading
 from harness.api import Work
 from tests.cheats.ways.honest import Honest, burn
 
-
 #: Processor seconds of a child that does not live for long.
 SHORT_S = 0.02
 
