@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 
 import click
 
@@ -23,6 +23,9 @@ _OBSERVERS = "harness.observers"
 def watch_trials(registry: Registry, total: int, specs: Iterable[RunSpec] = ()) -> Iterator[CombinedWatcher]:
     """Provide a watcher that updates the progress display and notifies the plugins' observers.
 
+    Meanwhile, what libraries print to stdout goes to stderr, unless stdout is a terminal: it must not appear within the
+    command's results. Ray prints there that a node has died.
+
     Args:
         registry: the plugins.
         total: number of trials.
@@ -32,7 +35,7 @@ def watch_trials(registry: Registry, total: int, specs: Iterable[RunSpec] = ()) 
     # FORCE_COLOR also allows colours in pipes and files, but only a terminal can be redrawn.
     titles = TrialTitles(specs)
     view = LiveView(total, titles) if supports_color() and sys.stderr.isatty() else Plain(total, titles=titles)
-    with view:
+    with view, nullcontext() if sys.stdout.isatty() else redirect_stdout(sys.stderr):
         yield CombinedWatcher([view, observers])
 
 

@@ -74,7 +74,7 @@ class Signals(Remember):
 @pytest.mark.parametrize("sent", [signal.SIGUSR2, signal.SIGKILL], ids=["preempted", "killed"])
 def test_a_job_that_is_preempted_or_dies_goes_on_from_its_checkpoint(sent: signal.Signals, tmp_path: Path) -> None:
     specs = stub_specs(1, evaluations=12)
-    stub.halt_once(tmp_path / "runs", 6)
+    stub.halt_once(tmp_path / "runs" / layout.run_id(specs[0]), 6)
     watcher = Signals(sent, tmp_path / "runs", after=3)
     (outcome,) = run(specs, tmp_path / "runs", watcher)
     assert outcome.status == "exhausted"

@@ -168,7 +168,7 @@ class KillsTheServer(Remember):
 def test_a_server_that_dies_ends_its_workers_whose_trials_resume(tmp_path: Path) -> None:
     specs = stub_specs(1, evaluations=8)
     run(specs, tmp_path / "whole", fresh_workers=True)
-    stub.halt_once(tmp_path / "runs", 5)
+    stub.halt_once(tmp_path / "runs" / layout.run_id(specs[0]), 5)
     watcher = run(specs, tmp_path / "runs", KillsTheServer())
     assert [record.status for record in watcher.records] == ["exhausted"]
     assert any("killed by SIGKILL" in warning for warning in watcher.warnings)
