@@ -41,8 +41,9 @@ _SUBMISSION_KINDS = "a Recipe, a class with step(), eval_weights() and state_dic
 def main(folder: Path) -> None:
     """Execute the request in a folder and write the answer there."""
     request = read_struct(folder / "request.json", ReadRequest)
-    # If a plugin hangs and the requesting process has died, the alarm ends this process.
-    signal.alarm(math.ceil(request.limit) + 5)
+    # If a plugin hangs and the requesting process has died, the alarm ends this process. The requesting process allows
+    # for a busy machine, so the alarm comes much later than the limit.
+    signal.alarm(math.ceil(10 * request.limit) + 5)
     sys.path[:] = request.path
     contents = read(request)
     temporary = folder / "answer.tmp"

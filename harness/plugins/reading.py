@@ -18,6 +18,7 @@ from harness.errors import StoreError, UsageError
 from harness.plugins.contents import PluginContents, ReadRequest
 from harness.system import python_process
 from harness.system.files import read_struct
+from harness.system.process_tree import read_processor_wait
 
 #: Number of bytes at the end of a child's stderr in which the last line is searched.
 _ERROR_BYTES = 4096
@@ -131,7 +132,8 @@ class _Child:
         """Return whether the process has ended. A process that exceeds its time limit is killed."""
         if self._process.poll() is not None:
             return True
-        if time.monotonic() < self._deadline:
+        # On a busy machine, the time for which the process waited for a processor does not count.
+        if time.monotonic() < self._deadline + read_processor_wait(self._process.pid):
             return False
         self._timed_out = True
         self.kill()

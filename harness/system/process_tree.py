@@ -215,6 +215,17 @@ def _read_threads(pid: int) -> dict[int, float]:
     return seconds
 
 
+def read_processor_wait(pid: int) -> float:
+    """Return the seconds for which the main thread of a process was ready to run and had no processor.
+
+    0 if the process has ended, or if the kernel does not report the time.
+    """
+    try:
+        return int(_read(f"{pid}/schedstat").split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 def read_thread_name(pid: int, thread: int) -> str:
     """Return the name of a thread; empty if it has ended."""
     with contextlib.suppress(OSError):
