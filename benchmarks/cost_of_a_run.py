@@ -12,26 +12,31 @@ For each workload, the reference runs `--trials` trials, one at a time. They run
 - first start: wall seconds from the call to the first event of the first trial.
 - next start: wall seconds from the end of a trial to the first event of the next trial. It has two parts: `building`
   (import of the workload, and construction of the model and the data) and `rest`.
+- processor: processor seconds of all processes (supervisor, fork server, worker, evaluator) from the end of a trial to
+  the end of the next one, without the first three trials. On a busy machine, this figure varies less than wall seconds.
 - wall/scored: wall seconds of all trials, including the first start, divided by the scored seconds of all trials.
 - goal: whether both goals below are met.
 
 The first goal is a wall/scored of at most 1.3, if a run trains for at least 5 s, and of at most 2 otherwise. The second
 goal is a `rest` of at most 0.5 s. The cache of generated data is empty before the trials of each row. With `--cached`,
-the cache contains the data of these trials, as if another submission had already run with the same seeds.
+the cache contains the data of these trials, as if another submission had already run with the same seeds. With
+`--smoke`, the trials train for a moment only, so that the rest of their cost remains. To measure an earlier version,
+set PYTHONPATH to a checkout of it.
 
-    python benchmarks/cost_of_a_run.py [--workload lm-tiny] [--trials 10] [--workers forked] [--cached]
+    python benchmarks/cost_of_a_run.py [--workload lm-tiny] [--trials 10] [--workers forked] [--cached] [--smoke]
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import os
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,8 +53,11 @@ from harness.plugins.registry import load_registry
 from harness.report.text import columns
 
 HEADINGS = (
-    "workload,workers,n,scored,training,evaluation,checkpoints,first start,next start,building,rest,wall/scored,goal"
+    "workload,workers,n,scored,training,evaluation,checkpoints,first start,next start,building,rest,processor,"
+    "wall/scored,goal"
 )
+#: Trials whose processor seconds are left out: the fork server and the templates of evaluators start in them.
+FIRST_TRIALS = 3
 COLUMNS = HEADINGS.split(",")
 
 
@@ -61,6 +69,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--workers", choices=("forked", "fresh", "both"), default="both")
     parser.add_argument("--cached", action="store_true", help="fill the cache of generated data before the trials")
+    parser.add_argument("--smoke", action="store_true", help="make very short trials")
     options = parser.parse_args()
     names = options.workload.split(",") if options.workload else _cpu_workloads()
     kinds = ("forked", "fresh") if options.workers == "both" else (options.workers,)
@@ -68,7 +77,7 @@ def main() -> None:
     for name in names:
         for kind in kinds:
             try:
-                rows.append(measure(name, kind, options.trials, options.cached))
+                rows.append(measure(name, kind, options.trials, options.cached, options.smoke))
                 print(", ".join(map(" ".join, zip(COLUMNS, rows[-1], strict=True))), file=sys.stderr, flush=True)
             except BenchError as error:
                 print(f"{name}: {error}")
@@ -85,11 +94,15 @@ def _cpu_workloads() -> list[str]:
 
 @dataclass
 class Timeline(SilentWatcher):
-    """Records the times of the first event, the first evaluation and the end of every trial, by `time.perf_counter`."""
+    """Records the times of the first event, the first evaluation and the end of every trial, by `time.perf_counter`.
+
+    At the end of every trial, it also records the processor seconds of all processes so far.
+    """
 
     ready: list[float] = field(default_factory=list)
     first_evaluation: list[float] = field(default_factory=list)
     ended: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
 
     def started(self, spec: RunSpec, resumed: tuple[Point, ...]) -> None:
         self.ready.append(time.perf_counter())
@@ -100,9 +113,27 @@ class Timeline(SilentWatcher):
 
     def finished(self, record: harness.Record) -> None:
         self.ended.append(time.perf_counter())
+        self.processor.append(read_processor_seconds())
 
 
-def measure(name: str, kind: str, trials: int, cached: bool) -> list[str]:
+def read_processor_seconds() -> float:
+    """Return the processor seconds of this process, of its descendants, and of those that ended and were waited for.
+
+    Without Linux, return NaN.
+    """
+    parents, seconds = dict[int, int](), dict[int, float]()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # the process has ended meanwhile
+            fields = path.read_text().rpartition(")")[2].split()
+            parents[int(path.parent.name)] = int(fields[1])
+            seconds[int(path.parent.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    tree = {os.getpid()}
+    while added := {pid for pid, parent in parents.items() if parent in tree and pid not in tree}:
+        tree |= added
+    return sum(seconds[pid] for pid in tree) if parents else float("nan")
+
+
+def measure(name: str, kind: str, trials: int, cached: bool, smoke: bool) -> list[str]:
     """Run the trials of one workload, and return their row of the table.
 
     Args:
@@ -110,12 +141,13 @@ def measure(name: str, kind: str, trials: int, cached: bool) -> list[str]:
         kind: kind of the workers, `forked` or `fresh`.
         trials: number of trials.
         cached: whether the generated data are in the cache before the first trial.
+        smoke: whether the trials are smoke runs.
     """
-    specs = _reference_trials(name, trials)
+    specs = _reference_trials(name, trials, smoke)
     with tempfile.TemporaryDirectory() as folder, _empty_cache(Path(folder)):
         if cached:
-            smoke = harness.plan(specs[0].submission.name, name, studies=trials, smoke=True)
-            list(harness.run_trials(smoke, f"{folder}/fill"))
+            fill = harness.plan(specs[0].submission.name, name, studies=trials, smoke=True)
+            list(harness.run_trials(fill, f"{folder}/fill"))
         ForkServer.close_all()
         watcher = Timeline()
         began = time.perf_counter()
@@ -133,27 +165,29 @@ def measure(name: str, kind: str, trials: int, cached: bool) -> list[str]:
     ratio = wall / sum(scored)
     goal = 1.3 if statistics.median(scored) >= 5 else 2.0
     rests = [start - build for start, build in zip(starts[1:], building[1:], strict=True)]
+    ends = watcher.processor[FIRST_TRIALS - 1 :]
+    processor = [end - begin for begin, end in itertools.pairwise(ends)]
     figures = [
         statistics.median(scored),
         statistics.median(record.counters.seconds for record in records),
         statistics.median(record.usage.evaluation_seconds for record in records),
         statistics.median(record.usage.checkpoint_seconds for record in records),
         starts[0],
-        *(statistics.median(values or [float("nan")]) for values in (starts[1:], building[1:], rests)),
+        *(statistics.median(values or [float("nan")]) for values in (starts[1:], building[1:], rests, processor)),
         ratio,
     ]
     met = "met" if ratio <= goal and (not rests or statistics.median(rests) <= 0.5) else f"missed ({goal})"
     return [name, kind, str(trials), *(f"{figure:.2f}" for figure in figures), met]
 
 
-def _reference_trials(name: str, trials: int) -> Sequence[RunSpec]:
+def _reference_trials(name: str, trials: int, smoke: bool) -> Sequence[RunSpec]:
     """Return trials of the first reference that can run on a workload."""
     references = ",".join(entry.name for entry in reference_submissions(load_registry()))
-    specs = list(harness.plan(references, name, studies=trials))
+    specs = list(harness.plan(references, name, studies=trials, smoke=smoke))
     return [spec for spec in specs if spec.submission.name == specs[0].submission.name]
 
 
-@contextmanager
+@contextlib.contextmanager
 def _empty_cache(folder: Path) -> Iterator[None]:
     """Inside the context, use a data folder that contains the installed datasets and no generated data."""
     data, previous = folder / "data", os.environ.get("BENCH_DATA")

@@ -230,7 +230,8 @@ class Account:
         if self._path is not None:
             # On a full disk the trial goes on; the record, which is written next, reports the error.
             with contextlib.suppress(StoreError):
-                write_atomically(self._path, msgspec.json.encode(self._state))
+                # After a power failure, an account that is lost is replaced by the times of the checkpoint.
+                write_atomically(self._path, msgspec.json.encode(self._state), sync=False)
 
 
 class _OwnTimes:

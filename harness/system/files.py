@@ -49,24 +49,25 @@ def is_file_name(name: str) -> bool:
 ErrorFor = Callable[[Path, OSError], BenchError]
 
 
-def write_atomically(path: Path, *chunks: bytes, error_for: ErrorFor | None = None) -> None:
+def write_atomically(path: Path, *chunks: bytes, error_for: ErrorFor | None = None, sync: bool = True) -> None:
     """Write a file so that a reader sees either the old content or the complete new content.
 
     Args:
         path: the file to write.
         chunks: the new content, in pieces.
         error_for: function that returns the error for a failed write; `write_error` if None.
+        sync: whether the content also survives a power failure, which takes some milliseconds.
 
     Raises:
         StoreError: the disk is full or read-only, or writing is not permitted; the old content is unchanged.
     """
-    with open_atomically(path, error_for=error_for) as file:
+    with open_atomically(path, error_for=error_for, sync=sync) as file:
         for chunk in chunks:
             file.write(chunk)
 
 
 @contextmanager
-def open_atomically(path: Path, *, error_for: ErrorFor | None = None) -> Iterator[BinaryIO]:
+def open_atomically(path: Path, *, error_for: ErrorFor | None = None, sync: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file in the folder of `path` for writing and reading, then sync it and rename it to `path`.
 
     If the block raises an error, the temporary file is removed and the old content is unchanged.
@@ -74,6 +75,7 @@ def open_atomically(path: Path, *, error_for: ErrorFor | None = None) -> Iterato
     Args:
         path: the file to write.
         error_for: function that returns the error for a failed write; `write_error` if None.
+        sync: see `write_atomically`.
 
     Raises:
         StoreError: the disk is full or read-only, or writing is not permitted.
@@ -83,9 +85,11 @@ def open_atomically(path: Path, *, error_for: ErrorFor | None = None) -> Iterato
         with open(temporary, "w+b") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
-        sync_folder(path.parent)
+        if sync:
+            sync_folder(path.parent)
     except BaseException as error:
         # On a read-only file system, removing a file that does not exist is an error, too.
         with suppress(OSError):

@@ -9,9 +9,10 @@ checkpoint.
 from __future__ import annotations
 
 import ctypes
+import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import msgspec
@@ -44,13 +45,17 @@ from harness.worker.shared_weights import SharedWeights
 from harness.worker.torch_settings import apply_numeric_settings
 
 
-def run_evaluator(job: Job, emit: Emit, end: socket.socket) -> None:
+def run_evaluator(job: Job, emit: Emit, end: socket.socket, cores: Collection[int] = ()) -> None:
     """Evaluate weights until the worker has ended. An error is reported to the supervisor.
+
+    Before the first evaluation, while both processes build the workload, this process may use any core. Afterwards the
+    two processes alternate on the same cores.
 
     Args:
         job: the trial and its folder.
         emit: function that receives the results.
         end: socket to the worker.
+        cores: indices of the worker's cores; empty if it is not pinned.
     """
     evaluation: RunEvaluation | None = None
     try:
@@ -66,6 +71,8 @@ def run_evaluator(job: Job, emit: Emit, end: socket.socket) -> None:
         evaluation = RunEvaluation(
             spec, model, assessor, lambda stage: evaluate_audit(workload, model, stage), emit, SharedWeights(model)
         )
+        if cores:
+            os.sched_setaffinity(0, cores)
         evaluation.serve(Channel(end))
     except Exception as error:
         nonfinite = "" if evaluation is None else evaluation.describe_nonfinite(error)

@@ -83,8 +83,8 @@ def run_worker(
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # A fresh worker is pinned before it imports torch, so that torch's threads and the processes of other ranks inherit
     # the cores.
-    pinned = set(cores)
-    if pinned and sys.platform == "linux":
+    pinned = frozenset(cores) if sys.platform == "linux" else frozenset()
+    if pinned and not evaluator:
         os.sched_setaffinity(0, pinned)
     if not evaluator:
         enter_worker(close=[fd for fd in (0, events_fd, descriptors.peer) if fd >= 0])
@@ -92,6 +92,8 @@ def run_worker(
     if not line:  # the supervisor stopped the trial while this process started
         os._exit(1)
     job = msgspec.json.decode(line, type=Job)
+    if pinned and evaluator and job.spec.threads > 1:
+        os.sched_setaffinity(0, pinned)
     # A sandbox restricts the threads that start after it.
     first_event = enter_sandbox(job)
     threading.Thread(target=watch_parent, name="supervisor-watch", daemon=True).start()
@@ -110,7 +112,7 @@ def run_worker(
     if isinstance(first_event, Done):
         _exit_now()
     if run_job is None:
-        run_job = _find_job(descriptors.peer, evaluator)
+        run_job = _find_job(descriptors.peer, evaluator, pinned)
     run_job(job, emit)
     _exit_now()
 
@@ -151,7 +153,7 @@ def enter_sandbox(job: Job) -> Confined | Done:
         return Done(status="crashed", reason=reason)
 
 
-def _find_job(peer: int, evaluator: bool) -> Callable[[Job, Emit], None]:
+def _find_job(peer: int, evaluator: bool, pinned: frozenset[int]) -> Callable[[Job, Emit], None]:
     """Return the function that runs a job. Its module imports torch, whose threads inherit the cores set before."""
     end = None
     if peer >= 0:
@@ -162,7 +164,7 @@ def _find_job(peer: int, evaluator: bool) -> Callable[[Job, Emit], None]:
 
         assert end is not None
         evaluator_process.forbid_debugging()
-        return partial(evaluator_process.run_evaluator, end=end)
+        return partial(evaluator_process.run_evaluator, end=end, cores=pinned)
     from harness.worker import job as jobs
 
     return partial(jobs.run_job, abort=_exit_now, evaluator=end)

@@ -9,10 +9,11 @@ No evaluator can change it, because evaluators are its children and end after on
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import socket
-from collections import Counter
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,9 +25,9 @@ from harness.worker.reaper import set_parent_death_signal
 
 #: What a template sends when it can fork evaluators.
 READY = b"r"
-#: Number of trials of a workload for which a template is made. A single trial would wait longer for a template than for
-#: its own evaluator.
-_REPEATED = 2
+#: Longest time in seconds between the starts of two trials of a workload for which a template is made. Longer runs
+#: would gain little from it, and their evaluations may take long.
+_SHORT_S = 60.0
 #: Largest number of templates. Each of them holds the held-out data of a workload.
 _MOST = 4
 
@@ -51,7 +52,9 @@ class Templates:
 
     def __init__(self) -> None:
         self._templates: dict[bytes, _Template] = {}
-        self._requests: Counter[bytes] = Counter()
+        self._failed: set[bytes] = set()
+        #: The time of the last request by workload, by `time.monotonic`.
+        self._requested: dict[bytes, float] = {}
 
     def forward(self, request: ForkRequest, descriptors: Mapping[str, int]) -> bool:
         """Forward a request to the template of its workload. Return whether there is one that is ready.
@@ -73,19 +76,22 @@ class Templates:
             template.control.sendall(payload, socket.MSG_NOSIGNAL)
         except OSError:  # the template was idle for too long, and has ended
             self._forget(key)
-            self._requests[key] = _REPEATED - 1
             return False
         return True
 
     def fork_if_repeated(self, spec: RunSpec) -> socket.socket | None:
-        """Fork a template, if the workload of a trial is evaluated repeatedly.
+        """Fork a template, if the workload of a trial was evaluated shortly before.
+
+        A single trial would wait longer for a template than for its own evaluator.
 
         Returns:
             The template's socket in the template; None in the server.
         """
         key = _workload_key(spec)
-        self._requests[key] += 1
-        if key in self._templates or self._requests[key] != _REPEATED or len(self._templates) >= _MOST:
+        now = time.monotonic()
+        is_repeated = now - self._requested.get(key, -math.inf) <= _SHORT_S
+        self._requested[key] = now
+        if not is_repeated or key in self._templates or key in self._failed or len(self._templates) >= _MOST:
             return None
         control, remote = socket.socketpair()
         server = os.getpid()
@@ -132,6 +138,7 @@ class Templates:
         if not template.ready and select.select([template.control], [], [], 0)[0]:
             template.ready = template.control.recv(len(READY)) == READY
             if not template.ready:
+                self._failed.add(key)
                 self._forget(key)
         return template.ready
 

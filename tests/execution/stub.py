@@ -26,6 +26,7 @@ from harness.contract.events import ClockChanged, Done, Evaluated, Ready
 from harness.contract.record import Environment, Usage
 from harness.contract.run import Counters, Job, Point
 from harness.execution import launching, warm
+from harness.storage.layout import CHECKPOINTS, WORKER
 from harness.worker.clock import Clock
 from harness.worker.process import main
 
@@ -97,17 +98,21 @@ def run_job(job: Job, emit: Callable[..., None]) -> None:
     emit(Done(status="exhausted", counters=counters, final_weights=hashlib.sha256(str(metrics).encode()).hexdigest()))
 
 
+#: A file that a new worker finds in its folder, and that this one does not use otherwise.
+_HALT_AT = CHECKPOINTS[1]
+
+
 def halt_once(folder: Path, evaluation: int) -> None:
     """Let the first worker with this folder that comes to an evaluation wait there until it is killed.
 
     A test that kills a worker, and its disturbed run, then do not depend on which of both is faster.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "halt-at").write_text(str(evaluation))
+    (folder / WORKER).mkdir(parents=True, exist_ok=True)
+    (folder / WORKER / _HALT_AT).write_text(str(evaluation))
 
 
 def _must_halt(folder: Path, index: int) -> bool:
-    path = folder / "halt-at"
+    path = folder / _HALT_AT
     if not path.exists() or path.read_text() != str(index):
         return False
     path.unlink()
