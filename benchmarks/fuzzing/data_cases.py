@@ -129,7 +129,7 @@ def _import(number: int, dataset: str, file_name: str, content: bytes, rng: rand
     # A gzip file with other bytes and the same content is right only where the checksum of the content is published.
     is_wrong = not same and not dataset.endswith("-unknown") and "--accept-checksum" not in options
     expected: Expected = "refused" if is_wrong and len(files) == 1 and "--only" not in options else "any"
-    if same and command[-1] == "source" and "--only" not in options:
+    if same and command[-1] == "source" and not {"--only", "--copy"} & {*options}:
         expected = "accepted"
     return FuzzCase(
         kind="data",

@@ -194,7 +194,16 @@ class Trial:
                 self.evaluator_failed = True
                 self.end = Done(status=event.status, reason=event.reason)
             case Done():
-                self.end = self._check(self._confirm(event) if self.evaluated_outside else event)
+                end = self._confirm(event) if self.evaluated_outside else self._require_points(event)
+                self.end = self._check(end)
+
+    def _require_points(self, end: Done) -> Done:
+        """Return the end of the run, which is a rejection if a hit is at none of the points that the worker sent."""
+        hits = end.stage_hits if end.hit is None else (end.hit, *end.stage_hits)
+        if all(0 <= index < len(self.points) for index in hits):
+            return end
+        reason = "the worker reported a hit without an evaluation (leave the loop as it is)"
+        return msgspec.structs.replace(end, status="rejected", reason=reason, hit=None, stage_hits=())
 
     def _check(self, end: Done) -> Done:
         """Return the end of the run according to the supervisor's measurements."""

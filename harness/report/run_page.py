@@ -113,9 +113,10 @@ def _metric_rows(record: Record) -> list[tuple[str, str]]:
 
 def _describe_audit(record: Record) -> str:
     """Return the primary metric on `audit` at the last evaluation as a clause; empty if no evaluator measured it."""
-    if not record.judgements:
+    judgements = [judgement for judgement in record.judgements if 0 <= judgement.point < len(record.points)]
+    if not judgements:
         return ""
-    judgement = record.judgements[-1]
+    judgement = judgements[-1]
     target = primary_target(record.spec.workload.facts, record.points[judgement.point].stage)
     if target is None or target.metric not in judgement.audit:
         return ""

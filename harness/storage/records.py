@@ -92,8 +92,8 @@ def decode(payload: bytes, label: str, *, known_hash: str | None = None) -> Reco
         known_hash: the record's content hash, if it was already verified; if None, the hash is computed.
 
     Raises:
-        StoreError: a field is invalid, the schema is unknown, or the content was edited. The message names the record
-            and the path of the field.
+        StoreError: a field is invalid, a hit is at no point, the schema is unknown, or the content was edited. The
+            message names the record and the path of the field.
     """
     try:
         record = _RECORDS.decode(payload)
@@ -103,6 +103,10 @@ def decode(payload: bytes, label: str, *, known_hash: str | None = None) -> Reco
     _require_known_schema(record.schema, label)
     if record.content_hash != known_hash if known_hash is not None else not _is_verified(record, payload):
         raise DamagedError(f"record {label} was edited: its content does not match its hash", fix=_RESTORE)
+    hits = record.stage_hits if record.hit is None else (record.hit, *record.stage_hits)
+    if any(not 0 <= index < len(record.points) for index in hits):
+        problem = f"record {label} is damaged: a hit is at none of its {len(record.points)} points"
+        raise DamagedError(problem, fix=_RESTORE)
     return record
 
 

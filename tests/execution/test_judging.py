@@ -103,6 +103,17 @@ def test_a_hit_is_the_evaluators() -> None:
     assert record.judgements == (judgement,)
 
 
+@pytest.mark.parametrize("claimed", [{"hit": 1}, {"hit": -1}, {"stage_hits": (0, 5)}])
+def test_a_hit_without_an_evaluation_is_rejected(claimed: dict[str, Any]) -> None:
+    state = Trial(SPEC, "run-x", Remember())
+    state.receive(ready())
+    state.receive(Evaluated(point=point(0, 2.0)))
+    state.receive(Done(status="reached", **claimed))
+    record = state.record()
+    assert (record.status, record.hit, record.stage_hits) == ("rejected", None, ())
+    assert "a hit without an evaluation" in record.reason
+
+
 @pytest.mark.parametrize("claimed", ["rejected", "crashed", "out-of-memory", "diverged"])
 def test_a_failure_of_the_worker_stands_without_a_hit(claimed: Any) -> None:
     state = trial()

@@ -74,6 +74,14 @@ def test_a_record_from_which_a_field_was_removed_is_refused(record: Record, path
         records.decode(json.dumps(plain).encode(), "here")
 
 
+@pytest.mark.parametrize("index", [-1, -9, 10**6, 10**200])
+@pytest.mark.parametrize("field", ["hit", "stage_hits"])
+def test_an_index_outside_the_points_is_refused(record: Record, field: str, index: int) -> None:
+    value = index if field == "hit" else (index,)
+    with pytest.raises(StoreError, match="damaged"):
+        records.decode(records.encode(msgspec.structs.replace(record, **{field: value})), "here")
+
+
 def test_white_space_and_the_order_of_keys_do_not_change_a_record(record: Record) -> None:
     plain = json.loads(records.encode(record))
     assert records.decode(
