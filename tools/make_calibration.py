@@ -30,10 +30,10 @@ POOL_COLUMNS = (
 STREAM_COLUMNS = (
     "workload",
     "best reference",
-    "targets from the rule",
+    "targets of the stages, without the factor",
     "tolerance factor",
-    "new seeds that reach the end",
-    "evaluations at which a stage can end",
+    "new seeds run with the factor",
+    "evaluations at which a stage can end, median",
     "resolution",
 )
 
@@ -69,14 +69,14 @@ def _pool_row(calibration: Calibration, registry: Registry) -> list[str]:
 def _stream_row(calibration: Calibration, registry: Registry) -> list[str]:
     values = ", ".join(f"{stage.value:g}" for stage in calibration.stages)
     tolerance = "no factor is large enough" if calibration.slack is None else f"{calibration.slack:g}"
-    reach = str(len(calibration.checks)) if calibration.checks else "–"
+    check_count = str(len(calibration.checks)) if calibration.checks else "–"
     evaluations = "–" if calibration.evaluations is None else f"{calibration.evaluations:g}"
     return [
         f"`{calibration.workload}`",
         _best(calibration),
         values,
         tolerance,
-        reach,
+        check_count,
         evaluations,
         _resolution(calibration, registry),
     ]

@@ -5,12 +5,14 @@ usage: python -m tools.make_rules            (a test fails if the list is stale)
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 from harness.worker.rules import rule_docs
 from tools.generated_block import replace_block
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "rules.md"
+LINE_LENGTH = 120
 
 
 def page() -> str:
@@ -28,10 +30,16 @@ def rules() -> str:
 
 def _rule(docstring: str) -> str:
     summary, *paragraphs = docstring.strip().split("\n\n")
-    items = []
+    items: list[str] = []
     for paragraph in paragraphs:
         label, _, text = " ".join(paragraph.split()).partition(": ")
-        items.append(f"- *{label}:* {text}")
+        items += textwrap.wrap(
+            f"- *{label}:* {text}",
+            LINE_LENGTH,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     return "\n".join([f"### {' '.join(summary.split()).removesuffix('.')}", "", *items])
 
 

@@ -38,8 +38,8 @@ def plan_cost_runs(
         pairs: the pairs of a submission and a workload, ordered by workload.
         registry: the registry in which parts are looked up.
         repetitions: number of runs of each submission on each workload.
-        intervals: number of evaluations after which a run ends. On a stream, a run ends after this number × the number
-            of stages.
+        intervals: number of evaluations after which a run ends. On a stream, this number is multiplied by the number of
+            stages.
 
     Raises:
         UsageError: a submission cannot run on a workload, or the runs would be longer than the horizon.

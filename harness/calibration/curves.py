@@ -103,9 +103,9 @@ def running_best(record: Record, target: Target, limit: float, stage: int | None
 def resolution(records: Sequence[Record], target: Target, value: float) -> float | None:
     """Return the resolution at a value: one standard error of the metric as a fraction of the examples to the value.
 
-    The curve of each run converts the standard error into a number of examples. This is the number of examples that the
-    run needs to improve from a value that is one standard error easier to the value itself. The result is the median
-    over runs.
+    Take a second value that is easier by one standard error. The curve of a run gives the number of examples between
+    reaching the easier value and reaching the value itself. This number is divided by the examples to the value. The
+    result is the median over runs.
 
     Args:
         records: runs of one setting on several seeds.

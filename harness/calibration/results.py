@@ -75,8 +75,8 @@ class Calibration(Data, frozen=True, kw_only=True):
             the factor has not been searched yet, or if no factor suffices.
         checks: run IDs of the new seeds that were run with the loosened targets.
         resolution: one standard error of the metric on the split `score`, as a fraction of the examples to the target.
-        evaluations: median over seeds of a number of evaluations. On a pool, it counts the evaluations before the hit.
-            On a stream, it counts the evaluations at which a stage could have ended.
+        evaluations: number of evaluations of a run, as the median over seeds. On a pool, the evaluations before the hit
+            are counted. On a stream, the evaluations at which a stage could have ended are counted.
         runs: run IDs of the new seeds of the anchor and of the best reference.
     """
 

@@ -35,7 +35,8 @@ class RetryPolicy:
     """How often and how long a download is retried.
 
     Args:
-        attempts: number of failed attempts in a row, without a new byte in between, after which the download fails.
+        attempts: number of failed attempts in a row after which the download fails. An attempt that receives a byte
+            starts the count again.
         wait: seconds to wait after a failed attempt, doubled after each further failure in a row, up to 30 s.
         timeout: seconds without a byte after which a connection counts as lost.
     """

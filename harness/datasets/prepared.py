@@ -27,7 +27,7 @@ MANIFEST_SUFFIX = ".prepared"
 def find_unprepared(spec: RunSpec) -> tuple[PreparedData, ...]:
     """Return the parts of a trial's data that have not been opened before, or whose files are missing.
 
-    If the data folder cannot be written, there are none: nothing could be stored there.
+    If the data folder cannot be written, the result is empty, because nothing could be stored there.
     """
     folder = data_folder() / FOLDER
     try:

@@ -31,7 +31,8 @@ class GateLimits:
         min_effect: smallest effect that is relevant, as a log ratio.
         max_pairs: largest number of pairs, including the pairs of previous calls.
         max_minutes: largest wall time of this call in minutes; None for no limit.
-        by: `examples` to compare compute multipliers; `time` to divide each budget by the run's cost per example first.
+        by: `examples` to compare compute multipliers. With `time`, each budget is divided by the run's cost per example
+            before the comparison.
 
     Raises:
         UsageError: alpha or min_effect is out of range, max_pairs is below 1 or above `MOST_PAIRS`, or max_minutes is
@@ -205,7 +206,7 @@ def _stop_reason(progress: GateProgress, limits: GateLimits, timer: _PairTimer) 
     look = progress.look
     if look.over:
         worse_on = ", ".join(look.verdict.worse)
-        return f"A is better in the mean but worse on {worse_on}, so the verdict can no longer become `better`"
+        return f"A is better on average but worse on {worse_on}, so the verdict can no longer become `better`"
     if look.pairs >= limits.max_pairs:
         least = fewest_deciding_pairs(limits.alpha)
         if look.pairs < least:

@@ -22,9 +22,11 @@ from harness.scoring.gate import Side
 GATE_RULESET = Ruleset(
     name="gate", version="1", summary="pairs of runs to a gate budget; see `bench gate`", trials=1, studies=1
 )
-#: Default gate budget as a fraction of the workload's horizon, and smallest number of evaluations within this budget.
+#: Default gate budget as a fraction of the workload's horizon, and smallest number of evaluations within the default
+#: budget.
 BUDGET_SHARE, MIN_EVALUATIONS = 1 / 4, 8
-#: Smallest number of evaluations within a gate budget. It ensures that the envelope has four different horizons.
+#: Smallest number of evaluations within any gate budget. This number ensures that the envelope has four different
+#: horizons.
 LEAST_EVALUATIONS = 4
 #: Function that runs specifications and returns the records in the same order; finished runs are not repeated.
 Runner = Callable[[Sequence[RunSpec]], Sequence[Record]]

@@ -118,7 +118,7 @@ def read_json(path: Path) -> LogTable:
 
 
 def is_empty(cell: object) -> bool:
-    """Return whether a cell holds nothing. `NaN` is a value: it is what a diverged run logs.
+    """Return whether a cell holds nothing. `NaN` is a value, because a diverged run logs it.
 
     >>> is_empty(" "), is_empty(None), is_empty("NaN")
     (True, True, False)

@@ -289,7 +289,7 @@ def _drawn_band(runs: Sequence[PageRun], max_points: int) -> dict[str, Any]:
 
 
 def _band(runs: Sequence[PageRun]) -> dict[str, Sequence[float]]:
-    """Return the median and the range of the metric over runs, while at least half of the runs continue.
+    """Return the median and the range of the metric over runs, at the evaluations that at least half of the runs have.
 
     The medians of time, examples and steps at the same evaluations are also returned.
     """

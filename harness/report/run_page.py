@@ -175,7 +175,7 @@ def _describe_hardware(record: Record) -> str:
 
 
 def _ledger_rows(ledger: Ledger | None) -> list[tuple[str, str]]:
-    """Return what the run burned on and off the clock by phase, and its restarts."""
+    """Return the times of the run by phase, on and off the clock, and its restarts."""
     if ledger is None:
         return []
     helpers = ""

@@ -99,7 +99,7 @@ def _find_incomplete(
         for workload in workloads:
             if workload not in row:
                 item = f"{submission}/{workload}"
-                skipped.append(Skipped(item=item, reason="no run that counts; acts as a miss", counted=True))
+                skipped.append(Skipped(item=item, reason="no run that can be scored; counts as a miss", counted=True))
             for (root, study), values in row.get(workload, {}).items():
                 if len(values) != expected:
                     item = f"{submission}/{workload}/study {study} (root seed {root})"

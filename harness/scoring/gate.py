@@ -23,7 +23,7 @@ from harness.scoring.sequential.workloads import WorkloadsVerdict, decide_worklo
 Side = Literal["A", "B"]
 #: Quantity that a gate compares: compute multipliers, or time multipliers (compute multiplier / cost per example).
 GateAxis = Literal["examples", "time"]
-#: Smallest number of pairs for the outcome `identical`, for which all final weights must be equal within each pair. A
+#: Smallest number of pairs for the outcome `identical`. This outcome requires equal final weights within each pair. A
 #: single pair does not suffice, because both runs may have failed to change the initial weights.
 IDENTICAL_PAIRS = 2
 #: Text in the reason of a run that crashed because its submission was edited between planning and start.
@@ -191,7 +191,8 @@ def judge_pairs(
             because multipliers and metrics have no common unit.
         alpha: probability of a false outcome `better` or `worse`.
         min_effect: smallest effect that is relevant, as a log ratio.
-        by: `examples` to compare compute multipliers; `time` to divide each budget by the run's cost per example first.
+        by: `examples` to compare compute multipliers. With `time`, each budget is divided by the run's cost per example
+            before the comparison.
 
     Raises:
         UsageError: there are no pairs, the metric of a workload is the same in all runs, or both runs of every pair

@@ -70,8 +70,7 @@ class CostModel:
         runs: arm -> number of runs from which its costs are estimated.
         by_mean: arms whose costs are means over runs, because the seed determines which intervals are expensive.
         speeds: (hardware class, session) -> log of (seconds in the session / seconds in a typical session).
-        unlinked: sessions without an arm that also ran in other sessions. Their speed is unknown. It is assumed to be
-            typical.
+        unlinked: sessions that share no arm with another session. Their speed is unknown, and is assumed to be typical.
     """
 
     costs: Mapping[Arm, Sequence[float]]

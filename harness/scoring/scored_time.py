@@ -82,7 +82,7 @@ def arm_names(summaries: Iterable[RunSummary]) -> dict[Arm, str]:
 def _uses_costs(spec: RunSpec) -> bool:
     """Return whether the time of a run is computed from costs.
 
-    It is if process seconds are scored. Wall seconds are scored as measured.
+    This is the case if process seconds are scored. Wall seconds are scored as measured.
     """
     return spec.clock == "process"
 

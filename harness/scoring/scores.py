@@ -169,7 +169,7 @@ def anchored_scores(
     counted, left_out = [], []
     for workload in reference if workloads is None else workloads:
         if workload in coarse:
-            left_out.append(Skipped(item=workload, reason="coarse: outside the anchored mean"))
+            left_out.append(Skipped(item=workload, reason="coarse: not part of the anchored score"))
         elif math.isinf(reference.get(workload, math.inf)):
             reason = "the reference missed it" if workload in reference else "the reference has no time for it"
             left_out.append(Skipped(item=workload, reason=reason))

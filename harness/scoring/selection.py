@@ -99,7 +99,8 @@ def keep_newest_versions(runs: Sequence[R]) -> tuple[list[R], list[Skipped]]:
 def _newness(run: RunLike) -> tuple[list[tuple[int, str]], str]:
     """Return a sort key: the workload's version, then the start of the run. Digits in the version sort as numbers.
 
-    The source in the version of a workload in a file has no order, so that the source that was run last is the newest.
+    The version of a workload in a file contains a hash of its source. Hashes have no order, so the source that was run
+    last is the newest.
     """
     pieces = re.findall(r"\d+|\D+", run.spec.workload.facts.version.partition(SOURCE_MARK)[0])
     return [(int(p), "") if p.isdigit() else (-1, p) for p in pieces], run.started
@@ -176,7 +177,7 @@ def select_usable(runs: Iterable[ScoredRun], *, explore: bool = False) -> tuple[
 def _unranked_reason(spec: RunSpec) -> str:
     """Return why a run is never ranked; empty for a run that may be ranked."""
     if spec.prune:
-        return "hopeless trials were ended early"
+        return "run with --prune, which ends trials early"
     return "smoke" if spec.smoke else "profiled" if spec.profile else "overrides" if spec.overridden else ""
 
 

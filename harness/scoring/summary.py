@@ -200,7 +200,9 @@ def _result_at_level(record: Record, query: LeaderboardQuery) -> TargetResult:
         return target_result(record, query.by)
     facts = record.spec.workload.facts
     if facts.stages:
-        return TargetResult(status="unknown", reason=f"{facts.id} is a stream: its targets ended its stages")
+        return TargetResult(
+            status="unknown", reason=f"{facts.id} is a stream: its own targets decided when each stage ended"
+        )
     targets = targets_at(facts, query.level)
     if not targets:
         return TargetResult(status="unknown", reason=f"{facts.id} has no {query.level} target")

@@ -128,9 +128,9 @@ def interval_seconds(record: Record, *, is_usable: bool | None = None) -> Interv
 
 
 def find_own_deaths(record: Record) -> str | None:
-    """Return why a run with restarts that nobody outside forced is not ranked; None for another run.
+    """Return why a run whose worker ended by itself is not ranked; None for any other run.
 
-    A worker that ends itself and is resumed could have computed something in between that no clock has seen.
+    Between its end and its restart, such a worker could have computed something that no clock has seen.
     """
     restarts = [] if record.ledger is None else [r for r in record.ledger.restarts if r.by == "worker"]
     if not restarts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -22,11 +23,28 @@ from studies.methods.tables import claims_section, loss_table, others_section, o
 
 HEAD = """# Schedules and optimizers compared
 
-`python -m studies.methods --table` generates this page. The design, which was fixed before the first run, is in
-[design.yaml](../studies/methods/design.yaml). The figures of all runs are in
-[measured.json](../studies/methods/measured.json).
+This page compares the learning-rate schedules and the optimizers of AlgoRace on two small workloads. You need it to
+choose a method, or to check a claim of a paper about a method.
+
+The methods are tuned alike and run on the same seeds. [design.yaml](../studies/methods/design.yaml) contains the design
+of the study, which was fixed before the first run. [measured.json](../studies/methods/measured.json) contains the
+figures of all runs. `python -m studies.methods --table` generates this page.
 
 """
+#: Maximum length of a line of prose. Tables and headings cannot be wrapped.
+LINE_LENGTH = 120
+CLAIMS_TOGETHER = (
+    "Each claim is tested either on both workloads together or at the small budget. These tests were specified before "
+    "the first run:"
+)
+CLAIMS_ALONE = (
+    "The claims about full budgets were also tested on each workload alone. These tests are post hoc: they were added "
+    "after the runs of that workload."
+)
+ARMS_THAT_DIFFER = (
+    "The next list has one line for every table. It names the arms whose loss differs significantly from the loss of "
+    "the first arm:"
+)
 
 
 def page(results: Results) -> str:
@@ -41,7 +59,26 @@ def page(results: Results) -> str:
         sections += [loss_table(results, stage, arms) for stage in (*design.full_stages, design.small_stage)]
         sections.append(overall_table(results, arms))
     sections += [others_section(results), claims_section(results)]
-    return "\n".join(sections).rstrip() + "\n"
+    return wrap_prose("\n".join(sections).rstrip()) + "\n"
+
+
+def wrap_prose(text: str) -> str:
+    """Wrap the paragraphs and list items of a Markdown text. Tables and headings are unchanged.
+
+    >>> wrap_prose("- word" + 30 * " word").splitlines()[1][:6]
+    '  word'
+    """
+    lines: list[str] = []
+    for line in text.splitlines():
+        content = line.lstrip(" ")
+        indent = " " * (len(line) - len(content) + 2 * content.startswith("- "))
+        is_prose = bool(content) and not content.startswith(("|", "#"))
+        lines += (
+            textwrap.wrap(line, LINE_LENGTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+            if is_prose
+            else [line]
+        )
+    return "\n".join(lines)
 
 
 def _cost(figures: Sequence[RunFigures]) -> str:
@@ -49,9 +86,9 @@ def _cost(figures: Sequence[RunFigures]) -> str:
     broken = sum(not run.is_complete for run in figures)
     spent, starting = sum(run.spent for run in figures) / 3600, len(figures) * STARTUP_S / 3600
     return (
-        f"The study has {len(figures)} runs. The number of runs that broke (ended before the end of their budget) is "
-        f"{broken}. Training and evaluation took {spent:.1f} core-hours, and starting the processes took about "
-        f"{starting:.1f} core-hours. Hardware and version: {'; '.join(machines)}.\n"
+        f"The study has {len(figures)} runs. A run *breaks* if it ends before the end of its budget. The number of "
+        f"runs that broke is {broken}. Training and evaluation took {spent:.1f} core-hours, and starting the processes "
+        f"took about {starting:.1f} core-hours. Hardware and version: {'; '.join(machines)}.\n"
     )
 
 
@@ -73,15 +110,20 @@ def _terms(design: Design) -> str:
     return "\n".join(
         [
             "## Terms\n",
-            "- An *arm* is a submission that this study compares. It is a preset with a tuned learning rate. If its "
-            "schedule uses the horizon, its `horizon_fraction` is tuned too.",
+            "- An *arm* is a submission that this study compares. It is a preset with a tuned learning rate. Some "
+            "schedules use the horizon, which is the number of examples in a run. For these, `horizon_fraction` is "
+            "tuned too. It is the fraction of the horizon at which the schedule ends.",
+            "- [schedules.md](schedules.md) and [optimizers.md](optimizers.md) describe the arms, such as WSD and REX "
+            "(schedules), and Muon and SOAP (optimizers).",
             "- The *first arm* of a table is the arm in its first row. The table compares every other arm with it.",
-            "- The study has two *measures*. The *loss* is the held-out cross-entropy on the split `score` at the end "
-            "of the budget. The *examples to the target* are the number of examples drawn at the first evaluation "
+            "- The *loss* is the held-out cross-entropy on the split `score` at the end of the budget.",
+            "- The *examples to the target* are the number of examples that were drawn until the first evaluation "
             "that meets the target.",
+            "- The loss and the examples to the target are the two *measures* of the study.",
             "- A run *hits* if an evaluation meets the target. Otherwise the run *misses*.",
-            f"- The *full budget* is the budget of the workload ({workloads}). The *small budget* is "
-            f"{design.small_stage.budget:,} examples on `{design.small_stage.workload}`, a quarter of its full budget.",
+            f"- The *full budget* is the budget of the workload ({workloads}).",
+            f"- The *small budget* is {design.small_stage.budget:,} examples on `{design.small_stage.workload}`, a "
+            "quarter of its full budget.",
             f"- *Fresh seeds* are the {seeds} seeds that were not used for tuning. All arms have the same fresh seeds, "
             "so the runs of two arms form pairs.",
             "",
@@ -92,13 +134,15 @@ def _terms(design: Design) -> str:
 def _summary(results: Results) -> str:
     """Return the verdicts on the papers' claims, and the arms that differ from the first arm of their family."""
     design = results.design
-    lines = [f"- {verdict}." for verdict in _list_verdicts(judge_claims(results), design)]
+    lines = [CLAIMS_TOGETHER + "\n", *_list_verdicts(judge_claims(results), design), ""]
+    lines.append(CLAIMS_ALONE + "\n")
     for stage in design.full_stages:
         of_stage = [judged for judged in judge_each_workload(results) if judged.stages == (stage,)]
         decided = [judged for judged in of_stage if judged.verdict.startswith(("holds", "fails"))]
         rest = Counter(judged.verdict for judged in of_stage if judged not in decided)
-        counted = [f"{verdict.capitalize()}: {_count_claims(n)}" for verdict, n in rest.items()]
-        lines.append(f"- On {stage.workload} alone: {'. '.join([*_list_verdicts(decided, design), *counted])}.")
+        counted = [f"- {verdict.capitalize()}: {_count_claims(n)}." for verdict, n in rest.items()]
+        lines += [f"On {stage.workload} alone:\n", *_list_verdicts(decided, design), *counted, ""]
+    lines.append(ARMS_THAT_DIFFER + "\n")
     for arms in design.families.values():
         for stage in (*design.full_stages, design.small_stage):
             differences = compare_losses_with_first(results, stage, arms)
@@ -112,17 +156,14 @@ def _summary(results: Results) -> str:
             text = "; ".join(listed) or "no arm differs"
             lines.append(f"- Loss on {stage.title}, compared with `{arms[0]}`: {text}.")
     head = (
-        f"Before the first run, {len(design.claims)} claims were chosen from papers. Each claim is tested either on "
-        "both workloads together or at the small budget. The verdicts are defined in the "
-        "[last section](#claims-from-papers). The tests on one workload *alone* are post hoc, because they were added "
-        "after the runs of that workload. The last lines list, for every table, the arms whose loss differs "
-        "significantly from the loss of the first arm."
+        f"Before the first run, {len(design.claims)} claims were chosen from papers. The verdicts are defined in the "
+        "[last section](#claims-from-papers)."
     )
     return "\n".join(["## Summary\n", head + "\n", *lines, ""])
 
 
 def _list_verdicts(judged_claims: Iterable[JudgedClaim], design: Design) -> list[str]:
-    """Return a text such as `**Holds** (2 claims): …; …` for every verdict with claims, with details in brackets."""
+    """Return a line such as `- **Holds** (2 claims):` for every verdict with claims, each followed by its claims."""
     listed: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
     for judged in judged_claims:
         verdict, _, detail = judged.verdict.partition(": ")
@@ -132,11 +173,12 @@ def _list_verdicts(judged_claims: Iterable[JudgedClaim], design: Design) -> list
         )
         notes = "".join(f" ({note})" for note in (place, detail) if note)
         listed[verdict].append(describe_claim(judged.claim, design) + notes)
-    return [
-        f"**{verdict.capitalize()}** ({_count_claims(len(claims))}): {'; '.join(claims)}"
-        for verdict, claims in listed.items()
-        if claims
-    ]
+    lines: list[str] = []
+    for verdict, claims in listed.items():
+        if claims:
+            lines += [f"- **{verdict.capitalize()}** ({_count_claims(len(claims))}):"]
+            lines += [f"  - {claim}" for claim in claims]
+    return lines
 
 
 def _count_claims(n: int) -> str:
@@ -147,29 +189,38 @@ def _method(design: Design) -> list[str]:
     trials, seeds = design.ruleset.trials, design.ruleset.studies
     return [
         "## Method\n",
-        "All hyperparameters of an arm have their default values, except the learning rate and the "
-        f"`horizon_fraction`. {trials} settings of these two were tried on one tuning seed. The best setting by the "
-        f"loss and the best setting by the examples to the target then ran on {seeds} fresh seeds. Each measure is "
-        "compared at its own best setting. The columns *setting* show the two settings: the learning rate and, if the "
-        "arm has one, the `horizon_fraction`.\n",
-        f"The losses in the tables are means over the {seeds} fresh seeds. The examples and the seconds to the target "
-        f"are medians over the {seeds} fresh seeds, in which a miss counts as infinite. *Missed* therefore means that "
-        f"fewer than {seeds // 2 + 1} of the {seeds} seeds hit. A *ratio* is the value of the arm divided by the value "
-        "of the first arm of the table. A ratio below 1 is better. In the tables of one workload the ratio is the "
-        "geometric mean of the ratios of the pairs. In the tables *Both workloads together* it is the Hodges–Lehmann "
-        "estimate. The column *verdict* contains *better* or *worse* if p is at most "
-        f"{design.alpha:g}, and otherwise a dash.\n",
-        f"The intervals in brackets have a simultaneous level of {1 - design.alpha:.0%} within a table (Bonferroni). "
-        "The p values are corrected by Holm's method over all tests of the table. Seconds are processor seconds. Two "
-        "runs were executed at a time, and the machine sometimes had a light additional load. No test uses the "
-        "seconds.\n",
-        f"The tables of one workload use Student's t test on {seeds} pairs of log losses. The p values assume that the "
-        "differences of the log losses are nearly normal. A test without this assumption cannot be significant with "
-        f"{seeds} pairs. The tables *Both workloads together* use the exact sign-flip test on all pairs. In this test, "
-        "a pair with one miss has the worst rank. Its ratio is `inf` if the compared arm missed, and 0 if the first "
-        "arm missed. An estimate or a bound of an interval can therefore also be `inf` or 0. The sign-flip test shows "
-        "whether an arm is better on both workloads. If the arm is better on one workload and worse on the other, the "
-        "test is not significant with any number of seeds.\n",
+        "### Settings\n",
+        f"Only the learning rate and the `horizon_fraction` of an arm are tuned. {trials} settings of these two were "
+        f"tried on one tuning seed. Two of them then ran on {seeds} fresh seeds: the setting with the lowest loss, and "
+        "the setting with the fewest examples to the target. Each measure is compared at its own best setting. All "
+        "other hyperparameters have their default values.\n",
+        "### Columns of the tables\n",
+        "- *best setting by loss* and *best setting by examples*: the learning rate and, if the arm has one, the "
+        "`horizon_fraction`.\n"
+        f"- *mean loss*: the mean over the {seeds} fresh seeds.\n"
+        f"- *median examples to target* and *median seconds to target*: the medians over the {seeds} fresh seeds, in "
+        f"which a miss counts as infinite. *missed* therefore means that fewer than {seeds // 2 + 1} of the {seeds} "
+        "seeds hit.\n"
+        "- *hits*: the number of runs that hit / the number of runs.\n"
+        "- *loss ratio* and *examples ratio*: the value of the arm divided by the value of the first arm. A ratio "
+        "below 1 is better. The interval is in brackets.\n"
+        f"- *verdict*: *better* or *worse* if the p value is at most {design.alpha:g}, and otherwise a dash.\n",
+        f"The intervals have a simultaneous level of {1 - design.alpha:.0%} within a table (Bonferroni). The p values "
+        "are corrected by Holm's method over all tests of the table.\n",
+        "Seconds are processor seconds. Two runs were executed at a time, and the machine sometimes had a light "
+        "additional load. No test uses the seconds.\n",
+        "### Tests on one workload\n",
+        f"The tables of one workload use Student's t test on {seeds} pairs of log losses. The ratio is the geometric "
+        "mean of the ratios of the pairs. The p values assume that the differences of the log losses are nearly "
+        f"normal. A test without this assumption cannot be significant with {seeds} pairs.\n",
+        "### Tests on both workloads together\n",
+        "The tables *Both workloads together* use the exact sign-flip test on all pairs. The ratio is the "
+        "Hodges–Lehmann estimate. A pair with one miss has the worst rank. Its ratio is `inf` if the compared arm "
+        "missed, and 0 if the first arm missed. An estimate or a bound of an interval can therefore also be `inf` or "
+        "0.\n",
+        "The sign-flip test shows whether an arm is better on both workloads. Suppose that an arm is better on one "
+        "workload and worse on the other. The test is then not significant with any number of seeds.\n",
+        "### Rules that were made stricter\n",
         "Four rules were made stricter after the runs on `resnet-digits`, but before the runs of `lm-tiny` on fresh "
         "seeds:\n",
         "- If a run of an arm broke, the arm is not tested on its other seeds either.\n"

@@ -34,8 +34,8 @@ def loss_table(results: Results, stage: Stage, arms: Sequence[str]) -> str:
     """
     differences = compare_losses_with_first(results, stage, arms)
     rows = [_loss_row(results, stage, arm, differences.get(arm)) for arm in arms]
-    by_loss = ("setting (loss)", "mean loss", "loss ratio", "p", "verdict")
-    by_target = ("setting (examples)", "median examples to target", "hits", "median seconds to target")
+    by_loss = ("best setting by loss", "mean loss", "loss ratio", "p value", "verdict")
+    by_target = ("best setting by examples", "median examples to target", "hits", "median seconds to target")
     return "\n".join([f"### {stage.title}\n", *markdown_table(("arm", *by_loss, *by_target), rows), ""])
 
 
@@ -65,8 +65,8 @@ def overall_table(results: Results, arms: Sequence[str]) -> str:
         of_arm = [differences[arm, measure] for measure in measures]
         cells = [[str(difference.n), *_difference_cells(difference)] for difference in of_arm]
         rows.append([f"`{arm}`", *cells[0], *cells[1]])
-    by_loss = ("pairs (loss)", "loss ratio", "p", "verdict")
-    by_target = ("pairs (examples)", "examples ratio", "p", "verdict")
+    by_loss = ("pairs, loss", "loss ratio", "p value", "verdict")
+    by_target = ("pairs, examples", "examples ratio", "p value", "verdict")
     heading = (f"compared with `{first}`", *by_loss, *by_target)
     return "\n".join(["### Both workloads together\n", *markdown_table(heading, rows), ""])
 
@@ -85,15 +85,17 @@ def others_section(results: Results) -> str:
     target_heads = ("median examples to target", "hits", "median seconds to target")
     heading = ("arm", "learning rate", "mean loss", "range of losses", *target_heads, f"{untuned.workload}, untuned")
     text = (
-        f"The arms in this table ran on `{stage.workload}` with {design.rates} learning rates on the tuning seed, and "
-        "with the default `horizon_fraction`. The learning rate with the fewest examples to the target then ran on "
-        f"{stage.seeds} fresh seeds. These arms had fewer tuning runs than the arms above, so there are no tests "
-        f"between the two groups. The last column shows one run with default hyperparameters on `{untuned.workload}`. "
-        "The mark ↑ means that the best learning rate was the highest one that was tried, and ↓ that it was the lowest "
-        "one. In both cases a better learning rate may lie outside the range.\n\n"
-        "The table has no methods that need a stream of tasks or a quality score of examples, because these workloads "
-        "have neither. [Schedules](schedules.md) and [optimizers](optimizers.md) give results of such methods on other "
-        "workloads.\n"
+        "This table has the arms that are in no table above. They had fewer tuning runs than the arms above, so there "
+        "are no tests between the two groups.\n\n"
+        f"The arms ran on `{stage.workload}` with {design.rates} learning rates on the tuning seed, and with the "
+        "default `horizon_fraction`. The learning rate with the fewest examples to the target then ran on "
+        f"{stage.seeds} fresh seeds. The last column shows one run with default hyperparameters on "
+        f"`{untuned.workload}`. There, *ends at* gives the final loss of a run that missed.\n\n"
+        "The mark ↑ means that the best learning rate was the highest one that was tried. The mark ↓ means that it "
+        "was the lowest one. In both cases, a better learning rate may lie outside the range.\n\n"
+        "Some methods need a stream of tasks or a quality score of examples. These workloads have neither, so the "
+        "table does not contain such methods. [Schedules](schedules.md) and [optimizers](optimizers.md) give their "
+        "results on other workloads.\n"
     )
     return "\n".join(["## The other methods\n", text, *markdown_table(heading, rows), ""])
 
@@ -134,25 +136,27 @@ def claims_section(results: Results) -> str:
         place = describe_stages(claim, design)
         cells = [claim.paper, claim.says, place, MEASURED[claim.measure], ratio, p, f"**{judged.verdict}**", alone]
         rows.append([*cells, claim.confounds])
-    tested = ("tested on", "measure", "ratio", "p", "verdict", "each workload alone")
+    tested = ("tested on", "measure", "ratio", "p value", "verdict", "each workload alone")
     heading = ("paper", "claim", *tested, "differences from the paper")
     text = (
         "The tests were specified before the runs. Claims about full budgets are tested on both workloads together by "
         "the sign-flip test. Claims about the small budget are tested by Student's t test. The p values and the "
         f"intervals are corrected over these {len(design.claims)} tests. A ratio is the value of the method that the "
         "claim favours, divided by the value of the other method.\n\n"
-        "- A claim that a method is better *holds* if the method is significantly better. The claim *fails* if the "
-        "method is significantly worse, or if the whole interval of the ratio is at or above "
-        f"{1 - design.min_effect:g}, which means a gain of at most {design.min_effect:.0%}.\n"
-        "- A claim that a method is not worse *holds* if the whole interval of the ratio is at or below "
-        f"{1 + design.min_effect:g}, or if the method is significantly better. Otherwise, the claim *fails* if the "
-        "method is significantly worse.\n"
-        f"- All other claims are *undecided*: {design.ruleset.studies} seeds per workload are too few, or the two "
+        "A claim says either that a method is better than another, or that it is not worse. The verdicts are:\n\n"
+        "- A claim of the kind *better* **holds** if the method is significantly better.\n"
+        "- A claim of the kind *better* **fails** if the method is significantly worse. It also fails if the whole "
+        f"interval of the ratio is at or above {1 - design.min_effect:g}, which means a gain of at most "
+        f"{design.min_effect:.0%}.\n"
+        "- A claim of the kind *not worse* **holds** if the whole interval of the ratio is at or below "
+        f"{1 + design.min_effect:g}. It also holds if the method is significantly better.\n"
+        "- A claim of the kind *not worse* **fails** if it does not hold and the method is significantly worse.\n"
+        f"- All other claims are **undecided**: {design.ruleset.studies} seeds per workload are too few, or the two "
         "workloads disagree.\n\n"
         "Most papers use larger networks and more updates than this study, so a claim that fails here may hold "
         "in the setting of its paper.\n\n"
         "The column *each workload alone* shows the result of Student's t test on one workload. These "
-        f"{len(each_workload)} tests are corrected together. They are post hoc: they were added after the runs, "
+        f"{len(each_workload)} tests are corrected together. They are post hoc. They were added after the runs, "
         "because the results vary far more between seeds on `resnet-digits` than on `lm-tiny`. The test on both "
         "workloads together gives all pairs equal weights. Its result can therefore be undecided although the result "
         "on one workload alone is clear. If a run missed the target, there is no ratio. The column then shows the "

@@ -177,7 +177,7 @@ def test_studies_take_the_best_trial_and_workloads_the_median() -> None:
 
 def test_missing_workloads_are_named() -> None:
     table = aggregate.aggregate([record(spec("a")), record(spec("a", facts("v"))), record(spec("b"))])
-    assert [str(s) for s in table.skipped] == ["b@1/v@1: no run that counts; acts as a miss"]
+    assert [str(s) for s in table.skipped] == ["b@1/v@1: no run that can be scored; counts as a miss"]
 
 
 def test_runs_that_never_rank_and_second_tries_are_named() -> None:

@@ -2,9 +2,9 @@
 
 Candidate t is tested by a gate at the level α_t = α · γ_t · (R + 1). Here α is the bound of the false discovery rate, R
 is the number of candidates that were kept before candidate t, and γ_t is a discount (`series_discount`). The candidate
-is kept if the outcome of its gate is `better`. The false discovery rate is the expected fraction of the kept candidates
-that have no effect. At any time it is at most α, for any dependence between the candidates. If no candidate has an
-effect, the probability that a candidate is kept is at most α.
+is kept if the outcome of its gate is `better`. The false discovery rate is the expected fraction of candidates without
+an effect among the kept candidates. At any time, this rate is at most α, for any dependence between the candidates. If
+no candidate has an effect, the probability that a candidate is kept is at most α.
 
 The levels decrease slowly. If none of the first 99 candidates is kept, candidate 100 needs 4,500 times the evidence of
 a single gate. If all pairs agree, twelve more pairs give this evidence.

@@ -74,5 +74,5 @@ def decide_workloads(
     p_worse = dict(zip(by_workload, p_values, strict=True))
     worse = tuple(workload for workload, p in p_worse.items() if p <= alpha)
     if worse and overall.outcome == "better":
-        overall = replace(overall, outcome="undecided", note=f"better in the mean, but worse on {', '.join(worse)}")
+        overall = replace(overall, outcome="undecided", note=f"better on average, but worse on {', '.join(worse)}")
     return WorkloadsVerdict(overall=overall, workloads=by_workload, p_worse=p_worse, worse=worse)
