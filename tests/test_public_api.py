@@ -1,4 +1,4 @@
-"""What is public stays as it is: the names of `harness.api` and `harness` with their arguments, and the hooks.
+"""What is public stays as it is: the names of `harness.api`, `harness.testing` and `harness`, and the hooks.
 
 All of it is recorded in tests/golden/public_api.json; docs/versioning.md says how it may change. If a change was meant:
 BENCH_WRITE_GOLDEN=1 python -m pytest tests/test_public_api.py
@@ -18,7 +18,7 @@ from types import ModuleType
 import pytest
 
 import harness
-from harness import api
+from harness import api, testing
 from harness.contract import hookspecs
 
 GOLDEN = Path(__file__).resolve().parent / "golden" / "public_api.json"
@@ -53,7 +53,8 @@ def public_names(module: ModuleType) -> dict[str, list[str]]:
 
 def surface() -> dict[str, dict[str, list[str]]]:
     hooks = {name: describe(hook) for name, hook in vars(hookspecs).items() if name.startswith("bench_")}
-    return {"harness.api": public_names(api), "harness": public_names(harness), "hooks": hooks}
+    modules = {"harness.api": api, "harness.testing": testing, "harness": harness}
+    return {**{name: public_names(module) for name, module in modules.items()}, "hooks": hooks}
 
 
 def test_the_public_surface_is_as_recorded() -> None:
@@ -68,7 +69,7 @@ def test_the_public_surface_is_as_recorded() -> None:
     assert now.keys() == recorded.keys()
 
 
-@pytest.mark.parametrize("module", [api, harness], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [api, testing, harness], ids=lambda module: module.__name__)
 def test_public_names_are_sorted_and_no_others_resolve(module: ModuleType) -> None:
     assert list(module.__all__) == sorted(
         module.__all__, key=lambda name: (not name.isupper(), name[0].islower(), name)
@@ -78,6 +79,7 @@ def test_public_names_are_sorted_and_no_others_resolve(module: ModuleType) -> No
 
 
 def test_importing_the_public_names_imports_nothing_heavy() -> None:
-    code = "import sys, harness, harness.api; print({'torch', 'numpy', 'pandas', 'scipy'} & set(sys.modules))"
+    modules = "harness, harness.api, harness.testing.pytest_plugin"
+    code = f"import sys, {modules}; print({{'torch', 'numpy', 'pandas', 'scipy'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -11,6 +11,7 @@ from string import Template
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+from harness import __version__
 from harness.errors import StoreError, UsageError
 from harness.system.files import read_file
 
@@ -131,7 +132,18 @@ def _words(kind: Kind, name: str) -> dict[str, str]:
         "class_name": "".join(word.capitalize() for word in name.split("-")),
         "package": f"bench_{module}",
         "distribution": f"{PREFIX}{name}",
+        "requirement": _requirement(__version__),
     }
+
+
+def _requirement(version: str) -> str:
+    """Return the versions of the harness for which a package is written (docs/versioning.md).
+
+    >>> _requirement("0.1.0")
+    'algorace>=0.1,<0.2'
+    """
+    major, minor = (int(piece) for piece in version.split(".")[:2])
+    return f"algorace>={major}.{minor},<{major}.{minor + 1}"
 
 
 def render(templates: str, words: Mapping[str, str]) -> str:

@@ -5,11 +5,12 @@ A name is the name of an installed entry, or denotes a file, a class, a composit
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.part_kinds import PART_KINDS
-from harness.errors import UsageError
+from harness.errors import BenchError, UsageError
 from harness.planning import compose
 from harness.planning.completion import check_arguments, check_workload, complete_submission
 from harness.planning.roles import REFERENCE_TAG
@@ -113,8 +114,17 @@ def reference_submissions(registry: Registry) -> list[SubmissionEntry]:
 
 
 def tagged_submissions(registry: Registry, tag: str) -> list[SubmissionEntry]:
-    """Return the submissions whose entries have a tag, completed with what their code declares."""
-    return [complete_submission(entry, registry) for entry in registry.submissions() if tag in entry.tags]
+    """Return the submissions whose entries have a tag, completed with what their code declares.
+
+    A submission whose code is broken is left out, so that it does not break the plans of other submissions. A request
+    for it by name raises its error.
+    """
+    entries = []
+    for entry in registry.submissions():
+        if tag in entry.tags:
+            with contextlib.suppress(BenchError):
+                entries.append(complete_submission(entry, registry))
+    return entries
 
 
 def is_tier(name: str) -> bool:

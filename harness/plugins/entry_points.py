@@ -114,7 +114,7 @@ def find_unmet_requirement(distribution: metadata.Distribution) -> str | None:
 
     A plugin for a newer version would otherwise fail somewhere, with an error that does not name the reason.
     """
-    for line in distribution.requires or ():
+    for line in _list_requirements(distribution):
         match = re.match(r"[\w.-]+", line)
         if match is None or normalise(match[0]) != OWN_NAME or not any(sign in line for sign in "<>=~!"):
             continue
@@ -127,6 +127,14 @@ def find_unmet_requirement(distribution: metadata.Distribution) -> str | None:
                 needed = f"it needs {OWN_NAME}{requirement.specifier}, and {__version__} is installed"
                 return f"{needed} (update {OWN_NAME}, or install another version of the plugin)"
     return None
+
+
+def _list_requirements(distribution: metadata.Distribution) -> Sequence[str]:
+    """Return the lines `Requires-Dist` of a distribution; none if its metadata cannot be read."""
+    try:
+        return distribution.requires or ()
+    except Exception:
+        return ()
 
 
 def normalise(name: str) -> str:

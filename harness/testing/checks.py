@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import NoReturn, TypeVar
 
-from harness.contract.checking import CheckResult
+from harness.contract.checking import CheckResult, CheckStatus
 from harness.errors import BenchError
 from harness.plugins.loading import format_error
 
@@ -62,11 +62,13 @@ def _run(check: Callable[[_CaseT], None], case: _CaseT, result: CheckResult) -> 
     return _end(result, "passed", seconds=time.perf_counter() - began)
 
 
-def _end(result: CheckResult, status: str, problem: str = "", fix: str = "", seconds: float = 0.0) -> CheckResult:
+def _end(
+    result: CheckResult, status: CheckStatus, problem: str = "", fix: str = "", seconds: float = 0.0
+) -> CheckResult:
     return CheckResult(
         name=result.name,
         workload=result.workload,
-        status=status,  # type: ignore[arg-type]
+        status=status,
         problem=problem,
         fix=fix,
         seconds=round(seconds, 3),

@@ -77,9 +77,9 @@ def by_name(ratio: float, name: str = "adamw-constant") -> Losses:
 
 
 def by_marker(spec: RunSpec) -> float:
-    """A file's loss is what it says in its first line: `# loss 0.9`."""
+    """A file's loss is what it says in its last line: `LOSS = 0.9`."""
     file = (spec.submission.load or "").rpartition(":")[0]
-    value = float(Path(file).read_text().split()[2]) if file.endswith(".py") else 1.0
+    value = float(Path(file).read_text().split()[-1]) if file.endswith(".py") else 1.0
     return value * (1 + 0.01 * (spec.seeds.data % 7))
 
 
@@ -90,7 +90,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 def write(loss: float, path: str = "mine.py") -> None:
-    Path(path).write_text(f"# loss {loss}\n{SOURCE.read_text()}")
+    Path(path).write_text(f"{SOURCE.read_text()}\nLOSS = {loss}\n")
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_confirm_retests_what_was_kept_against_the_original(bench: Bench) -> Non
     bench.runner.finished.clear()
     assert bench("gate", "--confirm", "edits", "--no-envelope").code == 1
     (copy, *_) = Path(".bench-series/edits").glob("*/mine.py")
-    copy.write_text(copy.read_text() + "#\n")
+    copy.write_text(copy.read_text() + "EDITED = 1\n")
     result = bench("gate", "--confirm", "edits", "--no-envelope")
     assert result.code == 2
     assert "is not the source that was gated" in result.err

@@ -13,7 +13,7 @@ from harness.contract.entries import PartEntry, SubmissionEntry
 from harness.errors import PluginError, UsageError
 from harness.planning.completion import check_arguments, check_workload, complete_submission
 from harness.planning.compose import compose
-from harness.planning.resolve import resolve_submission, resolve_workloads
+from harness.planning.resolve import resolve_submission, resolve_workloads, tagged_submissions
 from harness.plugins import child, unpackaged
 from harness.plugins.contents import PluginContents, ReadRequest
 from harness.plugins.registry import Plugin, Registry
@@ -59,6 +59,14 @@ def test_an_entry_with_nothing_but_a_path_has_the_fields_of_the_recipe() -> None
     assert (entry.space, entry.model_options) == (declared.SPACE, {"dropout": 0.1})
     assert (entry.name, entry.summary, entry.distribution) == ("mine", "s", "bench-mine")
     assert "horizon_fraction" in compose(entry, registry()).space
+
+
+def test_a_broken_submission_with_a_tag_breaks_no_other_plan() -> None:
+    good, broken = (entry_of(name, tags=("family",)) for name in ("Mine", "WrongStep"))
+    installed = registry(good, msgspec.structs.replace(broken, name="broken"))
+    assert [entry.parts for entry in tagged_submissions(installed, "family")] == [("schedule:cosine",)]
+    with pytest.raises(PluginError, match="'broken' is broken"):
+        resolve_submission("broken", installed)
 
 
 def test_a_recipe_is_the_same_in_a_package_as_in_a_file() -> None:

@@ -43,7 +43,7 @@ class Good:
 
 class Crashing(Good):
     def step(self, work: Any) -> None:
-        raise ValueError("no step today")
+        raise ValueError("an empty step")
 
 
 class Idle(Good):

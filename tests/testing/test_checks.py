@@ -58,7 +58,7 @@ def results_of(name: str, check: str, folder: Path) -> list[CheckResult]:
 @pytest.mark.parametrize(
     ("name", "check", "problem", "fix"),
     [
-        ("Crashing", "trains", "the run ended as crashed: ValueError: no step today", "correct the code"),
+        ("Crashing", "trains", "the run ended as crashed: ValueError: an empty step", "correct the code"),
         ("Idle", "trains", "the run ended as rejected", ""),
         ("Unrepeatable", "repeats", "two runs with the same seeds differ", "task.rng"),
         ("Forgetful", "resumes", "interrupted and resumed differs", "state_dict()"),
