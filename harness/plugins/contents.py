@@ -36,8 +36,8 @@ class PluginContents(Data, frozen=True, kw_only=True):
         workloads, submissions, parts, executors, datasets: the entries that the hooks yield.
         error: the error in one line; None if there was no error.
         fix: what to do about the error; None if unknown.
-        passing: whether the error is not an answer of the plugin and may pass: the child process was killed, took too
-            long or could not be started, or the system lacked memory or space. Such an error is not cached.
+        passing: whether the error is transient: the child process was killed, took too long or could not be started, or
+            the system lacked memory or space. Such an error is not cached.
     """
 
     hooks: tuple[str, ...] = ()
