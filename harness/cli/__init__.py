@@ -61,7 +61,7 @@ def _run_app(arguments: list[str]) -> int:
         _print_error("stopped")
         return EXIT_INTERRUPTED
     except SystemExit:
-        # At a closed pipe, whichever it is, click replaces the streams and exits.
+        # If stdout or stderr is a closed pipe, click replaces the streams and exits.
         if sys.stdout is streams[0]:
             raise
         sys.stdout, sys.stderr = streams
