@@ -93,7 +93,7 @@ def heavy_values(rng: Generator) -> DrawnValues:
 
 
 def group_improves(share: float, by: float, ratio: float) -> Callable[[Generator], DrawnValues]:
-    """Changes are those of `normal_changes(ratio)`, but in the last evaluation a group of examples improves by `by` more.
+    """Changes are those of `normal_changes(ratio)`, but a group of examples finally improves by `by` more.
 
     The examples of this group improve at most to the best value of the evaluation before.
     """
