@@ -14,7 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 POLL_S = 0.002
-#: Number of commands after the last disturbance, at most. The second one reads the records of the first one.
+#: Largest number of times that the command is repeated after the last disturbance until it succeeds.
 COMMANDS_ALLOWED = 4
 #: Fields of a record that must be equal. Fields with seconds are left out at every depth.
 COMPARED = ("run_id", "status", "points", "hit", "stage_hits", "counters", "final_weights", "crossing_weights")
@@ -25,7 +25,7 @@ Records = dict[str, Any]
 
 @dataclass
 class BenchCommand:
-    """Commands `bench run` of one case with one folder of runs.
+    """The command `bench run` of one case. It may be started several times with the same folder of runs.
 
     Args:
         arguments: arguments of `bench run` without those that every case has.

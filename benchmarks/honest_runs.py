@@ -37,7 +37,7 @@ MICRO = str(ROOT / "tests" / "micro.py")
 WORKLOADS = (f"{MICRO}:Micro", f"{MICRO}:MicroStream", "continual-digits", "continual-digits+noise")
 #: Submissions that compute in processes and threads on purpose.
 WITH_HELPERS = frozenset({"DataLoaderWorkers", "ChildProcess", "Program", "Threads"})
-#: Seconds off the clock that are not reported: a number, plus a fraction of the scored time.
+#: Work off the clock that is not reported: a number of seconds, plus a fraction of the scored time.
 MAX_HELPERS = (0.05, 0.1)
 
 
@@ -100,7 +100,7 @@ def check_runs(specs: Iterator[tuple[str, RunSpec]], runs: Path, minutes: float)
 
 
 def find_problem(name: str, record: Record) -> str:
-    """Return what an honest run should not have; an empty string if there is nothing."""
+    """Return why the outcome of an honest run is wrong; an empty string if it is right."""
     if record.status in ("rejected", "crashed"):
         return f"{record.status}: {record.reason}"
     ledger = record.ledger

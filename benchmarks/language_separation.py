@@ -23,7 +23,7 @@ import platform
 import statistics
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -167,9 +167,16 @@ def run_all() -> None:
 # --- results ------------------------------------------------------------------------------------
 
 
-def hit(run: dict[str, Any], target: float) -> tuple[int, float] | None:
-    """Return examples and seconds at the first evaluation that meets the target, or None."""
-    return next(((examples, seconds) for examples, seconds, loss in run["points"] if loss <= target), None)
+class Hit(NamedTuple):
+    """The examples and seconds of a run at the first evaluation that meets the target."""
+
+    examples: int
+    seconds: float
+
+
+def find_hit(run: dict[str, Any], target: float) -> Hit | None:
+    """Return the hit of a run; None for a miss."""
+    return next((Hit(examples, seconds) for examples, seconds, loss in run["points"] if loss <= target), None)
 
 
 def reported() -> dict[str, list[dict[str, Any]]]:
@@ -186,13 +193,13 @@ def report() -> None:
     for arm, arm_runs in runs.items():
         losses = [planned(r) for r in arm_runs]
         cells = [arm, f"{arm_runs[0]['lr']:g}", f"{statistics.mean(losses):.4f}", f"{statistics.stdev(losses):.4f}"]
-        hits = [h for h in (hit(r, target) for r in arm_runs) if h]
+        hits = [hit for run in arm_runs if (hit := find_hit(run, target))]
         if len(hits) < len(arm_runs):
             cells.append(f"missed by {len(arm_runs) - len(hits)} of {len(arm_runs)}")
         else:
-            examples = [h[0] for h in hits]
+            examples = [hit.examples for hit in hits]
             cells += [f"{statistics.mean(examples):.0f}", f"{statistics.stdev(examples):.0f}"]
-            cells.append(f"{statistics.mean(h[1] for h in hits):.1f}")
+            cells.append(f"{statistics.mean(hit.seconds for hit in hits):.1f}")
         print(" | ".join(cells))
     _report_reference(target)
 
@@ -203,9 +210,9 @@ def _report_reference(target: float) -> None:
     last = sorted(planned(r) for r in runs)
     print(f"{REFERENCE}, {len(runs)} seeds: loss {statistics.mean(last):.4f} sd {statistics.stdev(last):.4f}")
     print(f"90 % reach {last[math.ceil(0.9 * len(last)) - 1]:.4f}, all {last[-1]:.4f}")
-    hits = [h for h in (hit(r, target) for r in runs) if h]
-    seconds = [h[1] for h in hits]
-    print(f"{len(hits)} of {len(runs)} meet {target:g} at {statistics.mean(h[0] for h in hits):.0f} examples")
+    hits = [hit for run in runs if (hit := find_hit(run, target))]
+    seconds = [hit.seconds for hit in hits]
+    print(f"{len(hits)} of {len(runs)} meet {target:g} at {statistics.mean(hit.examples for hit in hits):.0f} examples")
     print(f"seconds {min(seconds):.1f} to {max(seconds):.1f}, mean {statistics.mean(seconds):.1f}")
     gap = [r["audit"] - r["points"][-1][2] for r in runs]
     print(f"audit minus score at the end: {statistics.mean(gap):+.4f}, sd {statistics.stdev(gap):.4f}")
@@ -219,15 +226,16 @@ def resolution() -> None:
     tokens_BT, nats_B = held_out("score")
     with torch.no_grad():
         plain_B = LmTiny().loss(model, Batch(tokens_BT=tokens_BT), per_example=True).double()
-    errors = [float(v.std()) / len(v) ** 0.5 for v in (plain_B - nats_B, plain_B)]
+    error, plain_error = (float(v.std()) / len(v) ** 0.5 for v in (plain_B - nats_B, plain_B))
     runs = [
         r for r in load() if r["arm"] == stored_run["arm"] and r["lr"] == stored_run["lr"] and r["seed"] != TUNING_SEED
     ]
-    curve = [(r[0][0], statistics.mean(p[2] for p in r)) for r in zip(*(r["points"] for r in runs), strict=True)]
-    early, late = (crossing(curve, target + sign * errors[0]) for sign in (1, -1))
-    print(
-        f"met at {run['points'][-1][:2]}; standard error {errors[0]:.4f} nats ({errors[1]:.4f} without the correction)"
-    )
+    curve = []
+    for points in zip(*(r["points"] for r in runs), strict=True):
+        examples, _, _ = points[0]
+        curve.append((examples, statistics.mean(loss for _, _, loss in points)))
+    early, late = (crossing(curve, target + sign * error) for sign in (1, -1))
+    print(f"met at {run['points'][-1][:2]}; standard error {error:.4f} nats ({plain_error:.4f} without the correction)")
     print(f"the mean curve passes target ± error at {early:.0f} and {late:.0f} examples")
     print(f"one error is {(late - early) / (late + early):.3f} of the time to the target")
 
@@ -253,10 +261,10 @@ def language() -> None:
 
 
 def crossing(curve: list[tuple[int, float]], value: float) -> float:
-    """Return the examples at which a mean curve first reaches a value, by linear interpolation between evaluations."""
-    for (e0, l0), (e1, l1) in itertools.pairwise(curve):
-        if l1 <= value:
-            return e0 + (e1 - e0) * (l0 - value) / (l0 - l1)
+    """Return the examples at which a curve of (examples, loss) first reaches a loss, by linear interpolation."""
+    for (earlier, loss_before), (later, loss_after) in itertools.pairwise(curve):
+        if loss_after <= value:
+            return earlier + (later - earlier) * (loss_before - value) / (loss_before - loss_after)
     raise ValueError(f"the mean curve never passes {value:.4f}")
 
 

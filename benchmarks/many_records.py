@@ -19,9 +19,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-#: The shape of the table: names of submissions, numbers of workloads and of trials per study.
+#: Names of the submissions.
 SUBMISSIONS = ("adamw-like", "sgd-like", "muon-like", "lion-like", "sophia-like")
+#: Number of workloads.
 WORKLOADS = 8
+#: Number of trials per study.
 TRIALS = 10
 
 

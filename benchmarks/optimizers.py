@@ -2,11 +2,12 @@
 
 The two optimizers update tensors of the same shapes with the same gradients. Their steps alternate (A B B A …) in one
 process and are measured in processor seconds of one thread. The time to set the gradients is not measured. Each
-repetition builds both optimizers and computes the median ratio of neighbouring steps. The script prints the minimum and
-the median over repetitions. Its last line shows whether all medians are at most 1.05. A part that wraps no library is
-compared with a library optimizer of the same algorithm: NAdamW and LAMB with those of timm, and SGDW with that of
-pytorch_optimizer. `pip install --no-deps timm` suffices, since the models of timm, which need torchvision, are not
-imported.
+repetition builds both optimizers. Each pair of neighbouring steps gives one ratio: the seconds of the part's step
+divided by the seconds of the library's step. The result of a repetition is the median of these ratios. The script
+prints the minimum and the median over repetitions. Its last line shows whether all medians are at most 1.05. A part
+that wraps no library is compared with a library optimizer of the same algorithm: NAdamW and LAMB with those of timm,
+and SGDW with that of pytorch_optimizer. `pip install --no-deps timm` suffices, since the models of timm, which need
+torchvision, are not imported.
 
     python benchmarks/optimizers.py [--model resnet-digits] [--repetitions 9] [--steps 30] [--only lion soap …]
 """
@@ -36,7 +37,8 @@ from submissions.optimizers.groups import decay_groups
 
 #: Maximum ratio of a part's time to the library's time.
 LIMIT = 1.05
-Make = Callable[[Sequence[Parameter], dict[str, Any]], Any]
+#: Function from the parameters and the hyperparameters to an optimizer, or to a list of optimizers.
+BuildOptimizer = Callable[[Sequence[Parameter], dict[str, Any]], Any]
 
 
 def main() -> None:
@@ -64,7 +66,7 @@ def main() -> None:
         part = partial(_build_part, parts[name].load)
         try:
             ratios = sorted(
-                _ratio(templates, hparams, part, library, options.steps) for _ in range(options.repetitions)
+                _measure_ratio(templates, hparams, part, library, options.steps) for _ in range(options.repetitions)
             )
         except ImportError as error:
             print(f"{name:22s} {error.name} is not installed")
@@ -74,14 +76,20 @@ def main() -> None:
     print(f"largest median {max(medians):.3f}: {'within' if max(medians) <= LIMIT else 'above'} {LIMIT}")
 
 
-def _ratio(templates: Sequence[Parameter], hparams: dict[str, Any], part: Make, library: Make, steps: int) -> float:
-    """Return the median over steps of a part's seconds divided by the library's seconds."""
+def _measure_ratio(
+    templates: Sequence[Parameter],
+    hparams: dict[str, Any],
+    part: BuildOptimizer,
+    library: BuildOptimizer,
+    steps: int,
+) -> float:
+    """Return the median of the steps' ratios. A ratio is the part's seconds divided by the library's seconds."""
     generator = torch.Generator().manual_seed(0)
     gradients = [torch.randn(p.tensor.shape, generator=generator) for p in templates]
     sides = []
-    for make in (part, library):
+    for build in (part, library):
         copies = [Parameter(p.name, nn.Parameter(p.tensor.detach().clone()), p.kind) for p in templates]
-        optimizers = make(copies, dict(hparams))
+        optimizers = build(copies, dict(hparams))
         sides.append((copies, optimizers if isinstance(optimizers, list | tuple) else [optimizers]))
     seconds_of: list[list[float]] = [[], []]
     for step in range(steps):
@@ -116,7 +124,7 @@ def _build_part(load: str, parameters: Sequence[Parameter], hparams: dict[str, A
 
 def _library(
     where: str, options: Callable[[dict[str, Any]], dict[str, Any]], train: bool = False, grouped: bool = True
-) -> Make:
+) -> BuildOptimizer:
     """Return a function that builds a library optimizer for the same parameter groups.
 
     Args:
@@ -126,7 +134,7 @@ def _library(
         grouped: whether the optimizer gets parameter groups with and without weight decay.
     """
 
-    def make(parameters: Sequence[Parameter], h: dict[str, Any]) -> Any:
+    def build(parameters: Sequence[Parameter], h: dict[str, Any]) -> Any:
         module, _, name = where.partition(":")
         groups: Any = decay_groups(parameters, h["weight_decay"]) if grouped else [p.tensor for p in parameters]
         optimizer = getattr(importlib.import_module(module), name)(groups, **options(h))
@@ -134,7 +142,7 @@ def _library(
             optimizer.train()
         return optimizer
 
-    return make
+    return build
 
 
 def _adam(h: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +175,7 @@ def _galore(parameters: Sequence[Parameter], h: dict[str, Any]) -> Any:
     return library.GaLore(groups, **_adam(h))
 
 
-LIBRARY: dict[str, Make] = {
+LIBRARY: dict[str, BuildOptimizer] = {
     "adamw": _library("torch.optim:AdamW", lambda h: {**_adam(h), "fused": True}),
     "nesterov": _library("torch.optim:SGD", lambda h: {**_sgd(h), "nesterov": True, "fused": True}),
     "heavy-ball": _library("torch.optim:SGD", lambda h: {**_sgd(h), "fused": True}),

@@ -1,10 +1,14 @@
 """Simulate screened evaluations of losses at their target: how often a part excludes a target that the split meets.
 
-Every evaluation has its target exactly at the mean of the whole split, and all sizes of a part are tried, so that every
-decision is wrong. A scenario draws the values of three evaluations: the last two of the whole split, and the later one
-of which parts are measured. Tables have the number of wrong decisions, with difference estimates and without; the
-fraction of evaluations in which the smallest part used a difference estimate; and the mean fraction of the split that
-excludes a target at a distance of a quarter of the standard deviation of the values, again with and without.
+The target of every evaluation is exactly the mean of the whole split, which therefore meets it. All sizes of a part are
+tried. If a part excludes the target, this decision is wrong. A scenario draws the values of three evaluations: the last
+two of the whole split, and a later one, of which parts are measured. The table has these columns. Columns with the name
+`plain` are computed without difference estimates.
+
+- `wrong`: number of wrong decisions.
+- `differences`: fraction of the evaluations in which the smallest part used a difference estimate.
+- `share`: mean fraction of the split that excludes a second target, which the split misses by a quarter of the standard
+  deviation of the values.
 
     python benchmarks/screening_simulation.py [--evaluations 7000] [--seed 0]
 """
@@ -27,11 +31,11 @@ from harness.worker.baseline import Baseline, TaskBaselines
 from harness.worker.screening import FIRST_PART, estimate_metrics, is_decided, next_part
 
 Values = NDArray[np.float64]
-#: The values of three evaluations.
-Draw = tuple[Values, Values, Values]
+#: The values of all examples in three consecutive evaluations.
+DrawnValues = tuple[Values, Values, Values]
 
 EXAMPLES = 1792
-#: The fraction of the split for a target at a distance is computed for one in this number of evaluations.
+#: The column `share` is computed from every evaluation whose index is a multiple of this number.
 _EVERY = 20
 _HEADINGS = ("scenario", "evaluations", "wrong", "wrong, plain", "differences", "share", "share, plain")
 
@@ -46,13 +50,13 @@ class Scenario:
     """
 
     name: str
-    draw: Callable[[Generator], Draw]
+    draw: Callable[[Generator], DrawnValues]
 
 
-def normal_changes(ratio: float, slope: float = 1.0) -> Callable[[Generator], Draw]:
-    """Values are normal; their changes have `ratio` times the standard deviation. The mean falls."""
+def normal_changes(ratio: float, slope: float = 1.0) -> Callable[[Generator], DrawnValues]:
+    """Values and their changes are normal. Changes have `ratio` times the standard deviation of the values."""
 
-    def draw(rng: Generator) -> Draw:
+    def draw(rng: Generator) -> DrawnValues:
         earlier = rng.normal(10.0, 1.0, EXAMPLES)
         baseline = earlier - 0.2 + ratio * rng.normal(size=EXAMPLES)
         return earlier, baseline, slope * baseline - 0.1 + ratio * rng.normal(size=EXAMPLES)
@@ -60,41 +64,41 @@ def normal_changes(ratio: float, slope: float = 1.0) -> Callable[[Generator], Dr
     return draw
 
 
-def skewed_values(rng: Generator) -> Draw:
+def skewed_values(rng: Generator) -> DrawnValues:
     """Values have a gamma distribution, and shrink by random factors."""
     earlier = 5 + rng.gamma(4.0, 0.5, EXAMPLES)
     baseline = earlier * rng.normal(0.97, 0.02, EXAMPLES)
     return earlier, baseline, baseline * rng.normal(0.97, 0.02, EXAMPLES)
 
 
-def skewed_changes(rng: Generator) -> Draw:
+def skewed_changes(rng: Generator) -> DrawnValues:
     """Most examples hardly change; the improvements have an exponential distribution."""
     earlier = rng.normal(10.0, 1.0, EXAMPLES)
     baseline = earlier - rng.exponential(0.3, EXAMPLES)
     return earlier, baseline, baseline - rng.exponential(0.3, EXAMPLES)
 
 
-def heavy_changes(rng: Generator) -> Draw:
+def heavy_changes(rng: Generator) -> DrawnValues:
     """The changes have Student's t distribution with 2.5 degrees of freedom."""
     earlier = rng.normal(10.0, 1.0, EXAMPLES)
     baseline = earlier + 0.1 * rng.standard_t(2.5, EXAMPLES)
     return earlier, baseline, baseline + 0.1 * rng.standard_t(2.5, EXAMPLES)
 
 
-def heavy_values(rng: Generator) -> Draw:
+def heavy_values(rng: Generator) -> DrawnValues:
     """Values have a log-normal distribution with a few very large ones, which improve most."""
     earlier = rng.lognormal(0.0, 1.5, EXAMPLES)
     baseline = 0.95 * earlier
     return earlier, baseline, baseline - 0.5 * np.maximum(baseline - 3.0, 0.0)
 
 
-def group_improves(share: float, by: float, ratio: float) -> Callable[[Generator], Draw]:
-    """A group of examples improves by `by`, at most to the best value so far; the other ones change by `ratio`.
+def group_improves(share: float, by: float, ratio: float) -> Callable[[Generator], DrawnValues]:
+    """Changes are those of `normal_changes(ratio)`, but a group of examples finally improves by `by` more.
 
-    Before, all examples changed alike.
+    The examples of this group improve at most to the best value of the evaluation before.
     """
 
-    def draw(rng: Generator) -> Draw:
+    def draw(rng: Generator) -> DrawnValues:
         earlier, baseline, later = normal_changes(ratio)(rng)
         group = rng.random(EXAMPLES) < share
         return earlier, baseline, np.where(group, np.maximum(later - by, baseline.min()), later)
@@ -119,11 +123,11 @@ SCENARIOS = (
 
 @dataclass(kw_only=True)
 class Count:
-    """What happened with difference estimates, or without them.
+    """The decisions of one scenario, either with difference estimates or without them.
 
     Args:
-        wrong: number of evaluations that excluded their target.
-        shares: the fractions of the split that excluded a target at a distance.
+        wrong: number of wrong decisions.
+        shares: the fractions of the split that excluded the second target.
     """
 
     wrong: int = 0
@@ -168,7 +172,7 @@ def simulate(scenario: Scenario, evaluations: int, rng: Generator) -> tuple[list
 
 
 def share_that_decides(values: Tensor, baselines: TaskBaselines, target: float) -> float:
-    """Return the fraction of the split in the first part that excludes a target; 1 if none does."""
+    """Return the fraction of the split that the smallest part that excludes a target has; 1 if no part excludes it."""
     totals: Mapping[str, Sequence[int]] = {"loss": [len(values)]}
     decisions = {"the target": (Target(metric="loss", goal="min", value=target),)}
     size = 0

@@ -31,7 +31,8 @@ from harness.scoring.sequential.series import SeriesState, record_candidate, ser
 from harness.scoring.sequential.verdict import ALPHA, decide
 
 Floats: TypeAlias = NDArray[np.float64]
-Draw: TypeAlias = Callable[[np.random.Generator, tuple[int, int]], Floats]
+#: Function that draws an array of a shape from a distribution.
+Sampler: TypeAlias = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
 #: Maximum number of pairs of a gate.
 PAIRS = 40
@@ -60,7 +61,7 @@ class Goals:
         return "ok" if holds else "MISSED"
 
 
-def exchangeable(draw: Draw) -> Draw:
+def exchangeable(draw: Sampler) -> Sampler:
     """Return a function that draws differences between two independent runs of one distribution.
 
     The two runs are exchangeable, so the differences are symmetric about 0.
@@ -74,7 +75,7 @@ def subtract(a: Floats, b: Floats) -> Floats:
         return np.where(a == b, 0.0, a - b)
 
 
-def with_loss(draw: Draw, share: float, loss: float) -> Draw:
+def with_loss(draw: Sampler, share: float, loss: float) -> Sampler:
     """Return a function that draws runs. With probability `share`, a run is worse by `loss`.
 
     A loss of inf stands for a run that broke or missed its target.
@@ -93,7 +94,7 @@ def normal(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
     return rng.standard_normal(shape)
 
 
-def run_around(mean: float) -> Draw:
+def run_around(mean: float) -> Sampler:
     """Return a function that draws normal runs with variance 1/2. The difference of two runs then has variance 1."""
     return lambda rng, shape: rng.normal(mean, math.sqrt(0.5), shape)
 
@@ -107,7 +108,7 @@ def log_normal(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
 
 
 #: Distributions of differences that are symmetric about 0, so that every verdict `better` or `worse` is false.
-NULLS: dict[str, Draw] = {
+NULLS: dict[str, Sampler] = {
     "normal": normal,
     "Student's t, 2.5 degrees of freedom": lambda rng, shape: rng.standard_t(2.5, shape),
     "Laplace": lambda rng, shape: rng.laplace(size=shape),
@@ -122,7 +123,7 @@ NULLS: dict[str, Draw] = {
 }
 #: Distributions of differences that are not symmetric. The null hypothesis does not hold, although the median or the
 #: mean is 0.
-SKEWED: dict[str, Draw] = {
+SKEWED: dict[str, Sampler] = {
     "exponential, median 0": lambda rng, shape: exponential(rng, shape) - math.log(2),
     "exponential, mean 0": lambda rng, shape: exponential(rng, shape) - 1.0,
     "log-normal, median 0": lambda rng, shape: log_normal(rng, shape) - 1.0,
@@ -132,7 +133,7 @@ SKEWED: dict[str, Draw] = {
     "normal, 30 % breaks of A alone": with_loss(normal, 0.3, math.inf),
 }
 #: Distributions with effects, in addition to normal ones; without goals.
-EFFECTS: dict[str, Draw] = {
+EFFECTS: dict[str, Sampler] = {
     "t 2.5 degrees, centre 1": lambda rng, shape: rng.standard_t(2.5, shape) + 1.0,
     "Laplace, centre 1": lambda rng, shape: rng.laplace(1.0, size=shape),
     "normal, 1, 10 % misses in both": lambda rng, shape: subtract(
@@ -254,7 +255,7 @@ def pairs_to_decide(runs: GateRuns, outcome: str = "better") -> tuple[float, flo
     return float(middle), float(most)
 
 
-def run_series(repeats: int, effects: Floats, rng: np.random.Generator, draw: Draw) -> tuple[NDArray[np.bool_], int]:
+def run_series(repeats: int, effects: Floats, rng: np.random.Generator, draw: Sampler) -> tuple[NDArray[np.bool_], int]:
     """Simulate series. Return a mask of the kept candidates, (repeats, candidates), and the number of confirmed ones.
 
     Args:

@@ -26,8 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Minimum fraction of descriptive function names, and maximum fraction of local names that are fillers.
-NAMES_GOAL, FILLERS_GOAL = 0.65, 0.01
+#: Minimum fraction of descriptive function names.
+NAMES_GOAL = 0.65
+#: Maximum fraction of local names that are fillers.
+FILLERS_GOAL = 0.01
 
 
 def _words(text: str) -> frozenset[str]:

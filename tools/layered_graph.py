@@ -15,8 +15,10 @@ from html import escape
 
 BOX_WIDTH, BOX_HEIGHT, POINT_WIDTH = 172, 66, 14
 COLUMN_GAP, ROW_GAP, MARGIN, CAPTION_LINE = 18, 46, 16, 15
-#: Number of passes that order the rows, and number of later passes that move nodes towards their neighbours.
-ORDERINGS, MOVES = 24, 12
+#: Number of passes that order the rows.
+ORDERINGS = 24
+#: Number of later passes that move nodes towards their neighbours.
+MOVES = 12
 
 #: The name of a box, or the point (start, end, row) at which an arrow passes through a row.
 Node = str | tuple[str, str, int]

@@ -54,13 +54,13 @@ def page() -> str:
 
 def _pool_row(calibration: Calibration, registry: Registry) -> list[str]:
     level = calibration.levels["main"]
-    values = [f"{calibration.levels[name].value:g}" for name in ("easy", "main", "hard")]
+    easy, main, hard = (f"{calibration.levels[name].value:g}" for name in ("easy", "main", "hard"))
     return [
         f"`{calibration.workload}`",
         _best(calibration),
-        values[0],
-        f"**{values[1]}**",
-        values[2],
+        easy,
+        f"**{main}**",
+        hard,
         _examples_to_target(level),
         _resolution(calibration, registry),
     ]

@@ -1,4 +1,4 @@
-"""Cases of Python files: submissions, workloads and installed plugins that are broken in some way."""
+"""Fuzz cases that consist of a damaged Python file: a submission, a workload or an installed plugin."""
 
 from __future__ import annotations
 
@@ -283,11 +283,11 @@ def _change_file(number: int, rng: random.Random) -> FuzzCase:
     file = CaseFile(path=path, content=change_source(source, rng))
     if rng.random() < 0.05:
         file = mutations.change_type(path, rng)
-    shown = f"./{path}" + rng.choice(["", "", f":{name}", ":Missing", ":__doc__", ":x.y"])
+    argument = f"./{path}" + rng.choice(["", "", f":{name}", ":Missing", ":__doc__", ":x.y"])
     other = ("-w", "lm-tiny") if flag == "-s" else ("-s", "wsd")
-    commands = [("run", "--dry-run", flag, shown, *other), ("show", shown), ("show", shown, "--json")]
+    commands = [("run", "--dry-run", flag, argument, *other), ("show", argument), ("show", argument, "--json")]
     commands += (
-        [("tune", shown, "--dry-run", "-w", "lm-tiny"), ("gate", shown, "-w", "lm-tiny")] if flag == "-s" else []
+        [("tune", argument, "--dry-run", "-w", "lm-tiny"), ("gate", argument, "-w", "lm-tiny")] if flag == "-s" else []
     )
     return FuzzCase(
         kind="plugins", number=number, files=(file,), arguments=rng.choice(commands), change=f"{flag} {path}"
@@ -296,12 +296,13 @@ def _change_file(number: int, rng: random.Random) -> FuzzCase:
 
 def _change_installed(number: int, rng: random.Random) -> FuzzCase:
     files = distribution_files("fuzzed_plugin", _PLUGIN.encode())
-    where = rng.randrange(len(files))
-    content = files[where].content
-    changed = change_source(_PLUGIN, rng) if where == 0 else mutations.change_bytes(content, rng)
-    files[where] = CaseFile(path=files[where].path, content=changed)
-    if where == 0 and rng.random() < 0.1:
-        files[where] = mutations.change_type(files[where].path, rng)
+    index = rng.randrange(len(files))
+    path, content = files[index].path, files[index].content
+    is_module = path.endswith(".py")
+    changed = change_source(_PLUGIN, rng) if is_module else mutations.change_bytes(content, rng)
+    files[index] = CaseFile(path=path, content=changed)
+    if is_module and rng.random() < 0.1:
+        files[index] = mutations.change_type(path, rng)
     commands = [("list",), ("plugins",), ("plugins", "--json"), ("show", "fuzzed"), ("list", "--json")]
     commands += [
         ("run", "--dry-run", "-s", "fuzzed,wsd", "-w", "lm-tiny"),
@@ -313,5 +314,5 @@ def _change_installed(number: int, rng: random.Random) -> FuzzCase:
         files=_below_site(files),
         arguments=rng.choice(commands),
         environment={"PYTHONPATH": "site"},
-        change=f"{files[where].path} of an installed plugin",
+        change=f"{path} of an installed plugin",
     )

@@ -86,7 +86,7 @@ def _run_app(arguments: list[str], show: ShowError) -> int:
     except KeyboardInterrupt:
         shown = ShownError(kind="Interrupted", exit_code=EXIT_INTERRUPTED, what="stopped")
     except SystemExit:
-        # At a closed pipe, whichever it is, click replaces the streams and exits.
+        # If stdout or stderr is a closed pipe, click replaces the streams and exits.
         if sys.stdout is streams[0]:
             raise
         sys.stdout, sys.stderr = streams

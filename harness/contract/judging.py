@@ -62,8 +62,7 @@ class JudgeAnswer(Data, frozen=True, kw_only=True):
 
     Args:
         judgements: the metrics of each file, in the order of the request.
-        tolerances: the largest difference by name of the metric, for which two evaluations of the same weights on the
-            split `score` count as equal (see `tolerance`).
+        tolerances: the tolerance of each metric on the split `score`, by name (see `tolerance`).
         warnings: messages for the user.
         error: why the weights could not be evaluated; empty if they could.
     """

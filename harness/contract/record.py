@@ -256,7 +256,7 @@ class Restart(Data, frozen=True, kw_only=True):
 
 
 class Ledger(Data, frozen=True, kw_only=True):
-    """What a trial burned, on and off the clock. The supervisor measured it.
+    """The time that a trial used, on and off the clock, as the supervisor measured it.
 
     Args:
         phases: the time in each phase, summed over all workers of the trial.
@@ -303,7 +303,7 @@ class Record(Data, frozen=True, kw_only=True):
         sessions: the sessions in which the run was measured, in order; empty in records without sessions.
         sandbox: the sandbox in which the worker ran, such as `landlock-abi7+namespaces`; `none` without a sandbox. It
             is empty in records from before there were sandboxes, and if no worker started.
-        ledger: what the trial burned on and off the clock, and its restarts; None in records without a ledger.
+        ledger: the time that the trial used on and off the clock, and its restarts; None in records without a ledger.
         started: time of the start, UTC in ISO 8601.
         finished: time of the end, UTC in ISO 8601.
         content_hash: SHA-256 of all other fields. It detects accidental changes, not forgery.

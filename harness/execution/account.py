@@ -1,7 +1,7 @@
-"""The account of a trial: what it burned, kept by the supervisor over all workers of the trial.
+"""The account of a trial: the scored time and the helpers of all its workers, as the supervisor measured them.
 
-The account is a file beside the checkpoint. Only the supervisor writes it. It has the scored time at every evaluation,
-so that a worker that is resumed cannot set the clock back, and who ended each worker.
+The account is a file beside the checkpoint. Only the supervisor writes it. It contains the scored time at every
+evaluation, so that a resumed worker cannot set the clock back. It also contains who ended each worker.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class ChargedEvaluation(Data, frozen=True, kw_only=True):
 
     Args:
         examples: number of examples drawn, by which the evaluation is recognised in a checkpoint.
-        at: the time at the evaluation.
-        after: the time after it, when the submission has returned its state for the checkpoint.
+        at: the scored time when the evaluation began.
+        after: the scored time when the submission had returned its state for the checkpoint.
     """
 
     examples: int
@@ -49,7 +49,7 @@ class AccountState(Data, frozen=True, kw_only=True):
     Args:
         run_id: the trial's run_id.
         evaluations: the evaluations so far.
-        total: the scored time of the last worker at the last write.
+        total: the scored time of the trial when the file was last written.
         phases, helper_seconds, helpers, restarts: as in `Ledger`.
         started: number of workers that were started.
         ended: who ended the last worker; None while it runs, and after the death of its supervisor.
@@ -105,7 +105,7 @@ class Account:
     def begin_worker(self) -> None:
         """Note that a worker is started."""
         state = self._state
-        # Until the worker says from which checkpoint it goes on, nothing of the earlier time is dropped.
+        # All earlier time counts until the worker reports from which checkpoint it resumes.
         self.meter, self._own, self._base = None, _OwnTimes(), state.total
         if state.started:
             by: Ender = state.ended or "supervisor"
@@ -148,9 +148,10 @@ class Account:
         return self._base if self.meter is None else _add(self._base, self.meter.charged())
 
     def restore(self, restored: Sequence[Point]) -> list[Point]:
-        """Return the points from which a worker goes on with the scored time in the account.
+        """Return the evaluations before the checkpoint of a resumed worker, with the scored times in the account.
 
-        The worker's own times are used for evaluations that are not in the account, as after the death of a supervisor.
+        Evaluations may be missing in the account, for example after the death of a supervisor. For them, the times that
+        the worker claims are used.
         """
         points: list[Point] = []
         known = self._state.evaluations
@@ -183,7 +184,7 @@ class Account:
         return points
 
     def charge(self, point: Point, spec: RunSpec) -> Point:
-        """Return an evaluation with the time that is scored, and enter it into the account."""
+        """Return an evaluation with its scored time, and add the evaluation to the account."""
         claim = Spent(seconds=point.seconds, process_seconds=point.process_seconds)
         charge = Charge(at=claim, after=claim)
         meter = self.meter
@@ -216,11 +217,11 @@ class Account:
     def ledger(self) -> Ledger:
         """Return the ledger of all workers that have ended."""
         state = self._state
-        busiest = sorted(state.helpers.items(), key=lambda item: -item[1])[:_NAMED_HELPERS]
+        busiest = sorted(state.helpers, key=lambda name: -state.helpers[name])[:_NAMED_HELPERS]
         return Ledger(
             phases=state.phases,
             helper_seconds=state.helper_seconds,
-            helpers=dict(busiest),
+            helpers={name: state.helpers[name] for name in busiest},
             restarts=state.restarts,
             attempts=self._attempts,
         )
@@ -272,4 +273,5 @@ def _subtract(a: Spent, b: Spent) -> Spent:
 
 
 def _largest(a: Spent, b: Spent) -> Spent:
+    """Return the larger wall seconds and the larger processor seconds of two times."""
     return Spent(seconds=max(a.seconds, b.seconds), process_seconds=max(a.process_seconds, b.process_seconds))

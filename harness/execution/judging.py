@@ -18,7 +18,7 @@ from harness.system import python_process
 JUDGE = python_process.command("harness.worker.judge")
 #: Interval in seconds between checks whether the trial was stopped.
 _WAKE_S = 0.2
-#: The difference of two accuracies that differ by exactly two examples is rounded.
+#: Allowance for rounding errors, since accuracies may differ by exactly the tolerance (two examples).
 _ROUNDING = 1e-9
 
 

@@ -1,7 +1,7 @@
 """Limits on the work of a worker while its clock is stopped. A run above a limit is rejected.
 
-What child processes and additional threads burn while the clock is stopped is added to the scored processor seconds.
-The limits are for work that is not charged in this way, and for helpers that never stop.
+The processor time that child processes and additional threads use while the clock is stopped is added to the scored
+processor seconds. The limits are for work that is not charged in this way, and for helpers that never stop.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ class Trial:
         ready: the worker's first event; None until it arrives.
         end: the worker's last event; None until it arrives.
         killer: name of the signal that killed the worker or the evaluator; empty if neither was killed.
-        killed_role: which of the two was killed.
-        account: what the trial burned, over all its workers.
+        killed_role: whether the worker or the evaluator was killed.
+        account: the scored time and the helpers of all workers of the trial.
         devices: samples of the GPUs.
         session: the session in which this process runs the trial; None if sessions are not recorded.
         sessions: the sessions of the run so far.
@@ -113,7 +113,7 @@ class Trial:
         judgements, trust: see `Record`.
         start_began: time at which the worker was started, by `time.monotonic`.
         start_seconds: wall seconds from the start of the worker to its event `Ready`.
-        is_confined: whether the sandbox of the current worker is known.
+        is_sandbox_known: whether the current worker has reported its sandbox.
     """
 
     spec: RunSpec
@@ -140,7 +140,7 @@ class Trial:
     trust: Trust = "self-reported"
     start_began: float = field(default_factory=time.monotonic)
     start_seconds: float = 0.0
-    is_confined: bool = False
+    is_sandbox_known: bool = False
 
     @classmethod
     def after(
@@ -159,11 +159,12 @@ class Trial:
         self.account.observe_here(event)
         match event:
             case Confined():
-                # Only a worker's first event is from before the import of the submission, which could send another one.
-                if not self.is_confined:
+                # Only the worker's first report counts: the submission, which is imported later, could send another
+                # one.
+                if not self.is_sandbox_known:
                     self._add_sandbox(event.sandbox)
             case Ready():
-                if not self.is_confined:
+                if not self.is_sandbox_known:
                     self._add_sandbox(NO_SANDBOX)
                 self.ready = event
                 self.start_seconds = time.monotonic() - self.start_began
@@ -206,7 +207,7 @@ class Trial:
         return msgspec.structs.replace(end, status="rejected", reason=reason, hit=None, stage_hits=())
 
     def _check(self, end: Done) -> Done:
-        """Return the end of the run according to the supervisor's measurements."""
+        """Return the end of the run. It is changed if the run broke a limit by the supervisor's measurements."""
         meter = self.account.meter
         if meter is None or not is_complete(end.status):
             return end
@@ -220,15 +221,15 @@ class Trial:
     def begin_start(self) -> None:
         """Note that a worker is being started."""
         self.start_began = time.monotonic()
-        self.is_confined = False
+        self.is_sandbox_known = False
 
     def _add_sandbox(self, sandbox: str) -> None:
-        """Note the sandbox of the current worker. The points of earlier workers may have come from a weaker one."""
-        self.is_confined = True
+        """Note the sandbox of the current worker. Points of earlier workers may come from a weaker sandbox."""
+        self.is_sandbox_known = True
         self.sandbox = weaker_sandbox(self.sandbox, sandbox) if self.points else sandbox
 
     def restart(self) -> None:
-        """Forget the end of the worker, which another worker replaces."""
+        """Forget the end of the last worker before another worker replaces it."""
         self.end, self.killer, self.ready, self.judged, self.evaluator_failed = None, "", None, None, False
 
     def _confirm(self, claimed: Done) -> Done:
@@ -238,7 +239,7 @@ class Trial:
         )
         judged = self.judged
         if not (is_success(claimed.status) or claimed.status == "timeout"):
-            # The worker failed. If the evaluator knows better, an honest worker says the same.
+            # The worker failed. The evaluator's results count only if it decided the same status.
             return unjudged if judged is None or judged.status != claimed.status else self._take(judged, claimed)
         if judged is None or judged.status != claimed.status:
             decision = "that the run goes on" if judged is None else f"the status {judged.status!r}"

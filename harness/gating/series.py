@@ -245,13 +245,14 @@ class SeriesFile:
         Raises:
             UsageError: the candidate was abandoned.
         """
-        key = hash_source(a[1]), hash_source(b[1]), workloads.ids
+        (asked, candidate_ref), (_, compared_ref) = a, b
+        key = hash_source(candidate_ref), hash_source(compared_ref), workloads.ids
         for number, candidate in enumerate(log.candidates, start=1):
             if (candidate.a.source, candidate.b.source, candidate.workloads) == key:
                 if candidate.outcome != "abandoned":
                     return log, SeriesTurn(number=number, candidate=candidate)
                 raise UsageError(
-                    f"{a[0]} is candidate {number} of {self.name}, which was abandoned without a verdict",
+                    f"{asked} is candidate {number} of {self.name}, which was abandoned without a verdict",
                     fix="edit the candidate, or begin a series with another name: a series tests a candidate only once",
                 )
         closed = tuple(

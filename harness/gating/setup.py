@@ -22,9 +22,10 @@ from harness.scoring.gate import Side
 GATE_RULESET = Ruleset(
     name="gate", version="1", summary="pairs of runs to a gate budget; see `bench gate`", trials=1, studies=1
 )
-#: Default gate budget as a fraction of the workload's horizon, and smallest number of evaluations within the default
-#: budget.
-BUDGET_SHARE, MIN_EVALUATIONS = 1 / 4, 8
+#: Default gate budget as a fraction of the workload's horizon.
+BUDGET_SHARE = 1 / 4
+#: Smallest number of evaluations within the default gate budget.
+MIN_EVALUATIONS = 8
 #: Smallest number of evaluations within any gate budget. This number ensures that the envelope has four different
 #: horizons.
 LEAST_EVALUATIONS = 4

@@ -103,7 +103,7 @@ def submission_sources(specs: Iterable[RunSpec]) -> dict[str, str]:
 
 
 def find_nonce_problem(nonce: Nonce) -> str:
-    """Return why a nonce is not what it states to be, as far as this can be checked offline; empty if it may be.
+    """Return why a nonce is invalid, as far as this can be checked offline; empty if no problem was found.
 
     The signature of a beacon's round is not verified (see `harness.system.beacon`).
     """

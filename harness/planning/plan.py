@@ -121,12 +121,12 @@ def plan(
             workload=workload,
             settings=replace(
                 settings,
-                device=chosen,
+                device=chosen_device,
                 overrides={**(best_settings(entry, workload) if best_settings else {}), **point},
             ),
             point=name_point(point) if len(points) > 1 else "",
         )
-        for workload, chosen in choice.workloads
+        for workload, chosen_device in choice.workloads
         for entry in entries
         for point in points
     ]

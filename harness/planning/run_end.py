@@ -22,10 +22,11 @@ class Verdict(NamedTuple):
     reason: str
 
 
-#: Fractions for `--prune`. The option ends a run that has drawn at least the fraction `PRUNE_BUDGET` of its horizon, if
-#: the best value of the target metric has covered less than the fraction `PRUNE_PROGRESS` of the distance from the
-#: initial value to the target.
-PRUNE_PROGRESS, PRUNE_BUDGET = 0.5, 0.5
+#: `--prune` ends no run before this fraction of the horizon.
+PRUNE_BUDGET = 0.5
+#: After that fraction, `--prune` ends a run if the target metric has covered less than this fraction of the distance
+#: from its initial value to the target.
+PRUNE_PROGRESS = 0.5
 
 
 def decide_end(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[Point] = ()) -> Verdict | None:
@@ -44,8 +45,8 @@ def decide_end(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[
     limit = spec.seconds_allowed
     if point.scored(spec.clock) > limit:
         return Verdict("timeout", f"the budget of {limit:g} {spec.clock} seconds is spent")
-    if not spec.allows(point):
-        cap = facts.budget.gradient_examples
+    cap = facts.budget.gradient_examples
+    if point.gradient_examples > cap:
         return Verdict(
             "exhausted", f"the run used {point.gradient_examples:,} gradient-examples, the budget is {cap:,}"
         )
@@ -65,7 +66,11 @@ def decide_end(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[
 
 
 def _decide_stream_end(spec: RunSpec, point: Point, began: int) -> Verdict | None:
-    """Return the verdict if the last stage is over or a stage's budget is spent; None if the run continues."""
+    """Return the verdict on a run on a stream, or None if the run is not over.
+
+    The run is over when the targets and the floors of the last stage are met, at the stop of the last stage, or when a
+    stage has used its budget of examples before its targets (in the last stage: and floors) are met.
+    """
     stages = spec.workload.facts.stages
     stage, is_last, is_over = stages[point.stage], point.stage + 1 == len(stages), is_stage_over(spec, point, began)
     met = all(target.met(point.metrics) for target in (*stage.targets, *stage.floors))
@@ -114,8 +119,8 @@ def _describe_low_progress(spec: RunSpec, point: Point, earlier: Sequence[Point]
     """Return a reason to prune a run on a pool, or an empty string if the run may continue.
 
     `PRUNE_PROGRESS` and `PRUNE_BUDGET` define the rule. Single evaluations are noisy, so the best value of the metric
-    counts. With many schedules, the metric improves most near the end, so the thresholds are low. `--prune` would end
-    none of the published runs that reached their target (tests/report/test_published.py).
+    counts. With many schedules, the metric improves most near the end of the run. `PRUNE_PROGRESS` is therefore so low
+    that `--prune` would end none of the published runs that reached their target (tests/report/test_published.py).
     """
     facts = spec.workload.facts
     target, fraction = facts.targets[0], point.examples / facts.budget.horizon

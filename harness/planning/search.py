@@ -18,7 +18,7 @@ from harness.planning.sampling import draw_points, quantile_of, round_to_six_dig
 
 #: Ratio of neighbouring values in a search of one hyperparameter, if the values are multiples of its default.
 STEP = 2.0
-#: The search of a space fails if more points than this are refused.
+#: The search of a space fails if more than this number of points are refused.
 MAX_REFUSED = 200
 #: For a hyperparameter without a declared range, a range whose ends have at least this ratio is searched
 #: logarithmically.

@@ -43,9 +43,10 @@ class StoppingRule:
         return ""
 
     def stop(self, facts: WorkloadFacts, ruleset: Ruleset) -> int | None:
-        """Return the number of examples, a multiple of `eval_every`, after which every trial ends.
+        """Return the number of examples after which every trial ends, a multiple of `eval_every`.
 
-        None means that a trial ends at its first hit.
+        None means that the ruleset does not determine the stop. A trial then ends at the stop of `choose_stop` or at
+        the end of `horizon`, if the rule has one of these, or else at its first hit.
         """
         return None
 
@@ -62,7 +63,7 @@ class StoppingRule:
         return None
 
     def reference_horizons(self, facts: WorkloadFacts) -> tuple[int, ...]:
-        """Return the horizons, in examples, of the runs of the reference that come before all other trials."""
+        """Return the horizons (in examples) with which the reference runs before all other trials; empty for none."""
         return ()
 
     def choose_stop(self, tuning: Sequence[Record], studies: int) -> int:
@@ -101,7 +102,7 @@ class _OneTrialOnPools(StoppingRule):
         return "" if ruleset.trials == 1 else f"stopping: {self.name} requires trials: 1"
 
     def exclusion_reason(self, facts: WorkloadFacts) -> str:
-        return "the stages of a stream end at their targets, so a stop cannot be set" if facts.stages else ""
+        return "the results of this ruleset are defined for pools only, not for streams" if facts.stages else ""
 
 
 class ChosenStop(_OneTrialOnPools):

@@ -70,9 +70,8 @@ class PluginContents(Data, frozen=True, kw_only=True):
         is_derived: whether the search space of a submission was derived from the signature of an optimizer class.
         error: the error in one line; None if there was no error.
         fix: what to do about the error; None if unknown.
-        passing: whether the error is not an answer of the plugin and may pass: the child process was killed, took too
-            long or could not be started, or the system lacked memory or space. Such an error is not cached, except for
-            a plugin that took too long.
+        passing: whether the error is transient: the child process was killed, took too long or could not be started, or
+            the system lacked memory or space. Such an error is not cached, except for a plugin that took too long.
         limit_s: the time limit in seconds that was exceeded; 0 if it was not.
     """
 

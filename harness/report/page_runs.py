@@ -23,10 +23,14 @@ from harness.scoring.summary import RunSummary
 T = TypeVar("T")
 #: Largest number of evaluations per run from which medians and ranges are computed.
 MAX_POINTS = 300
-#: Largest numbers of single runs per submission and workload: with a curve, and with a dot in the sensitivity chart.
-MAX_CURVES, MAX_DOTS = 40, 250
-#: Largest numbers on the whole page: of evaluations in curves, and of dots.
-TOTAL_POINTS, TOTAL_DOTS = 64_000, 10_000
+#: Largest number of runs per submission and workload whose curves are drawn.
+MAX_CURVES = 40
+#: Largest number of runs per submission and workload that are dots in the sensitivity chart.
+MAX_DOTS = 250
+#: Largest number of evaluations in all curves of the page.
+TOTAL_POINTS = 64_000
+#: Largest number of dots on the page.
+TOTAL_DOTS = 10_000
 #: Largest number of evaluations in all medians and ranges of the page.
 TOTAL_BAND_POINTS = 20_000
 #: Significant digits of the values in curves. More digits cannot be seen in a chart.

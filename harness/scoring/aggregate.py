@@ -22,7 +22,7 @@ class Aggregate:
         by: name of the quantity that is called time here: seconds, examples or steps.
         times: submission id -> workload id -> median of the times over studies.
         studies: submission id -> workload id -> (root seed, study) -> smallest time of the study's trials.
-        coarse: ids of workloads that do not enter the anchored score, because they are coarse (see `is_coarse`).
+        coarse: ids of workloads that do not count in the anchored score, because they are coarse (see `is_coarse`).
         skipped: runs that were left out and studies that are incomplete, with the reasons.
     """
 

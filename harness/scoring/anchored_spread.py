@@ -29,7 +29,7 @@ def anchored_spread(
     Args:
         studies: workload -> study -> time, inf for a miss.
         reference: workload -> time of the reference, in the same unit.
-        counted: workloads that enter the score.
+        counted: workloads that count in the score.
 
     Returns:
         The ends of the interval or range; None if no counted workload has a study.

@@ -109,7 +109,7 @@ class Leaderboard:
         clock: clock of the scored seconds.
         query: query that the leaderboard answers.
         workloads: facts of the workloads. Each workload is a column.
-        anchored_workloads: ids of the workloads that enter the anchored score.
+        anchored_workloads: ids of the workloads that count in the anchored score.
         reference: name of the submission to which the scores are relative; None without such a submission.
         rows: rows, the best first.
         ties: pairs of submissions without a significant difference, and pairs whose difference contradicts the order.

@@ -1,4 +1,4 @@
-"""Unformatted tables for results that are not times to a target, such as `fixed-stop` claims and `anytime` scores."""
+"""Tables, as plain data, of results that are not times to a target: `fixed-stop` claims and `anytime` scores."""
 
 from __future__ import annotations
 

@@ -68,8 +68,8 @@ class Anchored:
     Args:
         scores: submission -> mean of the terms (see `anchored_term`) over `workloads`, in [0, 1].
         parts: submission -> workload -> term in [0, 1].
-        workloads: workloads that enter the mean.
-        left_out: workloads that do not enter the mean, with the reasons.
+        workloads: workloads over which the mean is taken.
+        left_out: workloads that are left out of the mean, with the reasons.
     """
 
     scores: Mapping[str, float]
@@ -265,7 +265,7 @@ def profile_scores(
 
     Args:
         times: submission -> workload -> time to target, including the held-out variants.
-        base: workloads that enter the profile.
+        base: workloads from whose times the profile is computed.
         held_out: variant -> its base workload.
         limit: largest ratio of a time to the best time on its workload. A larger time counts as a miss. inf for no
             limit.

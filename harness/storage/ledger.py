@@ -1,8 +1,8 @@
 """The ledger of a runs folder: a file to which every attempt to run a trial is appended, before and after it runs.
 
 `ledger.jsonl` has one entry per line. Every entry contains the SHA-256 of the line before it, so that a line can
-neither be changed nor removed without changing all lines after it. A ledger that is rewritten as a whole cannot be
-detected. A copy that was published earlier, or the hash of its last line, reveals that.
+neither be changed nor removed without changing all lines after it. If somebody rewrites the whole
+ledger, only a comparison with an earlier copy, or with the published hash of an earlier last line, shows this.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class LedgerEntry(Data, frozen=True, kw_only=True, omit_defaults=True):
         event: what the entry states.
         sources: source hash of each submission, by `name@version` (`committed` and `nonce`).
         nonce: the nonce (`nonce`).
-        run_id: the trial (`started`, `resumed` and `finished`; so are the following fields).
+        run_id: the trial. This field and the following ones are used by `started`, `resumed` and `finished`.
         submission: `name@version` of the submission.
         source_hash: source hash of the submission.
         workload: `name@version` of the workload.

@@ -37,7 +37,8 @@ def enter(request: SandboxRequest) -> str:
     offer = request.offer
     if request.name == NO_SANDBOX:
         return NO_SANDBOX
-    # Landlock ties a rule to a file's inode. The kernel may replace that of a folder in /proc, unless it is open.
+    # Landlock ties a rule to the inode of a file. The kernel may replace the inode of a folder in /proc that is not
+    # open.
     _own_folder.append(os.open("/proc/self", os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY))
     if offer.namespaces:
         namespaces.isolate(network=request.network)

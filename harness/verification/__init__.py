@@ -1,8 +1,11 @@
 """Verification: checks records without running the submission, and repeats runs (docs/verification.md).
 
-- `checks.verify_records` checks records one by one. `curve` checks the points of a record, `ending` whether its status
-  follows from them, `copies` whether two records share their weights or their curve, `weights` whether the saved
-  weights give its metrics, and `attempts` whether the ledger contains every attempt.
-- `rerun` repeats a run: `repetition` compares it exactly, `fresh_seeds` compares runs on fresh seeds with the record.
-- The outcome of a repetition is an `Attestation` beside the record. `scoring.trust` derives the trust level from them.
+- `checks.verify_records` makes all checks of records. `curve` checks the points of a record by themselves. `ending`
+  checks that the status of a record follows from its points. `copies` finds records that share their weights or their
+  curve. `weights` checks that the saved weights give the metrics of the record. `attempts` checks that the ledger
+  contains every attempt.
+- `rerun` repeats runs. `repetition` compares a run with its exact repetition. `fresh_seeds` compares a record with runs
+  on fresh seeds.
+- The outcome of a check of the weights or of a repetition is an `Attestation`, a file beside the record.
+  `scoring.trust` derives the trust level of a record from its attestations.
 """

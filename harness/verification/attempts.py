@@ -45,7 +45,7 @@ class _AttemptsOfFolder:
 
     @cached_property
     def finished(self) -> dict[str, list[LedgerEntry]]:
-        """The entries of ends of attempts, by run ID."""
+        """The entries of the attempts that have ended, by run ID."""
         by_run: dict[str, list[LedgerEntry]] = {}
         for entry in self.entries:
             if entry.event == "finished":
@@ -114,7 +114,7 @@ def _list_problems(record: Record, folder: _AttemptsOfFolder, attempts: list[Led
 
 
 def _list_nonce_problems(record: Record, entries: list[LedgerEntry]) -> list[str]:
-    """Return what is wrong with the order of the commitment of the source, the request of the nonce and the run."""
+    """Return the problems of the order of events: commitment of the source, request of the nonce, start of the run."""
     submission, nonce = record.spec.submission, record.spec.nonce
     committed = ""
     for entry in entries:

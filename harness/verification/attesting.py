@@ -1,4 +1,4 @@
-"""Make the attestations of checks: what was found, by whom, where and when."""
+"""Make attestations. An attestation states the result of a check, and the machine, the software and the time of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _DISTRIBUTIONS = ("algorace", "torch", "numpy")
 def attest_weights(findings: RecordFindings) -> Attestation | None:
     """Return the attestation that saved weights were evaluated; None if they were not.
 
-    A record with a failed check is refuted if its weights contradict it. Otherwise it gets no attestation.
+    If the weights contradict the record, the attestation refutes it. If only another check failed, there is no
+    attestation.
     """
     weights = findings.finding("weights")
     if weights is None or weights.outcome == "unchecked" or (weights.outcome == "passed" and findings.failed):

@@ -113,7 +113,7 @@ def _list_identity_problems(record: Record, stored: StoredRecord) -> list[str]:
 
 
 def _add_copies(findings: RecordFindings, copies: CopyFinder) -> RecordFindings:
-    """Return the findings with that about copies, in the order of the table."""
+    """Return the findings of a record with the finding about copies, in the order of `CHECKS`."""
     if not findings.run_id:
         return findings
     complete = (*findings.findings, judged("copies", copies.problems(findings.content_hash)))

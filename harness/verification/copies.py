@@ -14,7 +14,7 @@ _MIN_POINTS = 3
 
 
 class _Owner(NamedTuple):
-    """The first record with some content: what identifies the run, without the options that do not change training."""
+    """The first record with some weights, curve or times. The fields identify the run, up to options without effect."""
 
     run_id: str
     content_hash: str

@@ -54,7 +54,7 @@ def _final_counters(record: Record) -> Iterator[str]:
 
 
 def _step(spec: RunSpec, previous: Point, point: Point) -> Iterator[str]:
-    """Yield the problems of two points that follow each other."""
+    """Yield the contradictions between a point and the point before it."""
     for name in ("examples", "gradient_examples", "steps", "seconds", "process_seconds", "stage"):
         if getattr(point, name) < getattr(previous, name):
             yield f"{name} falls from {getattr(previous, name):g} to {getattr(point, name):g}"
@@ -101,7 +101,7 @@ def _single(spec: RunSpec, point: Point) -> Iterator[str]:
 
 
 def _unscreenable(record: Record) -> Iterator[str]:
-    """Yield the points that are screened although the whole split decides there."""
+    """Yield a message for each point that is screened although its evaluation must use the whole split."""
     spec, points = record.spec, record.points
     whole = dict.fromkeys(_stage_starts(points), "the first evaluation of a stage")
     whole |= {index: "a scored stop" for index, point in enumerate(points) if point.examples in spec.scored_stops}

@@ -15,8 +15,8 @@ _DECIDED = frozenset({"reached", "exhausted", "pruned"})
 def list_ending_problems(record: Record) -> list[str]:
     """Return a one-line message for each contradiction between the points of a record and how it ended.
 
-    The run is decided again at every point, as the worker decided it. Weights must have hashes exactly if the status
-    implies them.
+    The end of the run is decided again at every point, by the rules that the worker used. In addition, the record must
+    contain the hashes of weights that its status requires, and no others.
     """
     return [*_replay(record), *_hit_problems(record), *_weights_problems(record)]
 
@@ -74,7 +74,9 @@ def _weights_problems(record: Record) -> Iterator[str]:
         return
     if not record.final_weights:
         yield "the hash of the final weights is missing"
-    if (record.status == "reached") != bool(record.crossing_weights):
-        yield "there is a hash of the weights at the hit exactly if the run reached its target"
+    if record.status == "reached" and not record.crossing_weights:
+        yield "the status is reached, but the hash of the weights at the hit is missing"
+    if record.status != "reached" and record.crossing_weights:
+        yield f"the status is {record.status}, but there is a hash of weights at a hit"
     if record.crossing_weights and record.crossing_weights != record.final_weights:
         yield "the run ended at its hit, but the weights at the hit are not its final weights"

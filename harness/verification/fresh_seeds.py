@@ -71,8 +71,8 @@ class Claim:
     def difference(self, fresh: Record) -> float:
         """Return the log of the claimed cost over that of a run on a fresh seed.
 
-        For a run to a stop, the costs of its final metric and of the record's are read off the curve of the record.
-        The curve has no cost above that of the stop, so a metric that is better than the whole curve has this cost.
+        Runs to a stop have no hit. For them, the cost of a final metric is the cost at which the curve of the record
+        reaches this metric. A metric that is better than the whole curve gets the cost at the stop, the largest one.
         """
         if self.spec.stop is None:
             return self._log_cost() - math.log(fresh.points[fresh.hit].cost) if fresh.hit is not None else MISS
@@ -109,7 +109,7 @@ def _whole_points(record: Record) -> list[Point]:
 
 
 def _log_share_of_stop(points: Sequence[Point], target: Target, value: float) -> float:
-    """Return the log of the share of the last cost at which a curve first was as good as a value.
+    """Return the log of the cost at which a curve first was as good as a value, relative to the curve's last cost.
 
     The logs of the costs are interpolated linearly in the metric between the best values so far.
     """
@@ -187,7 +187,7 @@ def judge_differences(differences: Mapping[str, Sequence[float]]) -> FreshVerdic
 
 
 def group_claims(records: Sequence[Record]) -> list[Claim]:
-    """Return the claim of the most frequent setting on each workload that can be verified, ordered by workload."""
+    """Return one claim for each workload: that of the most frequent setting, unless it cannot be tested."""
     by_workload: dict[str, dict[bytes, list[Record]]] = {}
     for record in records:
         spec = record.spec

@@ -60,7 +60,8 @@ def find_environment_difference(record: Record) -> str:
 def repeated_spec(record: Record) -> RunSpec:
     """Return the specification with which a run is repeated exactly.
 
-    Runs that were made before screened evaluations existed have no screened points, and their records allow screening.
+    Records from before the introduction of screened evaluations seem to allow them, because the field `screening` is
+    then at its default. Such a run is repeated without screened evaluations.
     """
     screened = record.screening is not None or any(point.screened for point in record.points)
     return record.spec if screened else msgspec.structs.replace(record.spec, screening=False)

@@ -1,4 +1,4 @@
-"""Check that the seeds of a record follow from its root seed or its nonce, and that the nonce may be what it states."""
+"""Check that the seeds of a record follow from its root seed or its nonce, and that the nonce is valid."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ class Assessment:
     """The result of an evaluation.
 
     Args:
-        point: the evaluation for the record. Without metrics, if an evaluator process keeps them.
-        verdict: the verdict if the run is over, else None.
+        point: the evaluation for the record. It has no metrics if an evaluator process keeps them.
+        verdict: the decision to end the run; None if the run continues.
         stage_over: whether the stream advances to its next stage.
     """
 
@@ -50,7 +50,7 @@ class Assessor(Protocol):
 
     @property
     def screening(self) -> Screening | None:
-        """Number and cost of the screened evaluations; None if they are not allowed, or if another process has it."""
+        """Number and cost of the screened evaluations; None if none are allowed, or if another process counts them."""
         ...
 
     def assess(self, model: nn.Module, pending: Point, position: Position) -> Assessment:
@@ -68,9 +68,10 @@ class Assessor(Protocol):
         ...
 
     def save_final_weights(self, model: nn.Module) -> str:
-        """Store the weights at the end of the run; SHA-256 of the file, or an empty string if another process has it.
+        """Store the weights at the end of the run. Every rank calls this method.
 
-        Every rank calls this method.
+        Returns:
+            SHA-256 of the file; an empty string if another process writes the file.
         """
         ...
 
@@ -82,10 +83,11 @@ class Assessor(Protocol):
         """Restore the state that was stored after the same number of evaluations.
 
         Args:
-            position: the evaluations in the checkpoint; without evaluations in a new run.
+            position: the evaluations in the checkpoint; empty in a new run.
 
         Returns:
-            The evaluations as this process may know them; None if there is no such state.
+            The evaluations; None if there is no such state. If only the evaluator process may know the metrics, the
+            evaluations in the worker have none.
         """
         ...
 
@@ -103,7 +105,7 @@ class LocalAssessor:
         keep_weights: see `Job`.
 
     Attributes:
-        trusted: whether such processes have made all evaluations of the run so far.
+        trusted: whether all evaluations of the run so far were made by processes that never imported the submission.
         judgements: the results on the split `audit`, which only an evaluator process has.
     """
 
@@ -205,9 +207,10 @@ class LocalAssessor:
 
 
 def is_judged(spec: RunSpec, assessment: Assessment, position: Position) -> bool:
-    """Return whether the weights of an evaluation are judged by a process that never imported the submission.
+    """Return whether the weights of an evaluation are judged.
 
-    They are at the end of the run and of each stage, and at scored stops.
+    To judge weights is to evaluate them in a process that never imported the submission. Weights are judged at the end
+    of the run, at the end of each stage and at scored stops.
 
     Args:
         spec: the specification of the trial.

@@ -1,14 +1,15 @@
-"""Keeps the values of the examples of an evaluation of the whole split, with which later parts are compared.
+"""Keeps the values of all examples in an evaluation of the whole split, with which later evaluations are compared.
 
-Let b be the values of all N examples of a task in that evaluation, and v the values of n of them in a later one. The
-difference estimator of the later mean is mean(b over N) + mean(v - b over n) (Cochran, Sampling Techniques, 7.10). Its
-standard error follows from the standard deviation of v - b, which is smaller than that of v if b and v are correlated.
+Let b be the values of all N examples of a task in the first evaluation. Let v be the values of n of these examples in a
+later evaluation. The difference estimator of the later mean is mean(b over N) + mean(v - b over n) (Cochran, Sampling
+Techniques, 7.10). Its standard error follows from the standard deviation of v - b, which is smaller than that of v if b
+and v are correlated.
 
-A part has too small a standard error if few examples have most of the change, and none of them is in the part. So no
-value of the baseline may be far from the mean, since the worst examples can improve most. No difference between the
-last two baselines may be far from the mean of the differences; these are known for all examples. The same holds for the
-differences in the part. In addition, the standard error allows for a group of examples that is not in the part and
-improves to the best value of the baseline (`TaskSample.reach`).
+The standard error of a part is too small if most of the change is in few examples, and none of them is in the part. The
+values are therefore used only under three conditions. First, no value of the baseline is far from the mean, since the
+worst examples can improve most. Second, no difference between the last two baselines is far from the mean difference.
+Third, the same holds for the differences in the part. In addition, the standard error allows for a group of examples
+that is not in the part and improves to the best value of the baseline (`TaskSample.reach`).
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from torch import Tensor
 from harness.contract.workload import Goal, Shard
 from harness.worker.data.evaluation_order import evaluation_rows
 
-#: Largest distance of a value from the mean in standard deviations, for values whose tails are light. Of 64 values that
-#: are equal but one, that one is at 7.9.
+#: Values have light tails if no value is further from the mean than this number of standard deviations. If 63 of 64
+#: values are equal, the other value is at a distance of 7.9.
 LIGHT_TAIL = 6.0
-#: The baseline is renewed after parts have, beyond their smallest size, this fraction of the examples of a split.
+#: The baseline is renewed when later parts have measured this fraction of the split in addition to their smallest size.
 RENEWAL = 0.5
-#: Largest root mean square of the differences between two measurements of the same examples with the same weights, in
-#: standard deviations of the values. It is 1.4 if the examples are not the same.
+#: Two measurements with the same weights are of the same examples if the root mean square of their differences is at
+#: most this number of standard deviations of the values. For different examples, it is about 1.4.
 _SAME = 0.1
 
 #: The order of the examples in windows: the stored order of the split, the one of `evaluation_rows`, or another one.
@@ -42,20 +43,20 @@ class TaskBaseline:
 
     Args:
         values: the values (float64), in the order of windows.
-        light: whether the tails of the values are light, and the values are not all 0 and 1.
-        even: whether the tails of the differences from the previous baseline are light; None if there was none.
+        light_values: whether the values have light tails, and are not all 0 and 1.
+        light_changes: whether the differences from the previous baseline have light tails; None if there was none.
         reach: distance of the mean from the best value.
     """
 
     values: Tensor
-    light: bool
-    even: bool | None
+    light_values: bool
+    light_changes: bool | None
     reach: float
 
     @property
     def usable(self) -> bool:
         """Whether later means may be estimated with the values."""
-        return self.light and self.even is True
+        return self.light_values and self.light_changes is True
 
     def estimate(self, values: Tensor) -> tuple[float, float] | None:
         """Return the difference estimate of a later mean, and the variance of the differences; None if not usable.
@@ -94,7 +95,7 @@ class Baseline:
 
     Attributes:
         order: the order of the examples in windows.
-        excess: number of examples that parts measured since then, without those of the smallest parts.
+        excess: number of examples that later parts have measured beyond the smallest part.
     """
 
     def __init__(self) -> None:
@@ -108,7 +109,7 @@ class Baseline:
         return self._tasks if self._stage == stage else {}
 
     def is_order_needed(self, values: Mapping[str, Sequence[Tensor]]) -> bool:
-        """Return whether the order has to be found for the values of the whole split, by metric and task."""
+        """Return whether the order is unknown and can be found from values of the whole split, by metric and task."""
         return self.order == "unknown" and any(_tells_apart(task) for tasks in values.values() for task in tasks)
 
     def find_order(self, window: Mapping[str, Sequence[Tensor]], whole: Mapping[str, Sequence[Tensor]]) -> None:
@@ -163,12 +164,15 @@ class Baseline:
             used: whether differences from the baseline were used in the last evaluation.
         """
         tasks = [task for tasks in self.of_stage(stage).values() for task in tasks]
-        is_first = any(task.light and task.even is None for task in tasks)
+        is_first = any(task.light_values and task.light_changes is None for task in tasks)
         return self.excess > RENEWAL * examples and (used or is_first)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as tensors, numbers, strings, lists and dicts."""
-        tasks = {name: [[t.values, t.light, t.even, t.reach] for t in tasks] for name, tasks in self._tasks.items()}
+        tasks = {
+            name: [[t.values, t.light_values, t.light_changes, t.reach] for t in tasks]
+            for name, tasks in self._tasks.items()
+        }
         return {"order": self.order, "excess": self.excess, "stage": self._stage, "tasks": tasks}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -188,13 +192,13 @@ def _has_losses(tasks: Sequence[Tensor]) -> bool:
 
 
 def _make_baseline(values: Tensor, previous: TaskBaseline | None, goal: Goal) -> TaskBaseline:
-    light = not is_binary(values) and has_light_tails(values)
-    even = None if previous is None else has_light_tails(values - previous.values)
+    light_values = not is_binary(values) and has_light_tails(values)
+    light_changes = None if previous is None else has_light_tails(values - previous.values)
     reach = 0.0
-    if light:
+    if light_values:
         best = values.min() if goal == "min" else values.max()
         reach = float((values.mean() - best).abs())
-    return TaskBaseline(values, light, even, reach)
+    return TaskBaseline(values, light_values, light_changes, reach)
 
 
 def _sort(values: Tensor, order: Order) -> Tensor:

@@ -1,4 +1,4 @@
-"""Evaluates models on the score split, on a part of it where a part decides everything."""
+"""Evaluates models on the score split, or on a part of it if the part suffices for all decisions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ class Evaluation:
         metrics: the metrics by name.
         examples: number of examples from which the metrics are estimated; None for the whole split.
         se: standard error of the primary metric; None for the whole split.
-        screened: what screening returned for the same weights; only with shadow evaluation, None if it was whole.
+        screened: with shadow evaluation, the screened evaluation of the same weights that came before this one; None if
+            there was none.
     """
 
     metrics: dict[str, float]
@@ -89,7 +90,7 @@ class Evaluator:
 
     @property
     def outcome(self) -> Screening | None:
-        """The evaluations so far; None if all of them have to be whole."""
+        """The number and the cost of the evaluations so far; None if all of them have to use the whole split."""
         return self._counts if self._allowed else None
 
     @property
@@ -174,7 +175,7 @@ class Evaluator:
         return None, estimates
 
     def _finish_worst_first(self, attempt: WorstFirstEvaluation, stage: int | None) -> Evaluation:
-        """Return the result of chosen examples, and keep what decides the size of the next part."""
+        """Return the evaluation on the worst examples, and keep the estimates that decide the size of the next part."""
         self._latest, means, errors = attempt.estimate()
         self._latest_stage = stage
         targets = self._facts.targets if stage is None else self._facts.stages[stage].targets
@@ -206,7 +207,7 @@ class Evaluator:
         return {name: values[name] for name in self._totals[stage]}
 
     def _agree(self, size: int | None) -> int | None:
-        """Return rank 0's number."""
+        """Return rank 0's number on all ranks; None stays None."""
         if self._group.count == 1:
             return size
         return int(self._group.broadcast(str(size or 0).encode())) or None
@@ -258,7 +259,7 @@ class Evaluator:
         values: Mapping[str, Sequence[Tensor]],
         estimates: Mapping[str, Estimate],
     ) -> None:
-        """Keep what later parts are compared with, and what decides the size of the next part.
+        """Keep the values with which later parts are compared, and the estimates that decide the size of the next part.
 
         Args:
             model: the model, in evaluation mode.
@@ -335,7 +336,7 @@ class Evaluator:
         return max((sum(sizes) for sizes in self._totals.get(stage, {}).values()), default=0)
 
     def _count_excess(self, estimates: Mapping[str, Estimate]) -> int:
-        """Return the number of examples of a part without those that the smallest part has."""
+        """Return the number of examples by which a part is larger than the smallest part."""
         smallest = {name: estimate.resize(FIRST_PART) for name, estimate in estimates.items()}
         return count_examples(estimates) - count_examples(smallest)
 
@@ -346,7 +347,7 @@ class Evaluator:
     # --- checkpoints -----------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counts, and what decides the size of the next part, as numbers, strings, lists and dicts."""
+        """Return the counts, and what decides the size of the next part, as scalars, strings, lists and dicts."""
         return {
             "counts": msgspec.json.encode(self._counts).decode(),
             "checked": self._checked,
@@ -361,7 +362,7 @@ class Evaluator:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned. Whether evaluations are repeated is not restored."""
+        """Restore what `state_dict` returned, except whether shadow evaluation is used."""
         counts = msgspec.json.decode(state["counts"], type=Screening)
         self._counts = msgspec.structs.replace(counts, shadow=self._counts.shadow)
         self._checked = state["checked"]

@@ -188,7 +188,7 @@ class RunEvaluation:
         return Decided(verdict=assessment.verdict, stage_over=assessment.stage_over)
 
     def _judge(self, assessment: Assessment, index: int) -> None:
-        """Evaluate the weights of an evaluation that is scored on the split `audit`, too."""
+        """Evaluate the weights on the split `audit`, and keep the result beside that on the split `score`."""
         point = assessment.point
         if assessment.verdict is not None and assessment.verdict.status == "diverged":
             return
@@ -223,7 +223,7 @@ class RunEvaluation:
         )
 
     def describe_nonfinite(self, error: BaseException) -> str:
-        """Return which value is not finite, as `harness.worker.failures.describe_nonfinite` does."""
+        """Return which value is not finite; see `harness.worker.failures.describe_nonfinite`."""
         loss = None if self._train_loss is None else torch.tensor(self._train_loss)
         return describe_nonfinite(self._model, loss, error)
 
@@ -238,7 +238,7 @@ class RunEvaluation:
         """Check that an evaluation is due. Otherwise a submission could have any weights evaluated on `score`.
 
         Raises:
-            RejectedError: the worker asks at another time than the training loop does.
+            RejectedError: the training loop would not ask for an evaluation at this point of the run.
         """
         facts = self._spec.workload.facts
         if not position.points:

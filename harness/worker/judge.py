@@ -118,7 +118,10 @@ def copy_tensors(source: dict[str, Tensor], target: dict[str, Tensor], name: str
 
 
 def _find_tolerances(workload: Workload, model: nn.Module, weights: tuple[StoredWeights, ...]) -> dict[str, float]:
-    """Return the tolerances of the metrics, of which the accuracies are found from the values of the examples."""
+    """Return the tolerance of each metric (see `tolerance`) by name.
+
+    A metric is an accuracy if the values of all its examples are 0 or 1.
+    """
     if not isinstance(workload, Sharded):
         return {}
     tolerances: dict[str, float] = {}

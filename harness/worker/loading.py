@@ -112,8 +112,9 @@ def build_model(spec: RunSpec, workload: Workload, device: torch.device) -> nn.M
 def build_evaluation(spec: RunSpec, device: torch.device) -> tuple[Workload, nn.Module]:
     """Return the workload and the untrained model of a trial, for a process that only evaluates.
 
-    The metrics may depend on the seed of the training data, as on a stream whose tasks follow from this seed. A
-    workload with the method `prepare_evaluation` need not build the training data for this.
+    The metrics may depend on the seed of the training data: on a stream, for example, the tasks may follow from this
+    seed. Therefore `prepare_evaluation` of the workload is called with the seed. If the workload does not have this
+    method, the training data are built instead.
     """
     workload = load_workload(spec)
     model = build_model(spec, workload, device)

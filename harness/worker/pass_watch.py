@@ -1,7 +1,7 @@
 """Calls the checks of passes from within a forward and a backward pass.
 
 A submission's hook may change a setting for a part of a pass only. The checks are therefore called in the middle of
-passes: from one module of the model and from one of its parameters. They change at every evaluation.
+passes: from one module of the model and from one of its parameters. At every evaluation, another module is chosen.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class PassWatch:
         self._index = -1
         self._handles: list[RemovableHandle] = []
 
-        # These are functions and not methods: a copy of the model shares functions, but copies the objects of methods.
+        # These are functions and not methods: a deep copy of the model shares functions, but copies a method's object.
         def call_in_forward(module: nn.Module, args: Any, output: Any) -> None:
             if is_running():
                 for check in checks:

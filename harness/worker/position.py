@@ -34,7 +34,7 @@ class Position:
         self.stage_began = self.points[-1].examples
 
     def list_stage_hits(self, reached: bool) -> tuple[int, ...]:
-        """Return the indices of the evaluations that ended a stage, of a run on a stream that is over.
+        """Return the indices of the evaluations that ended a stage. The run, on a stream, must be over.
 
         Args:
             reached: whether the last evaluation ended the last stage.

@@ -1,4 +1,4 @@
-"""Opens a trial's data in a process without the submission, which may fill the cache of generated data."""
+"""Opens a trial's data in a process without the submission. This process may fill the cache of generated data."""
 
 from __future__ import annotations
 

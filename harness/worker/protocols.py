@@ -34,8 +34,9 @@ class Workload(Protocol):
 
     The harness constructs the class with the `arguments` of its `WorkloadEntry` as keyword arguments. A workload may
     have an attribute `micro_batch`: the largest number of examples per pass on one device. The harness then computes
-    larger batches in parts, with the same losses and gradients. Another process evaluates the weights: it calls
-    `prepare_evaluation(seed)` instead of `train_data(seed)`, if this method exists, and so need not build the data.
+    larger batches in parts, with the same losses and gradients. A workload may also have a method
+    `prepare_evaluation(seed)`. A process that only evaluates calls this method instead of `train_data(seed)`, and then
+    need not build the training data.
 
     Attributes:
         facts: the description of the workload as data; the same object as in the `WorkloadEntry`.
@@ -168,7 +169,8 @@ class Bounded(Protocol):
     """A sharded workload that declares the bounds of its values, so that a few bad values can prove a miss.
 
     Attributes:
-        value_bounds: lowest and highest possible value of an example, by metric. Bools need no declaration.
+        value_bounds: lowest and highest possible value of an example, by metric. A metric whose values are bools
+            needs no declaration.
     """
 
     value_bounds: Mapping[str, tuple[float, float]]

@@ -1,4 +1,4 @@
-"""Questions that the evaluator asks about a workload and about estimates of its metrics."""
+"""Finds out whether a workload can have screened evaluations, and describes estimates of its metrics."""
 
 from __future__ import annotations
 
@@ -23,19 +23,22 @@ def find_obstacle(workload: Workload) -> str:
 
 
 def list_goals(facts: WorkloadFacts) -> dict[str, Goal]:
-    """Return the metrics at which something is decided, with their goals."""
+    """Return the goal of each metric on which a decision depends: of targets, levels, stages and floors."""
     groups = [facts.targets, *facts.levels.values()]
     groups += [targets for stage in facts.stages for targets in (stage.targets, stage.floors)]
     return {target.metric: target.goal for targets in groups for target in targets}
 
 
 def count_examples(estimates: Mapping[str, Estimate]) -> int:
-    """Return the number of measured examples; a metric of one task has fewer values than the mean over tasks."""
+    """Return the number of measured examples: the largest number of values of a metric.
+
+    A metric of a single task has fewer values than a mean over several tasks.
+    """
     return max((estimate.examples for estimate in estimates.values()), default=0)
 
 
 def describe_bias(name: str, part: Estimate) -> str:
-    """Return why the estimate of a metric from a part is wrong."""
+    """Return a message that the estimate of a metric from a part is biased, with the reason."""
     reason = (
         "the values of few examples changed much more than the others"
         if part.uses_differences

@@ -23,13 +23,13 @@ from harness.worker.baseline import TaskBaseline, TaskBaselines, is_binary
 FIRST_PART = 64
 #: Largest fraction of a split's examples that a part may have. Beyond it the whole split is evaluated.
 LARGEST_SHARE = 2 / 3
-#: A part is measured if its expected distance to every value is this multiple of what is required.
+#: A part is measured only if its expected distance to every threshold is this multiple of the distance that decides.
 _RESERVE = 1.15
-#: Minus the logarithm of the probability that a part has no example of a group for which its error allows.
+#: The standard error allows for groups of examples that a part misses with a probability of at least exp(-`HIDDEN`).
 HIDDEN = 12.0
-#: Variance of the differences from a new baseline, at best, as a fraction of the variance of the values.
+#: Expected variance of the differences from a new baseline, in the best case, as a fraction of the values' variance.
 _EXPECTED = 1 / 16
-#: Parts have a multiple of the examples of the first part. A larger part has at least this fraction more.
+#: The next part has at least this fraction more examples. Sizes of parts are multiples of `FIRST_PART`.
 _GROWTH = 0.25
 
 
@@ -43,8 +43,8 @@ class TaskSample:
         mean: estimate of the mean over all of the task's examples.
         variance: variance of the values or differences, with n - 1 in the denominator; 0 for a single value.
         binary: whether every value is 0 or 1.
-        reach: how much an average example can improve, if the mean is estimated from differences from a baseline; 0 if
-            it is the mean of the part.
+        reach: distance of the baseline's mean from its best value, by which an example can improve, if the mean is
+            estimated from differences from a baseline; 0 if it is the mean of the part.
     """
 
     n: int
@@ -115,8 +115,8 @@ class Estimate:
     def error_at(self, value: float) -> float:
         """Return the standard error for a comparison with a value.
 
-        For values of 0 and 1 it is at least the standard error that the estimate would have if the metric were `value`.
-        With equal task sizes, the variance is largest if all tasks have that mean.
+        For values of 0 and 1, the result is at least the standard error of an estimate of a metric that equals `value`.
+        With equal task sizes, the variance of such an estimate is largest if all tasks have the mean `value`.
         """
         if not all(task.binary for task in self.tasks) or not 0 <= value <= 1:
             return self.se
@@ -126,14 +126,14 @@ class Estimate:
         return max(self.se, math.sqrt(max(at_value, 0.0)))
 
     def resize(self, part: int) -> Estimate:
-        """Return what the estimate is expected to be if every task had `part` examples, or all of them if fewer."""
+        """Return the estimate that is expected with `part` examples of every task, or all of them if it has fewer."""
         return Estimate(tuple(replace(task, n=min(part, task.total)) for task in self.tasks))
 
     def distance(self, target: Target) -> float:
         """Return how far the metric is from a target that it does not meet.
 
-        The unit is the distance at which this is decided, so that more than 1 means decided. The result is negative if
-        the estimate meets the target.
+        The unit is the smallest distance that decides: if the result is above 1, the whole split would not meet the
+        target. The result is negative if the estimate meets the target.
         """
         margin = self.mean - target.value if target.goal == "min" else target.value - self.mean
         error = STANDARD_ERRORS * self.error_at(target.value)
@@ -179,19 +179,20 @@ def _sample(values: Tensor, total: int, baseline: TaskBaseline | None) -> TaskSa
     )
     if baseline is None or plain.binary or n >= total:
         return plain
-    estimate = baseline.estimate(values)
-    if estimate is None:
+    difference_estimate = baseline.estimate(values)
+    if difference_estimate is None:
         return plain
-    difference = replace(plain, mean=estimate[0], variance=estimate[1], reach=baseline.reach)
+    mean, variance = difference_estimate
+    difference = replace(plain, mean=mean, variance=variance, reach=baseline.reach)
     return min(plain, difference, key=lambda sample: sample.error_variance)
 
 
 def expect_differences(estimates: Mapping[str, Estimate], baselines: TaskBaselines) -> dict[str, Estimate]:
-    """Return what a new baseline allows to expect of the next evaluation, at best.
+    """Return the estimates that are expected, in the best case, of the next evaluation with a new baseline.
 
     Args:
         estimates: the metrics of the whole split.
-        baselines: the baselines that have its values.
+        baselines: the new baselines, which contain the values of the whole split.
     """
     return {
         name: Estimate(
@@ -217,7 +218,7 @@ def is_decided(estimates: Mapping[str, Estimate], decisions: Decisions) -> bool:
 
 
 def _smallest_distance(estimates: Mapping[str, Estimate], decisions: Decisions) -> float:
-    """Return the distance of the decision that is the hardest to exclude. One unmet target excludes a decision."""
+    """Return the distance of the decision that is hardest to exclude. One unmet target excludes a decision."""
     distances = (
         max((estimates[t.metric].distance(t) for t in targets if t.metric in estimates), default=-1.0)
         for targets in decisions.values()
@@ -230,7 +231,7 @@ def next_part(
 ) -> int | None:
     """Return the number of examples of every task to measure next; None for the whole split.
 
-    This only saves time: the answer has no influence on what a part decides.
+    The number affects only the time of the evaluation, and not what is decided.
 
     Args:
         estimates: the latest estimates; empty if there are none.
@@ -253,7 +254,12 @@ def _round_up(examples: float) -> int:
 
 
 def _share(part: int, totals: Iterable[Sequence[int]]) -> float:
-    """Return the largest fraction of a metric's examples that a part of every task has."""
+    """Return the fraction of its examples that a metric needs for a part, for the metric with the largest fraction.
+
+    Args:
+        part: number of examples of every task in the part.
+        totals: for every metric, the number of examples of every task.
+    """
     shares = [sum(min(part, size) for size in sizes) / max(sum(sizes), 1) for sizes in totals]
     return max(shares, default=1.0)
 
@@ -261,7 +267,7 @@ def _share(part: int, totals: Iterable[Sequence[int]]) -> float:
 def find_bias(part: Mapping[str, Estimate], whole: Mapping[str, float]) -> str:
     """Return the metric of a part that the whole split contradicts, or an empty string.
 
-    The first examples of a split in an order that is not random are no random sample.
+    If a split has an order that is not random, its first examples are not a random sample.
 
     Args:
         part: the estimates from a part.

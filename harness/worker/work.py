@@ -166,7 +166,7 @@ class CountedWork:
     # --- methods for the training loop -----------------------------------------------------------
 
     def begin_evaluation(self) -> None:
-        """Begin the context `eval_weights`. The examples that it draws count for themselves, and for no step."""
+        """Begin the context `eval_weights`. Examples that are drawn in it do not count as examples of a step."""
         self._drawn_in_step = 0
         if self._watch is not None:
             self._watch.move()

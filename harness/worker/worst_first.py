@@ -29,32 +29,34 @@ from harness.worker.screening import FIRST_PART, LARGEST_SHARE, Decisions, Estim
 Bounds = Mapping[str, tuple[float, float]]
 
 #: Measures the examples of a shard, and returns their values by metric and task.
-Measure = Callable[[Shard], Mapping[str, Sequence[Tensor]]]
+MeasureShard = Callable[[Shard], Mapping[str, Sequence[Tensor]]]
 
-#: The sum that proves a miss has to exceed what is required by this fraction, which is far above rounding errors.
+#: To prove a miss, a sum has to exceed the required sum by this fraction, which is far above rounding errors.
 _ROUNDING = 1e-4
-#: A value that is better than the best possible one by more than this contradicts the bound.
+#: A value contradicts the bound if it is better than the bound by more than this.
 _TOLERANCE = 1e-6
-#: Number of examples with which it is tested that a workload measures the chosen examples.
+#: Number of examples that test whether a workload measures exactly the chosen examples.
 _PROBE = 16
-#: Expected sum of the chosen values, as a fraction of their sum in the last evaluation of the whole split, at first.
+#: Initial value of `WorstFirst.ratio`.
 _FIRST_RATIO = 0.95
-#: A prediction is reduced by this factor after a prediction in the same evaluation that was too high.
+#: If a prediction was too high, the next one in the same evaluation is multiplied by this factor.
 _CAUTION = 0.95
-#: Weight of the latest evaluation in the mean ratio.
+#: Weight of the latest evaluation in `WorstFirst.ratio`, an exponential moving average.
 _WEIGHT = 0.3
-#: Smallest number of further examples, and the largest number of times that examples are added in one evaluation.
-_FEWEST, _ROUNDS = 16, 4
+#: Smallest number of examples that are added to an evaluation at once.
+_FEWEST = 16
+#: Largest number of times that examples are added to one evaluation.
+_ROUNDS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Requirement:
-    """What proves that every decision is excluded.
+    """The sum of values that proves that an evaluation triggers no decision.
 
     Args:
         metric: the metric that is measured.
-        total: the sum, over all examples, of the distances between the values and their best possible value that the
-            split would have if the metric were exactly at the threshold that is the hardest to exclude.
+        total: the sum that has to be exceeded: the sum over all examples of the distances from the best possible value,
+            if the metric equals the threshold that is hardest to exclude.
         best: the best possible value of an example.
         sign: 1 if higher values are worse than `best`, -1 if lower ones are.
     """
@@ -74,7 +76,7 @@ class WorstFirst:
 
     Args:
         bounds: bounds of values that the workload declares. Values of the type bool need no declaration.
-        is_supported: whether the workload measures the examples that a `Shard` chooses; None to find it out.
+        is_supported: whether the workload measures the examples that a `Shard` chooses; None to test this.
     """
 
     def __init__(self, bounds: Bounds, is_supported: bool | None = None) -> None:
@@ -84,10 +86,10 @@ class WorstFirst:
         self._values: dict[str, Tensor] = {}
         self._ratio = _FIRST_RATIO
 
-    def renew(self, values: Mapping[str, Sequence[Tensor]], stage: int | None, measure: Measure) -> int:
-        """Keep the values of an evaluation of the whole split, of the metrics with a bound and a single task.
+    def renew(self, values: Mapping[str, Sequence[Tensor]], stage: int | None, measure: MeasureShard) -> int:
+        """Keep the values of an evaluation of the whole split, for the metrics with a bound and a single task.
 
-        The first time, some examples are measured again as chosen examples.
+        The first call also measures some examples again, to test whether the workload supports chosen examples.
 
         Args:
             values: the values by metric and task, in the stored order of the split.
@@ -111,12 +113,12 @@ class WorstFirst:
         return len(probe)
 
     def begin(self, decisions: Decisions, stage: int | None, limit: int) -> WorstFirstEvaluation | None:
-        """Return a new evaluation; None if chosen examples cannot exclude all decisions, or are too many.
+        """Return a new evaluation; None if chosen examples cannot exclude all decisions, or if too many are needed.
 
         Args:
             decisions: what the evaluation has to decide.
             stage: index of the stage of a stream; None on a pool.
-            limit: the number of examples of an alternative. The evaluation is expected to need fewer.
+            limit: number of examples that an evaluation without chosen examples would measure.
         """
         if not self._is_supported or not decisions or self._stage != stage:
             return None
@@ -174,7 +176,7 @@ class WorstFirst:
 def find_requirement(
     metric: str, decisions: Decisions, bounds: tuple[float, float], examples: int
 ) -> Requirement | None:
-    """Return what excludes all decisions by one metric; None if one of them does not need this metric.
+    """Return what excludes all decisions by one metric; None if a decision does not depend on this metric.
 
     Args:
         metric: the metric.
@@ -195,7 +197,7 @@ def find_requirement(
         goals |= {target.goal for target in own}
     if len(goals) != 1:
         return None
-    # If several targets of one decision have this metric, all of them are excluded, which is more than necessary.
+    # If several targets of one decision have this metric, all of them are excluded. One would be sufficient.
     best, sign = (bounds[0], 1) if goals == {"min"} else (bounds[1], -1)
     total = examples * max(sign * (value - best) for value in thresholds)
     return Requirement(metric=metric, total=total, best=best, sign=sign) if math.isfinite(total) else None
@@ -204,8 +206,8 @@ def find_requirement(
 class WorstFirstEvaluation:
     """The examples that one evaluation has measured.
 
-    The first part of the split's random order is measured in any case. The examples that are not chosen by their
-    earlier value are estimated from it.
+    The first part of the split's random order is always measured. The mean of the examples that are not chosen by their
+    earlier value is estimated from this part.
 
     Args:
         parent: predicts how many examples are necessary.
@@ -234,14 +236,14 @@ class WorstFirstEvaluation:
         """The number of measured examples."""
         return len(self._rows)
 
-    def measure(self, measure: Measure) -> bool:
+    def measure(self, measure: MeasureShard) -> bool:
         """Measure examples until they prove a miss, or until the whole split is expected to be cheaper.
 
         Args:
             measure: measures examples.
 
         Returns:
-            Whether the measured examples prove that the whole split misses what is required.
+            Whether the measured examples prove that the whole split triggers no decision.
         """
         for _ in range(_ROUNDS):
             rows = self.next_rows()
@@ -300,7 +302,7 @@ class WorstFirstEvaluation:
         """
         worst = set(self._order[: self._worst])
         in_first = torch.tensor([row in worst for row in self._rows])
-        # The standard error allows for examples that are not measured and as bad as the worst of them was.
+        # The standard error allows for unmeasured examples that are as bad as the worst of them was in that evaluation.
         others_order = self._order[self._worst :]
         reach = float(self._earlier[others_order[0]]) if others_order else 0.0
         estimates, means, errors = {}, {}, {}

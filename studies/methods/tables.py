@@ -62,9 +62,11 @@ def overall_table(results: Results, arms: Sequence[str]) -> str:
     differences = dict(zip(questions, correct_by_holm(tested, design), strict=True))
     rows = []
     for arm in compared:
-        of_arm = [differences[arm, measure] for measure in measures]
-        cells = [[str(difference.n), *_difference_cells(difference)] for difference in of_arm]
-        rows.append([f"`{arm}`", *cells[0], *cells[1]])
+        row = [f"`{arm}`"]
+        for measure in measures:
+            difference = differences[arm, measure]
+            row += [str(difference.n), *_difference_cells(difference)]
+        rows.append(row)
     by_loss = ("pairs, loss", "loss ratio", "p value", "verdict")
     by_target = ("pairs, examples", "examples ratio", "p value", "verdict")
     heading = (f"compared with `{first}`", *by_loss, *by_target)

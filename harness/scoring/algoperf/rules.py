@@ -33,7 +33,7 @@ class AlgoPerfScores:
 
     Args:
         ruleset: `external` or `self-tuning`.
-        base: base workloads, which enter the profile.
+        base: base workloads, from whose times the profile is computed.
         held_out: held-out variant -> its base workload.
         time_to_target: submission -> workload -> seconds; None if the submission missed the target or has no logs.
         profiles: submission -> profile, best first.
@@ -160,7 +160,7 @@ def score_table(
     Args:
         times: submission -> workload -> seconds; inf is a miss. An absent workload counts as a miss.
         ruleset: name of the ruleset in the output.
-        base: workloads that enter the profile.
+        base: workloads from whose times the profile is computed.
         held_out: held-out variants. If a submission misses a variant, its base workload counts as missed.
         limit: largest ratio of a time to the best time on its workload. A larger time counts as a miss.
         reference: submission to which the anchored scores are relative; None for no anchored scores.

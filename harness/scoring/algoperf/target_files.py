@@ -32,7 +32,7 @@ _FIX = "see AlgoPerf's workload_targets.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetTable:
-    """Targets by workload, the base workloads that enter the profile, and the held-out variants.
+    """Targets by workload, the base workloads of the profile score, and the held-out variants.
 
     Args:
         targets: workload -> target.

@@ -20,7 +20,7 @@ METRIC_GOALS: dict[str, Literal["min", "max"]] = {
     "wer": "min",
 }
 
-#: Workloads that enter the profile.
+#: The workloads whose times to target form the performance profiles. Held-out variants do not.
 BASE_WORKLOADS = (
     "criteo1tb",
     "fastmri",

@@ -90,8 +90,9 @@ def _excluded_centres(rows: Floats, threshold: float, min_effect: float) -> Bool
 def _first_decision(row: Floats, excluded: Booleans, min_effect: float) -> tuple[GateOutcome, int]:
     import numpy as np
 
+    lower_is_below, zero_is_below, _, _, zero_is_above, upper_is_above = excluded
     # A decision requires that 0 is excluded, or that both −min_effect and min_effect are excluded.
-    decidable = excluded[1] | excluded[4] | (excluded[0] & excluded[5])
+    decidable = zero_is_below | zero_is_above | (lower_is_below & upper_is_above)
     for n in np.flatnonzero(decidable) + 1:
         position = excluded[:, n - 1].tolist()
         outcome = judge_position(position[:3], position[3:], hodges_lehmann(row[:n].tolist()), min_effect)

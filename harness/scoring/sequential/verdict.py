@@ -104,8 +104,10 @@ def decide(
     interval = confidence_sequence(differences, alpha=alpha, scales=scales)
     estimate = hodges_lehmann(differences)
     evidence = log_evidence(differences, centre=(-min_effect, 0.0, min_effect), scales=scales)
-    peaks = evidence.better.max(axis=-1), evidence.worse.max(axis=-1)  # log e-values at the three centres
-    below, above = (tuple(bool(peak >= -math.log(alpha)) for peak in side) for side in peaks)
+    # The largest log e-values at the three centres.
+    better_peaks, worse_peaks = evidence.better.max(axis=-1), evidence.worse.max(axis=-1)
+    below, above = (tuple(bool(peak >= -math.log(alpha)) for peak in side) for side in (better_peaks, worse_peaks))
+    (_, better_at_0, _), (_, worse_at_0, _) = better_peaks, worse_peaks
     return GateVerdict(
         outcome="identical" if identical else judge_position(below, above, estimate, min_effect),
         pairs=len(differences),
@@ -115,8 +117,8 @@ def decide(
         estimate=estimate,
         low=interval.low,
         high=interval.high,
-        e_better=math.exp(min(MAX_LOG_E_VALUE, float(peaks[0][1]))),
-        e_worse=math.exp(min(MAX_LOG_E_VALUE, float(peaks[1][1]))),
+        e_better=math.exp(min(MAX_LOG_E_VALUE, float(better_at_0))),
+        e_worse=math.exp(min(MAX_LOG_E_VALUE, float(worse_at_0))),
         alpha=alpha,
         min_effect=min_effect,
         note=_explain(interval, estimate, min_effect),
@@ -138,11 +140,13 @@ def judge_position(below: Sequence[bool], above: Sequence[bool], estimate: float
     >>> judge_position((True, True, False), (False, False, True), 0.01, 0.03)
     'equivalent'
     """
-    if below[1] and not above[1] and estimate >= min_effect:
+    lower_is_below, zero_is_below, upper_is_below = below
+    lower_is_above, zero_is_above, upper_is_above = above
+    if zero_is_below and not zero_is_above and estimate >= min_effect:
         return "better"
-    if above[1] and not below[1] and estimate <= -min_effect:
+    if zero_is_above and not zero_is_below and estimate <= -min_effect:
         return "worse"
-    if below[0] and above[2] and not (above[0] or below[2]):
+    if lower_is_below and upper_is_above and not (lower_is_above or upper_is_below):
         return "equivalent"
     return "undecided"
 

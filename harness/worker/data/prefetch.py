@@ -55,17 +55,23 @@ class Prefetch:
             DataError: the pool's `gather` raised this error, now or when the thread gathered this batch.
         """
         indices = self._order.take(n)
-        prefetched, self._prefetched = self._prefetched, None
-        if prefetched is not None and prefetched[1] == position and torch.equal(prefetched[0], indices):
-            batch, copy_event = prefetched[2].result()
-        else:
-            batch, copy_event = self._fetch(indices, position)
+        future = self._take_prefetched(indices, position)
+        batch, copy_event = self._fetch(indices, position) if future is None else future.result()
         next_indices = self._order.peek(n)
         if next_indices is not None:
             next_position = position + n
-            future = self._thread.submit(self._fetch, next_indices, next_position)
-            self._prefetched = (next_indices, next_position, future)
+            next_future = self._thread.submit(self._fetch, next_indices, next_position)
+            self._prefetched = (next_indices, next_position, next_future)
         return self._wait_for_copy(batch, copy_event)
+
+    def _take_prefetched(self, indices: Tensor, position: int) -> Future[tuple[Batch, Any]] | None:
+        """Return the future of the prefetched batch, if this is the requested batch; drop another batch."""
+        prefetched, self._prefetched = self._prefetched, None
+        if prefetched is None:
+            return None
+        prefetched_indices, prefetched_position, future = prefetched
+        is_requested = prefetched_position == position and torch.equal(prefetched_indices, indices)
+        return future if is_requested else None
 
     def _fetch(self, indices: Tensor, position: int) -> tuple[Batch, Any]:
         """Return a batch whose copy to the device has started, and the CUDA event at its end (None on a CPU)."""

@@ -36,11 +36,13 @@ class EqualWeights(Rule):
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
         drift, tensor = find_largest_drift(model, group)
-        reports = [text.decode().partition(" ") for text in group.all_gather_bytes(f"{drift!r} {tensor}".encode())]
-        rank, (largest, _, tensor) = max(enumerate(reports), key=lambda report: float(report[1][0]))
-        if float(largest) > MAX_DRIFT:
+        reports = [report.decode() for report in group.all_gather_bytes(f"{drift!r} {tensor}".encode())]
+        drifts = [float(report.partition(" ")[0]) for report in reports]
+        rank = drifts.index(max(drifts))
+        if drifts[rank] > MAX_DRIFT:
+            tensor = reports[rank].partition(" ")[2]
             raise RejectedError(
-                f"{tensor} differs by {float(largest):.2g} of its root mean square between rank 0 and rank {rank}",
+                f"{tensor} differs by {drifts[rank]:.2g} of its root mean square between rank 0 and rank {rank}",
                 fix="compute gradients with work.backward, or with backward() from the result of work.loss, so that "
                 "they are equal on all ranks; if the submission uses autograd.grad, declare the need 'raw-grad'",
             )

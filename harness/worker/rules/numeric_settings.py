@@ -1,8 +1,8 @@
 """Torch's global numeric settings stay as the workload set them.
 
-Forbidden: changing the precision of float32 matrix products and convolutions, TF32, the default dtype or device and
-the number of threads, and leaving autocast enabled. The settings are compared with those before the
-submission's import: at every evaluation, and within passes.
+Forbidden: changing torch's global settings, and leaving autocast enabled. These settings are the precision of float32
+matrix products and convolutions, TF32, the default dtype, the default device and the number of threads. At every
+evaluation and within passes, the settings are compared with those before the submission's import.
 
 Why: precision and threads determine the time of a step, and the workload sets both for all submissions.
 
@@ -29,14 +29,14 @@ class NumericSettings(Rule):
         # The rules are made before the submission is imported.
         super().__init__(spec)
         self._initial_settings = read_settings()
-        self._initial_key = read_key()
+        self._initial_pass_settings = read_pass_settings()
         self._forbids_autocast = spec.workload.facts.precision.dtype == "float32"
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
         self._compare("")
 
     def on_pass(self) -> None:
-        if read_key() != self._initial_key:
+        if read_pass_settings() != self._initial_pass_settings:
             self._compare(" within a pass")
         if self._forbids_autocast and torch.is_autocast_enabled("cpu"):
             raise RejectedError(
@@ -54,8 +54,8 @@ class NumericSettings(Rule):
                 )
 
 
-def read_key() -> tuple[Any, ...]:
-    """Return the settings that are compared in every pass. Reading them takes about a microsecond."""
+def read_pass_settings() -> tuple[Any, ...]:
+    """Return the values of the settings that are compared in every pass. This takes about a microsecond."""
     return (
         torch.get_float32_matmul_precision(),
         torch.get_num_threads(),
@@ -66,7 +66,7 @@ def read_key() -> tuple[Any, ...]:
 
 
 def read_settings() -> dict[str, Any]:
-    """Return the settings by name."""
+    """Return the values of all settings by name."""
     settings = {
         "float32 matmul precision": torch.get_float32_matmul_precision(),
         "cudnn TF32": torch.backends.cudnn.allow_tf32,
