@@ -18,6 +18,8 @@ from harness.errors import EXIT_BROKEN, EXIT_FAILED, EXIT_USAGE, MAX_MESSAGE, Be
 #: The option of `bench`, and the environment variable, with which errors are printed as JSON.
 JSON_ERRORS_OPTION = "--json-errors"
 JSON_ERRORS_VARIABLE = "BENCH_JSON_ERRORS"
+#: Largest number of problems that a message lists.
+MAX_PROBLEMS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +95,21 @@ def describe_unexpected(error: Exception) -> ShownError | None:
 
 def _print_line(error: ShownError) -> None:
     if error.problems:
-        lines = [f"bench: {len(error.problems)} problems", *(f"  {problem}" for problem in error.problems)]
-        print("\n".join(limit_message(line) for line in lines), file=sys.stderr)
+        print(_format_problems(error.problems), file=sys.stderr)
         return
     # The message of click quotes the command line, which can contain any character.
     text = f"{error.what} ({error.fix})" if error.fix else error.what
     print(f"bench: {limit_message(text, MAX_MESSAGE - len('bench: '))}", file=sys.stderr)
+
+
+def _format_problems(problems: Sequence[BenchError]) -> str:
+    """Return several problems as text, one per line. The text as a whole is not longer than other messages."""
+    shown = problems[:MAX_PROBLEMS]
+    limit = (MAX_MESSAGE - 100) // len(shown) - len("\n  ")
+    lines = [f"bench: {len(problems)} problems", *(f"  {limit_message(str(problem), limit)}" for problem in shown)]
+    if len(shown) < len(problems):
+        lines.append(f"  and {len(problems) - len(shown)} more; --json-errors lists all")
+    return "\n".join(lines)
 
 
 def _print_json(error: ShownError) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import harness
 from harness import cli
-from harness.errors import BenchError, DataError, UsageError, combine_errors
+from harness.errors import MAX_MESSAGE, BenchError, DataError, UsageError, combine_errors
 from harness.hardware import detect
 from harness.planning.requirements import choose_workloads, runnable_workloads
 from harness.plugins.registry import load_registry
@@ -57,7 +57,16 @@ def test_wrong_names_and_settings_are_listed_with_what_is_missing(capsys: pytest
     assert all(line.startswith(beginning) for line, beginning in zip(lines, beginnings, strict=True)), lines
     assert cli.invoke(["--json-errors", *arguments]) == 2
     problems = json.loads(capsys.readouterr().err)["error"]["problems"]
-    assert [f"  {problem['what']} ({problem['fix']})" for problem in problems] == lines
+    assert [problem["what"] for problem in problems] == [line[2:].partition(" (")[0] for line in lines]
+
+
+def test_many_problems_are_a_message_of_the_usual_length(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ",".join(f"unknown-{i}" for i in range(20))
+    assert cli.invoke(["run", "-s", "wsd", "-w", names]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("bench: 20 problems\n  unknown workload 'unknown-0'")
+    assert len(message) <= MAX_MESSAGE
+    assert message.endswith("  and 12 more; --json-errors lists all\n")
 
 
 def test_one_problem_is_the_error_itself() -> None:
