@@ -88,7 +88,9 @@ def write_scaffold(kind: Kind, name: str, folder: Path, single_file: bool = Fals
         path = folder / words["distribution"]
         contents = {_fill(file, words): render(template, words) for file, template in _PACKAGES[kind].items()}
     if path.exists() or path.is_symlink():
-        raise UsageError(f"{path} exists", fix="choose another name, or another folder with --to")
+        raise UsageError(
+            f"{path} exists already, and nothing is overwritten", fix="choose another name, or another folder with --to"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if single_file:

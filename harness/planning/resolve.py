@@ -75,15 +75,9 @@ def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
 
     Raises:
         UsageError: no workload or tier has this name.
-        PluginError: the code of a workload cannot be loaded, or its facts are not those of its entry.
+        PluginError: the code of a workload that is requested by name cannot be loaded, or has other facts than its
+            entry.
     """
-    entries = _find_workloads(name, registry)
-    for entry in entries:
-        check_workload(entry)
-    return entries
-
-
-def _find_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
     if split_file_name(name) is not None:
         return [workload_from_path(name)]
     if is_tier(name):
@@ -91,8 +85,11 @@ def _find_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
         entries = [entry for entry in registry.workloads() if entry.facts.tier == tier and "+" not in entry.name]
         if not entries:
             raise UsageError(f"no workload of tier {tier!r}", fix="choose one of the tiers cpu, gpu, cluster")
+        # Importing the code of a whole tier takes long. The workers compare its facts.
         return entries
-    return [registry.workload(name)]
+    entry = registry.workload(name)
+    check_workload(entry)
+    return [entry]
 
 
 def resolve_workload(name: str, registry: Registry) -> WorkloadEntry:

@@ -84,6 +84,8 @@ def _with_source(entry: WorkloadEntry) -> WorkloadEntry:
 _SOURCE_DIGITS = 8
 
 
+#: What to do if the code of an entry raises an error.
+_IMPORT_FIX = "correct {}, then run bench check"
 #: Largest number of characters of a path in a message.
 _MAX_SHOWN = 200
 
@@ -114,7 +116,10 @@ def read_loaded_submission(entry: SubmissionEntry) -> ReadSubmission:
     assert entry.load is not None, f"{entry.name} loads nothing"
     contents = _read_loaded("loaded submission", entry.load)
     if contents.error is not None:
-        raise PluginError(f"the submission {entry.name!r} is broken: {contents.error}", fix=contents.fix)
+        raise PluginError(
+            f"the submission {entry.name!r} is broken: {contents.error}",
+            fix=contents.fix or _IMPORT_FIX.format(entry.load),
+        )
     return ReadSubmission.of(contents)
 
 
@@ -130,7 +135,10 @@ def read_loaded_facts(entry: WorkloadEntry) -> WorkloadFacts | None:
     """
     contents = _read_loaded("loaded workload", entry.load)
     if contents.error is not None and not contents.passing:
-        raise PluginError(f"the workload {entry.name!r} is broken: {contents.error}", fix=contents.fix)
+        raise PluginError(
+            f"the workload {entry.name!r} is broken: {contents.error}",
+            fix=contents.fix or _IMPORT_FIX.format(entry.load),
+        )
     return contents.workloads[0].facts if contents.workloads else None
 
 

@@ -46,7 +46,7 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
     (tmp_path / "bench-my-thing").symlink_to("nowhere")
     for flags in ([], ["--file"]):
         assert cli.invoke(["new", "workload", "my-thing", "--to", str(tmp_path), *flags]) == EXIT_USAGE
-        assert "exists (choose another name" in capsys.readouterr().err
+        assert "exists already, and nothing is overwritten (choose another name" in capsys.readouterr().err
     assert (tmp_path / "my_thing.py").read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bench-my-thing", "my_thing.py"]
 
