@@ -6,6 +6,7 @@ import click
 
 from harness.authoring import checking
 from harness.cli import resolve
+from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
 from harness.contract.checking import CheckRequest, CheckResult
 from harness.contract.entries import SubmissionEntry
@@ -14,7 +15,7 @@ from harness.planning.resolve import resolve_workload, split_names
 from harness.report.checks import results_text
 
 
-@click.command("check")
+@click.command("check", epilog=examples("bench check wsd", "bench check ./my_optimizer.py --json"))
 @click.argument("target", metavar="NAME|PATH")
 @click.option(
     "-w",
@@ -28,11 +29,6 @@ from harness.report.checks import results_text
 @click.pass_obj
 def check(blocked: list[str], target: str, workloads: tuple[str, ...], as_json: bool) -> int:
     """Check a submission or workload: declarations, signatures and short runs.
-
-    \b
-    bench check ./my_optimizer.py
-    bench check my-method -w resnet-digits
-    bench check my-workload --json
 
     TARGET is the name of an installed submission, workload or part, or the path of a file. A submission runs for a few
     steps on three micro-workloads: small images, sequences of tokens, and a stream. Each failure is printed with its

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from harness.cli.commands import examples
 from harness.cli.output import note, print_text
 from harness.cli.record_folders import references
 from harness.contract.marks import mark_of
@@ -29,7 +30,12 @@ from harness.system.files import write_atomically, write_error
 FORMATS = ("csv", "parquet", "hf")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "bench results export results --format parquet --out runs.parquet",
+        "bench results export results --format hf --dataset algorace/results --out my-model",
+    )
+)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--format", "output_format", type=click.Choice(FORMATS), default="csv", show_default=True)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write; for hf, a folder (default: stdout).")
@@ -40,11 +46,6 @@ def export(
     blocked: list[str], folder: Path, output_format: str, out: Path | None, dataset: str | None, source: str
 ) -> int:
     """Export the records below FOLDER.
-
-    \b
-    bench results export results --out runs.csv
-    bench results export results --format parquet --out runs.parquet
-    bench results export results --format hf --dataset algorace/results --out my-model
 
     CSV and Parquet have one row per run. hf writes YAML files to the folder .eval_results below --out, with the speed
     of each submission relative to the reference. Withdrawn records are left out.

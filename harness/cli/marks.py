@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.commands import examples
 from harness.cli.output import note, print_json
 from harness.cli.record_folders import folder_options, locate_run
 from harness.contract.marks import MAX_WHY, Mark, MarkEvent
@@ -24,7 +25,9 @@ def mark_command(name: str, event: MarkEvent, summary: str) -> click.Command:
         summary: the help of the command.
     """
 
-    @click.command(name, help=summary)
+    @click.command(
+        name, help=summary, epilog=examples(f'bench results {name} run-1f2e3d4c --why "the machine was throttled"')
+    )
     @click.argument("record")
     @click.option("--why", required=True, metavar="TEXT", help="The reason, which tables show.")
     @folder_options

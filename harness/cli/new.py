@@ -10,18 +10,14 @@ from typing import Any
 import click
 
 from harness.authoring.scaffolding import Kind, Scaffold, write_scaffold
+from harness.cli.commands import examples
 from harness.cli.output import print_json, print_text
 from harness.errors import EXIT_OK
 
 
-@click.group("new")
+@click.group("new", epilog=examples("bench new submission my-method"))
 def new() -> None:
     """Make a package for a submission or a workload.
-
-    \b
-    bench new submission my-method
-    bench new workload my-task
-    bench new submission my-method --file
 
     The package is complete: it can be installed, tested, checked and run. Nothing is overwritten.
     """
@@ -45,28 +41,20 @@ def _add_options(command: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
-@new.command("submission")
+@new.command("submission", epilog=examples("bench new submission my-method", "bench new submission my-method --file"))
 @_add_options
 def new_submission(**options: Any) -> int:
     """Make a package for a submission, a training algorithm.
-
-    \b
-    bench new submission my-method
-    bench new submission my-method --file --to experiments
 
     The package bench-NAME has a recipe with an optimizer and a schedule, to be replaced by yours.
     """
     return _write("submission", **options)
 
 
-@new.command("workload")
+@new.command("workload", epilog=examples("bench new workload my-task"))
 @_add_options
 def new_workload(**options: Any) -> int:
     """Make a package for a workload: a model, data and a target.
-
-    \b
-    bench new workload my-task
-    bench new workload my-task --file
 
     The package bench-NAME has a small network on points in the plane, to be replaced by yours.
     """

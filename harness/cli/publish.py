@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
 from harness.cli.record_folders import folder_options, references
 from harness.cli.resolve import open_registry
@@ -18,7 +19,10 @@ from harness.publishing.session import PublishOptions, publish
 from harness.verification.checks import VerificationOptions
 
 
-@click.command("publish")
+@click.command(
+    "publish",
+    epilog=examples("bench publish my-optimizer --dry-run", "bench publish my-optimizer --to ../algorace-results"),
+)
 @click.argument("names", nargs=-1, required=True, metavar="RUN...")
 @folder_options
 @click.option(
@@ -43,10 +47,6 @@ def command(
     as_json: bool,
 ) -> int:
     """Check runs, and add them to the published records.
-
-    \b
-    bench publish wsd --dry-run
-    bench publish run-1f2e3d4c --to ../algorace-results
 
     RUN is the path of a run, a run ID or its first characters, the name of a submission, or a folder of runs. All
     trials of the ruleset are published together: the command refuses incomplete studies and says how to complete them.
