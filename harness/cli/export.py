@@ -37,7 +37,14 @@ FORMATS = ("csv", "parquet", "hf")
     )
 )
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--format", "output_format", type=click.Choice(FORMATS), default="csv", show_default=True)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(FORMATS),
+    default="csv",
+    show_default=True,
+    help="Format of the export.",
+)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write; for hf, a folder (default: stdout).")
 @click.option("--dataset", metavar="OWNER/NAME", help="hf: dataset on the Hub that hosts the benchmark.")
 @click.option("--source", default="", metavar="URL", help="hf: address of the published records.")

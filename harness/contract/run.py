@@ -345,16 +345,14 @@ class Job(Data, frozen=True, kw_only=True):
         evaluation_folder: path of the folder in which the process that evaluates stores results and the final weights:
             the trial's folder, or `folder` if this process is a worker.
         resume: whether to resume from the folder's checkpoint, if there is one.
-        shadow_evaluation: whether every screened evaluation is repeated on the whole split. The repetition's result is
-            stored, and the decisions of the two evaluations are compared.
+        shadow_evaluation: whether every screened evaluation is repeated on the whole split, and both results stored.
         grad_norm: whether evaluations contain the norm of the gradients.
         sandbox: the sandbox that the worker enters first; None for a run without a worker process.
         unprepared: the data that the worker opens before it enters the sandbox, because files may have to be written.
         git: commit of the current folder, for the record.
         keep_weights: whether the worker stores the weights of every evaluation that is judged after the run: those that
             end a stage, and those at scored stops.
-        checkpoint_share: largest fraction of wall time that checkpoints may take; a huge one writes a checkpoint at
-            every evaluation. None for the default.
+        checkpoint_share: largest fraction of wall time that checkpoints may take; None for the default.
     """
 
     spec: RunSpec

@@ -35,8 +35,7 @@ class Workload(Protocol):
     The harness constructs the class with the `arguments` of its `WorkloadEntry` as keyword arguments. A workload may
     have an attribute `micro_batch`: the largest number of examples per pass on one device. The harness then computes
     larger batches in parts, with the same losses and gradients. A workload may also have a method
-    `prepare_evaluation(seed)`. A process that only evaluates calls this method instead of `train_data(seed)`, and then
-    need not build the training data.
+    `prepare_evaluation(seed)`, which a process that only evaluates calls instead of `train_data(seed)`.
 
     Attributes:
         facts: the description of the workload as data; the same object as in the `WorkloadEntry`.
@@ -169,8 +168,7 @@ class Bounded(Protocol):
     """A sharded workload that declares the bounds of its values, so that a few bad values can prove a miss.
 
     Attributes:
-        value_bounds: lowest and highest possible value of an example, by metric. A metric whose values are bools
-            needs no declaration.
+        value_bounds: lowest and highest possible value of an example, by metric. Bools need no declared bounds.
     """
 
     value_bounds: Mapping[str, tuple[float, float]]

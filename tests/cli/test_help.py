@@ -16,7 +16,7 @@ from tests.command_lines import commands, find_problem
 COMMANDS = dict(commands())
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: Commands that print no results as JSON, and why.
-WITHOUT_JSON = {"completion": "prints a shell script"}
+WITHOUT_JSON = {"completion": "prints a shell script", "results export": "has --format"}
 
 
 def _leaves() -> list[str]:
