@@ -65,7 +65,7 @@ def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginCo
         raise UsageError(f"{given_path}: not a Python file", fix="give a file whose name ends in .py")
     contents = _read(ReadRequest(action=action, target=str(path), name=name), [path])
     if contents.error is not None:
-        fix = contents.fix or _explain_sibling(contents.error, path) or f"run `python {given_path}` to see the error"
+        fix = _explain_sibling(contents.error, path) or contents.fix or f"run `python {given_path}` to see the error"
         raise UsageError(f"{given_path}: {contents.error}", fix=fix)
     return contents
 

@@ -366,8 +366,8 @@ def test_confirm_retests_what_was_kept_against_the_original(bench: Bench) -> Non
     bench.losses = by_name(1.0, "nobody")
     bench.runner.finished.clear()
     assert bench("gate", "--confirm", "edits", "--no-envelope").code == 1
-    (copy, *_) = Path(".bench-series/edits").glob("*/mine.py")
-    copy.write_text(copy.read_text() + "EDITED = 1\n")
+    for copy in Path(".bench-series/edits").glob("*/mine.py"):
+        copy.write_text(copy.read_text() + "EDITED = 1\n")
     result = bench("gate", "--confirm", "edits", "--no-envelope")
     assert result.code == 2
     assert "is not the source that was gated" in result.err

@@ -148,7 +148,10 @@ BROKEN = {
     "missing": ("import surely_not_there", "(bench_bad.py, line 1) (pip install surely_not_there, or install the pl"),
     "newer name": ("from harness.api import Later", "for a newer version than 0.1.0, update algorace)"),
     "newer field": (HOOK + "yield SubmissionEntry(name='a', summary='s', colour=1)", "'colour' (bench_bad.py, line 4)"),
-    "newer hook": (f"{API}@hookimpl\ndef bench_later(): ...", "unknown hook 'bench_later' (choose one of"),
+    "newer hook": (
+        f"{API}@hookimpl\ndef bench_later(): ...",
+        "if the plugin is for a newer version than 0.1.0, update algorace)",
+    ),
     "exits": ("import os; os._exit(7)", "exit code 7"),
     "sys.exit": ("import sys; sys.exit('bye')", "SystemExit: bye"),
     "segfault": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
