@@ -86,7 +86,10 @@ class LineSearch(Plain):
 
 
 class RefreshesStatistics(Plain):
-    """Makes forward passes over fresh batches before every evaluation, as for batch norm."""
+    """Makes forward passes over fresh batches before every evaluation, as for batch norm.
+
+    They have at most as many examples as an evaluation interval, as the rule `draw_size` requires.
+    """
 
     work: Work | None = None
 
@@ -98,7 +101,7 @@ class RefreshesStatistics(Plain):
     def eval_weights(self) -> Iterator[None]:
         if self.work is not None:
             with torch.no_grad():
-                for _ in range(3):
+                for _ in range(2):
                     self.work.outputs(self.work.draw())
         yield
 

@@ -29,6 +29,7 @@ class DrawSize(Rule):
             )
         if drawn_in_step > self._limit:
             raise RejectedError(
-                f"one step drew {drawn_in_step} examples, more than the {self._limit} between two evaluations",
-                fix=f"draw at most {self._limit} examples per step",
+                f"{drawn_in_step} examples were drawn in one step or in one call of eval_weights, more than the "
+                f"{self._limit} between two evaluations",
+                fix=f"draw at most {self._limit} examples in each",
             )
