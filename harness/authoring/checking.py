@@ -62,7 +62,7 @@ def _insert_part(part: PartEntry, registry: Registry) -> SubmissionEntry:
     if not references:
         raise UsageError(f"{part.id} cannot be checked alone", fix="write OPTIMIZER+PART, the parts of a submission")
     replaced = {part.kind, *part.excludes}
-    remaining = [other for other in references[0].parts if other.partition(":")[0] not in replaced]
+    remaining = [name for name in references[0].parts if name.partition(":")[0] not in replaced]
     name = f"{part.distribution}:{part.id}" if part.distribution else part.id
     owned = part.id if part.distribution == references[0].distribution else name
     return SubmissionEntry(name=f"{references[0].name}+{part.name}", summary=part.summary, parts=(*remaining, owned))

@@ -101,24 +101,24 @@ def rerun(
                 group_claims([record for record, _ in located]), drawn := _draw_nonce(nonce), workloads
             )
             note(f"drawn: {', '.join(claim.workload for claim in claims)}")
-            made = list(repeat.test_claims(claims, drawn))
+            attestations = list(repeat.test_claims(claims, drawn))
         elif names_run(name) or Path(name).exists():
             stored = locate_run(name, runs, results)
             record = decode_stored(stored)
             located = [(record, stored.path.parent)]
-            made = list(repeat.repeat_record(_with_source(record, source)))
+            attestations = list(repeat.repeat_record(_with_source(record, source)))
         else:
             raise UsageError(
                 f"{name} is not a record", fix=f"to test a submission, write bench rerun {name} --workloads 3"
             )
-    return _finish(located, made, not no_attestation, as_json)
+    return _finish(located, attestations, not no_attestation, as_json)
 
 
-def _finish(located: Sequence[tuple[Record, Path]], made: Sequence[Attestation], write: bool, as_json: bool) -> int:
+def _finish(located: Sequence[tuple[Record, Path]], attestations: Sequence[Attestation], write: bool, as_json: bool) -> int:
     """Write the attestations, print them with the trust levels, and return the exit code."""
     by_hash = {record.content_hash: (record, folder) for record, folder in located}
     entries = []
-    for attestation in made:
+    for attestation in attestations:
         record, folder = by_hash[attestation.record]
         path = write_attestation(folder, attestation) if write else None
         earlier, _ = read_attestations(folder)
@@ -131,7 +131,7 @@ def _finish(located: Sequence[tuple[Record, Path]], made: Sequence[Attestation],
                 print_text(line)
             if path is not None:
                 note(f"wrote {path}")
-    return EXIT_OK if all(attestation.outcome == "accepted" for attestation in made) else EXIT_FAILED
+    return EXIT_OK if all(attestation.outcome == "accepted" for attestation in attestations) else EXIT_FAILED
 
 
 def _run(specs: Sequence[RunSpec], folder: Path, registry: Registry, jobs: int) -> list[Record]:

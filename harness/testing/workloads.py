@@ -104,14 +104,14 @@ def check_facts(case: WorkloadCase) -> None:
 
 def check_seeds(case: WorkloadCase) -> None:
     """Equal seeds give equal initial weights, and different seeds different ones."""
-    first, same, other = (case.workload.build_model(seed).state_dict() for seed in (3, 3, 4))
+    first, repeated, different = (case.workload.build_model(seed).state_dict() for seed in (3, 3, 4))
     raise_unless(
-        all(torch.equal(first[name], same[name]) for name in first),
+        all(torch.equal(first[name], repeated[name]) for name in first),
         "two models of one seed have different weights",
         "call torch.manual_seed(seed) at the beginning of build_model()",
     )
     raise_unless(
-        any(not torch.equal(first[name], other[name]) for name in first),
+        any(not torch.equal(first[name], different[name]) for name in first),
         "models of different seeds have equal weights",
         "let the initial weights depend on the argument `seed` of build_model()",
     )
@@ -236,11 +236,11 @@ def check_evaluation(case: WorkloadCase) -> None:
 
 def check_other_process(case: WorkloadCase) -> None:
     """A process that only evaluates computes the same metrics."""
-    other: Any = case.construct()
-    model = other.build_model(3).eval()
-    getattr(other, "prepare_evaluation", other.train_data)(7)
+    workload: Any = case.construct()
+    model = workload.build_model(3).eval()
+    getattr(workload, "prepare_evaluation", workload.train_data)(7)
     with torch.no_grad():
-        metrics = other.evaluate(model, "score", case.last_stage)
+        metrics = workload.evaluate(model, "score", case.last_stage)
     case.data  # noqa: B018  the metrics of a stream may depend on it
     raise_unless(
         metrics == case.evaluate("score"),

@@ -252,5 +252,5 @@ class RunEvaluation:
             raise _rejected(f"asked for an evaluation at {pending.examples:,} examples, the next is at {due:,}")
 
 
-def _rejected(what: str) -> RejectedError:
-    return RejectedError(f"the worker {what}", fix="leave the evaluations to the training loop")
+def _rejected(action: str) -> RejectedError:
+    return RejectedError(f"the worker {action}", fix="leave the evaluations to the training loop")
