@@ -114,7 +114,9 @@ def rerun(
     return _finish(located, attestations, not no_attestation, as_json)
 
 
-def _finish(located: Sequence[tuple[Record, Path]], attestations: Sequence[Attestation], write: bool, as_json: bool) -> int:
+def _finish(
+    located: Sequence[tuple[Record, Path]], attestations: Sequence[Attestation], write: bool, as_json: bool
+) -> int:
     """Write the attestations, print them with the trust levels, and return the exit code."""
     by_hash = {record.content_hash: (record, folder) for record, folder in located}
     entries = []
