@@ -1,4 +1,4 @@
-"""Make a new package, or a single file, for a submission or a workload from templates."""
+"""Make a new package, or a single file, for a submission or a workload from templates or from a file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Literal, TypeAlias
 
 from harness import __version__
 from harness.errors import StoreError, UsageError
+from harness.plugins.loading import split_load
+from harness.plugins.unpackaged import submission_from_path
 from harness.system.files import read_file
 
 Kind: TypeAlias = Literal["submission", "workload"]
@@ -23,6 +25,10 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 PREFIX = "bench-"
 _COMMON = {"pyproject.toml": "package/pyproject.toml", ".gitignore": "package/gitignore"}
 _CI = {".github/workflows/test.yml": "package/test.yml"}
+#: Path of the file with the algorithm in the package of a submission.
+_METHOD = "$package/method.py"
+#: Template of the tests of a submission whose code comes from a file.
+_TEST_OF_FILE = "submission/test_contract.py"
 #: Templates by the path of the file in the package. `+` joins templates.
 _PACKAGES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
     {
@@ -30,7 +36,7 @@ _PACKAGES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
             **_COMMON,
             "README.md": "submission/README.md",
             "$package/__init__.py": "submission/plugin.py",
-            "$package/method.py": "submission/method.py",
+            _METHOD: "submission/method.py",
             "tests/test_$module.py": "submission/test.py",
             **_CI,
         },
@@ -67,7 +73,38 @@ class Scaffold:
     files: tuple[str, ...]
 
 
-def write_scaffold(kind: Kind, name: str, folder: Path, single_file: bool = False) -> Scaffold:
+@dataclass(frozen=True, kw_only=True)
+class SourceFile:
+    """A file with a submission, from which a package is made.
+
+    Args:
+        text: the content of the file.
+        name: name of the recipe or class in the file.
+    """
+
+    text: str
+    name: str
+
+
+def read_source_file(text: str) -> SourceFile:
+    """Return the submission in a file.
+
+    Args:
+        text: `path/to/file.py`, or `path/to/file.py:Name` if the file defines several submissions.
+
+    Raises:
+        UsageError: the file cannot be imported, or does not define exactly one submission.
+    """
+    load = submission_from_path(text).entry.load
+    if load is None:
+        raise UsageError(f"{text} has no code of its own", fix="name a file that defines a Recipe or a class")
+    path, name = split_load(load)
+    return SourceFile(text=read_file(Path(path)).decode(), name=name)
+
+
+def write_scaffold(
+    kind: Kind, name: str, folder: Path, single_file: bool = False, source: SourceFile | None = None
+) -> Scaffold:
     """Write a new package or file. Nothing is overwritten, and a failure leaves nothing behind.
 
     Args:
@@ -75,6 +112,7 @@ def write_scaffold(kind: Kind, name: str, folder: Path, single_file: bool = Fals
         name: name of the submission or workload, such as `my-method`. A prefix `bench-` is removed.
         folder: folder in which the package or file is written.
         single_file: whether to write one file instead of a package.
+        source: the submission that the package contains instead of the template's.
 
     Raises:
         UsageError: the name is not allowed, or the path exists.
@@ -86,7 +124,7 @@ def write_scaffold(kind: Kind, name: str, folder: Path, single_file: bool = Fals
         path = folder / f"{words['module']}.py"
     else:
         path = folder / words["distribution"]
-        contents = {_fill(file, words): render(template, words) for file, template in _PACKAGES[kind].items()}
+        contents = _package_contents(kind, words, source)
     if path.exists() or path.is_symlink():
         raise UsageError(
             f"{path} exists already, and nothing is overwritten", fix="choose another name, or another folder with --to"
@@ -102,6 +140,17 @@ def write_scaffold(kind: Kind, name: str, folder: Path, single_file: bool = Fals
         problem = f"{path} cannot be written: {error.strerror or error}"
         raise StoreError(problem, fix="choose another folder with --to") from None
     return Scaffold(path=path, files=tuple(contents))
+
+
+def _package_contents(kind: Kind, words: Mapping[str, str], source: SourceFile | None) -> dict[str, str]:
+    """Return the texts of the files of a package by path."""
+    if source is None:
+        return {_fill(file, words): render(template, words) for file, template in _PACKAGES[kind].items()}
+    words = {**words, "class_name": source.name}
+    templates = {file: template for file, template in _PACKAGES[kind].items() if file != _METHOD}
+    templates["tests/test_$module.py"] = _TEST_OF_FILE
+    contents = {_fill(file, words): render(template, words) for file, template in templates.items()}
+    return contents | {_fill(_METHOD, words): source.text}
 
 
 def _write_package(path: Path, contents: Mapping[str, str]) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from harness.authoring.scaffolding import Kind, Scaffold, write_scaffold
+from harness.authoring.scaffolding import Kind, Scaffold, read_source_file, write_scaffold
 from harness.cli.commands import examples
 from harness.cli.output import print_json, print_text
-from harness.errors import EXIT_OK
+from harness.errors import EXIT_OK, UsageError
 
 
 @click.group("new", epilog=examples("bench new submission my-method"))
@@ -41,14 +41,22 @@ def _add_options(command: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
-@new.command("submission", epilog=examples("bench new submission my-method", "bench new submission my-method --file"))
+@new.command(
+    "submission",
+    epilog=examples(
+        "bench new submission my-method",
+        "bench new submission my-method --from my_method.py",
+        "bench new submission my-method --file",
+    ),
+)
 @_add_options
-def new_submission(**options: Any) -> int:
+@click.option("--from", "source", metavar="FILE[:NAME]", help="Make the package of the submission in this file.")
+def new_submission(source: str | None, **options: Any) -> int:
     """Make a package for a submission, a training algorithm.
 
-    The package bench-NAME has a recipe with an optimizer and a schedule, to be replaced by yours.
+    The package bench-NAME has the code of a file, or a recipe with an optimizer and a schedule to be replaced by yours.
     """
-    return _write("submission", **options)
+    return _write("submission", source=source, **options)
 
 
 @new.command("workload", epilog=examples("bench new workload my-task"))
@@ -61,8 +69,10 @@ def new_workload(**options: Any) -> int:
     return _write("workload", **options)
 
 
-def _write(kind: Kind, name: str, folder: Path, single_file: bool, as_json: bool) -> int:
-    scaffold = write_scaffold(kind, name, folder, single_file)
+def _write(kind: Kind, name: str, folder: Path, single_file: bool, as_json: bool, source: str | None = None) -> int:
+    if source is not None and single_file:
+        raise UsageError("--from and --file exclude each other", fix="leave out --file")
+    scaffold = write_scaffold(kind, name, folder, single_file, read_source_file(source) if source else None)
     commands = _next_commands(kind, scaffold, single_file)
     if as_json:
         print_json({"kind": kind, "path": str(scaffold.path), "files": scaffold.files, "next": commands})

@@ -70,6 +70,26 @@ def test_the_next_commands_are_printed(tmp_path: Path, capsys: pytest.CaptureFix
     assert f"bench check {tmp_path / 'a_b.py'}" in capsys.readouterr().out
 
 
+def test_a_package_is_made_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    optimizer = ROOT / "tests/fixtures/my_optimizer.py"
+    assert cli.invoke(["new", "submission", "my-sign", "--from", str(optimizer), "--to", str(tmp_path)]) == 0
+    package = tmp_path / "bench-my-sign"
+    assert (package / "bench_my_sign/method.py").read_bytes() == optimizer.read_bytes()
+    assert 'load="bench_my_sign.method:Mine"' in (package / "bench_my_sign/__init__.py").read_text()
+    (test,) = (package / "tests").iterdir()
+    assert "method import" not in test.read_text()
+    (tmp_path / "helpers.py").touch()
+    (tmp_path / "both.py").write_text(f"{optimizer.read_text()}\nimport helpers\n")
+    for flags, problem in (
+        (["--from", str(tmp_path / "both.py")], "put helpers.py and this file into one file or a package"),
+        (["--from", str(tmp_path / "missing.py")], "there is no such file"),
+        (["--from", str(optimizer), "--file"], "--from and --file exclude each other"),
+    ):
+        assert cli.invoke(["new", "submission", "other", "--to", str(tmp_path), *flags]) == EXIT_USAGE
+        assert problem in capsys.readouterr().err
+    assert not (tmp_path / "bench-other").exists()
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """An environment with this project installed from a wheel, as users have it."""
