@@ -110,9 +110,6 @@ def ablate(
     registry = open_registry(blocked)
     entry = resolve_submission(submission, registry)
     variants = list_variants(entry, registry, split_names(only))
-    if dry_run:
-        _print_variants(entry.name, variants, as_json)
-        return EXIT_OK
     options = GateOptions(
         runs=runs,
         envelopes=envelopes,
@@ -133,7 +130,11 @@ def ablate(
     def show(variant: Variant) -> None:
         note(f"{variant.addition}: {variant.removal}")
 
+    # A dry run refuses the options that the run would refuse.
     chosen = session.workloads(split_names(workloads), budget)
+    if dry_run:
+        _print_variants(entry.name, variants, as_json)
+        return EXIT_OK
     ablations = list(run_ablation(session, entry, variants, chosen, limits, on_variant=show))
     rows = [_row(ablation) for ablation in ablations]
     if as_json:

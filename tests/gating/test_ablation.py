@@ -157,3 +157,18 @@ def test_a_dry_run_runs_nothing(bench: Bench) -> None:
     code, printed = bench.json(*ABLATE, "--dry-run")
     assert (code, bench.runner.ran) == (0, [])
     assert printed["additions"][0] == {"addition": "averaging:ema", "removal": "left out"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (["--alpha", "nan"], "the error level alpha is nan"),
+        (["--max-pairs", "0"], "a gate without pairs has no verdict"),
+        (["--max-minutes", "-1"], "no pair fits into this time"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_dry_run_refuses_what_the_run_refuses(bench: Bench, flags: list[str], problem: str) -> None:
+    result = bench(*ABLATE, "--dry-run", *flags)
+    assert result.code == 2
+    assert problem in result.err
