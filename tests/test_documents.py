@@ -36,7 +36,7 @@ CHEAP = {"list", "show", "rulesets", "plugins", "completion"}
 #: Programs other than `bench` that occur in blocks.
 PROGRAMS = {"bench", "make", "pip", "git", "python", "cd", "source", "eval", "cp", "mkdir", "export", "$EDITOR"}
 #: Names under which the records of a reader's files are found.
-NAMES_OF_FILES = {"best", "mine"}
+NAMES_OF_FILES = {"best", "mine", "my-method", "my-optimizer"}
 CODE_SPAN = re.compile(r"`(bench [a-z][^`\n]*)`")
 #: Signs of a command line that is shortened or has alternatives.
 SHORTENED = re.compile(r"…|\||\[|\]|\.\.\.")
