@@ -33,8 +33,8 @@ def find_problem(line: str) -> str:
 
     >>> find_problem("bench run -s wsd -w lm-tiny --studies 5 --json    # five runs")
     ''
-    >>> find_problem("bench run -s wsd --studys 5")
-    "No such option '--studys'. Did you mean '--studies'?"
+    >>> find_problem("bench run -s wsd --fly")
+    "No such option '--fly'."
     >>> find_problem("bench fly")
     "unknown command 'fly'"
     """
