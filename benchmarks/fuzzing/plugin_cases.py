@@ -23,6 +23,9 @@ class Mine:
     needs = ()
     version = "1"
 
+    def __init__(self, model, task, hparams):
+        self.model = model
+
     def step(self, work):
         work.draw()
 
@@ -46,6 +49,24 @@ class Task:
         batch_sizes=(32,),
         eval_every=320,
     )
+
+    def build_model(self, seed):
+        return None
+
+    def parameter_kinds(self, model):
+        return {}
+
+    def train_data(self, seed):
+        return None
+
+    def loss(self, model, batch, per_example=False):
+        return None
+
+    def outputs(self, model, batch):
+        return None
+
+    def evaluate(self, model, split, stage):
+        return {}
 """
 _PLUGIN = """\
 from harness.api import LogUniform, SubmissionEntry, hookimpl
@@ -136,6 +157,8 @@ _INVALID: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         ("LogUniform(1e-4, 1e-2, default=1e-3)", ("LogUniform(1e-4, float('inf'))", "LogUniform('a', 'b')", "'lr'")),
         ("needs = ()", ("needs = ('missing',)", "needs = 5", "needs = (1,)")),
         ('version = "1"', ("version = ''", "version = 'a@b'", "version = 1")),
+        ("step(self, work)", ("step(self)", "step(self, work, more)", "stride(self, work)")),
+        ("__init__(self, model, task, hparams)", ("__init__(self)", "__init__(self, model)", "start(self)")),
     ),
     "workload": (
         ("eval_every=320", ("eval_every=0", "eval_every=-320", "eval_every=319", "eval_every='x'", "eval_every=1.5")),
@@ -148,6 +171,8 @@ _INVALID: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         ('tier="cpu"', ("tier='huge'", "tier=1")),
         ('name="task"', ("name=''", "name='A b'", "name='\\x1b'", "name='a/b'")),
         ("targets=(Target", ("targets=() and (Target",)),
+        ("build_model(self, seed)", ("build_model(self)", "build(self, seed)", "build_model(self, seed, size)")),
+        ("loss(self, model, batch, per_example=False)", ("loss(self, model, batch)", "loss(self, batch)")),
     ),
     "installed": (
         ("LogUniform(1e-3, 1e-1, default=1e-2)", ("LogUniform(1e-1, 1e-3)", "LogUniform(-1, 1)", "5", "None")),

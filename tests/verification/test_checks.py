@@ -127,7 +127,9 @@ def test_a_run_that_ends_before_its_budget_is_caught() -> None:
 @pytest.mark.parametrize("access", ["pool", "stream"])
 def test_a_hit_without_a_crossing_is_caught(access: str) -> None:
     record = honest(access)
-    early = change(with_points(record, list(record.points[:-3])), hit=len(record.points) - 4)
+    hit = len(record.points) - 4
+    stage_hits = tuple(min(index, hit) for index in record.stage_hits)
+    early = change(with_points(record, list(record.points[: hit + 1])), hit=hit, stage_hits=stage_hits)
     problem = failure(early, "ending")
     assert "at the hit, the target is" in problem or "goes on at its last point" in problem
 
