@@ -20,8 +20,8 @@ For each workload, the reference runs `--trials` trials, one at a time. They run
 The first goal is a wall/scored of at most 1.3, if a run trains for at least 5 s, and of at most 2 otherwise. The second
 goal is a `rest` of at most 0.5 s. The cache of generated data is empty before the trials of each row. With `--cached`,
 the cache contains the data of these trials, as if another submission had already run with the same seeds. With
-`--smoke`, the trials train for a moment only, so that the rest of their cost remains. To measure an earlier version,
-set PYTHONPATH to a checkout of it.
+`--smoke`, the trials train only for a moment, so that nearly all of the measured time is overhead. To measure an
+earlier version, set PYTHONPATH to a checkout of it.
 
     python benchmarks/cost_of_a_run.py [--workload lm-tiny] [--trials 10] [--workers forked] [--cached] [--smoke]
 """
@@ -117,7 +117,7 @@ class Timeline(SilentWatcher):
 
 
 def read_processor_seconds() -> float:
-    """Return the processor seconds of this process, of its descendants, and of those that ended and were waited for.
+    """Return the processor seconds of this process, its running descendants, and the ended ones that were waited for.
 
     Without Linux, return NaN.
     """

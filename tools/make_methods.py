@@ -58,7 +58,7 @@ their search ranges, its needs and, for a schedule, its curve.
 - Durations: the *horizon* T is the number of updates for which a schedule plans (the budget times
   `horizon_fraction`). `warmup`, `cooldown`, `decay`, `period` and `swa_start` are durations. A duration below 1 is a
   fraction of T. A duration of at least 1 is a number of updates. "For the last `decay`" means for the last `decay` ·
-  T updates, or for the last `decay` updates.
+  T updates if `decay` is below 1, and otherwise for the last `decay` updates.
 - Cycles: `period` is the length of the first cycle, and each further cycle is `growth` times as long as the previous
   one. In `wsd-s` and `cyclic-cosine`, "the end of each budget" is the end of a cycle; by default, the cycles end at
   T/4, T/2 and T.

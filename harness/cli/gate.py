@@ -31,7 +31,7 @@ from harness.tuning.known_settings import KnownSettings
 
 #: Exit code of an undecided gate.
 EXIT_UNDECIDED = 4
-#: Smallest number of pairs by which the command that continues a gate raises `--max-pairs`.
+#: The printed command that continues a gate raises `--max-pairs` by at least this number.
 MORE_PAIRS = 10
 
 
@@ -94,7 +94,7 @@ class GateFlags:
 )
 @click.option(
     "-w", "--workload", "workloads", multiple=True, type=NameType("workload"),
-    help="Comma-separated workloads: names, or files ./task.py (default: the pools of the CPU tier without datasets).",
+    help="Comma-separated workloads: names, or files ./task.py (default: CPU workloads with a pool and no dataset).",
 )  # fmt: skip
 @click.option(
     "--budget", type=int, metavar="EXAMPLES", help="Number of examples per run (default: a quarter of the horizon)."
@@ -109,7 +109,7 @@ class GateFlags:
 )  # fmt: skip
 @click.option(
     "--by", type=click.Choice(["examples", "time"]), default="examples", show_default=True,
-    help="Compare the compute to the same metric, in examples or in scored seconds.",
+    help="Unit of the compute that A and B need for the same metric: examples or scored seconds.",
 )  # fmt: skip
 @click.option(
     "--min-effect",
@@ -130,7 +130,9 @@ class GateFlags:
 )
 @click.option("--max-minutes", type=float, help="Maximum wall time of this call in minutes.")
 @click.option(
-    "--no-envelope", is_flag=True, help="Compare metrics instead of the reference's budgets for these metrics."
+    "--no-envelope",
+    is_flag=True,
+    help="Compare the metrics directly, without converting them into budgets of the reference.",
 )
 @click.option(
     "--envelope", "only_envelopes", multiple=True, type=NameType("workload"), metavar="WORKLOAD",
@@ -143,7 +145,7 @@ class GateFlags:
 @click.option(
     "--series",
     metavar="NAME",
-    help="Gate A as the next candidate of this series, which limits the rate of false discoveries to alpha.",
+    help="Test A as the next candidate of this series. A series limits the false discovery rate to alpha.",
 )
 @click.option("--confirm", metavar="NAME", help="Retest the kept candidates of this series on new seeds.")
 @click.option(
@@ -211,7 +213,7 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
     if flags.confirm:
         _raise_if(
             bool(a or workloads or flags.against or flags.series),
-            "--confirm retests the kept candidates of a series against the original of the series",
+            "--confirm retests the kept candidates of a series against the submission with which the series began",
             "leave out A, --against, --workload and --series",
         )
         return _confirm_series(session, _open_series_file(flags.confirm, flags), limits, context, as_json)
@@ -293,7 +295,7 @@ def _confirm_series(
 ) -> int:
     """Retest the kept candidates of a series and return the exit code.
 
-    The exit code is 0 if every kept candidate is better than the original. It is 1 if a verdict is `worse`,
+    The exit code is 0 if every kept candidate is better than the series' first B. It is 1 if a verdict is `worse`,
     `equivalent` or `identical`. Otherwise some verdicts are `undecided`, and the exit code is 4.
     """
     retests = [

@@ -45,8 +45,8 @@ class Ready(Event, frozen=True, kw_only=True, tag="ready"):
     resumed_from: int | None = None
 
 
-#: Largest number of seconds from the end of a timed interval to the report of the stop. If the report took longer,
-#: because the worker waited for a processor or was suspended, the worker adds the delay to the interval and reports the
+#: When the clock stops, the worker should report this within this number of seconds. If the report took longer, because
+#: the worker waited for a processor or was suspended, the worker adds the delay to the timed interval and reports the
 #: stop a second time.
 REPORT_S = 1e-4
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 _PROC = "/proc"
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-#: A total that falls by more than this number of seconds has lost a process. Smaller falls are rounding: the kernel
-#: rounds each of the four times of a process down to a tick.
+#: If the total of the helpers' processor seconds falls by more than this, the time of an ended process is missing from
+#: it. Smaller falls are rounding: the kernel rounds each of the four times of a process down to a tick.
 _ROUNDING_S = 0.05
 
 
@@ -36,7 +36,7 @@ class ProcessTimes:
         started: time of the start in clock ticks since the boot. The pair (pid, started) identifies a process.
         name: name of the program.
         seconds: processor seconds of all its threads.
-        reaped: processor seconds of its ended children for which it has waited, with their own such children.
+        reaped: processor seconds of its ended children for which it has waited, and of those for which these waited.
     """
 
     pid: int
@@ -67,8 +67,8 @@ class TreeTimes:
 class ProcessTree:
     """A process and its descendants.
 
-    The folders of all processes are listed only if a process was created since the previous call. Of these, only the
-    processes that are new are read.
+    `/proc` is listed only if a process was created since the previous call. Then only the entries of new processes are
+    read.
 
     Args:
         root: process id of the root.
@@ -86,7 +86,10 @@ class ProcessTree:
         self._helper_seconds = 0.0
 
     def read(self) -> TreeTimes:
-        """Return the present times. Without a kernel that gives them, or without the root, all of them are 0."""
+        """Return the present times.
+
+        If the kernel does not give them or the root has ended, they are 0, and `helper_seconds` keeps its last value.
+        """
         if not can_read_processes() or (root := read_times(self._root)) is None:
             return TreeTimes(helper_seconds=self._helper_seconds)
         self._find_members(root)
@@ -133,22 +136,22 @@ class ProcessTree:
         self._newest = newest
         listed = {int(name) for name in os.listdir(_PROC) if name.isdigit()}
         self._foreign &= listed
-        parents: dict[int, ProcessTimes] = {}
+        unassigned: dict[int, ProcessTimes] = {}
         for pid in listed - self._foreign - self._members.keys() - {root.pid}:
             times = read_times(pid)
             if times is not None:
-                parents[pid] = times
+                unassigned[pid] = times
         tree = {root.pid, *self._members}
         added = True
         while added:
             added = False
-            for pid, times in list(parents.items()):
+            for pid, times in list(unassigned.items()):
                 if times.parent in tree:
                     tree.add(pid)
                     self._members[pid] = times.started
-                    del parents[pid]
+                    del unassigned[pid]
                     added = True
-        self._foreign |= parents.keys()
+        self._foreign |= unassigned.keys()
 
 
 def _read(name: str) -> str:

@@ -36,7 +36,7 @@ _TOLERANCE = 1e-4
 
 @dataclass
 class WorkloadCase:
-    """A workload.
+    """A workload under test, with its model and data.
 
     Args:
         entry: the workload.
@@ -125,7 +125,7 @@ def check_kinds(case: WorkloadCase) -> None:
     """Every parameter has a kind, and no other name has one."""
     kinds = case.workload.parameter_kinds(case.model)
     names = {name for name, _ in case.model.named_parameters()}
-    for problem, affected in (("has none for", names - set(kinds)), ("also names", set(kinds) - names)):
+    for problem, affected in (("has no kind for", names - set(kinds)), ("also names", set(kinds) - names)):
         raise_unless(
             not affected,
             f"parameter_kinds() {problem} {', '.join(sorted(affected)[:5])}",
@@ -140,7 +140,7 @@ def check_kinds(case: WorkloadCase) -> None:
 
 
 def check_data(case: WorkloadCase) -> None:
-    """The training data have the access, the scores and the size that the facts state."""
+    """The training data have the kind of access, the scores of examples and the size that the facts state."""
     facts, data = case.facts, case.data
     expected: type = Pool if facts.access == "pool" else Stream
     raise_unless(
@@ -164,7 +164,7 @@ def check_data(case: WorkloadCase) -> None:
         raise_unless(
             not unequal,
             f"gather() returns different examples for equal indices: {', '.join(unequal)}",
-            "take random numbers of an augmentation from uniforms_at() in gather_at()",
+            "augment in gather_at(), with the random numbers that uniforms_at() returns",
         )
         raise_unless(
             len(data) >= max(facts.batch_sizes),
@@ -205,7 +205,10 @@ def check_loss(case: WorkloadCase) -> None:
 
 
 def check_evaluation(case: WorkloadCase) -> None:
-    """An evaluation returns the metrics of all targets, changes nothing, and repeats; the splits differ."""
+    """An evaluation returns the metrics of all targets, does not change the model, and gives equal results if repeated.
+
+    Different splits give different metrics.
+    """
     before = {name: value.clone() for name, value in case.model.state_dict().items()}
     metrics = {split: case.evaluate(split) for split in _SPLITS}
     targets = case.facts.targets + tuple(t for stage in case.facts.stages for t in (*stage.targets, *stage.floors))
@@ -250,7 +253,7 @@ def check_other_process(case: WorkloadCase) -> None:
 
 
 def check_shards(case: WorkloadCase) -> None:
-    """The parts of a split have the values of the whole split."""
+    """The values of the parts of a split, joined, equal those of the whole split."""
     if not isinstance(case.workload, Sharded):
         raise NotApplicable("the class has no methods measure() and metrics()")
     workload: Any = case.workload
@@ -269,7 +272,7 @@ def check_shards(case: WorkloadCase) -> None:
         raise_unless(
             joined.shape == values.shape and torch.allclose(joined.double(), values.double(), atol=1e-4),
             f"the values {name!r} of two shards are not those of the whole split",
-            "measure the examples shard.rows(n)",
+            "measure exactly the examples with the indices shard.rows(n)",
         )
 
 

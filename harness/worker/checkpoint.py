@@ -1,7 +1,7 @@
 """Writes checkpoint files atomically, keeps the previous file, and verifies the SHA-256 of a file when reading it.
 
-A checkpoint is written in two steps. Between them, the process that evaluates notes the SHA-256 of the new file, by
-which it recognises the checkpoint when the run resumes (`harness.worker.evaluator_files`).
+A checkpoint is written in two steps. Between the two steps, the process that evaluates stores the SHA-256 of the new
+file. When the run resumes, it recognises the checkpoint by this hash (`harness.worker.evaluator_files`).
 
 `harness.worker.run_state` defines the content of a checkpoint.
 """
@@ -121,10 +121,10 @@ _FALLBACK = "the run resumes from the previous checkpoint, or starts again"
 
 
 def read(path: Path, run_id: str) -> dict[str, Any]:
-    """Return the state in a file of `write`.
+    """Return the state from a file that `write` wrote.
 
     Raises:
-        DamagedError: the file is not such a file, was changed, or belongs to another trial.
+        DamagedError: the file was not written by `write`, was changed, or belongs to another trial.
     """
     header, _, payload = read_file(path, limit=None).partition(b"\n")
     if not header.startswith(_MAGIC):
@@ -133,7 +133,7 @@ def read(path: Path, run_id: str) -> dict[str, Any]:
         raise DamagedError("the SHA-256 in the file does not match its content", fix=_FALLBACK)
     # With weights_only, reading a checkpoint cannot execute code.
     state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    # A checkpoint of an earlier version has no run_id.
+    # Checkpoints without a run_id were written before the id was part of this format version.
     stored_id = state.pop(_RUN_ID, run_id)
     if stored_id != run_id:
         raise DamagedError(f"it belongs to the trial {str(stored_id)[:40]}", fix=_FALLBACK)

@@ -68,7 +68,7 @@ def results_of(name: str, check: str, folder: Path) -> list[CheckResult]:
         ("Seedless", "seeds", "models of different seeds have equal weights", "depend on the argument `seed`"),
         ("Unseeded", "seeds", "two models of one seed have different weights", "torch.manual_seed(seed)"),
         ("WrongKinds", "parameter kinds", "kinds that do not exist: 'matrx'", "choose from matrix"),
-        ("MissingKinds", "parameter kinds", "parameter_kinds() has none for 4.weight", "one kind for every name"),
+        ("MissingKinds", "parameter kinds", "parameter_kinds() has no kind for 4.weight", "one kind for every name"),
         ("Scored", "training data", "the pool has the scores ['quality'], and the facts state []", "list the names"),
         ("SummedLoss", "loss", "but the mean of the losses of the examples is", "return the mean"),
         ("NoMetric", "evaluation", "does not return cross_entropy, the metric of a target", "by its name"),
