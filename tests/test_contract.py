@@ -5,7 +5,6 @@ Workloads on real data have small generated files in its place, in the same form
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,13 +175,6 @@ def spec_or_reason(submission: SubmissionEntry, workload: WorkloadEntry) -> RunS
     reason = compose.find_ineligibility(composition, workload.facts, ruleset)
     settings = PlanSettings(ruleset=ruleset, smoke=True)
     return reason or plan_trials(workload, submission, REGISTRY, settings)[0]
-
-
-@pytest.fixture
-def thawed() -> Iterator[None]:
-    """A run's clock takes what exists out of the collector's sight: in one process that has to be undone."""
-    yield
-    gc.unfreeze()
 
 
 @pytest.mark.slow

@@ -34,6 +34,9 @@ class Mine:
 
     def state_dict(self):
         return {}
+
+    def load_state_dict(self, state):
+        pass
 '''
 _WORKLOAD = """\
 from harness.api import Budget, Target, WorkloadFacts

@@ -15,10 +15,8 @@ def examples(*lines: str) -> str:
     Args:
         lines: the command lines. A test parses each of them with the parser of its command.
 
-    >>> print(examples("bench list muon").replace("\\b", "(not wrapped)"))
-    (not wrapped)
-    Example:
-      bench list muon
+    >>> examples("bench list muon").split("\n")[1:]
+    ['Example:', '  bench list muon']
     """
     return "\n".join(["\b", "Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)])
 

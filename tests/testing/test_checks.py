@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +21,9 @@ from harness.testing.workloads import WORKLOAD_CHECKS, WorkloadCase
 from tests.helpers import NoParts
 from tests.testing import broken
 
+pytestmark = pytest.mark.usefixtures("thawed")
+
 TEXT = MICRO_WORKLOADS["micro-text"]
-
-
-@pytest.fixture(autouse=True)
-def _thawed() -> Iterator[None]:
-    yield
-    gc.unfreeze()
 
 
 def ignore(result: CheckResult) -> None: ...

@@ -238,7 +238,7 @@ def test_a_file_keeps_its_setting_when_it_moves_with_its_project_and_an_edit_is_
     assert code == 0
     assert "best known setting lr=" in err
     assert "edited" not in err
-    Path("mine.py").write_text(SUBMISSION + "\n# another\n")
+    Path("mine.py").write_text(SUBMISSION + "\nANOTHER = 1\n")
     code, _, err = bench(*ask)
     assert code == 0
     assert "was edited after this setting was found" in err

@@ -48,7 +48,7 @@ def test_a_changed_model_is_rejected_by_name() -> None:
 @pytest.mark.parametrize(
     ("name", "word"),
     [
-        ("Greedy", "drew 10000 examples"),
+        ("Greedy", "10000 examples were drawn"),
         ("Idle", "no forward pass"),
         ("Grows", "stash"),
         ("OtherPrecision", "float32 matmul precision"),

@@ -151,7 +151,7 @@ def test_a_shard_cut_short_later_is_seen_before_a_run(
     path = tmp_path / "data" / "fineweb-gpt2" / train(3)[0]
     path.write_bytes(path.read_bytes()[:-2])
     capsys.readouterr()
-    assert cli.invoke(["run", "-s", "wsd", "-w", "lm-16m", "--allow-slow", "--dry-run"]) == 1
+    assert cli.invoke(["run", "-s", "wsd", "-w", "lm-16m", "--allow-slow"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "fineweb_train_000003.bin has 5,022 bytes, expected 5,024" in line
     assert line.endswith("(bench data get fineweb-gpt2 --tokens 400M)")
@@ -188,7 +188,7 @@ def test_a_run_without_its_shards_names_the_command(
 ) -> None:
     assert cli.invoke(["data", "get", "fineweb-gpt2", "--tokens", "300M"]) == 0
     capsys.readouterr()
-    assert cli.invoke(["run", "-s", "wsd", "-w", "lm-16m", "--allow-slow", "--dry-run"]) == 1
+    assert cli.invoke(["run", "-s", "wsd", "-w", "lm-16m", "--allow-slow"]) == 1
     assert "bench data get fineweb-gpt2 --tokens 400M" in capsys.readouterr().err
     assert cli.invoke(["data", "get", "fineweb-gpt2", "--tokens", "400M"]) == 0
     assert cli.invoke(["run", "-s", "wsd", "-w", "lm-16m", "--allow-slow", "--dry-run"]) == 0
