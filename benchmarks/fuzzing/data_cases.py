@@ -116,7 +116,7 @@ def _import(number: int, dataset: str, file_name: str, content: bytes, rng: rand
     command = rng.choice(
         [
             ("import", dataset, "source"),
-            ("import", dataset, rng.choice(["missing", f"source/{file_name}", "source", "/dev"])),
+            ("import", dataset, rng.choice(["missing", f"source/{file_name}", "source", "/proc/sys/kernel"])),
             (
                 "get",
                 dataset,

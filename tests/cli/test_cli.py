@@ -350,7 +350,7 @@ def test_a_trial_that_dies_at_once_has_its_name_and_number(bench: Bench, tmp_pat
 @pytest.mark.slow
 def test_edited_sources_are_never_compared_as_one(bench: Bench, tmp_path: Path) -> None:
     source = (FIXTURES / "my_optimizer.py").read_text()
-    for text in (source, source + "\n# edited\n"):
+    for text in (source, source + "\nEDITED = True\n"):
         (tmp_path / "m.py").write_text(text)
         assert bench("run", "-s", "./m.py", "-w", "continual-digits").code == 0
     result = bench("compare", "m", "m")
