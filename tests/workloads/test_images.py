@@ -19,6 +19,7 @@ from harness.errors import BenchError, DataError
 from harness.execution.state import Interrupted
 from harness.plugins import loading
 from harness.plugins.registry import load_registry
+from harness.testing.workloads import WorkloadCase
 from harness.worker.data.pools import Pool, positional_gather
 from harness.worker.data.prefetch import Prefetch, prefetchable
 from harness.worker.data.source import PoolSource
@@ -232,9 +233,15 @@ def fashion_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module", params=FASHION, ids=lambda entry: entry.name)
 def made(request: pytest.FixtureRequest, fashion_home: Path) -> tuple[WorkloadEntry, Workload, Any]:
-    """What the contract is tested on: a workload on real data with its entry and its pool."""
+    """A workload on real data with its entry and its pool."""
     workload = make(request.param)
     return request.param, workload, workload.train_data(7)
+
+
+@pytest.fixture(scope="module")
+def case(made: tuple[WorkloadEntry, Workload, Any], tmp_path_factory: pytest.TempPathFactory) -> WorkloadCase:
+    """What the contract is tested on."""
+    return WorkloadCase(made[0], load_registry(), tmp_path_factory.mktemp("runs"))
 
 
 @pytest.mark.slow
