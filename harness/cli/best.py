@@ -42,7 +42,8 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
     submission_names: set[str] = set()
     summaries: list[RunSummary] = []
     problems: list[str] = []
-    listed, table_records = list_folders(runs, results, problems), read_marks(runs, results, problems)
+    listed = list_folders(runs, results, problems)
+    table_records = read_marks(runs, results, problems, listed)
     for record in records(listed, problems, table_records, note_marks=True):
         if not record.spec.smoke and not record.spec.profile:
             workload_names.add(record.spec.workload.facts.name)

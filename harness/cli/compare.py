@@ -54,7 +54,8 @@ def compare(
             f"--fail-if-slower-than {limit}: the ratio must be at least 1", fix="give a ratio such as 1.05"
         )
     problems: list[str] = []
-    listed, table_records = list_folders(runs, results, problems), read_marks(runs, results, problems)
+    listed = list_folders(runs, results, problems)
+    table_records = read_marks(runs, results, problems, listed)
     scored = [score_run(record, by) for record in records(listed, problems, table_records, note_marks=True)]
     names = split_names(workloads)
     check_workloads(names, {run.spec.workload.facts.name for run in scored})

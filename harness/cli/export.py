@@ -24,7 +24,7 @@ from harness.scoring.summary import LeaderboardQuery, summarize
 from harness.storage.attestations import index_attestations
 from harness.storage.layout import walk_all
 from harness.storage.marks import index_marks
-from harness.storage.records import iter_records
+from harness.storage.records import iter_listed_records
 from harness.system.files import write_atomically, write_error
 
 FORMATS = ("csv", "parquet", "hf")
@@ -62,13 +62,15 @@ def export(
     if output_format == "hf" and not dataset:
         raise UsageError("--format hf needs the dataset that hosts the benchmark", fix="add --dataset OWNER/NAME")
     problems: list[str] = []
-    mark_filter = MarkFilter(index_marks([folder], problems))
-    records = list(mark_filter.without_withdrawn(iter_records([folder], problems)))
+    listed = list(walk_all([folder], problems))
+    attestations = index_attestations(listed, problems)
+    mark_filter = MarkFilter(index_marks([folder], problems, listed))
+    records = list(mark_filter.without_withdrawn(iter_listed_records(listed, problems)))
+    marks = mark_filter.marks
     if output_format == "hf":
-        _export_hub(records, mark_filter, folder, dataset or "", source, out, references(blocked, None))
+        query = LeaderboardQuery(references=references(blocked, None), attestations=attestations, marks=marks)
+        _export_hub(records, query, dataset or "", source, out)
     else:
-        attestations = index_attestations(walk_all([folder], problems), problems)
-        marks = mark_filter.marks
         rows = [run_row(r, attestations.get(r.content_hash, ()), mark_of(r, marks)) for r in records]
         _export_rows(rows, output_format, out)
     for line in (*mark_lines(mark_filter.marked), *(f"left out: {problem}" for problem in problems)):
@@ -98,18 +100,9 @@ def _export_rows(rows: Sequence[dict[str, Any]], output_format: str, out: Path |
 
 
 def _export_hub(
-    records: Sequence[Record],
-    mark_filter: MarkFilter,
-    folder: Path,
-    dataset: str,
-    source: str,
-    out: Path | None,
-    names: tuple[str, ...],
+    records: Sequence[Record], query: LeaderboardQuery, dataset: str, source: str, out: Path | None
 ) -> None:
-    query = LeaderboardQuery(
-        references=names, attestations=index_attestations(walk_all([folder], []), []), marks=mark_filter.marks
-    )
-    table_records = TableRecords(mark_filter=MarkFilter(mark_filter.marks))
+    table_records = TableRecords(mark_filter=MarkFilter(query.marks))
     dates: dict[str, str] = {}
     summaries = []
     for record in table_records.scored(records):

@@ -78,7 +78,7 @@ def leaderboard(
     query = leaderboard_query(by, level, workloads=workloads, tier=tier, references=references(blocked, reference))
     problems: list[str] = []
     listed = list_folders(runs, results, problems)
-    table_records = read_marks(runs, results, problems)
+    table_records = read_marks(runs, results, problems, listed)
     marks = table_records.mark_filter.marks
     query = replace(query, attestations=index_attestations(listed, problems), marks=marks, group=group)
     summaries = [summarize(record, query) for record in records(listed, problems, table_records)]

@@ -94,13 +94,14 @@ def records(
         note(line)
 
 
-def read_marks(runs: Path, results: Path, problems: list[str]) -> TableRecords:
+def read_marks(runs: Path, results: Path, problems: list[str], listed: Iterable[layout.ListedFolder]) -> TableRecords:
     """Return what selects the records of tables, with the marks in both folders.
 
     Args:
         runs, results, problems: see `list_folders`.
+        listed: what `list_folders` returned for them.
     """
-    marks = index_marks(existing_folders(runs, results), problems)
+    marks = index_marks(existing_folders(runs, results), problems, listed)
     return TableRecords(mark_filter=MarkFilter(marks))
 
 

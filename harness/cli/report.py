@@ -55,7 +55,7 @@ def report(
         raise UsageError(f"{out} must end in .html", fix=f"run bench report {out.with_suffix('.html')}")
     problems: list[str] = []
     listed = list_folders(runs, results, problems)
-    table_records = read_marks(runs, results, problems)
+    table_records = read_marks(runs, results, problems, listed)
     query = LeaderboardQuery(
         workloads=frozenset(split_names(workloads)),
         references=references(blocked, reference),

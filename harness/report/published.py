@@ -13,7 +13,7 @@ from harness.scoring.summary import LeaderboardQuery, summarize
 from harness.storage.attestations import index_attestations
 from harness.storage.layout import walk_all
 from harness.storage.marks import index_marks
-from harness.storage.records import iter_records
+from harness.storage.records import iter_listed_records
 
 
 def draw_published(folder: Path, references: tuple[str, ...]) -> str:
@@ -26,13 +26,14 @@ def draw_published(folder: Path, references: tuple[str, ...]) -> str:
         references: names of the submissions that may be the reference of the scores.
     """
     problems: list[str] = []
-    table_records = TableRecords(mark_filter=MarkFilter(index_marks([folder], problems)))
+    listed = list(walk_all([folder], problems))
+    table_records = TableRecords(mark_filter=MarkFilter(index_marks([folder], problems, listed)))
     query = LeaderboardQuery(
         references=references,
-        attestations=index_attestations(walk_all([folder], problems), problems),
+        attestations=index_attestations(listed, problems),
         marks=table_records.mark_filter.marks,
     )
-    summaries = [summarize(record, query) for record in table_records.scored(iter_records([folder], problems))]
+    summaries = [summarize(record, query) for record in table_records.scored(iter_listed_records(listed, problems))]
     boards = build_leaderboards(summaries, query)
     stopping_results = StoppingResults(table_records.stop_records)
     # The page is stored in the folder, so it must not depend on the place of the folder.

@@ -22,9 +22,9 @@ import msgspec
 from harness.contract.base import Data
 from harness.contract.record import Status
 from harness.contract.run import Nonce
-from harness.errors import DamagedError, StoreError
+from harness.errors import DamagedError
 from harness.system.files import decode_json, read_file, write_error
-from harness.system.locks import LockHeldError, take_lock
+from harness.system.locks import wait_for_lock
 
 #: Name of the ledger in the runs folder.
 LEDGER: Final = "ledger.jsonl"
@@ -203,13 +203,7 @@ def find_ledger(folder: Path) -> Path | None:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Lock a ledger. Without locks between machines, the chain still shows whether two processes wrote at once."""
-    try:
-        descriptor = take_lock(path, timeout=_LOCK_TIMEOUT_S, has_content=True)
-    except LockHeldError:
-        problem = f"{path} has been locked by another process for {_LOCK_TIMEOUT_S:.0f} s"
-        raise StoreError(problem, fix="wait until it ends, or stop it, and repeat the command") from None
-    except OSError as error:
-        raise write_error(path, error) from None
+    descriptor = wait_for_lock(path, _LOCK_TIMEOUT_S)
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +18,9 @@ import msgspec
 
 from harness.contract.marks import Mark, Marks
 from harness.errors import StoreError
-from harness.storage.layout import SUPERSEDED, is_run_id
+from harness.storage.layout import SUPERSEDED, ListedFolder, is_run_id
 from harness.system.files import decode_json, read_file, sync_folder, walk_folders, write_error
-from harness.system.locks import LockHeldError, take_lock
+from harness.system.locks import wait_for_lock
 
 #: Name of the file with the marks.
 MARKS: Final = "marks.jsonl"
@@ -77,10 +78,7 @@ def lock_marks(folder: Path) -> Iterator[None]:
         while descriptor < 0 or not _is_current(folder, descriptor):
             if descriptor >= 0:
                 os.close(descriptor)
-            descriptor = take_lock(folder, timeout=_LOCK_TIMEOUT_S, has_content=True)
-    except LockHeldError:
-        problem = f"{folder} has been locked by another process for {_LOCK_TIMEOUT_S:.0f} s"
-        raise StoreError(problem, fix="wait until it ends, and repeat the command") from None
+            descriptor = wait_for_lock(folder, _LOCK_TIMEOUT_S)
     except OSError as error:
         raise write_error(folder, error) from None
     try:
@@ -96,7 +94,7 @@ def _is_current(folder: Path, descriptor: int) -> bool:
     return (here.st_dev, here.st_ino) == (locked.st_dev, locked.st_ino) or not stat.S_ISDIR(locked.st_mode)
 
 
-def index_marks(folders: Iterable[Path], problems: list[str]) -> Marks:
+def index_marks(folders: Iterable[Path], problems: list[str], listed: Iterable[ListedFolder] | None = None) -> Marks:
     """Return the marks that count, for the records below some folders.
 
     The file is looked for in each folder, in the folders below it, and in the next folders above it, because a command
@@ -105,18 +103,27 @@ def index_marks(folders: Iterable[Path], problems: list[str]) -> Marks:
     Args:
         folders: folders of records.
         problems: list to which a one-line message is appended for each line that cannot be read.
+        listed: these folders and the folders below them, with the names of their files; None to list them here.
     """
-    current = {mark.key: mark for mark in read_marks(folders, problems)}
+    current = {mark.key: mark for mark in read_marks(folders, problems, listed)}
     return {key: mark for key, mark in current.items() if mark.event != "restored"}
 
 
-def read_marks(folders: Iterable[Path], problems: list[str]) -> list[Mark]:
+def read_marks(
+    folders: Iterable[Path], problems: list[str], listed: Iterable[ListedFolder] | None = None
+) -> list[Mark]:
     """Return all marks of the records below some folders, in the order of time.
 
     Args:
-        folders, problems: see `index_marks`.
+        folders, problems, listed: see `index_marks`.
     """
-    files = {path.absolute(): path for folder in folders for path in _find_files(folder)}
+    folders = list(folders)
+    above = (path for folder in folders for path in _find_files_above(folder))
+    if listed is None:
+        below = (path for folder in folders for path in _find_files_below(folder))
+    else:
+        below = (folder / MARKS for folder, names in listed if MARKS in names)
+    files = {path.absolute(): path for path in chain(above, below)}
     history = [mark for path in files.values() for mark in _read_lines(path, problems)]
     return sorted(history, key=lambda mark: mark.time)
 
@@ -140,10 +147,13 @@ def _read_lines(path: Path, problems: list[str]) -> list[Mark]:
     return marks
 
 
-def _find_files(folder: Path) -> Iterator[Path]:
+def _find_files_above(folder: Path) -> Iterator[Path]:
     for above in folder.absolute().parents[:_LEVELS_ABOVE]:
         if os.path.isfile(above / MARKS):
             yield above / MARKS
+
+
+def _find_files_below(folder: Path) -> Iterator[Path]:
     # Whoever reads the records reports folders that cannot be listed.
     for path, subfolders, names in walk_folders(folder, lambda path, error: None):
         subfolders[:] = [name for name in subfolders if name != SUPERSEDED and not is_run_id(name)]

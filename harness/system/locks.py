@@ -17,6 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from harness.errors import StoreError
+from harness.system.files import write_error
+
 #: The errors of `flock` on a file system without locks. NFS can lock only files that are open for writing, so locking a
 #: folder fails with EBADF.
 UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF})
@@ -77,6 +80,21 @@ def take_lock(path: Path, *, timeout: float = 0.0, has_content: bool = False) ->
     if not has_content:
         _write_holder(descriptor)
     return descriptor
+
+
+def wait_for_lock(path: Path, timeout: float) -> int:
+    """Lock a folder, or a file with content, as `take_lock` does, and wait while another process holds the lock.
+
+    Raises:
+        StoreError: another process holds the lock for longer than `timeout` seconds, or the path cannot be opened.
+    """
+    try:
+        return take_lock(path, timeout=timeout, has_content=True)
+    except LockHeldError:
+        problem = f"{path} has been locked by another process for {timeout:.0f} s"
+        raise StoreError(problem, fix="wait until it ends, or stop it, and repeat the command") from None
+    except OSError as error:
+        raise write_error(path, error) from None
 
 
 def _lock(descriptor: int, timeout: float) -> None:

@@ -19,7 +19,7 @@ from harness.contract.run import Point
 from harness.report import html
 from harness.scoring import point_columns, summary, time_to_target
 from harness.scoring.summary import LeaderboardQuery
-from harness.storage import layout, records
+from harness.storage import layout, marks, records
 from harness.system.files import walk_folders
 from tests.report import synthetic
 from tests.storage import published
@@ -72,7 +72,8 @@ def test_each_step_is_done_once_per_record(
     matches_hash = records._matches_hash
     monkeypatch.setattr(records, "_RECORDS", decoder)
     monkeypatch.setattr(records, "_matches_hash", counting_hash)
-    monkeypatch.setattr(layout, "walk_folders", counting_walk)
+    for module in (layout, marks):
+        monkeypatch.setattr(module, "walk_folders", counting_walk)
     monkeypatch.setattr(html, "plotting_scripts", list)
     for _ in range(2):
         options = ["--runs", str(tmp_path / "none"), "--results", str(folder)]
