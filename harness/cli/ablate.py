@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from harness.cli.commands import examples
-from harness.cli.gate import EXIT_UNDECIDED, Percent
+from harness.cli.gate import EXIT_UNDECIDED
+from harness.cli.gate_options import gate_run_options
 from harness.cli.gate_session import open_session
 from harness.cli.output import note, print_json, print_text
-from harness.cli.resolve import LimitedInteger, NameType, open_registry
+from harness.cli.resolve import NameType, open_registry
 from harness.contract.run import ExecutionOptions
 from harness.errors import EXIT_OK
 from harness.gating.ablation import Ablation, Variant, list_variants, run_ablation
@@ -37,43 +38,12 @@ from harness.report.gate import GateReport
 )  # fmt: skip
 @click.option("--only", multiple=True, metavar="NAME", help="Only these parts, kinds of parts or hyperparameters.")
 @click.option(
-    "--budget", type=int, metavar="EXAMPLES", help="Number of examples per run (default: a quarter of the horizon)."
-)
-@click.option(
-    "--min-effect", type=Percent(), default=3.0, show_default="3 %",
-    help="Smallest relevant effect in percent. Smaller effects count as none.",
-)  # fmt: skip
-@click.option(
     "--alpha", type=float, default=0.05, show_default=True,
     help="Largest probability of any false `helps` or `harms`. It is divided by the number of gates.",
 )  # fmt: skip
 @click.option("--max-pairs", type=int, default=40, show_default=True, help="Maximum number of pairs of each gate.")
 @click.option("--max-minutes", type=float, help="Maximum wall time of this call in minutes, for all gates together.")
-@click.option(
-    "--no-envelope", is_flag=True, help="Compare metrics instead of the reference's budgets for these metrics."
-)
-@click.option(
-    "--envelopes", type=click.Path(path_type=Path), default=Path("calibration/gate"), show_default=True,
-    help="Folder of the envelopes (see bench gate).",
-)  # fmt: skip
-@click.option("--seed", type=LimitedInteger("seed"), default=0, show_default=True, help="Root seed.")
-@click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
-@click.option(
-    "--threads", type=LimitedInteger("threads"), default=1, envvar="BENCH_THREADS", show_default=True,
-    help="Number of processor threads per run; part of the hardware class.",
-)  # fmt: skip
-@click.option(
-    "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
-    help="Folder of local runs.",
-)  # fmt: skip
-@click.option(
-    "--executor", type=NameType("executor"), default="local", envvar="BENCH_EXECUTOR", show_default=True,
-    help="Executor of the runs.",
-)  # fmt: skip
-@click.option(
-    "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of runs at once (default: all that fit)."
-)
-@click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
+@gate_run_options
 @click.option("--dry-run", is_flag=True, help="Print what would be removed, without running anything.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj

@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from harness.cli.commands import examples, repeat_command
+from harness.cli.gate_options import gate_run_options
 from harness.cli.gate_session import open_session
 from harness.cli.output import note, print_json, print_text
-from harness.cli.resolve import LimitedInteger, NameType, open_registry
+from harness.cli.resolve import NameType, open_registry
 from harness.cli.watching import observe_option
-from harness.contract.limits import parse_number
 from harness.contract.run import ExecutionOptions
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.gating.gate import GateLimits
@@ -33,21 +33,6 @@ from harness.tuning.known_settings import KnownSettings
 EXIT_UNDECIDED = 4
 #: The printed command that continues a gate raises `--max-pairs` by at least this number.
 MORE_PAIRS = 10
-
-
-class Percent(click.ParamType[float]):
-    """A percentage of at least 0, such as `3` or `3%`."""
-
-    name = "percent"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            number = parse_number(str(value).strip().removesuffix("%"))
-        except ValueError:
-            number = math.nan
-        if not 0 <= number < math.inf:
-            self.fail(f"{value!r} must be a percentage of at least 0, such as 3", param, ctx)
-        return number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +82,6 @@ class GateFlags:
     help="Comma-separated workloads: names, or files ./task.py (default: CPU workloads with a pool and no dataset).",
 )  # fmt: skip
 @click.option(
-    "--budget", type=int, metavar="EXAMPLES", help="Number of examples per run (default: a quarter of the horizon)."
-)
-@click.option(
     "--best", "use_best", is_flag=True,
     help="Run A and B with their best known settings (bench tune --write) instead of their defaults.",
 )  # fmt: skip
@@ -112,13 +94,6 @@ class GateFlags:
     help="Unit of the compute that A and B need for the same metric: examples or scored seconds.",
 )  # fmt: skip
 @click.option(
-    "--min-effect",
-    type=Percent(),
-    default=3.0,
-    show_default="3 %",
-    help="Smallest relevant effect in percent. Smaller effects count as none.",
-)
-@click.option(
     "--alpha", type=float, default=0.05, show_default=True, help="Largest probability of a false `better` or `worse`."
 )
 @click.option(
@@ -130,17 +105,8 @@ class GateFlags:
 )
 @click.option("--max-minutes", type=float, help="Maximum wall time of this call in minutes.")
 @click.option(
-    "--no-envelope",
-    is_flag=True,
-    help="Compare the metrics directly, without converting them into budgets of the reference.",
-)
-@click.option(
     "--envelope", "only_envelopes", multiple=True, type=NameType("workload"), metavar="WORKLOAD",
     help="Only make the envelopes of these workloads (comma-separated); run no gate.",
-)  # fmt: skip
-@click.option(
-    "--envelopes", type=click.Path(path_type=Path), default=Path("calibration/gate"), show_default=True,
-    help="Folder of the envelopes (the reference's metric as a function of its budget).",
 )  # fmt: skip
 @click.option(
     "--series",
@@ -152,38 +118,11 @@ class GateFlags:
     "--series-file", type=click.Path(path_type=Path, dir_okay=False), metavar="PATH",
     help="File with the state of the series (default: .bench-series/NAME.json).",
 )  # fmt: skip
-@click.option(
-    "--seed",
-    type=LimitedInteger("seed"),
-    default=0,
-    show_default=True,
-    help="Root seed, from which all other seeds are derived.",
-)
-@click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
-@click.option(
-    "--threads", type=LimitedInteger("threads"), default=1, envvar="BENCH_THREADS", show_default=True,
-    help="Number of processor threads per run; part of the hardware class.",
-)  # fmt: skip
-@click.option(
-    "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
-    help="Folder of local runs. Finished runs in it are used.",
-)  # fmt: skip
-@click.option(
-    "--executor",
-    type=NameType("executor"),
-    default="local",
-    envvar="BENCH_EXECUTOR",
-    show_default=True,
-    help="Executor of the runs.",
-)
-@click.option(
-    "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of runs at once (default: all that fit)."
-)
+@gate_run_options
 @observe_option
 @click.option(
     "--retry-failed", is_flag=True, help="Rerun runs that crashed, were rejected, timed out or ran out of memory."
 )
-@click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context
 def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any) -> int:
