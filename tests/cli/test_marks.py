@@ -8,7 +8,7 @@ from pathlib import Path
 import harness
 from harness.storage.marks import MARKS, index_marks
 from harness.storage.records import read_record
-from tests.cli.conftest import Bench
+from tests.cli.conftest import Bench, Output
 from tests.storage import published
 
 
