@@ -37,11 +37,11 @@ def attempt(folder: Path, kill_at: int) -> int:
                     os.kill(os.getpid(), signal.SIGKILL)
 
         # The operations before the lock only read.
-        def take_lock(*arguments: Any, **named: Any) -> int:
+        def wait_for_lock(*arguments: Any, **named: Any) -> int:
             sys.addaudithook(strike)
-            return locks.take_lock(*arguments, **named)
+            return locks.wait_for_lock(*arguments, **named)
 
-        with mock.patch("harness.storage.marks.take_lock", take_lock):
+        with mock.patch("harness.storage.marks.wait_for_lock", wait_for_lock):
             publish(["wsd"], options(folder))
         os._exit(0)
     return os.waitpid(child, 0)[1]
