@@ -29,7 +29,9 @@ DECLARATION = "declaration"
 
 
 def resolve_target(name: str, registry: Registry) -> SubmissionEntry | WorkloadEntry:
-    """Return the submission or workload with a name, or in a file. A part is checked within the reference submission.
+    """Return the submission or workload that has a name or is in a file.
+
+    For a part, return the reference submission with this part, because a part alone cannot run.
 
     Raises:
         UsageError: no submission, workload or part has this name.
@@ -57,7 +59,7 @@ def _read_file(name: str, registry: Registry) -> SubmissionEntry | WorkloadEntry
 
 
 def _insert_part(part: PartEntry, registry: Registry) -> SubmissionEntry:
-    """Return the reference submission with a part, in place of its own part of this kind."""
+    """Return a copy of the reference submission in which `part` replaces the part of the same kind."""
     references = reference_submissions(registry)
     if not references:
         raise UsageError(f"{part.id} cannot be checked alone", fix="write OPTIMIZER+PART, the parts of a submission")
@@ -69,7 +71,7 @@ def _insert_part(part: PartEntry, registry: Registry) -> SubmissionEntry:
 
 
 def is_broken(name: str, error: BenchError) -> bool:
-    """Return whether an error of `resolve_target` is a finding about the submission or workload."""
+    """Return whether an error of `resolve_target` means that `name` exists but is broken, not that it is unknown."""
     return isinstance(error, PluginError) or is_existing_file(name)
 
 
@@ -98,8 +100,8 @@ def run_checks_in_process(request: CheckRequest, limit: float = TIME_LIMIT_S) ->
 
 
 def _run_process(folder: Path, limit: float) -> str:
-    """Run the process of the checks, and return why it ended early; empty if it did not."""
-    # The plugin may print. Its output must not mix with that of the command.
+    """Run the process of the checks. Return the reason if the process ended early, otherwise an empty text."""
+    # The plugin may print. Its output must not mix with the output of the command.
     output = sys.stderr if os.environ.get("BENCH_DEBUG") else subprocess.DEVNULL
     process = subprocess.Popen(
         python_process.command("harness.testing", str(folder)),

@@ -1,4 +1,4 @@
-"""Attestations: what somebody found who evaluated or repeated a run. They stand beside the record."""
+"""Attestations: the outcome of a check in which somebody evaluated or repeated a run. Each is stored beside its record."""
 
 from __future__ import annotations
 
