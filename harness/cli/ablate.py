@@ -1,4 +1,4 @@
-"""`bench ablate`: leave out the additions of a submission one at a time, and gate the submission against each variant."""
+"""`bench ablate`: leave out the additions of a submission one at a time, and gate the submission against the variants."""
 
 from __future__ import annotations
 

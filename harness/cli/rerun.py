@@ -81,8 +81,8 @@ def rerun(
 
     On a machine with the same processor and torch, a run with the same seeds must have the same weights and the same
     points, apart from times. Runs with fresh seeds are compared by a sequential test. This test accepts the record
-    unless the fresh runs need 10 % more examples. The outcome is written beside the record as an attestation; the record does not change. The exit code is 1
-    if an outcome is not accepted.
+    unless the fresh runs need 10 % more examples. The outcome is written beside the record as an attestation; the
+    record does not change. The exit code is 1 if an outcome is not accepted.
     """
     if math.isnan(max_minutes):
         raise UsageError("--max-minutes nan is not a number", fix="give a number of minutes above 0")

@@ -36,7 +36,7 @@ REQUESTED_WAIT_S = 60.0
 MAX_WAITING = 1000
 #: Seconds for which the end of the writing thread is awaited after the end of its process.
 _JOIN_S = 1.0
-#: Prefix of the environment variables that observers do not receive: they contain the seed and the folder of runs.
+#: Observers do not receive environment variables with this prefix, because these contain the seed and the runs folder.
 _VARIABLES = "BENCH_"
 
 

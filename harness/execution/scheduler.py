@@ -133,7 +133,7 @@ class _Scheduler:
                 spec = self._running.pop(identity)
                 end = self._handle_loss(identity, spec, result) if isinstance(result, LostTrial) else result
                 if isinstance(end, TrialSummary):
-                    # A trial may be lost after its record was written. This command ran it, so it is not a kept run.
+                    # A trial may be lost after its record was written. This command ran the trial, so it is not kept.
                     yield msgspec.structs.replace(end, kept=False) if identity in self._losses else end
                 elif isinstance(end, StoreError):
                     failure = failure or end

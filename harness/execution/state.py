@@ -109,7 +109,7 @@ class Trial:
         evaluated_outside: whether an evaluator process evaluates the weights. Results that the worker claims are then
             ignored.
         evaluator_failed: whether an error ended the evaluator.
-        judged: the end of the run by the evaluator; None until it arrives.
+        judged: the evaluator's decision that the run is over; None until it arrives.
         judgements, trust: see `Record`.
         start_began: time at which the worker was started, by `time.monotonic`.
         start_seconds: wall seconds from the start of the worker to its event `Ready`.
@@ -184,7 +184,7 @@ class Trial:
                     self.deaths, self.furthest = 0, point.steps
                 self.watcher.evaluated(self.spec, point)
             case ClockChanged() | PhaseBegan():
-                pass  # the event reader has measured at the arrival
+                pass  # the event reader has already passed this event to the meter
             case DevicesSampled():
                 self.devices = merge_logs(self.devices, event.log)
             case Warned():
@@ -199,7 +199,7 @@ class Trial:
                 self.end = self._check(end)
 
     def _require_points(self, end: Done) -> Done:
-        """Return the end of the run, which is a rejection if a hit is at none of the points that the worker sent."""
+        """Return the end of the run. If its hit is not among the points that the worker sent, the run is rejected."""
         hits = end.stage_hits if end.hit is None else (end.hit, *end.stage_hits)
         if all(0 <= index < len(self.points) for index in hits):
             return end
@@ -207,7 +207,7 @@ class Trial:
         return msgspec.structs.replace(end, status="rejected", reason=reason, hit=None, stage_hits=())
 
     def _check(self, end: Done) -> Done:
-        """Return the end of the run. It is changed if the run broke a limit by the supervisor's measurements."""
+        """Return the end of the run. If the supervisor's measurements exceed a limit, the end is changed."""
         meter = self.account.meter
         if meter is None or not is_complete(end.status):
             return end
@@ -233,7 +233,7 @@ class Trial:
         self.end, self.killer, self.ready, self.judged, self.evaluator_failed = None, "", None, None, False
 
     def _confirm(self, claimed: Done) -> Done:
-        """Return the end of the run with the evaluator's results instead of those that the worker claims."""
+        """Return the end of the run with the evaluator's results instead of the worker's claims."""
         unjudged = msgspec.structs.replace(
             claimed, hit=None, stage_hits=(), final_weights="", crossing_weights="", screening=None
         )
@@ -264,7 +264,7 @@ class Trial:
 
         Args:
             answer: the metrics from a clean process.
-            difference: how they differ from those that the worker reported; empty if they are equal.
+            difference: how these metrics differ from the metrics that the worker reported; empty if they are equal.
         """
         for warning in answer.warnings:
             self.watcher.warned(self.spec, warning)

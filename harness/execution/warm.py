@@ -31,7 +31,7 @@ from harness.system.private_folders import PRIVATE
 SERVER = python_process.command("harness.worker.fork_server")
 #: Maximum number of seconds until a server has forked a worker. The first request includes the time of the imports.
 FORK_S = 300.0
-#: Interval in seconds between checks whether the trial was stopped, while a worker is being forked.
+#: Interval in seconds at which the launcher checks whether the trial was stopped, while a worker is being forked.
 _WAKE_S = 0.2
 #: Maximum number of seconds to wait for the end of a worker whose server has died. The kernel kills such a worker.
 _ORPHAN_S = 10.0

@@ -116,7 +116,7 @@ class WorkerProcess:
                 self._trial.set_death(code, processes.last_log_line(), "evaluator")
 
     def _judge(self, job: Job) -> None:
-        """If the worker evaluated its own weights, evaluate those that it stored in a clean process."""
+        """If the worker evaluated its own weights, evaluate its stored weights again in a clean process."""
         trial, scratch = self._trial, self._folder.path / "scratch-judge"
         if not job.keep_weights or trial.end is None or not is_complete(trial.end.status):
             return

@@ -284,8 +284,8 @@ class GateSession:
             log = file.read() or new
             _check_same_series(file, log, new)
             log, turn = file.begin(log, (a, planned["A"]), (b or setup.b.name, planned["B"]), gated_on)
-            # The gate of a candidate that is not open has a verdict. Its stored pairs are evaluated again, without the
-            # present limit of pairs, so that the result is the same verdict.
+            # If the candidate is not open, its gate has a verdict. Its stored pairs are evaluated again. The limit of
+            # this call does not apply to them, so that the verdict is the same.
             allowed = limits.max_pairs if turn.candidate.open else MOST_PAIRS
             ending = self.gate(
                 replace(setup, first_study=turn.first_study),

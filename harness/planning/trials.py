@@ -305,6 +305,7 @@ def _submission_ref(composition: Composition) -> SubmissionRef:
         model_options=entry.model_options,
         distribution=entry.distribution,
         source_hash=source_hash(loads),
-        # The ids of published runs of the submissions that are distributed with the harness contain the source hash.
+        # For submissions that are distributed with the harness, the source hash identifies the code. The run IDs of
+        # published runs depend on this.
         code_hash="" if sources <= {OWN_NAME} else code_hash(loads),
     )
