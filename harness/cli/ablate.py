@@ -1,4 +1,4 @@
-"""`bench ablate`: leave out the additions of a submission one at a time, and gate the submission against the variants."""
+"""`bench ablate`: leave out the additions of a submission one at a time, and gate it against each variant."""
 
 from __future__ import annotations
 

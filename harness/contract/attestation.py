@@ -1,4 +1,4 @@
-"""Attestations: the outcome of a check in which somebody evaluated or repeated a run. Each is stored beside its record."""
+"""Attestations: the outcomes of checks in which somebody evaluated or repeated a run. They stand beside the record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decide which files the sandbox of a trial's worker permits: its folder, the software and the data, but no other run."""
+"""Decide which files a trial's worker may use in its sandbox: its folder, software and data, but not other runs."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _needed_paths(spec: RunSpec) -> Iterator[str | Path]:
 
 
 def _data_folders() -> Iterator[str]:
-    """Yield the folder of the datasets, and all links in it and its subfolders. A user's copies of datasets are linked."""
+    """Yield the folder of the datasets, and all links in it and its subfolders. Links lead to copies of the user."""
     data = str(data_folder())
     yield data
     with contextlib.suppress(OSError):

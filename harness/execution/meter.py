@@ -20,8 +20,8 @@ from harness.system.process_tree import ProcessTree, TreeTimes, is_ignoring_chil
 
 #: Seconds by which a thread of a thread pool may be busy longer than the main thread, because it spins while it waits.
 _POOL_SPIN_S = 0.05
-#: Seconds by which the kernel's time of a process may differ from the sum over its threads. The kernel updates the times
-#: of threads only at clock ticks.
+#: Seconds by which the kernel's time of a process may differ from the sum over its threads, because the kernel updates
+#: the times of threads only at clock ticks.
 _STALE_S = 0.02
 #: Largest rate at which several processes or threads together use processor time, in processor seconds per second.
 _PROCESSORS = os.cpu_count() or 1

@@ -1,8 +1,8 @@
 """Limits on the work of a worker while its clock is stopped. A run above a limit is rejected.
 
-Helpers are child processes, and threads beside the main thread. Their processor time while the clock is stopped is added
-to the scored processor seconds. The limits are for work that is not charged in this way, and for helpers that never
-stop.
+Helpers are child processes, and threads beside the main thread. The processor time that they use while the clock is
+stopped is added to the scored processor seconds. The limits are for work that is not charged in this way, and for
+helpers that never stop.
 """
 
 from __future__ import annotations

@@ -43,9 +43,9 @@ class SecondClock:
         #: Wall seconds and processor seconds of all intervals, by this clock and by the worker's clock.
         self._measured = [0.0, 0.0]
         self._reported = [0.0, 0.0]
-        #: The smallest excess (this clock minus the worker's clock) at any stop of the worker's clock. It is negative if
-        #: the worker reported more than could be measured. Later excesses are compared with it, so that the worker
-        #: cannot report too little later to make up for a large report.
+        #: The smallest excess (this clock minus the worker's clock) at any stop of the worker's clock. It is negative
+        #: if the worker reported more time than could be measured. Later excesses are compared with the smallest one.
+        #: Otherwise a worker that once reported too much could report too little later.
         self._least_excess = [0.0, 0.0]
         #: The largest growth of the excess since it was smallest. The worker's clock lacks this time.
         self._lack = [0.0, 0.0]

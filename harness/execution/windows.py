@@ -1,10 +1,10 @@
 """Bounds on the growth of a quantity, such as the processor time of a thread, in a span of time between readings.
 
 The quantity is read now and then. The time between two readings is a *window*, in which the quantity grew by a known
-amount. A span, such as one phase, covers only a part of a window. Outside the span, the quantity grew by at most the
-length of this time multiplied by its largest rate (1 for a thread). The known growth minus this product is a lower bound
-on the growth in the span. If a reading is soon after the end of the span, the bound is close. If the reading is late,
-the bound is low, but still valid.
+amount. A span, such as one phase, covers only a part of a window. In the other part, the quantity grew by at most
+(length of this part) × (largest rate of the quantity); the rate of a thread is 1. The known growth minus this product
+is a lower bound on the growth in the span. If a reading is soon after the end of the span, the bound is close. If the
+reading is late, the bound is low, but still valid.
 """
 
 from __future__ import annotations

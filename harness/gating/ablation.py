@@ -29,7 +29,7 @@ from harness.system.files import write_atomically
 
 #: Folder for copies of a submission's file, each without one part of the submission.
 FOLDER = Path(".bench-ablation")
-#: Hyperparameters that are never removed: training needs them, the gate sets them, or they only prevent a division by 0.
+#: Hyperparameters that are never removed: training needs them, the gate sets them, or they prevent a division by 0.
 NOT_REMOVED = frozenset({"lr", "batch_size", "horizon_fraction", "eps"})
 #: What an addition does, compared with the submission without the addition.
 Effect: TypeAlias = Literal["helps", "none", "harms", "undecided", "not run"]

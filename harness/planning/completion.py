@@ -134,7 +134,8 @@ def _unused_names(signatures: tuple[Signature, ...], space: set[str]) -> set[str
 def check_workload(entry: WorkloadEntry) -> None:
     """Check that the facts of a workload's entry equal the facts of the class that the entry loads.
 
-    If the class has arguments, its objects have the facts. Only the worker constructs the object and compares its facts.
+    If the class has arguments, the facts belong to its objects. Only the worker constructs an object and compares its
+    facts.
 
     Raises:
         PluginError: the class cannot be loaded, a method has wrong arguments, or the facts differ.

@@ -58,7 +58,7 @@ class PublishOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupReport:
-    """What is published of one group, or why it is not.
+    """The result for one group: the records to publish, or the reasons why the group is refused.
 
     Args:
         group: the records.
@@ -121,7 +121,7 @@ class _Published:
         """Read the published records.
 
         Raises:
-            DamagedError: a published record cannot be read. The tables would lack it.
+            DamagedError: a published record cannot be read. Without this record, the tables would be incomplete.
         """
         if not folder.is_dir():
             return cls()

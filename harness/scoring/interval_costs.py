@@ -7,7 +7,7 @@ runs of a submission with the same setting. The scored time of a run is the cost
 the costs of all intervals up to the hit.
 
 The scored times of all runs of a submission contain the same error of these costs. Paired tests need independent
-errors. They therefore use the own time of a run: the scored time × the slowness of the run. The slowness is the median
+errors. They therefore use a run's own time: the scored time × the slowness of the run. The slowness is the median
 of (measured seconds / cost) over the intervals of the run. A short disturbance of the machine does not change this
 median.
 

@@ -32,7 +32,7 @@ LEDGER: Final = "ledger.jsonl"
 ORIGIN: Final = "0" * 64
 #: Maximum size of a ledger in bytes: about a million attempts.
 _MAX_BYTES = 1 << 30
-#: An entry is written in milliseconds, so another process has a lock for long only if it is stopped.
+#: An entry is written in milliseconds, so another process holds the lock for long only if this process is stopped.
 _LOCK_TIMEOUT_S = 60.0
 _RESTORE = "restore it, or use another runs folder"
 #: What an entry states: the sources of submissions before a nonce was requested, the nonce, and the start, the

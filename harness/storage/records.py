@@ -62,9 +62,9 @@ def _is_verified(record: Record, payload: bytes) -> bool:
 def _matches_hash(record: Record, payload: bytes) -> bool:
     """Return whether the content of a record matches its content hash.
 
-    The decoded record is encoded again, which takes a third of the time of `content_hash`. The result says nothing if
-    its length differs from that of the JSON without white space. The reason may be another notation of a number, a
-    field that records of older versions lack, or a field that was removed. `content_hash` then decides.
+    The decoded record is encoded again, which takes a third of the time of `content_hash`. If the new JSON and the
+    stored JSON without white space differ in length, `content_hash` decides. The lengths may differ because of another
+    notation of a number, a field that records of older versions lack, or a field that was removed.
     """
     encoded = _SORTED.encode(record)
     start = b'{"content_hash":"' + record.content_hash.encode() + b'",'

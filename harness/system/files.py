@@ -254,7 +254,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def find_unusable_character(text: str) -> str | None:
-    r"""Return what keeps a text from being a name in any file system; None for a usable text.
+    r"""Return why a text cannot be a name in any file system: the unusable character; None for a usable text.
 
     A command line cannot contain these characters, but a file can.
 
