@@ -1,4 +1,4 @@
-"""Compare what records claim with runs on fresh seeds, by a test that may be evaluated after every run.
+"""Compare the claims of records with runs on fresh seeds, by a test that may be evaluated after every run.
 
 A claim is the cost in examples at which runs of a submission reach the target of a workload, or the metric at a stop.
 The difference of a run on a fresh seed is the log of the claimed cost over the run's cost. It is negative if the run
@@ -36,7 +36,7 @@ MISS: Final = -math.inf
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What the records of one submission on one workload, with equal settings, state together.
+    """The result that the records of one submission on one workload, with equal settings, state together.
 
     Args:
         records: the records; at least one.

@@ -182,7 +182,7 @@ class Baseline:
 
 
 def _tells_apart(values: Tensor) -> bool:
-    """Return whether the values of a task tell its examples apart."""
+    """Return whether the values of a task distinguish its examples: finite values that are not all equal or 0 and 1."""
     return len(values) > 1 and not is_binary(values) and bool(values.isfinite().all() & (values != values[0]).any())
 
 

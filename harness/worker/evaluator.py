@@ -57,7 +57,7 @@ class Evaluation:
 class Evaluator:
     """Evaluates the models of a run on the score split, and counts the examples that it measures.
 
-    It knows the specification of the trial and the workload, and nothing of the training loop.
+    It knows the specification of the trial and the workload, but not the training loop.
 
     Args:
         spec: the specification of the trial.
@@ -248,7 +248,8 @@ class Evaluator:
             if self._active and (name := find_bias(part, metrics)):
                 self._disable(describe_bias(name, part[name]))
         if counted:
-            # Otherwise, the next part follows from the latest part, as in a run without shadow evaluation.
+            # In a shadow evaluation, nothing is kept. The size of the next part then follows from the latest part, as
+            # in a run without shadow evaluation.
             self._keep(model, stage, values, estimates)
         return Evaluation(metrics=metrics)
 
@@ -268,7 +269,7 @@ class Evaluator:
             estimates: the metrics of the whole split.
         """
         if self._active and self._baseline.is_order_needed(values):
-            # The values of an untrained model may all be equal, so that its windows say nothing about their order.
+            # If all values of an untrained model are equal, they do not show the order of the examples in windows.
             self._baseline.find_order(self._measure_first_window(model, stage), values)
         self._baseline.renew(values, stage, self._goals)
         self._latest, self._latest_stage = expect_differences(estimates, self._baseline.of_stage(stage)), stage
@@ -347,7 +348,7 @@ class Evaluator:
     # --- checkpoints -----------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counts, and what decides the size of the next part, as scalars, strings, lists and dicts."""
+        """Return the counts and the values that decide the size of the next part: scalars, strings, lists and dicts."""
         return {
             "counts": msgspec.json.encode(self._counts).decode(),
             "checked": self._checked,

@@ -1,9 +1,9 @@
 """The evaluator, a process that evaluates the weights of one trial and never imports the submission.
 
-The evaluator builds the workload and the model itself, and keeps the results of all evaluations. It sends them to the
-supervisor. The worker learns only what was decided. Both processes use the same cores and alternate: the worker waits,
-with its clock stopped, while the evaluator computes. On the worker's request the evaluator stores its state beside the
-checkpoint.
+The evaluator builds the workload and the model itself, keeps the results of all evaluations, and sends the results to
+the supervisor. The worker receives only the decisions. Both processes use the same cores and alternate: the worker
+waits, with its clock stopped, while the evaluator computes. On the worker's request, the evaluator stores its state
+beside the checkpoint.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class RunEvaluation:
         return Decided(verdict=assessment.verdict, stage_over=assessment.stage_over)
 
     def _judge(self, assessment: Assessment, index: int) -> None:
-        """Evaluate the weights on the split `audit`, and keep the result beside that on the split `score`."""
+        """Evaluate the weights on the split `audit`, and store the result with the result on the split `score`."""
         point = assessment.point
         if assessment.verdict is not None and assessment.verdict.status == "diverged":
             return

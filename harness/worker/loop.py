@@ -192,7 +192,8 @@ class TrainingRun:
             if self._is_checkpoint_due():
                 self._save_checkpoint(model_state, submission_state)
             else:
-                # Whether a submission is rejected for its state must not depend on the time of a checkpoint.
+                # The state is checked at every evaluation, so that a rejection does not depend on when checkpoints are
+                # written.
                 checkpoint.require_plain(submission_state, "state['submission']")
         self.emit(Evaluated(point=point))
         return verdict

@@ -23,7 +23,8 @@ from harness.worker.baseline import TaskBaseline, TaskBaselines, is_binary
 FIRST_PART = 64
 #: Largest fraction of a split's examples that a part may have. Beyond it the whole split is evaluated.
 LARGEST_SHARE = 2 / 3
-#: A part is measured only if its expected distance to every threshold is this multiple of the distance that decides.
+#: A part is measured only if the expected distance to every threshold is at least this multiple of the distance that
+#: suffices for a decision.
 _RESERVE = 1.15
 #: The standard error allows for groups of examples that a part misses with a probability of at least exp(-`HIDDEN`).
 HIDDEN = 12.0
@@ -43,8 +44,8 @@ class TaskSample:
         mean: estimate of the mean over all of the task's examples.
         variance: variance of the values or differences, with n - 1 in the denominator; 0 for a single value.
         binary: whether every value is 0 or 1.
-        reach: distance of the baseline's mean from its best value, by which an example can improve, if the mean is
-            estimated from differences from a baseline; 0 if it is the mean of the part.
+        reach: the amount by which an example can improve, if the mean is estimated from differences from a baseline. It
+            is the distance of the baseline's mean from the baseline's best value. 0 if the mean is that of the part.
     """
 
     n: int
@@ -231,7 +232,7 @@ def next_part(
 ) -> int | None:
     """Return the number of examples of every task to measure next; None for the whole split.
 
-    The number affects only the time of the evaluation, and not what is decided.
+    The number affects only the time of the evaluation, not the decisions.
 
     Args:
         estimates: the latest estimates; empty if there are none.
@@ -254,7 +255,7 @@ def _round_up(examples: float) -> int:
 
 
 def _share(part: int, totals: Iterable[Sequence[int]]) -> float:
-    """Return the fraction of its examples that a metric needs for a part, for the metric with the largest fraction.
+    """Return the fraction of the examples of a metric that a part contains, as the maximum over the metrics.
 
     Args:
         part: number of examples of every task in the part.
