@@ -34,7 +34,7 @@ from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# The fuzzer reads the code that it stands beside, in this process and in those that read plugins.
+# The fuzzer tests the code of its own checkout, in this process and in the processes that read plugins.
 for folder in (str(ROOT / "benchmarks"), str(ROOT)):
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -78,7 +78,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.seconds is None and options.cases is None:
         options.seconds = 60.0
-    # In memory, because commands wait until their files are on the disk.
+    # The files of cases are in memory, because commands wait until their files are on the disk.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory) as name:
         # Trials are planned in this process, too.
@@ -166,7 +166,8 @@ class Fuzzer:
         self.signatures[name] += 1
         if self.signatures[name] > _MAX_WRITTEN:
             return
-        # A hang takes the whole limit at every attempt, and a smaller input may rightly be accepted.
+        # Only some failures are made smaller. A hang would take the whole limit at every attempt. If an input is
+        # accepted or refused by mistake, this may be right for a smaller input.
         smaller = (
             case
             if problem.startswith(("hang", "accepted", "refused"))
@@ -178,7 +179,7 @@ class Fuzzer:
 
     def _run_patiently(self, case: FuzzCase) -> CaseOutcome:
         outcome = self._runner.run(case)
-        # Other processes may have slowed it down. The limit on CPU time stays.
+        # Other processes may have slowed the case down. The limit on CPU time stays the same.
         return self._patient.run(case) if outcome.exit_code == -signal.SIGALRM else outcome
 
     def _reference(self, case: FuzzCase) -> CaseOutcome | None:

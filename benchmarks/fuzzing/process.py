@@ -280,7 +280,7 @@ def _fork_reader(folder: Path, errors: Any) -> ForkedReader:
 
 
 def warm_up(*names: str) -> None:
-    """Import what commands import, and the modules with these names, so that a forked case need not."""
+    """Import the modules that commands import, and the modules with these names, so that forked cases have them."""
     modules = ["cli.app", "report.html", "report.dataframes", "report.imported_logs", "report.curve", "plugins.child"]
     modules += ["execution.local", "execution.ray", "execution.slurm", "gating.session", "tuning.session"]
     others = ["pandas", "scipy.stats", "scipy.optimize", "yaml", "lzma", "gzip", "urllib.request"]
