@@ -90,7 +90,7 @@ def _needed_paths(spec: RunSpec) -> Iterator[str | Path]:
 
 
 def _data_folders() -> Iterator[str]:
-    """Yield the folder of the datasets, and all links in it and its subfolders. Links lead to copies of the user."""
+    """Yield the folder of the datasets, and all links in it and its subfolders. A link leads to a user's own copy."""
     data = str(data_folder())
     yield data
     with contextlib.suppress(OSError):

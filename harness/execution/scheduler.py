@@ -124,7 +124,7 @@ class _Scheduler:
                 self._watcher.kept(summary)
                 if summary.outdated and spec.workload.facts.id not in outdated:
                     outdated.add(spec.workload.facts.id)
-                    self._watcher.warned(spec, describe_other_source(spec, "a trial was run that is kept"))
+                    self._watcher.warned(spec, describe_other_source(spec, "a kept trial was run"))
                 yield summary
         failure: StoreError | None = None
         while self._waiting or self._running:

@@ -146,7 +146,10 @@ class Trial:
     def after(
         cls, earlier: Record | None, spec: RunSpec, run_id: str, watcher: Watcher, session: Session | None = None
     ) -> Trial:
-        """Return a trial that continues its earlier record, if any. The worker's first event replaces the points."""
+        """Return the state of a trial. If there is an earlier record, the state continues this record.
+
+        The worker's first event replaces the points of the earlier record.
+        """
         trial = cls(spec, run_id, watcher, session=session)
         if earlier is not None:
             trial.sessions, trial.sandbox = earlier.sessions, earlier.sandbox
@@ -203,7 +206,7 @@ class Trial:
         hits = end.stage_hits if end.hit is None else (end.hit, *end.stage_hits)
         if all(0 <= index < len(self.points) for index in hits):
             return end
-        reason = "the worker reported a hit without an evaluation (leave the loop as it is)"
+        reason = "the worker reported a hit without an evaluation (leave the training loop as it is)"
         return msgspec.structs.replace(end, status="rejected", reason=reason, hit=None, stage_hits=())
 
     def _check(self, end: Done) -> Done:
@@ -244,10 +247,12 @@ class Trial:
         if judged is None or judged.status != claimed.status:
             decision = "that the run goes on" if judged is None else f"the status {judged.status!r}"
             reason = f"the worker reported the status {claimed.status!r}, and the evaluator decided {decision}"
-            return msgspec.structs.replace(unjudged, status="rejected", reason=f"{reason} (leave the loop as it is)")
+            reason += " (leave the training loop as it is)"
+            return msgspec.structs.replace(unjudged, status="rejected", reason=reason)
         return self._take(judged, claimed)
 
     def _take(self, judged: Judged, claimed: Done) -> Done:
+        """Store the evaluator's judgements, and return the claimed end with the evaluator's results."""
         self.judgements, self.trust = judged.judgements, judged.trust
         return msgspec.structs.replace(
             claimed,

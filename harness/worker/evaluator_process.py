@@ -83,7 +83,7 @@ def run_evaluator(job: Job, emit: Emit, end: socket.socket, cores: Collection[in
 def warm_evaluation(spec: RunSpec) -> None:
     """Evaluate an untrained model of a trial's workload on the splits `score` and `audit`.
 
-    Processes that are forked from this one then find the workload's modules imported and the data that they cache.
+    Processes that are forked from this process then have the workload's imported modules and the data that they cache.
 
     Args:
         spec: a trial on the workload.
@@ -98,7 +98,7 @@ def warm_evaluation(spec: RunSpec) -> None:
 
 
 def forbid_debugging() -> None:
-    """On Linux, forbid other processes of this user to read this process's memory or to trace it."""
+    """On Linux, prevent other processes of this user from reading this process's memory and from tracing it."""
     if sys.platform == "linux":
         pr_set_dumpable = 4
         ctypes.CDLL(None, use_errno=True).prctl(pr_set_dumpable, 0)

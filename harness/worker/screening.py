@@ -59,12 +59,13 @@ class TaskSample:
     def error_variance(self) -> float:
         """The squared standard error of the mean as an estimate of the mean over all of the task's examples.
 
-        For values of 0 and 1 it is computed from the count plus one, (k + 1) / (n + 2), so that neither "all wrong" nor
-        "all right" is certain.
+        For values of 0 and 1, the standard error is computed from the fraction (k + 1) / (n + 2), where k is the number
+        of ones. The standard error is therefore positive even if all values are equal.
 
-        For differences it allows for a group of examples that improves by `reach` and is not in the part. A group of
-        the fraction `HIDDEN` / n is missed with the probability exp(-`HIDDEN`), and changes the mean by
-        `HIDDEN` * `reach` / n, which counts as `STANDARD_ERRORS` standard errors.
+        For differences, the standard error allows for a group of examples that improves by `reach` and is not in the
+        part. If the group is the fraction `HIDDEN` / n of the examples, the part misses the whole group with the
+        probability exp(-`HIDDEN`). The group changes the mean by `HIDDEN` * `reach` / n. This change counts as
+        `STANDARD_ERRORS` standard errors.
         """
         if self.n >= self.total:
             return 0.0
@@ -133,8 +134,8 @@ class Estimate:
     def distance(self, target: Target) -> float:
         """Return how far the metric is from a target that it does not meet.
 
-        The unit is the smallest distance that decides: if the result is above 1, the whole split would not meet the
-        target. The result is negative if the estimate meets the target.
+        The unit is the smallest distance that suffices for a decision. If the result is above 1, the whole split would
+        not meet the target. The result is negative if the estimate meets the target.
         """
         margin = self.mean - target.value if target.goal == "min" else target.value - self.mean
         error = STANDARD_ERRORS * self.error_at(target.value)
@@ -156,7 +157,7 @@ def estimate_metrics(
 
     Args:
         values: for every metric, one tensor of values per task.
-        totals: for every metric, the number of examples of every task; None if `values` has all of them.
+        totals: for every metric, the number of examples of every task; None if `values` has the values of all examples.
         baselines: for some metrics, the baseline of every task.
     """
     estimates = {}

@@ -68,7 +68,7 @@ class Requirement:
     sign: int
 
     def distances(self, values: Tensor) -> Tensor:
-        """Return how much worse values are than the best possible one."""
+        """Return how much worse values are than the best possible value."""
         return self.sign * (values - self.best)
 
 
@@ -212,7 +212,7 @@ class WorstFirstEvaluation:
 
     Args:
         parent: predicts how many examples are necessary.
-        requirement: what proves that every decision is excluded.
+        requirement: the sum of values that excludes every decision.
         earlier: the metric's values in the last evaluation of the whole split, in the stored order (float64).
     """
 
@@ -220,10 +220,14 @@ class WorstFirstEvaluation:
         self._parent = parent
         self._requirement = requirement
         self._earlier = requirement.distances(earlier)
+        #: Positions of all examples, from the worst to the best earlier value.
         self._order: list[int] = self._earlier.argsort(descending=True, stable=True).tolist()
+        #: Positions of the examples in the first part of the random order.
         self._sample = evaluation_rows(Shard(stop=FIRST_PART), len(earlier)).tolist()
         self._prediction = parent.ratio
+        #: Number of examples at the beginning of `_order` that were chosen so far.
         self._worst = 0
+        #: Positions of the measured examples.
         self._rows: list[int] = []
         self._values: dict[str, list[Tensor]] = {}
 
@@ -259,7 +263,7 @@ class WorstFirstEvaluation:
         return False
 
     def next_rows(self) -> tuple[int, ...]:
-        """Return the positions of the examples to measure next; none if the whole split is expected to be cheaper."""
+        """Return the positions of the examples to measure next; empty if the whole split is expected to be cheaper."""
         rows = [] if self._rows else list(self._sample)
         measured = {*self._rows, *rows}
         missing = self._required - self._sum() - self._prediction * float(self._earlier[rows].sum())
@@ -282,7 +286,7 @@ class WorstFirstEvaluation:
         """Add measured values, by metric and task.
 
         Returns:
-            Whether the values can prove anything: all are finite, and none is better than the best possible one.
+            Whether the values are valid for a proof: all are finite, and none is better than the best possible value.
         """
         self._rows += rows
         for name, tasks in values.items():
@@ -294,12 +298,12 @@ class WorstFirstEvaluation:
     def estimate(self) -> tuple[dict[str, Estimate], dict[str, float], dict[str, float]]:
         """Return estimates of the metrics from a stratified sample.
 
-        The first stratum has the examples that were chosen by their earlier value, all of which are measured. The
-        second stratum has all others, of which the first part of the random order is a random sample.
+        The first stratum has the examples that were chosen by their earlier value. All of these are measured. The
+        second stratum has all other examples. The first part of the random order is a random sample of them.
 
         Returns:
-            Estimates as if the sample were not stratified, which predict the size of later parts; the means; and the
-            standard errors of the means, by metric.
+            By metric: estimates as if the sample were not stratified, which predict the size of later parts; the means;
+            and the standard errors of the means.
         """
         worst = set(self._order[: self._worst])
         in_first = torch.tensor([row in worst for row in self._rows])
