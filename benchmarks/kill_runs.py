@@ -152,8 +152,8 @@ def disturb_all(
             path.mkdir(exist_ok=True)
             bench = BenchCommand(cases[name], path)
             atexit.register(bench.kill)
-            # A worker that is killed three times in a row without progress counts as crashed, so it is killed only
-            # twice.
+            # A worker that is killed three times in a row without progress counts as crashed. A worker is therefore
+            # killed at most twice.
             times = rng.randint(1, 3 if kind.victim == "supervisor" else 2)
             moments = disturb(bench, kind, undisturbed[name], min(times, kills - done), rng, nodes)
             problem = compare(bench, undisturbed[name])
@@ -189,7 +189,7 @@ def disturb(
     while len(moments) < times:
         if bench.has_ended:
             bench.start()
-        # One moment in eight is before the first line of progress. After a miss, it is one in two.
+        # One moment in eight is before the first line of progress. After a miss, one moment in two is before this line.
         in_start = rng.random() < (1 / 2 if misses else 1 / 8)
         lines = 0 if in_start else rng.randint(1, max(1, whole.lines - 2))
         interval = (whole.seconds - whole.start) / whole.lines

@@ -48,7 +48,7 @@ def resolve_target(name: str, registry: Registry) -> SubmissionEntry | WorkloadE
 
 
 def _read_file(name: str, registry: Registry) -> SubmissionEntry | WorkloadEntry:
-    """Return the submission in a file or, if it has none, the workload."""
+    """Return the submission in a file or, if the file has no submission, its workload."""
     try:
         return resolve_submission(name, registry)
     except BenchError as no_submission:
@@ -65,9 +65,10 @@ def _insert_part(part: PartEntry, registry: Registry) -> SubmissionEntry:
         raise UsageError(f"{part.id} cannot be checked alone", fix="write OPTIMIZER+PART, the parts of a submission")
     replaced = {part.kind, *part.excludes}
     remaining = [name for name in references[0].parts if name.partition(":")[0] not in replaced]
-    name = f"{part.distribution}:{part.id}" if part.distribution else part.id
-    owned = part.id if part.distribution == references[0].distribution else name
-    return SubmissionEntry(name=f"{references[0].name}+{part.name}", summary=part.summary, parts=(*remaining, owned))
+    inserted = part.id
+    if part.distribution and part.distribution != references[0].distribution:
+        inserted = f"{part.distribution}:{part.id}"
+    return SubmissionEntry(name=f"{references[0].name}+{part.name}", summary=part.summary, parts=(*remaining, inserted))
 
 
 def is_broken(name: str, error: BenchError) -> bool:
