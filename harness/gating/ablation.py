@@ -1,4 +1,7 @@
-"""Leave out the additions of a submission, its parts and hyperparameter values, and gate against each variant."""
+"""Remove the additions of a submission one at a time, and gate the submission against each variant.
+
+An addition is a part or the value of a hyperparameter.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ class Variant:
 
     Args:
         addition: the addition that is removed, such as `averaging:ema` or `warmup=0.05`.
-        removal: how it is removed: `left out`, or the value in its place.
+        removal: how the addition is removed: `left out`, or the value that replaces it.
         make: function that returns the submission without the addition. It may write and read a file.
     """
 

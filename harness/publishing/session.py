@@ -174,7 +174,7 @@ def publish(names: Sequence[str], options: PublishOptions) -> PublishReport:
 def _examine(
     group: TrialGroup, options: PublishOptions, published: _Published, ledger: RunsLedger, marks: Marks
 ) -> GroupReport:
-    """Return what would be published of a group, and what is wrong with it."""
+    """Return the records of a group that would be published, and the problems of the group."""
     specs = (record.spec for record in published.records)
     gap = find_gap(group, str(options.runs), options.listed_settings, specs)
     # A record may come from somebody else, and must not choose a folder outside of the published records.

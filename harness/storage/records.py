@@ -92,8 +92,8 @@ def decode(payload: bytes, label: str, *, known_hash: str | None = None) -> Reco
         known_hash: the record's content hash, if it was already verified; if None, the hash is computed.
 
     Raises:
-        StoreError: a field is invalid, a hit is at no point, the schema is unknown, or the content was edited. The
-            message names the record and the path of the field.
+        StoreError: a field is invalid, a hit is at none of the points, the schema is unknown, or the content was
+            edited. The message names the record and the path of the field.
     """
     try:
         record = _RECORDS.decode(payload)
@@ -118,7 +118,7 @@ class _Schema(msgspec.Struct):
 
 
 def _schema_version(payload: bytes) -> int:
-    """Return the schema version of a record that cannot be decoded. If it is unknown, return the current version."""
+    """Return the schema version of a record that cannot be decoded; the current version if its version is unknown."""
     try:
         return msgspec.json.decode(payload, type=_Schema).schema
     except JSON_ERRORS:
@@ -164,7 +164,7 @@ def read_stored(path: Path) -> StoredRecord:
 
 
 def decode_stored(stored: StoredRecord) -> Record:
-    """Return a record that was read, after validating it.
+    """Decode and validate a stored record.
 
     Raises:
         StoreError: the record is damaged or has the name of another trial.
