@@ -16,7 +16,7 @@ Status = Literal[
 
 
 def is_finished(status: Status) -> bool:
-    """Return whether the trial is finished. An interrupted trial is not; it resumes if its command is repeated."""
+    """Return whether the trial is finished. An interrupted trial is not, because it resumes with the next command."""
     return status != "interrupted"
 
 
@@ -244,9 +244,9 @@ class Restart(Data, frozen=True, kw_only=True):
 
     Args:
         by: who ended the previous worker.
-        reason: why it ended, as far as the supervisor knows.
+        reason: why the previous worker ended, as far as the supervisor knows.
         lost: the time on the clock since the checkpoint from which the run was resumed.
-        charged: whether `lost` is part of the scored time. It is, unless the user stopped the run.
+        charged: whether `lost` is part of the scored time. This is the case unless the user stopped the run.
     """
 
     by: Ender

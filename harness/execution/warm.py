@@ -61,7 +61,7 @@ class ForkError(Exception):
 
 
 class WarmLauncher:
-    """Forks workers. After a fork server has failed, it starts every worker as a new Python process."""
+    """A launcher that forks workers. After a fork server has failed, each worker is started as a new Python process."""
 
     def __init__(self) -> None:
         self._fresh = FreshLauncher()
