@@ -88,7 +88,7 @@ class LineSearch(Plain):
 class RefreshesStatistics(Plain):
     """Makes forward passes over fresh batches before every evaluation, as for batch norm.
 
-    They have at most as many examples as an evaluation interval, as the rule `draw_size` requires.
+    The passes have at most as many examples as an evaluation interval, as the rule `draw_size` requires.
     """
 
     work: Work | None = None
@@ -165,7 +165,7 @@ class Accumulates(Plain):
 
 
 class StatisticsHooks(Plain):
-    """Registers hooks on every module, which record the sizes of its outputs."""
+    """Registers a hook on every module. The hook records the mean absolute value of the module's output."""
 
     def __init__(self, model: nn.Module, task: Task, hparams: dict[str, Any]) -> None:
         super().__init__(model, task, hparams)
@@ -357,7 +357,7 @@ class CollectsGarbage(Plain):
 
 
 class Threads(Plain):
-    """Computes in a thread that ends before the step does, and lets another one wait."""
+    """Computes in a thread that ends before the step does. Another thread only waits."""
 
     def update(self, work: Work) -> None:
         if self.steps == 1:
