@@ -16,7 +16,7 @@ Status = Literal[
 
 
 def is_finished(status: Status) -> bool:
-    """Return whether the trial is finished. An interrupted trial is not, because it resumes with the next command."""
+    """Return whether the trial is finished. An interrupted trial is not: repeating its command resumes it."""
     return status != "interrupted"
 
 
