@@ -183,7 +183,7 @@ class Baseline:
 
 
 def _tells_apart(values: Tensor) -> bool:
-    """Return whether the values of a task distinguish its examples: finite values that are not all equal or 0 and 1."""
+    """Return whether the values of a task distinguish its examples: they are finite, not all equal, and not binary."""
     return len(values) > 1 and not is_binary(values) and bool(values.isfinite().all() & (values != values[0]).any())
 
 
