@@ -110,7 +110,7 @@ _OTHERS = (
     ),
     SubmissionEntry(
         name="schedule-free-radam",
-        summary="schedule-free RAdam, which averages weights instead of decaying the rate; needs no warmup and no horizon",
+        summary="schedule-free RAdam, which averages weights instead of decaying the rate; no warmup, no horizon",
         parts=("optimizer:schedule-free-radam",),
         tags=("anytime", "averaging"),
     ),
