@@ -111,7 +111,7 @@ def decode(
     if not is_unchanged:
         raise DamagedError(f"record {label} was edited: its content does not match its hash", fix=_RESTORE)
     hits = record.stage_hits if record.hit is None else (record.hit, *record.stage_hits)
-    if any(not 0 <= index < len(record.points) for index in hits):
+    if hits and not 0 <= min(hits) <= max(hits) < len(record.points):
         problem = f"record {label} is damaged: a hit is at none of its {len(record.points)} points"
         raise DamagedError(problem, fix=_RESTORE)
     return record
