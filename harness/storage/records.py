@@ -62,9 +62,9 @@ def _is_verified(record: Record, payload: bytes, verified: VerifiedRecords) -> b
 def _matches_hash(record: Record, payload: bytes) -> bool:
     """Return whether the content of a record matches its content hash.
 
-    The decoded record is encoded again, which takes a third of the time of `content_hash`. The result says nothing if
-    its length differs from that of the JSON without white space. The reason may be another notation of a number, a
-    field that records of older versions lack, or a field that was removed. `content_hash` then decides.
+    The decoded record is encoded again, which takes a third of the time of `content_hash`. If the new JSON and the
+    stored JSON without white space differ in length, `content_hash` decides. The lengths may differ because of another
+    notation of a number, a field that records of older versions lack, or a field that was removed.
     """
     encoded = _SORTED.encode(record)
     start = b'{"content_hash":"' + record.content_hash.encode() + b'",'
@@ -95,8 +95,8 @@ def decode(
         verified: the digests of verified files, if the caller has them.
 
     Raises:
-        StoreError: a field is invalid, a hit is at no point, the schema is unknown, or the content was edited. The
-            message names the record and the path of the field.
+        StoreError: a field is invalid, a hit is at none of the points, the schema is unknown, or the content was
+            edited. The message names the record and the path of the field.
     """
     try:
         record = _RECORDS.decode(payload)
@@ -125,7 +125,7 @@ class _Schema(msgspec.Struct):
 
 
 def _schema_version(payload: bytes) -> int:
-    """Return the schema version of a record that cannot be decoded. If it is unknown, return the current version."""
+    """Return the schema version of a record that cannot be decoded; the current version if its version is unknown."""
     try:
         return msgspec.json.decode(payload, type=_Schema).schema
     except JSON_ERRORS:
@@ -171,7 +171,7 @@ def read_stored(path: Path) -> StoredRecord:
 
 
 def decode_stored(stored: StoredRecord, verified: VerifiedRecords | None = None) -> Record:
-    """Return a record that was read, after validating it.
+    """Decode and validate a stored record.
 
     Args:
         stored: the record as it is stored.
