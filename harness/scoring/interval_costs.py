@@ -191,7 +191,7 @@ def _adjust_to_session(
     hardware: str, intervals: IntervalSeconds, slowdowns: Mapping[tuple[str, str], float]
 ) -> array[float]:
     """Return the seconds of each interval as they would be in a typical session."""
-    if not speeds:
+    if not slowdowns:
         return intervals.seconds
     divisors = {
         session: math.exp(slowdowns[hardware, session])
