@@ -94,6 +94,7 @@ def rerun(
             method=method,
             minutes=max_minutes,
             at_once=jobs,
+            redrawing=registry.redrawing,
         )
         if workloads is not None:
             located = _read_claimed_records(name, runs, results)

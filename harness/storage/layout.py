@@ -44,7 +44,7 @@ INDEX_NAME = re.compile(r"records-(\d{4,})\.index\.json")
 
 #: Fields that were added to `RunSpec` after records had been published, with their defaults. A field at its default is
 #: left out of the hash, so that a trial has the run_id that it had before the field existed.
-LATER_FIELDS: Final[Mapping[str, object]] = MappingProxyType({"screening": True, "nonce": None})
+LATER_FIELDS: Final[Mapping[str, object]] = MappingProxyType({"screening": True, "nonce": None, "held_out": None})
 
 
 def run_id(spec: RunSpec) -> str:

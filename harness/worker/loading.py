@@ -9,13 +9,15 @@ import msgspec
 import torch
 from torch import nn
 
+from harness.contract.held_out import HeldOutSeeds
 from harness.contract.run import RunSpec, SubmissionRef
 from harness.contract.workload import SOURCE_MARK
+from harness.datasets import generated
 from harness.errors import PluginError
 from harness.plugins import loading
 from harness.plugins.source_hash import source_hash
 from harness.worker import rng
-from harness.worker.protocols import Submission, Workload
+from harness.worker.protocols import Redrawable, Submission, Workload
 from harness.worker.recipe import Recipe, bare_optimizer
 
 
@@ -81,9 +83,11 @@ def add_constant_schedule(parts: dict[str, Any]) -> dict[str, Any]:
 def load_workload(spec: RunSpec) -> Workload:
     """Import the trial's workload, and construct it with the `arguments` of its `WorkloadEntry`.
 
+    If the trial has seeds of held-out data, the workload draws these data from them.
+
     Raises:
-        PluginError: the workload cannot be imported, its facts differ from those in the plan, or it is in a file that
-            was edited after planning.
+        PluginError: the workload cannot be imported, its facts differ from those in the plan, it is in a file that was
+            edited after planning, or it cannot draw held-out data.
     """
     ref = spec.workload
     workload: Workload = loading.load_object(ref.load)(**ref.arguments)
@@ -100,7 +104,20 @@ def load_workload(spec: RunSpec) -> Workload:
             f"{ref.load} is not the planned workload {ref.facts.id}: its facts differ from those of its entry",
             fix="make the class's `facts` and the entry's `facts` the same object",
         )
+    if spec.held_out is not None:
+        _draw_held_out(workload, ref.load, spec.held_out)
     return workload
+
+
+def _draw_held_out(workload: Workload, load: str, held_out: HeldOutSeeds) -> None:
+    if not isinstance(workload, Redrawable):
+        raise PluginError(
+            f"{load} has no method draw_held_out(), but its trials were planned with fresh held-out data",
+            fix="define the method, or remove redraws_held_out from the entry",
+        )
+    seeds = held_out.by_split()
+    generated.leave_out(seeds.values())
+    workload.draw_held_out(seeds)
 
 
 def build_model(spec: RunSpec, workload: Workload, device: torch.device) -> nn.Module:

@@ -175,6 +175,27 @@ class Bounded(Protocol):
 
 
 @runtime_checkable
+class Redrawable(Protocol):
+    """A workload that draws its held-out data afresh in runs with a nonce, so that no submission can contain them.
+
+    The entry of such a workload has `redraws_held_out=True`. The targets must hold for every draw: the data are another
+    sample of the same distribution, of the same size. Data that `cached_arrays` makes from a seed are not stored if the
+    key contains the seed, because workers can read what is stored.
+    """
+
+    def draw_held_out(self, seeds: Mapping[Split, str]) -> None:
+        """Use other held-out data from now on.
+
+        The harness calls this method before any data are built.
+
+        Args:
+            seeds: a seed, 64 hexadecimal digits, for every split that this process may know. The other splits keep
+                their usual data.
+        """
+        ...
+
+
+@runtime_checkable
 class Submission(Protocol):
     """A training algorithm. The harness constructs the class with (model, task, hparams) while the run's clock runs.
 
