@@ -9,7 +9,7 @@ import click
 
 from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
-from harness.cli.record_folders import folder_options, locate_run
+from harness.cli.record_folders import folder_options, locate_run, note_stale_tables
 from harness.cli.resolve import NameType, open_registry
 from harness.errors import EXIT_FAILED, EXIT_OK
 from harness.execution.judging import judge_weights
@@ -62,7 +62,7 @@ def verify(
     others = iter_records([against], problems) if against is not None else ()
     findings = verify_records(_stored_records(names, runs, results, problems), options, others)
     if attest:
-        _attest(findings)
+        note_stale_tables(results, _attest(findings))
     if as_json:
         print_json({**findings_json(findings), "problems": problems})
     else:
@@ -84,8 +84,12 @@ def _stored_records(names: Sequence[str], runs: Path, results: Path, problems: l
                 yield stored
 
 
-def _attest(findings: Sequence[RecordFindings]) -> None:
+def _attest(findings: Sequence[RecordFindings]) -> list[Path]:
+    """Write an attestation for each record whose weights were evaluated, and return the paths of the attestations."""
+    written = []
     for record in findings:
         attestation = attest_weights(record)
         if attestation is not None:
-            note(f"wrote {write_attestation(Path(record.path).parent, attestation)}")
+            written.append(write_attestation(Path(record.path).parent, attestation))
+            note(f"wrote {written[-1]}")
+    return written

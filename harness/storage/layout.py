@@ -16,6 +16,8 @@ from harness.system.files import read_error, walk_folders
 
 #: Name of the record's file in the folder of a run.
 RECORD = "record.json"
+#: Name of the page with the tables of the published records.
+LEADERBOARD = "LEADERBOARD.md"
 #: Name of the file with the evaluated weights at the end of a run.
 FINAL_WEIGHTS = "final.safetensors"
 #: Name of the folder in which the worker of an unfinished run may write. Nothing outside of it is in its reach.

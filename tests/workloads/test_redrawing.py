@@ -15,9 +15,8 @@ from harness.datasets import generated
 from harness.plugins.registry import load_registry
 from workloads.continual.lm import ContinualLm
 from workloads.curriculum.lm import CurriculumLm
-from workloads.lm.common import sequence_losses
 from workloads.lm.shakespeare import LmShakespeare
-from workloads.lm.tiny import LmTiny, entropy, held_out
+from workloads.lm.tiny import LmTiny
 from workloads.lm.web import Lm124mSynthetic
 
 SPLITS: tuple[Split, ...] = ("feedback", "score", "audit")
@@ -42,30 +41,6 @@ class Uniform(nn.Module):
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         return self.weight.expand(*tokens_BT.shape, -1)
-
-
-class Table(nn.Module):
-    """The next symbols after every beginning of some documents: n-grams of any length."""
-
-    def __init__(self, tokens_NT: Tensor, vocabulary: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
-        self.counts: dict[tuple[int, ...], Tensor] = {}
-        for document in tokens_NT.tolist():
-            for t in range(1, len(document)):
-                for start in range(max(0, t - 6), t + 1):
-                    row = self.counts.setdefault(tuple(document[start:t]), torch.full((vocabulary,), 1e-3))
-                    row[document[t]] += 1
-
-    def forward(self, tokens_BT: Tensor) -> Tensor:
-        return torch.stack([torch.stack(self._rows(document)) for document in tokens_BT.tolist()])
-
-    def _rows(self, document: list[int]) -> list[Tensor]:
-        rows = []
-        for t in range(1, len(document) + 1):
-            contexts = (tuple(document[start:t]) for start in range(max(0, t - 6), t + 1))
-            rows.append(next(self.counts[context] for context in contexts if context in self.counts).log())
-        return rows
 
 
 def is_redrawn(fresh: Any, usual: Any, vocabulary: int) -> None:
@@ -97,17 +72,6 @@ def test_documents_of_the_large_corpus_are_never_written(data: Path) -> None:
     written = {path.name.split("-")[0] for path in data.glob("synthetic-words/*/*.bin")}
     assert written == {"feedback", "score", "audit"}
     assert len(list(data.glob("synthetic-words/*/*.bin"))) == 3
-
-
-def test_a_table_of_the_usual_documents_is_worth_nothing_on_fresh_ones() -> None:
-    """What a submission can contain is the usual held-out text. It has no loss there, and no model's loss elsewhere."""
-    fresh = LmTiny()
-    fresh.draw_held_out(SEEDS)
-    usual_NT, fresh_NT = (held_out("score", work.sample("score"))[0][:40] for work in (LmTiny(), fresh))
-    table = Table(usual_NT, 27)
-    known, unknown = (float(sequence_losses(table, tokens_NT, 8).mean()) for tokens_NT in (usual_NT, fresh_NT))
-    assert known < 0.5 * entropy()
-    assert unknown > 2 * entropy()
 
 
 def test_entries_say_which_workloads_redraw() -> None:
