@@ -66,7 +66,7 @@ def train(language: Language, seed: int, examples: int) -> nn.Module:
         ],
         [steps // 20],
     )
-    for batch_NT in tokens_NT.split(size):
+    for batch_NT in torch.split(tokens_NT, size):
         solver.zero_grad()
         work.loss(model, Batch(tokens_BT=batch_NT)).backward()  # type: ignore[no-untyped-call]
         solver.step()
@@ -89,7 +89,9 @@ def report_languages(examples: int, seeds: Sequence[int]) -> None:
     for number in LANGUAGES:
         language = Language(number)
         outcomes = [judge(train(language, seed, examples), language, "held-out/score") for seed in seeds]
-        loss, excess = (statistics.fmean(values) for values in ([o.loss for o in outcomes], [o.excess for o in outcomes]))
+        loss, excess = (
+            statistics.fmean(values) for values in ([o.loss for o in outcomes], [o.excess for o in outcomes])
+        )
         spread = statistics.stdev(o.loss for o in outcomes) if len(outcomes) > 1 else float("nan")
         entropy = language.document_entropy(_LENGTH)
         rows.append((entropy, loss, excess))
