@@ -42,7 +42,7 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
         needs_data: the required datasets. `name` is a whole dataset, `name/pattern` means the files of a dataset that
             match a pattern, and `name:4.1B` means a number of training tokens of a dataset.
         redraws_held_out: whether the class has a method `draw_held_out(seeds)`, with which runs with a nonce draw their
-            held-out data afresh (see `harness.worker.protocols.Redrawable`).
+            held-out data afresh (see `harness.worker.redrawing.Redrawable`).
         distribution: name of the Python distribution that yields the entry; the loader fills it in.
     """
 

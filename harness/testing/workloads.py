@@ -28,7 +28,8 @@ from harness.testing.running import plan_briefly, run_spec
 from harness.worker.data.batch import Batch
 from harness.worker.data.pools import Pool
 from harness.worker.data.streams import Stream
-from harness.worker.protocols import Redrawable, Sharded, Workload
+from harness.worker.protocols import Sharded, Workload
+from harness.worker.redrawing import Redrawable
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
 #: Relative tolerance of equal losses and metrics, which may be summed in different orders.

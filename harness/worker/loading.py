@@ -9,16 +9,15 @@ import msgspec
 import torch
 from torch import nn
 
-from harness.contract.held_out import HeldOutSeeds
 from harness.contract.run import RunSpec, SubmissionRef
 from harness.contract.workload import SOURCE_MARK
-from harness.datasets import generated
 from harness.errors import PluginError
 from harness.plugins import loading
 from harness.plugins.source_hash import source_hash
 from harness.worker import rng
-from harness.worker.protocols import Redrawable, Submission, Workload
+from harness.worker.protocols import Submission, Workload
 from harness.worker.recipe import Recipe, bare_optimizer
+from harness.worker.redrawing import draw_held_out
 
 
 def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
@@ -105,19 +104,8 @@ def load_workload(spec: RunSpec) -> Workload:
             fix="make the class's `facts` and the entry's `facts` the same object",
         )
     if spec.held_out is not None:
-        _draw_held_out(workload, ref.load, spec.held_out)
+        draw_held_out(workload, ref.load, spec.held_out)
     return workload
-
-
-def _draw_held_out(workload: Workload, load: str, held_out: HeldOutSeeds) -> None:
-    if not isinstance(workload, Redrawable):
-        raise PluginError(
-            f"{load} has no method draw_held_out(), but its trials were planned with fresh held-out data",
-            fix="define the method, or remove redraws_held_out from the entry",
-        )
-    seeds = held_out.by_split()
-    generated.leave_out(seeds.values())
-    workload.draw_held_out(seeds)
 
 
 def build_model(spec: RunSpec, workload: Workload, device: torch.device) -> nn.Module:

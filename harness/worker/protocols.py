@@ -1,7 +1,8 @@
 """The interfaces that plugin authors implement or use.
 
 A workload implements `Workload`. It also implements `Sharded` if several devices can share its evaluation, and
-`Screenable` if an evaluation may stop after a part of the examples. A submission implements `Submission`, or is a
+`Screenable` if an evaluation may stop after a part of the examples, and `Redrawable` (`harness.worker.redrawing`) if
+its held-out data follow from the nonce of a run. A submission implements `Submission`, or is a
 `Recipe`, which consists of parts. Some parts implement `Averager`, `Order` or `Replayer`. The constructor of a
 submission receives a `Task`, and each of its steps receives a `Work`.
 
@@ -172,27 +173,6 @@ class Bounded(Protocol):
     """
 
     value_bounds: Mapping[str, tuple[float, float]]
-
-
-@runtime_checkable
-class Redrawable(Protocol):
-    """A workload that draws its held-out data afresh in runs with a nonce, so that no submission can contain them.
-
-    The entry of such a workload has `redraws_held_out=True`. The targets must hold for every draw: the data are another
-    sample of the same distribution, of the same size. Data that `cached_arrays` makes from a seed are not stored if the
-    key contains the seed, because workers can read what is stored.
-    """
-
-    def draw_held_out(self, seeds: Mapping[Split, str]) -> None:
-        """Use other held-out data from now on.
-
-        The harness calls this method before any data are built.
-
-        Args:
-            seeds: a seed, 64 hexadecimal digits, for every split that this process may know. The other splits keep
-                their usual data.
-        """
-        ...
 
 
 @runtime_checkable
