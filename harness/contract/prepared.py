@@ -16,8 +16,8 @@ class PreparedData(Data, frozen=True, kw_only=True):
     Args:
         part: the training data or a held-out split.
         manifest: path of the manifest.
-        seedless: path of the manifest that holds for all seeds of the training data. It is written instead of the other
-            one if no generated data are opened. Empty for a held-out split.
+        seedless: path of the manifest for all seeds of the training data. It is written instead of `manifest` if
+            opening the data needs no generated data. Empty for a held-out split.
     """
 
     part: DataPart

@@ -1,7 +1,7 @@
 """The interfaces that plugin authors implement or use.
 
 A workload implements `Workload`. It also implements `Sharded` if several devices can share its evaluation, `Screenable`
-if an evaluation may stop early, and `Redrawable` (`redrawing.py`) if its held-out data follow from the nonce of a run. A
+if an evaluation may stop early, and `Redrawable` (`redrawing.py`) if its held-out data follow from the nonce. A
 submission implements `Submission`, or is a `Recipe`, which consists of parts. Some parts implement `Averager`, `Order`
 or `Replayer`. The constructor of a submission receives a `Task`, and each of its steps receives a `Work`.
 
