@@ -18,7 +18,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from benchmarks.language_separation import optimizers
 from harness.api import Batch
 from workloads.lm.common import corrected, sequence_losses
 from workloads.lm.documents import LANGUAGE_SEED
@@ -29,6 +28,7 @@ LANGUAGES = tuple(range(LANGUAGE_SEED, LANGUAGE_SEED + 6))
 SEEDS = (200, 201)
 GATE_BUDGET = 8_064
 LEARNING_RATE = 0.005
+WEIGHT_DECAY = 0.1
 SCORE_DOCUMENTS = 1_792
 _LENGTH = LmTiny.facts.tokens_per_example + 1
 
@@ -54,7 +54,12 @@ def train(language: Language, seed: int, examples: int) -> nn.Module:
     size = work.facts.batch_sizes[0]
     steps = examples // size
     tokens_NT = as_tensor(language.documents(examples, length=_LENGTH, stream_seed=f"train/{seed}"))
-    (solver,) = optimizers("adamw-cosine", model, LEARNING_RATE)
+    kinds = work.parameter_kinds(model)
+    groups = [
+        {"params": [p for n, p in model.named_parameters() if kinds[n] == "matrix"], "weight_decay": WEIGHT_DECAY},
+        {"params": [p for n, p in model.named_parameters() if kinds[n] != "matrix"], "weight_decay": 0.0},
+    ]
+    solver = torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=(0.9, 0.95))
     schedule = torch.optim.lr_scheduler.SequentialLR(
         solver,
         [
