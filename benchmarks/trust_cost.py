@@ -5,12 +5,11 @@ The same trials of the reference run with them and without them. The two kinds o
 process, one trial at a time, so that changes of the machine's speed affect both. Without them, the worker evaluates its
 own weights, it has no sandbox and no reaper, and the supervisor neither reads `/proc` nor writes the account.
 
-The first line gives wall seconds and processor seconds per trial with and without the parts, as medians over trials.
+The table has medians over trials of wall seconds and processor seconds per trial, and of parts of them.
 Wall seconds are those of one trial, with its start and its end. Processor seconds are those of all processes. Then
-follow the ratio with / without of both times, as the geometric mean over the pairs of trials with its 95 % interval, and
-medians of single parts of the runs. The goal is that a run takes at most 5 % longer. On a busy machine, the ratio of
-the processor seconds is more exact than that of the wall seconds. The first pairs are left out: the fork servers and
-the templates of evaluators start in them.
+follow the ratios with / without of both times: the geometric mean over the pairs of trials, and its 95 % interval. The
+goal is that a run takes at most 5 % longer. On a busy machine, the ratio of the processor seconds is more exact than
+that of the wall seconds. The first pairs are left out: the fork servers and the templates of evaluators start in them.
 
     python benchmarks/trust_cost.py [--workload resnet-digits] [--pairs 10] [--smoke]
 """
@@ -101,8 +100,8 @@ def without_parts() -> Iterator[None]:
         # If the command of the worker is replaced, no evaluator is started.
         mock.patch.object(launching, "WORKER", [*launching.WORKER, ""]),
         mock.patch.object(warm, "SERVER", server),
-        mock.patch.object(process_tree, "can_read_processes", lambda: False),
-        mock.patch.object(account.Account, "_write", lambda _: None),
+        mock.patch.object(process_tree, "can_read_processes", return_value=False),
+        mock.patch.object(account.Account, "_write"),
     ):
         yield
 

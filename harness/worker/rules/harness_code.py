@@ -102,7 +102,7 @@ def _make_comparison(bindings: list[_Binding]) -> Callable[[], bool]:
 def _list_changed(bindings: list[_Binding]) -> Iterator[str]:
     """Yield the names whose functions or classes were replaced, and the functions whose code was replaced."""
     for namespace, name, value, code, owner in bindings:
-        if namespace.get(name) is not value or (isinstance(value, FunctionType) and value.__code__ is not code):
+        if namespace.get(name) is not value or (code is not None and getattr(value, "__code__", None) is not code):
             yield f"{owner}.{name}"
 
 
