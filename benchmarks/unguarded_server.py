@@ -6,6 +6,7 @@ usage: python benchmarks/unguarded_server.py SOCKET_FD
 from __future__ import annotations
 
 from collections.abc import Iterable
+from unittest import mock
 
 from harness.worker import fork_server, process
 
@@ -15,5 +16,5 @@ def stay_in_process(close: Iterable[int]) -> None:
 
 
 if __name__ == "__main__":
-    process.enter_worker = stay_in_process
-    fork_server.main()
+    with mock.patch.object(process, "enter_worker", stay_in_process):
+        fork_server.main()
