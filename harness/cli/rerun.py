@@ -12,7 +12,13 @@ import msgspec
 
 from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
-from harness.cli.record_folders import existing_folders, folder_options, locate_run, of_submission
+from harness.cli.record_folders import (
+    existing_folders,
+    folder_options,
+    locate_run,
+    note_stale_tables,
+    of_submission,
+)
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.show_run import names_run
 from harness.contract.attestation import Attestation
@@ -40,11 +46,12 @@ from harness.verification.rerun import Rerun, RerunMethod
 @folder_options
 @click.option(
     "--workloads", type=LimitedInteger("workloads"), metavar="N",
-    help="Test a submission on N of the workloads of its records, which are drawn now.",
+    help="Test a submission on N workloads, drawn at random from the workloads of its records.",
 )  # fmt: skip
 @click.option(
     "--method", type=click.Choice(["auto", "exact", "fresh-seeds"]), default="auto", show_default=True,
-    help="Compare exactly with the same seeds, compare with fresh seeds, or what is needed and possible here.",
+    help="exact: repeat the run with the same seeds; fresh-seeds: run with new seeds; auto: the methods that are "
+    "needed and that this machine permits.",
 )  # fmt: skip
 @click.option(
     "--nonce", default="beacon", show_default=True, metavar="beacon|local|HEX",
@@ -78,10 +85,10 @@ def rerun(
 ) -> int:
     """Repeat the run of a record, or test a submission on fresh seeds.
 
-    A run on a machine with the same processor and torch is compared exactly: points apart from times, and weights.
-    Runs with fresh seeds are compared by a sequential test, which accepts the record if they do not need 10 % more
-    examples. The outcome is written beside the record as an attestation; the record does not change. The exit code is 1
-    if an outcome is not accepted.
+    On a machine with the same processor and torch, a run with the same seeds must have the same weights and the same
+    points, apart from times. Runs with fresh seeds are compared by a sequential test. This test accepts the record
+    unless the fresh runs need 10 % more examples. The outcome is written beside the record as an attestation; the
+    record does not change. The exit code is 1 if an outcome is not accepted.
     """
     if math.isnan(max_minutes):
         raise UsageError("--max-minutes nan is not a number", fix="give a number of minutes above 0")
@@ -94,6 +101,7 @@ def rerun(
             method=method,
             minutes=max_minutes,
             at_once=jobs,
+            redrawing=registry.redrawing,
         )
         if workloads is not None:
             located = _read_claimed_records(name, runs, results)
@@ -111,11 +119,15 @@ def rerun(
             raise UsageError(
                 f"{name} is not a record", fix=f"to test a submission, write bench rerun {name} --workloads 3"
             )
-    return _finish(located, attestations, not no_attestation, as_json)
+    return _finish(located, attestations, results, not no_attestation, as_json)
 
 
 def _finish(
-    located: Sequence[tuple[Record, Path]], attestations: Sequence[Attestation], write: bool, as_json: bool
+    located: Sequence[tuple[Record, Path]],
+    attestations: Sequence[Attestation],
+    results: Path,
+    write: bool,
+    as_json: bool,
 ) -> int:
     """Write the attestations, print them with the trust levels, and return the exit code."""
     by_hash = {record.content_hash: (record, folder) for record, folder in located}
@@ -133,6 +145,7 @@ def _finish(
                 print_text(line)
             if path is not None:
                 note(f"wrote {path}")
+    note_stale_tables(results, [path for _, _, _, path in entries if path is not None])
     return EXIT_OK if all(attestation.outcome == "accepted" for attestation in attestations) else EXIT_FAILED
 
 
@@ -154,7 +167,7 @@ def _draw_nonce(kind: str) -> Nonce:
 
 
 def _with_source(record: Record, source: Path | None) -> Record:
-    """Return the record with another path of the submission's file. Its hash must be that of the record."""
+    """Return the record with another path of the submission's file. The file must have the hash in the record."""
     if source is None:
         return record
     submission = record.spec.submission
