@@ -37,7 +37,7 @@ _OPTIMIZERS = (
         tags=("decay",),
     ),
     _with_wsd("adamod-wsd", "adamod", "Adam with step sizes limited by the running mean of the step sizes"),
-    _with_wsd("fadam-wsd", "fadam", "FAdam, which derives Adam as a natural-gradient method"),
+    _with_wsd("fadam-wsd", "fadam", "FAdam, a variant of Adam that approximates the natural gradient"),
     _with_wsd("adafactor-wsd", "adafactor", "Adafactor", "memory"),
     _with_wsd("lamb-wsd", "lamb", "LAMB", "large-batch"),
     _with_wsd("lion-wsd", "lion", "Lion", "memory"),
@@ -110,7 +110,7 @@ _OTHERS = (
     ),
     SubmissionEntry(
         name="schedule-free-radam",
-        summary="schedule-free RAdam, which averages weights instead of a decay; needs neither warmup nor horizon",
+        summary="schedule-free RAdam, which averages weights instead of decaying the rate; no warmup, no horizon",
         parts=("optimizer:schedule-free-radam",),
         tags=("anytime", "averaging"),
     ),

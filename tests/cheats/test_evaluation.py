@@ -1,4 +1,4 @@
-"""Evaluation that is tampered with or read."""
+"""Manipulated evaluations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_hooked_outputs(tmp_path: Path) -> None:
 
 
 @threat(
-    way="sends perfect evaluations and a hit to the supervisor",
+    way="sends invented evaluations and a hit to the supervisor",
     verdict="caught",
     by="the supervisor takes evaluations from the evaluator, and rejects a worker that reports another end",
 )
@@ -42,7 +42,7 @@ def test_written_events(tmp_path: Path) -> None:
 @threat(
     way="reads the memory of the supervisor and the evaluator",
     verdict="made useless",
-    by="the sandbox, and the evaluator cannot be debugged",
+    by="the sandbox; the evaluator cannot be traced by a debugger",
 )
 def test_memory(tmp_path: Path) -> None:
     gains_nothing(run("evaluation:ReadsEvaluator", tmp_path))

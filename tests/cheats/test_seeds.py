@@ -1,4 +1,4 @@
-"""Seeds that are mined."""
+"""Lucky seeds."""
 
 from __future__ import annotations
 
