@@ -15,7 +15,7 @@ PowerScale = Literal["log M", "log metric"]
 
 
 class PowerCost(Data, frozen=True, kw_only=True):
-    """The cost of a run.
+    """The cost of a run. If only the whole was measured, it is in `training`, and `evaluation` and `start` are 0.
 
     Args:
         training: core-seconds on the run's clock: construction and training.

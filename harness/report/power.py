@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.contract.power import OrderAgreement, PowerRow
+from harness.contract.power import OrderAgreement, PowerCost, PowerRow
 from harness.report import text
 
 #: A workload with fewer separated pairs per core-hour is marked.
@@ -39,7 +39,6 @@ HEADING = (
 
 def power_cells(row: PowerRow) -> list[str]:
     """Return the cells of a row, in the order of `HEADING`."""
-    cost = row.cost
     return [
         row.workload,
         row.budget_name,
@@ -48,8 +47,8 @@ def power_cells(row: PowerRow) -> list[str]:
         f"{row.per_core_hour:.3g}",
         _UNKNOWN if row.hard is None else f"{row.hard_separated} of {row.hard}",
         _UNKNOWN if row.hard_per_core_hour is None else f"{row.hard_per_core_hour:.3g}",
-        f"{cost.total:.3g}",
-        f"{cost.training:.2g} + {cost.evaluation:.2g} + {cost.start:.2g}",
+        f"{row.cost.total:.3g}",
+        _format_parts(row.cost),
         f"{row.spread_metric:.3f}",
         _UNKNOWN if row.spread_multiplier is None else f"{row.spread_multiplier:.3f}",
         _UNKNOWN if row.spread_target is None else f"{row.spread_target:.3f}",
@@ -60,6 +59,13 @@ def power_cells(row: PowerRow) -> list[str]:
         _UNKNOWN if row.agreement is None else _format_agreement(row.agreement),
         "; ".join(remarks(row)),
     ]
+
+
+def _format_parts(cost: PowerCost) -> str:
+    """Return the parts of a cost; unknown if only the whole was measured."""
+    if cost.evaluation == cost.start == 0:
+        return _UNKNOWN
+    return f"{cost.training:.2g} + {cost.evaluation:.2g} + {cost.start:.2g}"
 
 
 def _format_agreement(agreement: OrderAgreement) -> str:

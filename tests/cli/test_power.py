@@ -14,7 +14,7 @@ from harness.errors import StoreError
 from harness.plugins import power_files
 from harness.plugins.power_files import published_power
 from harness.plugins.registry import load_registry
-from harness.report.power import power_summary, remarks
+from harness.report.power import power_cells, power_summary, remarks
 
 ROW = PowerRow(
     workload="w@1", budget_name="gate", budget=100, metric="loss", goal="min", scale="log M", arms=("a", "b"), seeds=5,
@@ -33,6 +33,11 @@ def change(**fields: object) -> PowerRow:
 def test_a_complete_row_that_meets_the_goals_has_no_remark() -> None:
     assert remarks(ROW) == []
     assert power_summary(ROW) == "60 of 120 pairs at 100 examples × 5 seeds, 120 per core-hour, 3 core-s per run"
+
+
+def test_the_parts_of_a_cost_are_shown_if_they_are_known() -> None:
+    assert "1 + 1 + 1" in power_cells(ROW)
+    assert "4 + 0 + 0" not in power_cells(change(cost=PowerCost(training=4.0, evaluation=0.0, start=0.0, wall=4.0)))
 
 
 @pytest.mark.parametrize(
