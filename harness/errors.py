@@ -52,7 +52,7 @@ def limit_message(text: str, limit: int = MAX_MESSAGE) -> str:
     >>> print(limit_message("a\x1b[2J" + "b" * 100, 20))
     a\x1b[2Jbb…bbbbbbbbb
     """
-    # Escaping makes a text longer, so a text without an end is cut first.
+    # Escaping takes time and makes a text longer, so a very long text is cut first.
     shown = escape_controls(text if len(text) <= 2 * limit else f"{text[:limit]}…{text[-limit:]}", keep="\n")
     return shown if len(shown) <= limit else f"{shown[: limit // 2]}…{shown[len(shown) - (limit - 1) // 2 :]}"
 
@@ -167,7 +167,7 @@ def combine_errors(errors: Sequence[BenchError]) -> BenchError:
         shown += 1
     more = f"; and {len(problems) - shown} more" if shown < len(problems) else ""
     fixes = list(dict.fromkeys(problem.fix for problem in problems[:shown] if problem.fix))
-    # A list of known names must not leave the other remedies out.
+    # A long list of known names must leave room for the other remedies.
     fixes = [limit_message(fix, (_MAX_FIX - 2 * len(fixes)) // len(fixes)) for fix in fixes]
     worst = max(problems, key=lambda problem: problem.exit_code)
     combined = type(worst)(

@@ -25,9 +25,9 @@ class Threat:
     Args:
         family: the first sentence of the test's module.
         test: `file::function`.
-        way: what is done.
+        way: the cheat in words.
         verdict: one of `VERDICTS`.
-        by: what stops it, or what it gains.
+        by: the mechanism that stops the cheat, or the gain of the cheat.
     """
 
     family: str

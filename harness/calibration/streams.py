@@ -98,12 +98,12 @@ def _useful_evaluations(record: Record) -> float:
 
 
 def stream_resolution(checks: Iterable[Record]) -> float | None:
-    """Return the resolution of a stream: one standard error as a fraction of the examples to its end.
+    """Return the resolution of a stream: the effect of one standard error on its length, as a fraction of the length.
 
     If the targets and floors of a stage were one standard error easier, the stage would end earlier. The number of
-    examples by which it would be shorter is called the delay of the stage. The delays of all stages are added. All
-    stages are evaluated on the same held-out examples, so their errors may have the same sign. The resolution of a run
-    is the sum of the delays divided by the examples to the end. The result is the median over runs.
+    examples by which the stage would be shorter is called the delay of the stage. The delays of all stages are added,
+    since all stages are evaluated on the same held-out examples and their errors may have the same sign. The resolution
+    of a run is the sum of the delays divided by the number of examples of the run. The result is the median over runs.
 
     Args:
         checks: runs with the loosened targets, which must report the standard error `se` of the target metric. Runs

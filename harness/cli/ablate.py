@@ -1,4 +1,4 @@
-"""`bench ablate`: remove the additions of a submission one at a time, and gate the whole against each remainder."""
+"""`bench ablate`: leave out the additions of a submission one at a time, and gate it against each variant."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def ablate(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Find out which additions of a submission do something, by removing one at a time.
+    """Find out which additions of a submission have an effect, by leaving out one at a time.
 
     Every part except the optimizer is left out once. Every setting is replaced once by its part's default, if the
     submission has another value, and once by 0, if 0 is allowed. The whole submission is gated against each variant
@@ -100,7 +100,7 @@ def ablate(
     def show(variant: Variant) -> None:
         note(f"{variant.addition}: {variant.removal}")
 
-    # A dry run refuses the options that the run would refuse.
+    # A dry run refuses the same options as a run.
     chosen = session.workloads(split_names(workloads), budget)
     if dry_run:
         _print_variants(entry.name, variants, as_json)

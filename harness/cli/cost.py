@@ -26,11 +26,11 @@ from harness.scoring.cost_ratio import cost_ratios
     "-w", "--workload", "workloads", multiple=True, required=True, type=NameType("workload"),
     help="Comma-separated workloads.",
 )  # fmt: skip
-@click.option("--to", "baseline", help="Submission that has the cost 1 (default: the last one).")
+@click.option("--to", "baseline", help="Submission whose cost is set to 1 (default: the last one).")
 @click.option("--pairs", type=LimitedInteger("pairs"), default=10, show_default=True, help="Runs of each submission.")
 @click.option(
     "--intervals", type=LimitedInteger("intervals"), default=8, show_default=True,
-    help="Evaluations after which a run ends; on a stream, in each stage.",
+    help="Number of evaluations of a run; on a stream, of each stage.",
 )  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter.")
 @click.option("--seed", type=LimitedInteger("seed"), default=0, show_default=True, help="Root seed.")

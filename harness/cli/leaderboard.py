@@ -62,8 +62,8 @@ COLOURED = Palette(
 )
 @click.option(
     "--group", type=click.Choice(["unranked", "all", "none"]), default="unranked", show_default=True,
-    help="Show one method with several settings as one row, the best, with the spread: in rows without a rank, in all "
-    "rows or in none.",
+    help="If one method has several settings, show only its best row, with the spread of the settings. This applies to "
+    "rows without a rank, to all rows, or to none.",
 )  # fmt: skip
 @click.option(
     "--format", "output_format", type=click.Choice(FORMATS), default="table", show_default=True, help="Output format."

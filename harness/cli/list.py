@@ -40,7 +40,7 @@ def command(
     """List workloads, submissions and parts.
 
     Without arguments, only names are listed, in groups: workloads by tier, submissions by their parts, parts by their
-    kind. With words, the entries are described that contain every word in the name, summary, parts, tags or papers.
+    kind. With words, entries are described whose name, summary, parts, tags or papers contain every word.
     """
     registry = resolve.open_registry(blocked)
     resolve.require_plugins(registry)

@@ -50,7 +50,7 @@ def existing_folders(runs: Path, results: Path) -> list[Path]:
     Raises:
         StoreError: neither folder exists.
     """
-    # Unlike `Path.is_dir`, `os.path.isdir` answers for a path below a folder that may not be searched.
+    # Below a folder without search permission, `os.path.isdir` returns False, but `Path.is_dir` raises an error.
     folders = [folder for folder in (runs, results) if os.path.isdir(folder)]
     if not folders:
         raise StoreError(f"no results: neither {runs} nor {results} is a folder", fix=RUN_FIRST)
@@ -84,7 +84,8 @@ def records(
     Args:
         listed: the folders of records with the names of their files.
         problems: list to which a one-line message is appended for each file that cannot be read.
-        table_records: what selects the records, and keeps the records of other tables and the marked records.
+        table_records: the object that selects the records. It also collects the marked records, and the records of
+            other tables.
         note_marks: whether to print a note for each marked record. Otherwise the caller shows the marked records.
     """
     yield from table_records.scored(iter_listed_records(listed, problems))
@@ -95,11 +96,11 @@ def records(
 
 
 def read_marks(runs: Path, results: Path, problems: list[str], listed: Iterable[layout.ListedFolder]) -> TableRecords:
-    """Return what selects the records of tables, with the marks in both folders.
+    """Return an object that selects the records of tables. It knows the marks in both folders.
 
     Args:
         runs, results, problems: see `list_folders`.
-        listed: what `list_folders` returned for them.
+        listed: the result of `list_folders` for these two folders.
     """
     marks = index_marks(existing_folders(runs, results), problems, listed)
     return TableRecords(mark_filter=MarkFilter(marks))
@@ -215,7 +216,7 @@ def locate_run(name: str, runs: Path, results: Path) -> StoredRecord:
         StoreError: the record cannot be read.
     """
     path = Path(name)
-    # `os.path` answers for every text; pathlib raises for a name that no file system can store.
+    # `os.path.exists` returns False for a name that no file system can store; pathlib raises an error for such a name.
     if os.path.exists(path / layout.RECORD):
         return read_stored(path / layout.RECORD)
     if os.path.isfile(path) or find_packed(path) is not None:

@@ -40,11 +40,12 @@ from harness.verification.rerun import Rerun, RerunMethod
 @folder_options
 @click.option(
     "--workloads", type=LimitedInteger("workloads"), metavar="N",
-    help="Test a submission on N of the workloads of its records, which are drawn now.",
+    help="Test a submission on N workloads, drawn at random from the workloads of its records.",
 )  # fmt: skip
 @click.option(
     "--method", type=click.Choice(["auto", "exact", "fresh-seeds"]), default="auto", show_default=True,
-    help="Compare exactly with the same seeds, compare with fresh seeds, or what is needed and possible here.",
+    help="exact: repeat the run with the same seeds; fresh-seeds: run with new seeds; auto: the methods that are "
+    "needed and that this machine permits.",
 )  # fmt: skip
 @click.option(
     "--nonce", default="beacon", show_default=True, metavar="beacon|local|HEX",
@@ -78,10 +79,10 @@ def rerun(
 ) -> int:
     """Repeat the run of a record, or test a submission on fresh seeds.
 
-    A run on a machine with the same processor and torch is compared exactly: points apart from times, and weights.
-    Runs with fresh seeds are compared by a sequential test, which accepts the record if they do not need 10 % more
-    examples. The outcome is written beside the record as an attestation; the record does not change. The exit code is 1
-    if an outcome is not accepted.
+    On a machine with the same processor and torch, a run with the same seeds must have the same weights and the same
+    points, apart from times. Runs with fresh seeds are compared by a sequential test. This test accepts the record
+    unless the fresh runs need 10 % more examples. The outcome is written beside the record as an attestation; the
+    record does not change. The exit code is 1 if an outcome is not accepted.
     """
     if math.isnan(max_minutes):
         raise UsageError("--max-minutes nan is not a number", fix="give a number of minutes above 0")
@@ -154,7 +155,7 @@ def _draw_nonce(kind: str) -> Nonce:
 
 
 def _with_source(record: Record, source: Path | None) -> Record:
-    """Return the record with another path of the submission's file. Its hash must be that of the record."""
+    """Return the record with another path of the submission's file. The file must have the hash in the record."""
     if source is None:
         return record
     submission = record.spec.submission

@@ -38,7 +38,7 @@ def open_registry(blocked: Sequence[str] | None) -> Registry:
 
 
 def require_plugins(registry: Registry) -> None:
-    """Check that at least one plugin could be read, if there are plugins. Otherwise a list of entries would be empty.
+    """Raise an error if there are plugins and all of them are broken. A list of entries would then be empty.
 
     Raises:
         PluginError: all plugins are broken.

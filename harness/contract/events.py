@@ -45,8 +45,8 @@ class Ready(Event, frozen=True, kw_only=True, tag="ready"):
     resumed_from: int | None = None
 
 
-#: When the clock stops, the worker should report this within this number of seconds. If the report took longer, because
-#: the worker waited for a processor or was suspended, the worker adds the delay to the timed interval and reports the
+#: Number of seconds within which the worker should report that the clock has stopped. The report takes longer if the
+#: worker waits for a processor or is suspended. The worker then adds the delay to the timed interval, and reports the
 #: stop a second time.
 REPORT_S = 1e-4
 

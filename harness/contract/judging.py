@@ -73,8 +73,8 @@ class JudgeAnswer(Data, frozen=True, kw_only=True):
     error: str = ""
 
 
-#: Largest difference between two evaluations of the same weights, for a mean of losses. Different kernels, numbers of
-#: ranks or sizes of passes round differently.
+#: Largest difference between two evaluations of the same weights, for a mean of losses. Rounding errors depend on the
+#: kernels, the number of ranks and the sizes of passes.
 MEAN_TOLERANCE = 1e-4
 #: Number of examples that two evaluations of the same weights may classify differently.
 ACCURACY_EXAMPLES = 2

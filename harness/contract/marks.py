@@ -1,4 +1,4 @@
-"""Marks: what somebody states about a record after it was made. A record can be doubted, withdrawn and restored."""
+"""Marks: statements about a record that are made after the run. A record can be doubted, withdrawn and restored."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ Status = Literal[
 
 
 def is_finished(status: Status) -> bool:
-    """Return whether the trial is finished. An interrupted trial is not; it resumes if its command is repeated."""
+    """Return whether the trial is finished. An interrupted trial is not: repeating its command resumes it."""
     return status != "interrupted"
 
 
@@ -222,7 +222,7 @@ ON_CLOCK: Final[frozenset[Phase]] = frozenset(
     {"construction", "loading", "first batch", "training", "averaging", "state"}
 )
 #: Who ended a worker before the end of its trial. `user`: the command was stopped. `supervisor`: the supervisor was
-#: killed, or the machine went down. `worker`: the worker died or ended by itself, or something killed it that the
+#: killed, or the machine went down. `worker`: the worker died, ended by itself, or was killed by something that the
 #: supervisor does not know.
 Ender = Literal["user", "supervisor", "worker"]
 
@@ -244,9 +244,9 @@ class Restart(Data, frozen=True, kw_only=True):
 
     Args:
         by: who ended the previous worker.
-        reason: why it ended, as far as the supervisor knows.
+        reason: why the previous worker ended, as far as the supervisor knows.
         lost: the time on the clock since the checkpoint from which the run was resumed.
-        charged: whether `lost` is part of the scored time. It is, unless the user stopped the run.
+        charged: whether `lost` is part of the scored time. This is the case unless the user stopped the run.
     """
 
     by: Ender
@@ -262,9 +262,9 @@ class Ledger(Data, frozen=True, kw_only=True):
         phases: the time in each phase, summed over all workers of the trial.
         helper_seconds: processor seconds of child processes, and of threads beside the main thread, while the clock was
             stopped. They are part of the scored processor seconds.
-        helpers: processor seconds of the busiest of these, by name.
+        helpers: processor seconds of the busiest of these processes and threads, by name.
         restarts: the further starts of the worker, in order.
-        attempts: number of runs of this trial in the same folder of runs, with those that were superseded.
+        attempts: number of runs of this trial in the same folder of runs, including superseded runs.
     """
 
     phases: dict[Phase, Spent] = {}

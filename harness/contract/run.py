@@ -43,10 +43,9 @@ class Ruleset(Data, frozen=True, kw_only=True):
         tuning: how settings are chosen: `defaults` (the submission's defaults), `space` (drawn quasi-randomly from the
             submission's search space) or `rates` (the defaults with learning rates a constant factor apart).
         hides: names from `NEEDS` that the ruleset does not provide, such as `horizon` in `anytime`.
-        stopping: name of the `StoppingRule` that decides when a run ends. With `first-hit`, it ends at the first hit.
-            With `share`, it ends at `stop_share` of the horizon, whether or not the target is met. With `chosen`, it
-            ends at the stop that was chosen from the tuning studies. With `drawn`, it ends at a random budget, which is
-            drawn per study.
+        stopping: name of the `StoppingRule` that decides when a run ends. `first-hit`: at the first hit. `share`: at
+            `stop_share` of the horizon, whether or not the target is met. `chosen`: at the stop that was chosen from
+            the tuning studies. `drawn`: at a random budget, which is drawn per study.
         stop_share: fraction of the horizon at which a run ends with `share`. The stop is rounded to an evaluation.
         ranked: whether tables rank the submissions.
     """
@@ -145,10 +144,11 @@ class WorkloadRef(Data, frozen=True, kw_only=True):
 
     Args:
         source_hash: SHA-256 of the workload's source at the time of planning, if the source may change without a new
-            version: in a file or an editable installation. Otherwise empty. It is not part of the `run_id`, because
-            the version identifies the code; the version of a workload in a file ends in a part of its `code_hash`.
+            version: in a file or an editable installation. Otherwise empty. The hash is not part of the `run_id`,
+            because the version identifies the code. The version of a workload in a file ends with a part of its
+            `code_hash`.
         code_hash: SHA-256 of the tokens of this source, without comments and layout. Empty in records from before the
-            field existed. It is not part of the `run_id`.
+            field existed. The hash is not part of the `run_id`.
     """
 
     facts: WorkloadFacts
@@ -327,8 +327,8 @@ class PreparedData(Data, frozen=True, kw_only=True):
     Args:
         part: the training data or a held-out split.
         manifest: path of the manifest.
-        seedless: path of the manifest that holds for all seeds of the training data. It is written instead of the other
-            one if no generated data are opened. Empty for a held-out split.
+        seedless: path of the manifest for all seeds of the training data. It is written instead of `manifest` if
+            opening the data needs no generated data. Empty for a held-out split.
     """
 
     part: DataPart
@@ -342,16 +342,16 @@ class Job(Data, frozen=True, kw_only=True):
     Args:
         spec: the specification of the trial.
         folder: path of the worker's folder in the trial's folder, where the worker writes its files.
-        evaluation_folder: path of the folder in which the process that evaluates stores results and the final weights:
-            the trial's folder, or `folder` if this process is a worker.
+        evaluation_folder: path of the folder for the results of evaluations and for the final weights: the trial's
+            folder if an evaluator writes them, or `folder` if the worker writes them.
         resume: whether to resume from the folder's checkpoint, if there is one.
         shadow_evaluation: whether every screened evaluation is repeated on the whole split, and both results stored.
         grad_norm: whether evaluations contain the norm of the gradients.
         sandbox: the sandbox that the worker enters first; None for a run without a worker process.
         unprepared: the data that the worker opens before it enters the sandbox, because files may have to be written.
         git: commit of the current folder, for the record.
-        keep_weights: whether the worker stores the weights of every evaluation that is judged after the run: those that
-            end a stage, and those at scored stops.
+        keep_weights: whether the worker stores the weights of every evaluation that is judged after the run: the
+            evaluations that end a stage, and the evaluations at scored stops.
         checkpoint_share: largest fraction of wall time that checkpoints may take; None for the default.
     """
 

@@ -80,7 +80,7 @@ def cached_arrays(key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> d
 
     An entry is found by the key, the processor's model, the version of numpy, and the source code of `make`. The source
     code consists of the module that defines `make` and of all modules in the same package that this module imports. If
-    one of these four things has changed, or if the entry is damaged, the arrays are generated again. If the cache
+    one of these four values has changed, or if the entry is damaged, the arrays are generated again. If the cache
     cannot be written, the arrays are generated in every call.
 
     Args:

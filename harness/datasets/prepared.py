@@ -3,8 +3,8 @@
 A worker in a sandbox cannot write to the data folder. Before it enters the sandbox, it therefore opens the data in
 another process, which may fill the cache of generated data. A manifest then lists the opened files.
 
-A workload whose training data of one seed leave nothing in the cache is assumed to do so for every seed. If this is
-wrong, the worker generates the data itself.
+If the training data of one seed need no entry in the cache, the harness assumes the same for the other seeds of the
+workload. If this assumption is wrong, the worker generates the data itself.
 """
 
 from __future__ import annotations

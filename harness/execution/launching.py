@@ -26,7 +26,7 @@ _STANDARD_WORKER = tuple(WORKER)
 
 
 def can_judge() -> bool:
-    """Return whether weights can be evaluated outside the worker. They cannot if a test replaced the worker."""
+    """Return whether a process outside the worker can evaluate weights. It cannot if a test replaced the worker."""
     return tuple(WORKER) == _STANDARD_WORKER
 
 
@@ -73,7 +73,7 @@ class LaunchedWorker(Protocol):
     Attributes:
         pid: the process id, which is also the id of the worker's session. On Linux it is the process id of the worker's
             reaper (see `harness.worker.reaper`).
-        forked: whether a fork server forked it.
+        forked: whether a fork server forked the worker.
     """
 
     pid: int

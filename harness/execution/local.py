@@ -113,7 +113,7 @@ class _Workers:
             self._watcher.warned(spec, "all cores are reserved by trials of other commands; this trial runs unpinned")
             allocation = Allocation((), [])
         identity = run_id(spec)
-        # The thread is a daemon, so that the worker ends with this process even if nothing waits for the thread.
+        # A daemon thread ends with this process even if nothing waits for the thread, and the worker then ends, too.
         thread = threading.Thread(
             target=self._run, args=(identity, spec, options, allocation), name=identity, daemon=True
         )

@@ -1,7 +1,8 @@
 """Limits on the work of a worker while its clock is stopped. A run above a limit is rejected.
 
-The processor time that child processes and additional threads use while the clock is stopped is added to the scored
-processor seconds. The limits are for work that is not charged in this way, and for helpers that never stop.
+Helpers are child processes, and threads beside the main thread. The processor time that they use while the clock is
+stopped is added to the scored processor seconds. The limits are for work that is not charged in this way, and for
+helpers that never stop.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from harness.system.process_tree import TreeTimes
 
 #: Processor seconds that the import of a submission may take, summed over all threads and processes.
 IMPORT_LIMIT_S = 10.0
-#: Processor seconds that a process which the import has left behind may use until the clock starts.
+#: Processor seconds that a process may use before the clock starts, if it was started during the import.
 LEFT_BEHIND_LIMIT_S = 0.1
 #: Processor seconds of all helpers while the clock is stopped: a number, plus a fraction of the scored processor
 #: seconds.
@@ -29,16 +30,16 @@ HANDOVER_LIMIT = (1.0, 0.25)
 #: seconds, plus the same fraction of the evaluations' processor seconds.
 CHECKPOINT_LIMIT = (2.0, 1.0)
 #: Processor seconds of the main thread in one evaluation that are not charged: a number, plus a factor on the cost of
-#: an evaluation of one stage. What exceeds them is charged.
+#: an evaluation of one stage. Further processor seconds are charged.
 FREE_EVALUATION = (0.01, 2.0)
-#: The same, if another process evaluates the weights.
+#: Processor seconds of the main thread in one evaluation that are not charged if another process evaluates the weights.
 FREE_HANDOVER_S = 0.02
 #: Processor seconds of the main thread for all checks and checkpoints that are not charged: a number, plus a fraction
-#: of the scored processor seconds and of the evaluations' processor seconds. What exceeds them is charged.
+#: of the scored processor seconds and of the evaluations' processor seconds. Further processor seconds are charged.
 FREE_CHECKPOINTS = (0.3, 0.1)
-#: Number of times that the worker stops its clock in one evaluation, and in its start with the first evaluation.
+#: Number of times that the worker may stop its clock in one evaluation, and from its start to the first evaluation.
 STOPS = (2, 4)
-#: Number of phases that begin without a start or stop of the clock, for each evaluation.
+#: Number of phases that may begin without a start or stop of the clock, for each evaluation.
 PHASES = 4
 #: Processor seconds of the main thread for building the workload: a number, plus a factor on the cost without the
 #: submission.
@@ -50,12 +51,12 @@ class OffClockLimits:
     """Checks the processor seconds of the phases in which the clock is stopped.
 
     Args:
-        stages: number of stages of the stream, whose evaluations cover all stages so far; 1 on a pool.
-        evaluates_outside: whether another process evaluates the weights, which the worker only hands over.
+        stages: number of stages of the stream; 1 on a pool. An evaluation on a stream covers all stages so far.
+        evaluates_outside: whether another process evaluates the weights. The worker then only hands them over.
         evaluation_cost: processor seconds of an evaluation of the whole split in a process that does not run the
-            submission; None if there is no such process. Then the first evaluation of the run, at which nothing is
-            trained, is the measure.
-        build_cost: processor seconds for building the workload in such a process; None if there is none.
+            submission. If this is None, the cost of the first evaluation of the run is used, before any training.
+        build_cost: processor seconds for building the workload in a process that does not run the submission; None if
+            there is no such process.
 
     Attributes:
         violation: the first limit that was exceeded, in words; empty if there is none.
@@ -78,15 +79,17 @@ class OffClockLimits:
         scored_seconds: float,
         main_at_most: float | None = None,
     ) -> None:
-        """Add the processor seconds of an interval in which the clock was stopped. They are lower bounds.
+        """Add the processor seconds of an interval in which the clock was stopped, and check the limit of its phase.
+
+        The processor seconds are lower bounds.
 
         Args:
             phase: the phase of the interval.
             main_seconds: processor seconds of the worker's main thread.
             tree_seconds: processor seconds of all threads and processes of the trial.
             scored_seconds: the scored processor seconds of the run so far.
-            main_at_most: an upper bound on the processor seconds of the worker's main thread, which is used where they
-                are the measure of later intervals; `main_seconds` if None.
+            main_at_most: an upper bound on the processor seconds of the worker's main thread; `main_seconds` if None.
+                The limits of later intervals are computed from this bound.
         """
         seconds = tree_seconds if phase == "import" else main_seconds
         main_at_most = main_seconds if main_at_most is None else main_at_most
@@ -133,7 +136,7 @@ class OffClockLimits:
             if self.evaluation_cost is None or math.isinf(self.evaluation_cost):
                 return 0.0
             return max(0.0, main_seconds - number - factor * self.stages * self.evaluation_cost)
-        # All other phases share one limit, since the worker names the phase.
+        # All other phases share one limit. Otherwise the worker, which names its phase, could choose a larger limit.
         number, fraction = FREE_CHECKPOINTS
         free = number + fraction * (scored_seconds + self._evaluations_at_most)
         before, self._between = self._between, self._between + main_seconds
@@ -147,7 +150,7 @@ class OffClockLimits:
             evaluations: number of evaluations whose results have arrived so far.
         """
         per_evaluation, at_start = STOPS
-        # The result of the evaluation for which the clock is stopped now has not arrived yet.
+        # The clock may be stopped for a further evaluation, whose result has not arrived yet.
         if stops > at_start + per_evaluation * (evaluations + 1):
             self._reject(
                 f"the clock was stopped {stops} times for {evaluations} evaluations",
@@ -157,7 +160,7 @@ class OffClockLimits:
     def check_phases(self, phases: int, evaluations: int) -> None:
         """Check how often the worker began another phase while the clock was stopped.
 
-        The times of phases that are shorter than a reading of the times cannot be told apart.
+        If phases are shorter than the interval between readings, their times cannot be told apart.
 
         Args:
             phases: number of such phases so far, since the first stop of the clock.
@@ -174,7 +177,7 @@ class OffClockLimits:
 
         Args:
             seconds: the total so far.
-            busiest: the helper that used most of it, in words.
+            busiest: the helper that used the largest part of the total, in words.
             scored_seconds: the scored processor seconds of the run so far.
         """
         limit = HELPER_LIMIT[0] + HELPER_LIMIT[1] * max(0.0, scored_seconds - seconds)
@@ -186,7 +189,7 @@ class OffClockLimits:
             )
 
     def check_left_behind(self, imported: TreeTimes, now: TreeTimes, allowed: float) -> None:
-        """Check the processes that the import has left behind, when the clock starts for the first time.
+        """Check the processes that were started during the import and still run when the clock first starts.
 
         Args:
             imported: the times at the end of the import.

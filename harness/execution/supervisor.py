@@ -83,7 +83,8 @@ def supervise(
         The record, which has been written.
 
     Raises:
-        StoreError: the record cannot be written. The file keeps the record of the start, with the status `interrupted`.
+        StoreError: the record cannot be written. The file then still contains the record that was written at the start,
+            with the status `interrupted`.
         Interrupted: the trial was stopped; its record has the status `interrupted`.
     """
     trial = Trial.after(folder.record(), spec, folder.identity, watcher, current_session(invocation))

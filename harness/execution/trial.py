@@ -131,7 +131,7 @@ def describe_other_source(spec: RunSpec, since: str) -> str:
         since: clause that names the moment since which the workload was edited.
     """
     facts = spec.workload.facts
-    problem = f"the source of {facts.id} has changed since {since}, and its version has not"
+    problem = f"the source of {facts.id} has changed since {since}, but its version has not"
     return f"{problem}: raise the version if results change, or run the trials again with --force"
 
 

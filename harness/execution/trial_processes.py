@@ -25,8 +25,8 @@ from harness.system import python_process
 from harness.system.files import write_error
 from harness.system.private_folders import is_shared, make_folders, private_variables
 
-#: Folder of the home directory and the temporary files of each process, in the trial's folder. That of the worker is
-#: in the folder in which it may write.
+#: Folder of the home directory and the temporary files of each process, in the trial's folder. The worker's folder is
+#: below the only folder to which the worker may write.
 _SCRATCH: dict[Role, str] = {"worker": f"{WORKER}/scratch", "evaluator": "scratch-evaluator"}
 
 
@@ -35,8 +35,8 @@ class TrialProcesses:
 
     Args:
         folder: the trial's folder, whose lock the processes inherit.
-        trial: the trial; its watcher is told of problems.
-        slot: cores and GPUs of the processes, which alternate.
+        trial: the trial; its watcher receives warnings.
+        slot: cores and GPUs of the processes. Worker and evaluator share them, because they alternate.
         stop: signal that ends the trial.
         launcher: starts the processes.
 

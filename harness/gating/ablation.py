@@ -1,4 +1,7 @@
-"""Remove the additions of a submission one at a time: its parts and its settings, each in a variant to gate against."""
+"""Remove the additions of a submission one at a time, and gate the submission against each variant.
+
+An addition is a part or the value of a hyperparameter.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,9 @@ from harness.plugins.registry import Registry
 from harness.plugins.unpackaged import submission_from_path
 from harness.system.files import write_atomically
 
-#: Folder of the files that contain a submission in a file without one of its parts.
+#: Folder for copies of a submission's file, each without one part of the submission.
 FOLDER = Path(".bench-ablation")
-#: Hyperparameters without which there is no training, that a gate sets itself, or that only prevent a division by 0.
+#: Hyperparameters that are never removed: training needs them, the gate sets them, or they prevent a division by 0.
 NOT_REMOVED = frozenset({"lr", "batch_size", "horizon_fraction", "eps"})
 #: What an addition does, compared with the submission without the addition.
 Effect: TypeAlias = Literal["helps", "none", "harms", "undecided", "not run"]
@@ -42,7 +45,7 @@ class Variant:
 
     Args:
         addition: the addition that is removed, such as `averaging:ema` or `warmup=0.05`.
-        removal: how it is removed: `left out`, or the value in its place.
+        removal: how the addition is removed: `left out`, or the value that replaces it.
         make: function that returns the submission without the addition. It may write and read a file.
     """
 
@@ -77,15 +80,15 @@ class Ablation:
 
 
 def list_variants(entry: SubmissionEntry, registry: Registry, only: Sequence[str] = ()) -> tuple[Variant, ...]:
-    """Return the variants of a submission, first those without a part.
+    """Return the variants of a submission. The variants without a part come first.
 
-    A part of a kind that every submission needs, the optimizer, is never removed. A setting is removed in two ways: if
-    the submission replaces a part's default, by this default; and if 0 is an allowed value, by 0.
+    The optimizer is never removed, because every submission needs one. A hyperparameter has up to two variants. If its
+    value differs from the default of its part, one variant has this default. If 0 is allowed, one variant has 0.
 
     Args:
         entry: the submission.
         registry: the registry in which parts are looked up.
-        only: names of the additions to remove: of a part, its kind or a hyperparameter; empty for all additions.
+        only: names of the parts, kinds of parts or hyperparameters to remove; empty for all additions.
 
     Raises:
         UsageError: the submission has no addition that can be removed, or no addition with a name in `only`.
@@ -188,7 +191,7 @@ def _recipe_kinds(source: str, name: str) -> list[str]:
 
 
 def _without_settings(composition: Composition) -> Iterator[Variant]:
-    """Yield a variant for each setting that can have the part's default or the value 0 in its place."""
+    """Yield the variants in which the part's default or the value 0 replaces the value of a hyperparameter."""
     entry = composition.entry
     for name, domain in composition.space.items():
         if name in NOT_REMOVED or name in composition.taken_over:

@@ -71,7 +71,7 @@ class GateSetup:
 
     Args:
         a: the candidate.
-        b: the submission that it is compared with.
+        b: the submission with which the candidate is compared.
         workloads: workloads of the gate; at least one.
         offer: source of the parts and references, such as the registry.
         seed: root seed, from which all seeds are derived.

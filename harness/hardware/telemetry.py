@@ -20,7 +20,7 @@ from harness.contract.run import RunSpec
 from harness.hardware import detect
 from harness.hardware.drivers import Driver, Gpu
 
-#: A read gets the state of the run's GPUs. Reads of at most this duration in seconds are made in pauses of any length.
+#: The state of the GPUs is read in pauses of any length if reading it takes at most this number of seconds.
 FAST_READ_S = 0.02
 #: Slower reads are made only if each of the last `_PAUSES` pauses was at least this many times as long as a read.
 PAUSE_FACTOR = 3.0

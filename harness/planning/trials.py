@@ -102,7 +102,7 @@ def plan_trials(
         submission: the submission.
         registry: the registry in which parts are looked up.
         settings: the ruleset and options.
-        purpose: purpose of the trials. Their seeds depend on it.
+        purpose: purpose of the trials, which determines their seeds.
         studies: number of studies; None for the number in the settings or the ruleset.
         first_study: index of the first study; the seeds of a study are derived from its index.
         points: hyperparameters to try in every study, one point for each trial; None for the points of the ruleset.
@@ -305,6 +305,7 @@ def _submission_ref(composition: Composition) -> SubmissionRef:
         model_options=entry.model_options,
         distribution=entry.distribution,
         source_hash=source_hash(loads),
-        # The ids of published runs of the submissions that are distributed with the harness contain the source hash.
+        # For submissions that are distributed with the harness, the source hash identifies the code. The run IDs of
+        # published runs depend on this.
         code_hash="" if sources <= {OWN_NAME} else code_hash(loads),
     )

@@ -1,4 +1,4 @@
-"""Find the submission or workload in a file or at an import path, and read what it declares, in a child process."""
+"""Find the submission or workload in a file or at an import path, and read its declarations, in a child process."""
 
 from __future__ import annotations
 

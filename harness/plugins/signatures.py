@@ -136,7 +136,7 @@ def _check_method(
 
 
 def _accepts(function: Callable[..., Any], positional: tuple[str, ...], keywords: Mapping[str, object]) -> bool:
-    """Return whether a function can be called with these arguments. It is unknown for functions written in C."""
+    """Return whether a function can be called with these arguments. True if unknown, as for functions written in C."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

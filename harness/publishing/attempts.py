@@ -1,4 +1,4 @@
-"""Say which attempts stand behind the records of a group, so that hand-picked ones are seen."""
+"""List the attempts to run the trials of a group of records, so that readers see whether records were hand-picked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RepeatedTrial:
         attempts: number of runs of the trial in its runs folder.
         restarts: number of further starts of the worker during the run.
         outcome: status and examples of the record that is published.
-        earlier: status and examples of the runs that were replaced, as far as their records are at hand.
+        earlier: status and examples of the runs that were replaced, if their records can be read.
     """
 
     run_id: str

@@ -55,7 +55,7 @@ def find_gap(
         group: the records.
         runs: the runs folder, as the user names it.
         listed_settings: see `ListedSettings`.
-        published: specifications of published records. Those of the group are not missing.
+        published: specifications of published records. A trial of the group with such a record is not missing.
     """
     if group.key.is_envelope:
         return None

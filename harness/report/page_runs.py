@@ -1,4 +1,4 @@
-"""Selects what the report's page shows of single runs: curves, settings and missed targets, in compressed blocks.
+"""Selects the data of single runs for the report's page: curves, settings and missed targets, in compressed blocks.
 
 The size of the page must not grow with the number of records. Tables, medians and ranges are computed from all runs.
 Curves and dots of single runs are drawn for a limited number of runs, which are chosen evenly.

@@ -12,12 +12,11 @@ from harness.scoring.marked import MarkFilter
 
 @dataclass(slots=True, kw_only=True)
 class TableRecords:
-    """Splits records into those of leaderboards and those of other tables, without withdrawn records.
+    """Splits records into the records of leaderboards and the records of other tables, without withdrawn records.
 
     Args:
         mark_filter: filter that leaves out withdrawn records.
-        stop_records: the records that were seen so far of rulesets that choose or draw a stop. They are shown in
-            separate tables.
+        stop_records: the records so far whose rulesets choose or draw a stop. Separate tables show these records.
     """
 
     mark_filter: MarkFilter

@@ -142,9 +142,9 @@ def compare(
     The verdict follows from the exact sign-flip test on the paired log ratios of the times. The p-values are corrected
     for the number of workloads by Holm's procedure. With fewer than six pairs, the verdict is `inconclusive`. A pair in
     which both runs missed the target is a tie. A pair in which only one run missed has the most extreme rank. Only the
-    newest version of a workload is compared. A study with several trials is represented by its best trial. It is paired
-    only if both submissions have the same number of trials in the study. docs/statistics.md explains and validates the
-    procedure.
+    newest version of a workload is compared. A study with several trials is represented by its best trial. Such a study
+    is paired only if both submissions have the same number of trials in the study. docs/statistics.md explains and
+    validates the procedure.
 
     Args:
         a: records of submission A, on one or several workloads, of one hardware class and ruleset.

@@ -192,7 +192,7 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
 
 
 def _add_families(rows: Sequence[LeaderboardRow], keys: FamilyKeys) -> tuple[LeaderboardRow, ...]:
-    """Return the rows with their families. The spread of a family is that of the score by which rows are ordered."""
+    """Return the rows with their families. The spread of a family is the spread of the score that orders the rows."""
     scores = [row.anchored if row.anchored is not None else row.profile for row in rows]
     values = [score if score is not None else row.mean_rank for score, row in zip(scores, rows, strict=True)]
     families = find_families(

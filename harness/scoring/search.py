@@ -104,7 +104,7 @@ class WorkloadOutcome:
 
     @property
     def broken(self) -> int:
-        """Number of runs that broke."""
+        """Number of runs that ended incompletely or have no final metric (see `SearchRun.broke`)."""
         return sum(run.broke for run in self.runs)
 
     @property

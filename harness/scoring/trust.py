@@ -14,8 +14,8 @@ def trust_level(record: Record, attestations: Iterable[Attestation]) -> Trust:
 
     - `verified`: runs on fresh seeds accepted the record. An exact repetition is sufficient if the seeds of the record
       come from a public beacon, because then nobody could choose them.
-    - `evaluated`: the saved weights, or an exact repetition, gave the metrics of the record. So does a record whose
-      metrics come from a process that never imported the submission (its field `trust`).
+    - `evaluated`: the saved weights, or an exact repetition, gave the metrics of the record. A record also has this
+      level if its metrics come from a process that never imported the submission (field `trust` of the record).
     - `self-reported`: all other records. A record that an attestation refutes also has this level.
 
     Attestations of other records are ignored. An attestation is a statement of the machine that wrote it, not a proof.

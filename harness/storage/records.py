@@ -62,9 +62,9 @@ def _is_verified(record: Record, payload: bytes) -> bool:
 def _matches_hash(record: Record, payload: bytes) -> bool:
     """Return whether the content of a record matches its content hash.
 
-    The decoded record is encoded again, which takes a third of the time of `content_hash`. The result says nothing if
-    its length differs from that of the JSON without white space. The reason may be another notation of a number, a
-    field that records of older versions lack, or a field that was removed. `content_hash` then decides.
+    The decoded record is encoded again, which takes a third of the time of `content_hash`. If the new JSON and the
+    stored JSON without white space differ in length, `content_hash` decides. The lengths may differ because of another
+    notation of a number, a field that records of older versions lack, or a field that was removed.
     """
     encoded = _SORTED.encode(record)
     start = b'{"content_hash":"' + record.content_hash.encode() + b'",'
@@ -92,8 +92,8 @@ def decode(payload: bytes, label: str, *, known_hash: str | None = None) -> Reco
         known_hash: the record's content hash, if it was already verified; if None, the hash is computed.
 
     Raises:
-        StoreError: a field is invalid, a hit is at no point, the schema is unknown, or the content was edited. The
-            message names the record and the path of the field.
+        StoreError: a field is invalid, a hit is at none of the points, the schema is unknown, or the content was
+            edited. The message names the record and the path of the field.
     """
     try:
         record = _RECORDS.decode(payload)
@@ -118,7 +118,7 @@ class _Schema(msgspec.Struct):
 
 
 def _schema_version(payload: bytes) -> int:
-    """Return the schema version of a record that cannot be decoded. If it is unknown, return the current version."""
+    """Return the schema version of a record that cannot be decoded; the current version if its version is unknown."""
     try:
         return msgspec.json.decode(payload, type=_Schema).schema
     except JSON_ERRORS:
@@ -164,7 +164,7 @@ def read_stored(path: Path) -> StoredRecord:
 
 
 def decode_stored(stored: StoredRecord) -> Record:
-    """Return a record that was read, after validating it.
+    """Decode and validate a stored record.
 
     Raises:
         StoreError: the record is damaged or has the name of another trial.

@@ -25,7 +25,7 @@ from harness.verification.weights import Judge, check_weights
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationOptions:
-    """What the checks may use.
+    """The functions, folders and clients that the checks may use.
 
     Args:
         judge: function that evaluates saved weights; None to compare only their hashes.
@@ -48,7 +48,7 @@ def verify_records(
 
     Args:
         stored: the records as they are stored.
-        options: what the checks may use.
+        options: the options of the checks.
         others: further records with which the given records are compared. They are not checked.
     """
     copies, attempts = CopyFinder(), AttemptChecker()
@@ -61,7 +61,7 @@ def verify_records(
 def _verify_alone(
     stored: StoredRecord, options: VerificationOptions, attempts: AttemptChecker, copies: CopyFinder
 ) -> RecordFindings:
-    """Return the findings of all checks that need no other record, and add the record to those that are compared."""
+    """Return the findings of all checks that need no other record, and add the record to the compared records."""
     path = stored.path
     try:
         record = decode(stored.content, str(path))

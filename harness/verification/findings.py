@@ -9,7 +9,7 @@ from harness.contract.base import Data
 #: The checks of a record, in the order of the table.
 CHECKS: Final = ("content", "identity", "seeds", "points", "ending", "copies", "weights", "ledger")
 CheckName: TypeAlias = Literal["content", "identity", "seeds", "points", "ending", "copies", "weights", "ledger"]
-#: `passed`, `failed`, or `unchecked` if something that the check needs is not at hand.
+#: `passed`, `failed`, or `unchecked` if the check lacks something that it needs.
 FindingOutcome = Literal["passed", "failed", "unchecked"]
 
 

@@ -26,7 +26,8 @@ from harness.verification.repetition import (
 
 #: Function that runs specifications from the start and returns the records in the same order.
 Runner: TypeAlias = Callable[[Sequence[RunSpec]], Sequence[Record]]
-#: `auto`: exactly if this machine can, and on fresh seeds unless the seeds of the record come from a public beacon.
+#: `auto` repeats the run exactly if this machine can. It also runs on fresh seeds, unless the seeds of the record come
+#: from a public beacon.
 RerunMethod = Literal["auto", "exact", "fresh-seeds"]
 #: Largest number of fresh seeds.
 MAX_SEEDS: Final = 40
@@ -34,7 +35,7 @@ MAX_SEEDS: Final = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Rerun:
-    """What a rerun may use.
+    """Repeats runs, and tests claims on fresh seeds, within a number of minutes.
 
     Args:
         run: function that runs specifications.

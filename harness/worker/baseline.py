@@ -32,8 +32,8 @@ RENEWAL = 0.5
 #: most this number of standard deviations of the values. For different examples, it is about 1.4.
 _SAME = 0.1
 
-#: The order of the examples in windows: the stored order of the split, the one of `evaluation_rows`, or another one.
-#: It is unknown, and makes no difference, while all values are equal.
+#: The order of the examples in windows: the stored order of the split, the order of `evaluation_rows`, or another.
+#: While all values are equal, the order is unknown and makes no difference.
 Order = Literal["unknown", "stored", "random", "other"]
 
 
@@ -44,7 +44,8 @@ class TaskBaseline:
     Args:
         values: the values (float64), in the order of windows.
         light_values: whether the values have light tails, and are not all 0 and 1.
-        light_changes: whether the differences from the previous baseline have light tails; None if there was none.
+        light_changes: whether the differences from the previous baseline have light tails; None if there was no
+            previous baseline.
         reach: distance of the mean from the best value.
     """
 
@@ -55,7 +56,7 @@ class TaskBaseline:
 
     @property
     def usable(self) -> bool:
-        """Whether later means may be estimated with the values."""
+        """Whether later means may be estimated from differences from these values."""
         return self.light_values and self.light_changes is True
 
     def estimate(self, values: Tensor) -> tuple[float, float] | None:
@@ -155,8 +156,8 @@ class Baseline:
     def is_renewal_due(self, stage: int | None, examples: int, used: bool) -> bool:
         """Return whether the next evaluation should use the whole split, so that later parts can be smaller.
 
-        This only saves time. A baseline that did not help is not renewed, except the first one of a stage, which may be
-        that of an untrained model.
+        A renewal only saves time. A baseline that did not help is not renewed. The first baseline of a stage is an
+        exception, because it may be from an untrained model.
 
         Args:
             stage: index of the stage of a stream; None on a pool.
@@ -182,7 +183,7 @@ class Baseline:
 
 
 def _tells_apart(values: Tensor) -> bool:
-    """Return whether the values of a task tell its examples apart."""
+    """Return whether the values of a task distinguish its examples: they are finite, not all equal, and not binary."""
     return len(values) > 1 and not is_binary(values) and bool(values.isfinite().all() & (values != values[0]).any())
 
 

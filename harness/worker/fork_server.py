@@ -195,7 +195,7 @@ class WorkerForker:
         os.close(child.status)
 
     def _close_server_descriptors(self) -> None:
-        """Close the server's sockets and the descriptors of the other workers. It is called in a forked process."""
+        """Close the server's sockets and the descriptors of the other workers. Only a forked process calls this."""
         self._control.close()
         if self._templates is not None:
             self._templates.close()
@@ -212,7 +212,7 @@ def become_worker(request: ForkRequest, descriptors: dict[str, int], server: int
         descriptors: the file descriptors of the request, by the names in `DESCRIPTORS`.
         server: process id of the fork server.
     """
-    # The worker gets its own session. The supervisor can then kill it with its children, and Ctrl-C does not reach it.
+    # With a session of its own, the worker is not reached by Ctrl-C, and the supervisor can kill it with its children.
     os.setsid()
     set_parent_death_signal()
     if os.getppid() != server:  # the server has died before the signal was requested

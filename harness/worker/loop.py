@@ -84,7 +84,7 @@ class TrainingRun:
         self.assessor = assessor
         self.emit = emit
         self.final_weights = ""
-        # The last checkpoint: its wall seconds, and the time at which it ended. Before the first one, both are assumed.
+        # The wall seconds of the last checkpoint, and its end. Before the first checkpoint, both values are assumed.
         self._checkpoint_seconds, self._checkpoint_ended = FIRST_CHECKPOINT_S, time.perf_counter()
         rules.guard(state.work, state.clock, state.snapshots, assessor)
         rules.before_construction(state.model, state.group)
@@ -192,7 +192,8 @@ class TrainingRun:
             if self._is_checkpoint_due():
                 self._save_checkpoint(model_state, submission_state)
             else:
-                # Whether a submission is rejected for its state must not depend on the time of a checkpoint.
+                # The state is checked at every evaluation, so that a rejection does not depend on when checkpoints are
+                # written.
                 checkpoint.require_plain(submission_state, "state['submission']")
         self.emit(Evaluated(point=point))
         return verdict

@@ -23,7 +23,8 @@ from harness.worker.baseline import TaskBaseline, TaskBaselines, is_binary
 FIRST_PART = 64
 #: Largest fraction of a split's examples that a part may have. Beyond it the whole split is evaluated.
 LARGEST_SHARE = 2 / 3
-#: A part is measured only if its expected distance to every threshold is this multiple of the distance that decides.
+#: A part is measured only if the expected distance to every threshold is at least this multiple of the distance that
+#: suffices for a decision.
 _RESERVE = 1.15
 #: The standard error allows for groups of examples that a part misses with a probability of at least exp(-`HIDDEN`).
 HIDDEN = 12.0
@@ -43,8 +44,8 @@ class TaskSample:
         mean: estimate of the mean over all of the task's examples.
         variance: variance of the values or differences, with n - 1 in the denominator; 0 for a single value.
         binary: whether every value is 0 or 1.
-        reach: distance of the baseline's mean from its best value, by which an example can improve, if the mean is
-            estimated from differences from a baseline; 0 if it is the mean of the part.
+        reach: the amount by which an example can improve, if the mean is estimated from differences from a baseline. It
+            is the distance of the baseline's mean from the baseline's best value. 0 if the mean is that of the part.
     """
 
     n: int
@@ -58,12 +59,13 @@ class TaskSample:
     def error_variance(self) -> float:
         """The squared standard error of the mean as an estimate of the mean over all of the task's examples.
 
-        For values of 0 and 1 it is computed from the count plus one, (k + 1) / (n + 2), so that neither "all wrong" nor
-        "all right" is certain.
+        For values of 0 and 1, the standard error is computed from the fraction (k + 1) / (n + 2), where k is the number
+        of ones. The standard error is therefore positive even if all values are equal.
 
-        For differences it allows for a group of examples that improves by `reach` and is not in the part. A group of
-        the fraction `HIDDEN` / n is missed with the probability exp(-`HIDDEN`), and changes the mean by
-        `HIDDEN` * `reach` / n, which counts as `STANDARD_ERRORS` standard errors.
+        For differences, the standard error allows for a group of examples that improves by `reach` and is not in the
+        part. If the group is the fraction `HIDDEN` / n of the examples, the part misses the whole group with the
+        probability exp(-`HIDDEN`). The group changes the mean by `HIDDEN` * `reach` / n. This change counts as
+        `STANDARD_ERRORS` standard errors.
         """
         if self.n >= self.total:
             return 0.0
@@ -132,8 +134,8 @@ class Estimate:
     def distance(self, target: Target) -> float:
         """Return how far the metric is from a target that it does not meet.
 
-        The unit is the smallest distance that decides: if the result is above 1, the whole split would not meet the
-        target. The result is negative if the estimate meets the target.
+        The unit is the smallest distance that suffices for a decision. If the result is above 1, the whole split would
+        not meet the target. The result is negative if the estimate meets the target.
         """
         margin = self.mean - target.value if target.goal == "min" else target.value - self.mean
         error = STANDARD_ERRORS * self.error_at(target.value)
@@ -155,7 +157,7 @@ def estimate_metrics(
 
     Args:
         values: for every metric, one tensor of values per task.
-        totals: for every metric, the number of examples of every task; None if `values` has all of them.
+        totals: for every metric, the number of examples of every task; None if `values` has the values of all examples.
         baselines: for some metrics, the baseline of every task.
     """
     estimates = {}
@@ -231,7 +233,7 @@ def next_part(
 ) -> int | None:
     """Return the number of examples of every task to measure next; None for the whole split.
 
-    The number affects only the time of the evaluation, and not what is decided.
+    The number affects only the time of the evaluation, not the decisions.
 
     Args:
         estimates: the latest estimates; empty if there are none.
@@ -254,7 +256,7 @@ def _round_up(examples: float) -> int:
 
 
 def _share(part: int, totals: Iterable[Sequence[int]]) -> float:
-    """Return the fraction of its examples that a metric needs for a part, for the metric with the largest fraction.
+    """Return the fraction of the examples of a metric that a part contains, as the maximum over the metrics.
 
     Args:
         part: number of examples of every task in the part.

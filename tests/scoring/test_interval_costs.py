@@ -91,8 +91,8 @@ def test_a_session_beside_a_busy_process_gives_the_same_costs() -> None:
     costs = {name: model.time_to(arm_of(spec(name)), INTERVALS) or math.nan for name in ("reference", "b", "c")}
     assert costs["b"] == pytest.approx(costs["c"], rel=0.03)
     assert costs["b"] / costs["reference"] == pytest.approx(2.0, rel=0.03)
-    speeds = {session: math.exp(speed) for (_, session), speed in model.speeds.items()}
-    assert speeds["m/busy"] / speeds["m/quiet"] == pytest.approx(1.6, rel=0.02)
+    slowdowns = {session: math.exp(log) for (_, session), log in model.slowdowns.items()}
+    assert slowdowns["m/busy"] / slowdowns["m/quiet"] == pytest.approx(1.6, rel=0.02)
     raw = [r.points[-1].process_seconds for r in runs if r.spec.submission.name in "bc"]
     assert max(raw) / min(raw) > 1.4
 

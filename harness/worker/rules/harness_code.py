@@ -3,8 +3,8 @@
 Forbidden: replacing functions, classes or methods of the harness or of the workload in the worker process, and setting
 attributes of the harness's objects that hide their methods.
 
-Why: the clock, the counters and the evaluation run in the same process as the submission. Their code must be that of
-every other run.
+Why: the clock, the counters and the evaluation run in the same process as the submission. Their code must be the same
+in every run.
 
 Instead: use the arguments of the constructor and of `step`, and keep replaced functions in your own modules.
 """
