@@ -1,8 +1,8 @@
 """Runs the trials of a calibration.
 
 First, every reference submission is run with several hyperparameter settings (tuning). Then the best setting is run on
-new seeds, and the targets are computed from these runs. The targets of a stream are then loosened, until enough seeds
-reach the end of the stream. docs/calibration.md describes the method.
+new seeds, and the targets are computed from these runs. The targets are then loosened, until enough further seeds reach
+them (on a stream, until enough reach its end). docs/calibration.md describes the method.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.calibration.pools import SEED_FRACTION
+from harness.calibration.pools import SEED_FRACTION, levels_hold, loosen_levels
 from harness.calibration.results import Calibration, TunedSetting
 from harness.calibration.rule import calibrate, rank_settings
 from harness.calibration.streams import add_tolerance, least_tolerance, loosen_targets
@@ -170,10 +170,17 @@ class Calibrator:
         best_runs = run_new_seeds(best)
         anchor_runs = run_new_seeds(anchor) if anchor is not None and anchor.run != best.run else ()
         result = calibrate(tuned, best_runs, anchor_runs)
-        is_stream_with_all_targets = len(result.stages) == len(workload.facts.stages) > 0
-        if not is_stream_with_all_targets:
+        if workload.facts.stages:
+            if len(result.stages) < len(workload.facts.stages):
+                return result
+            return self._find_tolerance(result, workload, families[best.submission], best, studies)
+        if "main" not in result.levels or anchor is None:  # all seeds of a variant reach its targets
             return result
-        return self._find_tolerance(result, workload, families[best.submission], best, studies)
+        setting, runs = (anchor, anchor_runs) if anchor_runs else (best, best_runs)
+        self._note(f"{workload.name}: {studies} further seeds of {setting.submission}")
+        family = families[setting.submission]
+        checks = self.run(self.plan(workload, family, "target", 2 * studies, [setting.hparams])[studies:])
+        return loosen_levels(result, least_tolerance(lambda factor: levels_hold(result, factor, checks)), runs, checks)
 
     def calibrate_variants(
         self, variants: Iterable[WorkloadEntry], families: Mapping[str, SubmissionEntry], setting: TunedSetting

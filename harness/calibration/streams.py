@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from harness.calibration.curves import (
+    loosen_value,
     metric_errors,
     round_to_easier_side,
     span_of_error,
@@ -51,15 +52,14 @@ def calibrate_stream(base: Calibration, facts: WorkloadFacts, best_runs: Sequenc
 def loosen_targets(calibration: Calibration, stages: Sequence[Stage], tolerance_factor: float) -> tuple[Stage, ...]:
     """Return the stages with new targets: the values of a calibration, loosened by a factor.
 
-    The factor multiplies the error. The error of a metric to be minimised is the metric itself. The error of a metric
-    to be maximised, which must be a fraction, is 1 minus the metric. The other fields of the stages are unchanged.
+    The factor multiplies the error (see `loosen_value`). The other fields of the stages are unchanged.
     """
     return tuple(
         msgspec.structs.replace(
             stage,
             targets=(
                 msgspec.structs.replace(
-                    stage.targets[0], value=_loosen(level.value, stage.targets[0], tolerance_factor)
+                    stage.targets[0], value=loosen_value(level.value, stage.targets[0], tolerance_factor)
                 ),
             ),
         )
@@ -137,10 +137,6 @@ def _stage_delay(record: Record, index: int) -> float | None:
     return max(earliest_end, *(late for _, late in known_spans)) - max(
         earliest_end, *(early for early, _ in known_spans)
     )
-
-
-def _loosen(value: float, target: Target, factor: float) -> float:
-    return round_to_easier_side(1 - factor * (1 - value) if target.goal == "max" else factor * value, target)
 
 
 def least_tolerance(holds: Callable[[float], bool]) -> float | None:

@@ -234,6 +234,7 @@ def _show_workload(entry: WorkloadEntry) -> None:
         ["budget", f"{facts.budget.horizon:,} examples, {facts.budget.gradient_examples:,} gradient-examples"],
         ["batch sizes", ", ".join(map(str, facts.batch_sizes))],
         ["evaluated", f"every {facts.eval_every:,} examples"],
+        *([["held-out data", "drawn afresh for every nonce"]] if entry.redraws_held_out else []),
         ["precision", facts.precision.dtype],
         *([["replay buffer", f"{facts.replay_capacity:,} examples"]] if facts.replay_capacity else []),
         ["resolution", _format_resolution(facts)],

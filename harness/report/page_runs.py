@@ -9,16 +9,23 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 import zlib
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from harness.contract.domains import HParams
 from harness.contract.record import Record, is_success
 from harness.scoring.point_columns import PointColumns, finite_values
 from harness.scoring.summary import RunSummary
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 T = TypeVar("T")
 #: Largest number of evaluations per run from which medians and ranges are computed.
@@ -183,8 +190,7 @@ class PageRuns:
 
 def compress(value: object) -> str:
     """Return a value as JSON, compressed by zlib, in base64."""
-    encoded = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-    return base64.b64encode(zlib.compress(encoded, 6)).decode()
+    return base64.b64encode(zlib.compress(msgspec.json.encode(value), 6)).decode()
 
 
 def decompress(block: str) -> Any:
@@ -284,14 +290,14 @@ def _group(runs: list[PageRun], limits: _Limits) -> dict[str, Any]:
     }
 
 
-def _listed(values: Iterable[float], digits: int = 6) -> list[float | int | None]:
-    """Return the values as `_rounded` does. Whole numbers are written without a point."""
-    form = f".{digits}g"
-    rounded = [float(format(value, form)) for value in values]
-    return [
-        (int(value) if value.is_integer() else value) if math.isfinite(value) else None  # NaN is no integer.
-        for value in rounded
-    ]
+def _listed(values: Iterable[float], digits: int = 6) -> msgspec.Raw:
+    """Return a JSON list of the numbers, rounded to significant digits. A number that is not finite becomes null."""
+    numbers = tuple(values)
+    # A single formatting of all numbers takes a fraction of the time of rounding and encoding each of them.
+    listed = ",".join([f"%.{digits}g"] * len(numbers)) % numbers
+    if not math.isfinite(sum(numbers)):
+        listed = re.sub("-?inf|nan", "null", listed)
+    return msgspec.Raw(f"[{listed}]".encode())
 
 
 def _drawn(run: PageRun, max_points: int) -> dict[str, Any]:
@@ -301,10 +307,10 @@ def _drawn(run: PageRun, max_points: int) -> dict[str, Any]:
 
 
 def _drawn_band(runs: Sequence[PageRun], max_points: int) -> dict[str, Any]:
-    return {name: _listed(choose_evenly(values, max_points)) for name, values in _band(runs).items()}
+    return {name: _listed(choose_evenly(values.tolist(), max_points)) for name, values in _band(runs).items()}
 
 
-def _band(runs: Sequence[PageRun]) -> dict[str, Sequence[float]]:
+def _band(runs: Sequence[PageRun]) -> dict[str, NDArray[np.float64]]:
     """Return the median and the range of the metric over runs, at the evaluations that at least half of the runs have.
 
     The medians of time, examples and steps at the same evaluations are also returned.
@@ -324,10 +330,24 @@ def _band(runs: Sequence[PageRun]) -> dict[str, Sequence[float]]:
     kept = ~np.isnan(metric).all(axis=0)
     if not kept.any():
         return {}
-    medians = {name: np.nanmedian(rows[:, kept], axis=0) for name, rows in stacked.items() if name != "metric"}
+    medians = {name: _column_medians(rows[:, kept]) for name, rows in stacked.items() if name != "metric"}
     metric = metric[:, kept]
     ends = {"low": np.nanmin(metric, axis=0), "high": np.nanmax(metric, axis=0)}
-    return {**medians, "mid": np.nanmedian(metric, axis=0), **ends}
+    return {**medians, "mid": _column_medians(metric), **ends}
+
+
+def _column_medians(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the median of each column without its NaNs, in a small part of the time of `numpy.nanmedian`.
+
+    Each column must have a number that is not NaN.
+    """
+    import numpy as np
+
+    ordered = np.sort(rows, axis=0)  # NaNs come last.
+    counts = np.count_nonzero(~np.isnan(rows), axis=0)
+    columns = np.arange(rows.shape[1])
+    medians: NDArray[np.float64] = (ordered[(counts - 1) // 2, columns] + ordered[counts // 2, columns]) / 2
+    return medians
 
 
 def _rows(table: _TableRuns) -> dict[str, Any]:

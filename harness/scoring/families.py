@@ -44,7 +44,8 @@ def family_keys(submissions: Iterable[SubmissionRef]) -> FamilyKeys:
     The code of a submission without a class and parts is unknown, so it is a family of its own.
     """
     keys: dict[str, Hashable] = {}
-    for ref in submissions:
+    # Thousands of runs refer to a few submissions.
+    for ref in {ref.id: ref for ref in submissions}.values():
         # The path of a file differs between machines, its name and its content do not.
         load = (ref.load or "").rpartition("/")[2]
         loads = (load, *sorted(f"{part.kind}:{part.load}" for part in ref.parts))

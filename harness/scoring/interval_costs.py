@@ -121,7 +121,9 @@ class CostModel:
         )
 
 
-def fit_costs(runs: Iterable[CostedRun], references: Collection[str] = ()) -> CostModel:
+def fit_costs(
+    runs: Iterable[CostedRun], references: Collection[str] = (), arms: Iterable[Arm] | None = None
+) -> CostModel:
     """Estimate the costs of all intervals of a table.
 
     1. The seconds of each session are divided by the slowdown of the session. The slowdown compares the reference's
@@ -134,12 +136,13 @@ def fit_costs(runs: Iterable[CostedRun], references: Collection[str] = ()) -> Co
     Args:
         runs: runs of one ruleset; runs without interval seconds are ignored.
         references: names of the submissions that count as the reference.
+        arms: the arm of each run, if the caller knows it.
     """
     measured: dict[Arm, list[IntervalSeconds]] = defaultdict(list)
     is_reference: dict[Arm, bool] = {}
-    for run in runs:
+    runs = list(runs)
+    for run, arm in zip(runs, (arm_of(run.spec) for run in runs) if arms is None else arms, strict=True):
         if run.intervals is not None:
-            arm = arm_of(run.spec)
             measured[arm].append(run.intervals)
             is_reference.setdefault(arm, run.spec.submission.name in references)
     slowdowns, unlinked = _find_slowdowns(measured, is_reference)
@@ -147,18 +150,17 @@ def fit_costs(runs: Iterable[CostedRun], references: Collection[str] = ()) -> Co
         arm: [_adjust_to_session(arm.hardware, intervals, slowdowns) for intervals in runs_of_arm]
         for arm, runs_of_arm in measured.items()
     }
-    medians = {arm: _by_interval(rows, statistics.median) for arm, rows in adjusted.items()}
-    excess = {arm: _median_excess(rows, medians[arm]) for arm, rows in adjusted.items()}
-    noise = max((value for arm, value in excess.items() if is_reference[arm]), default=0.0)
+    costs = {arm: _by_interval(rows, statistics.median) for arm, rows in adjusted.items()}
+    # An arm with one run has the excess 0, because each median is the measurement itself.
+    excess = {arm: _median_excess(rows, costs[arm]) for arm, rows in adjusted.items() if len(rows) > 1}
+    noise = max((excess.get(arm, 0.0) for arm in adjusted if is_reference[arm]), default=0.0)
     by_mean = frozenset(
         arm
         for arm, value in excess.items()
         if len(adjusted[arm]) >= _MIN_RUNS and not is_reference[arm] and value - noise > SEED_DEPENDENT_EXCESS
     )
     return CostModel(
-        costs={
-            arm: _by_interval(adjusted[arm], statistics.fmean) if arm in by_mean else medians[arm] for arm in medians
-        },
+        costs=costs | {arm: _by_interval(adjusted[arm], statistics.fmean) for arm in by_mean},
         runs={arm: len(rows) for arm, rows in adjusted.items()},
         by_mean=by_mean,
         slowdowns=slowdowns,
@@ -173,7 +175,7 @@ def _round_to_12_digits(seconds: float) -> float:
 
 def _slowness(seconds: Sequence[float], costs: Sequence[float]) -> float:
     """Return the median of (measured seconds / cost) over intervals; 1 if there is no interval with a cost."""
-    if seconds == costs:  # The only run of its arm. Each ratio is exactly 1.
+    if seconds is costs or seconds == costs:  # The only run of its arm. Each ratio is exactly 1.
         return 1.0
     ratios = [own / cost for own, cost in zip(seconds, costs, strict=False) if own > 0 and cost > 0]
     return math.exp(_median_log(ratios)) if ratios else 1.0
@@ -189,6 +191,8 @@ def _adjust_to_session(
     hardware: str, intervals: IntervalSeconds, slowdowns: Mapping[tuple[str, str], float]
 ) -> array[float]:
     """Return the seconds of each interval as they would be in a typical session."""
+    if not slowdowns:
+        return intervals.seconds
     divisors = {
         session: math.exp(slowdowns[hardware, session])
         for _, session in intervals.sessions
@@ -215,8 +219,6 @@ def _median_excess(rows: Sequence[Sequence[float]], medians: Sequence[float]) ->
         rows: seconds of each interval, one list for each run.
         medians: median of each interval over the runs.
     """
-    if len(rows) == 1:
-        return 0.0  # The row is its own median.
     ratios = []
     for row in rows:
         expected = math.fsum(medians[: len(row)])

@@ -169,7 +169,7 @@ def _is_consistent(columns: PointColumns, names: Sequence[str]) -> bool:
     """Return whether it is certain that `_find_problem_of_points` finds no problem. Most records are consistent."""
     seconds, process = columns.seconds, columns.process_seconds
     # A sum is finite only if all of its terms are. A missing metric is NaN in the columns.
-    if not all(math.isfinite(sum(numbers)) for numbers in (seconds, process, *map(columns.values, names))):
+    if not math.isfinite(sum(seconds) + sum(process) + sum([sum(columns.values(name)) for name in names])):
         return False
     return not seconds or (seconds[0] >= 0 and seconds == sorted(seconds) and min(process) >= 0)
 

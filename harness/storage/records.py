@@ -17,7 +17,7 @@ from harness.contract.record import MAX_REASON, SCHEMA_VERSION, Record, shorten_
 from harness.errors import DamagedError, StoreError
 from harness.storage import layout, shards
 from harness.storage.shared_parts import SharedParts
-from harness.storage.verified import digest_of, verified_records
+from harness.storage.verified import VerifiedRecords, digest_of, verified_records
 from harness.system.files import JSON_ERRORS, decode_json, describe_json_error, read_file
 
 # --- records ------------------------------------------------------------------------------------
@@ -48,9 +48,9 @@ def content_hash(payload: bytes) -> str:
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
 
-def _is_verified(record: Record, payload: bytes) -> bool:
+def _is_verified(record: Record, payload: bytes, verified: VerifiedRecords) -> bool:
     """Return whether a record matches its content hash. Bytes that were checked before are not checked again."""
-    verified, digest = verified_records(), digest_of(payload)
+    digest = digest_of(payload)
     if digest in verified:
         return True
     matches = _matches_hash(record, payload)
@@ -83,13 +83,16 @@ _SORTED = msgspec.json.Encoder(order="sorted")
 _RESTORE = "restore it, or remove it and run the trial again"
 
 
-def decode(payload: bytes, label: str, *, known_hash: str | None = None) -> Record:
+def decode(
+    payload: bytes, label: str | Path, *, known_hash: str | None = None, verified: VerifiedRecords | None = None
+) -> Record:
     """Decode a record from JSON and validate it strictly.
 
     Args:
         payload: the record's JSON.
-        label: name of the record in error messages.
+        label: name of the record in error messages, such as its path.
         known_hash: the record's content hash, if it was already verified; if None, the hash is computed.
+        verified: the digests of verified files, if the caller has them.
 
     Raises:
         StoreError: a field is invalid, a hit is at none of the points, the schema is unknown, or the content was
@@ -101,10 +104,14 @@ def decode(payload: bytes, label: str, *, known_hash: str | None = None) -> Reco
         _require_known_schema(_schema_version(payload), label)
         raise DamagedError(f"record {label} is damaged: {describe_json_error(error)}", fix=_RESTORE) from None
     _require_known_schema(record.schema, label)
-    if record.content_hash != known_hash if known_hash is not None else not _is_verified(record, payload):
+    if known_hash is None:
+        is_unchanged = _is_verified(record, payload, verified_records() if verified is None else verified)
+    else:
+        is_unchanged = record.content_hash == known_hash
+    if not is_unchanged:
         raise DamagedError(f"record {label} was edited: its content does not match its hash", fix=_RESTORE)
     hits = record.stage_hits if record.hit is None else (record.hit, *record.stage_hits)
-    if any(not 0 <= index < len(record.points) for index in hits):
+    if hits and not 0 <= min(hits) <= max(hits) < len(record.points):
         problem = f"record {label} is damaged: a hit is at none of its {len(record.points)} points"
         raise DamagedError(problem, fix=_RESTORE)
     return record
@@ -125,7 +132,7 @@ def _schema_version(payload: bytes) -> int:
         return SCHEMA_VERSION
 
 
-def _require_known_schema(schema_version: int, label: str) -> None:
+def _require_known_schema(schema_version: int, label: str | Path) -> None:
     if schema_version != SCHEMA_VERSION:
         raise StoreError(
             f"record {label} has schema {schema_version}; this version reads schema {SCHEMA_VERSION}",
@@ -163,13 +170,17 @@ def read_stored(path: Path) -> StoredRecord:
     return StoredRecord(path, _read_bytes(path))
 
 
-def decode_stored(stored: StoredRecord) -> Record:
+def decode_stored(stored: StoredRecord, verified: VerifiedRecords | None = None) -> Record:
     """Decode and validate a stored record.
+
+    Args:
+        stored: the record as it is stored.
+        verified: the digests of verified files, if the caller has them.
 
     Raises:
         StoreError: the record is damaged or has the name of another trial.
     """
-    record = decode(stored.content, str(stored.path), known_hash=stored.known_hash)
+    record = decode(stored.content, stored.path, known_hash=stored.known_hash, verified=verified)
     require_own_name(record.run_id, stored.path)
     if len(record.reason) > MAX_REASON:
         return msgspec.structs.replace(record, reason=shorten_reason(record.reason))
@@ -181,8 +192,9 @@ def require_own_name(identity: str, path: Path) -> None:
 
     A file or folder that was copied under the name of another trial must not become that trial's result.
     """
-    # `Path.parent` would make another path, which is noticeable when thousands of records are read.
-    name = path.parts[-2] if path.name == layout.RECORD and len(path.parts) > 1 else path.stem
+    # The properties of a path are slow, which is noticeable when thousands of records are read.
+    folder, _, name = str(path).rpartition(os.sep)
+    name = folder.rpartition(os.sep)[2] if name == layout.RECORD else path.stem
     if layout.is_run_id(name) and name != identity:
         raise DamagedError(f"record {path} is of another trial, {identity}", fix=_RESTORE)
 
@@ -224,10 +236,10 @@ def iter_listed_records(listed: Iterable[layout.ListedFolder], problems: list[st
         problems: see `iter_records`.
     """
     hashes: dict[str, str] = {}
-    shared = SharedParts()
+    shared, verified = SharedParts(), verified_records()
     for stored in _iter_listed(listed, problems):
         try:
-            record = shared.share(decode_stored(stored))
+            record = shared.share(decode_stored(stored, verified))
         except StoreError as error:
             problems.append(str(error))
             continue
@@ -236,7 +248,7 @@ def iter_listed_records(listed: Iterable[layout.ListedFolder], problems: list[st
             yield record
         elif hashes[record.run_id] != record.content_hash:
             problems.append(f"record {stored.path} has the run_id of another record; the record read first is used")
-    verified_records().save()
+    verified.save()
 
 
 class StoredRecord(NamedTuple):

@@ -301,7 +301,11 @@ def walk_folders(
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
-                    if not _is_folder(entry):
+                    try:
+                        is_folder = entry.is_dir()
+                    except OSError:
+                        is_folder = False  # A link that leads to itself is neither a folder nor a link to a folder.
+                    if not is_folder:
                         names.append(entry.name)
                         continue
                     subfolders.append(entry.name)
@@ -314,14 +318,6 @@ def walk_folders(
         names.sort()
         yield path, subfolders, names
         stack += [path / name for name in reversed(subfolders) if name not in links]
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a folder or a link to a folder. A link that leads to itself is neither."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
 
 
 def unused_path(path: Path) -> Path:
