@@ -10,7 +10,7 @@ from harness.api import Split
 class Redrawing:
     """Mixin for workloads on a synthetic language. Only the documents are drawn afresh; the language stays the same.
 
-    Another language would change the loss that a model can reach by more than the resolution of the targets (ADR 21).
+    Another language would change the loss that a model can reach by more than the resolution of the targets (ADR 22).
     """
 
     _seeds: Mapping[Split, str] = {}
