@@ -221,8 +221,8 @@ def confirm(folder: Path, outcomes: Sequence[Outcome], options: Sequence[str]) -
     before = processor_seconds()
     for gate in run_gate(folder, "--confirm", "edits", *options)["confirmed"]:
         (title,) = (o.edit.title for o in outcomes if o.gate["series"]["candidate"] == gate["candidate"])
-        low, high = gate["interval"] or (None, None)
-        print(f"confirmation of {title!r}: {gate['verdict']}, {gate['estimate']:.2f}× ({low} – {high})")
+        interval = "no interval" if gate["interval"] is None else "{:.2f} – {:.2f}".format(*gate["interval"])
+        print(f"confirmation of {title!r}: {gate['verdict']}, {gate['estimate']:.2f}× ({interval})")
         if gate["verdict"] == "better":
             confirmed.add(title)
     print(f"the confirmation took {processor_seconds() - before:.0f} processor seconds")
