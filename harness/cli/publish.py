@@ -68,6 +68,7 @@ def command(
         judge=None if no_weights else judge_weights,
         weights_in=(runs,),
         beacon=public_beacon() if online else None,
+        redrawing=registry.redrawing,
     )
     report = publish(
         names,

@@ -267,3 +267,11 @@ def locate_run(name: str, runs: Path, results: Path) -> StoredRecord:
     raise UsageError(
         f"no run {name!r} among {record_count} records", fix="give a path, a run_id or the first characters of a run_id"
     )
+
+
+def note_stale_tables(results: Path, written: Iterable[Path]) -> None:
+    """Tell the user how to draw the page of the published records again, if attestations were written beside them."""
+    page = results / layout.LEADERBOARD
+    if page.is_file() and any(path.resolve().is_relative_to(results.resolve()) for path in written):
+        command = f"bench leaderboard --runs none --results {results} --format md > {page}"
+        note(f"trust levels may have changed; draw the tables again: {command}")

@@ -12,7 +12,13 @@ import msgspec
 
 from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
-from harness.cli.record_folders import existing_folders, folder_options, locate_run, of_submission
+from harness.cli.record_folders import (
+    existing_folders,
+    folder_options,
+    locate_run,
+    note_stale_tables,
+    of_submission,
+)
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.show_run import names_run
 from harness.contract.attestation import Attestation
@@ -95,6 +101,7 @@ def rerun(
             method=method,
             minutes=max_minutes,
             at_once=jobs,
+            redrawing=registry.redrawing,
         )
         if workloads is not None:
             located = _read_claimed_records(name, runs, results)
@@ -112,11 +119,15 @@ def rerun(
             raise UsageError(
                 f"{name} is not a record", fix=f"to test a submission, write bench rerun {name} --workloads 3"
             )
-    return _finish(located, attestations, not no_attestation, as_json)
+    return _finish(located, attestations, results, not no_attestation, as_json)
 
 
 def _finish(
-    located: Sequence[tuple[Record, Path]], attestations: Sequence[Attestation], write: bool, as_json: bool
+    located: Sequence[tuple[Record, Path]],
+    attestations: Sequence[Attestation],
+    results: Path,
+    write: bool,
+    as_json: bool,
 ) -> int:
     """Write the attestations, print them with the trust levels, and return the exit code."""
     by_hash = {record.content_hash: (record, folder) for record, folder in located}
@@ -134,6 +145,7 @@ def _finish(
                 print_text(line)
             if path is not None:
                 note(f"wrote {path}")
+    note_stale_tables(results, [path for _, _, _, path in entries if path is not None])
     return EXIT_OK if all(attestation.outcome == "accepted" for attestation in attestations) else EXIT_FAILED
 
 

@@ -41,6 +41,8 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
         sibling: name of the workload on the next smaller tier that represents the same kind of task; may be None.
         needs_data: the required datasets. `name` is a whole dataset, `name/pattern` means the files of a dataset that
             match a pattern, and `name:4.1B` means a number of training tokens of a dataset.
+        redraws_held_out: whether the class has a method `draw_held_out(seeds)`, with which runs with a nonce draw their
+            held-out data afresh (see `harness.worker.redrawing.Redrawable`).
         distribution: name of the Python distribution that yields the entry; the loader fills it in.
     """
 
@@ -52,6 +54,7 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
     sources: tuple[Source, ...] = ()
     sibling: str | None = None
     needs_data: tuple[str, ...] = ()
+    redraws_held_out: bool = False
     distribution: str = ""
 
     @property

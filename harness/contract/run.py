@@ -6,15 +6,15 @@ from typing import Final, Literal
 
 from harness.contract.base import Data
 from harness.contract.domains import HParams, Scalar
+from harness.contract.held_out import HeldOutSeeds
 from harness.contract.limits import check_integers
 from harness.contract.part_kinds import PartKindName
+from harness.contract.prepared import PreparedData
 from harness.contract.sandbox import SandboxRequest
 from harness.contract.workload import WorkloadFacts
 
 #: The seconds that are scored: processor seconds of the training process, or wall seconds.
 Clock = Literal["process", "wall"]
-#: The parts of a workload's data that a run reads: the training data and held-out splits.
-DataPart = Literal["train", "score", "feedback"]
 #: The purpose of a trial. Trials with different purposes have different seeds.
 Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm", "cost", "rerun"]
 #: The origin of a nonce.
@@ -197,6 +197,8 @@ class RunSpec(Data, frozen=True, kw_only=True):
         screening: whether an evaluation may use only a part of the split, if this part is sufficient for all decisions
             that depend on the evaluation.
         nonce: the number from which the seeds are derived instead of the root seed; None if there is none.
+        held_out: the seeds of the held-out data, which are derived from the nonce; None if the workload's usual
+            held-out data are used.
     """
 
     workload: WorkloadRef
@@ -220,6 +222,7 @@ class RunSpec(Data, frozen=True, kw_only=True):
     deterministic: bool = False
     screening: bool = True
     nonce: Nonce | None = None
+    held_out: HeldOutSeeds | None = None
 
     @property
     def clock(self) -> Clock:
@@ -319,21 +322,6 @@ class Point(Data, frozen=True, kw_only=True):
     def cost(self) -> int:
         """The scored number of examples: the larger of examples drawn and gradient-examples."""
         return max(self.examples, self.gradient_examples)
-
-
-class PreparedData(Data, frozen=True, kw_only=True):
-    """A part of a workload's data, and the manifest that lists its files once they exist.
-
-    Args:
-        part: the training data or a held-out split.
-        manifest: path of the manifest.
-        seedless: path of the manifest for all seeds of the training data. It is written instead of `manifest` if
-            opening the data needs no generated data. Empty for a held-out split.
-    """
-
-    part: DataPart
-    manifest: str
-    seedless: str = ""
 
 
 class Job(Data, frozen=True, kw_only=True):

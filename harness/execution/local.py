@@ -17,6 +17,7 @@ from harness.execution.scheduler import Result, run_all
 from harness.execution.state import StopSignal
 from harness.execution.supervisor import Transport
 from harness.execution.trial import run_trial, trial_summary
+from harness.execution.trial_processes import worker_environment
 from harness.execution.warm import WarmLauncher, can_fork
 from harness.execution.watchers import CombinedWatcher
 from harness.storage.layout import run_id
@@ -137,7 +138,10 @@ class _Workers:
 
     def _run(self, identity: str, spec: RunSpec, options: ExecutionOptions, allocation: Allocation) -> None:
         result: Result
+        launcher = None if options.fresh_workers or not can_fork(spec) else self._warm_launcher
         try:
+            if launcher is not None:
+                launcher.prepare(worker_environment(spec, self._runs, allocation.slot))
             record, was_finished = run_trial(
                 spec,
                 self._runs,
@@ -146,7 +150,7 @@ class _Workers:
                 slot=allocation.slot,
                 stop=self._stop,
                 persist=True,
-                launcher=None if options.fresh_workers or not can_fork(spec) else self._warm_launcher,
+                launcher=launcher,
             )
             result = trial_summary(spec, self._runs, record, was_finished)
         except BaseException as error:

@@ -68,6 +68,17 @@ class WarmLauncher:
         self._failed = False
         self._lock = threading.Lock()
 
+    def prepare(self, environment: Mapping[str, str]) -> None:
+        """Start a fork server if there is none, without waiting for it. It imports torch while the trial is prepared.
+
+        Args:
+            environment: environment variables of a worker. Those of single trials are ignored.
+        """
+        if not self._failed:
+            # The launch of the worker reports the reason.
+            with contextlib.suppress(ForkError):
+                ForkServer.shared(environment)
+
     def launch(self, start: WorkerStart) -> LaunchedWorker:
         """See `Launcher.launch`."""
         if not self._failed:

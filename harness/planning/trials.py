@@ -19,7 +19,7 @@ from harness.errors import UsageError, unknown_name_error
 from harness.hardware import detect
 from harness.planning import sampling
 from harness.planning.compose import Composition, Parts, compose
-from harness.planning.seeds import expected_seeds, nonce_root
+from harness.planning.seeds import nonce_root, with_seeds
 from harness.planning.stopping_rules import stopping_rule
 from harness.plugins.code_hash import code_hash
 from harness.plugins.entry_points import OWN_NAME
@@ -158,15 +158,13 @@ def plan_trials(
         study_horizon = horizon or rule.horizon(facts, settings.study_seed(facts, study), study)
         template = common if study_horizon is None else _replace_horizon(common, study_horizon)
         specs += [
-            with_seeds(msgspec.structs.replace(template, hparams=hparams, study=study, trial=trial))
+            with_seeds(
+                msgspec.structs.replace(template, hparams=hparams, study=study, trial=trial),
+                redraws_held_out=workload.redraws_held_out,
+            )
             for trial, hparams in enumerate(hparams_of_study(study))
         ]
     return tuple(specs)
-
-
-def with_seeds(spec: RunSpec) -> RunSpec:
-    """Return the specification with the seeds that follow from its nonce or root seed, study, trial and purpose."""
-    return msgspec.structs.replace(spec, seeds=expected_seeds(spec))
 
 
 def _replace_horizon(spec: RunSpec, horizon: int) -> RunSpec:

@@ -115,6 +115,7 @@ def read_workload_file(request: ReadRequest) -> PluginContents:
         load=f"{file}:{name}",
         summary=_summary(value, module, f"{name} in {Path(file).name}"),
         distribution="file",
+        redraws_held_out=hasattr(value, signatures.REDRAW_METHOD),
         **{field: getattr(value, field) for field in _WORKLOAD_FIELDS if hasattr(value, field)},
     )
     entry = normalise(entry, WorkloadEntry, Path(file).name)

@@ -23,6 +23,7 @@ from harness.publishing.selection import GroupKey, LocalRun, TrialGroup, group_k
 from harness.report.published import draw_published
 from harness.storage import packing
 from harness.storage.attestations import read_attestations, write_attestation
+from harness.storage.layout import LEADERBOARD
 from harness.storage.marks import MARKS, append_lines, index_marks
 from harness.storage.records import iter_records
 from harness.storage.staging import stage_changes
@@ -30,9 +31,6 @@ from harness.system.files import is_file_name, write_atomically
 from harness.verification.attesting import attest_weights
 from harness.verification.checks import VerificationOptions, verify_records
 from harness.verification.findings import RecordFindings
-
-#: Name of the page with the tables of the published records.
-LEADERBOARD = "LEADERBOARD.md"
 
 
 @dataclass(frozen=True, kw_only=True)

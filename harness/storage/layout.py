@@ -16,6 +16,8 @@ from harness.system.files import read_error, walk_folders
 
 #: Name of the record's file in the folder of a run.
 RECORD = "record.json"
+#: Name of the page with the tables of the published records.
+LEADERBOARD = "LEADERBOARD.md"
 #: Name of the file with the evaluated weights at the end of a run.
 FINAL_WEIGHTS = "final.safetensors"
 #: Name of the folder to which the worker of an unfinished run may write. The worker may not write to other folders.
@@ -44,7 +46,7 @@ INDEX_NAME = re.compile(r"records-(\d{4,})\.index\.json")
 
 #: Fields that were added to `RunSpec` after records had been published, with their defaults. A field at its default is
 #: left out of the hash, so that a trial has the run_id that it had before the field existed.
-LATER_FIELDS: Final[Mapping[str, object]] = MappingProxyType({"screening": True, "nonce": None})
+LATER_FIELDS: Final[Mapping[str, object]] = MappingProxyType({"screening": True, "nonce": None, "held_out": None})
 
 
 def run_id(spec: RunSpec) -> str:

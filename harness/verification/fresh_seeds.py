@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
@@ -23,7 +23,7 @@ from harness.contract.run import Nonce, Point, RunSpec
 from harness.contract.workload import Target
 from harness.errors import UsageError
 from harness.hardware import detect
-from harness.planning.trials import with_seeds
+from harness.planning.seeds import with_seeds
 from harness.scoring.sequential.differences import mean_over_workloads
 from harness.scoring.sequential.verdict import decide
 from harness.scoring.stats import hodges_lehmann
@@ -87,8 +87,14 @@ class Claim:
             math.log(record.points[record.hit].cost) if record.hit is not None else math.inf for record in self.records
         )
 
-    def fresh_spec(self, nonce: Nonce, study: int) -> RunSpec:
-        """Return the specification of a run on a fresh seed."""
+    def fresh_spec(self, nonce: Nonce, study: int, redrawing: Collection[str]) -> RunSpec:
+        """Return the specification of a run on a fresh seed and, if the workload can draw them, fresh held-out data.
+
+        Args:
+            nonce: the number from which all seeds are derived.
+            study: index of the seed.
+            redrawing: `name@version` of the workloads that draw their held-out data afresh.
+        """
         spec = self.spec
         return with_seeds(
             msgspec.structs.replace(
@@ -99,7 +105,8 @@ class Claim:
                 trial=0,
                 purpose="rerun",
                 hardware=detect.hardware_class(spec.device, spec.threads, spec.ranks),
-            )
+            ),
+            redraws_held_out=self.workload in redrawing,
         )
 
 

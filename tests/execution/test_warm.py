@@ -21,7 +21,7 @@ from harness.execution import launching, warm
 from harness.execution.local import execute
 from harness.execution.resources import Allocation
 from harness.execution.state import Interrupted
-from harness.execution.warm import ForkServer, can_fork
+from harness.execution.warm import ForkServer, WarmLauncher, can_fork
 from harness.storage import layout
 from harness.storage.records import read_record
 from tests.execution import stub
@@ -91,6 +91,16 @@ def test_one_server_forks_the_workers_of_several_calls_and_fresh_workers_can_be_
     assert forked(run(specs[2:3], tmp_path)) == [True]
     assert server_pids() == [server]
     assert forked(run(specs[3:], tmp_path, fresh_workers=True)) == [False]
+
+
+def test_a_server_starts_before_its_first_worker_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher = WarmLauncher()
+    launcher.prepare(dict(os.environ))
+    (server,) = server_pids()
+    launcher.prepare(dict(os.environ))
+    assert server_pids() == [server]
+    monkeypatch.setattr(warm, "SERVER", ["/no/such/program"])
+    launcher.prepare(dict(os.environ))  # the launch of the worker reports the error
 
 
 def test_workers_with_another_environment_have_another_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
