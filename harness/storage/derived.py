@@ -33,7 +33,7 @@ FOLDER: Final = "tables"
 MIN_VALUES = 200
 #: Maximum number of files. The files that were not used for the longest time are removed.
 MAX_FILES = 8
-#: Maximum size of a file in bytes.
+#: Maximum size in bytes of the values in a file. Further values are not stored.
 MAX_FILE_BYTES = 128 << 20
 #: Part of the stored values that must still be used. Otherwise the file is replaced by a smaller one.
 _MIN_USED = 0.75
@@ -43,6 +43,8 @@ _TEMPORARY_S = 3600
 #: source before it was changed.
 _SETTLED_S = 10
 _DIGEST_BYTES = hashlib.sha256().digest_size
+#: Bytes of a value's key and of the description of its length, at most.
+_ENTRY_BYTES = _DIGEST_BYTES + 8
 
 
 class DerivedValue(Protocol):
@@ -84,6 +86,7 @@ class DerivedValues(Generic[V]):
         #: The values that were used or computed, encoded, by the digest of the record file.
         self._used: dict[bytes, msgspec.Raw] = {}
         self._has_new = False
+        self._size = 0
 
     def find(self, digest: bytes) -> V | None:
         """Return the stored value of the record file with this SHA-256; None if there is none."""
@@ -94,23 +97,32 @@ class DerivedValues(Generic[V]):
             value = self._decoder.decode(encoded)
         except (ValueError, RecursionError, msgspec.MsgspecError):
             return None
-        self._used[digest] = encoded
+        self._use(digest, encoded)
         return value
 
     def add(self, digest: bytes, value: V) -> None:
-        """Remember the value of the record file with this SHA-256."""
+        """Remember the value of the record file with this SHA-256, unless it cannot be stored."""
         # MessagePack has no integers of more than 64 bits.
         with contextlib.suppress(OverflowError, ValueError):
-            self._used[digest] = msgspec.Raw(self._encoder.encode(value))
-            self._has_new = True
+            encoded = msgspec.Raw(self._encoder.encode(value))
+            self._has_new = self._use(digest, encoded) or self._has_new
+
+    def _use(self, digest: bytes, encoded: msgspec.Raw) -> bool:
+        """Return whether the value is kept. The limit of the file's size leaves no room for further values."""
+        size = memoryview(encoded).nbytes + _ENTRY_BYTES
+        if self._size + size > MAX_FILE_BYTES:
+            return False
+        self._size += size
+        self._used[digest] = encoded
+        return True
 
     def save(self) -> None:
         """Replace the file by the values that were used or computed, if this changes it."""
         if self._path is None or not (self._has_new or len(self._used) < _MIN_USED * len(self._stored)):
             return
-        content = self._encoder.encode((self._key, self._used)) if len(self._used) >= MIN_VALUES else b""
-        if not content or len(content) + _DIGEST_BYTES > MAX_FILE_BYTES or not _is_settled():
+        if len(self._used) < MIN_VALUES or not _is_settled():
             return
+        content = self._encoder.encode((self._key, self._used))
         with contextlib.suppress(OSError, StoreError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._path, hashlib.sha256(content).digest(), content, sync=False)
@@ -121,7 +133,7 @@ class DerivedValues(Generic[V]):
         if self._path is None:
             return {}
         try:
-            content = memoryview(read_file(self._path, limit=MAX_FILE_BYTES))
+            content = memoryview(read_file(self._path))
             if hashlib.sha256(content[_DIGEST_BYTES:]).digest() != content[:_DIGEST_BYTES]:
                 return {}
             key, values = _FILES.decode(content[_DIGEST_BYTES:])

@@ -165,7 +165,8 @@ def test_a_record_under_the_name_of_another_trial_is_noticed(tmp_path: Path) -> 
     for expected in (1, 0):
         values = stored_summaries(RunSummary, summarize_content, query, [tmp_path])
         listed = [(path.parent, [path.name])]
-        assert len(list(records.iter_derived(listed, problems, values))) == expected
+        items = records.iter_derived(listed, problems, values)
+        assert len(list(items)) == expected
         path = path.rename(path.with_name(f"{run_id(published.record('beta', 0).spec)}.json"))
     assert len(problems) == 1
     assert "is of another trial" in problems[0]

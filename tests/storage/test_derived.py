@@ -153,9 +153,11 @@ def test_sizes_are_limited(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None
     os.utime(old, (0, 0))
     monkeypatch.setattr(derived, "MAX_FILE_BYTES", 100)
     save(1, 2, parameters="large")
-    monkeypatch.setattr(derived, "MAX_FILE_BYTES", 10**6)
-    save(1, 2, parameters="small")
     assert stored(1, parameters="large") == []
+    size = len(msgspec.msgpack.encode(SPEC)) + 200
+    monkeypatch.setattr(derived, "MAX_FILE_BYTES", 3 * size)
+    save(1, 2, 3, 4, 5, parameters="limited")
+    assert stored(1, 2, 3, 4, 5, parameters="limited") == [1, 2, 3]
     assert not old.exists()
     assert young.exists()
 
