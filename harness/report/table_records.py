@@ -63,16 +63,21 @@ class TableRecords:
 
     def _keep_if_stopped(self, record: Record) -> bool:
         """Return whether separate tables show the record. If it was not withdrawn, it is added to `stop_records`."""
-        if not stopping_rule(record.spec.ruleset.stopping).has_own_tables:
+        if not _has_own_tables(record.spec):
             return False
         if self.mark_filter.admits(record):
             self.stop_records.append(record)
         return True
 
 
+def _has_own_tables(spec: RunSpec) -> bool:
+    """Return whether separate tables show the runs of the ruleset."""
+    return stopping_rule(spec.ruleset.stopping).has_own_tables
+
+
 def _is_scored(spec: RunSpec) -> bool:
-    """Return whether a leaderboard shows the record, unless its ruleset has tables of its own."""
-    return spec.purpose == "score" and spec.stop is None
+    """Return whether leaderboards show the run."""
+    return not _has_own_tables(spec) and spec.purpose == "score" and spec.stop is None
 
 
 def stored_summaries(
@@ -92,7 +97,6 @@ def stored_summaries(
     measured = query.measured()
 
     def compute(record: Record) -> S | None:
-        has_own_tables = stopping_rule(record.spec.ruleset.stopping).has_own_tables
-        return summarize(record, measured) if not has_own_tables and _is_scored(record.spec) else None
+        return summarize(record, measured) if _is_scored(record.spec) else None
 
     return DerivedValues(kind, compute, repr(measured), folders)
