@@ -16,9 +16,9 @@ Split = Literal["feedback", "score", "audit"]
 
 #: Sign between the version of a workload in a file and the hash of its source: `1#0f3a9c2e`.
 SOURCE_MARK = "#"
-#: The largest resolution (see `is_coarse`) with which a workload can rank submissions by time.
+#: A workload whose resolution (see `is_coarse`) is larger cannot rank submissions by time.
 FINE_RESOLUTION = 0.02
-#: The smallest number of evaluations before the hit with which a workload can rank submissions by time.
+#: A workload on which the reference has fewer evaluations before its hit cannot rank submissions by time.
 MIN_EVALUATIONS = 50
 
 

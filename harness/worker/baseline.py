@@ -24,9 +24,10 @@ from harness.contract.workload import Goal, Shard
 from harness.worker.data.evaluation_order import evaluation_rows
 
 #: Values have light tails if no value is further from the mean than this number of standard deviations. If 63 of 64
-#: values are equal, the other value is at a distance of 7.9.
+#: values are equal, the 64th value is 7.9 standard deviations from the mean.
 LIGHT_TAIL = 6.0
-#: The baseline is renewed when later parts have measured this fraction of the split in addition to their smallest size.
+#: The baseline is renewed when later parts have together measured this fraction of the split. The examples that every
+#: part contains (`FIRST_PART` of each task) are not counted.
 RENEWAL = 0.5
 #: Two measurements with the same weights are of the same examples if the root mean square of their differences is at
 #: most this number of standard deviations of the values. For different examples, it is about 1.4.

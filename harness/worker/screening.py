@@ -21,16 +21,18 @@ from harness.worker.baseline import TaskBaseline, TaskBaselines, is_binary
 
 #: Number of examples of every task in the smallest part.
 FIRST_PART = 64
-#: Largest fraction of a split's examples that a part may have. Beyond it the whole split is evaluated.
+#: Largest fraction of a split's examples that a part may have. If a larger part is needed, the whole split
+#: is evaluated.
 LARGEST_SHARE = 2 / 3
 #: A part is measured only if the expected distance to every threshold is at least this multiple of the distance that
 #: suffices for a decision.
 _RESERVE = 1.15
 #: The standard error allows for groups of examples that a part misses with a probability of at least exp(-`HIDDEN`).
 HIDDEN = 12.0
-#: Expected variance of the differences from a new baseline, in the best case, as a fraction of the values' variance.
+#: In the best case, the differences from a new baseline are expected to have this fraction of the values' variance.
 _EXPECTED = 1 / 16
-#: The next part has at least this fraction more examples. Sizes of parts are multiples of `FIRST_PART`.
+#: Each part has more examples than the previous part, at least by this fraction. Sizes of parts are multiples of
+#: `FIRST_PART`.
 _GROWTH = 0.25
 
 
@@ -256,7 +258,7 @@ def _round_up(examples: float) -> int:
 
 
 def _share(part: int, totals: Iterable[Sequence[int]]) -> float:
-    """Return the fraction of the examples of a metric that a part contains, as the maximum over the metrics.
+    """Return the fraction of a metric's examples that a part contains. The largest fraction of all metrics counts.
 
     Args:
         part: number of examples of every task in the part.
