@@ -17,7 +17,7 @@ from harness.cli.record_folders import (
     folder_options,
     locate_run,
     note_stale_tables,
-    of_submission,
+    runs_of_submission,
 )
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.show_run import names_run
@@ -189,5 +189,5 @@ def _read_claimed_records(name: str, runs: Path, results: Path) -> list[tuple[Re
             located.setdefault(record.content_hash, (record, stored.path.parent))
     for problem in problems:
         note(f"skipped: {problem}")
-    chosen = of_submission([record for record, _ in located.values()], name)
+    chosen = runs_of_submission([record for record, _ in located.values()], name)
     return [located[record.content_hash] for record in chosen]

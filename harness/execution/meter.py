@@ -239,7 +239,7 @@ class Meter:
             return
         if event.running:
             self._end_phase(written)
-            self._end_stop(written)
+            self._end_stopped_interval(written)
             self._started_at = written.earliest
         self._running = event.running
         self._begin_phase(event.phase, written)
@@ -270,7 +270,7 @@ class Meter:
             self._off_clock += excess
             self._add_helpers({f"main thread, phase {self._phase}": excess}, excess)
 
-    def _end_stop(self, written: Moment) -> None:
+    def _end_stopped_interval(self, written: Moment) -> None:
         """End an interval in which the clock was stopped, and charge the processor time of helpers in it."""
         self._stopped.ended = written
         if self._charged_span is None:

@@ -116,7 +116,7 @@ class SecondClock:
         return ""
 
     def _measure_lack(self) -> tuple[float, float]:
-        """Return the time that the worker's clock lacks, unless the worker still corrects its last stop."""
+        """Return the time that the worker's clock lacks. A later correction of its last stop may reduce this time."""
         (wall, process), least, lack = self._excess(), self._least_excess, self._lack
         return max(lack[0], wall - least[0]), max(lack[1], process - least[1])
 

@@ -83,7 +83,7 @@ def progress_line(look: GateLook, minutes_needed: float | None) -> str:
     ]
     if verdict.decided:
         parts.append(verdict.outcome)
-    elif look.over:
+    elif look.is_over:
         parts.append(f"worse on {', '.join(look.verdict.worse)}")
     elif look.pairs_needed is None:
         parts.append("number of further pairs unknown")

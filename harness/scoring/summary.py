@@ -49,7 +49,7 @@ class MetricBudget:
     amount: float
     unit: Unit
 
-    def of(self, facts: WorkloadFacts) -> tuple[float, Axis]:
+    def amount_on(self, facts: WorkloadFacts) -> tuple[float, Axis]:
         """Return the amount for one workload, and the axis on which it is measured."""
         if self.unit == "share":
             return self.amount * facts.budget.horizon, "examples"
@@ -173,7 +173,7 @@ def summarize(record: Record, query: LeaderboardQuery, columns: PointColumns | N
     result = _result_at_level(record, query, columns)
     metric = None
     if query.metric is not None:
-        limit, by = query.metric.of(facts)
+        limit, by = query.metric.amount_on(facts)
         metric = metric_at(record, limit, by)
         if result.status != "unknown" and metric is None:
             result = TargetResult(status="unknown", reason=_explain_absence(record, query.metric))
@@ -200,7 +200,7 @@ def summarize(record: Record, query: LeaderboardQuery, columns: PointColumns | N
 
 def _explain_absence(record: Record, budget: MetricBudget) -> str:
     """Return why a record has no metric at a budget."""
-    limit, by = budget.of(record.spec.workload.facts)
+    limit, by = budget.amount_on(record.spec.workload.facts)
     within = [point for point in record.points if amount(point, record.spec, by) <= limit]
     if within and within[-1].screened:
         return f"the last evaluation within {budget} is screened; bench run --whole-evaluation screens no evaluation"

@@ -119,7 +119,7 @@ class Estimate:
     def error_at(self, value: float) -> float:
         """Return the standard error for a comparison with a value.
 
-        For values of 0 and 1, the result is at least the standard error of an estimate of a metric that equals `value`.
+        For values of 0 and 1, the result is at least the standard error that an estimate has if the metric is `value`.
         With equal task sizes, the variance of such an estimate is largest if all tasks have the mean `value`.
         """
         if not all(task.binary for task in self.tasks) or not 0 <= value <= 1:
@@ -130,7 +130,7 @@ class Estimate:
         return max(self.se, math.sqrt(max(at_value, 0.0)))
 
     def resize(self, part: int) -> Estimate:
-        """Return the estimate that is expected with `part` examples of every task, or all of them if it has fewer."""
+        """Return the estimate that is expected with `part` examples of every task. Smaller tasks give all of theirs."""
         return Estimate(tuple(replace(task, n=min(part, task.total)) for task in self.tasks))
 
     def distance(self, target: Target) -> float:
@@ -192,7 +192,7 @@ def _sample(values: Tensor, total: int, baseline: TaskBaseline | None) -> TaskSa
 
 
 def expect_differences(estimates: Mapping[str, Estimate], baselines: TaskBaselines) -> dict[str, Estimate]:
-    """Return the estimates that are expected, in the best case, of the next evaluation with a new baseline.
+    """Return the estimates that the next evaluation would give with a new baseline, in the best expected case.
 
     Args:
         estimates: the metrics of the whole split.
