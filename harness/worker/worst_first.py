@@ -40,7 +40,7 @@ _TOLERANCE = 1e-6
 _PROBE = 16
 #: Initial value of `WorstFirst.ratio`.
 _FIRST_RATIO = 0.95
-#: If a predicted ratio was too high, the next prediction in the same evaluation is the measured ratio times this factor.
+#: If a predicted ratio was too high, the next prediction in this evaluation is the measured ratio times this factor.
 _CAUTION = 0.95
 #: Weight of the latest evaluation in `WorstFirst.ratio`, an exponential moving average.
 _WEIGHT = 0.3
