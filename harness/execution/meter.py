@@ -38,8 +38,8 @@ class Charge:
 
     Args:
         at: the time on the clock when it stopped for the evaluation.
-        after: the time on the clock when the event of the evaluation arrived. In between, the clock runs while the
-            submission averages weights and returns its state.
+        after: the time on the clock when the event of the evaluation arrived. Between the two times, the clock runs
+            while the submission averages weights and returns its state.
     """
 
     at: Spent
@@ -93,7 +93,7 @@ class Meter:
     Attributes:
         phases: the time of each phase so far.
         helpers: processor seconds of helpers while the clock was stopped, by name.
-        helper_seconds: the sum of these seconds.
+        helper_seconds: processor seconds of all helpers while the clock was stopped.
         charges: the charges of evaluations, which the caller removes from this queue.
         limits: the limits on work while the clock is stopped.
     """

@@ -205,8 +205,8 @@ class GateSession:
     def envelopes(self, setup: GateSetup) -> tuple[Mapping[str, GateEnvelope], str]:
         """Return workload -> envelope, and the reason if envelopes cannot be used.
 
-        Missing envelopes are made. If an envelope cannot be made, the mapping is empty and the reason is given in
-        words. Otherwise the reason is empty.
+        Missing envelopes are made. If an envelope cannot be made, the mapping is empty and the reason says why.
+        Otherwise the reason is empty.
         """
         if not self._options.use_envelope:
             return {}, "--no-envelope was given"

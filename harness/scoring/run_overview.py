@@ -27,7 +27,7 @@ class RunOverview:
         trial: index of the trial within the study.
         root_seed: root seed, from which the seeds of the run are derived.
         status: final status of the run.
-        reason: reason of the status, in words.
+        reason: why the run ended, as in the record.
         target: primary target; on a stream, the primary target of the last stage that was evaluated. None if there is
             no target.
         best: best finite value of the target's metric; None without a finite value.

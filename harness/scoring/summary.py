@@ -103,14 +103,14 @@ class RunSummary(Data, frozen=True, kw_only=True):
         started: start of the run (ISO 8601).
         spec: specification of the run.
         status: final status of the run.
-        reason: reason of the status, in words.
+        reason: why the run ended, as in the record.
         result: result at the targets of the query.
         hit: point at which the targets were met; None for a miss.
         metric: metric at the budget of the query; None if the query has no budget, or if the run has no evaluation
             within the budget.
         memory: peak memory in bytes; 0 where unknown.
         sandbox: name of the sandbox in which the run was trained; empty if unknown.
-        slowdown: GPU states that slowed the run down, in words (see `throttling.slowdown`); may be empty.
+        slowdown: description of the GPU states that slowed the run down (see `throttling.slowdown`); may be empty.
         seconds: scored seconds at the hit; inf for a miss. `summarize` sets the measured seconds, and `scored_time`
             replaces them by costs.
         intervals: scored seconds between evaluations; None for a record whose points cannot be used.

@@ -18,7 +18,7 @@ MIN_FRACTION = 0.05
 
 
 def slowdown(log: DeviceLog | None) -> str:
-    """Return the throttling states of a run's GPUs in words; empty without such states and without readings.
+    """Return a description of the throttling states of a run's GPUs; empty if no reading shows such a state.
 
     A GPU at its power limit is not reported. Many GPUs reach their power limit at full load, so the limit is a property
     of the hardware class.
