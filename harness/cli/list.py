@@ -74,9 +74,24 @@ def command(
         names = [entry.name for entry in listed]
         nearest = suggest_nearest(words[0], names) if len(words) == 1 else ""
         note(f"nothing matches{nearest}; bench list prints all names")
+    for problem in _shared_names((*workloads, *submissions, *parts)):
+        note(problem)
     for plugin in registry.plugins:
         if plugin.error:
             note(f"broken plugin {plugin.distribution}:{plugin.name}: {plugin.error}")
+
+
+def _shared_names(entries: Sequence[ListedEntry]) -> list[str]:
+    """Return a line for each name that several distributions offer, with the names that tell them apart."""
+    forms: dict[tuple[type[ListedEntry], str], list[str]] = {}
+    for entry in entries:
+        name = entry.id if isinstance(entry, PartEntry) else entry.name
+        forms.setdefault((type(entry), name), []).append(f"{entry.distribution}:{name}")
+    return [
+        f"{name} is offered by several distributions: write {' or '.join(sorted(choices))}"
+        for (_, name), choices in forms.items()
+        if len(set(choices)) > 1
+    ]
 
 
 def _has_kind(entry: ListedEntry, kind: str | None) -> bool:

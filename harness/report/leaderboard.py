@@ -159,8 +159,8 @@ def as_html(boards: Sequence[Leaderboard], more: Sequence[Grid] = (), marked: Se
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        f"<title>Leaderboard</title><style>{style}</style></head><body><h1>Leaderboard</h1>\n{body}\n{explained}"
-        "</body></html>\n"
+        f"<title>Leaderboard</title><style>{style}</style></head><body><main><h1>Leaderboard</h1>\n{body}"
+        f"\n{explained}</main></body></html>\n"
     )
 
 
