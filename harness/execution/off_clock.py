@@ -1,8 +1,8 @@
 """Limits on the work of a worker while its clock is stopped. A run above a limit is rejected.
 
 Helpers are child processes, and threads beside the main thread. Processor time is *charged* if it is added to the
-scored processor seconds. The processor time that helpers use while the clock is stopped is always charged. The limits
-are for the uncharged work of the main thread, and for helpers that never stop.
+scored processor seconds. The processor time that helpers use while the clock is stopped is charged. The limits are for
+the uncharged work of the main thread, and for helpers that never stop.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ IMPORT_LIMIT_S = 10.0
 #: Processor seconds that a process may use before the clock starts, if it was started during the import.
 LEFT_BEHIND_LIMIT_S = 0.1
 #: Limit of the processor seconds that all helpers use while the clock is stopped: the first number, plus the second
-#: number times the scored processor seconds.
+#: number times the scored processor seconds without those of these helpers.
 HELPER_LIMIT = (1.0, 0.25)
 #: Limit of the processor seconds that the main thread uses in one evaluation: the first number, plus the second number
-#: times the cost of an evaluation of all stages so far.
+#: times the cost of an evaluation of all stages (the cost for one stage times the number of stages).
 EVALUATION_LIMIT = (1.0, 5.0)
 #: Limit of the processor seconds that the main thread uses in all evaluations, if another process evaluates the
 #: weights: the first number, plus the second number times the scored processor seconds.
@@ -31,7 +31,7 @@ HANDOVER_LIMIT = (1.0, 0.25)
 #: and the evaluations' processor seconds.
 CHECKPOINT_LIMIT = (2.0, 1.0)
 #: Uncharged processor seconds of the main thread in one evaluation: the first number, plus the second number times the
-#: cost of an evaluation of all stages so far. Further processor seconds are charged.
+#: cost of an evaluation of all stages. Further processor seconds are charged.
 FREE_EVALUATION = (0.01, 2.0)
 #: Uncharged processor seconds of the main thread in one evaluation, if another process evaluates the weights.
 FREE_HANDOVER_S = 0.02
