@@ -38,7 +38,8 @@ MICRO = str(ROOT / "tests" / "micro.py")
 WORKLOADS = (f"{MICRO}:Micro", f"{MICRO}:MicroStream", "continual-digits", "continual-digits+noise")
 #: Submissions that compute in processes and threads on purpose.
 WITH_HELPERS = frozenset({"DataLoaderWorkers", "ChildProcess", "Program", "Threads"})
-#: Work off the clock that is not reported: a number of seconds, plus a fraction of the scored time.
+#: Limit of the charged work off the clock that is not reported as a problem: the first number in seconds, plus the
+#: second number times the scored time.
 MAX_HELPERS = (0.05, 0.1)
 
 

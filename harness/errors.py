@@ -16,7 +16,7 @@ EXIT_INTERRUPTED = 130
 
 #: Maximum number of characters of a message.
 MAX_MESSAGE = 1500
-#: Maximum number of characters of the two parts of an error's message, which also contains the name of the program.
+#: Maximum numbers of characters of the two parts of an error's message. The message also contains the program's name.
 _MAX_WHAT, _MAX_FIX = 800, 650
 #: Maximum number of characters of the problems in an error that lists several errors.
 _MAX_COMBINED = 270

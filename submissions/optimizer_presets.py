@@ -125,7 +125,7 @@ _OTHERS = (
 _AVERAGED = (
     SubmissionEntry(
         name="adamw-swa",
-        summary="AdamW with the schedule of SWA; evaluates the mean of weights late in the run",
+        summary="AdamW with the schedule of SWA; evaluates the mean of the weights from the last part of the run",
         parts=("optimizer:adamw", "schedule:swa-lr", "averaging:swa"),
         # The schedule and the averaging use the same value.
         space={"swa_start": START},
@@ -133,7 +133,8 @@ _AVERAGED = (
     ),
     SubmissionEntry(
         name="sgd-swa",
-        summary="SGD with heavy-ball momentum and the schedule of SWA; evaluates the mean of weights late in the run",
+        summary="SGD with heavy-ball momentum and the schedule of SWA; evaluates the mean of the weights from the last "
+        "part of the run",
         parts=("optimizer:heavy-ball", "schedule:swa-lr", "averaging:swa"),
         space={"swa_start": START},
         tags=("averaging", "sgd"),

@@ -71,11 +71,11 @@ def ablate(
 ) -> int:
     """Find out which additions of a submission have an effect, by leaving out one at a time.
 
-    Every part except the optimizer is left out once. Every setting is replaced once by its part's default, if the
-    submission has another value, and once by 0, if 0 is allowed. The whole submission is gated against each variant
-    (see bench gate). Running the same command again continues; finished runs are not repeated.
+    Every part except the optimizer is left out once. Every hyperparameter that differs from its part's default is set
+    once to this default. Every hyperparameter that may be 0 is set once to 0. The whole submission is gated against
+    each variant (see bench gate). Running the same command again continues; finished runs are not repeated.
 
-    Exit code: 0 if every gate has a verdict, 4 if one is undecided or was not run.
+    Exit code: 4 if a gate is undecided or was not run, otherwise 0.
     """
     registry = open_registry(blocked)
     entry = resolve_submission(submission, registry)

@@ -31,7 +31,7 @@ from harness.verification.checks import VerificationOptions
     "pull request.",
 )  # fmt: skip
 @click.option("--no-weights", is_flag=True, help="Do not evaluate saved weights; compare only their hashes.")
-@click.option("--online", is_flag=True, help="Read the beacon's rounds of nonces again.")
+@click.option("--online", is_flag=True, help="Check nonces by reading their rounds from the beacon again.")
 @click.option("--dry-run", is_flag=True, help="Check everything and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj

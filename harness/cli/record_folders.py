@@ -194,7 +194,7 @@ def one_group(group: Sequence[R], hardware: str | None, ruleset: str | None) -> 
     return [r for r in group if hardware in (None, r.spec.hardware) and ruleset in (None, r.spec.ruleset.name)]
 
 
-def of_submission(candidates: Sequence[R], name: str) -> list[R]:
+def runs_of_submission(candidates: Sequence[R], name: str) -> list[R]:
     """Return the runs of one version and source of a submission.
 
     Args:

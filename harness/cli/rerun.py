@@ -17,7 +17,7 @@ from harness.cli.record_folders import (
     folder_options,
     locate_run,
     note_stale_tables,
-    of_submission,
+    runs_of_submission,
 )
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.show_run import names_run
@@ -59,12 +59,12 @@ from harness.verification.rerun import Rerun, RerunMethod
 )  # fmt: skip
 @click.option(
     "--max-minutes", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
-    help="Start no further run after this time.",
+    help="Number of minutes after which no further run is started.",
 )  # fmt: skip
 @click.option("--jobs", type=LimitedInteger("jobs"), default=2, show_default=True, help="Number of seeds at once.")
 @click.option(
     "--source", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
-    help="File of the submission, if it is in another place than in the record.",
+    help="File of the submission, if the file has been moved since the record was made.",
 )  # fmt: skip
 @click.option("--no-attestation", is_flag=True, help="Write no attestation beside the record.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -189,5 +189,5 @@ def _read_claimed_records(name: str, runs: Path, results: Path) -> list[tuple[Re
             located.setdefault(record.content_hash, (record, stored.path.parent))
     for problem in problems:
         note(f"skipped: {problem}")
-    chosen = of_submission([record for record, _ in located.values()], name)
+    chosen = runs_of_submission([record for record, _ in located.values()], name)
     return [located[record.content_hash] for record in chosen]

@@ -121,7 +121,7 @@ MAX_LISTED_FAILURES = 20
 @click.option(
     "--prune",
     is_flag=True,
-    help="End each trial that is unlikely to reach the target at half its budget, and count it as missed (unranked).",
+    help="End a trial after half of its budget if it is far from the target, and count it as missed (unranked).",
 )
 @click.option("--smoke", is_flag=True, help="Run only a few steps of each trial (unranked).")
 @click.option(

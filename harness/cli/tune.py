@@ -99,8 +99,8 @@ class TuneFlags:
 )  # fmt: skip
 @click.option(
     "--by", type=click.Choice(["metric", "time", "examples"]),
-    help="Rank by the metric at the budget (default with --budget), or by the time (default without --budget) or the "
-    "examples to the target.",
+    help="metric: rank by the metric at the budget. time, examples: rank by the time or the examples to the target. "
+    "Default: metric with --budget, otherwise time.",
 )  # fmt: skip
 @click.option(
     "--combine", "combination", type=click.Choice(["rank", "ratio"]), default="rank", show_default=True,

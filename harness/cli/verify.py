@@ -33,7 +33,7 @@ from harness.verification.findings import RecordFindings
     "--against", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER",
     help="Also compare the records with all records below FOLDER, to find copies.",
 )  # fmt: skip
-@click.option("--online", is_flag=True, help="Read the beacon's rounds of nonces again.")
+@click.option("--online", is_flag=True, help="Check nonces by reading their rounds from the beacon again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def verify(

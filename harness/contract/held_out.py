@@ -9,8 +9,13 @@ from harness.contract.workload import Split
 class HeldOutSeeds(Data, frozen=True, kw_only=True):
     """The seeds of the held-out splits: 64 hexadecimal digits for each split.
 
-    An empty seed is unknown to the process. A process that runs a submission never knows the seed of `audit`, and knows
-    that of `score` only if it evaluates its own weights.
+    A process gets an empty text instead of a seed that it must not know. A process that runs a submission never knows
+    the seed of `audit`. It knows the seed of `score` only if it evaluates its own weights.
+
+    Args:
+        feedback: seed of the split `feedback`.
+        score: seed of the split `score`.
+        audit: seed of the split `audit`.
     """
 
     feedback: str

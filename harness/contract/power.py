@@ -1,4 +1,4 @@
-"""The power of a workload: how many pairs of submissions short runs on it separate, and what these runs cost."""
+"""The power of a workload: how many pairs of submissions its runs can tell apart, and what these runs cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PowerScale = Literal["log M", "log metric"]
 
 
 class PowerCost(Data, frozen=True, kw_only=True):
-    """The cost of a run. If only the whole was measured, it is in `training`, and `evaluation` and `start` are 0.
+    """The cost of a run. If only the total was measured, it is in `training`, and `evaluation` and `start` are 0.
 
     Args:
         training: core-seconds on the run's clock: construction and training.
@@ -52,7 +52,7 @@ class OrderAgreement(Data, frozen=True, kw_only=True):
 
 
 class PowerRow(Data, frozen=True, kw_only=True):
-    """The power of a workload at one budget, as published.
+    """The published power of a workload at one budget.
 
     Args:
         workload: `name@version` of the workload.
@@ -64,10 +64,10 @@ class PowerRow(Data, frozen=True, kw_only=True):
         outside: fraction of the runs whose metric is outside the envelope, so that M is extrapolated; 0 without
             envelope.
         arms: names of the arms.
-        left_out: the arms that are in no pair because one of their runs broke.
+        left_out: the arms of which a run broke. Their pairs never count as separated.
         seeds: number of seeds on which all arms have a run.
         planned_seeds: number of seeds in the design.
-        pairs: number of pairs of arms, including those of arms that are left out.
+        pairs: number of pairs of arms, including the pairs with an arm in `left_out`.
         separated: number of pairs that the model separates.
         hard: number of pairs whose estimated multipliers are within 10 %; None if M is unknown.
         hard_separated: number of these pairs that the model separates; None if M is unknown.
@@ -83,7 +83,7 @@ class PowerRow(Data, frozen=True, kw_only=True):
         range_over_spread: difference between the best and the worst arm's mean, divided by the standard deviation over
             seeds; 0 if no metric differs.
         false_rate: fraction of permutations of the arms' labels within seeds in which the model separates any pair.
-        false_low, false_high: 95 % confidence interval of this fraction.
+        false_low, false_high: 95 % confidence interval of `false_rate`.
         permutations: number of permutations.
         agreement: agreement with the order at the full budget; None if the full budget was not run.
         hardware: hardware class of the runs.

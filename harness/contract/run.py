@@ -19,7 +19,8 @@ Clock = Literal["process", "wall"]
 Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm", "cost", "rerun"]
 #: The origin of a nonce.
 NonceSource = Literal["beacon", "local", "given"]
-#: The purposes of trials from whose curves targets or envelopes are computed. All of their evaluations are whole.
+#: The purposes of trials whose curves are used to compute targets or envelopes. All evaluations of such a trial use the
+#: whole split.
 WHOLE_PURPOSES: Final[frozenset[Purpose]] = frozenset({"target", "envelope", "gate-envelope"})
 #: If an estimate from a part of a split is at least this number of standard errors away from a value, the metric on the
 #: whole split is assumed to be on the same side of the value.
@@ -37,16 +38,18 @@ class Ruleset(Data, frozen=True, kw_only=True):
         summary: description in one line.
         trials: number of hyperparameter settings that are tried in each study.
         studies: number of scored studies.
-        tuning_studies: number of studies that run before the scored studies, with other seeds, to choose a setting or
-            a stop.
+        tuning_studies: number of studies that run before the scored studies, to choose a setting or the number of
+            examples at which runs end. Their seeds differ from those of the scored studies.
         budget_factor: factor by which the workload's budget is multiplied.
         tuning: how settings are chosen: `defaults` (the submission's defaults), `space` (drawn quasi-randomly from the
-            submission's search space) or `rates` (the defaults with learning rates a constant factor apart).
+            submission's search space) or `rates` (the defaults, except that each setting has another learning rate;
+            neighbouring learning rates differ by a constant factor).
         hides: names from `NEEDS` that the ruleset does not provide, such as `horizon` in `anytime`.
         stopping: name of the `StoppingRule` that decides when a run ends. `first-hit`: at the first hit. `share`: at
-            `stop_share` of the horizon, whether or not the target is met. `chosen`: at the stop that was chosen from
-            the tuning studies. `drawn`: at a random budget, which is drawn per study.
-        stop_share: fraction of the horizon at which a run ends with `share`. The stop is rounded to an evaluation.
+            the fraction `stop_share` of the horizon, whether or not the target is met. `chosen`: at a number of
+            examples that was chosen from the tuning studies. `drawn`: at a random budget, which is drawn per study.
+        stop_share: fraction of the horizon at which a run ends if `stopping` is `share`. The resulting number of
+            examples is rounded down to a multiple of the workload's `eval_every`.
         ranked: whether tables rank the submissions.
     """
 
@@ -68,11 +71,11 @@ class Nonce(Data, frozen=True, kw_only=True):
     """A number from which the seeds of a published run are derived, so that nobody can choose them.
 
     Args:
-        value: 32 bytes in hex. The number of a beacon's round is the randomness that the beacon publishes.
+        value: 32 bytes in hex. With a beacon, this is the random number that the beacon published in the round `round`.
         source: `beacon` (a round of a public randomness beacon), `local` (a random number of this machine) or `given`
             (the user gave the value).
         chain: hash of the beacon's chain in hex; empty without a beacon.
-        round: number of the beacon's round; 0 without a beacon.
+        round: index of the beacon's round, counted from the start of the beacon; 0 without a beacon.
         signature: the beacon's signature of the round in hex; empty without a beacon.
     """
 
@@ -111,14 +114,17 @@ class PartRef(Data, frozen=True, kw_only=True):
 
 
 class SubmissionRef(Data, frozen=True, kw_only=True):
-    """A reference to a submission at the time of planning. `SubmissionEntry` describes the other fields.
+    """The submission of a trial, as it was at the time of planning.
 
     Args:
-        source_hash: SHA-256 of the submission's source at the time of planning; empty if the source is not checked.
+        parts: the parts of the submission.
+        needs: names of the needs of the submission and of its parts (see `harness.contract.entries.NEEDS`).
+        source_hash: SHA-256 of the submission's source at the time of planning; empty if it was not computed.
         code_hash: SHA-256 of the tokens of the source, without comments and layout. Empty for code that is distributed
-            with the harness, and in records from before the field existed.
+            with the harness, and in records that were made before this field existed.
     """
 
+    # The docstring of `SubmissionEntry` describes the fields that are not listed above.
     name: str
     version: str
     load: str | None = None
@@ -140,17 +146,18 @@ class SubmissionRef(Data, frozen=True, kw_only=True):
 
 
 class WorkloadRef(Data, frozen=True, kw_only=True):
-    """A reference to a workload at the time of planning. `WorkloadEntry` describes the other fields.
+    """The workload of a trial, as it was at the time of planning.
 
     Args:
-        source_hash: SHA-256 of the workload's source at the time of planning, if the source may change without a new
-            version: in a file or an editable installation. Otherwise empty. The hash is not part of the `run_id`,
-            because the version identifies the code. The version of a workload in a file ends with a part of its
-            `code_hash`.
-        code_hash: SHA-256 of the tokens of this source, without comments and layout. Empty in records from before the
-            field existed. The hash is not part of the `run_id`.
+        source_hash: SHA-256 of the workload's source at the time of planning, if the source is in a file that a user
+            names or in an editable installation; otherwise empty. With the hash, edits without a new version can be
+            recognised. The hash is not part of the `run_id`, which contains the version.
+        code_hash: SHA-256 of the tokens of this source, without comments and layout. Empty in records that were made
+            before this field existed. For a workload in a file that a user names, the version ends with the first
+            digits of this hash.
     """
 
+    # The docstring of `WorkloadEntry` describes the fields that are not listed above.
     facts: WorkloadFacts
     load: str
     arguments: dict[str, Scalar] = {}
@@ -174,13 +181,14 @@ class RunSpec(Data, frozen=True, kw_only=True):
         hparams: values of all hyperparameters by name.
         overridden: names of the hyperparameters that the user overrode. A run with overrides is never ranked.
         ruleset: the ruleset.
-        purpose: the use of the run. `score`: tables. `tuning`: choice of settings and stops. `target`: calibration of
-            targets. `envelope`: envelope of the reference for `anytime`. `gate`: pairs of `bench gate`.
-            `gate-envelope`: envelope of the reference for `bench gate`. `confirm`: retests of a series of gates.
-            `cost`: measurements of `bench cost`. `rerun`: runs of `bench rerun` on fresh seeds.
+        purpose: the use of the run. `score`: tables. `tuning`: choice of settings and of the numbers of examples at
+            which runs end. `target`: calibration of targets. `envelope`: envelope of the reference for `anytime`.
+            `gate`: pairs of `bench gate`. `gate-envelope`: envelope of the reference for `bench gate`. `confirm`:
+            retests of a series of gates. `cost`: measurements of `bench cost`. `rerun`: runs of `bench rerun` on fresh
+            seeds.
         study: index of the study, from 0.
         trial: index of the setting within the study, from 0.
-        root_seed: seed from which all other seeds are derived; 0 with a nonce.
+        root_seed: seed from which `seeds` are derived; 0 if they are derived from a nonce.
         seeds: the derived seeds.
         stop: number of examples at which the run ends, whether or not the target is met; None if the run ends at the
             first hit. The number is a multiple of the workload's `eval_every`. On a stream, every stage ends at the
@@ -196,7 +204,7 @@ class RunSpec(Data, frozen=True, kw_only=True):
         deterministic: whether a GPU uses deterministic kernels.
         screening: whether an evaluation may use only a part of the split, if this part is sufficient for all decisions
             that depend on the evaluation.
-        nonce: the number from which the seeds are derived instead of the root seed; None if there is none.
+        nonce: the number from which `seeds` are derived; None if they are derived from `root_seed`.
         held_out: the seeds of the held-out data, which are derived from the nonce; None if the workload's usual
             held-out data are used.
     """
@@ -281,18 +289,18 @@ class Point(Data, frozen=True, kw_only=True):
         steps: number of updates.
         seconds: wall seconds on the clock.
         process_seconds: processor seconds on the clock, summed over threads and ranks.
-        metrics: finite metrics on the score split by name.
+        metrics: finite metrics by name, measured on the split `score`.
         lr: learning rate of the last update; None if the submission does not report it.
-        train_loss: mean training loss of the last pass; None before the first pass, and if the loss is not finite.
+        train_loss: mean training loss of the last pass; None if there was no pass yet, or if the loss is not finite.
         stage: on a stream, index of the current stage; 0 on a pool.
-        evaluated_examples: number of examples of the score split that a screened evaluation used; None for an
+        evaluated_examples: number of examples of the split `score` that a screened evaluation used; None for an
             evaluation of the whole split.
-        se: standard error of the primary metric of a screened evaluation. The metric is an estimate of the metric on
-            the whole split. None for an evaluation of the whole split.
+        se: standard error of the primary metric in a screened evaluation, which estimates this metric on the whole
+            split; None for an evaluation of the whole split.
         mean_train_loss: mean of the training loss over all passes since the previous evaluation; None if there was no
             pass, or if the mean is not finite.
-        grad_norm: L2 norm of the gradients of all parameters after the last update (`--grad-norm`); None without the
-            option, without a gradient, or if the norm is not finite.
+        grad_norm: L2 norm of the gradients of all parameters after the last update; None if `--grad-norm` was not
+            given, if there are no gradients, or if the norm is not finite.
     """
 
     examples: int

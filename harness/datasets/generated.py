@@ -1,9 +1,9 @@
 """A cache of generated arrays. Trials that need equal data do not generate the data again.
 
 The arrays of one call of `cached_arrays` are stored as one entry. An entry is one file in the folder `generated` of the
-data folder. The name of the file is the SHA-256 of everything that determines the arrays. The first line of the file is
-the SHA-256 of the rest of the file. This hash is checked whenever the file is read. Readers map the file into memory,
-so the workers of a machine share the memory pages.
+data folder. The name of the file is the SHA-256 of everything that determines the arrays. The first line of the file
+contains the SHA-256 of all bytes after this line. This hash is checked whenever the file is read. Readers map the file
+into memory, so the workers of a machine share the memory pages.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from harness.contract.events import AnyEvent
 
-#: The socket option and the type of the control message (asm-generic/socket.h), which Python does not name.
+#: The socket option and the type of the control message (asm-generic/socket.h). Python has no names for them.
 _SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@ll")
 #: The difference between the real-time clock and `time.perf_counter` changes slowly. If it changes by more than this

@@ -85,8 +85,8 @@ class EventReader(threading.Thread):
         """Read and pass on all events in the pipes. Return whether the last event was among them.
 
         The worker and the evaluator alternate: one of them computes while the other one waits. If an event of the
-        worker can be read, all earlier results of the evaluator can be read, too. The evaluator's events are therefore
-        read again after those of the worker.
+        worker can be read, all earlier results of the evaluator can therefore also be read. For this reason, the
+        evaluator's events are read a second time after those of the worker.
         """
         results = self._read_results()
         claims, self._early = self._early + self._worker.read(), []

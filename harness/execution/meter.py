@@ -38,8 +38,8 @@ class Charge:
 
     Args:
         at: the time on the clock when it stopped for the evaluation.
-        after: the time on the clock when the event of the evaluation arrived. In between, the clock runs while the
-            submission averages weights and returns its state.
+        after: the time on the clock when the event of the evaluation arrived. Between the two times, the clock runs
+            while the submission averages weights and returns its state.
     """
 
     at: Spent
@@ -93,7 +93,7 @@ class Meter:
     Attributes:
         phases: the time of each phase so far.
         helpers: processor seconds of helpers while the clock was stopped, by name.
-        helper_seconds: the sum of these seconds.
+        helper_seconds: processor seconds of all helpers while the clock was stopped.
         charges: the charges of evaluations, which the caller removes from this queue.
         limits: the limits on work while the clock is stopped.
     """
@@ -239,7 +239,7 @@ class Meter:
             return
         if event.running:
             self._end_phase(written)
-            self._end_stop(written)
+            self._end_stopped_interval(written)
             self._started_at = written.earliest
         self._running = event.running
         self._begin_phase(event.phase, written)
@@ -270,7 +270,7 @@ class Meter:
             self._off_clock += excess
             self._add_helpers({f"main thread, phase {self._phase}": excess}, excess)
 
-    def _end_stop(self, written: Moment) -> None:
+    def _end_stopped_interval(self, written: Moment) -> None:
         """End an interval in which the clock was stopped, and charge the processor time of helpers in it."""
         self._stopped.ended = written
         if self._charged_span is None:

@@ -30,13 +30,13 @@ from harness.system import python_process
 
 #: Seconds for which a command waits at its end for all observers together.
 WAIT_S = 5.0
-#: Seconds for which a command waits at its end for the observers that the user asked for. They write files.
+#: Seconds for which a command waits at its end for the observers that the user asked for, which may still write files.
 REQUESTED_WAIT_S = 60.0
 #: Maximum number of calls that wait for an observer, in addition to those in its pipe.
 MAX_WAITING = 1000
 #: Seconds for which the end of the writing thread is awaited after the end of its process.
 _JOIN_S = 1.0
-#: Observers do not receive environment variables with this prefix, because these contain the seed and the runs folder.
+#: Observers do not receive environment variables with this prefix, which contain the seed and the runs folder.
 _VARIABLES = "BENCH_"
 
 

@@ -18,8 +18,8 @@ from harness.contract.events import REPORT_S, ClockChanged
 from harness.execution.event_pipe import Moment
 from harness.execution.windows import Span, Window
 
-#: Largest accepted amount by which the worker's clock may be behind the supervisor's clock: a fraction of the measured
-#: time, plus a number of seconds. If the difference is accepted, the larger of the two times is scored.
+#: Limit of the seconds by which the worker's clock may be behind the supervisor's clock: the first number times the
+#: measured time, plus the second number. Up to this limit, the larger of the two times is scored.
 CLOCK_TOLERANCE = (0.01, 0.1)
 #: Name of the worker's processor time in a window.
 WORKER = "worker"
@@ -45,7 +45,7 @@ class SecondClock:
         self._reported = [0.0, 0.0]
         #: The smallest excess (this clock minus the worker's clock) at any stop of the worker's clock. It is negative
         #: if the worker reported more time than could be measured. Later excesses are compared with the smallest one.
-        #: Otherwise a worker that once reported too much could report too little later.
+        #: If they were compared with 0, a worker that once reported too much could report too little later.
         self._least_excess = [0.0, 0.0]
         #: The largest growth of the excess since it was smallest. The worker's clock lacks this time.
         self._lack = [0.0, 0.0]
@@ -116,7 +116,7 @@ class SecondClock:
         return ""
 
     def _measure_lack(self) -> tuple[float, float]:
-        """Return the time that the worker's clock lacks, unless the worker still corrects its last stop."""
+        """Return the time that the worker's clock lacks. A later correction of its last stop may reduce this time."""
         (wall, process), least, lack = self._excess(), self._least_excess, self._lack
         return max(lack[0], wall - least[0]), max(lack[1], process - least[1])
 

@@ -143,12 +143,18 @@ class Trial:
     is_sandbox_known: bool = False
 
     @classmethod
-    def after(
+    def continue_from(
         cls, earlier: Record | None, spec: RunSpec, run_id: str, watcher: Watcher, session: Session | None = None
     ) -> Trial:
-        """Return the state of a trial. If there is an earlier record, the state continues this record.
+        """Return the state of a trial at its start or restart.
 
-        The worker's first event replaces the points of the earlier record.
+        Args:
+            earlier: the trial's record from an earlier, interrupted command. Its sessions, sandbox, points and deaths
+                are taken over. The worker's first event replaces the points. None if there is no such record.
+            spec: the trial.
+            run_id: the trial's run_id.
+            watcher: object that is notified of every event.
+            session: the session in which this process runs the trial; None if sessions are not recorded.
         """
         trial = cls(spec, run_id, watcher, session=session)
         if earlier is not None:
@@ -221,7 +227,7 @@ class Trial:
             return msgspec.structs.replace(end, status="timeout", reason=reason, hit=None)
         return end
 
-    def begin_start(self) -> None:
+    def enter_start_phase(self) -> None:
         """Note that a worker is being started."""
         self.start_began = time.monotonic()
         self.is_sandbox_known = False

@@ -162,7 +162,7 @@ def write_final_record(spec: RunSpec, runs: Path, watcher: Watcher, status: Stat
         earlier = _read_undamaged_record(folder, spec, watcher)
         if earlier is not None and earlier.status != "interrupted":
             return earlier
-        trial = Trial.after(earlier, spec, folder.identity, watcher)
+        trial = Trial.continue_from(earlier, spec, folder.identity, watcher)
         trial.end = Done(status=status, reason=reason)
         record = folder.write(trial.record())
     watcher.finished(record)

@@ -204,7 +204,7 @@ def run_gate(
 def _stop_reason(progress: GateProgress, limits: GateLimits, timer: _PairTimer) -> str:
     """Return the reason for which a gate without a verdict stops after this pair; empty if the gate continues."""
     look = progress.look
-    if look.over:
+    if look.is_over:
         worse_on = ", ".join(look.verdict.worse)
         return f"A is better on average but worse on {worse_on}, so the verdict can no longer become `better`"
     if look.pairs >= limits.max_pairs:

@@ -205,8 +205,8 @@ class GateSession:
     def envelopes(self, setup: GateSetup) -> tuple[Mapping[str, GateEnvelope], str]:
         """Return workload -> envelope, and the reason if envelopes cannot be used.
 
-        Missing envelopes are made. If an envelope cannot be made, the mapping is empty and the reason is given in
-        words. Otherwise the reason is empty.
+        Missing envelopes are made. If an envelope cannot be made, the mapping is empty and the reason says why.
+        Otherwise the reason is empty.
         """
         if not self._options.use_envelope:
             return {}, "--no-envelope was given"
@@ -241,7 +241,7 @@ class GateSession:
         missing = [spec for spec in specs if not self.is_finished(spec)]
         self._note(
             f"{workload.name}: no envelope in {envelope_path(folder, workload)}; it is made once from {len(specs)} "
-            f"runs of {specs[0].submission.name}, {len(missing)} of them to run: {self.cost(missing)}"
+            f"runs of {specs[0].submission.name}, of which {len(missing)} are missing: {self.cost(missing)}"
         )
         return make_envelope(folder, workload, specs, lambda runs: self.run(runs, f"envelope of {workload.name}"))
 

@@ -186,8 +186,8 @@ def plan_to_end(
 def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
     """Return the gate budget of a workload in examples.
 
-    The budget is a multiple of the evaluation interval. On a stream, the number of examples in each stage is a multiple
-    of this interval, too.
+    The budget is a multiple of the evaluation interval. On a stream, the number of examples in each stage is also a
+    multiple of this interval.
 
     Args:
         facts: facts of the workload.

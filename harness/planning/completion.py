@@ -15,8 +15,8 @@ from harness.plugins.contents import Signature
 from harness.plugins.loading import is_file, split_load
 from harness.plugins.unpackaged import ReadSubmission, read_loaded_facts, read_loaded_submission
 
-#: Fields that an entry takes from its object if the entry leaves them out. The function converts a value to a form in
-#: which it is compared.
+#: Fields that an entry takes from its object if the entry leaves them out. Each function converts a value of the field
+#: to the form in which the values of entry and object are compared.
 _FIELDS: Mapping[str, Callable[[Any], object]] = {
     "parts": frozenset,
     "space": dict,

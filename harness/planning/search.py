@@ -277,7 +277,7 @@ def find_edges(search: Search, space: Space, winner: HParams, points: Sequence[H
 
     In a search of one hyperparameter, a value lies at an end if it is the smallest or largest value that was tried. In
     a search of a space with n points, a value lies at an end if its quantile is within min(0.05, 1/(2n)) of 0 or 1. An
-    end beyond which no value is allowed does not count.
+    end does not count if no value beyond it is allowed.
 
     Args:
         search: the search.

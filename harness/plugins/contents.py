@@ -72,7 +72,7 @@ class PluginContents(Data, frozen=True, kw_only=True):
         fix: what to do about the error; None if unknown.
         passing: whether the error is transient: the child process was killed, took too long or could not be started, or
             the system lacked memory or space. Such an error is not cached, except for a plugin that took too long.
-        limit_s: the time limit in seconds that was exceeded; 0 if it was not.
+        limit_s: the time limit in seconds that was exceeded; 0 if no time limit was exceeded.
     """
 
     hooks: tuple[str, ...] = ()

@@ -22,7 +22,8 @@ from harness.contract.observation import ObserverCall
 from harness.plugins import loading
 from harness.plugins.child import register
 
-#: If the command was killed, this process ends itself this number of seconds after the command would have killed it.
+#: If the command was killed, it cannot end this process at its deadline. The process then ends itself this number of
+#: seconds after the deadline.
 _GRACE_S = 1.0
 #: Increment of the niceness, so that an observer takes no processor time that a trial could use.
 _NICENESS = 10

@@ -283,7 +283,7 @@ def load_registry(block: Sequence[str] = (), refresh: bool = False) -> Registry:
     """
     if refresh:
         importlib.invalidate_caches()
-    selection = Selection.of(block)
+    selection = Selection.read(block)
     installed = entry_points.discover()
     allowed = [point for point in installed if selection.allows(point)]
     requests = {point.key: point.request() for point in allowed if point.error is None}

@@ -29,7 +29,7 @@ class ReadSubmission(NamedTuple):
     is_derived: bool = False
 
     @classmethod
-    def of(cls, contents: PluginContents) -> ReadSubmission:
+    def from_contents(cls, contents: PluginContents) -> ReadSubmission:
         return cls(contents.submissions[0], contents.signatures, contents.is_derived)
 
 
@@ -46,7 +46,7 @@ def submission_from_path(text: str) -> ReadSubmission:
         UsageError: the file does not exist, raises an exception, takes too long to import, or does not define exactly
             one submission. The message has the file and, if known, the line.
     """
-    return ReadSubmission.of(_read_path(text, "submission"))
+    return ReadSubmission.from_contents(_read_path(text, "submission"))
 
 
 def workload_from_path(text: str) -> WorkloadEntry:
@@ -120,7 +120,7 @@ def read_loaded_submission(entry: SubmissionEntry) -> ReadSubmission:
             f"the submission {entry.name!r} is broken: {contents.error}",
             fix=contents.fix or _IMPORT_FIX.format(entry.load),
         )
-    return ReadSubmission.of(contents)
+    return ReadSubmission.from_contents(contents)
 
 
 def read_loaded_facts(entry: WorkloadEntry) -> WorkloadFacts | None:

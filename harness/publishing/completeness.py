@@ -48,8 +48,8 @@ def find_gap(
 ) -> Gap | None:
     """Return the trials that a group lacks; None if it is complete.
 
-    A group with more studies than its ruleset requires must have all trials of these studies, too. The runs of the
-    reference for its envelope belong to no study.
+    A group may have more studies than its ruleset requires. It must then also have all trials of the additional
+    studies. The runs of the reference that give the envelope belong to no study.
 
     Args:
         group: the records.

@@ -1,7 +1,7 @@
 """Find the rows of a table that belong to one family: one method with several settings.
 
-Two submissions are one method if they consist of the same code: the same class or parts, from the same source. Their
-search spaces, defaults and model options are settings. Hyperparameters that a user sets are settings, too.
+Two submissions are one method if they consist of the same code: the same class or parts, from the same source.
+*Settings* are search spaces, defaults, model options, and hyperparameters that a user sets.
 """
 
 from __future__ import annotations

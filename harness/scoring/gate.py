@@ -167,7 +167,7 @@ class GateLook:
         return self.verdict.overall.pairs
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether no further pair can change the outcome of the gate."""
         return self.verdict.overall.decided or self.pairs_needed == 0
 

@@ -6,10 +6,10 @@ also contains disturbances by other processes of the machine. The cost of an int
 runs of a submission with the same setting. The scored time of a run is the cost of the submission's construction plus
 the costs of all intervals up to the hit.
 
-The scored times of all runs of a submission contain the same error of these costs. Paired tests need independent
-errors. These tests therefore use a run's own time: the scored time × the slowness of the run. The slowness is the
-median of (measured seconds / cost) over the intervals of the run. A short disturbance of the machine does not change
-this median.
+The costs have an error, and the scored times of all runs of a submission contain the same error. Paired tests need
+independent errors. These tests therefore use a run's own time: the scored time × the slowness of the run. The slowness
+is the median of (measured seconds / cost) over the intervals of the run. A short disturbance of the machine does not
+change this median.
 
 Source: Exploratory Data Analysis, Tukey 1977, chapter 11 (median polish)
 """
@@ -136,7 +136,7 @@ def fit_costs(
     Args:
         runs: runs of one ruleset; runs without interval seconds are ignored.
         references: names of the submissions that count as the reference.
-        arms: the arm of each run, if the caller knows it.
+        arms: the arm of each run; None to find it with `arm_of`.
     """
     measured: dict[Arm, list[IntervalSeconds]] = defaultdict(list)
     is_reference: dict[Arm, bool] = {}

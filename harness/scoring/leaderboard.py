@@ -64,9 +64,9 @@ class LeaderboardRow:
         ranks: best and worst rank consistent with the significant pairwise differences.
         n: smallest and largest number of studies on a workload.
         anchored: anchored score, the primary score; None without a reference.
-        anchored_spread: 95 % interval of the anchored score; for fewer than six studies the range. None without a
-            reference.
-        profile: AlgoPerf's profile score, which depends on the other submissions of the table.
+        anchored_spread: 95 % interval of the anchored score; with fewer than six studies, its range (see
+            `anchored_spread`). None without a reference.
+        profile: AlgoPerf's profile score, which depends on which submissions the table contains.
         ratios: workload id -> time over the best time of the table; inf is a miss.
         speedup: speed-up over the reference; None without a reference.
         factors: ratios of examples, cost per example and time to those of the reference. None if there is no workload

@@ -51,7 +51,7 @@ class MetricBudget:
     amount: float
     unit: Unit
 
-    def of(self, facts: WorkloadFacts) -> tuple[float, Axis]:
+    def amount_on(self, facts: WorkloadFacts) -> tuple[float, Axis]:
         """Return the amount for one workload, and the axis on which it is measured."""
         if self.unit == "share":
             return self.amount * facts.budget.horizon, "examples"
@@ -110,14 +110,14 @@ class RunSummary(Data, frozen=True, kw_only=True):
         started: start of the run (ISO 8601).
         spec: specification of the run.
         status: final status of the run.
-        reason: reason of the status, in words.
+        reason: why the run ended, as in the record.
         result: result at the targets of the query.
         hit: point at which the targets were met; None for a miss.
         metric: metric at the budget of the query; None if the query has no budget, or if the run has no evaluation
             within the budget.
         memory: peak memory in bytes; 0 where unknown.
         sandbox: name of the sandbox in which the run was trained; empty if unknown.
-        slowdown: GPU states that slowed the run down, in words (see `throttling.slowdown`); may be empty.
+        slowdown: description of the GPU states that slowed the run down (see `throttling.slowdown`); may be empty.
         seconds: scored seconds at the hit; inf for a miss. `summarize` sets the measured seconds, and `scored_time`
             replaces them by costs.
         intervals: scored seconds between evaluations; None for a record whose points cannot be used.
@@ -211,7 +211,7 @@ def summarize_content(record: Record, query: LeaderboardQuery, columns: PointCol
     result = _result_at_level(record, query, columns)
     metric = None
     if query.metric is not None:
-        limit, by = query.metric.of(facts)
+        limit, by = query.metric.amount_on(facts)
         metric = metric_at(record, limit, by)
         if result.status != "unknown" and metric is None:
             result = TargetResult(status="unknown", reason=_explain_absence(record, query.metric))
@@ -238,7 +238,7 @@ def summarize_content(record: Record, query: LeaderboardQuery, columns: PointCol
 
 def _explain_absence(record: Record, budget: MetricBudget) -> str:
     """Return why a record has no metric at a budget."""
-    limit, by = budget.of(record.spec.workload.facts)
+    limit, by = budget.amount_on(record.spec.workload.facts)
     within = [point for point in record.points if amount(point, record.spec, by) <= limit]
     if within and within[-1].screened:
         return f"the last evaluation within {budget} is screened; bench run --whole-evaluation screens no evaluation"

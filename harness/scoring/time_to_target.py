@@ -56,8 +56,8 @@ class IntervalSeconds(Data, frozen=True):
 
     Args:
         seconds: scored seconds of the construction (index 0), and of the interval that ends at each later point.
-        sessions: (index of the first interval, id of the session) for each session of the run, in order; empty for
-            records without sessions.
+        sessions: (index of the first interval, id of the session) for each session of the run, in order; empty if the
+            record's field `sessions` is empty.
     """
 
     seconds: Floats
@@ -120,7 +120,7 @@ def interval_seconds(
 
     Args:
         record: record of the run.
-        is_usable: whether `find_problem` finds no problem, if the caller knows it.
+        is_usable: whether `find_problem` returns None; None if the caller has not called it.
         columns: the columns of the record's points, if the caller has them.
     """
     columns = columns or PointColumns(record.points)
@@ -148,7 +148,7 @@ def find_own_deaths(record: Record) -> str | None:
 
 
 def find_problem(record: Record, columns: PointColumns | None = None) -> str | None:
-    """Return the reason why a record cannot be used, in words; None for a usable record.
+    """Return the reason why a record cannot be used; None for a usable record.
 
     Args:
         record: record of the run.
@@ -180,7 +180,7 @@ def _is_consistent(columns: PointColumns, names: Sequence[str]) -> bool:
 
 
 def _find_problem_of_points(points: Sequence[Point], names: Sequence[str]) -> str | None:
-    """Return the first reason why points cannot be used, in words; None for usable points.
+    """Return the first reason why points cannot be used; None for usable points.
 
     Args:
         points: the points of a run.

@@ -47,17 +47,17 @@ class LedgerEntry(Data, frozen=True, kw_only=True, omit_defaults=True):
         previous: SHA-256 of the line before this entry, in hex; `ORIGIN` in the first entry.
         time: time of the entry, UTC in ISO 8601.
         event: the event that the entry states.
-        sources: source hash of each submission, by `name@version` (`committed` and `nonce`).
-        nonce: the nonce (`nonce`).
-        run_id: the trial. This field and the following ones are used by `started`, `resumed` and `finished`.
+        sources: source hash of each submission, by `name@version`. The events `committed` and `nonce` have this field.
+        nonce: the nonce. The event `nonce` has this field.
+        run_id: the trial. The events `started`, `resumed` and `finished` have this field and the fields below it.
         submission: `name@version` of the submission.
         source_hash: source hash of the submission.
         workload: `name@version` of the workload.
         purpose: purpose of the trial.
         seeds_from: value of the trial's nonce; empty if the seeds are derived from the root seed.
         attempt: number of the attempt of this trial, from 1.
-        status: status of the record (`finished`).
-        record: content hash of the record (`finished`).
+        status: status of the record. Only the event `finished` has this field.
+        record: content hash of the record. Only the event `finished` has this field.
     """
 
     previous: str

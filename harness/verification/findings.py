@@ -59,8 +59,8 @@ def judged(check: CheckName, problems: list[str], unchecked: str = "") -> Findin
 
     Args:
         check: name of the check.
-        problems: what is wrong; empty if nothing is.
-        unchecked: why the record could not be checked; empty if it could.
+        problems: what is wrong; empty if nothing is wrong.
+        unchecked: why the record could not be checked; empty if it was checked.
     """
     if problems:
         return Finding(check=check, outcome="failed", detail="; ".join(problems[:3]))

@@ -8,8 +8,8 @@ and v are correlated.
 The standard error of a part is too small if most of the change is in few examples, and none of them is in the part. The
 values are therefore used only under three conditions. First, no value of the baseline is far from the mean, since the
 worst examples can improve most. Second, no difference between the last two baselines is far from the mean difference.
-Third, the same holds for the differences in the part. In addition, the standard error allows for a group of examples
-that is not in the part and improves to the best value of the baseline (`TaskSample.reach`).
+Third, no difference in the part is far from the part's mean difference. In addition, the standard error allows for a
+group of examples that is not in the part and improves to the best value of the baseline (`TaskSample.reach`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from harness.contract.workload import Goal, Shard
 from harness.worker.data.evaluation_order import evaluation_rows
 
 #: Values have light tails if no value is further from the mean than this number of standard deviations. If 63 of 64
-#: values are equal, the other value is at a distance of 7.9.
+#: values are equal, the 64th value is 7.9 standard deviations from the mean.
 LIGHT_TAIL = 6.0
-#: The baseline is renewed when later parts have measured this fraction of the split in addition to their smallest size.
+#: The baseline is renewed when later parts have together measured this fraction of the split. The examples that every
+#: part contains (`FIRST_PART` of each task) are not counted.
 RENEWAL = 0.5
 #: Two measurements with the same weights are of the same examples if the root mean square of their differences is at
 #: most this number of standard deviations of the values. For different examples, it is about 1.4.
@@ -60,10 +61,12 @@ class TaskBaseline:
         return self.light_values and self.light_changes is True
 
     def estimate(self, values: Tensor) -> tuple[float, float] | None:
-        """Return the difference estimate of a later mean, and the variance of the differences; None if not usable.
+        """Return the difference estimate of a later mean, and the variance of the differences.
+
+        The result is None if the baseline or the differences cannot be used for an estimate.
 
         Args:
-            values: the later values (float64) of the first examples.
+            values: the later values (float64) of the first examples in the order of windows.
         """
         n = len(values)
         if not self.usable or not 2 <= n <= len(self.values):
@@ -74,7 +77,7 @@ class TaskBaseline:
         return float(self.values.mean()) + float(differences.mean()), float(differences.var())
 
 
-#: The baselines of every task by metric. Metrics whose values are 0 and 1 have none.
+#: The baselines of every task by metric. Metrics whose values are 0 and 1 have no baselines.
 TaskBaselines = Mapping[str, Sequence[TaskBaseline]]
 
 
@@ -133,7 +136,8 @@ class Baseline:
     def renew(self, values: Mapping[str, Sequence[Tensor]], stage: int | None, goals: Mapping[str, Goal]) -> None:
         """Keep the values of an evaluation of the whole split.
 
-        Nothing is kept if the values of all deciding metrics are 0 and 1, since no part could be smaller.
+        Nothing is kept if the values of all metrics of targets are 0 and 1. Differences are not used
+        for such values.
 
         Args:
             values: the values by metric and task.
@@ -209,7 +213,7 @@ def _sort(values: Tensor, order: Order) -> Tensor:
 
 
 def _is_same(window: Tensor, values: Tensor) -> bool:
-    """Return whether the values of a window are, up to rounding, the first ones of all values."""
+    """Return whether the values of a window equal the first of the given values, up to rounding."""
     n = len(window)
     if n > len(values):
         return False

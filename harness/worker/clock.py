@@ -107,7 +107,7 @@ class Clock:
 
     @contextmanager
     def timed(self, phase: Phase, then: Phase) -> Iterator[None]:
-        """Within this context, the clock runs. An exception stops the clock, too.
+        """Within this context, the clock runs. The clock is also stopped if an exception leaves the context.
 
         Args:
             phase: the phase in the context.

@@ -156,7 +156,7 @@ class TrainingRun:
         return self._done_event(verdict)
 
     def _evaluate(self) -> Verdict | None:
-        """Evaluate the submission's evaluation weights. Save the final weights if the run is over, else a checkpoint.
+        """Evaluate the submission's evaluation weights. Save the final weights at the end, otherwise a checkpoint.
 
         The clock runs while the submission swaps its evaluation weights in and out, and while it returns its state.
         The clock is stopped during the evaluation, the rule checks and the writing of files.

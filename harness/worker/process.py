@@ -33,8 +33,8 @@ from harness.worker.emit import Emit
 from harness.worker.prepare_data import prepare_data
 from harness.worker.reaper import enter_worker, set_parent_death_signal
 
-#: Largest number of bytes that are written to the pipe of events at once. On Linux the pipe is a socket, for whose
-#: messages the kernel has a limit.
+#: Largest number of bytes that are written to the pipe of events at once. On Linux the pipe is a socket, and
+#: the kernel limits the size of its messages.
 MESSAGE_BYTES = 32768
 
 

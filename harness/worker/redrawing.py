@@ -16,8 +16,8 @@ class Redrawable(Protocol):
     """A workload that draws its held-out data afresh in runs with a nonce, so that no submission can contain them.
 
     The entry of such a workload has `redraws_held_out=True`. The targets must hold for every draw: the data are another
-    sample of the same distribution, of the same size. Data that `cached_arrays` makes from a seed are not stored if the
-    key contains the seed, because workers can read what is stored.
+    sample of the same distribution, of the same size. `cached_arrays` does not store data
+    whose key contains a seed of held-out data, because workers can read the stored data.
     """
 
     def draw_held_out(self, seeds: Mapping[Split, str]) -> None:

@@ -21,16 +21,18 @@ from harness.worker.baseline import TaskBaseline, TaskBaselines, is_binary
 
 #: Number of examples of every task in the smallest part.
 FIRST_PART = 64
-#: Largest fraction of a split's examples that a part may have. Beyond it the whole split is evaluated.
+#: Largest fraction of a split's examples that a part may have. If a larger part is needed, the whole split
+#: is evaluated.
 LARGEST_SHARE = 2 / 3
 #: A part is measured only if the expected distance to every threshold is at least this multiple of the distance that
 #: suffices for a decision.
 _RESERVE = 1.15
 #: The standard error allows for groups of examples that a part misses with a probability of at least exp(-`HIDDEN`).
 HIDDEN = 12.0
-#: Expected variance of the differences from a new baseline, in the best case, as a fraction of the values' variance.
+#: In the best case, the differences from a new baseline are expected to have this fraction of the values' variance.
 _EXPECTED = 1 / 16
-#: The next part has at least this fraction more examples. Sizes of parts are multiples of `FIRST_PART`.
+#: Each part has more examples than the previous part, at least by this fraction. Sizes of parts are multiples of
+#: `FIRST_PART`.
 _GROWTH = 0.25
 
 
@@ -117,7 +119,7 @@ class Estimate:
     def error_at(self, value: float) -> float:
         """Return the standard error for a comparison with a value.
 
-        For values of 0 and 1, the result is at least the standard error of an estimate of a metric that equals `value`.
+        For values of 0 and 1, the result is at least the standard error that an estimate has if the metric is `value`.
         With equal task sizes, the variance of such an estimate is largest if all tasks have the mean `value`.
         """
         if not all(task.binary for task in self.tasks) or not 0 <= value <= 1:
@@ -128,7 +130,7 @@ class Estimate:
         return max(self.se, math.sqrt(max(at_value, 0.0)))
 
     def resize(self, part: int) -> Estimate:
-        """Return the estimate that is expected with `part` examples of every task, or all of them if it has fewer."""
+        """Return the estimate that is expected with `part` examples of every task. Smaller tasks give all of theirs."""
         return Estimate(tuple(replace(task, n=min(part, task.total)) for task in self.tasks))
 
     def distance(self, target: Target) -> float:
@@ -190,7 +192,7 @@ def _sample(values: Tensor, total: int, baseline: TaskBaseline | None) -> TaskSa
 
 
 def expect_differences(estimates: Mapping[str, Estimate], baselines: TaskBaselines) -> dict[str, Estimate]:
-    """Return the estimates that are expected, in the best case, of the next evaluation with a new baseline.
+    """Return the estimates that the next evaluation would give with a new baseline, in the best expected case.
 
     Args:
         estimates: the metrics of the whole split.
@@ -256,7 +258,7 @@ def _round_up(examples: float) -> int:
 
 
 def _share(part: int, totals: Iterable[Sequence[int]]) -> float:
-    """Return the fraction of the examples of a metric that a part contains, as the maximum over the metrics.
+    """Return the fraction of a metric's examples that a part contains. The largest fraction of all metrics counts.
 
     Args:
         part: number of examples of every task in the part.

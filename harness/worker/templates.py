@@ -25,8 +25,8 @@ from harness.worker.reaper import set_parent_death_signal
 
 #: The message that a template sends when it can fork evaluators.
 READY = b"r"
-#: Longest time in seconds between the starts of two trials of a workload for which a template is made. Longer runs
-#: would gain little from it, and their evaluations may take long.
+#: A template is made for a workload if two of its trials start within this number of seconds. Longer runs would gain
+#: little from a template, and their evaluations may take long.
 _SHORT_S = 60.0
 #: Largest number of templates. Each of them holds the held-out data of a workload.
 _MOST = 4

@@ -96,7 +96,7 @@ class CountedWork:
         return self._passes.micro_batch
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CountedWork:
-        """Return this object itself, so that calls of a copied model (a teacher, an average) are counted here, too."""
+        """Return this object itself, so that it also counts the calls of a copied model (a teacher, an average)."""
         return self
 
     # --- methods for the submission --------------------------------------------------------------

@@ -34,13 +34,13 @@ MeasureShard = Callable[[Shard], Mapping[str, Sequence[Tensor]]]
 
 #: To prove a miss, a sum has to exceed the required sum by this fraction, which is far above rounding errors.
 _ROUNDING = 1e-4
-#: A value contradicts the bound if it is better than the bound by more than this.
+#: A value contradicts the bound if it is better than the bound by more than this amount.
 _TOLERANCE = 1e-6
 #: Number of examples that test whether a workload measures exactly the chosen examples.
 _PROBE = 16
 #: Initial value of `WorstFirst.ratio`.
 _FIRST_RATIO = 0.95
-#: If a prediction was too high, the next one in the same evaluation is multiplied by this factor.
+#: If a predicted ratio was too high, the next prediction in this evaluation is the measured ratio times this factor.
 _CAUTION = 0.95
 #: Weight of the latest evaluation in `WorstFirst.ratio`, an exponential moving average.
 _WEIGHT = 0.3
@@ -166,7 +166,7 @@ class WorstFirst:
         return tuple(order[: _PROBE // 2] + order[-_PROBE // 2 :])
 
     def _is_equal(self, probe: tuple[int, ...], measured: Mapping[str, Sequence[Tensor]]) -> bool:
-        """Return whether the values of the chosen examples are, up to rounding, those in the whole split."""
+        """Return whether the chosen examples have the same values as in the whole split, up to rounding."""
         return all(
             len(measured[name][0]) == len(probe)
             and bool(torch.isclose(measured[name][0].cpu().double(), values[list(probe)], rtol=1e-3, atol=1e-6).all())

@@ -23,7 +23,7 @@ NOTE = (
     "runs of docs/comparison.md, with five tuned settings per arm; the cost is wall seconds of the whole run, without "
     "the start of its process, with two runs at once"
 )
-#: The remark on the agreement of the orders. The seeds of that study are equal at both budgets.
+#: The remark on the agreement of the orders. `studies.methods` has the same seeds at both budgets.
 ORDER_NOTE = "the order at the gate budget is that of the first three seeds, at the full budget that of the last two"
 #: Number of seeds for the order at the gate budget. The remaining seeds are for the order at the full budget.
 _ORDER_SEEDS = 3
@@ -34,8 +34,8 @@ class EarlierRows:
 
     Args:
         design: the design of this study.
-        plan: object that knows the arms and budgets.
-        rows: object that knows the envelopes.
+        plan: the plan of this study, which gives the arms and budgets.
+        rows: the rows of this study, which give the envelopes.
         registry: the registry in which workloads are looked up.
     """
 
@@ -48,7 +48,7 @@ class EarlierRows:
         self._results = Results(self._methods, read_stored(MEASURED), registry)
 
     def all_rows(self) -> list[PowerRow]:
-        """Return a row for each workload and budget at which that study has runs on the workload's current version."""
+        """Return a row for each workload and budget with runs of `studies.methods` on the current version."""
         rows = []
         for workload in self._design.workloads:
             stages = self._stages(workload)
@@ -60,7 +60,7 @@ class EarlierRows:
         return rows
 
     def _stages(self, workload: str) -> dict[PowerBudget, Stage]:
-        """Return that study's stages of the main arms on a workload, by the budget of this study."""
+        """Return the stages of `studies.methods` with the main arms on a workload, by the budget of this study."""
         facts = self._registry.workload(workload).facts
         stages: dict[PowerBudget, Stage] = {}
         for stage in (*self._methods.full_stages, self._methods.small_stage):
