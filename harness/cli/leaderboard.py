@@ -16,11 +16,12 @@ from harness.cli.output import print_json, supports_color
 from harness.cli.record_folders import (
     RUN_FIRST,
     check_workloads,
+    existing_folders,
     folder_options,
     list_folders,
     read_marks,
-    records,
     references,
+    summaries,
 )
 from harness.cli.resolve import NameType
 from harness.errors import UsageError, unknown_name_error
@@ -29,8 +30,16 @@ from harness.report import leaderboard as renderers
 from harness.report.grid import PLAIN, Palette
 from harness.report.marks import mark_lines
 from harness.report.stopping_tables import StoppingResults
+from harness.report.table_records import stored_summaries
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
-from harness.scoring.summary import Grouping, LeaderboardQuery, Level, parse_metric_budget, summarize
+from harness.scoring.summary import (
+    Grouping,
+    LeaderboardQuery,
+    Level,
+    RunSummary,
+    parse_metric_budget,
+    summarize_content,
+)
 from harness.scoring.time_to_target import RANKED_AXES, Axis
 from harness.storage.attestations import index_attestations
 
@@ -81,13 +90,14 @@ def leaderboard(
     table_records = read_marks(runs, results, problems, listed)
     marks = table_records.mark_filter.marks
     query = replace(query, attestations=index_attestations(listed, problems), marks=marks, group=group)
-    summaries = [summarize(record, query) for record in records(listed, problems, table_records)]
-    if summaries:
-        check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in summaries})
+    values = stored_summaries(RunSummary, summarize_content, query, existing_folders(runs, results))
+    run_summaries = list(summaries(listed, problems, table_records, query, values))
+    if run_summaries:
+        check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in run_summaries})
     stop_records = [record for record in table_records.stop_records if query.wants(record.spec.workload.facts)]
     stopping_results = StoppingResults(stop_records)
     marked = [item for item in table_records.mark_filter.marked if query.wants(item.facts)]
-    boards = build_leaderboards(summaries, query)
+    boards = build_leaderboards(run_summaries, query)
     output_format = "json" if as_json else output_format
     if output_format == "json":
         print_json(renderers.as_json(boards, problems, marked) | stopping_results.as_json())

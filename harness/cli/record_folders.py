@@ -18,10 +18,12 @@ from harness.contract.record import Record
 from harness.errors import StoreError, UsageError, unknown_name_error
 from harness.planning.roles import REFERENCE_TAG
 from harness.report.marks import mark_lines
-from harness.report.table_records import TableRecords
+from harness.report.table_records import S, TableRecords
 from harness.scoring.marked import MarkFilter
 from harness.scoring.selection import R
+from harness.scoring.summary import LeaderboardQuery
 from harness.storage import layout
+from harness.storage.derived import DerivedValues
 from harness.storage.marks import index_marks
 from harness.storage.records import StoredRecord, decode_stored, iter_listed_records, iter_stored, read_stored
 from harness.storage.shards import find_packed
@@ -89,10 +91,32 @@ def records(
         note_marks: whether to print a note for each marked record. Otherwise the caller shows the marked records.
     """
     yield from table_records.scored(iter_listed_records(listed, problems))
-    for problem in problems:
-        note(f"skipped: {problem}")
+    _note_problems(problems)
     for line in mark_lines(table_records.mark_filter.marked) if note_marks else ():
         note(line)
+
+
+def summaries(
+    listed: Iterable[layout.ListedFolder],
+    problems: list[str],
+    table_records: TableRecords,
+    query: LeaderboardQuery,
+    values: DerivedValues[S],
+) -> Iterator[S]:
+    """Yield the summaries of the records of leaderboards, then print a note for each file that cannot be read.
+
+    Args:
+        listed, problems, table_records: see `records`.
+        query: the query with the attestations and marks.
+        values: the result of `stored_summaries` for the query.
+    """
+    yield from table_records.summaries(listed, problems, query, values)
+    _note_problems(problems)
+
+
+def _note_problems(problems: Iterable[str]) -> None:
+    for problem in problems:
+        note(f"skipped: {problem}")
 
 
 def read_marks(runs: Path, results: Path, problems: list[str], listed: Iterable[layout.ListedFolder]) -> TableRecords:

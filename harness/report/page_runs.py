@@ -21,7 +21,8 @@ import msgspec
 from harness.contract.domains import HParams
 from harness.contract.record import Record, is_success
 from harness.scoring.point_columns import PointColumns, finite_values
-from harness.scoring.summary import RunSummary
+from harness.scoring.summary import LeaderboardQuery, RunSummary, summarize_content
+from harness.scoring.time_to_target import Floats
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +51,19 @@ MAX_ROWS = 1_000
 MAX_REASON = 500
 
 
+class PageSummary(RunSummary, frozen=True, kw_only=True):
+    """The part of a record that the page needs.
+
+    Args:
+        curve: scored seconds, examples, steps, metric and learning rate of at most `MAX_POINTS` evaluations; NaN where
+            unknown. Empty if the page does not draw the run.
+        environment: the machine and the software of the worker, as JSON.
+    """
+
+    curve: dict[str, Floats]
+    environment: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRun:
     """One run as the page shows it.
@@ -70,7 +84,7 @@ class PageRun:
     status: str
     hit: bool
     best: float | None
-    curve: dict[str, array[float]]
+    curve: dict[str, Floats]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,45 +130,38 @@ class _TableRuns:
 
 
 class PageRuns:
-    """The single runs of a page, added record by record."""
+    """The single runs of a page, added one by one."""
 
     def __init__(self) -> None:
         self._tables: dict[str, _TableRuns] = {}
 
-    def add(self, record: Record, summary: RunSummary, columns: PointColumns) -> None:
-        """Add a run. Its evaluations are thinned and stored as numbers.
-
-        Args:
-            record: record of the run.
-            summary: summary of the record.
-            columns: the columns of the record's points.
-        """
-        spec = record.spec
+    def add(self, summary: PageSummary) -> None:
+        """Add a run."""
+        spec = summary.spec
         table = self._tables.setdefault(f"{spec.hardware}|{spec.ruleset.name}@{spec.ruleset.version}", _TableRuns())
         submission, workload = spec.submission.id, spec.workload.facts.id
         hit = summary.result.status == "hit"
-        curve = _curve(record, columns)
         run = PageRun(
             study=spec.study,
             trial=spec.trial,
             hparams={name: round_number(value, 6) for name, value in spec.hparams.items()},
-            status=record.status,
+            status=summary.status,
             hit=hit,
-            best=_best(curve["metric"], spec.workload.facts.targets[0].goal),
-            curve=curve,
+            best=_best(summary.curve["metric"], spec.workload.facts.targets[0].goal),
+            curve=summary.curve,
         )
         table.groups.setdefault(workload, {}).setdefault(submission, []).append(run)
-        failed = not is_success(record.status)
+        failed = not is_success(summary.status)
         if failed or not hit:
-            reason = record.reason or (summary.result.reason if summary.result.status == "unknown" else "")
+            reason = summary.reason or (summary.result.reason if summary.result.status == "unknown" else "")
             cells = [
                 submission,
                 workload,
                 spec.study,
                 spec.trial,
-                record.status,
+                summary.status,
                 shorten(reason),
-                record.run_id,
+                summary.run_id,
                 failed,
             ]
             table.missed.append(((not failed, *cells[:4]), cells))
@@ -186,6 +193,23 @@ class PageRuns:
                 blocks[f"{name}|{workload}"] = compress(block)
             blocks[name] = compress(_rows(table))
         return {"shown": shown, "blocks": blocks}
+
+
+def summarize_for_page(record: Record, query: LeaderboardQuery) -> PageSummary:
+    """Summarize a record for the page, as `summarize_content` does. The evaluations are thinned."""
+    columns = PointColumns(record.points)
+    summary = summarize_content(record, query, columns)
+    is_drawn = is_on_page(summary) and record.spec.workload.facts.targets
+    return PageSummary(
+        **{name: getattr(summary, name) for name in summary.__struct_fields__},
+        curve=_curve(record, columns) if is_drawn else {},
+        environment=msgspec.json.encode(record.environment, order="deterministic"),
+    )
+
+
+def is_on_page(summary: RunSummary) -> bool:
+    """Return whether the page shows the single run. Runs that are never ranked are only in its tables."""
+    return not (summary.spec.smoke or summary.spec.profile)
 
 
 def compress(value: object) -> str:
@@ -234,7 +258,7 @@ def choose_evenly(items: Sequence[T], limit: int) -> list[T]:
     return [items[round(i * (len(items) - 1) / max(1, limit - 1))] for i in range(limit)]
 
 
-def _curve(record: Record, columns: PointColumns) -> dict[str, array[float]]:
+def _curve(record: Record, columns: PointColumns) -> dict[str, Floats]:
     points = record.points
     curve = {
         "time": array("d", columns.scored(record.spec.clock)),

@@ -6,7 +6,7 @@ import math
 import operator
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from harness.contract.base import Data
 from harness.contract.record import Record, is_broken, is_finished
@@ -14,6 +14,11 @@ from harness.contract.run import STANDARD_ERRORS, Point, RunSpec
 from harness.contract.workload import Target
 from harness.errors import UsageError
 from harness.scoring.point_columns import PointColumns
+
+if TYPE_CHECKING:
+    Floats: TypeAlias = array[float]
+else:
+    Floats: TypeAlias = array  # Before Python 3.12, `array` takes no parameters, so that stored fields have this type.
 
 #: Unit of a result. `time` is the scored time: on a CPU the cost of the intervals to the hit (see `interval_costs`), on
 #: other devices the measured wall seconds. `measured-time` is the seconds of the scored clock as the run measured them.
@@ -55,7 +60,7 @@ class IntervalSeconds(Data, frozen=True):
             record's field `sessions` is empty.
     """
 
-    seconds: array[float]
+    seconds: Floats
     sessions: tuple[tuple[int, str], ...] = ()
 
     def session_names(self) -> list[str]:

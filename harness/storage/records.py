@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from harness.contract.record import MAX_REASON, SCHEMA_VERSION, Record, shorten_reason
 from harness.errors import DamagedError, StoreError
 from harness.storage import layout, shards
+from harness.storage.derived import DerivedValue, DerivedValues
 from harness.storage.shared_parts import SharedParts
 from harness.storage.verified import VerifiedRecords, digest_of, verified_records
 from harness.system.files import JSON_ERRORS, decode_json, describe_json_error, read_file
+
+V = TypeVar("V", bound=DerivedValue)
+D = TypeVar("D", bound=DerivedValue)
 
 # --- records ------------------------------------------------------------------------------------
 
@@ -48,9 +52,8 @@ def content_hash(payload: bytes) -> str:
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
 
-def _is_verified(record: Record, payload: bytes, verified: VerifiedRecords) -> bool:
+def _is_verified(record: Record, payload: bytes, verified: VerifiedRecords, digest: bytes) -> bool:
     """Return whether a record matches its content hash. Bytes that were checked before are not checked again."""
-    digest = digest_of(payload)
     if digest in verified:
         return True
     matches = _matches_hash(record, payload)
@@ -84,7 +87,12 @@ _RESTORE = "restore it, or remove it and run the trial again"
 
 
 def decode(
-    payload: bytes, label: str | Path, *, known_hash: str | None = None, verified: VerifiedRecords | None = None
+    payload: bytes,
+    label: str | Path,
+    *,
+    known_hash: str | None = None,
+    verified: VerifiedRecords | None = None,
+    digest: bytes | None = None,
 ) -> Record:
     """Decode a record from JSON and validate it strictly.
 
@@ -93,6 +101,7 @@ def decode(
         label: name of the record in error messages, such as its path.
         known_hash: the record's content hash, if it was already verified; if None, the hash is computed.
         verified: the digests of verified files, if the caller has them.
+        digest: the SHA-256 of the payload, if the caller has it.
 
     Raises:
         StoreError: a field is invalid, a hit is at none of the points, the schema is unknown, or the content was
@@ -105,7 +114,8 @@ def decode(
         raise DamagedError(f"record {label} is damaged: {describe_json_error(error)}", fix=_RESTORE) from None
     _require_known_schema(record.schema, label)
     if known_hash is None:
-        is_unchanged = _is_verified(record, payload, verified_records() if verified is None else verified)
+        verified = verified_records() if verified is None else verified
+        is_unchanged = _is_verified(record, payload, verified, digest or digest_of(payload))
     else:
         is_unchanged = record.content_hash == known_hash
     if not is_unchanged:
@@ -170,17 +180,18 @@ def read_stored(path: Path) -> StoredRecord:
     return StoredRecord(path, _read_bytes(path))
 
 
-def decode_stored(stored: StoredRecord, verified: VerifiedRecords | None = None) -> Record:
+def decode_stored(stored: StoredRecord, verified: VerifiedRecords | None = None, digest: bytes | None = None) -> Record:
     """Decode and validate a stored record.
 
     Args:
         stored: the record as it is stored.
         verified: the digests of verified files, if the caller has them.
+        digest: the SHA-256 of the content, if the caller has it.
 
     Raises:
         StoreError: the record is damaged or has the name of another trial.
     """
-    record = decode(stored.content, stored.path, known_hash=stored.known_hash, verified=verified)
+    record = decode(stored.content, stored.path, known_hash=stored.known_hash, verified=verified, digest=digest)
     require_own_name(record.run_id, stored.path)
     if len(record.reason) > MAX_REASON:
         return msgspec.structs.replace(record, reason=shorten_reason(record.reason))
@@ -235,20 +246,72 @@ def iter_listed_records(listed: Iterable[layout.ListedFolder], problems: list[st
         listed: the folders with the names of their files.
         problems: see `iter_records`.
     """
+    verified = verified_records()
+    yield from _iter_unique(listed, problems, lambda stored: decode_stored(stored, verified))
+    verified.save()
+
+
+def iter_derived(
+    listed: Iterable[layout.ListedFolder], problems: list[str], values: DerivedValues[V]
+) -> Iterator[V | Record]:
+    """Yield the values of the records in some folders. A record without a value is yielded itself.
+
+    The records are selected, and shared parts are used, as in `iter_records`. A record whose value is stored is not
+    decoded. Like a verified record, it is identified by the SHA-256 of its bytes.
+
+    Args:
+        listed: the folders with the names of their files.
+        problems: see `iter_records`.
+        values: the stored values, and the function that computes them.
+    """
+    verified = verified_records()
+    yield from _iter_unique(listed, problems, lambda stored: _value_of(stored, values, verified))
+    verified.save()
+    values.save()
+
+
+def _value_of(stored: StoredRecord, values: DerivedValues[V], verified: VerifiedRecords) -> V | Record:
+    """Return the stored value of a record, or compute it. A record without a value is returned itself.
+
+    Raises:
+        StoreError: the record is damaged or has the name of another trial.
+    """
+    digest = digest_of(stored.content)
+    value = values.find(digest)
+    if value is not None and stored.known_hash in (None, value.content_hash):
+        require_own_name(value.run_id, stored.path)
+        return value
+    record = decode_stored(stored, verified, digest)
+    value = values.compute(record)
+    if value is None:
+        return record
+    values.add(digest, value)
+    return value
+
+
+def _iter_unique(
+    listed: Iterable[layout.ListedFolder], problems: list[str], read: Callable[[StoredRecord], D]
+) -> Iterator[D]:
+    """Yield records or their values, one per `run_id`, with shared parts.
+
+    Args:
+        listed: the folders with the names of their files.
+        problems: see `iter_records`.
+        read: function that returns the record or the value of a stored record. It may raise StoreError.
+    """
     hashes: dict[str, str] = {}
-    shared, verified = SharedParts(), verified_records()
+    shared = SharedParts()
     for stored in _iter_listed(listed, problems):
         try:
-            record = shared.share(decode_stored(stored, verified))
+            item = shared.share(read(stored))
         except StoreError as error:
             problems.append(str(error))
             continue
-        if record.run_id not in hashes:
-            hashes[record.run_id] = record.content_hash
-            yield record
-        elif hashes[record.run_id] != record.content_hash:
+        if item.run_id not in hashes:
+            hashes[item.run_id] = item.content_hash
+            yield item
+        elif hashes[item.run_id] != item.content_hash:
             problems.append(f"record {stored.path} has the run_id of another record; the record read first is used")
-    verified.save()
 
 
 class StoredRecord(NamedTuple):
