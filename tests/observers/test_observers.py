@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import struct
 from collections.abc import Iterator
@@ -55,8 +54,6 @@ def entry(name: str) -> ObserverEntry:
 
 def observe(spec: RunSpec, folder: Path, name: str) -> list[str]:
     """Observe one trial, and return the warnings."""
-    if any(importlib.util.find_spec(module) is None for module in entry(name).imports):
-        pytest.skip(f"{name} is not installed: {entry(name).install}")
     warnings: list[str] = []
     requested = [RequestedObserver(entry=entry(name), folder=folder)]
     with Observers(Registry([]), warnings.append, requested) as observing:
