@@ -149,8 +149,8 @@ def combine_errors(errors: Sequence[BenchError]) -> BenchError:
         errors: at least one error. A single error is returned as it is.
 
     Returns:
-        An error of the class with the largest exit code. Its `problems` are all errors. Its text lists as many of them
-        as fit into a line.
+        An error of the class with the largest exit code. Its attribute `problems` has all errors. Its text lists the
+        errors that fit into a line.
 
     >>> errors = UsageError("lr=-1 is out of range", fix="use lr > 0"), DataError("no mnist", fix="get it")
     >>> error = combine_errors(errors)
@@ -181,8 +181,8 @@ def combine_errors(errors: Sequence[BenchError]) -> BenchError:
 def suggest_nearest(name: str, known: Iterable[str]) -> str:
     """Return the hint `; did you mean 'x'?` for an unknown name.
 
-    The hint suggests known names of which `name` is one of the words between hyphens, at most three. If there is no
-    such name, it suggests the most similar known name.
+    The hint suggests at most three known names that contain `name` as a word between hyphens. If there is no such name,
+    it suggests the most similar known name.
 
     Args:
         name: the unknown name.

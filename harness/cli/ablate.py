@@ -48,7 +48,7 @@ from harness.report.gate import GateReport
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def ablate(
-    blocked: list[str],
+    blocked_plugins: list[str],
     submission: str,
     workloads: tuple[str, ...],
     only: tuple[str, ...],
@@ -77,7 +77,7 @@ def ablate(
 
     Exit code: 4 if a gate is undecided or was not run, otherwise 0.
     """
-    registry = open_registry(blocked)
+    registry = open_registry(blocked_plugins)
     entry = resolve_submission(submission, registry)
     variants = list_variants(entry, registry, split_names(only))
     options = GateOptions(

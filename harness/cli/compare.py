@@ -13,8 +13,8 @@ from harness.cli.record_folders import (
     find_run,
     folder_options,
     list_folders,
+    make_table_records,
     one_group,
-    read_marks,
     records,
     runs_of_submission,
 )
@@ -55,7 +55,7 @@ def compare(
         )
     problems: list[str] = []
     listed = list_folders(runs, results, problems)
-    table_records = read_marks(runs, results, problems, listed)
+    table_records = make_table_records(runs, results, problems, listed)
     scored = [score_run(record, by) for record in records(listed, problems, table_records, note_marks=True)]
     names = split_names(workloads)
     check_workloads(names, {run.spec.workload.facts.name for run in scored})

@@ -46,16 +46,16 @@ from harness.scoring.cost_ratio import cost_ratios
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def cost(
-    blocked: list[str], submissions: str, workloads: tuple[str, ...], baseline: str | None, pairs: int, intervals: int,
-    settings: tuple[str, ...], seed: int, threads: int, device: str | None, allow_slow: bool, runs: Path,
-    as_json: bool,
+    blocked_plugins: list[str], submissions: str, workloads: tuple[str, ...], baseline: str | None, pairs: int,
+    intervals: int, settings: tuple[str, ...], seed: int, threads: int, device: str | None, allow_slow: bool,
+    runs: Path, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure the cost per example of submissions in short runs that alternate.
 
     The ratio of two costs depends much less on the machine than seconds do. Every call repeats all measurements. Runs
     end after a few evaluations, so the result contains no information about the metric.
     """
-    registry = open_registry(blocked)
+    registry = open_registry(blocked_plugins)
     names = split_names([submissions])
     if len(names) < 2:
         raise UsageError(

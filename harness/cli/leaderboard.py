@@ -19,7 +19,7 @@ from harness.cli.record_folders import (
     existing_folders,
     folder_options,
     list_folders,
-    read_marks,
+    make_table_records,
     references,
     summaries,
 )
@@ -80,14 +80,16 @@ COLOURED = Palette(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (the same as --format json).")
 @click.pass_obj
 def leaderboard(
-    blocked: list[str], runs: Path, results: Path, by: str, workloads: tuple[str, ...], tier: str | None,
+    blocked_plugins: list[str], runs: Path, results: Path, by: str, workloads: tuple[str, ...], tier: str | None,
     level: Level, reference: str | None, group: Grouping, output_format: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Rank submissions, and show time, examples and steps to the target on each workload."""
-    query = leaderboard_query(by, level, workloads=workloads, tier=tier, references=references(blocked, reference))
+    query = leaderboard_query(
+        by, level, workloads=workloads, tier=tier, references=references(blocked_plugins, reference)
+    )
     problems: list[str] = []
     listed = list_folders(runs, results, problems)
-    table_records = read_marks(runs, results, problems, listed)
+    table_records = make_table_records(runs, results, problems, listed)
     marks = table_records.mark_filter.marks
     query = replace(query, attestations=index_attestations(listed, problems), marks=marks, group=group)
     values = stored_summaries(RunSummary, summarize_content, query, existing_folders(runs, results))

@@ -35,14 +35,19 @@ WIDTH = 100
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
-    blocked: list[str], words: tuple[str, ...], kind: str | None, tier: str | None, with_summaries: bool, as_json: bool
+    blocked_plugins: list[str],
+    words: tuple[str, ...],
+    kind: str | None,
+    tier: str | None,
+    with_summaries: bool,
+    as_json: bool,
 ) -> None:
     """List workloads, submissions and parts.
 
     Without arguments, only names are listed, in groups: workloads by tier, submissions by their parts, parts by their
     kind. With words, entries are described whose name, summary, parts, tags or papers contain every word.
     """
-    registry = resolve.open_registry(blocked)
+    registry = resolve.open_registry(blocked_plugins)
     resolve.require_plugins(registry)
 
     def is_chosen(entry: ListedEntry) -> bool:

@@ -16,13 +16,13 @@ from harness.report.power import power_json, power_text
 @click.argument("workloads", nargs=-1, type=NameType("workload"), metavar="[WORKLOAD…]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def power(blocked: list[str], workloads: tuple[str, ...], as_json: bool) -> None:
+def power(blocked_plugins: list[str], workloads: tuple[str, ...], as_json: bool) -> None:
     """Print how many pairs of submissions the workloads separate per core-hour.
 
     The numbers are published with the workloads, so no trial is run. Without a name, all workloads with published
     numbers are printed. docs/power.md explains the columns.
     """
-    registry = open_registry(blocked)
+    registry = open_registry(blocked_plugins)
     names = split_names(workloads)
     entries = [resolve_workload(name, registry) for name in names] if names else list(registry.workloads())
     rows = published_power(entries)

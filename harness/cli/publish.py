@@ -36,7 +36,7 @@ from harness.verification.checks import VerificationOptions
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
-    blocked: list[str],
+    blocked_plugins: list[str],
     names: tuple[str, ...],
     runs: Path,
     results: Path,
@@ -58,7 +58,7 @@ def command(
             fix = "clone the repository of results first, or publish into a plain folder with --results"
             raise UsageError(f"--to {checkout} is not a checkout of a git repository", fix=fix)
         results = checkout / "results"
-    registry = open_registry(blocked)
+    registry = open_registry(blocked_plugins)
     points = {entry.name: len(entry.points) for entry in registry.submissions() if entry.points}
 
     def listed_settings(spec: RunSpec) -> int | None:
@@ -75,7 +75,7 @@ def command(
         PublishOptions(
             runs=runs,
             results=results,
-            references=references(blocked, None),
+            references=references(blocked_plugins, None),
             verification=verification,
             listed_settings=listed_settings,
             dry_run=dry_run,

@@ -119,7 +119,9 @@ def _note_problems(problems: Iterable[str]) -> None:
         note(f"skipped: {problem}")
 
 
-def read_marks(runs: Path, results: Path, problems: list[str], listed: Iterable[layout.ListedFolder]) -> TableRecords:
+def make_table_records(
+    runs: Path, results: Path, problems: list[str], listed: Iterable[layout.ListedFolder]
+) -> TableRecords:
     """Return an object that selects the records of tables. It knows the marks in both folders.
 
     Args:
@@ -156,16 +158,16 @@ def check_workloads(names: Iterable[str], known: Collection[str]) -> None:
             raise unknown_name_error("workload among the results", name, known)
 
 
-def references(blocked: Sequence[str] | None, name: str | None) -> tuple[str, ...]:
+def references(blocked_plugins: Sequence[str] | None, name: str | None) -> tuple[str, ...]:
     """Return the names of the submissions that may be the reference of the scores.
 
     Args:
-        blocked: names of plugins that are not loaded.
+        blocked_plugins: names of plugins that are not loaded.
         name: the value of `--reference`; None for all submissions with the tag `reference`.
     """
     if name:
         return (name,)
-    return tuple(entry.name for entry in open_registry(blocked).submissions() if REFERENCE_TAG in entry.tags)
+    return tuple(entry.name for entry in open_registry(blocked_plugins).submissions() if REFERENCE_TAG in entry.tags)
 
 
 def one_group(group: Sequence[R], hardware: str | None, ruleset: str | None) -> list[R]:

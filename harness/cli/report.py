@@ -15,7 +15,7 @@ from harness.cli.record_folders import (
     existing_folders,
     folder_options,
     list_folders,
-    read_marks,
+    make_table_records,
     references,
     summaries,
 )
@@ -44,7 +44,7 @@ from harness.system.files import write_atomically, write_error
 @click.option("--json", "as_json", is_flag=True, help="Print the path and size of the file as JSON.")
 @click.pass_obj
 def report(
-    blocked: list[str],
+    blocked_plugins: list[str],
     out: Path,
     runs: Path,
     results: Path,
@@ -57,10 +57,10 @@ def report(
         raise UsageError(f"{out} must end in .html", fix=f"run bench report {out.with_suffix('.html')}")
     problems: list[str] = []
     listed = list_folders(runs, results, problems)
-    table_records = read_marks(runs, results, problems, listed)
+    table_records = make_table_records(runs, results, problems, listed)
     query = LeaderboardQuery(
         workloads=frozenset(split_names(workloads)),
-        references=references(blocked, reference),
+        references=references(blocked_plugins, reference),
         attestations=index_attestations(listed, problems),
         marks=table_records.mark_filter.marks,
     )
@@ -72,6 +72,7 @@ def report(
             known.add(summary.spec.workload.facts.name)
             yield summary
 
+    # `table_records.stop_records` is complete only after `html.page` has read all summaries.
     page = html.page(read(), query, problems, table_records.stop_records, table_records.mark_filter.marked)
     known |= {record.spec.workload.facts.name for record in table_records.stop_records}
     if known:

@@ -70,7 +70,7 @@ from harness.verification.rerun import Rerun, RerunMethod
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def rerun(
-    blocked: list[str],
+    blocked_plugins: list[str],
     name: str,
     runs: Path,
     results: Path,
@@ -92,7 +92,7 @@ def rerun(
     """
     if math.isnan(max_minutes):
         raise UsageError("--max-minutes nan is not a number", fix="give a number of minutes above 0")
-    registry = open_registry(blocked)
+    registry = open_registry(blocked_plugins)
     with tempfile.TemporaryDirectory(prefix="bench-rerun-") as folder:
         repeat = Rerun(
             run=lambda specs: _run(specs, Path(folder), registry, jobs),

@@ -29,9 +29,9 @@ from harness.storage import layout
 NameKind: TypeAlias = Literal["submission", "workload", "entry", "dataset", "executor", "ruleset", "run"]
 
 
-def open_registry(blocked: Sequence[str] | None) -> Registry:
+def open_registry(blocked_plugins: Sequence[str] | None) -> Registry:
     """Read the plugins and print the registry's warnings to stderr."""
-    registry = load_registry(block=blocked or [])
+    registry = load_registry(block=blocked_plugins or [])
     for warning in registry.warnings:
         note(f"warning: {warning}")
     return registry

@@ -83,7 +83,7 @@ class Steps(click.ParamType[tuple[int, ...]]):
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def show(
-    blocked: list[str],
+    blocked_plugins: list[str],
     name: str,
     pairs: tuple[str, ...],
     horizon: int | None,
@@ -111,7 +111,7 @@ def show(
             )
         show_run(name, runs, results, as_json)
         return
-    registry = open_registry(blocked)
+    registry = open_registry(blocked_plugins)
     entry = _find_entry(name, registry)
     facts = resolve_workload(workload, registry).facts if workload else None
     request = CurveRequest(

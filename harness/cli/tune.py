@@ -140,14 +140,14 @@ class TuneFlags:
 @click.option("--dry-run", is_flag=True, help="Print the settings and the cost without running them.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def tune(blocked: list[str], /, submission: str, **values: Any) -> int:
+def tune(blocked_plugins: list[str], /, submission: str, **values: Any) -> int:
     """Search the hyperparameters of a submission, on tuning seeds.
 
     Without --only, the whole search space is searched. The defaults are tried first, then points of a quasi-random
     sequence. If the command is repeated, finished trials are not run again. A larger --trials adds settings.
     """
     flags = TuneFlags(**values)
-    registry = open_registry(blocked)
+    registry = open_registry(blocked_plugins)
     skipped: list[str] = []
     missing: list[BenchError] = []
     setup = set_up_search(_request(submission, flags), registry, skipped, missing if flags.dry_run else None)

@@ -37,7 +37,7 @@ from harness.verification.findings import RecordFindings
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def verify(
-    blocked: list[str],
+    blocked_plugins: list[str],
     names: tuple[str, ...],
     runs: Path,
     results: Path,
@@ -57,7 +57,7 @@ def verify(
         judge=None if no_weights else judge_weights,
         weights_in=(runs,),
         beacon=public_beacon() if online else None,
-        redrawing=open_registry(blocked).redrawing,
+        redrawing=open_registry(blocked_plugins).redrawing,
     )
     others = iter_records([against], problems) if against is not None else ()
     findings = verify_records(_stored_records(names, runs, results, problems), options, others)

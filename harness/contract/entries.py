@@ -7,8 +7,8 @@ from harness.contract.domains import HParams, Scalar, Space
 from harness.contract.part_kinds import PART_KINDS, PartKindName
 from harness.contract.workload import WorkloadFacts
 
-#: The names of the needs that a submission may declare. If the workload or the ruleset does not provide one of these
-#: needs, the submission is ineligible and is not run.
+#: The names of the needs that a submission may declare. If a declared need is not provided by the workload or by the
+#: ruleset, the submission is ineligible and is not run.
 NEEDS = frozenset(
     {"horizon", "boundaries", "feedback", "holdout", "raw-grad", "pool", "stream", "replay", "scores", "tokens"}
 )

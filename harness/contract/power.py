@@ -64,7 +64,7 @@ class PowerRow(Data, frozen=True, kw_only=True):
         outside: fraction of the runs whose metric is outside the envelope, so that M is extrapolated; 0 without
             envelope.
         arms: names of the arms.
-        left_out: the arms of which a run broke. Their pairs never count as separated.
+        left_out: the arms with a run that broke down. Their pairs never count as separated.
         seeds: number of seeds on which all arms have a run.
         planned_seeds: number of seeds in the design.
         pairs: number of pairs of arms, including the pairs with an arm in `left_out`.

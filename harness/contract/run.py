@@ -191,8 +191,8 @@ class RunSpec(Data, frozen=True, kw_only=True):
         root_seed: seed from which `seeds` are derived; 0 if they are derived from a nonce.
         seeds: the derived seeds.
         stop: number of examples at which the run ends, whether or not the target is met; None if the run ends at the
-            first hit. The number is a multiple of the workload's `eval_every`. On a stream, every stage ends at the
-            same fraction of its maximum length.
+            first hit. The number is a multiple of the workload's `eval_every`. On a stream, a stage ends after
+            the fraction `stop / horizon` of its maximum length. This fraction is the same for all stages.
         prune: whether a run is ended early if it is unlikely to reach the target. Such a run is never ranked.
         ranks: number of processes that share the run, each with its own device.
         device: torch device: `cpu`, `cuda`, `mps` …
@@ -245,7 +245,7 @@ class RunSpec(Data, frozen=True, kw_only=True):
         return tuple(round(fraction * self.stop) for fraction in STOP_FRACTIONS)
 
     def passes_scored_stop(self, before: int, examples: int) -> bool:
-        """Return whether a scored stop is after `before` examples, and at most at `examples` examples."""
+        """Return whether a scored stop `s` satisfies `before < s <= examples`."""
         return any(before < stop <= examples for stop in self.scored_stops)
 
     @property
@@ -328,7 +328,7 @@ class Point(Data, frozen=True, kw_only=True):
 
     @property
     def cost(self) -> int:
-        """The scored number of examples: the larger of examples drawn and gradient-examples."""
+        """The number of examples that scores use: `examples` or `gradient_examples`, whichever is larger."""
         return max(self.examples, self.gradient_examples)
 
 
@@ -344,7 +344,8 @@ class Job(Data, frozen=True, kw_only=True):
         shadow_evaluation: whether every screened evaluation is repeated on the whole split, and both results stored.
         grad_norm: whether evaluations contain the norm of the gradients.
         sandbox: the sandbox that the worker enters first; None for a run without a worker process.
-        unprepared: the data that the worker opens before it enters the sandbox, because files may have to be written.
+        unprepared: the parts of the data whose files may not exist yet. A child process of the worker opens
+            them before the worker enters the sandbox, so that the files can be written.
         git: commit of the current folder, for the record.
         keep_weights: whether the worker stores the weights of every evaluation that is judged after the run: the
             evaluations that end a stage, and the evaluations at scored stops.
@@ -375,7 +376,8 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
         shadow_evaluation: see `Job`.
         fresh_workers: whether the local executor starts every worker as a new process instead of forking it.
         grad_norm: whether evaluations contain the norm of the gradients. It is computed while the clock is stopped.
-        invocation: identifier of the invocation in the sessions of records. If it is empty, `run_trials` sets it.
+        invocation: identifier of this invocation of the command. Every record stores it in its list of sessions. If
+            the identifier is empty, `run_trials` sets it.
         options: options of the executor by name, such as the address of a cluster.
 
     Raises:

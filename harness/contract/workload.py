@@ -203,7 +203,7 @@ class Shard(Data, frozen=True, kw_only=True):
 
     @property
     def windowed(self) -> bool:
-        """Whether the shard belongs to a part of the split, a window or chosen examples."""
+        """Whether the shard is taken from a window or from chosen examples, and not from the whole split."""
         return self.start > 0 or self.stop is not None or self.chosen is not None
 
     def rows(self, n: int, unit: int = 1) -> range:

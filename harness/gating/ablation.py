@@ -80,10 +80,10 @@ class Ablation:
 
 
 def list_variants(entry: SubmissionEntry, registry: Registry, only: Sequence[str] = ()) -> tuple[Variant, ...]:
-    """Return the variants of a submission. The variants without a part come first.
+    """Return the variants of a submission. Variants without a part come before variants of a hyperparameter.
 
-    The optimizer is never removed, because every submission needs one. A hyperparameter has up to two variants. If its
-    value differs from the default of its part, one variant has this default. If 0 is allowed, one variant has 0.
+    The optimizer is never removed, because every submission needs one. A hyperparameter has up to two variants. If the
+    submission changes the default of a part, one variant has the part's default. If 0 is allowed, one variant has 0.
 
     Args:
         entry: the submission.
@@ -156,14 +156,14 @@ def _without_parts_in_file(composition: Composition) -> Iterator[Variant]:
 
 
 def _write_without(path: Path, source: str, name: str, kind: str, keep: Sequence[str]) -> SubmissionEntry:
-    """Write a copy of a file whose recipe has no part of a kind, and return the entry of the copy.
+    """Write a copy of a file in which the recipe has no part of a kind, and return the entry of the copy.
 
     Args:
         path: the file.
         source: its content.
         name: name of the recipe.
         kind: kind of the part.
-        keep: hyperparameters that installed parts use.
+        keep: names of the hyperparameters that other installed parts use. They stay in the recipe.
     """
     FOLDER.mkdir(exist_ok=True)
     copy = FOLDER / f"{path.stem}_without_{kind}.py"
@@ -194,6 +194,7 @@ def _without_settings(composition: Composition) -> Iterator[Variant]:
     """Yield the variants in which the part's default or the value 0 replaces the value of a hyperparameter."""
     entry = composition.entry
     for name, domain in composition.space.items():
+        # If another part sets a hyperparameter during the run, its value in the submission has no effect.
         if name in NOT_REMOVED or name in composition.taken_over:
             continue
         current = hyperparameters.default(domain)
@@ -213,7 +214,7 @@ def _without_settings(composition: Composition) -> Iterator[Variant]:
 
 
 def _allows_zero(name: str, domain: Domain) -> bool:
-    """Return whether 0 is an allowed value of a number."""
+    """Return whether a hyperparameter is numeric and may be 0."""
     current = hyperparameters.default(domain)
     if isinstance(domain, Choice) or isinstance(current, bool | str):
         return False
@@ -252,7 +253,7 @@ def run_ablation(
         clock: function that returns wall seconds.
     """
     start = clock()
-    level = replace(limits, alpha=limits.alpha / len(variants))
+    limits_per_gate = replace(limits, alpha=limits.alpha / len(variants))
     for variant in variants:
         left = None if limits.max_minutes is None else limits.max_minutes - (clock() - start) / 60
         if left is not None and left <= 0:
@@ -261,7 +262,7 @@ def run_ablation(
         on_variant(variant)
         try:
             setup = session.setup_entries(entry, variant.make(), workloads)
-            ending = session.gate(setup, replace(level, max_minutes=left))
+            ending = session.gate(setup, replace(limits_per_gate, max_minutes=left))
         except UsageError as error:
             yield Ablation(variant=variant, reason=error.what)
             continue

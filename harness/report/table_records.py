@@ -25,7 +25,8 @@ class TableRecords:
 
     Args:
         mark_filter: filter that leaves out withdrawn records.
-        stop_records: the records so far whose rulesets choose or draw a stop. Separate tables show these records.
+        stop_records: the records so far whose runs end at a stop, a number of examples that the ruleset chooses or
+            draws. Separate tables show these records.
     """
 
     mark_filter: MarkFilter

@@ -142,7 +142,7 @@ class Screenable(Sharded, Protocol):
     random sample of the split. If the stored order of a split is not random, the workload can take the examples in the
     order that `harness.api.evaluation_rows` returns.
 
-    On a pool, a metric needs no such method if it is the mean of a tensor with its name in the result of `measure`.
+    On a pool, a metric does not need `example_values` if `measure` returns a tensor of its name whose mean it is.
     """
 
     def example_values(
