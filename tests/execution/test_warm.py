@@ -168,9 +168,14 @@ def test_a_server_that_ended_between_two_trials_is_replaced_without_a_word(tmp_p
 
 
 class KillsTheServer(Remember):
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
     def evaluated(self, spec: RunSpec, point: Any) -> None:
         super().evaluated(spec, point)
-        if len(self.points) == 3:
+        if len(self.points) == 5:
+            stub.wait_until_halted(self.folder)
             os.kill(server_pids()[0], signal.SIGKILL)
 
 
@@ -178,8 +183,9 @@ class KillsTheServer(Remember):
 def test_a_server_that_dies_ends_its_workers_whose_trials_resume(tmp_path: Path) -> None:
     specs = stub_specs(1, evaluations=8)
     run(specs, tmp_path / "whole", fresh_workers=True)
-    stub.halt_once(tmp_path / "runs" / layout.run_id(specs[0]), 5)
-    watcher = run(specs, tmp_path / "runs", KillsTheServer())
+    folder = tmp_path / "runs" / layout.run_id(specs[0])
+    stub.halt_once(folder, 5)
+    watcher = run(specs, tmp_path / "runs", KillsTheServer(folder))
     assert [record.status for record in watcher.records] == ["exhausted"]
     assert any("killed by SIGKILL" in warning for warning in watcher.warnings)
     assert outcomes_in(tmp_path / "runs") == outcomes_in(tmp_path / "whole")
