@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -114,7 +115,7 @@ def test_a_read_only_cache_is_read(cache: Path, monkeypatch: pytest.MonkeyPatch)
     save(1, 2)
 
     def refuse(*_: object) -> None:
-        raise PermissionError
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     for name in ("utime", "replace", "mkdir", "unlink"):
         monkeypatch.setattr(os, name, refuse)
