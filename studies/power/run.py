@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import harness
 from harness.contract.power import PowerBudget
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.plugins.registry import Registry
-from harness.report.progress import LiveView, Plain
 from studies.power.figures import PowerFigures, RunKey, best_trials, figures_of_record, key_of_spec
 from studies.power.plan import PowerPlan
+from studies.trials import run_visibly
 
 
 class PowerRunner:
@@ -71,10 +69,6 @@ class PowerRunner:
 
     def _run_missing(self, specs: Sequence[RunSpec]) -> None:
         missing = self._missing(specs)
-        view = LiveView(len(missing)) if sys.stderr.isatty() else Plain(len(missing))
-        with view as watcher:
-            for record in harness.run_trials(
-                missing, self._runs, options=self._options, watcher=watcher, registry=self._registry
-            ):
-                figures = figures_of_record(record)
-                self.figures[figures.key] = figures
+        for record in run_visibly(missing, self._runs, self._options, self._registry):
+            figures = figures_of_record(record)
+            self.figures[figures.key] = figures
