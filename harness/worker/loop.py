@@ -31,7 +31,7 @@ from harness.worker.run_state import RunState
 
 #: Largest fraction of wall time between two evaluations that checkpoints may take. A checkpoint after every evaluation
 #: would take longer than the training of a small model with short intervals.
-CHECKPOINT_SHARE = 0.03
+CHECKPOINT_SHARE = 0.02
 #: Assumed wall seconds of the first checkpoint. A run that is over after a second writes no checkpoint.
 FIRST_CHECKPOINT_S = 0.05
 
