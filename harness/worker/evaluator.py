@@ -319,10 +319,12 @@ class Evaluator:
         """
         self._checked = True
         if self._group.count == 1:
-            split: Split = "feedback" if stage is None else "score"  # On a pool, `feedback` has fewer examples.
-            assert isinstance(self._workload, Sharded)
-            measured = self._workload.measure(model, split, WHOLE, stage)
-            expected = self._workload.metrics(measured, split, stage)
+            split: Split = "score"
+            expected = metrics
+            if stage is None:
+                split = "feedback"  # it has fewer examples than `score`
+                assert isinstance(self._workload, Sharded)
+                expected = self._workload.metrics(self._workload.measure(model, split, WHOLE), split)
             if not are_close(evaluate_split(self._workload, model, split, stage), expected):
                 self._disable("evaluate() and metrics() return different values")
                 return evaluate_split(self._workload, model, "score", stage)
