@@ -114,7 +114,7 @@ class _Workers:
             self._watcher.warned(spec, "all cores are reserved by trials of other commands; this trial runs unpinned")
             allocation = Allocation((), [])
         identity = run_id(spec)
-        # A daemon thread ends with this process even if nothing waits for the thread, and the worker then ends, too.
+        # When this process ends, a daemon thread ends with it, and then the worker of this thread ends, too.
         thread = threading.Thread(
             target=self._run, args=(identity, spec, options, allocation), name=identity, daemon=True
         )

@@ -39,9 +39,9 @@ FREE_HANDOVER_S = 0.02
 #: number, plus the second number times the sum of the scored processor seconds and the evaluations' processor seconds.
 #: Further processor seconds are charged.
 FREE_CHECKPOINTS = (0.3, 0.1)
-#: Two limits on how often the worker may stop its clock: for each evaluation, and before the first evaluation.
+#: How often the worker may stop its clock: the first number for each evaluation, and the second number in addition.
 STOPS = (2, 4)
-#: Number of phases that the worker may begin while the clock stays stopped, for each evaluation.
+#: Number of phases that the worker may begin per evaluation while the clock stays stopped.
 PHASES = 4
 #: Limit of the processor seconds that the main thread uses for building the workload: the first number, plus the second
 #: number times the cost of the same build in a process without the submission.
@@ -53,7 +53,7 @@ class OffClockLimits:
     """Checks the processor seconds of the phases in which the clock is stopped.
 
     Args:
-        stages: number of stages of the stream; 1 on a pool. An evaluation on a stream covers all stages so far.
+        stages: number of stages of the stream; 1 on a pool. On a stream, an evaluation covers all stages so far.
         evaluates_outside: whether another process evaluates the weights. The worker then only hands them over.
         evaluation_cost: processor seconds of an evaluation of the whole split in a process that does not run the
             submission. If this is None, the cost of the run's first evaluation, before any training, is used instead.

@@ -1,7 +1,7 @@
 """Check a worker's clock by an independent measurement in the supervisor.
 
-The measurement is a lower bound: time that may belong to a stopped clock is not counted. The clock of an honest worker
-therefore never shows less than this measurement, even on a busy or paused machine.
+The measurement is a lower bound: time in which the clock may have been stopped is not counted. The clock of an honest
+worker therefore never shows less than this measurement, even on a busy or paused machine.
 
 - Wall seconds: The time of a report is known within bounds (`harness.execution.event_pipe`). An interval is measured
   from the latest possible time of the report of the start to the earliest possible time of the report of the stop. An
@@ -101,9 +101,9 @@ class SecondClock:
         return 0.0 if self._interval is None else self._interval.most(WORKER, self._window)
 
     def find_disagreement(self) -> str:
-        """Return a description of a difference between the clocks above the tolerance, or an empty string.
+        """Return how far the worker's clock is behind, if this is more than the tolerance; otherwise an empty string.
 
-        Only a worker's clock that is behind is a violation. If it is ahead, its own larger time is scored.
+        If the worker's clock is ahead, its larger time is scored, and nothing is wrong.
         """
         fraction, seconds = CLOCK_TOLERANCE
         for i, (kind, lack) in enumerate(zip(("wall", "processor"), self._measure_lack(), strict=True)):

@@ -63,6 +63,6 @@ def git_state(invocation: str = "") -> str:
     would take a noticeable part of a short run.
     """
     commit = program_output("git", "rev-parse", "--short=12", "HEAD")
-    # Without the option, `git status` locks the index, and leaves the lock behind if this process is killed.
+    # Without `--no-optional-locks`, `git status` locks the index, and leaves the lock behind if this process is killed.
     status = ("git", "--no-optional-locks", "status", "--porcelain", "-uno")
     return f"{commit}+" if commit and program_output(*status) else commit

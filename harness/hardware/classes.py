@@ -116,7 +116,7 @@ def recognise(devices: Sequence[Device]) -> RecognisedHardware:
         reason = "different cards in one run"
     elif card is not None:
         reason = f"{card} is declared, but not {count} of these cards"
-    elif any(first.name in known.names for first in devices for known in declared_hardware().cards.values()):
+    elif any(device.name in known.names for device in devices for known in declared_hardware().cards.values()):
         reason = f"the name is declared with a memory other than {devices[0].memory_mib / _MIB_PER_GIB:.1f} GiB"
     else:
         reason = "the driver's name is not in a declared class"

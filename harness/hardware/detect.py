@@ -118,11 +118,11 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def _instruction_set() -> str:
-    """Return the name of the best declared instruction set of this processor, or the machine's architecture."""
+    """Return this processor's most capable declared instruction set, or else the machine's architecture."""
     fields = _cpuinfo()
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
-    known = classes.declared_hardware().instructions
-    return next((name for flag, name in known.items() if flag in flags), platform.machine())
+    instructions = classes.declared_hardware().instructions
+    return next((name for flag, name in instructions.items() if flag in flags), platform.machine())
 
 
 def _sysctl_brand() -> str:

@@ -19,7 +19,7 @@ from harness.observers.tensorboard import point_scalars, trial_name
 
 
 class WandbRuns:
-    """Logs each trial as a run. The other settings are those of wandb's environment variables.
+    """Logs each trial as a run of wandb. wandb's environment variables give the settings that are not set here.
 
     Args:
         folder: folder of wandb's files, which is created.
