@@ -206,6 +206,7 @@ def _require_envelope(report: GroupReport, envelopes: Collection[GroupKey]) -> G
     """Return the report, with a problem if scores need an envelope of the reference that nobody has published."""
     group = report.group
     rule = stopping_rule(group.spec.ruleset.stopping)
+    # key[2:5] is the workload, the ruleset and the hardware class.
     is_met = any(key[2:5] == group.key[2:5] for key in envelopes)
     if group.key.is_envelope or is_met or not rule.reference_horizons(group.spec.workload.facts):
         return report

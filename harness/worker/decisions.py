@@ -87,7 +87,7 @@ def describe_decisions(spec: RunSpec, point: Point, stage_began: int, earlier: S
     The arguments are those of `list_decisions`, but the point has its metrics.
     """
     verdict = decide_end(spec, point, stage_began, earlier)
-    described = {"the run": "goes on" if verdict is None else f"ends: {verdict.status}"}
+    described = {"the run": "goes on" if verdict is None else f"ends ({verdict.status})"}
     facts = spec.workload.facts
     if facts.stages:
         stage = facts.stages[point.stage]

@@ -220,7 +220,7 @@ def become_worker(request: ForkRequest, descriptors: dict[str, int], server: int
         os._exit(1)
     os.environ.clear()
     os.environ.update(request.environment)
-    tempfile.tempdir = None  # this folder was chosen by the server's environment
+    tempfile.tempdir = None  # this folder was chosen from the server's environment
     importlib.invalidate_caches()
     for target, name in enumerate(("stdin", "log", "log")):
         os.dup2(descriptors[name], target)

@@ -80,7 +80,7 @@ def run_worker(
         evaluator: whether this process is the evaluator of the trial.
     """
     events_fd = descriptors.events
-    # SIGINT ends this process like any other signal. As an exception it could be taken for an error of the submission.
+    # SIGINT ends this process like any other signal. A KeyboardInterrupt could be taken for an error of the submission.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # A fresh worker is pinned before it imports torch, so that torch's threads and the processes of other ranks inherit
     # the cores.
@@ -95,7 +95,7 @@ def run_worker(
     job = msgspec.json.decode(line, type=Job)
     if pinned and evaluator and job.spec.threads > 1:
         os.sched_setaffinity(0, pinned)
-    # A sandbox restricts the threads that start after it.
+    # A sandbox restricts only threads that start after the process has entered it.
     first_event = enter_sandbox(job)
     threading.Thread(target=watch_parent, name="supervisor-watch", daemon=True).start()
 
@@ -156,7 +156,7 @@ def enter_sandbox(job: Job) -> Confined | Done:
 
 
 def _find_job(peer: int, evaluator: bool, pinned: frozenset[int]) -> Callable[[Job, Emit], None]:
-    """Return the function that runs a job. Its module imports torch, whose threads inherit the cores set before."""
+    """Return the function that runs a job. Importing it imports torch, whose threads inherit this process's cores."""
     end = None
     if peer >= 0:
         os.set_inheritable(peer, False)

@@ -142,7 +142,7 @@ class Screenable(Sharded, Protocol):
     random sample of the split. If the stored order of a split is not random, the workload can take the examples in the
     order that `harness.api.evaluation_rows` returns.
 
-    On a pool, a metric does not need `example_values` if `measure` returns a tensor of its name whose mean it is.
+    On a pool, `example_values` may leave out a metric that is the mean of a tensor of the same name from `measure`.
     """
 
     def example_values(

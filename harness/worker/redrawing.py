@@ -37,7 +37,7 @@ def draw_held_out(workload: object, load: str, held_out: HeldOutSeeds) -> None:
 
     Args:
         workload: the workload.
-        load: its import path, for the message.
+        load: the workload's import path, for the error message.
         held_out: the seeds.
 
     Raises:

@@ -130,7 +130,7 @@ class Estimate:
         return max(self.se, math.sqrt(max(at_value, 0.0)))
 
     def resize(self, part: int) -> Estimate:
-        """Return the estimate that is expected with `part` examples of every task. Smaller tasks give all of theirs."""
+        """Return the estimate that is expected with `part` examples of every task, or with all of a smaller task."""
         return Estimate(tuple(replace(task, n=min(part, task.total)) for task in self.tasks))
 
     def distance(self, target: Target) -> float:
