@@ -122,8 +122,8 @@ def _module_hash(module: str) -> str:
     """Return the hash of the source of a module. If the module was loaded from a path, only its own file is hashed."""
     file = getattr(sys.modules.get(module), "__file__", None)
     spec = getattr(sys.modules.get(module), "__spec__", None)
-    # `harness.plugins.loading` gives a module that it loads from a path a name that begins with `bench_file_`. Such a
-    # module cannot be imported by its name.
+    # A module that `harness.plugins.loading` loads from a path has a name that begins with `bench_file_`. It cannot be
+    # imported by this name.
     is_importable = spec is not None and spec.name == module and not module.startswith(("bench_file_", "__"))
     return source_hash([f"{module if is_importable or file is None else file}:make"])
 

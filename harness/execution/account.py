@@ -155,6 +155,8 @@ class Account:
         """
         points: list[Point] = []
         known = self._state.evaluations
+        # `base` is the scored time at the end of the previous evaluation. `offset` is the scored time minus the claimed
+        # time, at the last evaluation that is in the account.
         base, offset = Spent(), Spent()
         kept: list[ChargedEvaluation] = []
         for index, point in enumerate(restored):

@@ -80,10 +80,10 @@ def find_difference(points: Sequence[Point], judgements: Sequence[Judgement], to
         for name in sorted(point.metrics.keys() | judgement.score.keys()):
             reported, judged = point.metrics.get(name), judgement.score.get(name)
             if reported is None or judged is None:
-                return f"at {point.examples:,} examples, {name} is {judged} and not {reported}"
+                return f"at {point.examples:,} examples, {name} is {judged} instead of {reported}"
             limit = tolerances.get(name, MEAN_TOLERANCE) * max(1.0, abs(judged))
             if abs(reported - judged) > limit + _ROUNDING:
-                return f"at {point.examples:,} examples, {name} is {judged:.6g} and not {reported:.6g}"
+                return f"at {point.examples:,} examples, {name} is {judged:.6g} instead of {reported:.6g}"
     return ""
 
 

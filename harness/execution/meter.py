@@ -214,7 +214,8 @@ class Meter:
                 self.charges.append(Charge(at=at, after=self.charged()))
             case Ready():
                 if event.resumed_from is not None and self.limits.evaluation_cost is None:
-                    self.limits.evaluation_cost = math.inf  # the next evaluation may be screened, and then costs less
+                    # There is no limit, since the next evaluation may be screened and therefore cheap.
+                    self.limits.evaluation_cost = math.inf
             case Done():
                 self._end_phase(written)
                 self._begin_phase(self._phase, written)

@@ -1,8 +1,8 @@
 """Limits on the work of a worker while its clock is stopped. A run above a limit is rejected.
 
 Helpers are child processes, and threads beside the main thread. Processor time is *charged* if it is added to the
-scored processor seconds. The processor time that helpers use while the clock is stopped is charged. The limits are for
-the uncharged work of the main thread, and for helpers that never stop.
+scored processor seconds. The processor time that helpers use while the clock is stopped is charged. The limits apply to
+the uncharged work of the main thread, and to the total work of helpers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ IMPORT_LIMIT_S = 10.0
 #: Processor seconds that a process may use before the clock starts, if it was started during the import.
 LEFT_BEHIND_LIMIT_S = 0.1
 #: Limit of the processor seconds that all helpers use while the clock is stopped: the first number, plus the second
-#: number times the scored processor seconds without those of these helpers.
+#: number times the scored processor seconds, not counting those of these helpers.
 HELPER_LIMIT = (1.0, 0.25)
 #: Limit of the processor seconds that the main thread uses in one evaluation: the first number, plus the second number
 #: times the cost of an evaluation of all stages (the cost for one stage times the number of stages).
@@ -138,8 +138,8 @@ class OffClockLimits:
             if self.evaluation_cost is None or math.isinf(self.evaluation_cost):
                 return 0.0
             return max(0.0, main_seconds - number - factor * self.stages * self.evaluation_cost)
-        # All phases except evaluations share one limit. With a limit for each phase, the worker, which reports its own
-        # phase, could report the phase with the largest limit.
+        # All phases except evaluations share one limit. The worker itself reports its phase. If each phase had a limit,
+        # # the worker could report the phase with the largest limit.
         number, fraction = FREE_CHECKPOINTS
         free = number + fraction * (scored_seconds + self._evaluations_at_most)
         before = self._other_phases_seconds
@@ -154,7 +154,7 @@ class OffClockLimits:
             evaluations: number of evaluations whose results have arrived so far.
         """
         per_evaluation, at_start = STOPS
-        # The clock may be stopped for a further evaluation, whose result has not arrived yet.
+        # The last stop may belong to a further evaluation, whose result has not arrived yet.
         if stops > at_start + per_evaluation * (evaluations + 1):
             self._reject(
                 f"the clock was stopped {stops} times for {evaluations} evaluations",

@@ -1,4 +1,4 @@
-"""Schedule trials on a backend: skip finished trials, start the others when resources are free, restart lost trials."""
+"""Schedule trials on a backend: skip finished trials, start unfinished trials in order, restart lost trials."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class _Scheduler:
                 end = self._handle_loss(identity, spec, result) if isinstance(result, LostTrial) else result
                 if isinstance(end, TrialSummary):
                     # If a trial was lost after its record was written, its restart finds this record and reports a kept
-                    # trial. # But this command itself ran the trial.
+                    # trial. But this command itself ran the trial.
                     yield msgspec.structs.replace(end, kept=False) if identity in self._losses else end
                 elif isinstance(end, StoreError):
                     failure = failure or end

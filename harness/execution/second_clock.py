@@ -5,8 +5,8 @@ worker therefore never shows less than this measurement, even on a busy or pause
 
 - Wall seconds: The time of a report is known within bounds (`harness.execution.event_pipe`). An interval is measured
   from the latest possible time of the report of the start to the earliest possible time of the report of the stop. An
-  honest worker starts its clock before it reports the start. If it cannot report the stop at once, it adds the delay
-  (`REPORT_S`).
+  honest worker starts its clock before it reports the start. If its report of the stop is late by more than `REPORT_S`
+  seconds, it adds the delay to its clock.
 - Processor seconds: The supervisor reads them from the kernel some time after a start or stop. The processor time
   between two readings counts only as far as the worker cannot have used it while the clock was stopped
   (`harness.execution.windows`).

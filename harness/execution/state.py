@@ -188,7 +188,8 @@ class Trial:
             case Evaluated():
                 point = self.account.charge(event.point, self.spec)
                 self.points.append(point)
-                # An evaluation that is repeated after a resume is not progress. Only new evaluations reset the count.
+                # An evaluation that is repeated after a resume is not progress. Only new evaluations reset the count of
+                # deaths.
                 if point.steps > self.furthest:
                     self.deaths, self.furthest = 0, point.steps
                 self.watcher.evaluated(self.spec, point)

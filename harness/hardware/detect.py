@@ -44,10 +44,10 @@ def recognise_hardware(device: str, threads: int, ranks: int = 1) -> RecognisedH
         count = f"{ranks}x" if ranks > 1 else ""
         name = f"{count}cpu-{slug(cpu_name())}-{_instruction_set()}-{threads}t"
         return RecognisedHardware(
-            name=name, declared=True, by=f"{cpu_name()!r}, its instruction sets, {threads} thread(s)"
+            name=name, declared=True, evidence=f"{cpu_name()!r}, its instruction sets, {threads} thread(s)"
         )
     return RecognisedHardware(
-        name=f"{ranks}x{slug(kind)}-{slug(cpu_name())}", declared=False, by=f"{cpu_name()!r}, {kind}"
+        name=f"{ranks}x{slug(kind)}-{slug(cpu_name())}", declared=False, evidence=f"{cpu_name()!r}, {kind}"
     )
 
 

@@ -237,7 +237,8 @@ class RunEvaluation:
         return self._position
 
     def _check_schedule(self, pending: Point, position: Position) -> None:
-        """Check that an evaluation is due. Otherwise a submission could have any weights evaluated on `score`.
+        """Check that an evaluation is due. Without this check, a submission could have any weights evaluated on
+        `score`.
 
         Raises:
             RejectedError: the training loop would not ask for an evaluation at this point of the run.

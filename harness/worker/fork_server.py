@@ -83,7 +83,7 @@ def preload_worker() -> None:
 
 
 def _require_one_thread() -> None:
-    """End this process if it has more than one thread. In a forked process, only the forking thread exists."""
+    """End this process if it has more than one thread. Only the thread that forks exists in the forked process."""
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
         sys.exit(f"the fork server has {threads} threads; a process with several threads cannot be forked safely")

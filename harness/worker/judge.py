@@ -55,7 +55,7 @@ def judge(request: JudgeRequest) -> JudgeAnswer:
     """Evaluate stored weights on the splits `score` and `audit`.
 
     Raises:
-        BenchError: the workload cannot be built, or a file is missing, damaged or of another model.
+        BenchError: the workload cannot be built, or a file is missing, is damaged, or belongs to another model.
     """
     spec = request.spec
     device = rank_device(0, spec)

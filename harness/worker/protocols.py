@@ -206,7 +206,7 @@ class Submission(Protocol):
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a state that `state_dict` returned. Later steps must compute the same as in an uninterrupted run."""
+        """Restore a state that `state_dict` returned. Later steps must give the results of an uninterrupted run."""
         ...
 
 

@@ -29,7 +29,7 @@ LARGEST_SHARE = 2 / 3
 _RESERVE = 1.15
 #: The standard error allows for groups of examples that a part misses with a probability of at least exp(-`HIDDEN`).
 HIDDEN = 12.0
-#: In the best case, the differences from a new baseline are expected to have this fraction of the values' variance.
+#: Variance of the differences from a new baseline, as a fraction of the variance of the values, in the best case.
 _EXPECTED = 1 / 16
 #: Each part has more examples than the previous part, at least by this fraction. Sizes of parts are multiples of
 #: `FIRST_PART`.
@@ -192,7 +192,7 @@ def _sample(values: Tensor, total: int, baseline: TaskBaseline | None) -> TaskSa
 
 
 def expect_differences(estimates: Mapping[str, Estimate], baselines: TaskBaselines) -> dict[str, Estimate]:
-    """Return the estimates that the next evaluation would give with a new baseline, in the best expected case.
+    """Return the estimates that the next evaluation would give with a new baseline, in the best case.
 
     Args:
         estimates: the metrics of the whole split.
