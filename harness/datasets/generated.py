@@ -44,7 +44,7 @@ _ALIGNMENT = 64
 #: A temporary file that is older than this number of seconds was left behind by a process that was killed.
 _STALE_S = 3600.0
 #: Arrays whose keys contain one of these texts are not stored by this process.
-_left_out: set[str] = set()
+_excluded: set[str] = set()
 
 
 class StoredArray(Data, frozen=True, kw_only=True):
@@ -98,14 +98,14 @@ def cached_arrays(key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> d
     arrays = _read(path)
     if arrays is None:
         arrays = {name: _read_only(array) for name, array in make().items()}
-        if not any(text in key for text in _left_out):
+        if not any(text in key for text in _excluded):
             _store(path, arrays)
     return arrays
 
 
-def leave_out(texts: Iterable[str]) -> None:
+def exclude_from_cache(texts: Iterable[str]) -> None:
     """In this process, store no arrays whose keys contain one of these texts, such as the seeds of secret data."""
-    _left_out.update(texts)
+    _excluded.update(texts)
 
 
 def _file_name(key: str, make: Callable[..., object]) -> str:

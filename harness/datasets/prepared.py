@@ -3,9 +3,9 @@
 A worker in a sandbox cannot write to the data folder. Before the worker enters the sandbox, it therefore opens the data
 in another process, which may fill the cache of generated data. A manifest then lists the opened files.
 
-If the training data of one seed are not in the cache of generated data, the harness assumes that the data of the
-workload's other seeds will not be there either. One *seedless* manifest then serves all seeds. If this assumption is
-wrong, the worker generates the data itself.
+If the training data of one seed are not in the cache of generated data, the harness assumes that this holds for all
+seeds of the workload. One *seedless* manifest then serves all seeds. If this assumption is wrong, the worker generates
+the data itself.
 """
 
 from __future__ import annotations

@@ -82,8 +82,8 @@ def _needed_paths(spec: RunSpec) -> Iterator[str | Path]:
         yield from filter(os.path.isabs, os.environ.get(variable, "").split(os.pathsep))
     yield from _data_folders()
     for load in filter(None, (spec.submission.load, *(part.load for part in spec.submission.parts))):
-        # Of a submission that is given as a file, the worker may read this file and no others beside it, since the
-        # submission's hash contains no other file.
+        # If a submission is a file, the worker may read this file but no files beside it, since the submission's hash
+        # contains no other file.
         if is_file(module := split_load(load)[0]):
             yield Path(module).expanduser()
     if is_file(module := split_load(spec.workload.load)[0]):

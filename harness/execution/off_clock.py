@@ -17,34 +17,32 @@ from harness.system.process_tree import TreeTimes
 IMPORT_LIMIT_S = 10.0
 #: Processor seconds that a process may use before the clock starts, if it was started during the import.
 LEFT_BEHIND_LIMIT_S = 0.1
-#: Limit of the processor seconds that all helpers use while the clock is stopped: the first number, plus the second
-#: number times the scored processor seconds, not counting those of these helpers.
+# In the following, a pair (a, b) means a + b * x processor seconds. The comment on each pair says what x is.
+#: Limit for all helpers while the clock is stopped. x: the scored processor seconds without those of these helpers.
 HELPER_LIMIT = (1.0, 0.25)
-#: Limit of the processor seconds that the main thread uses in one evaluation: the first number, plus the second number
-#: times the cost of an evaluation of all stages (the cost for one stage times the number of stages).
+#: Limit for the main thread in one evaluation. x: the cost of an evaluation of all stages, which is the cost for one
+#: stage times the number of stages.
 EVALUATION_LIMIT = (1.0, 5.0)
-#: Limit of the processor seconds that the main thread uses in all evaluations, if another process evaluates the
-#: weights: the first number, plus the second number times the scored processor seconds.
+#: Limit for the main thread in all evaluations, if another process evaluates the weights. x: the scored processor
+#: seconds.
 HANDOVER_LIMIT = (1.0, 0.25)
-#: Limit of the processor seconds that the main thread uses in all phases `checkpoint`, in which the harness checks the
-#: rules and writes checkpoints: the first number, plus the second number times the sum of the scored processor seconds
-#: and the evaluations' processor seconds.
+#: Limit for the main thread in all phases `checkpoint`, in which the harness checks the rules and writes checkpoints.
+#: x: the scored processor seconds plus the evaluations' processor seconds.
 CHECKPOINT_LIMIT = (2.0, 1.0)
-#: Uncharged processor seconds of the main thread in one evaluation: the first number, plus the second number times the
-#: cost of an evaluation of all stages. Further processor seconds are charged.
+#: What the main thread may use in one evaluation without a charge. x: the cost of an evaluation of all stages.
 FREE_EVALUATION = (0.01, 2.0)
-#: Uncharged processor seconds of the main thread in one evaluation, if another process evaluates the weights.
+#: Processor seconds that the main thread may use in one evaluation without a charge, if another process evaluates the
+#: weights.
 FREE_HANDOVER_S = 0.02
-#: Uncharged processor seconds of the main thread in all phases except evaluations, summed over the run: the first
-#: number, plus the second number times the sum of the scored processor seconds and the evaluations' processor seconds.
-#: Further processor seconds are charged.
+#: What the main thread may use in all phases except evaluations, summed over the run, without a charge. x: the scored
+#: processor seconds plus the evaluations' processor seconds.
 FREE_CHECKPOINTS = (0.3, 0.1)
 #: How often the worker may stop its clock: the first number for each evaluation, and the second number in addition.
 STOPS = (2, 4)
 #: Number of phases that the worker may begin per evaluation while the clock stays stopped.
 PHASES = 4
-#: Limit of the processor seconds that the main thread uses for building the workload: the first number, plus the second
-#: number times the cost of the same build in a process without the submission.
+#: Limit for the main thread while it builds the workload. x: the cost of the same build in a process without the
+#: submission.
 BUILD_LIMIT = (2.0, 3.0)
 
 

@@ -60,8 +60,8 @@ def execute(
             cluster has resources for.
 
     Raises:
-        UsageError: Ray is not installed, an option is wrong, there is no cluster at the address, or a node is not of
-            the hardware class for which the trials were planned.
+        UsageError: Ray is not installed, an option is wrong, there is no cluster at the address, or a node has a
+            hardware class other than the planned one.
         StoreError, Interrupted: see `run_all`.
     """
     options = options or ExecutionOptions()

@@ -4,9 +4,9 @@ The measurement is a lower bound: time in which the clock may have been stopped 
 worker therefore never shows less than this measurement, even on a busy or paused machine.
 
 - Wall seconds: The time of a report is known within bounds (`harness.execution.event_pipe`). An interval is measured
-  from the latest possible time of the report of the start to the earliest possible time of the report of the stop. An
-  honest worker starts its clock before it reports the start. If its report of the stop is late by more than `REPORT_S`
-  seconds, it adds the delay to its clock.
+  from the latest possible report of the start to the earliest possible report of the stop. An honest worker starts its
+  clock before it reports the start. If its report of the stop is late by more than `REPORT_S` seconds, it adds the
+  delay to its clock.
 - Processor seconds: The supervisor reads them from the kernel some time after a start or stop. The processor time
   between two readings counts only as far as the worker cannot have used it while the clock was stopped
   (`harness.execution.windows`).
@@ -18,8 +18,8 @@ from harness.contract.events import REPORT_S, ClockChanged
 from harness.execution.event_pipe import Moment
 from harness.execution.windows import Span, Window
 
-#: Limit of the seconds by which the worker's clock may be behind the supervisor's clock: the first number times the
-#: measured time, plus the second number. Up to this limit, the larger of the two times is scored.
+#: The worker's clock may be behind the supervisor's clock by a * (measured time) + b seconds. These are a and b. Up to
+#: this limit, the larger of the two times is scored.
 CLOCK_TOLERANCE = (0.01, 0.1)
 #: Name of the worker's processor time in a window.
 WORKER = "worker"

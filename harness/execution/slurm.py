@@ -58,8 +58,8 @@ def execute(
         options: see `ExecutionOptions` and `OPTIONS`. At most `jobs` jobs are in the queue at once.
 
     Raises:
-        UsageError: submitit or Slurm is not installed, an option is wrong, or a node is not of the hardware class
-            for which the trials were planned.
+        UsageError: submitit or Slurm is not installed, an option is wrong, or a node has a hardware class other than
+            the planned one.
         StoreError, Interrupted: see `run_all`.
     """
     options = options or ExecutionOptions()

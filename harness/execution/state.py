@@ -253,7 +253,7 @@ class Trial:
             return unjudged if judged is None or judged.status != claimed.status else self._take(judged, claimed)
         if judged is None or judged.status != claimed.status:
             decision = "that the run goes on" if judged is None else f"the status {judged.status!r}"
-            reason = f"the worker reported the status {claimed.status!r}, and the evaluator decided {decision}"
+            reason = f"the worker reported the status {claimed.status!r}, but the evaluator decided {decision}"
             reason += " (leave the training loop as it is)"
             return msgspec.structs.replace(unjudged, status="rejected", reason=reason)
         return self._take(judged, claimed)

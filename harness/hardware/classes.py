@@ -18,7 +18,7 @@ _MIB_PER_GIB = 1024
 
 
 class Card(Data, frozen=True, kw_only=True):
-    """A declared GPU.
+    """A GPU that `hardware.yaml` declares.
 
     Args:
         names: names that the driver reports for the card.

@@ -27,9 +27,11 @@ def list_decisions(
     """Return the decisions that an evaluation may trigger, by name; None if the evaluation must use the whole split.
 
     A decision is triggered if all its targets are met. The list does not contain targets and levels that an earlier
-    evaluation of the whole split has met. An evaluation must use the whole split if the run has no screened
-    evaluations, if it is the run's first evaluation, if it is at a scored stop, or if the run or a stage ends at it
-    whatever the metrics are.
+    evaluation of the whole split has met. In these cases, the evaluation must use the whole split:
+
+    - The run has no screened evaluations.
+    - The evaluation is the first one of the run, or is at a scored stop.
+    - The run or a stage ends at the evaluation, whatever the metrics are.
 
     Args:
         spec: the specification of the trial.

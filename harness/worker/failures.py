@@ -48,8 +48,8 @@ def _is_finite(tensor: Tensor) -> bool:
 def describe_failure(error: Exception, spec: RunSpec, nonfinite: str = "") -> Done:
     """Return the last event of a run that ended with an error. The event contains the status and a one-line reason.
 
-    A run diverged if one of its values is not finite, or if a matrix decomposition failed: the decomposition of a
-    matrix that has overflowed raises an error before the loss or a weight stops being finite.
+    A run diverged if one of its values is not finite, or if a matrix decomposition failed. The decomposition of a
+    matrix that has overflowed fails before the loss or a weight stops being finite.
 
     The traceback of an unexpected error is printed to standard error, which is the worker's log.
 

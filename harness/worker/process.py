@@ -1,11 +1,13 @@
 """The worker process. It reads a job from standard input, writes events to a pipe, and ends when its supervisor ends.
 
 A worker is a fresh process, or it is forked by the fork server (see `fork_server.py`). Either kind of worker calls
-`run_worker`. The supervisor passes command-line arguments to a fresh process: the file descriptor of the pipe,
-the file descriptor of the run's lock, the indices of the CPU cores to use, separated by commas (empty for all cores),
-and the file descriptor of the socket between worker and evaluator (-1 if the worker evaluates its weights itself).
+`run_worker`. The supervisor passes these command-line arguments to a fresh process:
 
-A further argument is `worker`, or `evaluator` for the process that evaluates the weights (see `evaluator_process.py`).
+1. the file descriptor of the pipe;
+2. the file descriptor of the run's lock;
+3. the indices of the CPU cores to use, separated by commas; empty for all cores;
+4. the file descriptor of the socket between worker and evaluator; -1 if the worker evaluates its weights itself;
+5. `worker`, or `evaluator` for the process that evaluates the weights (see `evaluator_process.py`).
 """
 
 from __future__ import annotations

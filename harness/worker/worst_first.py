@@ -56,8 +56,8 @@ class Requirement:
 
     Args:
         metric: the metric that is measured.
-        total: the sum that has to be exceeded. It is the sum over all examples of the distances from the best possible
-            value, in the case that the metric equals the threshold that is hardest to exclude.
+        total: the sum that has to be exceeded. All examples together have this sum of distances from the best possible
+            value if the metric equals the threshold that is hardest to exclude.
         best: the best possible value of an example.
         sign: 1 if higher values are worse than `best`, -1 if lower values are worse.
     """
@@ -303,8 +303,8 @@ class WorstFirstEvaluation:
         second stratum has all other examples. The first part of the random order is a random sample of them.
 
         Returns:
-            By metric: estimates as if the sample were not stratified, which predict the size of later parts; the means;
-            and the standard errors of the means.
+            Three dicts by metric: the estimates as if the sample were not stratified (they predict the size of later
+            parts), the means, and the standard errors of the means.
         """
         worst = set(self._order[: self._worst])
         in_first = torch.tensor([row in worst for row in self._rows])
