@@ -60,7 +60,7 @@ def test_one_run_is_published_with_all_that_belong_to_it(folder: Path) -> None:
     assert not [problem for checked in verify(folder / "results") for problem in checked.problems]
     assert publication(folder).records == {record.run_id: record.content_hash for record in group()}
     assert publication(folder).unchecked == {"weights": 5}
-    assert "seeds: root seed 1; only bench run --nonce beacon" in report_text(report)
+    assert "seeds: root seed 1; use bench run --nonce beacon" in report_text(report)
     assert "wsd@1" in (folder / "results/LEADERBOARD.md").read_text()
     assert sorted(path.name for path in folder.iterdir()) == ["results", "runs"], "no copy is left"
 
