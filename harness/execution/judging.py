@@ -67,8 +67,7 @@ def judge_weights(
 
 
 def find_difference(points: Sequence[Point], judgements: Sequence[Judgement], tolerances: Mapping[str, float]) -> str:
-    """Return how the reported metrics differ from the judged ones; an empty string if they differ by no more than
-    allowed.
+    """Return how the reported metrics differ from the judged ones; empty if no difference exceeds its tolerance.
 
     Args:
         points: the evaluations that the worker reported.

@@ -81,11 +81,11 @@ class Reading:
 
 
 class Meter:
-    """The measurements of one worker. The thread that reads the events calls `read`, and then passes the reading and
-    the events to `measure`.
+    """The measurements of one worker.
 
-    The harness charges and limits only a lower bound on the time that the worker used (`harness.execution.windows`). A
-    late reading therefore never counts against the worker.
+    The thread that reads the events calls `read`, and then passes the reading and the events to `measure`. The harness
+    charges and limits only a lower bound on the time that the worker used (`harness.execution.windows`). A late reading
+    therefore never counts against the worker.
 
     Args:
         pid: process id of the process that was started: the worker's reaper, or the worker itself.

@@ -137,7 +137,7 @@ class OffClockLimits:
                 return 0.0
             return max(0.0, main_seconds - number - factor * self.stages * self.evaluation_cost)
         # All phases except evaluations share one limit. The worker itself reports its phase. If each phase had a limit,
-        # # the worker could report the phase with the largest limit.
+        # the worker could report the phase with the largest limit.
         number, fraction = FREE_CHECKPOINTS
         free = number + fraction * (scored_seconds + self._evaluations_at_most)
         before = self._other_phases_seconds

@@ -1,5 +1,4 @@
-"""Allocate the cores and GPUs of this machine to trials. No two trials share a core or GPU, whichever process runs
-them.
+"""Allocate the cores and GPUs of this machine to trials. Trials never share a core or GPU, even across processes.
 
 Sources: unix(7) on abstract sockets; Documentation/admin-guide/cputopology.rst of the Linux kernel on thread siblings.
 """

@@ -18,8 +18,8 @@ from harness.contract.events import REPORT_S, ClockChanged
 from harness.execution.event_pipe import Moment
 from harness.execution.windows import Span, Window
 
-#: The worker's clock may be behind the supervisor's clock by a * (measured time) + b seconds. These are a and b. Up to
-#: this limit, the larger of the two times is scored.
+#: With the numbers (a, b), the worker's clock may be behind the supervisor's clock by a * (measured time) + b seconds.
+#: Up to this limit, the larger of the two times is scored.
 CLOCK_TOLERANCE = (0.01, 0.1)
 #: Name of the worker's processor time in a window.
 WORKER = "worker"

@@ -97,7 +97,7 @@ def run_worker(
     job = msgspec.json.decode(line, type=Job)
     if pinned and evaluator and job.spec.threads > 1:
         os.sched_setaffinity(0, pinned)
-    # A sandbox restricts only threads that start after the process has entered it.
+    # The sandbox is entered before a thread starts, since it does not restrict threads that already run.
     first_event = enter_sandbox(job)
     threading.Thread(target=watch_parent, name="supervisor-watch", daemon=True).start()
 
