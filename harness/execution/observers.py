@@ -178,7 +178,8 @@ class Observers:
 
     def _observe(self, spec: RunSpec) -> ObservedTrial:
         facts = spec.workload.facts
-        # The run_id is the name of the run's folder, and a small seed can be guessed from it.
+        # Observers get a salted hash instead of the run_id, which is the name of the run's folder, and from which a
+        # small seed could be guessed.
         identity = hashlib.sha256(self._salt + run_id(spec).encode()).hexdigest()[:16]
         return ObservedTrial(
             id=identity,

@@ -1,6 +1,6 @@
 """An observer that logs to Weights & Biases, offline unless `WANDB_MODE` is set.
 
-`wandb sync FOLDER/wandb/offline-run-*` uploads the files of a folder later.
+`wandb sync FOLDER/wandb/offline-run-*` uploads the files later.
 
 Source: https://docs.wandb.ai/ref/python/init
 """
@@ -55,7 +55,7 @@ class WandbRuns:
                 "trial": trial.trial,
                 "hparams": dict(trial.hparams),
             },
-            # One process follows several trials at once.
+            # One process logs several trials at once.
             reinit="create_new",
             settings=self._wandb.Settings(console="off", save_code=False, disable_git=True),
         )

@@ -345,7 +345,7 @@ class Work(Protocol):
 class Averager(Protocol):
     """The `averaging` part of a recipe. It provides averaged weights for evaluation.
 
-    An averager must average parameters only, not buffers. It must write to the parameters in place, since an optimizer
+    An averager must average only parameters, not buffers. It must write to the parameters in place, since an optimizer
     may hold views of them. The recipe recomputes the running statistics of batch norm for the averaged weights.
     """
 

@@ -1,9 +1,9 @@
 """Decides from the values of a part of a split which targets the whole split would not meet.
 
-A metric is an unweighted mean over tasks of means over examples. A part of every task is a random sample without
-replacement, so that the standard error of a mean has the finite-population correction sqrt((N - n) / (N - 1)).
-A task's mean is the mean of the part, or the difference estimate of `harness.worker.baseline`, whichever has the
-smaller standard error.
+A metric is an unweighted mean over tasks of means over examples. A part contains n of the N examples of every task, as
+a random sample without replacement. The standard error of a mean therefore has the finite-population correction sqrt((N
+- n) / (N - 1)). A task's mean is the mean of the part, or the difference estimate of `harness.worker.baseline`,
+whichever has the smaller standard error.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ _RESERVE = 1.15
 HIDDEN = 12.0
 #: Variance of the differences from a new baseline, as a fraction of the variance of the values, in the best case.
 _EXPECTED = 1 / 16
-#: Each part has more examples than the previous part, at least by this fraction. Sizes of parts are multiples of
-#: `FIRST_PART`.
+#: Each part is larger than the previous part by at least this fraction. Sizes of parts are multiples of `FIRST_PART`.
 _GROWTH = 0.25
 
 

@@ -88,7 +88,7 @@ class WorstFirst:
         self._ratio = _FIRST_RATIO
 
     def renew(self, values: Mapping[str, Sequence[Tensor]], stage: int | None, measure: MeasureShard) -> int:
-        """Keep the values of an evaluation of the whole split, for the metrics with a bound and a single task.
+        """Keep the values of an evaluation of the whole split. Only metrics with a bound and a single task are kept.
 
         The first call also measures some examples again, to test whether the workload supports chosen examples.
 
