@@ -1,8 +1,8 @@
 """Keeps the examples' metrics from an evaluation of the whole split, for difference estimates in later evaluations.
 
 The metric of one example is called a value. Let b be the values of all N examples of a task in the first evaluation.
-Let v be the values of n of these examples in a later evaluation. The difference estimator of the later mean is mean(b
-over N) + mean(v - b over n) (Cochran, Sampling Techniques, 7.10). Its standard error follows from the standard
+Let v be the values of n of these examples in a later evaluation. The difference estimator of the later mean is
+mean(b over N) + mean(v - b over n) (Cochran, Sampling Techniques, 7.10). Its standard error follows from the standard
 deviation of v - b, which is smaller than that of v if b and v are correlated.
 
 The standard error of a part is too small if most of the change is in few examples, and none of them is in the part. The

@@ -1,8 +1,8 @@
 """Decides from the values of a part of a split which targets the whole split would not meet.
 
 A metric is an unweighted mean over tasks of means over examples. A part contains n of the N examples of every task, as
-a random sample without replacement. The standard error of a mean therefore has the finite-population correction sqrt((N
-- n) / (N - 1)). A task's mean is the mean of the part, or the difference estimate of `harness.worker.baseline`,
+a random sample without replacement. The standard error of a mean therefore has the finite-population correction
+sqrt((N - n) / (N - 1)). A task's mean is the mean of the part, or the difference estimate of `harness.worker.baseline`,
 whichever has the smaller standard error.
 """
 
