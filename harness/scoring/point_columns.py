@@ -1,4 +1,4 @@
-"""The evaluations of a run as columns. Each field is read from the points once, although several functions need it."""
+"""The evaluations of a run as columns. Each field is read from the points only once, for all functions."""
 
 from __future__ import annotations
 

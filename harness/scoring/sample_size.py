@@ -60,11 +60,11 @@ def required_pairs_from_pilot(
     The upper 80 % confidence limit of the standard deviation is used, because a small pilot underestimates the standard
     deviation half of the time.
 
-    The result is divided by the square of the fraction of pairs without a miss. A pair with one miss has the worst rank
-    for every size of the effect. Such pairs make small differences harder to detect.
+    A pair with one miss has the most extreme rank, however small the effect is. Such pairs make small differences
+    harder to detect. The result is therefore divided by the square of the fraction of pairs without a miss.
 
     Args:
-        differences: log ratios of the pairs so far; ±inf if one side missed.
+        differences: log ratios of the pairs so far; ±inf for a pair with one miss.
         effect: log ratio to detect; None to derive it from the pairs.
         power: probability that the test detects the effect.
         alpha: two-sided significance level.

@@ -38,7 +38,7 @@ class Hit:
     """The first evaluation of a trial that met the target.
 
     Args:
-        index: index of the row, from 0.
+        index: index of the evaluation's row, from 0.
         seconds: time of the evaluation in seconds.
     """
 
@@ -69,8 +69,8 @@ def first_hit(data: bytes, target: Target) -> Hit | None:
     """Return the first row of an `eval_measurements.csv` that meets a target; None if no row does.
 
     Two kinds of rows are skipped: rows without a metric, and an incomplete last row (too few fields and no line break),
-    which was being written when the run ended. Skipped rows count in the index of an evaluation. Rows after the hit are
-    not read.
+    which was being written when the run ended. The index of a row counts the skipped rows before it. Rows after the hit
+    are not read.
 
     Args:
         data: content of the file.
@@ -106,7 +106,7 @@ def _first_hit(rows: Iterator[list[bytes]], target: Target, *, may_end_early: bo
                 break
             raise DataError(f"row {index} has {len(row)} fields, but the header has {width}", fix=_FIX)
         complete_rows += 1
-        # An evaluation that did not measure the metric, and `nan`, do not meet the target.
+        # An empty field (the evaluation did not measure the metric) does not meet the target. Neither does `nan`.
         if row[metric_column] and sign * _metric(row[metric_column], index) >= goal:
             return Hit(index=index, seconds=_seconds(row[time_column], index))
     if not complete_rows:
@@ -163,7 +163,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _numbered(folder: Path, prefix: str, where: str, skipped: list[Skipped]) -> list[tuple[int, Path]]:
-    """Return the folders `<prefix>_<number>`, ordered by number. Other folders are added to `skipped`."""
+    """Return the folders `<prefix>_<number>`, ordered by number. Folders with other names are added to `skipped`."""
     numbered = []
     for entry in _list_folders(folder, where, skipped):
         match = re.fullmatch(rf"{prefix}_(\d+)", entry.name)
@@ -230,7 +230,7 @@ def read_logs(
 
     Args:
         logs_dir: folder with one folder per submission, or folder with `external_tuning/` and `self_tuning/`.
-        targets: workload -> target of the workloads to score. Workloads without a target are skipped.
+        targets: workload -> target, for every workload to score. Other workloads are skipped.
         ruleset: `external` or `self-tuning`; with `self-tuning` only the first trial of a study is read.
 
     Raises:
