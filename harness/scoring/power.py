@@ -107,8 +107,8 @@ def power_table(context: PowerContext, runs: Sequence[PowerRun], envelope: GateE
     seeds = sorted(set.intersection(*(set(row) for row in by_arm.values()))) if by_arm else []
     if len(seeds) < 2:
         raise UsageError(
-            f"{context.workload} at {context.budget:,} examples: {len(seeds)} seeds have a run of every arm; two are needed",
-            fix="run the study until all arms have a run on two seeds",
+            f"{context.workload} at {context.budget:,} examples: {len(seeds)} seeds have a run of every arm",
+            fix="run the study until at least two seeds have a run of every arm",
         )
     complete = {arm: [row[seed] for seed in seeds] for arm, row in by_arm.items()}
     value = _log_multiplier(envelope, context) if envelope else _signed_log_metric(context.goal)

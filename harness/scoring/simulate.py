@@ -1,4 +1,4 @@
-"""Simulates times from known distributions, to measure the coverage of intervals, false verdicts and power."""
+"""Simulates times from known distributions, and measures coverage of intervals, rates of false verdicts, and power."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def median_coverage(setting: SimulatedTable, n: int, repeats: int, seed: int = 0
 def false_verdicts(
     setting: SimulatedTable, n: int, repeats: int, workloads: int = 3, seed: int = 0
 ) -> tuple[float, float]:
-    """Compare a submission with a copy of itself repeatedly, so that every verdict is false.
+    """Repeatedly compare a submission with a copy of itself. Every conclusive verdict is then false.
 
     Args:
         setting: distribution of the times.
@@ -108,7 +108,7 @@ def false_verdicts(
 def false_ranks(
     setting: SimulatedTable, n: int, repeats: int, copies: int = 3, workloads: int = 3, seed: int = 0
 ) -> float:
-    """Rank copies of one submission by median time repeatedly, so that every difference in rank is false.
+    """Repeatedly rank copies of one submission by median time. Every difference in rank is then false.
 
     Args:
         setting: distribution of the times.

@@ -74,7 +74,7 @@ def paired_log_ratios(a: Sequence[float], b: Sequence[float]) -> list[float]:
 
     Args:
         a: times of one submission in any unit, inf for a miss.
-        b: times of another submission in the same blocks and unit, inf for a miss. A block is a set of runs with the
+        b: times of the other submission in the same blocks and unit, inf for a miss. A block is a set of runs with the
             same hardware class, root seed and study.
 
     Raises:
@@ -84,7 +84,7 @@ def paired_log_ratios(a: Sequence[float], b: Sequence[float]) -> list[float]:
     [0.0, inf, 0.0]
     """
     if len(a) != len(b):
-        raise UsageError(f"cannot pair {len(a)} times with {len(b)}", fix="give one time per block on each side")
+        raise UsageError(f"cannot pair {len(a)} times with {len(b)}", fix="give one time of each submission per block")
     for time in (*a, *b):
         if not time > 0:
             raise UsageError(f"a time is {time!r}; a time must be positive", fix="write inf for a miss")
@@ -280,7 +280,7 @@ def interval(differences: Sequence[float], level: float = 0.95) -> Spread:
 def _critical_rank_sum(n: int, level: float) -> int:
     """Return the largest k with P(W < k) ≤ (1 - level)/2.
 
-    Here, W is the sum of the positive ranks of n differences under the hypothesis of the sign-flip test. The confidence
+    Here, W is the sum of the ranks of the positive ones among n differences that are symmetric about 0. The confidence
     interval extends from the k-th smallest to the k-th largest Walsh average. For n above `EXACT_PAIRS`, the
     distribution of W is approximated by a normal distribution.
     """

@@ -102,7 +102,7 @@ def _decisions(x: Floats, future: Floats, scale: float, threshold: float, min_ef
 
 
 def _running_estimate(x: Floats, future: Floats) -> Floats:
-    """Return the mean of the finite differences after each further pair; `decide` uses a similar estimate."""
+    """Return the mean of the finite differences after each further pair; it approximates the estimate of `decide`."""
     import numpy as np
 
     finite = x[np.isfinite(x)]
