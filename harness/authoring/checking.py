@@ -101,7 +101,7 @@ def run_checks_in_process(request: CheckRequest, limit: float = TIME_LIMIT_S) ->
 
 
 def _run_process(folder: Path, limit: float) -> str:
-    """Run the process of the checks. Return the reason if the process ended early, otherwise an empty text."""
+    """Run the process of the checks. Return the reason why the process ended early; empty if it did not."""
     # The plugin may print. Its output must not mix with the output of the command.
     output = sys.stderr if os.environ.get("BENCH_DEBUG") else subprocess.DEVNULL
     process = subprocess.Popen(

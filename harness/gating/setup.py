@@ -25,10 +25,10 @@ GATE_RULESET = Ruleset(
 #: Default gate budget as a fraction of the workload's horizon.
 BUDGET_SHARE = 1 / 4
 #: Smallest number of evaluations within the default gate budget.
-MIN_EVALUATIONS = 8
-#: Smallest number of evaluations within any gate budget. This number ensures that the envelope has four different
-#: horizons.
-LEAST_EVALUATIONS = 4
+DEFAULT_MIN_EVALUATIONS = 8
+#: Smallest number of evaluations within a gate budget that the user gives. This number ensures that the envelope has
+#: four different horizons.
+MIN_EVALUATIONS = 4
 #: Function that runs specifications and returns the records in the same order; finished runs are not repeated.
 Runner = Callable[[Sequence[RunSpec]], Sequence[Record]]
 
@@ -198,13 +198,13 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
             stream, in each stage).
     """
     unit, horizon = facts.eval_every * max(1, len(facts.stages)), facts.budget.horizon
-    least, most = LEAST_EVALUATIONS * unit, max(1, horizon // unit) * unit
+    least, most = MIN_EVALUATIONS * unit, max(1, horizon // unit) * unit
     if examples is None:
-        default = max(horizon * BUDGET_SHARE, MIN_EVALUATIONS * facts.eval_every)
+        default = max(horizon * BUDGET_SHARE, DEFAULT_MIN_EVALUATIONS * facts.eval_every)
         return min(most, max(least, round(default / unit) * unit))
     if not least <= examples <= most:
         raise UsageError(
-            f"--budget {examples:,} on {facts.name}: a gate budget is {least:,} to {most:,} examples there",
+            f"--budget {examples:,} on {facts.name}: a gate budget must be from {least:,} to {most:,} examples",
             fix="give a budget in this range, or omit --budget for a quarter of the horizon",
         )
     return round(examples / unit) * unit

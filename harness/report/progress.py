@@ -33,7 +33,7 @@ _MAX_DETAILED = 2
 
 
 class _KeptTrials:
-    """Collects the trials that were kept from earlier commands until another line is printed.
+    """Collects trials that were kept from earlier commands, until the next line is printed.
 
     There may be thousands of such trials, so they are not printed one by one.
 
@@ -201,10 +201,10 @@ class LiveView:
     def finished(self, record: Record) -> None:
         number = self._number(record.run_id)
         self._running.pop(record.run_id, None)
-        marks = {"reached": "[green]✓[/]", "exhausted": "[yellow]–[/]"}
-        mark = marks.get(record.status, "[red]✗[/]")
+        symbols = {"reached": "[green]✓[/]", "exhausted": "[yellow]–[/]"}
+        symbol = symbols.get(record.status, "[red]✗[/]")
         title = _escape(self._titles.title(record.spec))
-        line = f"{mark} [dim]{number}/{self._total}[/] [bold]{title}[/] {_escape(_outcome(record))}"
+        line = f"{symbol} [dim]{number}/{self._total}[/] [bold]{title}[/] {_escape(_outcome(record))}"
         self._live.console.print(line)
 
     def kept(self, summary: TrialSummary) -> None:

@@ -54,7 +54,7 @@ class _AttemptsOfFolder:
 
     @cached_property
     def missing(self) -> Counter[tuple[str, str, str]]:
-        """The number of attempts whose record does not exist here, by source, workload and purpose.
+        """The number of attempts whose record is not in the runs folder, by source, workload and purpose.
 
         An attempt that did not finish has a record with the status `interrupted`.
         """
@@ -114,7 +114,7 @@ def _list_problems(record: Record, folder: _AttemptsOfFolder, attempts: list[Led
 
 
 def _list_nonce_problems(record: Record, entries: list[LedgerEntry]) -> list[str]:
-    """Return the problems of the order of events: commitment of the source, request of the nonce, start of the run."""
+    """Return the problems of the order of three events: the commitment of the source, the nonce, and the start."""
     submission, nonce = record.spec.submission, record.spec.nonce
     committed = ""
     for entry in entries:

@@ -89,7 +89,8 @@ def _single(spec: RunSpec, point: Point) -> Iterator[str]:
     has_accuracy = any(name.partition("/")[0] == "accuracy" for name in point.metrics)
     for name, value in point.metrics.items():
         base, target = name.partition("/")[0], targets.get(name)
-        # Where accuracies of tasks are measured, a target to be maximised without a unit is a mean of them.
+        # If the accuracies of tasks are measured, a metric to be maximised without a unit is the mean of these
+        # accuracies.
         is_mean = has_accuracy and target is not None and target.goal == "max" and not target.unit
         if (base in _FRACTIONS or is_mean) and not 0 <= value <= 1:
             yield f"{name} is {value:g}, which is not a fraction"
@@ -98,7 +99,7 @@ def _single(spec: RunSpec, point: Point) -> Iterator[str]:
     if point.se is not None and not point.screened:
         yield "it has a standard error, but is not screened"
     if point.screened and (not spec.screening or spec.purpose in WHOLE_PURPOSES):
-        yield "it is screened, but all evaluations of this run have to be whole"
+        yield "it is screened, but all evaluations of this run must use the whole split"
 
 
 def _unscreenable(record: Record) -> Iterator[str]:

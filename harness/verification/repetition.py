@@ -60,8 +60,8 @@ def find_environment_difference(record: Record) -> str:
 def repeated_spec(record: Record) -> RunSpec:
     """Return the specification with which a run is repeated exactly.
 
-    Records from before the introduction of screened evaluations seem to allow them, because the field `screening` is
-    then at its default. Such a run is repeated without screened evaluations.
+    In records that are older than screened evaluations, the field `screening` has its default value, which allows them.
+    Such a run is repeated without screened evaluations.
     """
     screened = record.screening is not None or any(point.screened for point in record.points)
     return record.spec if screened else msgspec.structs.replace(record.spec, screening=False)

@@ -47,7 +47,7 @@ def find_held_out_problem(spec: RunSpec, redrawing: Collection[str]) -> str:
     Args:
         spec: the trial.
         redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce. The record
-            is not asked, because its author could have left the data out.
+            is not used instead, because its author could have removed this information.
     """
     if spec.held_out is not None:
         follows = spec.held_out == expected_held_out(spec)
