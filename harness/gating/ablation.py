@@ -157,7 +157,7 @@ def _without_parts_in_file(composition: Composition) -> Iterator[Variant]:
 
 
 def _write_without(path: Path, source: str, name: str, kind: str, keep: Sequence[str]) -> SubmissionEntry:
-    """Write a copy of a file in which the recipe has no part of a kind, and return the entry of the copy.
+    """Copy a file, remove the part of a kind from the recipe in the copy, and return the entry of this recipe.
 
     Args:
         path: the file.

@@ -1,4 +1,4 @@
-"""Estimates the wall time of runs from the time per example of stored runs of any length."""
+"""Estimates the wall time of runs from the time per example in stored runs."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class GateOptions:
     Args:
         runs: folder of local runs.
         envelopes: folder of the gate workloads' envelopes.
-        use_envelope: whether metrics are converted to compute multipliers; otherwise log metrics are compared.
+        use_envelope: whether metrics are converted to compute multipliers. If not, log metrics are compared.
         budget: gate budget in examples; None for the default of each workload (see `gate_budget`).
         seed: root seed, from which all seeds are derived.
         threads: number of intra-op threads of a run.
@@ -206,8 +206,8 @@ class GateSession:
     def envelopes(self, setup: GateSetup) -> tuple[Mapping[str, GateEnvelope], str]:
         """Return workload -> envelope, and the reason if envelopes cannot be used.
 
-        Missing envelopes are made. If an envelope cannot be made, the mapping is empty and the reason says why.
-        Otherwise the reason is empty.
+        Missing envelopes are made. If this fails for a workload, the mapping is empty, and the reason says why. If all
+        envelopes exist, the reason is empty.
         """
         if not self._options.use_envelope:
             return {}, "--no-envelope was given"

@@ -234,8 +234,8 @@ def find_reference(facts: WorkloadFacts, offer: Offer) -> SubmissionEntry | None
 def default_workloads(workloads: Iterable[WorkloadEntry]) -> list[str]:
     """Return the names of the default workloads of a gate.
 
-    A workload is a default workload if it is a pool, belongs to the CPU tier, needs no dataset, does not provide scores
-    of examples, and is not a variant.
+    The default workloads are the pools of the CPU tier that need no dataset and provide no scores of examples. Variants
+    are not among them.
     """
     return [
         entry.name

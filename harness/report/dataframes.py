@@ -55,7 +55,7 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     - `status`: final status of the run.
     - `hit`: whether the run met its targets at any evaluation.
     - `doubt`: why somebody doubts the record; empty for most records.
-    - `point`: index of the evaluation in the run, from 0; NaN without an evaluation.
+    - `point`: index of the evaluation in the run, from 0; NaN for a run without an evaluation.
     - `steps`: number of updates until the evaluation.
     - `examples`: number of examples drawn until the evaluation.
     - `gradient_examples`: number of examples × backward passes until the evaluation.

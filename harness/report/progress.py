@@ -69,7 +69,7 @@ class _KeptTrials:
 
 
 def describe_kept(summaries: Sequence[TrialSummary]) -> str:
-    """Return a clause that says that trials were kept, and how to rerun those that failed."""
+    """Return the remark that trials were kept. If trials failed, it says how to rerun them."""
     has_failed = any(is_retryable(summary.status) for summary in summaries)
     return "kept from earlier commands" + ("; --retry-failed reruns failed trials" if has_failed else "")
 
@@ -320,7 +320,7 @@ def _outcome(record: Record) -> str:
 
 
 def metric_summary(record: Record) -> str:
-    """Return the best value, the final value and the target of a run's metric; empty without an evaluation.
+    """Return the best value, the final value and the target of a run's metric; empty if the run has no evaluation.
 
     An example is `loss best 1.13, final 1.15, target ≤ 1.1`.
     """

@@ -93,8 +93,8 @@ def tune_text(report: TuneReport) -> str:
 def _table(report: TuneReport) -> str:
     """Return a table with a row for each setting.
 
-    Every workload has six columns: the mean final metric, the mean best metric, the target, the mean scored seconds,
-    the number of hits of all runs, and how the runs ended. `worse` is the difference to the best setting in the ranked
+    Every workload has six columns: mean final metric, mean best metric, target, mean scored seconds, number of hits,
+    and how the runs ended. `worse` is the difference to the best setting in the ranked
     quantity.
     """
     has_several_workloads = len(report.ranking[0].outcomes) > 1

@@ -90,7 +90,7 @@ class AnytimeScore:
 
 
 def drawn_horizon(horizon: int, eval_every: int, u: float) -> int:
-    """Return the budget of a study in examples: `horizon` times a factor between the two `BUDGET_FACTORS`.
+    """Return the budget of a study in examples: `horizon` times a factor in the range `BUDGET_FACTORS`.
 
     The budget is rounded so that an evaluation takes place at every stop.
 

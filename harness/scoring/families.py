@@ -1,7 +1,7 @@
 """Find the rows of a table that belong to one family: one method with several settings.
 
-Two submissions are one method if they consist of the same code: the same class or parts, from the same source.
-*Settings* are search spaces, defaults, model options, and hyperparameters that a user sets.
+Two submissions are one method if they consist of the same code: the same class or parts, from the same source. They
+may differ in their settings: search spaces, defaults, model options, and hyperparameters that a user sets.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def find_families(submissions: Sequence[str], values: Sequence[float], keys: Fam
 
     Args:
         submissions: `name@version` of each row, the best row first.
-        values: the compared value of each row; infinite for a miss, nan without a value.
+        values: the compared value of each row; infinite for a miss, nan if there is no value.
         keys: see `family_keys`.
 
     >>> families = find_families(["b@1", "c@1", "a@1"], [1, 2, 3], {"b@1": 0, "a@1": 0})

@@ -106,8 +106,8 @@ class CostModel:
         """Return the seconds of one run from its start to each of the given evaluations, for paired tests.
 
         The seconds are the cost up to the evaluation × the slowness of the run. For arms in `by_mean`, they are the sum
-        of the measured seconds. In both cases, measured seconds are first divided by the slowdown of their session. The
-        result of an evaluation is None if a cost up to it is unknown.
+        of the measured seconds. For every arm, the measured seconds are first divided by the slowdown of their session.
+        The result of an evaluation is None if a cost up to it is unknown.
         """
         costs = self.costs.get(arm, ())
         adjusted = _adjust_to_session(arm.hardware, intervals, self.slowdowns)

@@ -63,12 +63,12 @@ class LeaderboardRow:
         submission: `name@version`.
         ranks: best and worst rank consistent with the significant pairwise differences.
         n: smallest and largest number of studies on a workload.
-        anchored: anchored score, the primary score; None without a reference.
+        anchored: anchored score, the primary score; None if there is no reference.
         anchored_spread: 95 % interval of the anchored score; with fewer than six studies, its range (see
-            `anchored_spread`). None without a reference.
+            `anchored_spread`). None if there is no reference.
         profile: AlgoPerf's profile score. It depends on the other submissions of the table.
         ratios: workload id -> time divided by the best time of the table; inf is a miss.
-        speedup: speed-up over the reference; None without a reference.
+        speedup: speed-up over the reference; None if there is no reference.
         factors: ratios to the reference in examples, cost per example and time. None if there is no workload
             on which the reference and the submission reached the target.
         mean_rank: mean of the ranks on the workloads (tables of metrics only).
@@ -110,7 +110,7 @@ class Leaderboard:
         query: query that the leaderboard answers.
         workloads: facts of the workloads. Each workload is a column.
         anchored_workloads: ids of the workloads that count in the anchored score.
-        reference: name of the submission to which the scores are relative; None without such a submission.
+        reference: name of the submission to which the scores are relative; None if there is no such submission.
         rows: rows, the best first.
         ties: pairs of submissions without a significant difference, and pairs whose significant difference contradicts
             the order.

@@ -1,4 +1,4 @@
-"""The cells of tables of metrics at a budget, and the mean rank of each submission."""
+"""The cells of tables that compare metrics at a budget, and the mean rank of each submission."""
 
 from __future__ import annotations
 

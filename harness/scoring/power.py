@@ -1,4 +1,4 @@
-"""Compute the power of a workload, which is a row of `bench power`: how many pairs of submissions its runs separate.
+"""Compute the power of a workload (a row of `bench power`): how many pairs of submissions its runs separate.
 
 Each submission is called an arm. All arms run on the same seeds. The multiplier M of a run is the budget at which the
 reference reaches the run's metric, divided by the budget of the run.

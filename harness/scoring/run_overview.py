@@ -30,7 +30,7 @@ class RunOverview:
         reason: why the run ended, as in the record.
         target: primary target; on a stream, the primary target of the last stage that was evaluated. None if there is
             no target.
-        best: best finite value of the target's metric; None without a finite value.
+        best: best finite value of the target's metric; None if no value is finite.
         final: value of the target's metric at the last evaluation; None if the value is absent or not finite.
         examples: the larger of examples drawn and gradient-examples, at the hit or at the end of a run without a hit.
         seconds: scored seconds at the hit, or at the end of a run without a hit.

@@ -1,4 +1,4 @@
-"""Selects the runs of a table: runs of one hardware class and ruleset, of one version of each workload, and usable."""
+"""Selects the usable runs of a table, all of one hardware class, one ruleset and one version of each workload."""
 
 from __future__ import annotations
 

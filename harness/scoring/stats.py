@@ -41,7 +41,8 @@ class SignFlip:
         p: p-value.
         n: number of pairs.
         informative: number of pairs whose difference is not 0.
-        exact: whether the p-value is exact. Otherwise it is a normal approximation or is estimated by sampling.
+        exact: whether the p-value is exact. If not, it is a normal approximation or an estimate from random sign
+            patterns.
     """
 
     p: float
@@ -106,8 +107,8 @@ def sign_flip_test(differences: Sequence[float], statistic: Literal["ranks", "me
       differences have the largest ranks. Equal absolute differences get the mean of their ranks (midranks). With at
       most 400 nonzero differences, the distribution is computed exactly by dynamic programming.
     - `mean`: the statistic is the sum of the differences. With at most 32 nonzero differences, the distribution is
-      computed exactly by a meet-in-the-middle enumeration. Otherwise the p-value is estimated from 100,000 sign
-      patterns, which are drawn with a fixed seed.
+      computed exactly by a meet-in-the-middle enumeration. With more, the p-value is estimated from 100,000 sign
+      patterns that are drawn with a fixed seed.
 
     Args:
         differences: log ratios; ±inf is allowed only with `ranks`.
@@ -225,10 +226,10 @@ def _walsh_averages(x: Floats) -> Floats:
 
 
 def hodges_lehmann(differences: Sequence[float]) -> float:
-    """Return the Hodges–Lehmann estimate: the median of the averages of all pairs of differences (Walsh averages).
+    """Return the Hodges–Lehmann estimate: the median of the averages of two differences (Walsh averages).
 
-    Each difference is also paired with itself. The estimate is ±inf if the median is an average with an infinite
-    difference. The average of inf and -inf is 0.
+    All pairs of differences are averaged, and each difference also with itself. The estimate is ±inf if the median is
+    an average with an infinite difference. The average of inf and -inf is 0.
 
     Raises:
         UsageError: there are no differences, or a difference is NaN.
@@ -251,8 +252,8 @@ def interval(differences: Sequence[float], level: float = 0.95) -> Spread:
     """Return a confidence interval for the centre of paired differences, by inverting the sign-flip test on ranks.
 
     The interval contains the centres that the test does not reject. For any symmetric distribution the coverage is at
-    least `level`. If there are too few pairs for the level (fewer than six at 95 %), the result is the range of the
-    differences, with the kind `range`.
+    least `level`. With too few pairs for the level (fewer than six at 95 %), the result is the range of the
+    differences. Its kind is `range`.
 
     Args:
         differences: log ratios, ±inf if only one run of the pair missed.

@@ -56,8 +56,8 @@ class IntervalSeconds(Data, frozen=True):
 
     Args:
         seconds: scored seconds of the construction (index 0), and of the interval that ends at each later point.
-        sessions: (index of the first interval, id of the session) for each session of the run, in order; empty if the
-            record's field `sessions` is empty.
+        sessions: for each session of the run in order, the index of its first interval and its id; empty if the record
+            names no sessions.
     """
 
     seconds: Floats
@@ -132,7 +132,7 @@ def interval_seconds(
     return IntervalSeconds(seconds, tuple((session.first_point, session.id) for session in record.sessions))
 
 
-def find_own_deaths(record: Record) -> str | None:
+def find_worker_exits(record: Record) -> str | None:
     """Return why a run whose worker ended by itself is not ranked; None for any other run.
 
     Between its end and its restart, such a worker could have computed something without being timed.
@@ -155,7 +155,7 @@ def find_problem(record: Record, columns: PointColumns | None = None) -> str | N
         record: record of the run.
         columns: the columns of the record's points, if the caller has them.
     """
-    if reason := find_own_deaths(record):
+    if reason := find_worker_exits(record):
         return reason
     facts = record.spec.workload.facts
     # The last metric of a diverged run may be absent, because JSON has no NaN. Such a run is a miss.

@@ -124,7 +124,7 @@ def check_seeds(case: WorkloadCase) -> None:
 
 
 def check_kinds(case: WorkloadCase) -> None:
-    """Every parameter has a kind, and no other name has one."""
+    """Every parameter has a kind, and `parameter_kinds` contains no other names."""
     kinds = case.workload.parameter_kinds(case.model)
     names = {name for name, _ in case.model.named_parameters()}
     for problem, affected in (("has no kind for", names - set(kinds)), ("also names", set(kinds) - names)):
@@ -278,7 +278,7 @@ def check_fresh_held_out(case: WorkloadCase) -> None:
     )
     raise_unless(
         all(first[split] == case.evaluate(split) for split in _SPLITS if split != "score"),
-        "a split without a seed has other data",
+        "the data of a split without a seed have changed",
         "keep the usual data of every split that is not in `seeds`",
     )
 

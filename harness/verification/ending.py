@@ -16,7 +16,7 @@ def list_ending_problems(record: Record) -> list[str]:
     """Return a one-line message for each contradiction between the points of a record and how it ended.
 
     The end of the run is decided again at every point, by the rules that the worker used. In addition, the record must
-    contain the hashes of weights that its status requires, and no others.
+    contain exactly the hashes of weights that its status requires.
     """
     return [*_replay(record), *_hit_problems(record), *_weights_problems(record)]
 

@@ -54,7 +54,7 @@ class RecordFindings(Data, frozen=True, kw_only=True):
         return next((finding for finding in self.findings if finding.check == check), None)
 
 
-def judged(check: CheckName, problems: list[str], unchecked: str = "") -> Finding:
+def make_finding(check: CheckName, problems: list[str], unchecked: str = "") -> Finding:
     """Return the finding of a check.
 
     Args:

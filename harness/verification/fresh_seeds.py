@@ -3,7 +3,7 @@
 In this module, a claim is the cost in examples at which runs of a submission reach the target of a workload, or the
 metric at a stop. The difference of a run on a fresh seed is log(claimed cost / cost of the run). It is negative if the
 run needs more examples. The claim is accepted when the test shows that the centre of the differences is above
-−log(1.1), refuted when it shows that the centre is below, and undecided otherwise.
+−log(1.1). It is refuted when the test shows that the centre is below this value. Until then, it is undecided.
 """
 
 from __future__ import annotations

@@ -68,9 +68,9 @@ class Logs:
 def first_hit(data: bytes, target: Target) -> Hit | None:
     """Return the first row of an `eval_measurements.csv` that meets a target; None if no row does.
 
-    Two kinds of rows are skipped: rows without a metric, and an incomplete last row (too few fields and no line break),
-    which was being written when the run ended. The index of a row counts the skipped rows before it. Rows after the hit
-    are not read.
+    Two kinds of rows are skipped: rows without a metric, and an incomplete last row. Such a row has too few fields and
+    no line break, because the run ended while it was being written. The index of a row counts the skipped rows before
+    it. Rows after the hit are not read.
 
     Args:
         data: content of the file.
@@ -155,7 +155,7 @@ def _list_folders(folder: Path, where: str, skipped: list[Skipped]) -> list[os.D
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a folder that is not hidden. A link that leads to itself is not a folder."""
+    """Return whether a directory entry is a folder that is not hidden. A link that leads to itself is not a folder."""
     try:
         return entry.is_dir() and not entry.name.startswith(".")
     except OSError:

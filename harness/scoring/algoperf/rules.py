@@ -37,7 +37,7 @@ class AlgoPerfScores:
         held_out: held-out variant -> its base workload.
         time_to_target: submission -> workload -> seconds; None if the submission missed the target or has no logs.
         profiles: submission -> profile, best first.
-        anchored: anchored scores; None without a reference.
+        anchored: anchored scores; None if there is no reference.
         ranges: submission -> lowest and highest of its profile scores if each study is scored separately. This is not a
             confidence interval.
         ties: ties in the ranking; None if no studies were tested.

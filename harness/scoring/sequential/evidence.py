@@ -127,8 +127,7 @@ def scale_scores(deviations: Floats, scale: Floats) -> Floats:
 def fewest_deciding_pairs(alpha: float) -> int:
     """Return the smallest number of pairs that can decide a gate at the error level alpha.
 
-    A gate is decided with this number of pairs in the most extreme case, in which the runs of one submission break down
-    in every pair, and the runs of the other submission in none.
+    This number suffices in the most extreme case: every run of one submission breaks down, and no run of the other.
 
     Raises:
         UsageError: alpha is outside (0, 1).

@@ -85,8 +85,8 @@ def series_level(state: SeriesState) -> float:
 def record_candidate(state: SeriesState, *, kept: bool) -> SeriesState:
     """Return the state of a series after its next candidate.
 
-    A candidate whose gate was abandoned counts as tested and not kept. Otherwise a candidate could be tested again and
-    again until it is kept.
+    A candidate whose gate was abandoned counts as tested and not kept. If it did not count, it could be tested again
+    and again until it is kept.
 
     Args:
         state: state before the candidate.

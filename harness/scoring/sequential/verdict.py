@@ -75,8 +75,8 @@ def decide(
     - `identical`: the argument `identical` is True, and every difference is 0.
     - `undecided`: none of these conditions holds.
 
-    If every difference is symmetric about 0 given the previous pairs, the probability that `better` or `worse` is
-    returned after any number of pairs is at most `alpha`. The verdict depends only on the pairs and their order.
+    Suppose that every difference is symmetric about 0, given the previous pairs. The probability that `better` or
+    `worse` is ever returned is then at most `alpha`. The verdict depends only on the pairs and their order.
 
     Args:
         differences: log multiplier of A over B for each pair, in the order of the pairs (see `pair_log_multipliers`).
