@@ -41,8 +41,8 @@ EXPLAINED = (
 )
 #: Note below a ranking that shows one row per family.
 GROUPED = (
-    "a family is shown by its best setting, which these results chose, so its score is too good; ranks count every "
-    "setting (--group none lists them)"
+    "a family is shown by its best setting; its score is too good, because these results chose the setting; "
+    "ranks count every setting (--group none lists them)"
 )
 #: Names of the amounts in `DetailRow.amounts`.
 _AMOUNTS = ("seconds", "examples", "steps")
