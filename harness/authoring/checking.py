@@ -1,4 +1,4 @@
-"""Check a submission or workload in a process of its own."""
+"""Check a submission or workload in a separate process."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _insert_part(part: PartEntry, registry: Registry) -> SubmissionEntry:
 
 
 def is_broken(name: str, error: BenchError) -> bool:
-    """Return whether an error of `resolve_target` means that `name` exists but is broken, not that it is unknown."""
+    """Return whether an error of `resolve_target` means that `name` is broken, and not that it is unknown."""
     return isinstance(error, PluginError) or is_existing_file(name)
 
 

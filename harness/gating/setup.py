@@ -118,7 +118,7 @@ class GateSetup:
             index: index of the pair, from 0.
 
         Returns:
-            The side and the specification of each run.
+            The side (A or B) and the specification of each run.
         """
         sides: tuple[tuple[Side, SubmissionEntry], ...] = (("A", self.a), ("B", self.b))
         study = self.first_study + index

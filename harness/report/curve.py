@@ -86,11 +86,11 @@ def characters(panel: Panel, width: int = 60, height: int = 8) -> list[str]:
 
 
 def decisive_bounds(values: Sequence[float], target: Target | None) -> tuple[float, float]:
-    """Return the lower and the upper end of the part of a curve's range that is near the target.
+    """Return the lowest and the highest value of a curve that a drawing should show.
 
-    The range contains the second half of the curve, the target, and the best value of the whole curve. The first values
-    of a run are often many times larger than its last values. If the range contained them, the curve would look flat
-    near the target.
+    This range contains the second half of the curve, the target, and the best value of the whole curve. The first
+    values of a run are often many times larger than its last values. If the range contained them, the curve would look
+    flat near the target.
 
     >>> decisive_bounds([90.0, 3.0, 1.5, 1.25], Target(metric="loss", goal="min", value=1.0))
     (1.0, 1.5)

@@ -19,7 +19,7 @@ class Aggregate:
     """Times of the submissions of one table.
 
     Args:
-        by: name of the aggregated quantity: seconds, examples or steps. It is called time in this class.
+        by: name of the aggregated quantity (seconds, examples or steps), which the other fields call time.
         times: submission id -> workload id -> median of the times over studies.
         studies: submission id -> workload id -> (root seed, study) -> smallest time of the study's trials.
         coarse: ids of workloads that do not count in the anchored score, because they are coarse (see `is_coarse`).
@@ -45,7 +45,7 @@ def aggregate(
     Args:
         records: records of one hardware class and ruleset (see `table_key`). The records are read once, so they may
             come from a generator, which needs less memory than a list.
-        by: name of the aggregated quantity: seconds, examples or steps. It is called time in the result.
+        by: name of the quantity to aggregate (seconds, examples or steps), which the result calls time.
         targets: workload name -> targets to use instead of the workload's targets.
         explore: whether smoke runs, profiled runs and runs with overrides are also scored.
 

@@ -151,7 +151,7 @@ class GateLook:
         differences: workload -> log of the compute multiplier of A over B for each pair (see `GateEnvelope`). Without
             envelopes, the difference of the log metrics.
         broken: runs that broke down, in the order of the pairs.
-        outside: number of runs whose metric is outside the envelope, so that the multiplier is extrapolated.
+        outside: number of runs whose metric is outside the envelope. Their multipliers are extrapolated.
         pairs_needed: forecast of the number of further pairs; 0 if no further pair can change the outcome, None if the
             number is unknown.
     """
@@ -233,7 +233,8 @@ def judge_pairs(
 def _differences(runs: Iterable[tuple[GateRun, GateRun]], envelope: GateEnvelope | None, by: GateAxis) -> list[float]:
     sides = list(zip(*runs, strict=True))
     a, b = (
-        [_log_multiplier(run, envelope) - (_log_cost(run) if by == "time" else 0.0) for run in side] for side in sides
+        [_log_budget_or_metric(run, envelope) - (_log_cost(run) if by == "time" else 0.0) for run in side]
+        for side in sides
     )
     return pair_log_multipliers(a, b)
 
@@ -261,7 +262,7 @@ def _log_cost(run: GateRun) -> float:
     return math.log(run.cost)
 
 
-def _log_multiplier(run: GateRun, envelope: GateEnvelope | None) -> float:
+def _log_budget_or_metric(run: GateRun, envelope: GateEnvelope | None) -> float:
     """Return the log of the budget at which the reference reaches the run's metric; −inf for a run that broke down.
 
     The difference between A and B is the log multiplier. Without an envelope, the result is the log of the metric. For

@@ -50,5 +50,5 @@ class PointColumns:
 
 def finite_values(values: Sequence[float]) -> Sequence[float]:
     """Return the finite values. A sequence of finite values is not copied."""
-    # A sum is finite only if all of its terms are.
+    # A sum is finite only if all of its terms are finite.
     return values if math.isfinite(sum(values)) else [value for value in values if math.isfinite(value)]

@@ -42,8 +42,8 @@ class Profile:
     """The performance profile of one submission.
 
     Args:
-        score: area under the profile ρ(τ) for τ in [1, 4], divided by 3, so that the score is in [0, 1]. As in
-            AlgoPerf, the area is computed by the trapezoidal rule from 100 points.
+        score: area under the profile ρ(τ) (see `curve`) for τ in [1, 4], divided by 3, so that the score is in [0, 1].
+            As in AlgoPerf, the area is computed by the trapezoidal rule from 100 points.
         exact: the same area, integrated exactly.
         ratios: base workload -> time over the best time, after the penalties of `penalised_times`; inf is a miss.
     """

@@ -27,8 +27,8 @@ class SimulatedTable:
 
     Args:
         noise: name of the random variable's distribution in `NOISES`.
-        scale: factor of the random variable. If its standard deviation is 1, a scale of 0.03 gives times whose standard
-            deviation over seeds is about 3 %.
+        scale: factor of the random variable. If the variable has the standard deviation 1, a scale of 0.03 gives times
+            whose standard deviation over seeds is about 3 %.
         misses: probability that a run misses.
     """
 
@@ -145,7 +145,7 @@ def power(
         setting: distribution of the times.
         repeats: number of comparisons.
         pilot: number of pairs in each pilot sample.
-        effect: true log ratio of the times of A to those of B.
+        effect: true value of log(time of A / time of B).
         seed: seed of the random numbers.
 
     Returns:

@@ -95,7 +95,7 @@ class LeaderboardQuery:
         return (not self.workloads or facts.name in self.workloads) and self.tier in (None, facts.tier)
 
     def measured(self) -> LeaderboardQuery:
-        """Return the query with only those parts on which the summary of a record's content depends."""
+        """Return a query that contains only the parts on which the result of `summarize_content` depends."""
         return LeaderboardQuery(by=self.by, metric=self.metric, level=self.level)
 
 

@@ -121,7 +121,7 @@ def interval_seconds(
 
     Args:
         record: record of the run.
-        is_usable: whether `find_problem` returns None; None if the caller has not called it.
+        is_usable: whether the record is usable according to `find_problem`; None to call this function.
         columns: the columns of the record's points, if the caller has them.
     """
     columns = columns or PointColumns(record.points)
@@ -212,7 +212,7 @@ def hit_index(
 
     Args:
         record: record of the run.
-        targets: targets to use instead of the workload's own targets; None for the own targets.
+        targets: targets to use instead of the workload's own; None to use the workload's own.
         columns: the columns of the record's points, if the caller has them.
 
     Raises:
@@ -294,7 +294,7 @@ def target_result(
     Args:
         record: record of the run.
         by: the unit of the result.
-        targets: targets to use instead of the workload's own targets; None for the own targets.
+        targets: targets to use instead of the workload's own; None to use the workload's own.
         columns: the columns of the record's points, if the caller has them.
 
     Raises:

@@ -63,7 +63,7 @@ def verify_records(
 def _verify_alone(
     stored: StoredRecord, options: VerificationOptions, attempts: AttemptChecker, copies: CopyFinder
 ) -> RecordFindings:
-    """Return the findings of all checks that need no other record, and add the record to the compared records."""
+    """Return the findings of all checks that need no other record, and add the record to `copies`."""
     path = stored.path
     try:
         record = decode(stored.content, str(path))

@@ -9,7 +9,7 @@ from itertools import pairwise
 from harness.contract.record import Record
 from harness.contract.run import WHOLE_PURPOSES, Point, RunSpec
 
-#: Metrics of these names, or of these names followed by `/` and a task, are fractions.
+#: Metrics with these names are fractions. A name may be followed by `/` and a task.
 _FRACTIONS = frozenset({"accuracy", "error_rate"})
 #: Metrics with these names are never negative. The metric of a target whose unit begins with one of `_UNITS` is never
 #: negative either.

@@ -74,7 +74,7 @@ def first_hit(data: bytes, target: Target) -> Hit | None:
 
     Args:
         data: content of the file.
-        target: target on the column `validation/<metric>`.
+        target: the target. Its metric is in the column `validation/<metric>`.
 
     Raises:
         DataError: the file is empty, a column is missing or given twice, no row is complete, a row has more or fewer
@@ -197,7 +197,7 @@ def _study_time(
 ) -> tuple[int, float | None]:
     """Return the number of trials read, and the time of the study in seconds.
 
-    The time of the study is the time of the trial that hit at the smallest evaluation index. If several trials have
+    The time of the study is the time of the trial that hit at the smallest evaluation index. If several trials hit at
     this index, the smallest of their times is used. The time is inf if all trials missed, and None if no trial could be
     read.
     """

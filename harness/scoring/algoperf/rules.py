@@ -40,7 +40,7 @@ class AlgoPerfScores:
         anchored: anchored scores; None if there is no reference.
         ranges: submission -> lowest and highest of its profile scores if each study is scored separately. This is not a
             confidence interval.
-        ties: ties in the ranking; None if no studies were tested.
+        ties: ties in the ranking; None if ties were not tested.
         skipped: items that were left out or are missing, with the reasons.
     """
 

@@ -11,6 +11,8 @@ from harness.errors import UsageError
 def pair_log_multipliers(a: Sequence[float], b: Sequence[float]) -> list[float]:
     """Return a − b for each pair of log multipliers.
 
+    The log multiplier of a run is the log of the reference's budget for the run's metric, up to a constant.
+
     The difference is 0 if both runs broke down, −inf if only the run of A broke down, and inf if only the run of B
     broke down.
 

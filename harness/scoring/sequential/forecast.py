@@ -31,8 +31,9 @@ def forecast_pairs(
     The forecast assumes that the estimates from the pairs so far are correct.
 
     The gate is continued with simulated pairs. Their differences are normal. The centre and scale are estimated from
-    the finite differences so far, and ties and breakdowns are as frequent as so far. The random numbers have fixed
-    seeds. The result is meant for display only. With few pairs, the estimates and therefore the forecast are imprecise.
+    the finite differences so far. Ties and breakdowns are as frequent as among the pairs so far. The random numbers
+    have fixed seeds. The result is meant for display only. With few pairs, the estimates and therefore the forecast are
+    imprecise.
 
     Args:
         differences: differences as for `decide`.
