@@ -201,8 +201,8 @@ class Calibrator:
     ) -> Calibration:
         """Find the smallest tolerance factor with which enough new seeds reach the end of the stream.
 
-        The tolerance factor multiplies the error targets of all stages (see `loosen_targets`). The seeds are not
-        those from which the targets were computed.
+        The tolerance factor multiplies the error targets of all stages (see `loosen_targets`). The seeds are not those
+        from which the targets were computed.
         """
         allowed_misses = studies - math.ceil(SEED_FRACTION * studies - 1e-9)
         passed: dict[float, list[Record]] = {}
@@ -230,8 +230,8 @@ class Calibrator:
     def run(self, specs: Sequence[RunSpec]) -> list[Record]:
         """Run trials, and return their records in the order of the specs.
 
-        The trials may end in another order. If two settings are equally good, the order of the records decides
-        which of them is ranked first. The targets may therefore depend on this order.
+        The trials may end in another order. If two settings are equally good, the order of the records decides which of
+        them is ranked first. The targets may therefore depend on this order.
         """
         options = ExecutionOptions(jobs=self._options.jobs, retry_failed=self._options.retry_failed)
         records: dict[str, Record] = {}

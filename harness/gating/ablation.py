@@ -241,9 +241,8 @@ def run_ablation(
 ) -> Iterator[Ablation]:
     """Gate a submission against each of its variants, and yield the outcomes.
 
-    The runs of the whole submission are the same in all gates, so they are run once. The error level of each
-    gate is alpha divided by the number of gates. The probability of any false `helps` or `harms` is therefore at most
-    alpha.
+    The runs of the whole submission are the same in all gates, so they are run once. The error level of each gate is
+    alpha divided by the number of gates. The probability of any false `helps` or `harms` is therefore at most alpha.
 
     Args:
         session: the session that runs the gates.

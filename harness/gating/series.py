@@ -92,8 +92,8 @@ class SeriesLog(Data, frozen=True, kw_only=True):
         seed: root seed, from which all seeds are derived.
         min_effect: smallest effect that is relevant, as a log ratio.
         by: quantity that the gates of the series compare (see `GateLimits`).
-        candidates: candidates in the order in which they were gated. The submission B of the first candidate is
-            called the original. The confirmation compares the kept candidates with it.
+        candidates: candidates in the order in which they were gated. The submission B of the first candidate is called
+            the original. The confirmation compares the kept candidates with it.
     """
 
     schema: int = 1

@@ -71,8 +71,8 @@ class GateReport:
 def progress_line(look: GateLook, minutes_needed: float | None) -> str:
     """Return the line that is printed after a pair: estimate, interval, evidence, and number of pairs still needed.
 
-    The evidence is the larger of the e-values for `better` and `worse`. The outcomes `better` and
-    `worse` require evidence of at least 1 / alpha.
+    The evidence is the larger of the e-values for `better` and `worse`. The outcomes `better` and `worse` require
+    evidence of at least 1 / alpha.
     """
     verdict = look.verdict.overall
     evidence = max(verdict.e_better, verdict.e_worse)

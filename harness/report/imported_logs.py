@@ -32,8 +32,8 @@ def import_csv(
 ) -> pd.DataFrame:
     """Read a CSV file with steps, seconds and a metric as a frame with the columns of `load_results`.
 
-    Every line has as many fields as the header. A cell of the metric is a number, `NaN`, `Infinity` or empty. An
-    empty cell becomes NaN.
+    Every line has as many fields as the header. A cell of the metric is a number, `NaN`, `Infinity` or empty. An empty
+    cell becomes NaN.
 
     Args:
         path: path of the file.

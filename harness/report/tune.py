@@ -94,8 +94,7 @@ def _table(report: TuneReport) -> str:
     """Return a table with a row for each setting.
 
     Every workload has six columns: mean final metric, mean best metric, target, mean scored seconds, number of hits,
-    and how the runs ended. `worse` is the difference to the best setting in the ranked
-    quantity.
+    and how the runs ended. `worse` is the difference to the best setting in the ranked quantity.
     """
     has_several_workloads = len(report.ranking[0].outcomes) > 1
     heading, right_aligned = ["rank", "setting"], {0}

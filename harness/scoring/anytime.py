@@ -1,10 +1,10 @@
 """Scores of the ruleset `anytime`: the metric at stops that the submission does not know, compared with the reference.
 
 A stop is a number of examples s at which the weights are evaluated. Let m be the metric of the submission at the stop.
-The envelope is an isotonic fit of the reference's final metric as a function of its horizon. The horizon is
-the number of examples for which the reference's schedule is planned. E(m) is the horizon at which the envelope has the
-value m. The ratio of the stop is E(m) / s. The score of a study is the geometric mean of the ratios of its stops. A
-score of 1 means that the submission at its stops is as good as runs of the reference that were planned for these stops.
+The envelope is an isotonic fit of the reference's final metric as a function of its horizon. The horizon is the number
+of examples for which the reference's schedule is planned. E(m) is the horizon at which the envelope has the value m.
+The ratio of the stop is E(m) / s. The score of a study is the geometric mean of the ratios of its stops. A score of 1
+means that the submission at its stops is as good as runs of the reference that were planned for these stops.
 """
 
 from __future__ import annotations

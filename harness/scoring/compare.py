@@ -53,8 +53,8 @@ class Pairing:
         workload: id of the workload, or `overall`.
         n: number of pairs.
         verdict: verdict on A: `faster`, `slower`, or `inconclusive`.
-        ratio: Hodges–Lehmann estimate of the time of A over the time of B. Below 1, A is faster. If runs
-            missed so often that the estimate is not finite, the ratio is 0 (misses of B) or inf (misses of A).
+        ratio: Hodges–Lehmann estimate of the time of A over the time of B. Below 1, A is faster. If runs missed so
+            often that the estimate is not finite, the ratio is 0 (misses of B) or inf (misses of A).
         spread: 95 % interval of the ratio; with fewer than six pairs, the range of the pairs' ratios.
         p: exact two-sided p-value of the sign-flip test.
         p_holm: p-value after Holm's correction over the workloads; equal to `p` for `overall`.

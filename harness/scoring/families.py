@@ -1,7 +1,7 @@
 """Find the rows of a table that belong to one family: one method with several settings.
 
-Two submissions are one method if they consist of the same code: the same class or parts, from the same source. They
-may differ in their settings: search spaces, defaults, model options, and hyperparameters that a user sets.
+Two submissions are one method if they consist of the same code: the same class or parts, from the same source. They may
+differ in their settings: search spaces, defaults, model options, and hyperparameters that a user sets.
 """
 
 from __future__ import annotations

@@ -192,8 +192,8 @@ def judge_pairs(
             because multipliers and metrics have no common unit.
         alpha: probability of a false outcome `better` or `worse`.
         min_effect: smallest effect that is relevant, as a log ratio.
-        by: `examples` to compare compute multipliers. With `time`, the reference's budget for a run's metric
-            is divided by the run's cost per example before the comparison.
+        by: `examples` to compare compute multipliers. With `time`, the reference's budget for a run's metric is divided
+            by the run's cost per example before the comparison.
 
     Raises:
         UsageError: there are no pairs, the metric of a workload is the same in all runs, or both runs of every pair

@@ -69,8 +69,8 @@ class LeaderboardRow:
         profile: AlgoPerf's profile score. It depends on the other submissions of the table.
         ratios: workload id -> time divided by the best time of the table; inf is a miss.
         speedup: speed-up over the reference; None if there is no reference.
-        factors: ratios to the reference in examples, cost per example and time. None if there is no workload
-            on which the reference and the submission reached the target.
+        factors: ratios to the reference in examples, cost per example and time. None if there is no workload on which
+            the reference and the submission reached the target.
         mean_rank: mean of the ranks on the workloads (tables of metrics only).
         cells: workload id -> cell; a workload without a run has no item.
         memory: peak memory in bytes; 0 where unknown.

@@ -170,9 +170,8 @@ def count_false_separations(
     """Permute the arms' labels within each seed, and count the permutations in which the model separates any pair.
 
     After a permutation the arms differ by chance only, so every separation is false. Holm's procedure separates a pair
-    if and only if the smallest p-value, times the number of pairs, is at most the error rate. The pair of
-    the arms with the highest and the lowest mean has the smallest p-value. Arms with a broken run are left out, as in
-    the model.
+    if and only if the smallest p-value, times the number of pairs, is at most the error rate. The pair of the arms with
+    the highest and the lowest mean has the smallest p-value. Arms with a broken run are left out, as in the model.
 
     Args:
         values: see `separate_pairs`.

@@ -100,9 +100,8 @@ def primary_target(facts: WorkloadFacts, stage: int = 0) -> Target | None:
 def best_and_final(record: Record, target: Target, stage: int = 0) -> tuple[float | None, float | None]:
     """Return the best finite value of a metric over a run's evaluations in a stage, and its final value.
 
-    The values include estimates from a part of the split. The best value may therefore be slightly too good. It is
-    None if no value is finite. The final value is None if the last value is absent or not finite, as in a run that
-    diverged.
+    The values include estimates from a part of the split. The best value may therefore be slightly too good. It is None
+    if no value is finite. The final value is None if the last value is absent or not finite, as in a run that diverged.
     """
     values = PointColumns(record.points).values_of_stage(target.metric, stage)
     best = _best(values, target)

@@ -54,8 +54,8 @@ def required_pairs_from_pilot(
     """Return the total number of pairs that a comparison needs, planned from its first pairs.
 
     The planned effect is 3 %. If the whole confidence interval is further from 0 than 3 %, the planned effect is the
-    end of the interval that is nearer to 0. With fewer than six pairs, the range of the differences is used as
-    the interval. The observed effect is not used, because it would be too optimistic.
+    end of the interval that is nearer to 0. With fewer than six pairs, the range of the differences is used as the
+    interval. The observed effect is not used, because it would be too optimistic.
 
     The upper 80 % confidence limit of the standard deviation is used, because a small pilot underestimates the standard
     deviation half of the time.

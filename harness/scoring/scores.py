@@ -229,8 +229,8 @@ def penalised_times(
     1. If a submission missed a base workload, its times on the variants of this workload become misses. The best time
        on a variant (rule 2) is therefore taken over the submissions that reached the target on the base workload.
     2. A time above `limit` times the best time on the workload becomes a miss.
-    3. If a submission missed a variant, its time on the base workload becomes a miss. A time that became
-       a miss by rule 2 also counts.
+    3. If a submission missed a variant, its time on the base workload becomes a miss. A time that became a miss by rule
+       2 also counts.
 
     Args:
         times: submission -> workload -> time to target.

@@ -70,8 +70,8 @@ class Spread:
 def paired_log_ratios(a: Sequence[float], b: Sequence[float]) -> list[float]:
     """Return log(a/b) for each pair of times.
 
-    The value is 0 if both runs missed the target, inf if only the run of `a` missed, and -inf if only the run
-    of `b` missed.
+    The value is 0 if both runs missed the target, inf if only the run of `a` missed, and -inf if only the run of `b`
+    missed.
 
     Args:
         a: times of one submission in any unit, inf for a miss.

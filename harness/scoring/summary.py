@@ -113,8 +113,8 @@ class RunSummary(Data, frozen=True, kw_only=True):
         reason: why the run ended, as in the record.
         result: result at the targets of the query.
         hit: point at which the targets were met; None for a miss.
-        metric: metric at the budget of the query; None if the query has no budget, or if the metric is unknown
-            (see `metric_at`).
+        metric: metric at the budget of the query; None if the query has no budget, or if the metric is unknown (see
+            `metric_at`).
         memory: peak memory in bytes; 0 where unknown.
         sandbox: name of the sandbox in which the run was trained; empty if unknown.
         slowdown: description of the GPU states that slowed the run down (see `throttling.slowdown`); may be empty.

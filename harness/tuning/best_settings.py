@@ -22,8 +22,8 @@ class BestSetting(Data, frozen=True, kw_only=True):
 
     Args:
         submission: `name@version`.
-        load: import path of the submission, with the path of the file if a file defines the submission. The import
-            path is empty if the submission is composed of parts.
+        load: import path of the submission, with the path of the file if a file defines the submission. The import path
+            is empty if the submission is composed of parts.
         source_hash: hash of the submission's code at the time of the search (`SubmissionRef.code_identity`).
         tier: tier of the workloads.
         workloads: the workloads of the search, each as `name@version`.

@@ -45,8 +45,8 @@ def verify_records(
 ) -> list[RecordFindings]:
     """Return the findings about each record, in the given order.
 
-    Records are compared with all other given records, so a copy is reported in the findings of both records. Only
-    one record is in memory at a time.
+    Records are compared with all other given records, so a copy is reported in the findings of both records. Only one
+    record is in memory at a time.
 
     Args:
         stored: the records as they are stored.

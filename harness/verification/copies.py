@@ -65,8 +65,8 @@ def _is_implausible(a: _Owner, b: _Owner) -> bool:
     """Return whether honest runs of two trials cannot give equal results.
 
     Equal results are plausible if a submission ran twice with the same seeds on the same workload, for example under
-    two rulesets, or before and after an edit without effect. Two submissions may also have the same
-    effect, and gates and searches compare such submissions. In a table, one of them would be a copy of the other.
+    two rulesets, or before and after an edit without effect. Two submissions may also have the same effect, and gates
+    and searches compare such submissions. In a table, one of them would be a copy of the other.
     """
     if (a.seeds, a.workload) != (b.seeds, b.workload):
         return True

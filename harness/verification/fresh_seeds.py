@@ -173,8 +173,8 @@ def _ratio(difference: float) -> str:
 def judge_differences(differences: Mapping[str, Sequence[float]]) -> FreshVerdict:
     """Return the verdict on the claims after some seeds.
 
-    With several workloads, the mean over workloads of each seed is tested. In addition,
-    the claims are accepted only if the estimate on every single workload is within the tolerance.
+    With several workloads, the mean over workloads of each seed is tested. In addition, the claims are accepted only if
+    the estimate on every single workload is within the tolerance.
 
     Args:
         differences: workload -> difference of each seed, in the same order of seeds.
