@@ -22,7 +22,7 @@ class SecondProcess:
     Args:
         compute: function that writes the results to an open file. It runs in the second process. Everything that it
             changes in memory is lost.
-        wanted: whether a second process is wanted.
+        wanted: if False, no second process is started.
     """
 
     def __init__(self, compute: Callable[[IO[bytes]], object], *, wanted: bool = True) -> None:
@@ -33,7 +33,8 @@ class SecondProcess:
         try:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 (`__exit__` closes the file)
             with warnings.catch_warnings():
-                # Python 3.12 warns if a library has threads. The second process does not call such a library.
+                # Python 3.12 and later warn about the fork if a library has started threads. The second process calls
+                # no such library.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 self._pid = os.fork()
         except OSError:
@@ -76,7 +77,7 @@ def _can_fork() -> bool:
 
 
 def _compute_and_exit(compute: Callable[[IO[bytes]], object], output: IO[bytes]) -> None:
-    """Write the results and end this process, whatever happens. No code of the caller runs in this process."""
+    """Write the results and end this process, also after an error. No code of the caller runs in this process."""
     code = 1
     try:
         compute(output)
