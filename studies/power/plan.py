@@ -75,10 +75,10 @@ class PowerPlan:
         return sorted(specs, key=lambda spec: spec.study)
 
     def _settings_to_try(self, arm: str) -> list[HParams]:
-        """Return the settings of an arm: learning rates around its default, on the whole horizon.
+        """Return the settings of an arm: learning rates around its default, with a schedule that ends at the horizon.
 
-        If an arm has two learning rates, for hidden weights and for all other weights, the ratio of their defaults is
-        kept.
+        If an arm has two learning rates, for hidden weights and for all other weights, the two keep the ratio of their
+        defaults.
         """
         space = compose.compose(resolve_submission(arm, self._registry), self._registry).space
         default = float(hyperparameters.default(space["lr"]))
