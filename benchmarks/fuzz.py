@@ -127,11 +127,11 @@ class Fuzzer:
     def fuzz(self, kinds: list[str], seed: int, cases: int | None, seconds: float | None) -> int:
         """Run cases of these kinds, print the results by kind, and return the exit code.
 
-            Args:
-        kinds: names of kinds. Cases of these kinds alternate. Kinds that need torch come last.
-                seed: seed of all cases.
-                cases: number of cases; None for no limit.
-                seconds: wall seconds; None for no limit.
+        Args:
+            kinds: names of kinds. Cases of these kinds alternate. Kinds that need torch come last.
+            seed: seed of all cases.
+            cases: number of cases; None for no limit.
+            seconds: wall seconds; None for no limit.
         """
         start = time.monotonic()
         light = [kind for kind in kinds if kind not in _NEEDS_TORCH]

@@ -82,8 +82,8 @@ class Sizes:
     Args:
         trials: number of planned trials.
         repetitions: number of repetitions of the cost per trial.
-    seconds: seconds for which a trial of *two workers* occupies a core. pairs: number of pairs of trials of *two
-    workers*.
+        seconds: seconds for which a trial of *two workers* occupies a core.
+        pairs: number of pairs of trials of *two workers*.
     """
 
     trials: int

@@ -23,8 +23,11 @@ class Threat:
     """A cheat and its test.
 
     Args:
-    family: kind of cheat: the first sentence of the test's module. test: `file::function`. way: the cheat in words.
-    verdict: one of `VERDICTS`. by: the mechanism that stops the cheat, or the advantage that the cheat still gains.
+        family: kind of cheat: the first sentence of the test's module.
+        test: `file::function`.
+        way: the cheat in words.
+        verdict: one of `VERDICTS`.
+        by: the mechanism that stops the cheat, or the advantage that the cheat still gains.
     """
 
     family: str

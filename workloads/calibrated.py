@@ -21,8 +21,8 @@ def calibrated(
     Args:
         facts: facts with exactly one target. The metric and the goal of this target are kept.
         easy, main, hard: target values of the three levels.
-    resolution: standard error of the metric on the split `score`, converted to examples and divided by the examples
-        that the reference needs to reach the target; None if unknown.
+        resolution: standard error of the metric on the split `score`, converted to examples and divided by the examples
+            that the reference needs to reach the target; None if unknown.
     """
     (target,) = facts.targets
     values = {"easy": easy, "main": main, "hard": hard}

@@ -55,8 +55,8 @@ class FuzzCase:
         expected: the expected outcome.
         absent: text that must not appear on stdout, such as the run_id of a damaged record; empty for no check.
         present: text that must appear in the output, such as the name of a damaged log; empty for no check.
-    ignored: path of a damaged file that `bench` must ignore. The exit code, stdout and the report must be the same as
-        without this file. Empty for no check.
+        ignored: path of a damaged file that `bench` must ignore. The exit code, stdout and the report must be the same
+            as without this file. Empty for no check.
         change: how the valid input was changed, for the report.
     """
 

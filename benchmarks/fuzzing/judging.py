@@ -26,8 +26,8 @@ def find_failure(
         case: the case.
         outcome: the outcome of the case.
         limits: limits of the case.
-    reference: the outcome of the case without the damaged file that `bench` must ignore; None if the case has no
-        such file.
+        reference: the outcome of the case without the damaged file that `bench` must ignore; None if the case has no
+            such file.
     """
     code = outcome.exit_code
     if code in (-signal.SIGALRM, -signal.SIGXCPU, -signal.SIGKILL):

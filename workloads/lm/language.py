@@ -56,15 +56,15 @@ class Language:
     def documents(self, n: int, *, length: int, stream_seed: int | str, quality: float | Floats = 1.0) -> Tokens:
         """Return `n` texts of `length` symbols, shape (n, length). Each text begins with a space, then a word.
 
-            The first m documents are the same for every n ≥ m. A text may end within a word.
+        The first m documents are the same for every n ≥ m. A text may end within a word.
 
-            Args:
-                stream_seed: seed of the texts; different seeds give independent texts.
-        quality: probability that a symbol is kept, in [0, 1]: one number for all texts, or an array of shape (n,). A symbol
-            that is not kept is replaced by a random symbol. The first space is always kept.
+        Args:
+            stream_seed: seed of the texts; different seeds give independent texts.
+            quality: probability that a symbol is kept, in [0, 1]: one number for all texts, or an array of shape
+                (n,). A symbol that is not kept is replaced by a random symbol. The first space is always kept.
 
-            Raises:
-                ValueError: `n` is below 1, `length` is below 2, or a quality is outside [0, 1].
+        Raises:
+            ValueError: `n` is below 1, `length` is below 2, or a quality is outside [0, 1].
         """
         if n < 1 or length < 2:
             raise ValueError(

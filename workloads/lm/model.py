@@ -29,8 +29,8 @@ class GPTConfig:
         context: maximum sequence length T.
         vocabulary: number of symbols V.
         norm: type of the normalisation layers.
-    placement: `pre` normalises the inputs of each residual branch and of the head. `post` normalises the sum after
-        each residual branch.
+        placement: `pre` normalises the inputs of each residual branch and of the head. `post` normalises the sum after
+            each residual branch.
         activation: activation of the MLP. `swiglu` has a gate, and the hidden width 8/3·D instead of 4·D.
         positions: `rotary` rotates queries and keys. `learned` adds a position embedding to the input.
         qk_norm: whether queries and keys are normalised per head.

@@ -49,8 +49,8 @@ class LmTiny(Redrawing, HeldOutSymbols):
     Args:
         variant: name of a variant, which changes a detail of the model; empty for the workload itself.
             `postnorm` normalises after each residual addition.
-    eval_every: number of examples between evaluations, for studies that need more evaluations than usual. Such runs
-        are not comparable with other runs of the workload.
+        eval_every: number of examples between evaluations, for studies that need more evaluations than usual. Such runs
+            are not comparable with other runs of the workload.
     """
 
     facts = LM_TINY
