@@ -39,7 +39,7 @@ def load_object(load: str) -> Any:
 
 @contextmanager
 def drop_output() -> Iterator[None]:
-    """Drop what the code of a plugin prints to stdout, which is for the results of a command."""
+    """Discard what a plugin prints to stdout within this context, because stdout is for the results of a command."""
     with open(os.devnull, "w", encoding="utf-8") as null, redirect_stdout(null):
         yield
 
@@ -104,7 +104,10 @@ def import_file(path: Path) -> ModuleType:
 
 
 def select_keywords(part: Callable[..., Any], hparams: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Return the hyperparameters that are arguments of a part's function. A function with `**kwargs` gets all."""
+    """Return the hyperparameters that are arguments of a part's function.
+
+    A function with `**kwargs` gets all of them.
+    """
     parameters = inspect.signature(part).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return dict(hparams)
