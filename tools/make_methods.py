@@ -56,12 +56,12 @@ The column *evidence* names the kinds of evidence for a method, with links:
 
 | evidence | meaning |
 |---|---|
-| *listed* | The method passes the contract tests and cites its papers, as all methods do. No more is known. |
+| *listed* | The method has only what every method has: it passes the contract tests and cites its papers. |
 | *vectors* | In the linked test, the method agrees with numbers from a paper or from another implementation. |
 | *reproduced* | A qualitative result of the method's paper holds here, in a setting of the same kind. |
-| *compared* | The method was tuned like all other methods, and the linked page compares it with them. |
+| *compared* | The learning rate of the method was tuned, and the linked page compares it with other tuned methods. |
 
-No kind of evidence implies another one. For example, a *compared* method is not always *reproduced*. A part counts as
+No kind of evidence implies another. For example, a *compared* method is not always a *reproduced* one. A part counts as
 compared if a compared submission contains it.
 """
 #: Kinds of parts with descriptions on another page. The tables of these kinds have no column `summary`.
