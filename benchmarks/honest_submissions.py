@@ -88,7 +88,7 @@ class LineSearch(Plain):
 class RefreshesStatistics(Plain):
     """Makes forward passes over fresh batches before every evaluation, as if to refresh the statistics of batch norm.
 
-    The passes have at most as many examples as an evaluation interval, as the rule `draw_size` requires.
+    The passes together have at most the number of examples of an evaluation interval, as the rule `draw_size` requires.
     """
 
     work: Work | None = None
@@ -399,7 +399,7 @@ class Perturbs(Plain):
 
 
 class Mixes(Plain):
-    """Trains on batches that it mixes from two draws."""
+    """Trains on batches that are concatenations of two draws."""
 
     def update(self, work: Work) -> None:
         work.backward(Batch.cat([work.draw(), work.draw()]))
@@ -407,7 +407,7 @@ class Mixes(Plain):
 
 
 class Freezes(Plain):
-    """Freezes all parameters but the last two in the first steps."""
+    """Freezes all parameters except the last two in the first ten steps."""
 
     def update(self, work: Work) -> None:
         for p in list(self.model.parameters())[:-2]:

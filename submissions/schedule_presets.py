@@ -1,4 +1,4 @@
-"""A submission with AdamW for every schedule. If the schedule's paper used SGD with momentum, a second one uses SGD.
+"""Submissions for the schedules: one with AdamW for each, and a second with SGD if the schedule's paper used SGD.
 
 Each submission differs from `adamw-cosine` or `sgd-nesterov` only in the schedule, so that a comparison measures the
 effect of the schedule.

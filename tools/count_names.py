@@ -218,7 +218,7 @@ def is_verb(word: str, returns: str) -> bool:
 
 
 def is_noun_of(noun: str, identifiers: set[str]) -> bool:
-    """Return whether a noun is descriptive for a value of a type, given by the identifiers in its annotation."""
+    """Return whether a noun describes values of a type. `identifiers` are those in the annotation of the type."""
     for types, text in NOUNS.items():
         nouns = text.split()
         if noun in nouns and types & identifiers:

@@ -225,7 +225,7 @@ def make_import_case(number: int, rng: random.Random) -> FuzzCase:
             value = rng.choice([-1, 1e30, float("nan"), float("inf"), 10**400, "tensor(2.0)", "x", None, True])
             value = rng.choice([value, 1.5]) if column == "_step" else value
             file = CaseFile(path=path, content=_replace_cell(column, value, is_csv, rng))
-            # None is a missing time in JSON, and the text `None` in CSV. Both are refused.
+            # None becomes null (a missing time) in JSON, and the text `None` in CSV. Both are refused.
             expected, change = "refused", f"{column} {value!r}"
             if column == "_runtime" and value == 1e30:
                 expected = "any"
@@ -265,7 +265,7 @@ def _replace_cell(column: str, value: Any, is_csv: bool, rng: random.Random) -> 
 
 
 def _misfit_json(rng: random.Random) -> tuple[str, str]:
-    """Return a history as JSON lines in which one row is no object or has a key twice, and the name of the mistake."""
+    """Return a history as JSON lines in which one line is not an object or has a key twice, and the mistake."""
     lines = [json.dumps(row) for row in _ROWS]
     where = rng.randrange(len(lines))
     change = rng.choice(["a key twice", "a list", "a number", "two rows in a line"])

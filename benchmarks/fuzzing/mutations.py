@@ -148,7 +148,7 @@ BYTES: tuple[bytes, ...] = (
 
 
 def odd_text(rng: random.Random) -> str:
-    """Return a text that programs often handle wrongly, sometimes two joined ones."""
+    """Return a text that programs often handle wrongly, or two such texts joined."""
     text = rng.choice(TEXTS)
     return text if rng.random() < 0.8 else text + rng.choice(TEXTS)
 
@@ -228,7 +228,7 @@ def _random_place(value: Any, rng: random.Random) -> tuple[Any, Any]:
 
 
 def write_json(value: Any, rng: random.Random) -> bytes:
-    """Return a value as JSON, sometimes with a key that is given twice. NaN and Infinity are written as Python does."""
+    """Return a value as JSON, sometimes with a key that is given twice. NaN and Infinity are kept."""
     text = json.dumps(value, indent=rng.choice([None, 1]))
     if isinstance(value, dict) and value and rng.random() < 0.1:
         key = rng.choice(list(value))

@@ -84,7 +84,7 @@ def bench_submissions():
         space={"lr": LogUniform(1e-3, 1e-1, default=1e-2)},
     )
 """
-#: Statements that end an import, or change or enlarge the process.
+#: Statements that end an import, change the state of the process, or use much memory or output.
 _STATEMENTS = (
     *(
         "raise SystemExit(3)",
@@ -138,7 +138,7 @@ _STATEMENTS = (
         "import sys; sys.stderr.write('\\x1b[31m' * 999)\nraise SystemExit(5)",
     ),
 )
-#: Statements that make the import of a file fail if they are at its end.
+#: Statements that make the import of a file fail if the file ends with them.
 _ENDINGS = (
     *("raise SystemExit(3)", "raise KeyboardInterrupt", "raise Exception('\\x1b[31m\\n')", "1 / 0", "assert False"),
     *(
@@ -225,7 +225,7 @@ _VALUES = (
 )
 
 
-#: Kind of sample, source, flag of `bench run`, and name in the source.
+#: (kind of sample, source text, flag of `bench run`, name of the object in the source)
 _SAMPLES = (
     ("recipe", _RECIPE, "-s", "Mine"),
     ("class", CLASS, "-s", "Mine"),

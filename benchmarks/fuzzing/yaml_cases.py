@@ -257,7 +257,7 @@ def _make_invalid(text: str, change: str, rng: random.Random) -> tuple[bytes, st
     where = rng.randrange(len(lines))
     line = lines[where]
     name = line.partition(":")[0]
-    # The key again in either notation, or a nested mapping with a repeated key.
+    # A repetition of the key in one of three notations, or a nested mapping with a repeated key.
     again = rng.choice([line, f'"{name}": 1', f"? {name}\n: 1", "set: {lr: 0.001, lr: 0.002}\nset: {lr: 1}"])
     if "ruleset: quick" in lines and "set: {lr" in text and rng.random() < 0.3:
         nested = rng.choice(["{lr: 0.001, lr: 0.002}", '{lr: 0.001, "lr": 0.002}', "{lr: 0.001, ? lr : 0.002}"])
@@ -267,7 +267,7 @@ def _make_invalid(text: str, change: str, rng: random.Random) -> tuple[bytes, st
 
 
 def _set_wrong_number(values: Any, name: str, rng: random.Random) -> tuple[Any, str]:
-    """Change one value to one that is outside its range, and return the content and the change."""
+    """Replace one value by a value outside its range, and return the content and a description of the change."""
     path, wrong = rng.choice(_WRONG_NUMBERS[name])
     value = rng.choice(wrong)
     parent = values

@@ -33,7 +33,7 @@ class PowerDesign(Data, frozen=True, kw_only=True):
         ruleset: the ruleset of every run. `ruleset.trials` is the number of learning rates that are tried for an arm.
             `ruleset.studies` is the number of fresh seeds at the gate budget.
         root_seed: root of all seeds.
-        full_seeds: number of fresh seeds at the full budget; the gate budget does not use these seeds.
+        full_seeds: number of fresh seeds at the full budget. They differ from those at the gate budget.
         arms: access kind of a workload (pool or stream) -> the arms on such workloads.
         workloads: names of the workloads, in the order in which they run.
     """
@@ -45,7 +45,7 @@ class PowerDesign(Data, frozen=True, kw_only=True):
     workloads: tuple[str, ...]
 
     def seeds(self, budget: PowerBudget) -> range:
-        """Return the indices of the studies that run at a budget; each study has its own seeds."""
+        """Return the indices of the studies that run at a budget. Each study has its own seeds."""
         gate = self.ruleset.studies
         return range(gate) if budget == "gate" else range(gate, gate + self.full_seeds)
 

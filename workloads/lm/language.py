@@ -195,8 +195,9 @@ class Language:
         return node_NT, class_NT
 
     def log_probs(self, tokens_NT: Tokens) -> Floats:
-        """Return the natural log-probability of each symbol except the first, given the earlier symbols, (n, length -
-        1).
+        """Return the natural log-probability of each symbol except the first, given the earlier symbols.
+
+        The shape is (n, length - 1).
 
         Raises:
             ValueError: a row cannot be a document without noise.

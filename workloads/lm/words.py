@@ -87,10 +87,9 @@ class WordLanguage:
     # --- text ------------------------------------------------------------------------------------
 
     def documents(self, n: int, stream_seed: int | str) -> Iterator[Tokens]:
-        """Yield `n` documents in pieces. A piece is a concatenation of m complete documents (uint16, shape (m ·
-        length,)).
+        """Yield `n` documents in pieces. A piece is a concatenation of m complete documents.
 
-        The first documents are the same for every n.
+        A piece has the type uint16 and the shape (m · length,). The first documents are the same for every n.
         """
         of = key("words", self.seed, "text", stream_seed)
         for first in range(0, n, TOGETHER):
