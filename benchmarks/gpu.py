@@ -5,14 +5,14 @@
 
 The script uses the code of the worker: `harness.worker.setup` builds a run, `TrainingRun.train` trains it, and the
 clock of the run measures its time. It reports one throughput for each interval between two evaluations. The first
-interval is left out, because kernels and caches warm up in it. The overhead of the harness is a ratio: the time of its
-steps / the time of the steps of a hand-written loop. Groups of a few steps of the harness and of the loop alternate,
+interval is left out, because kernels and caches warm up in it. The overhead of the harness is the time of its steps,
+divided by the time of the steps of a hand-written loop. Groups of a few steps of the harness and of the loop alternate,
 and the device is synchronised before and after each group. Optimisations are turned off one at a time. An optimisation
 that the checked-out version lacks is reported as absent. A measurement that would start after `--seconds` is reported
 as left out.
 
 The utilisation is (6·N + 6·L·D·T) · tokens/s divided by the manufacturer's dense bf16 peak (harness/hardware.yaml).
-Here N is the number of parameters, L of layers, D the width, and T the sequence length.
+Here N is the number of parameters, L the number of layers, D the width, and T the sequence length.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Session:
     Args:
         device: `cuda`, `cpu` …
         sizes: sizes of the measurements.
-        compiled: whether losses are compiled, which not every version of the worker can.
+        compiled: whether losses are compiled. Not every version of the worker can do this.
         deadline: value of `time.monotonic` after which no measurement starts.
         folder: folder of all runs. The runs share the compiled graphs in this folder.
         registry: the plugins.
@@ -229,7 +229,7 @@ def language(session: Session, submission: str = "adamw-cosine", **changes: Any)
 
 
 def overhead(session: Session) -> dict[str, Any]:
-    """Measure the ratio: time of the harness's steps / time of the steps of a hand-written loop (`bare`).
+    """Measure the time of the harness's steps, divided by the time of the steps of a hand-written loop (`bare`).
 
     Groups of steps of the harness and of the loop alternate in the order A B B A …, so that a drift of the processor's
     clock frequency cancels. The harness and the loop use the same facts, device and compilation.
@@ -298,7 +298,7 @@ def waits(session: Session) -> dict[str, Any]:
 
 
 def _one_step(run: Any) -> None:
-    """Make one step as `TrainingRun.train` does between two evaluations, but compare no counters with limits."""
+    """Make one step as `TrainingRun.train` does between two evaluations, without comparing counters with limits."""
     run.work.begin_step()
     run.submission.step(run.work)
     run.work.end_step()

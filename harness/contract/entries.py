@@ -190,7 +190,7 @@ class DatasetFile(Data, frozen=True, kw_only=True):
         urls: addresses from which the file can be downloaded. The first address is preferred.
         member: path of the file inside the tar archive at `urls`; empty if the file itself is at `urls`.
         tokens: number of training tokens in the file; 0 for a file that is always downloaded. If a user requests a
-            number of tokens, files are downloaded in their order until they contain at least this number.
+            number of tokens, files are downloaded in the order of the entry until they contain at least this number.
     """
 
     name: str

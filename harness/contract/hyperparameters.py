@@ -108,7 +108,7 @@ def override_limits(domain: LogUniform | Uniform | Integer | Fixed) -> tuple[flo
 def resolve(
     space: Space, overrides: Mapping[str, Scalar | str], checks: Iterable[str], context: Mapping[str, float | None]
 ) -> HParams:
-    """Return the value of every hyperparameter, which is its override or, without an override, its default.
+    """Return the value of every hyperparameter: its override if there is one, otherwise its default.
 
     The hyperparameters are in alphabetical order.
 

@@ -26,9 +26,9 @@ def is_coarse(resolution: float | None, evaluations: float | None) -> bool:
     """Return whether a workload's evaluations are too few or too noisy to rank submissions by time.
 
     Args:
-        resolution: number of examples that the reference needs near the target to improve the metric on the split
-            `score` by one standard error, divided by its number of examples up to the target. Both numbers come from
-            its learning curve. None if unknown.
+        resolution: number of further examples, near the target, with which the reference improves the metric on the
+            split `score` by one standard error. It is given as a fraction of the reference's examples to the target.
+            None if unknown.
         evaluations: number of evaluations before the reference's hit. On a stream, only evaluations that could end a
             stage count. None if unknown.
 
@@ -47,7 +47,7 @@ class Target(Data, frozen=True, kw_only=True):
         metric: name of the metric.
         goal: `min` if the metric must be at most `value`, `max` if it must be at least `value`.
         value: the value.
-        unit: unit of the value, for tables; may be empty.
+        unit: unit of the value, for tables; "" if there is none.
     """
 
     metric: str
@@ -138,8 +138,9 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
         scores: names of the quality scores that the pool provides for each training example.
         replay_capacity: number of examples that the replay buffer can hold; 0 for no replay buffer.
         boundaries: whether the submission can see the stage boundaries of a stream.
-        resolution: number of examples that the reference needs near the target to improve the metric by one standard
-            error, divided by its number of examples up to the target (see `is_coarse`); None if unknown.
+        resolution: number of further examples, near the target, with which the reference improves the metric by one
+            standard error. It is given as a fraction of the reference's examples to the target (see `is_coarse`). None
+            if unknown.
         coarse: whether the evaluations are too few or too noisy to rank submissions by time (see `is_coarse`). The
             anchored score does not include coarse workloads.
         reference: paths of the calibrations from which the target was calculated.

@@ -44,9 +44,9 @@ _ENDS = frozenset(getattr(tokenize, name) for name in ("FSTRING_END", "TSTRING_E
 def code_hash(loads: Iterable[str]) -> str:
     """Return the SHA-256 of the tokens in the source files of these import paths, without importing a module.
 
-    The files are those of `source_hash`. Comments, empty lines, indentation and line breaks within brackets do not
-    count. Docstrings count only if a file reads docstrings. If a file reads its own source, or cannot be tokenised, the
-    hash covers the bytes of all files instead.
+    The hash covers the same files as `source_hash`. Comments, empty lines, indentation and line breaks within brackets
+    do not count. Docstrings count only if a file reads docstrings. If a file reads its own source, or cannot be
+    tokenised, the hash covers the bytes of all files instead.
 
     Raises:
         PluginError: an import path is malformed.

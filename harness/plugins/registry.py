@@ -110,30 +110,30 @@ class Registry:
         return self._look_up("workload", name, self.workloads())
 
     def submission(self, name: str) -> SubmissionEntry:
-        """Return the submission with a name. The errors are those of `workload`."""
+        """Return the submission with a name. It raises the same errors as `workload`."""
         return self._look_up("submission", name, self.submissions())
 
     def executor(self, name: str) -> ExecutorEntry:
-        """Return the executor with a name. The errors are those of `workload`."""
+        """Return the executor with a name. It raises the same errors as `workload`."""
         return self._look_up("executor", name, self.executors())
 
     def observer(self, name: str) -> ObserverEntry:
-        """Return the observer with a name. The errors are those of `workload`."""
+        """Return the observer with a name. It raises the same errors as `workload`."""
         return self._look_up("observer", name, self.observers())
 
     def dataset(self, name: str) -> DatasetEntry:
-        """Return the dataset with a name. The errors are those of `workload`."""
+        """Return the dataset with a name. It raises the same errors as `workload`."""
         return self._look_up("dataset", name, self.datasets())
 
     def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry:
-        """Return the part with a name. The errors are those of `workload`.
+        """Return the part with a name. It raises the same errors as `workload`.
 
         Args:
             kind: the part's kind; None for any kind. Then only one kind may have a part with this name.
             name: `name` or `kind:name`, optionally after `distribution:`.
             prefer: a distribution whose part is preferred if several distributions offer a part with this name. Callers
-                pass the distribution of the submission. The installation of a plugin can therefore not change the parts
-                of another plugin's submission.
+                pass the distribution of the submission, so that installing a plugin cannot change the parts of another
+                plugin's submission.
         """
         if kind is not None and kind not in PART_KINDS:
             kind, name = None, f"{kind}:{name}"  # the text before the colon is a distribution
