@@ -15,7 +15,7 @@ the columns of the table are medians over trials, in seconds per trial:
 - processor: processor seconds of all processes (supervisor, fork server, worker, evaluator) from the end of a trial to
   the end of the next one. The first three trials are left out. On a busy machine, this figure varies less than wall
   seconds.
-- wall/scored: wall seconds of all trials, including the first start / scored seconds of all trials.
+- wall/scored: (wall seconds of all trials, including the first start) / (scored seconds of all trials).
 - goal: whether both goals below are met.
 
 The first goal is a wall/scored of at most 1.3, if a run trains for at least 5 s, and of at most 2 otherwise. The second

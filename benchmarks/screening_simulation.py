@@ -54,7 +54,7 @@ class Scenario:
 
 
 def normal_changes(ratio: float, slope: float = 1.0) -> Callable[[Generator], DrawnValues]:
-    """Values and their changes are normal. The changes have a standard deviation of `ratio`, the values one of 1."""
+    """Values are normal with the standard deviation 1. Their changes are normal with the standard deviation `ratio`."""
 
     def draw(rng: Generator) -> DrawnValues:
         earlier = rng.normal(10.0, 1.0, EXAMPLES)
@@ -93,10 +93,10 @@ def heavy_values(rng: Generator) -> DrawnValues:
 
 
 def group_improves(share: float, by: float, ratio: float) -> Callable[[Generator], DrawnValues]:
-    """As `normal_changes(ratio)`, but the fraction `share` of the examples improves by `by` more in the later
-    evaluation.
+    """Values change as in `normal_changes(ratio)`. In the later evaluation, a random group improves further, by `by`.
 
-    The examples of this group improve at most to the best value of the evaluation before.
+    The group contains the fraction `share` of the examples. None of them improves beyond the best value of the
+    evaluation before.
     """
 
     def draw(rng: Generator) -> DrawnValues:

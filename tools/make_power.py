@@ -20,7 +20,7 @@ COMMAND = "python -m tools.make_power"
 #: Columns of the first table, in addition to the first three headings and the costs.
 FIRST = ("pairs separated", "per core-hour", "hard pairs separated", "hard per core-hour", "order at full budget")
 COSTS = ("core-s per run", "training + evaluation + start")
-#: Goal that at least four workloads reach: separated pairs per core-hour.
+#: Number of separated pairs per core-hour that at least four workloads should reach.
 GOAL = 80
 
 

@@ -99,8 +99,9 @@ def settings_to_try(entry: SubmissionEntry, registry: Registry, stage: Stage, de
     """Return the settings that are tried for an arm on the tuning seed.
 
     With `rates`, the settings are learning rates around the arm's default, or the arm's own list of settings. With
-    `points`, the settings are points of the Halton sequence over the arm's learning rate and `horizon_fraction`. If an
-    arm has two learning rates, for hidden weights and for all other weights, the two keep the ratio of their defaults.
+    `points`, the settings are points of the Halton sequence over the arm's learning rate and `horizon_fraction`. Some
+    arms have two learning rates, for hidden weights and for all other weights. Their ratio is the ratio of their
+    defaults.
     """
     space = compose(entry, registry).space
     default = float(hyperparameters.default(space["lr"]))
@@ -119,5 +120,5 @@ def settings_to_try(entry: SubmissionEntry, registry: Registry, stage: Stage, de
 
 
 def _whole_setting(entry: SubmissionEntry, stage: Stage, run: RunFigures) -> HParams:
-    """Return all hyperparameters of a tuning run's setting. The figures of the run may lack some."""
+    """Return all hyperparameters of a tuning run's setting. The run's figures may not contain all of them."""
     return entry.points[run.trial] if stage.settings == "rates" and entry.points else run.hparams

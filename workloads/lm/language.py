@@ -110,7 +110,7 @@ class Language:
 
     @cached_property
     def _tables(self) -> tuple[list[list[int]], list[list[int]], list[int]]:
-        """Tables from a class and a random number to the next class, and to a word; and the lengths of the words."""
+        """The tables (class, random number) -> next class, (class, random number) -> word, and word -> length."""
         classes = [_repeat_indices(row) for row in self.lexicon.chain]
         words = []
         for k in range(len(self.lexicon.chain)):
@@ -242,8 +242,7 @@ class Language:
         return float(self.stationary_K @ surprise_K) / self.word_length
 
     def document_entropy(self, length: int) -> float:
-        """Return the entropy in nats per symbol of documents of `length` symbols, averaged over all symbols except the
-        first.
+        """Return the mean entropy, in nats per symbol, of all symbols but the first in documents of `length` symbols.
 
         It differs slightly from `entropy`, because the class before a document is known, and the last word of a
         document may be cut off.

@@ -77,7 +77,7 @@ class WordLanguage:
         """Return frequencies of the classes that sum to `total`.
 
         In a random order of the classes, each class has half the frequency of the class before it, but at least 2^-20
-        of the first one's frequency.
+        of the first class's frequency.
         """
         weights = [0] * self.classes
         for place, follower in enumerate(permutation(key("words", self.seed, *of), self.classes)):
@@ -114,7 +114,7 @@ class WordLanguage:
 
     @cached_property
     def _tables(self) -> tuple[npt.NDArray[np.uint16], Ints]:
-        """Tables from a pair of classes and a random number to the next class, and from a random number to K·rank."""
+        """The tables (pair of classes, random number) -> next class, and random number -> K·rank."""
         k = np.arange(self.classes, dtype=np.uint16)
         class_of = np.concatenate([np.repeat(k, row) for row in self._chain_PK])
         return class_of, np.repeat(np.arange(self.per_class) * self.classes, self._share_R)
