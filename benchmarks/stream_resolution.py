@@ -51,8 +51,9 @@ def with_errors(record: Record) -> Record:
 
 
 def held_out(record: Record) -> list[int]:
-    """Return for each task the number of its images in the split `score`. The seed of the record's run determines the
-    classes of each task.
+    """Return for each task the number of its images in the split `score`.
+
+    The seed of the record's run determines the classes of each task.
     """
     entry = REGISTRY.workload(record.spec.workload.facts.name)
     work = load_object(entry.load)(**entry.arguments)

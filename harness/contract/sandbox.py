@@ -61,8 +61,9 @@ class SandboxRequest(Data, frozen=True, kw_only=True):
 
 
 def weaker_sandbox(first: str, second: str) -> str:
-    """Return the weaker of two sandboxes. If several workers trained a run, its record has the weakest of their
-    sandboxes.
+    """Return the weaker of two sandboxes.
+
+    If several workers trained a run, its record has the weakest of their sandboxes.
 
     >>> weaker_sandbox("landlock-abi7+namespaces", "landlock-abi7"), weaker_sandbox("none", "namespaces")
     ('landlock-abi7', 'none')

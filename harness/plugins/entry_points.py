@@ -179,7 +179,9 @@ def _iter_folder_states(folder: str | Path) -> Iterator[str]:
 class Selection:
     """The choice of plugins to read.
 
-    A blocked plugin is not read. If plugins are allowed by name, only these plugins are read. Args:
+    A blocked plugin is not read. If plugins are allowed by name, only these plugins are read.
+
+    Args:
         blocked: names of plugins or distributions that are not read.
         allowed: names of plugins or distributions that are read. If it is empty, all are allowed.
     """

@@ -24,8 +24,8 @@ def load_object(load: str) -> Any:
     """Return the object at an import path.
 
     Raises:
-        PluginError: the module cannot be imported, or does not define the name. The message has the import path, and
-            the file and line of the error.
+        PluginError: the module cannot be imported, or does not define the name. The message contains the import path,
+            and the file and line of the error.
     """
     python_process.provide_builtins()
     module_name, name = split_load(load)

@@ -84,7 +84,7 @@ def read_in_children(requests: Sequence[ReadRequest], limit: float) -> list[Plug
 
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    """Create a temporary folder and remove it at the end.
+    """Create a temporary folder, and remove it at the end of the context.
 
     Raises:
         StoreError: no folder for temporary files can be written.

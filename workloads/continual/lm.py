@@ -68,10 +68,9 @@ class ContinualLm(Redrawing, NextSymbol):
         return StagedStream(pools, seed)
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return `loss/<k>` of every domain k seen so far, the mean `loss`, and their standard errors `se/<k>` and
-        `se`.
+        """Return `loss/<k>` of every domain k seen so far, the mean `loss`, and their standard errors.
 
-        All metrics are in nats per token.
+        The standard errors have the names `se/<k>` and `se`. All metrics are in nats per token.
 
         Args:
             model: in eval mode.

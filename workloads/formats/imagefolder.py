@@ -66,8 +66,9 @@ def scan(root: Path, classes: int | None = None) -> ImageFolder:
 
 
 def require_same_classes(root: Path, like: Path) -> None:
-    """Require that two trees have the same class folders. A folder in only one tree would shift the labels of that
-    tree.
+    """Require that two trees have the same class folders.
+
+    A folder in only one tree would shift the labels of that tree.
 
     Args:
         root: the tree that is checked.

@@ -97,8 +97,9 @@ class Shards:
         return (len(self),)
 
     def __getitem__(self, index: Any) -> Any:
-        """Return one token, or the tokens of a slice (uint16; a view of the file if one shard contains the whole
-        slice).
+        """Return one token, or the tokens of a slice (uint16).
+
+        The tokens of a slice are a view of the file if one shard contains the whole slice.
 
         Raises:
             IndexError: the index is out of range.

@@ -8,10 +8,10 @@ from harness.api import Split
 
 
 class Redrawing:
-    """Mixin for workloads on a synthetic language. In a run with a nonce, documents are drawn afresh, but the language
-    stays the same.
+    """Mixin for workloads on a synthetic language, which draw new documents in a run with a nonce.
 
-    Another language would change the loss that a model can reach by more than the resolution of the targets (ADR 22).
+    The language stays the same. Another language would change the loss that a model can reach by more than the
+    resolution of the targets (ADR 22).
     """
 
     _seeds: Mapping[Split, str] = {}

@@ -76,8 +76,9 @@ def _path() -> Path:
 
 @cache
 def sequences(path: Path, part: str) -> Tensor:
-    """Return the sequences of a held-out split or of `train`, int64 (n, 65). Different splits have no block of text in
-    common.
+    """Return the sequences of a held-out split or of `train`, int64 (n, 65).
+
+    Different splits have no block of text in common.
 
     Raises:
         DataError: the text does not have 65 different characters, or is too short for ten blocks.
