@@ -91,19 +91,21 @@ def _shared_lead(headline: Headline) -> str:
         return f"{names} share rank 1: no significant difference between them"
     if headline.pairs == 0:
         return f"No verdict: {names} share rank 1, because some of them have no study of one root seed in common"
-    pairs = "1 pair" if headline.pairs == 1 else f"{headline.pairs} pairs"
+    pairs = "is only 1 pair" if headline.pairs == 1 else f"are only {headline.pairs} pairs"
     needed = f"{headline.required_pairs} are needed ({headline.required_studies} studies on each workload)"
-    return f"No verdict: {names} share rank 1, because there are only {pairs} of studies, and {needed}"
+    return f"No verdict: {names} share rank 1, because there {pairs} of studies, and {needed}"
 
 
 def _together(headline: Headline, board: Leaderboard) -> str:
     """Return the range of the ratios of several leaders to the reference or to the second submission."""
-    values = [ratio.factors.time for ratio in headline.ratios if ratio.factors is not None]
+    values = {ratio.submission: ratio.factors.time for ratio in headline.ratios if ratio.factors is not None}
     if not values:
         return ""
-    low, high = (f"{value:.2f}×" for value in (min(values), max(values)))
+    low, high = (f"{value:.2f}×" for value in (min(values.values()), max(values.values())))
     against = headline.ratios[0].against
     subject = "The others take" if against in headline.leaders else "They take"
+    if len(values) == 1:
+        subject = f"{next(iter(values))} takes"
     extent = low if low == high else f"{low} to {high}"
     return f"{subject} {extent} the {_quantity(board)} of {against} where both reach the target"
 
