@@ -139,9 +139,9 @@ def _followers(headline: Headline) -> str:
     if len(headline.followers) == 1:
         return f"Rank {best}: {headline.followers[0]}" if worst == best else f"Next: {headline.followers[0]}"
     state, names = "undecided" if headline.followers_undecided else "tied", join_names(headline.followers)
-    if worst is None or worst - best + 1 != len(headline.followers):
-        return f"Behind, {state}: {names}"
-    return f"Ranks {best} to {worst} {state}: {names}"
+    if worst is not None and worst - best + 1 == len(headline.followers):
+        return f"Ranks {best} to {worst} {state}: {names}"
+    return f"Rank {best}, {state}: {names}" if len(headline.leaders) == 1 else f"Behind, {state}: {names}"
 
 
 def _order_by_mean_rank(headline: Headline, board: Leaderboard) -> str:
