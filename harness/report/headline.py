@@ -34,6 +34,20 @@ def headline_sentences(board: Leaderboard) -> tuple[str, ...]:
     return tuple(f"{sentence}." for sentence in sentences if sentence)
 
 
+def ranking_sentences(headline: Headline | None) -> tuple[str, ...]:
+    """Return the sentences at the top of a ranking that states the amount of each leader. Empty without a headline."""
+    if headline is None:
+        return ()
+    if len(headline.leaders) > 1:
+        pairs = zip(headline.leaders, headline.amounts, strict=False)
+        described = "; ".join(f"{name}: {amount}" for name, amount in list(pairs)[:_MAX_NAMES])
+        sentences = [_shared_lead(headline), described, _followers(headline)]
+    else:
+        amount = f": {headline.amounts[0]}" if headline.amounts else ""
+        sentences = [f"{_lead_clause(headline)}{amount}", _followers(headline)]
+    return tuple(f"{sentence}." for sentence in sentences if sentence)
+
+
 def headline_json(board: Leaderboard) -> dict[str, Any] | None:
     """Return the statement at the top of a leaderboard as plain data; None without a row."""
     headline = board.headline
@@ -71,17 +85,21 @@ def _factor(factors: TimeFactors | None, name: str, board: Leaderboard) -> float
 
 def _lead(headline: Headline, board: Leaderboard) -> str:
     """Return who leads alone, and the ratios to the reference or to the second submission."""
-    ratio = headline.ratios[0]
-    lead = f"{ratio.submission} leads"
-    if headline.tied_with_first:
-        others = join_names(headline.tied_with_first)
-        lead = f"{ratio.submission} is first, without a significant difference from {others}"
+    ratio, lead = headline.ratios[0], _lead_clause(headline)
     if ratio.factors is None:
         return f"{lead}: on no workload did both it and {ratio.against} reach the target"
     used, total = len(ratio.factors.workloads), len(board.workloads)
     scope = "" if used == total else f" on {used} of {_workloads(total)}"
     examples = f"{ratio.factors.examples:.2f}× the examples, " if board.query.by in TIME_AND_EXAMPLES else ""
     return f"{lead}: {examples}{ratio.factors.time:.2f}× the {_quantity(board)} of {ratio.against}{scope}"
+
+
+def _lead_clause(headline: Headline) -> str:
+    """Return that the only leader leads, or that it is first without a significant difference from others."""
+    leader = headline.leaders[0]
+    if headline.tied_with_first:
+        return f"{leader} is first, without a significant difference from {join_names(headline.tied_with_first)}"
+    return f"{leader} leads"
 
 
 def _shared_lead(headline: Headline) -> str:

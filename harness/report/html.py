@@ -166,7 +166,7 @@ def _table_id(board: Leaderboard) -> str:
 
 def _grid(grid: Grid) -> dict[str, Any]:
     return {"title": grid.title, "heading": grid.heading, "rows": grid.rows, "right": sorted(grid.right_aligned),
-            "stick": grid.leading_columns - 1}  # fmt: skip
+            "stick": grid.leading_columns - 1, "lead": grid.lead}  # fmt: skip
 
 
 def _table(board: Leaderboard) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from harness.scoring.factors import Medians, TimeFactors, time_factors
@@ -15,6 +16,8 @@ from harness.scoring.time_to_target import Axis
 #: Compared quantities for which a headline states ratios of examples and of scored time. For other quantities, it
 #: states the ratio of the quantity.
 TIME_AND_EXAMPLES: Final = ("time", "measured-time", "examples")
+#: Amounts of a ranking whose headline states no amount.
+NO_AMOUNTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,8 @@ class Headline:
 
     Args:
         leaders: submissions whose best possible rank is 1. No two of them differ significantly.
+        amounts: for each leader, the amount by which it is ranked, as text, such as `1.31× the time multiplier`; empty
+            if the ratios are stated instead.
         ratios: one for each leader that is not the reference. If the reference leads alone, one for the reference.
         missed: for each leader, the workloads on which its median is a miss, or that it did not run.
         tied_with_first: submissions that do not differ significantly from the only leader, although they differ from
@@ -54,6 +59,7 @@ class Headline:
     """
 
     leaders: tuple[str, ...]
+    amounts: tuple[str, ...] = ()
     ratios: tuple[LeadRatio, ...] = ()
     missed: tuple[tuple[str, ...], ...] = ()
     tied_with_first: tuple[str, ...] = ()
@@ -65,6 +71,37 @@ class Headline:
     required_studies: int = 0
     all_missed: bool = False
     is_tested: bool = True
+
+
+def headline_of_ranks(
+    order: Sequence[str], ties: Ties, tested: Sequence[str], amounts: Mapping[str, str] = NO_AMOUNTS
+) -> Headline:
+    """Return the headline of a ranking with tested ranks, without ratios.
+
+    Args:
+        order: submissions, best first.
+        ties: the ranks, and the verdicts from which they are made.
+        tested: workloads over which the verdicts are computed.
+        amounts: submission -> the amount by which it is ranked, as text.
+    """
+    leaders = _with_best_rank(order, ties)
+    followers = _with_best_rank([name for name in order if name not in leaders], ties)
+    if any(pair.verdict == "faster" for pair in _among(followers, ties.verdicts)):
+        followers = followers[:1]
+    undecided = [len(pair.log_ratios) for pair in _among(leaders, ties.verdicts) if pair.verdict == "undecided"]
+    required = pairs_for_verdict(len(ties.verdicts))
+    tied_with_first = tuple(pair.b for pair in ties.verdicts if pair.a == order[0] and pair.verdict != "faster")
+    return Headline(
+        leaders=leaders,
+        amounts=tuple(amounts[name] for name in leaders if name in amounts),
+        tied_with_first=tied_with_first if len(leaders) == 1 else (),
+        followers=followers,
+        follower_ranks=_common_ranks(followers, ties),
+        followers_undecided=any(pair.verdict == "undecided" for pair in _among(followers, ties.verdicts)),
+        pairs=min(undecided, default=None),
+        required_pairs=required,
+        required_studies=math.ceil(required / max(1, len(tested))),
+    )
 
 
 def headline_of_times(
@@ -90,25 +127,14 @@ def headline_of_times(
         workloads: workloads of the table.
         tested: workloads over which the verdicts are computed.
     """
-    leaders = _with_best_rank(order, ties)
-    followers = _with_best_rank([name for name in order if name not in leaders], ties)
-    if any(pair.verdict == "faster" for pair in _among(followers, ties.verdicts)):
-        followers = followers[:1]
-    undecided = [len(pair.log_ratios) for pair in _among(leaders, ties.verdicts) if pair.verdict == "undecided"]
-    required = pairs_for_verdict(len(ties.verdicts))
+    headline = headline_of_ranks(order, ties, tested)
     compared = amounts if by in TIME_AND_EXAMPLES else _without_examples(times)
-    tied_with_first = tuple(pair.b for pair in ties.verdicts if pair.a == order[0] and pair.verdict != "faster")
-    return Headline(
-        leaders=leaders,
-        ratios=_lead_ratios(leaders, order, compared, reference),
-        missed=tuple(tuple(w for w in workloads if math.isinf(times[name].get(w, math.inf))) for name in leaders),
-        tied_with_first=tied_with_first if len(leaders) == 1 else (),
-        followers=followers,
-        follower_ranks=_common_ranks(followers, ties),
-        followers_undecided=any(pair.verdict == "undecided" for pair in _among(followers, ties.verdicts)),
-        pairs=min(undecided, default=None),
-        required_pairs=required,
-        required_studies=math.ceil(required / max(1, len(tested))),
+    return replace(
+        headline,
+        ratios=_lead_ratios(headline.leaders, order, compared, reference),
+        missed=tuple(
+            tuple(w for w in workloads if math.isinf(times[name].get(w, math.inf))) for name in headline.leaders
+        ),
         all_missed=all(math.isinf(time) for row in times.values() for time in row.values()),
     )
 

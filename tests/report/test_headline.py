@@ -11,8 +11,9 @@ import pytest
 
 from harness.contract.record import Record
 from harness.report import leaderboard
-from harness.report.headline import headline_sentences, join_names
+from harness.report.headline import headline_sentences, join_names, ranking_sentences
 from harness.report.verdicts import MAX_MATRIX, verdict_matrix, verdicts_json
+from harness.scoring.headline import headline_of_ranks
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
 from harness.scoring.summary import LeaderboardQuery, parse_metric_budget, summarize
 from harness.scoring.ties import rank_ties
@@ -164,6 +165,22 @@ def test_the_matrix_is_that_of_the_verdicts() -> None:
     assert plain[2]["ratio"] is None
     wide = verdict_matrix((), [f"s{i}" for i in range(MAX_MATRIX + 3)])
     assert (len(wide["cells"]), wide["left_out"]) == (MAX_MATRIX, 3)
+
+
+def test_a_ranking_by_another_amount_states_the_amounts() -> None:
+    """Rankings that are plain tables, such as those by multiplier, have the same sentences with other amounts."""
+    studies = {name: {"w": {i: t * 1.01 ** (-1) ** i for i in range(9)}} for name, t in (("a", 1.0), ("b", 2.0))}
+    studies["c"] = {"w": {i: t * 1.01 ** (-1) ** (i // 2) for i, t in enumerate([2.0] * 9)}}
+    amounts = {name: f"{name.upper()}×" for name in "abc"}
+    ties = rank_ties(studies, order=list("abc"), workloads=["w"])
+    headline = headline_of_ranks(list("abc"), ties, ["w"], amounts)
+    assert ranking_sentences(headline) == ("a leads: A×.", "Ranks 2 to 3 tied: b and c.")
+    shared = headline_of_ranks(["b", "c"], rank_ties(studies, order=["b", "c"], workloads=["w"]), ["w"], amounts)
+    assert ranking_sentences(shared) == (
+        "b and c share rank 1: no significant difference between them.",
+        "b: B×; c: C×.",
+    )
+    assert ranking_sentences(None) == ()
 
 
 def test_a_contradiction_is_marked() -> None:

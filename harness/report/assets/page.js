@@ -93,13 +93,13 @@
     const first = at < 0 ? text : text.slice(0, at);
     return el("span", { class: first.startsWith("missed") ? "miss" : null }, first, at < 0 ? null : el("small", {}, text.slice(at + 1)));
   }
+  const sentences = ([first, ...others] = []) => (first ? [el("strong", {}, first), " " + others.join(" ")] : []);
   function drawBoard() {
     const t = table();
     $("below").replaceChildren();
     drawGrids($("details"), t?.details ?? []);
     drawVerdicts(t?.matrix);
-    const [first, ...others] = t?.headline ?? [];
-    $("headline").replaceChildren(...(first ? [el("strong", {}, first), " " + others.join(" ")] : []));
+    $("headline").replaceChildren(...sentences(t?.headline));
     if (!t) { $("board").replaceChildren(); $("count").textContent = "No results."; return; }
     const list = columns(t);
     const chosen = list.find((c) => c.key === state.sort) ?? list[0];
@@ -301,12 +301,13 @@
     drawGrids($("grids"), data.more);
   }
   function drawGrids(place, grids) {
-    place.replaceChildren(...grids.map((g) => {
+    place.replaceChildren(...grids.flatMap((g) => {
       const made = el("table", {});
       plainTable(made, g.heading, g.rows);
       made.prepend(el("caption", {}, g.title));
       for (const row of made.querySelectorAll("tr")) { g.right.forEach((i) => row.children[i]?.classList.add("num")); row.children[g.stick]?.classList.add("stick"); }
-      return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": g.title }, made);
+      const box = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": g.title }, made);
+      return g.lead.length ? [el("p", {}, ...sentences(g.lead)), box] : [box];
     }));
   }
 
