@@ -51,23 +51,17 @@ def verdict_matrix(verdicts: Sequence[PairVerdict], shown: Sequence[str]) -> dic
         the number of pairs of studies.
     """
     names = list(shown[:MAX_MATRIX])
-    by_pair = {(pair.a, pair.b): pair for pair in verdicts}
-    cells = [
-        [_cell(row, column, by_pair.get((row, column)), by_pair.get((column, row))) for column in names]
-        for row in names
-    ]
-    return {"names": names, "cells": cells, "left_out": len(shown) - len(names)}
-
-
-def _cell(row: str, column: str, forward: PairVerdict | None, backward: PairVerdict | None) -> list[Any] | None:
-    """Return the cell of a row and a column. `forward` is the verdict on (row, column), `backward` on (column, row)."""
-    pair = forward or backward
-    if pair is None:
-        return None
-    verdict = pair.verdict if forward else _REVERSED[pair.verdict]
-    mark = "!" if pair.contradicts_order else ""
-    ratio = pair.ratio if forward else _inverse(pair.ratio)
-    return [verdict, f"{mark}{_ratio_text(ratio)}", len(pair.log_ratios)]
+    cells: dict[tuple[str, str], list[Any]] = {}
+    for pair in verdicts:
+        if pair.a in names and pair.b in names:
+            ratio, mark, count = pair.ratio, "!" if pair.contradicts_order else "", len(pair.log_ratios)
+            cells[pair.a, pair.b] = [pair.verdict, mark + _ratio_text(ratio), count]
+            cells[pair.b, pair.a] = [_REVERSED[pair.verdict], mark + _ratio_text(_inverse(ratio)), count]
+    return {
+        "names": names,
+        "cells": [[cells.get((row, column)) for column in names] for row in names],
+        "left_out": len(shown) - len(names),
+    }
 
 
 def _inverse(ratio: float) -> float:

@@ -180,7 +180,7 @@
     if (first < 0) return { ...run, x: [], y: [] };
     return { ...run, x: x.slice(first, last + 1).map((v) => v - start), y: metric.slice(first, last + 1), hit: run.hit || last + 1 < x.length };
   }
-  // Draw one line per run, and the median and the range of the scored runs. page_runs explains where a median ends.
+  // Draw one line per run, and the median and the range of the scored runs. curve_bands.py explains where a median ends.
   async function drawMetric() {
     const facts = factsOf(workload()), k = stage();
     const drawn = (await groups()).map(([name, g]) => [name, { ...g, band: k === null ? g.band : g.stages?.[k], curves: g.curves.map(part).filter((r) => r.y.some((v) => !Number.isNaN(v))) }]).filter(([, g]) => g.curves.length);
