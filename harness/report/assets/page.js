@@ -297,8 +297,14 @@
   }
 
   function drawMore() {
-    $("more").hidden = !data.more.length;
-    drawGrids($("grids"), data.more);
+    const rankings = data.more.filter((g) => g.lead.length), others = data.more.filter((g) => !g.lead.length);
+    $("more").hidden = !others.length;
+    drawGrids($("grids"), others);
+    $("rankings").hidden = !rankings.length;
+    drawGrids($("ranking-grids"), rankings);
+    // The table with the most submissions is the first one.
+    const most = (tables) => Math.max(0, ...tables.map((t) => t.rows.length));
+    if (most(rankings) < most(data.tables)) $("leaderboard").after($("rankings"));
   }
   function drawGrids(place, grids) {
     place.replaceChildren(...grids.flatMap((g) => {
