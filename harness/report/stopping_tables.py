@@ -49,6 +49,7 @@ def _grid(table: ResultTable) -> Grid:
             for row in table.rows
         ],
         right_aligned=frozenset(i for i, format_spec in enumerate(table.formats) if format_spec),
+        leading_columns=table.heading.index("submission") + 1 if "submission" in table.heading else 1,
         lead=ranking_sentences(table.headline),
     )
 
