@@ -41,7 +41,7 @@ class Palette:
     Args:
         title: function for the title of a table.
         heading: function for the heading of a table.
-        leader: function for the row of a submission that alone has the best rank, and for the sentences above a table.
+        leader: function for the row of the only submission with the best rank, and for the sentences above a table.
         note: function for the notes below a table.
     """
 
@@ -51,7 +51,7 @@ class Palette:
     note: Callable[[str], str] = str
 
     def lines(self, decorate: Callable[[str], str], paragraph: str) -> str:
-        """Decorate each line of a paragraph separately, so that no colour extends over a line break."""
+        """Apply `decorate` to each line of a paragraph separately, so that no colour extends over a line break."""
         return "\n".join(decorate(line) for line in paragraph.split("\n"))
 
 
@@ -90,7 +90,7 @@ def grid_markdown(grid: Grid) -> list[str]:
 
 
 def grid_html(grid: Grid) -> str:
-    """Return a grid as an HTML table with its title as caption, in a region that the keyboard can scroll.
+    """Return a grid as an HTML table with its title as caption, in a region that can be scrolled with the keyboard.
 
     The sentences of the grid stand above the region.
     """
