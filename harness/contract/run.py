@@ -48,6 +48,7 @@ class Ruleset(Data, frozen=True, kw_only=True):
         stopping: name of the `StoppingRule` that decides when a run ends. `first-hit`: at the first hit. `share`: at
             the fraction `stop_share` of the horizon, whether or not the target is met. `chosen`: at a number of
             examples that was chosen from the tuning studies. `drawn`: at a random budget, which is drawn per study.
+            `budget`: at the end of the workload's budget. The tuning studies then choose the setting.
         stop_share: fraction of the horizon at which a run ends if `stopping` is `share`. The resulting number of
             examples is rounded down to a multiple of the workload's `eval_every`.
         ranked: whether tables rank the submissions.
@@ -182,7 +183,8 @@ class RunSpec(Data, frozen=True, kw_only=True):
         overridden: names of the hyperparameters that the user overrode. A run with overrides is never ranked.
         ruleset: the ruleset.
         purpose: the use of the run. `score`: tables. `tuning`: choice of settings and of the numbers of examples at
-            which runs end. `target`: calibration of targets. `envelope`: envelope of the reference for `anytime`.
+            which runs end. `target`: calibration of targets. `envelope`: envelope of the reference for `anytime` and
+            `fixed-budget`.
             `gate`: pairs of `bench gate`. `gate-envelope`: envelope of the reference for `bench gate`. `confirm`:
             retests of a series of gates. `cost`: measurements of `bench cost`. `rerun`: runs of `bench rerun` on fresh
             seeds.
