@@ -189,7 +189,7 @@ class EnvelopeMaker:
                 tuning.results[rate] = statistics.fmean(known) if len(known) == len(group) else None
                 tuning.settings[rate] = group[0].spec.hparams
                 tuning.runs += [record.run_id for record in group]
-            pending = {t.horizon: [rate] for t in tunings if (rate := self._next_rate(t)) is not None}
+            pending = {t.horizon: [beyond] for t in tunings if (beyond := self._next_rate(t)) is not None}
         return tunings
 
     def _best_rate(self, tuning: _Tuning) -> float:
