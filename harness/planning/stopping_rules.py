@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import ClassVar
 
 from harness.contract.domains import HParams
@@ -94,9 +93,7 @@ class StoppingRule:
         """Return the number of trials in each scored study."""
         return 1 if self.chooses_setting else ruleset.trials
 
-    def tabulate(
-        self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope] = MappingProxyType({})
-    ) -> list[ResultTable]:
+    def tabulate(self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]) -> list[ResultTable]:
         """Return the tables of the results; used only if `has_own_tables`.
 
         Args:
@@ -142,9 +139,7 @@ class ChosenStop(_OneTrialOnPools):
     def choose_stop(self, tuning: Sequence[Record], studies: int) -> int:
         return fixed_stop.choose_stop(tuning, studies)
 
-    def tabulate(
-        self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope] = MappingProxyType({})
-    ) -> list[ResultTable]:
+    def tabulate(self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]) -> list[ResultTable]:
         return fixed_stop.tabulate_claims(fixed_stop.claims(records))
 
 
@@ -161,9 +156,7 @@ class DrawnBudget(_OneTrialOnPools):
     def reference_horizons(self, facts: WorkloadFacts) -> tuple[int, ...]:
         return anytime.envelope_horizons(facts.budget.horizon, facts.eval_every)
 
-    def tabulate(
-        self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope] = MappingProxyType({})
-    ) -> list[ResultTable]:
+    def tabulate(self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]) -> list[ResultTable]:
         return anytime.tabulate_scores(anytime.scores(records))
 
 
@@ -188,9 +181,7 @@ class EndOfBudget(StoppingRule):
     def choose_setting(self, tuning: Sequence[Record]) -> HParams:
         return multipliers.choose_setting(tuning)
 
-    def tabulate(
-        self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope] = MappingProxyType({})
-    ) -> list[ResultTable]:
+    def tabulate(self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]) -> list[ResultTable]:
         return multiplier_tables.tabulate_boards(multipliers.score_boards(records, envelopes))
 
 

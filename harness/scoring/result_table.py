@@ -1,4 +1,4 @@
-"""Tables, as plain data, of results that are not times to a target: `fixed-stop` claims and `anytime` scores."""
+"""Tables, as plain data, of results that are not times to a target, such as `fixed-stop` claims and multipliers."""
 
 from __future__ import annotations
 

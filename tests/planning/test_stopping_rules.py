@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 import msgspec
 import pytest
@@ -35,9 +34,7 @@ class StopAtHalf(StoppingRule):
     def stop(self, facts: WorkloadFacts, ruleset: Ruleset) -> int | None:
         return facts.budget.horizon // 2
 
-    def tabulate(
-        self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope] = MappingProxyType({})
-    ) -> list[ResultTable]:
+    def tabulate(self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]) -> list[ResultTable]:
         return [
             ResultTable(
                 title="halves",
