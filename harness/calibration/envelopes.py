@@ -35,6 +35,7 @@ ENVELOPE_RULESET = Ruleset(
     studies=5,
     tuning_studies=1,
     tuning="rates",
+    stopping="budget",
 )
 #: The horizons are multiples of the budget from the smallest to the largest share, with this ratio between neighbours.
 SMALLEST_SHARE, SHARE_RATIO = 1 / 8, math.sqrt(2)
@@ -171,10 +172,7 @@ class EnvelopeMaker:
 
     def _tune(self, horizon: int, rate: float) -> Sequence[RunSpec]:
         """Return the tuning trials with one learning rate. All learning rates have the same seeds."""
-        point: HParams = {"lr": rate} if rate else {}
-        if "horizon_fraction" in self._space:
-            point["horizon_fraction"] = 1.0
-        return self._plan("tuning", self._ruleset.tuning_studies, point, 0, horizon)
+        return self._plan("tuning", self._ruleset.tuning_studies, {"lr": rate} if rate else {}, 0, horizon)
 
     def _choose_rates(self) -> list[_Tuning]:
         """Run the tuning trials of all horizons. Learning rates are added until the best is not at the edge."""

@@ -19,9 +19,9 @@ Clock = Literal["process", "wall"]
 Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm", "cost", "rerun"]
 #: The origin of a nonce.
 NonceSource = Literal["beacon", "local", "given"]
-#: The purposes of trials whose curves are used to compute targets or envelopes. All evaluations of such a trial use the
-#: whole split.
-WHOLE_PURPOSES: Final[frozenset[Purpose]] = frozenset({"target", "envelope", "gate-envelope"})
+#: The purposes of trials whose curves are used to compute targets or the envelope of a gate. All evaluations of such a
+#: trial use the whole split. Other envelopes use only the last evaluation, which always uses the whole split.
+WHOLE_PURPOSES: Final[frozenset[Purpose]] = frozenset({"target", "gate-envelope"})
 #: If an estimate from a part of a split is at least this number of standard errors away from a value, the metric on the
 #: whole split is assumed to be on the same side of the value.
 STANDARD_ERRORS: Final = 6.0
