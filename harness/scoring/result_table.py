@@ -1,4 +1,4 @@
-"""Tables, as plain data, of results that are not times to a target, such as `fixed-stop` claims and multipliers."""
+"""Tables, as plain data, of `fixed-stop` claims, `anytime` scores and multipliers: results that are not times."""
 
 from __future__ import annotations
 

@@ -244,7 +244,10 @@ def test_without_names_it_is_the_reference_on_the_gate_set(bench: Bench) -> None
         ((*GATE, "--max-pairs", "0"), "--max-pairs 0: a gate without pairs has no verdict (give at least 6"),
         ((*GATE, "--alpha", "2"), "the error level alpha is 2.0"),
         ((*GATE, "--min-effect", "much"), "'much' must be a percentage of at least 0, such as 3"),
-        ((*GATE, "--budget", "10"), "--budget 10 on resnet-digits: a gate budget is 1,024 to 28,672 examples there"),
+        (
+            (*GATE, "--budget", "10"),
+            "--budget 10 on resnet-digits: a gate budget must be from 1,024 to 28,672 examples",
+        ),
         (("gate", "--confirm", "none"), "there is no series in .bench-series/none.json"),
         (
             ("gate", "wsd", "--confirm", "s"),
@@ -340,7 +343,7 @@ def test_an_undecided_candidate_that_another_follows_is_given_up(bench: Bench) -
     write(0.9)
     result = bench(*series())
     assert result.code == 2
-    assert "./mine.py is candidate 1 of edits, which was abandoned without a verdict" in result.err
+    assert "./mine.py is candidate 1 of edits; this candidate was abandoned without a verdict" in result.err
 
 
 @pytest.mark.slow
