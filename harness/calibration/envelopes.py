@@ -245,3 +245,16 @@ def holds(envelope: ReferenceEnvelope) -> bool:
     """Return whether the compute multiplier of the reference itself is near 1 (see `OWN_MULTIPLIER`)."""
     estimate = own_multiplier(envelope)
     return not estimate.bound and OWN_MULTIPLIER[0] <= estimate.value <= OWN_MULTIPLIER[1]
+
+
+def count_needed_seeds(envelope: ReferenceEnvelope) -> int | None:
+    """Return the number of seeds with which chance alone hardly ever violates `OWN_MULTIPLIER`.
+
+    With this number of seeds, the distance from 1 to the upper bound is two standard errors of the reference's own
+    multiplier. The result is None if the standard error is unknown, because a metric is outside the envelope.
+    """
+    errors = own_multiplier(envelope).errors
+    if errors is None:
+        return None
+    variance = math.fsum(source.variance for source in errors)
+    return math.ceil(envelope.seeds * variance / (math.log(OWN_MULTIPLIER[1]) / 2) ** 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.calibration.envelopes import OWN_MULTIPLIER, EnvelopeMaker, holds, own_multiplier
+from harness.calibration.envelopes import OWN_MULTIPLIER, EnvelopeMaker, count_needed_seeds, holds, own_multiplier
 from harness.calibration.runner import Calibrator, format_hparams
 from harness.cli.output import note, print_json, print_text
 from harness.contract.domains import HParams
@@ -61,9 +61,11 @@ def make_envelope(
     path = write_envelope(out / ENVELOPES_FOLDER.name, envelope)
     if not holds(envelope):
         low, high = OWN_MULTIPLIER
+        needed = count_needed_seeds(envelope)
+        advice = f"about {needed} seeds (--studies) are needed" if needed else "give more --studies or --rates"
         note(
-            f"warning: the reference's own compute multiplier on further seeds is not within {low} to {high}; make the "
-            "envelope again with more --studies or --rates"
+            f"warning: the reference's own compute multiplier on further seeds is not within {low} to {high}, so this "
+            f"envelope should not be used; with the noise of this workload, {advice}"
         )
     if as_json:
         print_json({"envelope": envelope})

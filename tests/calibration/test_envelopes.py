@@ -12,7 +12,14 @@ import pytest
 
 from harness import cli
 from harness.calibration import runner
-from harness.calibration.envelopes import ENVELOPE_RULESET, EnvelopeMaker, envelope_horizons, holds, own_multiplier
+from harness.calibration.envelopes import (
+    ENVELOPE_RULESET,
+    EnvelopeMaker,
+    count_needed_seeds,
+    envelope_horizons,
+    holds,
+    own_multiplier,
+)
 from harness.contract.domains import HParams
 from harness.contract.envelope import ReferenceEnvelope
 from harness.contract.run import Purpose, RunSpec
@@ -102,6 +109,17 @@ def test_a_reference_that_breaks_or_does_not_improve_is_an_error() -> None:
 def test_an_envelope_that_misses_its_own_reference_is_said() -> None:
     envelope = maker(FakeRunner(lambda spec: value(spec) * (1.1 if spec.study >= 5 else 1.0))).make()
     assert not holds(envelope)
+
+
+def test_the_seeds_that_are_needed_grow_with_the_square_of_the_noise() -> None:
+    def measured(noise: float) -> int | None:
+        luck = {study: noise * (1 if study % 2 else -1) for study in range(10)}
+        return count_needed_seeds(maker(FakeRunner(lambda spec: value(spec) * math.exp(luck[spec.study]))).make())
+
+    small, large = measured(0.1), measured(0.2)
+    assert small is not None
+    assert large is not None
+    assert large / small == pytest.approx(4, rel=0.25)
 
 
 def test_envelopes_are_written_and_read_by_workload(tmp_path: Path) -> None:
