@@ -1,18 +1,20 @@
 """Measure which short budgets of `resnet-digits` and `continual-digits` separate submissions.
 
-The arms, candidates, seeds and the decision rule were fixed before the first run. Each arm runs to the end of each
-candidate's budget on three seeds, and its schedule ends there. No other runs use the root seed of the pilot. For
-`resnet-digits`, the study in docs/comparison.md already has five seeds of the same arms at 7,168 and 28,672 examples,
-with version 2 of the workload. Its rows are computed from the stored figures, with the study's `horizon_fraction`.
+The submissions (arms), the budgets (candidates), the seeds and the decision rule were fixed before the first run. Each
+arm runs to the end of each candidate's budget on three seeds, and its schedule ends there. No other runs use the root
+seed of this pilot. For `resnet-digits`, the study in docs/comparison.md already has five seeds of the same arms at
+7,168 and 28,672 examples, with version 2 of the workload. The rows of these two budgets are computed from the stored
+figures, with the study's `horizon_fraction`.
 
-- Arms on `resnet-digits`: their learning rates are those with the best loss after 7,168 examples on the tuning seed of
-  that study. Arms on `continual-digits`: the four families have the best learning rates of the calibration of version
-  2. Other arms with a kind of AdamW have the rate of `replay`, and `lion` has a tenth of it.
-- Model: log loss (on the stream, log error after the last stage, 1 minus the mean accuracy) = arm + seed. The residual
-  variance is pooled over the arms. A pair is separated if its t test is significant after Holm's correction, at 5 %.
-- Cost of a run: process seconds of its training and wall seconds of its evaluations and its start.
+- Learning rates on `resnet-digits`: the best ones by the loss after 7,168 examples on the study's tuning seed.
+- Learning rates on `continual-digits`: for the four families of the calibration of version 2, its best rates. The other
+  arms with a kind of AdamW have the rate of `replay`, and `lion` has a tenth of it.
+- Model: log error = arm + seed. The error is the loss, and on the stream, 1 minus the mean accuracy after the last
+  stage. The residual variance is pooled over the arms. A pair of arms is separated if its t test is significant at 5 %
+  after Holm's correction.
+- Cost of a run: process seconds of its training plus wall seconds of its evaluations and its start.
 - Decision rule: the candidate with the most separated pairs per core-hour. Candidates that separate fewer than half of
-  the pairs are left out, and on the stream, candidates that train for less than one second.
+  the pairs are left out. On the stream, candidates that train for less than one second are also left out.
 
     python benchmarks/pilot_budgets.py [--runs /tmp/pilot] [--only resnet-digits]
 """
@@ -145,7 +147,7 @@ def run(specs: Sequence[RunSpec], runs: str) -> list[Record]:
 
 
 def measured_error(record: Record) -> float:
-    """Return the loss at the end of a run; on a stream, 1 minus the mean accuracy; infinity if the run broke."""
+    """Return the loss at the end of a run; on a stream, 1 minus the mean accuracy; infinity for a failed run."""
     target = record.spec.workload.facts.targets[0]
     value = record.points[-1].metrics.get(target.metric) if record.status in ("exhausted", "reached") else None
     if value is None or not math.isfinite(value):
@@ -159,7 +161,7 @@ def cost(record: Record) -> float:
 
 
 def report(candidates: Sequence[Candidate], arms: Mapping[str, HParams], runs: str) -> None:
-    """Run the arms on the candidates, and print a row for each candidate and the values of each arm."""
+    """Run the arms on the candidates, and print two tables: a row per candidate, and a row per candidate and arm."""
     rows = [["budget", "pairs", "of", "per core-hour", "spread", "range/spread", "training s", "cost s"]]
     values = [["budget", "arm", "setting", "mean", "seeds"]]
     for candidate in candidates:
@@ -193,7 +195,7 @@ def report(candidates: Sequence[Candidate], arms: Mapping[str, HParams], runs: s
 def report_study() -> None:
     """Print the rows of the study in docs/comparison.md: the same arms at two budgets, with five seeds.
 
-    An arm that ran with two settings counts with the one that has the smaller mean of the log loss.
+    If an arm ran with two settings, the setting with the smaller mean of the log loss counts.
     """
     rows = [["budget", "pairs", "of", "per core-hour", "spread", "range/spread"]]
     runs = json.loads((Path(__file__).resolve().parents[1] / "studies/methods/measured.json").read_text())

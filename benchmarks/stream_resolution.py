@@ -1,7 +1,7 @@
 """Compute the resolution of streams whose calibration runs have accuracies but no standard errors.
 
-This is the case for `continual-digits`. The standard errors are computed from the accuracies and the number of held-out
-images of each task, and are added to the records. The resolution then follows as in `bench calibrate`.
+`continual-digits` is such a stream. The standard errors are computed from the accuracies and the number of held-out
+images of each task, and are added to the records. Then the resolution is computed as in `bench calibrate`.
 
     python benchmarks/stream_resolution.py           (seconds)
 """
@@ -51,9 +51,9 @@ def with_errors(record: Record) -> Record:
 
 
 def held_out(record: Record) -> list[int]:
-    """Return the number of images of each task of a run in the split `score`.
+    """Return for each task the number of its images in the split `score`.
 
-    The seed of the run determines the classes of each task.
+    The seed of the record's run determines the classes of each task.
     """
     entry = REGISTRY.workload(record.spec.workload.facts.name)
     work = load_object(entry.load)(**entry.arguments)

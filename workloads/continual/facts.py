@@ -13,7 +13,7 @@ _AVERAGES = (0.982, 0.886, 0.655, 0.685, 0.709)
 #: The targets of the variant with noisy labels.
 _NOISY_AVERAGES = (0.927, 0.812, 0.37, 0.472, 0.527)
 #: Floors: the minimum accuracy of every earlier task when the last stage ends. The variant with noisy labels has a
-#: lower floor, since its replay reservoir (the stored examples of earlier stages) has fewer correct labels.
+#: lower floor, because its replay reservoir (the stored examples of earlier stages) has fewer correct labels.
 _FLOOR, _NOISY_FLOOR = 0.3, 0.2
 #: Maximum number of examples per stage.
 _CAP = 1_024
