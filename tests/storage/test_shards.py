@@ -285,6 +285,15 @@ def test_run_folders_and_other_files_stay(folder: Path) -> None:
     assert len(read_all([folder])[0]) == 6
 
 
+def test_archived_records_are_read_only_if_their_folder_is_named(folder: Path) -> None:
+    published_records = len(read_all([folder])[0])
+    archived = folder / "archive" / "hills"
+    archived.parent.mkdir()
+    (folder / "hills").rename(archived)
+    assert read_all([folder]) == ([], [])
+    assert len(read_all([folder / "archive"])[0]) == published_records
+
+
 def test_a_damaged_record_is_reported_and_stays(folder: Path) -> None:
     path = sorted((folder / "hills" / "alpha").iterdir())[0]
     _change(path, lambda b: b.replace(b'"lr": 0.001', b'"lr": 0.002', 1))
