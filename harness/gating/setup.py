@@ -26,6 +26,9 @@ GATE_RULESET = Ruleset(
 BUDGET_SHARE = 1 / 4
 #: Smallest number of evaluations within the default gate budget.
 MIN_EVALUATIONS = 8
+#: Smallest number of updates within the default gate budget, at the default batch size. With fewer updates, the metric
+#: is hardly better than before training.
+MIN_UPDATES = 128
 #: Smallest number of evaluations within any gate budget. This number ensures that the envelope has four different
 #: horizons.
 LEAST_EVALUATIONS = 4
@@ -191,7 +194,8 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
 
     Args:
         facts: facts of the workload.
-        examples: requested budget in examples; None for a quarter of the horizon, but at least eight evaluations.
+        examples: requested budget in examples; None for a quarter of the horizon, but at least `MIN_EVALUATIONS` and
+            `MIN_UPDATES`, and at most the horizon.
 
     Raises:
         UsageError: the requested budget is larger than the workload's horizon, or has fewer than four evaluations (on a
@@ -200,12 +204,13 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
     unit, horizon = facts.eval_every * max(1, len(facts.stages)), facts.budget.horizon
     least, most = LEAST_EVALUATIONS * unit, max(1, horizon // unit) * unit
     if examples is None:
-        default = max(horizon * BUDGET_SHARE, MIN_EVALUATIONS * facts.eval_every)
+        least_default = max(MIN_EVALUATIONS * facts.eval_every, MIN_UPDATES * facts.batch_sizes[0])
+        default = max(horizon * BUDGET_SHARE, least_default)
         return min(most, max(least, round(default / unit) * unit))
     if not least <= examples <= most:
         raise UsageError(
             f"--budget {examples:,} on {facts.name}: a gate budget is {least:,} to {most:,} examples there",
-            fix="give a budget in this range, or omit --budget for a quarter of the horizon",
+            fix="give a budget in this range, or omit --budget for the default",
         )
     return round(examples / unit) * unit
 
