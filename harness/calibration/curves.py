@@ -66,6 +66,18 @@ def round_to_easier_side(value: float, target: Target, digits: int = 3) -> float
     return float(f"{rounded * unit:.{digits}g}")
 
 
+def loosen_value(value: float, target: Target, factor: float) -> float:
+    """Return a value whose error is multiplied by a factor, rounded in the direction of the easier target.
+
+    The error of a metric to be minimised is the metric itself. The error of a metric to be maximised, which must be a
+    fraction, is 1 minus the metric.
+
+    >>> loosen_value(0.9, Target(metric="accuracy", goal="max", value=0.5), 2.0)
+    0.8
+    """
+    return round_to_easier_side(1 - factor * (1 - value) if target.goal == "max" else factor * value, target)
+
+
 def cost_to_value(record: Record, target: Target, value: float, limit: float) -> tuple[int, float] | None:
     """Return examples and scored seconds at the first evaluation that reaches a value; None without such an evaluation.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from harness.calibration.curves import cost_to_value, resolution, round_to_easier_side, value_reached
+from harness.calibration.curves import cost_to_value, loosen_value, resolution, round_to_easier_side, value_reached
 from harness.calibration.results import Calibration, Level
 from harness.contract.record import Record
 from harness.contract.workload import Target, WorkloadFacts
@@ -50,14 +50,46 @@ def calibrate_pool(
         for name, value in values.items()
         if value is not None
     }
+    return _replace_levels(msgspec.structs.replace(base, metric=target.metric, goal=target.goal), levels, anchor_runs)
+
+
+def loosen_levels(
+    calibration: Calibration, tolerance_factor: float | None, anchor_runs: Sequence[Record], checks: Sequence[Record]
+) -> Calibration:
+    """Return a calibration with loosened targets.
+
+    Args:
+        calibration: calibration without a tolerance factor.
+        tolerance_factor: factor by which the error of each level is multiplied; None if no factor suffices.
+        anchor_runs: runs of the anchor from which the targets were computed.
+        checks: runs of the anchor on further new seeds, to the loosened main target.
+    """
+    if tolerance_factor is None:
+        return calibration
+    target, horizon = anchor_runs[0].spec.workload.facts.targets[0], calibration.horizon
+    levels = {
+        name: _make_level(
+            loosen_value(level.value, target, tolerance_factor), anchor_runs, target, BUDGET_FRACTION * horizon
+        )
+        for name, level in calibration.levels.items()
+    }
+    checked = msgspec.structs.replace(
+        calibration, slack=tolerance_factor, checks=tuple(record.run_id for record in checks)
+    )
+    return _replace_levels(checked, levels, anchor_runs)
+
+
+def _replace_levels(
+    calibration: Calibration, levels: Mapping[str, Level], anchor_runs: Sequence[Record]
+) -> Calibration:
+    """Return the calibration with new levels, and with the resolution and the evaluations of the main level."""
+    facts = anchor_runs[0].spec.workload.facts
     main_examples = levels["main"].examples if "main" in levels else ()
     evaluations_to_target = [examples / facts.eval_every for examples in main_examples if examples is not None]
     return msgspec.structs.replace(
-        base,
-        metric=target.metric,
-        goal=target.goal,
-        levels=levels,
-        resolution=resolution(anchor_runs, target, levels["main"].value) if "main" in levels else None,
+        calibration,
+        levels=dict(levels),
+        resolution=resolution(anchor_runs, facts.targets[0], levels["main"].value) if "main" in levels else None,
         evaluations=statistics.median(evaluations_to_target) if evaluations_to_target else None,
     )
 

@@ -1,8 +1,8 @@
 """Runs the trials of a calibration.
 
 First, every reference submission is run with several hyperparameter settings (tuning). Then the best setting is run on
-new seeds, and the targets are computed from these runs. The targets of a stream are then loosened, until enough seeds
-reach the end of the stream. docs/calibration.md describes the method.
+new seeds, and the targets are computed from these runs. The targets are then loosened, until enough further seeds reach
+them (on a stream, until enough reach its end). docs/calibration.md describes the method.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import msgspec
 
-from harness.calibration.pools import SEED_FRACTION
+from harness.calibration.pools import SEED_FRACTION, loosen_levels
 from harness.calibration.results import Calibration, TunedSetting
 from harness.calibration.rule import calibrate, rank_settings
-from harness.calibration.streams import add_tolerance, least_tolerance, loosen_targets
+from harness.calibration.streams import add_tolerance, least_tolerance, loosen_facts
 from harness.contract.domains import HParams
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.record import Record
@@ -170,10 +170,16 @@ class Calibrator:
         best_runs = run_new_seeds(best)
         anchor_runs = run_new_seeds(anchor) if anchor is not None and anchor.run != best.run else ()
         result = calibrate(tuned, best_runs, anchor_runs)
-        is_stream_with_all_targets = len(result.stages) == len(workload.facts.stages) > 0
-        if not is_stream_with_all_targets:
+        if workload.facts.stages:
+            if len(result.stages) < len(workload.facts.stages):
+                return result
+            factor, checks = self._find_tolerance(result, workload, families[best.submission], best, studies)
+            return add_tolerance(result, factor, checks)
+        if "main" not in result.levels or anchor is None:  # all seeds of a variant reach its targets
             return result
-        return self._find_tolerance(result, workload, families[best.submission], best, studies)
+        setting = anchor if anchor_runs else best
+        factor, checks = self._find_tolerance(result, workload, families[setting.submission], setting, studies)
+        return loosen_levels(result, factor, anchor_runs or best_runs, checks)
 
     def calibrate_variants(
         self, variants: Iterable[WorkloadEntry], families: Mapping[str, SubmissionEntry], setting: TunedSetting
@@ -189,11 +195,14 @@ class Calibrator:
         family: SubmissionEntry,
         setting: TunedSetting,
         studies: int,
-    ) -> Calibration:
-        """Find the smallest tolerance factor with which enough new seeds reach the end of the stream.
+    ) -> tuple[float | None, Sequence[Record]]:
+        """Find the smallest tolerance factor with which enough new seeds reach the target, or the end of the stream.
 
-        The tolerance factor multiplies the error targets of all stages (see `loosen_targets`). The seeds are not
-        those from which the targets were computed.
+        The tolerance factor multiplies the error targets (see `loosen_value`). The seeds are not those from which the
+        targets were computed.
+
+        Returns:
+            The factor and the runs with it; None and no runs if no factor suffices.
         """
         allowed_misses = studies - math.ceil(SEED_FRACTION * studies - 1e-9)
         passed: dict[float, list[Record]] = {}
@@ -201,11 +210,10 @@ class Calibrator:
         def holds(tolerance_factor: float) -> bool:
             """Return whether enough new seeds reach the end of the stream with this factor."""
             self._note(f"{workload.name}: {studies} new seeds with error targets multiplied by {tolerance_factor:g}")
-            stages = loosen_targets(calibration, workload.facts.stages, tolerance_factor)
             records: list[Record] = []
             misses = 0
             for spec in self.plan(workload, family, "target", 2 * studies, [setting.hparams])[studies:]:
-                facts = msgspec.structs.replace(spec.workload.facts, stages=stages)
+                facts = loosen_facts(calibration, spec.workload.facts, tolerance_factor)
                 loosened = msgspec.structs.replace(spec.workload, facts=facts)
                 (record,) = self.run([msgspec.structs.replace(spec, workload=loosened, stop=None)])
                 records.append(record)
@@ -216,7 +224,7 @@ class Calibrator:
             return True
 
         factor = least_tolerance(holds)
-        return add_tolerance(calibration, factor, passed[factor] if factor else ())
+        return factor, passed[factor] if factor else ()
 
     def run(self, specs: Sequence[RunSpec]) -> list[Record]:
         """Run trials, and return their records in the order of the specs.

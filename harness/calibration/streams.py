@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from harness.calibration.curves import (
+    loosen_value,
     metric_errors,
     round_to_easier_side,
     span_of_error,
@@ -51,20 +52,28 @@ def calibrate_stream(base: Calibration, facts: WorkloadFacts, best_runs: Sequenc
 def loosen_targets(calibration: Calibration, stages: Sequence[Stage], tolerance_factor: float) -> tuple[Stage, ...]:
     """Return the stages with new targets: the values of a calibration, loosened by a factor.
 
-    The factor multiplies the error. The error of a metric to be minimised is the metric itself. The error of a metric
-    to be maximised, which must be a fraction, is 1 minus the metric. The other fields of the stages are unchanged.
+    The factor multiplies the error (see `loosen_value`). The other fields of the stages are unchanged.
     """
     return tuple(
         msgspec.structs.replace(
             stage,
             targets=(
                 msgspec.structs.replace(
-                    stage.targets[0], value=_loosen(level.value, stage.targets[0], tolerance_factor)
+                    stage.targets[0], value=loosen_value(level.value, stage.targets[0], tolerance_factor)
                 ),
             ),
         )
         for stage, level in zip(stages, calibration.stages, strict=True)
     )
+
+
+def loosen_facts(calibration: Calibration, facts: WorkloadFacts, tolerance_factor: float) -> WorkloadFacts:
+    """Return facts with the targets of a calibration, loosened by a factor: of each stage, or the main target."""
+    if facts.stages:
+        return msgspec.structs.replace(facts, stages=loosen_targets(calibration, facts.stages, tolerance_factor))
+    target = facts.targets[0]
+    value = loosen_value(calibration.levels["main"].value, target, tolerance_factor)
+    return msgspec.structs.replace(facts, targets=(msgspec.structs.replace(target, value=value),))
 
 
 def add_tolerance(calibration: Calibration, tolerance_factor: float | None, checks: Sequence[Record]) -> Calibration:
@@ -137,10 +146,6 @@ def _stage_delay(record: Record, index: int) -> float | None:
     return max(earliest_end, *(late for _, late in known_spans)) - max(
         earliest_end, *(early for early, _ in known_spans)
     )
-
-
-def _loosen(value: float, target: Target, factor: float) -> float:
-    return round_to_easier_side(1 - factor * (1 - value) if target.goal == "max" else factor * value, target)
 
 
 def least_tolerance(holds: Callable[[float], bool]) -> float | None:

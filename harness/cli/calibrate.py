@@ -162,7 +162,7 @@ def _print_calibration(result: Calibration) -> None:
     for stage in result.stages:
         floors = ", ".join(f"{name} {value:g}" for name, value in stage.floors.items())
         rows.append([f"  {stage.name}", f"{result.metric} {stage.value:g}", f"at the end: {floors}" if floors else ""])
-    if result.stages:
+    if result.stages or result.checks:
         tolerance_text = (
             "no factor is large enough"
             if result.slack is None

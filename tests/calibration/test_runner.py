@@ -14,8 +14,9 @@ import pytest
 from harness import cli
 from harness.calibration import results, streams
 from harness.calibration.curves import resolution, round_to_easier_side, value_reached
+from harness.calibration.pools import loosen_levels
 from harness.calibration.rule import calibrate, rank_settings
-from harness.calibration.streams import least_tolerance, loosen_targets, stream_resolution
+from harness.calibration.streams import least_tolerance, loosen_facts, loosen_targets, stream_resolution
 from harness.contract.record import Record
 from harness.contract.run import Counters, Point
 from harness.contract.workload import Budget, Stage, Target
@@ -57,6 +58,22 @@ def test_the_anchor_makes_the_target_and_the_best_reference_the_harder_one() -> 
     assert len(made.runs) == 20
     # A "best" setting that fresh seeds do not bear out makes nothing harder.
     assert calibrate((), [run([1.5], k) for k in range(10)], anchor).levels["hard"].value == 0.84
+
+
+def test_a_slack_eases_every_level_of_a_pool_and_names_its_checks() -> None:
+    anchor = [run([2.0, 1.5, 0.8 + 0.01 * k], k, se=0.1) for k in range(10)]
+    checks = [run([2.0, 0.9], k, status="reached") for k in range(10, 20)]
+    made = calibrate((), anchor)
+    eased = loosen_levels(made, 1.1, anchor, checks)
+    assert made.levels["main"].value == 0.88
+    (target,) = loosen_facts(made, anchor[0].spec.workload.facts, 1.1).targets
+    assert eased.levels["main"].value == target.value == 0.968
+    assert eased.levels["main"].examples[-1] is not None, "an easier target is reached by all seeds"
+    assert {name: level.value for name, level in eased.levels.items()} == {
+        name: pytest.approx(1.1 * level.value, rel=0.01) for name, level in made.levels.items()
+    }
+    assert (eased.slack, eased.checks) == (1.1, tuple(record.run_id for record in checks))
+    assert loosen_levels(made, None, anchor, ()) == made
 
 
 def test_what_is_reached_after_the_share_of_the_budget_does_not_count() -> None:
