@@ -16,9 +16,11 @@ import msgspec
 import yaml
 
 from harness.contract.base import Data
+from harness.contract.entries import WorkloadEntry
 from harness.contract.run import Ruleset
 from harness.errors import unknown_name_error
 from harness.planning.rulesets import ruleset
+from harness.plugins.registry import Registry
 
 #: The quantity by which arms are compared. `loss` is the metric on the split `score` at the end of the budget. `target`
 #: is the number of examples drawn until the target is met.
@@ -66,6 +68,20 @@ class Stage(Data, frozen=True, kw_only=True):
         return self.workload if self.budget is None else f"{self.workload}, {self.budget:,} examples"
 
 
+class StudiedVersion(Data, frozen=True, kw_only=True):
+    """The version of a workload on which the study ran, if the installed version has another target or budget.
+
+    Args:
+        version: the version.
+        target: value of the target.
+        horizon: the budget in examples; the budget of gradient-examples is twice as large.
+    """
+
+    version: str
+    target: float
+    horizon: int
+
+
 class Claim(Data, frozen=True, kw_only=True):
     """A claim of a paper about two methods. The claim is tested on pairs of runs with the same fresh seed.
 
@@ -101,6 +117,7 @@ class Design(Data, frozen=True, kw_only=True):
         alpha: two-sided error rate after correction for multiple tests. It holds for each table, and for all claims
             together.
         min_effect: smallest difference between a ratio and 1 that supports a claim.
+        versions: the versions of workloads on which the study ran, by name; all others are the installed versions.
         families: the names of the arms of each family. The first arm is the baseline of the family.
         stages: the stages, in the order in which they run.
         claims: the claims, in the order in which the page shows them.
@@ -111,9 +128,21 @@ class Design(Data, frozen=True, kw_only=True):
     rates: int
     alpha: float
     min_effect: float
+    versions: dict[str, StudiedVersion]
     families: dict[str, tuple[str, ...]]
     stages: tuple[Stage, ...]
     claims: tuple[Claim, ...]
+
+    def entry(self, registry: Registry, name: str) -> WorkloadEntry:
+        """Return the workload of this name, in the version on which the study ran."""
+        entry = registry.workload(name)
+        if name not in self.versions:
+            return entry
+        studied, facts = self.versions[name], entry.facts
+        budget = msgspec.structs.replace(facts.budget, horizon=studied.horizon, gradient_examples=2 * studied.horizon)
+        targets = (msgspec.structs.replace(facts.targets[0], value=studied.target),)
+        facts = msgspec.structs.replace(facts, version=studied.version, targets=targets, budget=budget)
+        return msgspec.structs.replace(entry, facts=facts)
 
     @property
     def main_arms(self) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ class Results:
     def __init__(self, design: Design, figures: Iterable[RunFigures], registry: Registry) -> None:
         self.design = design
         self.figures = tuple(figures)
-        self._facts = {stage.workload: registry.workload(stage.workload).facts for stage in design.stages}
+        self._facts = {stage.workload: design.entry(registry, stage.workload).facts for stage in design.stages}
 
     def best_setting(self, stage: Stage, arm: str, measure: Measure) -> RunFigures | None:
         """Return the tuning run of the best setting by a measure, or None without tuning runs."""
