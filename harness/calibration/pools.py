@@ -53,6 +53,14 @@ def calibrate_pool(
     return _replace_levels(msgspec.structs.replace(base, metric=target.metric, goal=target.goal), levels, anchor_runs)
 
 
+def levels_hold(calibration: Calibration, tolerance_factor: float, checks: Sequence[Record]) -> bool:
+    """Return whether enough runs on further new seeds reach the main target, loosened by a factor."""
+    target, limit = checks[0].spec.workload.facts.targets[0], BUDGET_FRACTION * calibration.horizon
+    value = loosen_value(calibration.levels["main"].value, target, tolerance_factor)
+    hits = sum(cost_to_value(record, target, value, limit) is not None for record in checks)
+    return hits >= SEED_FRACTION * len(checks)
+
+
 def loosen_levels(
     calibration: Calibration, tolerance_factor: float | None, anchor_runs: Sequence[Record], checks: Sequence[Record]
 ) -> Calibration:
@@ -62,7 +70,7 @@ def loosen_levels(
         calibration: calibration without a tolerance factor.
         tolerance_factor: factor by which the error of each level is multiplied; None if no factor suffices.
         anchor_runs: runs of the anchor from which the targets were computed.
-        checks: runs of the anchor on further new seeds, to the loosened main target.
+        checks: runs of the anchor on further new seeds.
     """
     if tolerance_factor is None:
         return calibration

@@ -74,7 +74,7 @@ class Calibration(Data, frozen=True, kw_only=True):
         slack: tolerance factor by which the errors are multiplied to get the targets. `levels` contains the loosened
             values, `stages` the values without the factor. None if the factor has not been searched, or if no factor
             suffices.
-        checks: run IDs of the further new seeds that were run with the loosened targets.
+        checks: run IDs of the further new seeds; on a stream, of the runs with the loosened targets.
         resolution: one standard error of the metric on the split `score`, as a fraction of the examples to the target.
         evaluations: number of evaluations of a run, as the median over seeds. On a pool, the evaluations before the hit
             are counted. On a stream, the evaluations at which a stage could have ended are counted.

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import msgspec
 
-from harness.calibration.pools import SEED_FRACTION, loosen_levels
+from harness.calibration.pools import SEED_FRACTION, levels_hold, loosen_levels
 from harness.calibration.results import Calibration, TunedSetting
 from harness.calibration.rule import calibrate, rank_settings
-from harness.calibration.streams import add_tolerance, least_tolerance, loosen_facts
+from harness.calibration.streams import add_tolerance, least_tolerance, loosen_targets
 from harness.contract.domains import HParams
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.record import Record
@@ -173,13 +173,14 @@ class Calibrator:
         if workload.facts.stages:
             if len(result.stages) < len(workload.facts.stages):
                 return result
-            factor, checks = self._find_tolerance(result, workload, families[best.submission], best, studies)
-            return add_tolerance(result, factor, checks)
+            return self._find_tolerance(result, workload, families[best.submission], best, studies)
         if "main" not in result.levels or anchor is None:  # all seeds of a variant reach its targets
             return result
-        setting = anchor if anchor_runs else best
-        factor, checks = self._find_tolerance(result, workload, families[setting.submission], setting, studies)
-        return loosen_levels(result, factor, anchor_runs or best_runs, checks)
+        setting, runs = (anchor, anchor_runs) if anchor_runs else (best, best_runs)
+        self._note(f"{workload.name}: {studies} further seeds of {setting.submission}")
+        family = families[setting.submission]
+        checks = self.run(self.plan(workload, family, "target", 2 * studies, [setting.hparams])[studies:])
+        return loosen_levels(result, least_tolerance(lambda factor: levels_hold(result, factor, checks)), runs, checks)
 
     def calibrate_variants(
         self, variants: Iterable[WorkloadEntry], families: Mapping[str, SubmissionEntry], setting: TunedSetting
@@ -195,14 +196,11 @@ class Calibrator:
         family: SubmissionEntry,
         setting: TunedSetting,
         studies: int,
-    ) -> tuple[float | None, Sequence[Record]]:
-        """Find the smallest tolerance factor with which enough new seeds reach the target, or the end of the stream.
+    ) -> Calibration:
+        """Find the smallest tolerance factor with which enough new seeds reach the end of the stream.
 
-        The tolerance factor multiplies the error targets (see `loosen_value`). The seeds are not those from which the
-        targets were computed.
-
-        Returns:
-            The factor and the runs with it; None and no runs if no factor suffices.
+        The tolerance factor multiplies the error targets of all stages (see `loosen_targets`). The seeds are not
+        those from which the targets were computed.
         """
         allowed_misses = studies - math.ceil(SEED_FRACTION * studies - 1e-9)
         passed: dict[float, list[Record]] = {}
@@ -210,10 +208,11 @@ class Calibrator:
         def holds(tolerance_factor: float) -> bool:
             """Return whether enough new seeds reach the end of the stream with this factor."""
             self._note(f"{workload.name}: {studies} new seeds with error targets multiplied by {tolerance_factor:g}")
+            stages = loosen_targets(calibration, workload.facts.stages, tolerance_factor)
             records: list[Record] = []
             misses = 0
             for spec in self.plan(workload, family, "target", 2 * studies, [setting.hparams])[studies:]:
-                facts = loosen_facts(calibration, spec.workload.facts, tolerance_factor)
+                facts = msgspec.structs.replace(spec.workload.facts, stages=stages)
                 loosened = msgspec.structs.replace(spec.workload, facts=facts)
                 (record,) = self.run([msgspec.structs.replace(spec, workload=loosened, stop=None)])
                 records.append(record)
@@ -224,7 +223,7 @@ class Calibrator:
             return True
 
         factor = least_tolerance(holds)
-        return factor, passed[factor] if factor else ()
+        return add_tolerance(calibration, factor, passed[factor] if factor else ())
 
     def run(self, specs: Sequence[RunSpec]) -> list[Record]:
         """Run trials, and return their records in the order of the specs.

@@ -67,15 +67,6 @@ def loosen_targets(calibration: Calibration, stages: Sequence[Stage], tolerance_
     )
 
 
-def loosen_facts(calibration: Calibration, facts: WorkloadFacts, tolerance_factor: float) -> WorkloadFacts:
-    """Return facts with the targets of a calibration, loosened by a factor: of each stage, or the main target."""
-    if facts.stages:
-        return msgspec.structs.replace(facts, stages=loosen_targets(calibration, facts.stages, tolerance_factor))
-    target = facts.targets[0]
-    value = loosen_value(calibration.levels["main"].value, target, tolerance_factor)
-    return msgspec.structs.replace(facts, targets=(msgspec.structs.replace(target, value=value),))
-
-
 def add_tolerance(calibration: Calibration, tolerance_factor: float | None, checks: Sequence[Record]) -> Calibration:
     """Add the tolerance factor to a calibration, and the resolution of the runs with the loosened targets.
 

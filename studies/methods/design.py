@@ -16,11 +16,9 @@ import msgspec
 import yaml
 
 from harness.contract.base import Data
-from harness.contract.entries import WorkloadEntry
 from harness.contract.run import Ruleset
 from harness.errors import unknown_name_error
 from harness.planning.rulesets import ruleset
-from harness.plugins.registry import Registry
 
 #: The quantity by which arms are compared. `loss` is the metric on the split `score` at the end of the budget. `target`
 #: is the number of examples drawn until the target is met.
@@ -69,12 +67,12 @@ class Stage(Data, frozen=True, kw_only=True):
 
 
 class StudiedVersion(Data, frozen=True, kw_only=True):
-    """The version of a workload on which the study ran, if the installed version has another target or budget.
+    """The version of a workload on which the published runs ran, if the installed version has another target or budget.
 
     Args:
         version: the version.
         target: value of the target.
-        horizon: the budget in examples; the budget of gradient-examples is twice as large.
+        horizon: the budget in examples. New runs have this budget, too.
     """
 
     version: str
@@ -133,16 +131,10 @@ class Design(Data, frozen=True, kw_only=True):
     stages: tuple[Stage, ...]
     claims: tuple[Claim, ...]
 
-    def entry(self, registry: Registry, name: str) -> WorkloadEntry:
-        """Return the workload of this name, in the version on which the study ran."""
-        entry = registry.workload(name)
-        if name not in self.versions:
-            return entry
-        studied, facts = self.versions[name], entry.facts
-        budget = msgspec.structs.replace(facts.budget, horizon=studied.horizon, gradient_examples=2 * studied.horizon)
-        targets = (msgspec.structs.replace(facts.targets[0], value=studied.target),)
-        facts = msgspec.structs.replace(facts, version=studied.version, targets=targets, budget=budget)
-        return msgspec.structs.replace(entry, facts=facts)
+    def budget(self, stage: Stage) -> int | None:
+        """Return the budget of a stage in examples; None for the budget of the installed workload."""
+        studied = self.versions.get(stage.workload)
+        return stage.budget or (studied.horizon if studied else None)
 
     @property
     def main_arms(self) -> tuple[str, ...]:

@@ -72,8 +72,8 @@ class StudyPlan:
         return list({run_id(spec): spec for spec in specs}.values())
 
     def workload(self, stage: Stage) -> WorkloadEntry:
-        """Return the stage's workload in the version of the study, with the stage's `eval_every`."""
-        workload = self._design.entry(self._registry, stage.workload)
+        """Return the stage's workload with the stage's `eval_every`."""
+        workload = self._registry.workload(stage.workload)
         if stage.eval_every is None:
             return workload
         facts = msgspec.structs.replace(workload.facts, eval_every=stage.eval_every)
@@ -91,7 +91,7 @@ class StudyPlan:
             purpose=purpose,
             studies=studies,
             points=points,
-            horizon=None if self._settings.smoke else stage.budget,
+            horizon=None if self._settings.smoke else self._design.budget(stage),
         )
 
 

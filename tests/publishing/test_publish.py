@@ -32,7 +32,7 @@ from tests.publishing.local_runs import group, options, publish_in, run_ids, wri
 from tests.storage.published import contents
 from tests.verification.forging import REPOSITORY, stored
 
-FOLDER = "cpu-amd-epyc-model-17-avx512-1t/resnet-digits/wsd"
+FOLDER = f"{group()[0].spec.hardware}/resnet-digits/wsd"
 
 
 @pytest.fixture
