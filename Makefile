@@ -62,6 +62,7 @@ map: $(VENV)/installed
 pages: map
 	$(BIN)/python -m tools.make_methods
 	$(BIN)/python -m tools.make_calibration
+	$(BIN)/python -m tools.make_power
 	$(BIN)/python -m tools.make_rules
 	$(BIN)/python -m tools.make_threats
 	$(BIN)/python -m tools.make_commands

@@ -1,4 +1,4 @@
-"""`bench run` as a process: start it, wait for a moment of it, find its processes, and read its records."""
+"""The command `bench run` as a process: start it, wait for a moment, find its processes, and read its records."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class BenchCommand:
         self.log = self.folder.with_name(f"{self.folder.name}.log")
 
     def start(self) -> None:
-        """Start the command. It has a session of its own, as under a terminal of its own."""
+        """Start the command in a new session, as in a separate terminal."""
         command = [sys.executable, "-m", "harness.cli", "run", *self.arguments, "--json", "--jobs", "1"]
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         with open(self.log, "ab") as log, open(self.log.with_suffix(".json"), "wb") as output:
@@ -63,7 +63,7 @@ class BenchCommand:
 
     @property
     def lines(self) -> int:
-        """Number of lines that the present command has printed to stderr."""
+        """Number of lines that the current command has printed to stderr."""
         return self.log.read_bytes()[self.log_begin :].count(b"\n")
 
     @property

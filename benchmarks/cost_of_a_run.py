@@ -143,8 +143,8 @@ def measure(name: str, kind: str, trials: int, cached: bool, smoke: bool) -> lis
         cached: whether the generated data are in the cache before the first trial.
         smoke: whether the trials are smoke runs.
     """
-    specs = _reference_trials(name, trials, smoke)
-    with tempfile.TemporaryDirectory() as folder, _empty_cache(Path(folder)):
+    specs = reference_trials(name, trials, smoke)
+    with tempfile.TemporaryDirectory() as folder, empty_cache(Path(folder)):
         if cached:
             fill = harness.plan(specs[0].submission.name, name, studies=trials, smoke=True)
             list(harness.run_trials(fill, f"{folder}/fill"))
@@ -180,7 +180,7 @@ def measure(name: str, kind: str, trials: int, cached: bool, smoke: bool) -> lis
     return [name, kind, str(trials), *(f"{figure:.2f}" for figure in figures), met]
 
 
-def _reference_trials(name: str, trials: int, smoke: bool) -> Sequence[RunSpec]:
+def reference_trials(name: str, trials: int, smoke: bool) -> Sequence[RunSpec]:
     """Return trials of the first reference that can run on a workload."""
     references = ",".join(entry.name for entry in reference_submissions(load_registry()))
     specs = list(harness.plan(references, name, studies=trials, smoke=smoke))
@@ -188,7 +188,7 @@ def _reference_trials(name: str, trials: int, smoke: bool) -> Sequence[RunSpec]:
 
 
 @contextlib.contextmanager
-def _empty_cache(folder: Path) -> Iterator[None]:
+def empty_cache(folder: Path) -> Iterator[None]:
     """Inside the context, use a data folder that contains the installed datasets and no generated data."""
     data, previous = folder / "data", os.environ.get("BENCH_DATA")
     data.mkdir()

@@ -100,7 +100,7 @@ def simulate_copies(repeats: int) -> None:
     """Print the rate of false verdicts in comparisons of a submission with its copy.
 
     The rate is printed for three definitions of a run's time: the time computed from the costs that all runs of a
-    submission share (`shared costs`), the own time of the run (`own times`), and the measured time (`measured`).
+    submission share (`shared costs`), the run's own time (`own times`), and the measured time (`measured`).
     """
     spec, source = template(), random.Random(1)
     n = 10

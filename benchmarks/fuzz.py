@@ -1,15 +1,16 @@
-"""Give every command input that was damaged or is odd, and check that each command ends with an answer or one message.
+"""Give damaged or odd input to every command, and check that each command ends with an answer or one message.
 
 Kinds of input: stored records and shards, configuration (YAML and JSON), every command line, data files, Python files
-of submissions, workloads and plugins, AlgoPerf's trees, and logs of other tools. Each case is a valid sample with one
-change, and a command that reads it. It runs in a process of its own with limits on time and memory. A case fails if
+of submissions, workloads and plugins, folders of AlgoPerf's logs, and logs of other tools. A case consists of an input
+and a command that reads the input. The input is a valid sample with one change. Each command runs in a process of its
+own with limits on time and memory. A case fails if
 
 - the command ends with a traceback, an internal error or a signal, hangs, or needs more than 1 GiB;
 - a message is longer than 1,500 characters or contains control characters, or a failure has no message;
-- a change that can be detected is accepted: a record whose content does not match its hash is shown or counts, a file
-  that does not match its checksum is imported, a key that is given twice, a row that does not fit its header or a
-  number outside its range is used;
-- an input without a change is refused. One case in thirty is such an input.
+- a change that can be detected is accepted: the command uses a record whose content does not match its hash, a file
+  that does not match its checksum, a key that is given twice, a row that does not fit its header, or a number outside
+  its range;
+- an input without a change is refused. One case in thirty has such an input.
 
 A failure is made smaller and written to `--out` as a JSON file, which `--replay` runs again. Cases are determined by
 the seed, their kind and their index.
@@ -34,7 +35,7 @@ from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# The fuzzer reads the code that it stands beside, in this process and in those that read plugins.
+# The fuzzer tests the code of its own checkout, in this process and in the processes that read plugins.
 for folder in (str(ROOT / "benchmarks"), str(ROOT)):
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -73,15 +74,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", action="append", choices=sorted(KINDS), help="only this kind; may be repeated")
     parser.add_argument("--out", type=Path, default=Path("fuzz-failures"), help="folder of the failures")
-    parser.add_argument("--wall", type=float, default=10.0, help="wall seconds after which a case hangs (default: 10)")
+    parser.add_argument(
+        "--wall", type=float, default=10.0, help="wall seconds after which a case counts as hanging (default: 10)"
+    )
     parser.add_argument("--replay", type=Path, nargs="+", metavar="PATH", help="run these failures or folders again")
     options = parser.parse_args()
     if options.seconds is None and options.cases is None:
         options.seconds = 60.0
-    # In memory, because commands wait until their files are on the disk.
+    # The files of cases are in memory: commands wait until their files are written, which is slow on a disk.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory) as name:
-        # Trials are planned in this process, too.
+        # Some cases plan trials in this process, so the cache of this process is also in the temporary folder.
         os.environ["BENCH_CACHE"] = str(Path(name) / "cache")
         site = Path(name) / "site"
         site.mkdir()
@@ -108,7 +111,7 @@ class Fuzzer:
         self._limits = runner.limits
         self._patient = CaseRunner(runner.folder, replace(runner.limits, wall_seconds=8 * runner.limits.wall_seconds))
         self._out = out
-        #: Outcomes of cases without the entry that must not count.
+        #: Outcomes of cases without their damaged entry, for cases in which `bench` must ignore this entry.
         self._references: dict[str, CaseOutcome] = {}
         self.counts: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
@@ -140,7 +143,7 @@ class Fuzzer:
     def _take_turns(
         self, kinds: list[str], seed: int, cases: int | None, start: float, seconds: float | None, share: float
     ) -> None:
-        """Run cases of these kinds in turn, until their number or this share of the time is reached."""
+        """Run cases of these kinds in turn, until `cases` cases have run or `share` of the seconds is over."""
         reported = time.monotonic()
         number = 0
         while kinds and (cases is None or number < cases):
@@ -166,7 +169,8 @@ class Fuzzer:
         self.signatures[name] += 1
         if self.signatures[name] > _MAX_WRITTEN:
             return
-        # A hang takes the whole limit at every attempt, and a smaller input may rightly be accepted.
+        # Only some failures are made smaller. A hang would take the whole limit at every attempt. An input that is
+        # accepted or refused by mistake is not made smaller, because the same answer may be right for a smaller input.
         smaller = (
             case
             if problem.startswith(("hang", "accepted", "refused"))
@@ -178,11 +182,11 @@ class Fuzzer:
 
     def _run_patiently(self, case: FuzzCase) -> CaseOutcome:
         outcome = self._runner.run(case)
-        # Other processes may have slowed it down. The limit on CPU time stays.
+        # Other processes may have slowed the case down. The limit on CPU time stays the same.
         return self._patient.run(case) if outcome.exit_code == -signal.SIGALRM else outcome
 
     def _reference(self, case: FuzzCase) -> CaseOutcome | None:
-        """Return the outcome of a case without the entry that must not count; None if there is no such entry."""
+        """Return the outcome of a case without its damaged entry; None unless `bench` must ignore such an entry."""
         if not case.ignored:
             return None
         reference = replace(without_ignored(case), number=0, change="")
@@ -209,7 +213,7 @@ class Fuzzer:
             print(f"{count:5} {ascii(name)[1:-1]}")
 
     def replay(self, paths: list[Path]) -> int:
-        """Run stored cases again, print what they do, and return the exit code."""
+        """Run stored cases again, print their outcomes, and return the exit code."""
         os.environ["BENCH_DEBUG"] = "1"
         failed = 0
         for path in (file for given in paths for file in (sorted(given.glob("*.json")) if given.is_dir() else [given])):

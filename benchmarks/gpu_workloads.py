@@ -179,7 +179,7 @@ def _noise(n: int) -> tuple[Tensor, Tensor]:
 
 
 def bare_words(spec: RunSpec, workload: Words, micro: int, compiled: bool) -> Callable[[], None]:
-    """Return a function that makes one step of the same training in plain PyTorch, with the tokens on the device.
+    """Return a function that makes one training step on `Words` in plain PyTorch. The tokens are on the device.
 
     Args:
         spec, workload: the trial and the workload that the harness trains.

@@ -1,8 +1,9 @@
 """Run honest submissions, and check that no run is rejected, flagged or charged for work that it did not do.
 
 The plan has the unusual submissions in `honest_submissions.py` and all installed submissions, each with random seeds,
-on workloads that take seconds, the cheapest first. Finished runs are kept, so the same command goes on. The script
-prints a line for each run that is not as it should be, and a table. It exits with 1 if there is such a run:
+on workloads that take seconds, the cheapest first. Finished runs are kept, so the same command continues the plan. The
+script prints a line for each run with a problem, and a table. It exits with 1 if there is a run with one of these
+problems:
 
 - status `rejected` or `crashed`
 - a restart that the worker caused, so that the run is not ranked
@@ -37,7 +38,8 @@ MICRO = str(ROOT / "tests" / "micro.py")
 WORKLOADS = (f"{MICRO}:Micro", f"{MICRO}:MicroStream", "continual-digits", "continual-digits+noise")
 #: Submissions that compute in processes and threads on purpose.
 WITH_HELPERS = frozenset({"DataLoaderWorkers", "ChildProcess", "Program", "Threads"})
-#: Work off the clock that is not reported: a number of seconds, plus a fraction of the scored time.
+#: Limit of the charged work off the clock that is not reported as a problem: the first number in seconds, plus the
+#: second number times the scored time.
 MAX_HELPERS = (0.05, 0.1)
 
 

@@ -1,6 +1,6 @@
 """Unusual but honest submissions, for `benchmarks/honest_runs.py`.
 
-Each does something that a rule against cheating could mistake for a cheat.
+Each submission does something that a rule against cheating could mistake for a cheat.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class LineSearch(Plain):
 class RefreshesStatistics(Plain):
     """Makes forward passes over fresh batches before every evaluation, as for batch norm.
 
-    They have at most as many examples as an evaluation interval, as the rule `draw_size` requires.
+    The passes have at most as many examples as an evaluation interval, as the rule `draw_size` requires.
     """
 
     work: Work | None = None
@@ -165,7 +165,7 @@ class Accumulates(Plain):
 
 
 class StatisticsHooks(Plain):
-    """Hooks on every module note the sizes of its outputs."""
+    """Registers a hook on every module. The hook records the mean absolute value of the module's output."""
 
     def __init__(self, model: nn.Module, task: Task, hparams: dict[str, Any]) -> None:
         super().__init__(model, task, hparams)
@@ -241,7 +241,7 @@ class Snapshots(Plain):
 
 
 class Functional(Plain):
-    """Takes gradients with torch.func of a penalty."""
+    """Computes the gradient of a penalty with torch.func."""
 
     def update(self, work: Work) -> None:
         work.backward(work.draw())
@@ -254,7 +254,7 @@ class Functional(Plain):
 
 
 class AutogradGrad(Plain):
-    """Takes gradients with autograd.grad."""
+    """Computes gradients with autograd.grad."""
 
     def update(self, work: Work) -> None:
         loss = work.loss(work.draw())
@@ -357,7 +357,7 @@ class CollectsGarbage(Plain):
 
 
 class Threads(Plain):
-    """Computes in a thread that ends before the step does, and lets another one wait."""
+    """Computes in a thread that ends before the step does. Another thread only waits."""
 
     def update(self, work: Work) -> None:
         if self.steps == 1:
@@ -381,7 +381,7 @@ class LargeState(Plain):
 
 
 class Perturbs(Plain):
-    """Takes two gradients per step, at the weights and beside them."""
+    """Computes two gradients per step: at the weights, and at perturbed weights."""
 
     def update(self, work: Work) -> None:
         batch = work.draw()
@@ -407,7 +407,7 @@ class Mixes(Plain):
 
 
 class Freezes(Plain):
-    """Trains the last parameters only in the first steps."""
+    """Freezes all parameters but the last two in the first steps."""
 
     def update(self, work: Work) -> None:
         for p in list(self.model.parameters())[:-2]:

@@ -10,10 +10,10 @@ has succeeded. A disturbance is one of these:
 - with `--executor ray`: the removal of a node of the cluster
 
 The records must have the same status, points, counters and weights as the records of an undisturbed command, apart from
-seconds. The submissions have much state: moments, averages, replay buffers, snapshots. The script prints a table: the
-kind of disturbance, the numbers of disturbances and of commands, the number of commands of which a run was resumed from
-a checkpoint, the number of those that ended exactly like the undisturbed one, and of those whose records were lost. It
-exits with 1 if a command ended otherwise.
+seconds. The submissions have much state: moments, averages, replay buffers, snapshots. The script prints a table with a
+row for each kind of disturbance. The columns are: the number of disturbances; the number of commands; the number of
+commands with a run that was resumed from a checkpoint; the number of commands that ended exactly like the undisturbed
+command; and the number of commands whose records were lost. The exit code is 1 if a command ended differently.
 
     python benchmarks/kill_runs.py [--kills 100] [--seed 0] [--cases NAME,NAME] [--executor local|ray]
 """
@@ -65,7 +65,7 @@ HANG_S = 1800.0
 
 @dataclass(frozen=True, kw_only=True)
 class Disturbance:
-    """A kind of disturbance: `signal_number` to `victim`; `disk` and `node` have no signal."""
+    """A kind of disturbance. `signal_number` is sent to `victim`; the victims `disk` and `node` get no signal."""
 
     victim: str
     signal_number: signal.Signals | None = None
@@ -152,7 +152,8 @@ def disturb_all(
             path.mkdir(exist_ok=True)
             bench = BenchCommand(cases[name], path)
             atexit.register(bench.kill)
-            # A worker that is killed three times in a row without progress has crashed, so that it is spared the third.
+            # A worker that is killed three times in a row without progress counts as crashed. A worker is therefore
+            # killed at most twice.
             times = rng.randint(1, 3 if kind.victim == "supervisor" else 2)
             moments = disturb(bench, kind, undisturbed[name], min(times, kills - done), rng, nodes)
             problem = compare(bench, undisturbed[name])
@@ -188,7 +189,7 @@ def disturb(
     while len(moments) < times:
         if bench.has_ended:
             bench.start()
-        # One moment in eight is in the start, before the first line of progress; after a miss, every second one is.
+        # One moment in eight is before the first line of progress. After a miss, one moment in two is before this line.
         in_start = rng.random() < (1 / 2 if misses else 1 / 8)
         lines = 0 if in_start else rng.randint(1, max(1, whole.lines - 2))
         interval = (whole.seconds - whole.start) / whole.lines

@@ -121,7 +121,7 @@ def load() -> list[dict[str, Any]]:
     return list(json.loads(OUT.read_text())["runs"]) if OUT.exists() else []
 
 
-def planned(run: dict[str, Any]) -> float:
+def planned_loss(run: dict[str, Any]) -> float:
     """Return a run's loss at its planned length."""
     end = PLAN_FOR * LmTiny.facts.budget.horizon
     return float(next(loss for examples, _, loss in run["points"] if examples >= end))
@@ -132,12 +132,12 @@ def ensure(arm: str, lr: float, seed: int) -> float:
     runs = load()
     for run in runs:
         if (run["arm"], run["lr"], run["seed"]) == (arm, lr, seed):
-            return planned(run)
+            return planned_loss(run)
     run, _ = train(arm, lr, seed)
     where = {"cpu": _cpu(), "torch": torch.__version__, "threads": 1, "workload": LmTiny.facts.id}
     OUT.write_text(_text({"where": where, "runs": [*runs, run]}))
-    print(f"{arm} lr {lr:g} seed {seed}: {planned(run):.4f}, {run['points'][-1][1]:.1f} s", flush=True)
-    return planned(run)
+    print(f"{arm} lr {lr:g} seed {seed}: {planned_loss(run):.4f}, {run['points'][-1][1]:.1f} s", flush=True)
+    return planned_loss(run)
 
 
 def tune(arm: str) -> float:
@@ -191,7 +191,7 @@ def report() -> None:
     print(f"entropy {entropy():.4f}; target {target:g}")
     print("arm | learning rate | loss at 75 % | sd | examples to target | sd | seconds")
     for arm, arm_runs in runs.items():
-        losses = [planned(r) for r in arm_runs]
+        losses = [planned_loss(r) for r in arm_runs]
         cells = [arm, f"{arm_runs[0]['lr']:g}", f"{statistics.mean(losses):.4f}", f"{statistics.stdev(losses):.4f}"]
         hits = [hit for run in arm_runs if (hit := find_hit(run, target))]
         if len(hits) < len(arm_runs):
@@ -207,7 +207,7 @@ def report() -> None:
 def _report_reference(target: float) -> None:
     """Print the loss that 90 % of the reference's runs reach, and their time to the target, over all its seeds."""
     runs = [r for r in load() if r["arm"] == REFERENCE and r["seed"] in SEEDS + REFERENCE_SEEDS]
-    last = sorted(planned(r) for r in runs)
+    last = sorted(planned_loss(r) for r in runs)
     print(f"{REFERENCE}, {len(runs)} seeds: loss {statistics.mean(last):.4f} sd {statistics.stdev(last):.4f}")
     print(f"90 % reach {last[math.ceil(0.9 * len(last)) - 1]:.4f}, all {last[-1]:.4f}")
     hits = [hit for run in runs if (hit := find_hit(run, target))]

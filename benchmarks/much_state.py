@@ -16,7 +16,7 @@ from torch import nn
 
 from harness.api import Batch, Task, Work
 
-#: A snapshot is taken every this number of steps. It is restored if the step after it increases the loss.
+#: Number of steps between two snapshots. A snapshot is restored if the step after it increases the loss.
 TRIAL_EVERY = 4
 DECAY = 0.9
 RATE = 0.01

@@ -125,7 +125,7 @@ def _build_part(load: str, parameters: Sequence[Parameter], hparams: dict[str, A
 def _library(
     where: str, options: Callable[[dict[str, Any]], dict[str, Any]], train: bool = False, grouped: bool = True
 ) -> BuildOptimizer:
-    """Return a function that builds a library optimizer for the same parameter groups.
+    """Return a function that builds a library optimizer for the parameter groups that the submission gets.
 
     Args:
         where: import path of the optimizer's class, `module:Class`.

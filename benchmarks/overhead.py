@@ -83,6 +83,7 @@ def _harness_step(spec: RunSpec) -> Callable[[], None]:
     run = setup.start_run(Job(spec=spec, folder=folder, evaluation_folder=folder, resume=False), ignore)
 
     def step() -> None:
+        # The loop of the worker also compares both counters with limits before each step.
         if run.work.examples < math.inf and run.work.gradient_examples < math.inf:
             run.work.begin_step()
             run.submission.step(run.work)

@@ -172,7 +172,7 @@ def simulate(scenario: Scenario, evaluations: int, rng: Generator) -> tuple[list
 
 
 def share_that_decides(values: Tensor, baselines: TaskBaselines, target: float) -> float:
-    """Return the fraction of the split that the smallest part that excludes a target has; 1 if no part excludes it."""
+    """Return the size of the smallest part that excludes a target, as a fraction of the split; 1 if no part does."""
     totals: Mapping[str, Sequence[int]] = {"loss": [len(values)]}
     decisions = {"the target": (Target(metric="loss", goal="min", value=target),)}
     size = 0

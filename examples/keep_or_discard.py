@@ -3,8 +3,8 @@
     python examples/keep_or_discard.py FOLDER -w resnet-digits
 
 The options after FOLDER are passed on to `bench gate`. FOLDER/best.py is the best version so far, and
-FOLDER/candidate.py is the version that is being tested. If the command is repeated, it resumes: finished runs are not
-repeated, and no candidate is tested a second time.
+FOLDER/candidate.py is the version that is being tested. FOLDER/outcomes.json has the verdicts so far. If the command is
+repeated, it resumes: finished runs are not repeated, and no candidate is tested a second time.
 """
 
 from __future__ import annotations
@@ -62,12 +62,20 @@ def bench_gate(folder: Path, *arguments: str) -> dict[str, Any]:
 def try_edits(folder: Path, options: list[str]) -> list[tuple[str, str, bool]]:
     """Test every edit, and return (description, verdict, kept) for each."""
     best, candidate = folder / "best.py", folder / "candidate.py"
-    # Every call of the script begins with the first edit. A gate that was tested before uses its stored runs.
+    stored = folder / "outcomes.json"
+    # A series answers only once about an undecided candidate, so the verdicts are stored.
+    verdicts = json.loads(stored.read_text()) if stored.exists() else {}
+    # Every call of the script begins with the first edit.
     best.write_text(START)
     outcomes = []
     for description, old, new in EDITS:
         candidate.write_text(best.read_text().replace(old, new))
-        result = bench_gate(folder, "./candidate.py", "--against", "./best.py", "--series", "edits", *options)
+        if description not in verdicts:
+            verdicts[description] = bench_gate(
+                folder, "./candidate.py", "--against", "./best.py", "--series", "edits", *options
+            )
+            stored.write_text(json.dumps(verdicts))
+        result = verdicts[description]
         keep = result["series"]["keep"]
         if keep:
             best.write_text(candidate.read_text())

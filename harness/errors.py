@@ -16,7 +16,7 @@ EXIT_INTERRUPTED = 130
 
 #: Maximum number of characters of a message.
 MAX_MESSAGE = 1500
-#: Maximum number of characters of the two parts of an error's message, which also contains the name of the program.
+#: Maximum numbers of characters of the two parts of an error's message. The message also contains the program's name.
 _MAX_WHAT, _MAX_FIX = 800, 650
 #: Maximum number of characters of the problems in an error that lists several errors.
 _MAX_COMBINED = 270
@@ -52,7 +52,7 @@ def limit_message(text: str, limit: int = MAX_MESSAGE) -> str:
     >>> print(limit_message("a\x1b[2J" + "b" * 100, 20))
     a\x1b[2Jbb…bbbbbbbbb
     """
-    # Escaping makes a text longer, so a text without an end is cut first.
+    # Escaping takes time and makes a text longer, so a very long text is cut first.
     shown = escape_controls(text if len(text) <= 2 * limit else f"{text[:limit]}…{text[-limit:]}", keep="\n")
     return shown if len(shown) <= limit else f"{shown[: limit // 2]}…{shown[len(shown) - (limit - 1) // 2 :]}"
 
@@ -149,8 +149,8 @@ def combine_errors(errors: Sequence[BenchError]) -> BenchError:
         errors: at least one error. A single error is returned as it is.
 
     Returns:
-        An error of the class with the largest exit code. Its `problems` are all errors. Its text lists as many of them
-        as fit into a line.
+        An error of the class with the largest exit code. Its attribute `problems` has all errors. Its text lists the
+        errors that fit into a line.
 
     >>> errors = UsageError("lr=-1 is out of range", fix="use lr > 0"), DataError("no mnist", fix="get it")
     >>> error = combine_errors(errors)
@@ -167,7 +167,7 @@ def combine_errors(errors: Sequence[BenchError]) -> BenchError:
         shown += 1
     more = f"; and {len(problems) - shown} more" if shown < len(problems) else ""
     fixes = list(dict.fromkeys(problem.fix for problem in problems[:shown] if problem.fix))
-    # A list of known names must not leave the other remedies out.
+    # A long list of known names must leave room for the other remedies.
     fixes = [limit_message(fix, (_MAX_FIX - 2 * len(fixes)) // len(fixes)) for fix in fixes]
     worst = max(problems, key=lambda problem: problem.exit_code)
     combined = type(worst)(
@@ -181,8 +181,8 @@ def combine_errors(errors: Sequence[BenchError]) -> BenchError:
 def suggest_nearest(name: str, known: Iterable[str]) -> str:
     """Return the hint `; did you mean 'x'?` for an unknown name.
 
-    The hint suggests known names of which `name` is one of the words between hyphens, at most three. If there is no
-    such name, it suggests the most similar known name.
+    The hint suggests at most three known names that contain `name` as a word between hyphens. If there is no such name,
+    it suggests the most similar known name.
 
     Args:
         name: the unknown name.

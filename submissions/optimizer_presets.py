@@ -37,7 +37,7 @@ _OPTIMIZERS = (
         tags=("decay",),
     ),
     _with_wsd("adamod-wsd", "adamod", "Adam with step sizes limited by the running mean of the step sizes"),
-    _with_wsd("fadam-wsd", "fadam", "FAdam, which derives Adam as a natural-gradient method"),
+    _with_wsd("fadam-wsd", "fadam", "FAdam, a variant of Adam that approximates the natural gradient"),
     _with_wsd("adafactor-wsd", "adafactor", "Adafactor", "memory"),
     _with_wsd("lamb-wsd", "lamb", "LAMB", "large-batch"),
     _with_wsd("lion-wsd", "lion", "Lion", "memory"),
@@ -110,7 +110,7 @@ _OTHERS = (
     ),
     SubmissionEntry(
         name="schedule-free-radam",
-        summary="schedule-free RAdam, which averages weights instead of a decay; needs neither warmup nor horizon",
+        summary="schedule-free RAdam, which averages weights instead of decaying the rate; no warmup, no horizon",
         parts=("optimizer:schedule-free-radam",),
         tags=("anytime", "averaging"),
     ),
@@ -125,7 +125,7 @@ _OTHERS = (
 _AVERAGED = (
     SubmissionEntry(
         name="adamw-swa",
-        summary="AdamW with the schedule of SWA; evaluates the mean of weights late in the run",
+        summary="AdamW with the schedule of SWA; evaluates the mean of the weights from the last part of the run",
         parts=("optimizer:adamw", "schedule:swa-lr", "averaging:swa"),
         # The schedule and the averaging use the same value.
         space={"swa_start": START},
@@ -133,7 +133,8 @@ _AVERAGED = (
     ),
     SubmissionEntry(
         name="sgd-swa",
-        summary="SGD with heavy-ball momentum and the schedule of SWA; evaluates the mean of weights late in the run",
+        summary="SGD with heavy-ball momentum and the schedule of SWA; evaluates the mean of the weights from the last "
+        "part of the run",
         parts=("optimizer:heavy-ball", "schedule:swa-lr", "averaging:swa"),
         space={"swa_start": START},
         tags=("averaging", "sgd"),

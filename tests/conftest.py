@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.error_messages import ErrorRecorder
 
@@ -14,6 +15,10 @@ HERE = Path(__file__).resolve().parent
 #: The module whose tests judge the whole session, so that they run after everything else.
 LAST = "test_error_messages.py"
 _recorder = ErrorRecorder()
+
+# No test depends on wall time: on a busy machine, any example may take longer than hypothesis's limit of 0.2 s.
+settings.register_profile("algorace", deadline=None)
+settings.load_profile("algorace")
 
 
 def pytest_configure() -> None:

@@ -1,9 +1,11 @@
-"""Two workloads small enough for hundreds of runs in a test: a pool and a stream of 2-D points, three classes."""
+"""Workloads small enough for hundreds of runs in a test: pools and a stream of 2-D points, three classes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -59,6 +61,16 @@ STREAM_FACTS = WorkloadFacts(
 ENTRY = WorkloadEntry(facts=FACTS, load="tests.micro:Micro", summary="points in the plane", distribution="tests")
 STREAM_ENTRY = WorkloadEntry(
     facts=STREAM_FACTS, load="tests.micro:MicroStream", summary="points, class by class", distribution="tests"
+)
+REDRAWN_FACTS = msgspec.structs.replace(
+    FACTS, name="micro-redrawn", targets=(Target(metric="loss", goal="min", value=0.2, unit="nats"),)
+)
+REDRAWN_ENTRY = WorkloadEntry(
+    facts=REDRAWN_FACTS,
+    load="tests.micro:MicroRedrawn",
+    summary="points in the plane, other held-out points for every nonce",
+    redraws_held_out=True,
+    distribution="tests",
 )
 _CENTRES = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
 
@@ -117,3 +129,20 @@ class MicroStream(Micro):
             x, y = points(128, {"feedback": 2, "score": 3, "audit": 4}[split] + 10 * k, classes)
             metrics[f"accuracy/{k}"] = float((model(x).argmax(1) == y).float().mean())
         return {"avg_seen": sum(metrics.values()) / len(metrics), **metrics}
+
+
+class MicroRedrawn(Micro):
+    """The pool, with held-out points that follow from the nonce of a run."""
+
+    facts = REDRAWN_FACTS
+
+    def __init__(self) -> None:
+        self.seeds: dict[Split, int] = {"feedback": 2, "score": 3, "audit": 4}
+
+    def draw_held_out(self, seeds: Mapping[Split, str]) -> None:
+        self.seeds |= {split: int(seed[:8], 16) for split, seed in seeds.items()}
+
+    def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
+        x, y = points(2048, self.seeds[split])
+        out = model(x)
+        return {"loss": float(F.cross_entropy(out, y)), "accuracy": float((out.argmax(1) == y).float().mean())}

@@ -37,7 +37,8 @@ The examples on this page need these names:
 
 ```python
 from harness.api import (
-    DatasetEntry, DatasetFile, ExecutorEntry, LogUniform, PartEntry, SubmissionEntry, WorkloadEntry, hookimpl,
+    DatasetEntry, DatasetFile, ExecutorEntry, LogUniform, ObserverEntry, PartEntry, SubmissionEntry, WorkloadEntry,
+    hookimpl,
 )
 ```
 

@@ -29,53 +29,54 @@ ARM = re.compile(r"^\| `([a-z0-9-]+)` \|(?! not run)", re.MULTILINE)
 Levels = Mapping[str, Sequence[tuple[str, str]]]
 HEAD = """# Methods
 
-`python -m tools.make_methods` generates this page from the plugins' entries. Do not edit it.
+This page lists the papers, the needs and the evidence of every method in AlgoRace. You need it to find the source of a
+method, or to know how well a method is tested. `python -m tools.make_methods` generates this page from the entries of
+the plugins. Do not edit it.
 
-The column *evidence* shows which evidence exists for a method:
+`bench show NAME` prints the hyperparameters of a method with their search ranges. It also prints the section or the
+equation of each paper. For a schedule, it draws the curve.
 
-- *listed*: the method is in the package, passes the contract tests and cites its papers.
-- *vectors*: the method agrees with numbers from an independent source (a paper or another implementation) in the linked
-  test.
-- *reproduced*: the qualitative result of the paper holds here, in the kind of setting that the paper used.
-- *compared*: the method was tuned like all other methods and is in the linked table. A part counts as compared if a
-  submission that contains it was compared.
+## The columns
 
-The kinds of evidence are independent. For example, a method that was compared has not thereby reproduced the result of
-its paper.
+The column *needs* names what the workload and the ruleset must provide ([need](glossary.md#need)). If they do not
+provide it, the method does not run.
 
-`bench show NAME` prints all information about a method: its papers with sections and equations, its hyperparameters,
-their search ranges, its needs and, for a schedule, its curve.
+| need | what must be provided |
+|---|---|
+| `horizon` | the number of updates in the budget |
+| `pool` | training data with random access ([pool](glossary.md#pool)) |
+| `scores` | scores of the training examples, such as their quality |
+| `tokens` | the number of tokens in an example, which every workload declares |
+| `stream` | training data in stages ([stream](glossary.md#stream)) |
+| `boundaries` | stage boundaries that the submission sees |
+| `replay` | a replay buffer for examples of earlier stages |
 
-## How to read the summaries
+The column *evidence* names the kinds of evidence for a method, with links:
 
-- A word in code font, such as `final` or `decay`, is a hyperparameter of the part. The name of a Python class in
-  parentheses is the implementation that the part uses. "Extra `optimizers`" means that the part needs the libraries
-  that `pip install "algorace[optimizers]"` installs.
-- Schedules: the *peak* is the hyperparameter `lr`. A schedule multiplies the peak by a factor. `final`, `constant`,
-  `base` and `swa_final` are values of this factor, so "to `final`" means that the learning rate decays to `final`
-  times the peak. `floor` is relative to `final`, and `gamma` is a factor by which the learning rate or the height of
-  a cycle is multiplied.
-- Durations: the *horizon* T is the number of updates for which a schedule plans (the budget times
-  `horizon_fraction`). `warmup`, `cooldown`, `decay`, `period` and `swa_start` are durations. A duration below 1 is a
-  fraction of T. A duration of at least 1 is a number of updates. "For the last `decay`" means for the last `decay` ·
-  T updates if `decay` is below 1, and otherwise for the last `decay` updates.
-- Cycles: `period` is the length of the first cycle, and each further cycle is `growth` times as long as the previous
-  one. In `wsd-s` and `cyclic-cosine`, "the end of each budget" is the end of a cycle; by default, the cycles end at
-  T/4, T/2 and T.
-- Streams: a *task* is what one stage of a stream trains on. The *cap* of a task is the maximum number of examples of
-  its stage, and the *planned part* is the cap times `horizon_fraction`.
-- Averages: the weights that are evaluated are an average of the weights that were trained. In `polynomial`, t is the
-  number of updates and γ is `gamma_average`. The later the update, the larger is the share of its weights in the
-  average.
-- Optimizers: the *step size* is the learning rate divided by Adam's denominator, which differs between weights. In
-  `adabound`, a lower and an upper bound on the step size converge to the step size of SGD. In `dog` and `ldog`, the
-  step size is the largest distance from the initial weights so far, divided by the square root of the sum of the
-  squared gradient norms. In `sam`, a step uses two backward passes: the second is at the weights with the largest
-  loss (to first order) within the distance `rho`.
+| evidence | meaning |
+|---|---|
+| *listed* | The method has only the evidence of every method: it passes the contract tests and cites its papers. |
+| *vectors* | In the linked test, the method agrees with numbers from a paper or from another implementation. |
+| *reproduced* | A qualitative result of the method's paper holds here, in a setting of the same kind. |
+| *compared* | The method was tuned like all other methods, and the linked page compares it with them. |
 
-The [glossary](glossary.md) defines the other terms. [schedules.md](schedules.md) and [optimizers.md](optimizers.md)
-give formulas and default values.
+Each kind of evidence stands alone. For example, *compared* does not imply *reproduced*. A part counts as compared if a
+compared submission contains it.
 """
+#: Kinds of parts that have a page with descriptions. The tables here omit their summaries, which are fragments.
+DESCRIPTIONS = {
+    "optimizer": "[optimizers.md](optimizers.md#optimizers) describes each optimizer.",
+    "schedule": "[schedules.md](schedules.md#the-schedules) defines each schedule by a formula.",
+    "averaging": "[optimizers.md](optimizers.md#averaging) defines each average by a formula.",
+    "gradient": "[optimizers.md](optimizers.md#optimizers) describes the part.",
+}
+SUBMISSIONS = """A submission is a named composition of parts, or a class with its own step. *Further papers* are the
+papers of a submission that its parts do not cite. In summaries, the *peak* is the highest learning rate of a run."""
+#: Sentences about the words in the summaries of the other kinds.
+TERMS = {
+    "order": "A workload on a pool may give every example a score with the name `quality`.",
+    "replay": "The *reservoir* is the replay buffer of the harness. It holds a uniform sample of the past examples.",
+}
 
 
 def levels(registry: Registry) -> Levels:
@@ -108,7 +109,7 @@ def page(registry: Registry) -> str:
     """Return the page as Markdown."""
     evidence = levels(registry)
     reproduced = [
-        f"- `{name}`: {result} ([{place}](../{place}))."
+        f"- `{name}`: {result} [Results](../{place})."
         for place, results in read_levels()["reproduced"].items()
         for name, result in results.items()
     ]
@@ -117,22 +118,25 @@ def page(registry: Registry) -> str:
         parts = [part for part in registry.parts() if part.kind == kind.name and part.distribution == DISTRIBUTION]
         if parts:
             rows = [_part_row(part, evidence) for part in sorted(parts, key=lambda part: part.name)]
-            lines += [f"## {kind.title}", "", f"A part of kind `{kind.name}` {kind.purpose}.", ""]
-            lines += [*table_lines(("part", "summary", "papers", "needs", "evidence"), rows), ""]
+            columns = ["part", "papers", "needs", "evidence"]
+            if kind.name not in DESCRIPTIONS:
+                columns.insert(1, "summary")
+            about = DESCRIPTIONS.get(kind.name) or TERMS.get(kind.name, "")
+            lines += [f"## {kind.title}", "", f"A part of kind `{kind.name}` {kind.purpose}. {about}".rstrip(), ""]
+            lines += [*table_lines(columns, rows), ""]
     entries = [entry for entry in registry.submissions() if entry.distribution == DISTRIBUTION]
     rows = [_submission_row(entry, registry, evidence) for entry in entries]
-    lines += ["## Submissions", "", "A submission is a named composition of parts or a class with its own step.", ""]
+    lines += ["## Submissions", "", SUBMISSIONS, ""]
     lines += [
-        *table_lines(
-            ("submission", "summary", "parts", "papers not cited by its parts", "needs", "evidence"), sorted(rows)
-        ),
+        *table_lines(("submission", "summary", "parts", "further papers", "needs", "evidence"), sorted(rows)),
         "",
     ]
     return "\n".join(lines)
 
 
 def _part_row(part: PartEntry, evidence: Levels) -> list[str]:
-    return [f"`{part.id}`", part.summary, _papers(part.sources), _needs(part.all_needs), _level(part.id, evidence)]
+    summary = [] if part.kind in DESCRIPTIONS else [part.summary]
+    return [f"`{part.id}`", *summary, _papers(part.sources), _needs(part.all_needs), _level(part.id, evidence)]
 
 
 def _submission_row(entry: SubmissionEntry, registry: Registry, evidence: Levels) -> list[str]:

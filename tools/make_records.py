@@ -32,13 +32,13 @@ HEAD = """# Records
 
 `python -m tools.make_records` generates this page from the data types. Do not edit it.
 
-A record is one JSON object per trial. `bench run` writes it to `RUNS/RUN_ID/record.json`. Published records are in
-`results/`, packed into compressed files, which `bench results unpack` unpacks. `bench show RUN` prints the most
-important fields. `harness.load_results` reads records into a data frame, and `msgspec.json.decode(content,
-type=harness.api.Record)` into the types on this page.
+A record is the result of one trial, stored as one JSON object. `bench run` writes it to `RUNS/RUN_ID/record.json`.
+Published records are in `results/`, packed into compressed files, which `bench results unpack` unpacks.
+`bench show RUN` prints the most important fields. `harness.load_results` reads records into a data frame.
+`msgspec.json.decode(content, type=harness.api.Record)` converts a record to the types on this page.
 
-Fields that are not listed do not exist: a record with an unknown field is refused. Later versions may add fields
-with defaults ([versions](versioning.md#records)). The terms are defined in the [glossary](glossary.md).
+The tables list all fields. A record with another field is refused. Later versions may add fields with defaults
+([versions](versioning.md#records)). The terms are defined in the [glossary](glossary.md).
 """
 
 
@@ -77,9 +77,18 @@ def field_texts(record_type: type[msgspec.Struct]) -> dict[str, str]:
 def _rows(record_type: type[msgspec.Struct]) -> Iterator[tuple[str, str, str, str]]:
     texts, hints = field_texts(record_type), _hints(record_type)
     for field in msgspec.structs.fields(record_type):
-        literals = [value for part in _parts(hints[field.name]) if (value := _literals(part))]
-        values = f" One of {', '.join(f'`{value}`' for value in literals[0])}." if literals else ""
-        yield f"`{field.name}`", _type_text(record_type, field.name), _default(field), texts[field.name] + values
+        text = texts[field.name]
+        text += _values_text(hints[field.name], text)
+        yield f"`{field.name}`", _type_text(record_type, field.name), _default(field), text
+
+
+def _values_text(hint: Any, text: str) -> str:
+    """Return a sentence with all values of a field, or all keys of a dict; empty if `text` contains all of them."""
+    literals = [value for part in _parts(hint) if (value := _literals(part))]
+    names = [f"`{value}`" for value in literals[0]] if literals else []
+    if all(name in text for name in names):
+        return ""
+    return f" {'The keys are' if typing.get_origin(hint) is dict else 'One of'} {', '.join(names)}."
 
 
 def _hints(record_type: type) -> dict[str, Any]:

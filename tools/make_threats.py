@@ -25,9 +25,9 @@ class Threat:
     Args:
         family: the first sentence of the test's module.
         test: `file::function`.
-        way: what is done.
+        way: the cheat in words.
         verdict: one of `VERDICTS`.
-        by: what stops it, or what it gains.
+        by: the mechanism that stops the cheat, or the gain of the cheat.
     """
 
     family: str
@@ -66,7 +66,7 @@ def tables() -> str:
     counts = ", ".join(f"{sum(t.verdict == verdict for t in threats)} {verdict}" for verdict in VERDICTS)
     lines = [f"{len(threats)} ways are tested: {counts}."]
     for family in dict.fromkeys(threat.family for threat in threats):
-        lines += ["", f"### {family}", "", "| way | verdict | by | test |", "|---|---|---|---|"]
+        lines += ["", f"### {family}", "", "| way | verdict | why | test |", "|---|---|---|---|"]
         lines += [f"| {t.way} | {t.verdict} | {t.by} | `{t.test}` |" for t in threats if t.family == family]
     return "\n".join(lines)
 

@@ -19,13 +19,8 @@ class FencedDoctests(griffe.Extension):
 def fence_doctests(text: str) -> str:
     """Return a docstring with its doctests in fences.
 
-    >>> print(fence_doctests("Add.\\n\\n>>> 1 + 1\\n2").replace("```", "'''"))
-    Add.
-    <BLANKLINE>
-    '''pycon
-    >>> 1 + 1
-    2
-    '''
+    >>> fence_doctests("Add.\\n\\n>>> 1 + 1\\n2").replace("```", "'").splitlines()
+    ['Add.', '', "'pycon", '>>> 1 + 1', '2', "'"]
     """
     return "\n\n".join(
         f"```pycon\n{paragraph}\n```" if paragraph.startswith(">>> ") else paragraph for paragraph in text.split("\n\n")

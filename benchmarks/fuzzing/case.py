@@ -55,8 +55,8 @@ class FuzzCase:
         expected: the outcome that is expected.
         absent: text that must not appear on stdout, such as the run_id of a damaged record; empty for no check.
         present: text that must appear in the output, such as the name of a damaged log; empty for no check.
-        ignored: path of a damaged entry that must not count. The exit code, stdout and the report must be those of the
-            same case without the entry. Empty for no check.
+        ignored: path of a damaged entry that `bench` must ignore. The exit code, stdout and the report must be those of
+            the same case without the entry. Empty for no check.
         change: how the valid input was changed, for the report.
     """
 
@@ -75,7 +75,7 @@ class FuzzCase:
 
 
 def without_ignored(case: FuzzCase) -> FuzzCase:
-    """Return a case without the entry that must not count."""
+    """Return a case without the entry that `bench` must ignore."""
     return replace(case, files=tuple(file for file in case.files if file.path != case.ignored), ignored="")
 
 

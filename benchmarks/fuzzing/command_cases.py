@@ -138,6 +138,7 @@ VALID_CALLS: dict[tuple[str, ...], tuple[str, ...] | None] = {
     ("ablate",): ("wsd-ema", "-w", "lm-tiny", "--dry-run"),
     ("tune",): ("wsd", "-w", "lm-tiny", "--dry-run"),
     ("cost",): ("wsd,adamw-cosine", "-w", "lm-tiny"),
+    ("power",): (),
     ("diff",): record_cases.run_ids()[:2],
     ("score",): None,
     ("calibrate",): ("resnet-digits", "--dry-run"),

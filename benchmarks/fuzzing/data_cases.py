@@ -99,7 +99,7 @@ def _change(path: str, content: bytes, rng: random.Random) -> CaseFile:
 
 
 def _bound(file: CaseFile, dataset: str) -> CaseFile:
-    """Return a file. A dataset without a published size may be huge, and hashing it takes its time."""
+    """Return a file, with a smaller size if its dataset has no published size. Such a file is hashed, however large."""
     return replace(file, size=min(file.size, 300 << 20)) if dataset.endswith("-unknown") else file
 
 

@@ -24,9 +24,10 @@ def find_failure(
 
     Args:
         case: the case.
-        outcome: what it did.
+        outcome: the outcome of the case.
         limits: limits of the case.
-        reference: what the case does without the entry that must not count; None if there is no such entry.
+        reference: the outcome of the same case without the entry that `bench` must ignore; None if there is no such
+            entry.
     """
     code = outcome.exit_code
     if code in (-signal.SIGALRM, -signal.SIGXCPU, -signal.SIGKILL):
@@ -67,7 +68,7 @@ def _find_bad_output(case: FuzzCase, outcome: CaseOutcome) -> str | None:
         and outcome.stdout
         and not _is_json(outcome.stdout)
     ):
-        return "output: --json printed what is not JSON"
+        return "output: --json printed text that is not JSON"
     return None
 
 
@@ -97,7 +98,7 @@ def _find_wrong_answer(case: FuzzCase, outcome: CaseOutcome, reference: CaseOutc
     return None
 
 
-#: The list of unreadable records, as JSON (in the report, too) and as Markdown.
+#: Pattern of the list of unreadable records. The list is JSON on stdout or in the report, or Markdown on stdout.
 _PROBLEMS = re.compile(r'"problems":\s*\[(?:\s*"(?:[^"\\]|\\.)*",?)*\s*\]|\n\n?- left out: [^\n]*')
 
 

@@ -149,7 +149,7 @@ _ENDINGS = (
     ),
     *("def f(): f()\nf()", "raise BaseException('x' * 10000)", "(", "\x00", "while True: pass"),
 )
-#: Kind of sample -> text in it, and texts in its place that make its declaration invalid.
+#: Kind of sample -> pairs of a text in the sample and its replacements. Each replacement makes a declaration invalid.
 _INVALID: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "class": (
         (

@@ -49,7 +49,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseOutcome:
-    """What a case did.
+    """The outcome of a case.
 
     Args:
         exit_code: exit code; negative for death by a signal.
@@ -90,7 +90,7 @@ class CaseRunner:
         }
 
     def run(self, case: FuzzCase) -> CaseOutcome:
-        """Write the files of a case, run its command, remove the files, and return what it did."""
+        """Write the files of a case, run its command, remove the files, and return the outcome."""
         folder = self.folder / "case"
         outputs = self.folder / "outputs"
         for path in (folder, outputs):
@@ -203,7 +203,7 @@ def _call(case: FuzzCase) -> int:
     return 0
 
 
-# --- what a case must not do ------------------------------------------------------------------------------------------
+# --- forbidden side effects -------------------------------------------------------------------------------------------
 
 
 def _forbid_side_effects() -> None:
@@ -280,7 +280,7 @@ def _fork_reader(folder: Path, errors: Any) -> ForkedReader:
 
 
 def warm_up(*names: str) -> None:
-    """Import what commands import, and the modules with these names, so that a forked case need not."""
+    """Import the modules that commands import, and the modules with these names, so that forked cases have them."""
     modules = ["cli.app", "report.html", "report.dataframes", "report.imported_logs", "report.curve", "plugins.child"]
     modules += ["execution.local", "execution.ray", "execution.slurm", "gating.session", "tuning.session"]
     others = ["pandas", "scipy.stats", "scipy.optimize", "yaml", "lzma", "gzip", "urllib.request"]

@@ -29,7 +29,9 @@ DECLARATION = "declaration"
 
 
 def resolve_target(name: str, registry: Registry) -> SubmissionEntry | WorkloadEntry:
-    """Return the submission or workload with a name, or in a file. A part is checked within the reference submission.
+    """Return the submission or workload that has a name or is in a file.
+
+    For a part, return the reference submission with this part, because a part alone cannot run.
 
     Raises:
         UsageError: no submission, workload or part has this name.
@@ -46,7 +48,7 @@ def resolve_target(name: str, registry: Registry) -> SubmissionEntry | WorkloadE
 
 
 def _read_file(name: str, registry: Registry) -> SubmissionEntry | WorkloadEntry:
-    """Return the submission in a file or, if it has none, the workload."""
+    """Return the submission in a file or, if the file has no submission, its workload."""
     try:
         return resolve_submission(name, registry)
     except BenchError as no_submission:
@@ -57,19 +59,20 @@ def _read_file(name: str, registry: Registry) -> SubmissionEntry | WorkloadEntry
 
 
 def _insert_part(part: PartEntry, registry: Registry) -> SubmissionEntry:
-    """Return the reference submission with a part, in place of its own part of this kind."""
+    """Return a copy of the reference submission in which `part` replaces the part of the same kind."""
     references = reference_submissions(registry)
     if not references:
         raise UsageError(f"{part.id} cannot be checked alone", fix="write OPTIMIZER+PART, the parts of a submission")
     replaced = {part.kind, *part.excludes}
     remaining = [name for name in references[0].parts if name.partition(":")[0] not in replaced]
-    name = f"{part.distribution}:{part.id}" if part.distribution else part.id
-    owned = part.id if part.distribution == references[0].distribution else name
-    return SubmissionEntry(name=f"{references[0].name}+{part.name}", summary=part.summary, parts=(*remaining, owned))
+    inserted = part.id
+    if part.distribution and part.distribution != references[0].distribution:
+        inserted = f"{part.distribution}:{part.id}"
+    return SubmissionEntry(name=f"{references[0].name}+{part.name}", summary=part.summary, parts=(*remaining, inserted))
 
 
 def is_broken(name: str, error: BenchError) -> bool:
-    """Return whether an error of `resolve_target` is a finding about the submission or workload."""
+    """Return whether an error of `resolve_target` means that `name` exists but is broken, not that it is unknown."""
     return isinstance(error, PluginError) or is_existing_file(name)
 
 
@@ -98,8 +101,8 @@ def run_checks_in_process(request: CheckRequest, limit: float = TIME_LIMIT_S) ->
 
 
 def _run_process(folder: Path, limit: float) -> str:
-    """Run the process of the checks, and return why it ended early; empty if it did not."""
-    # The plugin may print. Its output must not mix with that of the command.
+    """Run the process of the checks. Return the reason if the process ended early, otherwise an empty text."""
+    # The plugin may print. Its output must not mix with the output of the command.
     output = sys.stderr if os.environ.get("BENCH_DEBUG") else subprocess.DEVNULL
     process = subprocess.Popen(
         python_process.command("harness.testing", str(folder)),

@@ -62,7 +62,7 @@ _FILES: Mapping[Kind, str] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Scaffold:
-    """What was written.
+    """A package or file that was written.
 
     Args:
         path: the folder of the package, or the file.

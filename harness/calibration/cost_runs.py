@@ -15,7 +15,7 @@ from harness.planning.phases import SubmissionOnWorkload
 from harness.planning.trials import plan_trials
 from harness.plugins.registry import Registry
 
-#: The ruleset of these runs. The runs use the default hyperparameters and end after a few evaluations. Their schedules
+#: The ruleset of the cost runs. They use the default hyperparameters and end after a few evaluations. Their schedules
 #: are planned for the whole horizon.
 COST_RULESET = Ruleset(
     name="cost",

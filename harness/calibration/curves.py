@@ -113,11 +113,11 @@ def running_best(record: Record, target: Target, limit: float, stage: int | None
 
 
 def resolution(records: Sequence[Record], target: Target, value: float) -> float | None:
-    """Return the resolution at a value: one standard error of the metric as a fraction of the examples to the value.
+    """Return the resolution at a value: the effect of one standard error of the metric on the examples needed.
 
-    Take a second value that is easier by one standard error. The curve of a run gives the number of examples between
-    reaching the easier value and reaching the value itself. This number is divided by the examples to the value. The
-    result is the median over runs.
+    Take a second value that is easier than the given value by one standard error. The curve of a run gives the number
+    of examples between reaching the easier value and reaching the given value. This number is divided by the examples
+    to the given value. The result is the median over runs.
 
     Args:
         records: runs of one setting on several seeds.

@@ -72,6 +72,9 @@ def loosen_levels(
         anchor_runs: runs of the anchor from which the targets were computed.
         checks: runs of the anchor on further new seeds.
     """
+    calibration = msgspec.structs.replace(
+        calibration, slack=tolerance_factor, checks=tuple(record.run_id for record in checks)
+    )
     if tolerance_factor is None:
         return calibration
     target, horizon = anchor_runs[0].spec.workload.facts.targets[0], calibration.horizon
@@ -81,10 +84,7 @@ def loosen_levels(
         )
         for name, level in calibration.levels.items()
     }
-    checked = msgspec.structs.replace(
-        calibration, slack=tolerance_factor, checks=tuple(record.run_id for record in checks)
-    )
-    return _replace_levels(checked, levels, anchor_runs)
+    return _replace_levels(calibration, levels, anchor_runs)
 
 
 def _replace_levels(

@@ -60,8 +60,8 @@ def calibrate(
         tuning: all settings that were tried, best first.
         best_runs: runs of the best setting on new seeds; not empty.
         anchor_runs: runs of the anchor's best setting on new seeds. Empty if the anchor's best setting is the best
-            setting of all, or if the anchor cannot meet the targets. The latter is the case on streams, because their
-            floors need replay.
+            setting of all, or if the anchor cannot meet the targets. On streams, the anchor cannot meet them, because
+            the floors of streams need replay.
     """
     spec, facts = best_runs[0].spec, best_runs[0].spec.workload.facts
     base = Calibration(

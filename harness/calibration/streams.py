@@ -98,17 +98,18 @@ def _useful_evaluations(record: Record) -> float:
 
 
 def stream_resolution(checks: Iterable[Record]) -> float | None:
-    """Return the resolution of a stream: one standard error as a fraction of the examples to its end.
+    """Return the resolution of a stream: by which fraction one standard error of the metric changes a run's length.
 
-    If the targets and floors of a stage were one standard error easier, the stage would end earlier. The number of
-    examples by which it would be shorter is called the delay of the stage. The delays of all stages are added. All
-    stages are evaluated on the same held-out examples, so their errors may have the same sign. The resolution of a run
-    is the sum of the delays divided by the examples to the end. The result is the median over runs.
+    The length of a run is its number of examples. If the targets and floors of a stage were one standard error easier,
+    the stage would end earlier. With the actual targets and floors, the stage ends later by a number of examples, which
+    is called the delay of the stage. All stages are evaluated on the same held-out examples, so their errors may have
+    the same sign. The delays of all stages are therefore added. The resolution of a run is this sum divided by the
+    length of the run. The result is the median of the runs' resolutions.
 
     Args:
         checks: runs with the loosened targets, which must report the standard error `se` of the target metric. Runs
-            that do not reach the end are left out. A floor on `<metric>/<k>` without a reported `se/<k>` is treated as
-            exact.
+            that do not reach the end are left out. A floor on the metric of stage k (`<metric>/<k>`) counts as having
+            standard error 0 if the run does not report `se/<k>`.
 
     Returns:
         The resolution; None if it cannot be computed for any run.
@@ -140,16 +141,19 @@ def _stage_delay(record: Record, index: int) -> float | None:
 
 
 def least_tolerance(holds: Callable[[float], bool]) -> float | None:
-    """Return the first of `TOLERANCE_FACTORS` for which `holds` returns True; None if it returns False for all.
+    """Return the first of `TOLERANCE_FACTORS` for which `holds` returns True; None if it returns False for all of them.
 
-    Bisection is not valid, because a larger factor may fail although a smaller factor suffices. With a larger factor,
-    the stages end earlier, so there is less training for the floors.
+    All factors are tried in order. Bisection is not valid, because `holds` may be True for a factor and False for a
+    larger one. With a larger factor, the stages end earlier, so the floors must be met after less training.
     """
     return next((factor for factor in TOLERANCE_FACTORS if holds(factor)), None)
 
 
 def _final_value(records: Sequence[Record], floor: Target) -> float:
-    """Return the value of a floor that enough runs meet at the end; NaN if too few runs report the metric."""
+    """Return the strictest value of a floor that the fraction `SEED_FRACTION` of the runs meets at the end.
+
+    The result is NaN if fewer runs report the metric.
+    """
     finals = [record.points[-1].metrics.get(floor.metric, math.nan) for record in records]
     value = value_at_fraction([final for final in finals if not math.isnan(final)], floor, SEED_FRACTION, len(records))
     return math.nan if value is None else round_to_easier_side(value, floor)

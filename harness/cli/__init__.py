@@ -15,6 +15,7 @@ _GC_THRESHOLD = 100_000
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `bench` and exit. An error that the user can correct is printed as one line without a traceback."""
+    import atexit
     import gc
 
     from harness.cli.streams import prepare_streams
@@ -22,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Commands that read thousands of records create many objects and hardly any cycles. With the default threshold,
     # the collector takes a twentieth of the time of such a command.
     gc.set_threshold(_GC_THRESHOLD)
+    # At the end, the collector would visit all objects several times, although the process frees its memory anyway.
+    atexit.register(gc.freeze)
     prepare_streams()
     sys.exit(invoke(list(sys.argv[1:] if arguments is None else arguments)))
 

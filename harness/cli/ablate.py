@@ -1,4 +1,4 @@
-"""`bench ablate`: remove the additions of a submission one at a time, and gate the whole against each remainder."""
+"""`bench ablate`: leave out the additions of a submission one at a time, and gate it against each variant."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from harness.report.gate import GateReport
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def ablate(
-    blocked: list[str],
+    blocked_plugins: list[str],
     submission: str,
     workloads: tuple[str, ...],
     only: tuple[str, ...],
@@ -69,15 +69,15 @@ def ablate(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Find out which additions of a submission do something, by removing one at a time.
+    """Find out which additions of a submission have an effect, by leaving out one at a time.
 
-    Every part except the optimizer is left out once. Every setting is replaced once by its part's default, if the
-    submission has another value, and once by 0, if 0 is allowed. The whole submission is gated against each variant
-    (see bench gate). Running the same command again continues; finished runs are not repeated.
+    Every part except the optimizer is left out once. Every hyperparameter that differs from its part's default is set
+    once to this default. Every hyperparameter that may be 0 is set once to 0. The whole submission is gated against
+    each variant (see bench gate). Running the same command again continues; finished runs are not repeated.
 
-    Exit code: 0 if every gate has a verdict, 4 if one is undecided or was not run.
+    Exit code: 4 if a gate is undecided or was not run, otherwise 0.
     """
-    registry = open_registry(blocked)
+    registry = open_registry(blocked_plugins)
     entry = resolve_submission(submission, registry)
     variants = list_variants(entry, registry, split_names(only))
     options = GateOptions(
@@ -100,7 +100,7 @@ def ablate(
     def show(variant: Variant) -> None:
         note(f"{variant.addition}: {variant.removal}")
 
-    # A dry run refuses the options that the run would refuse.
+    # A dry run refuses the same options as a run.
     chosen = session.workloads(split_names(workloads), budget)
     if dry_run:
         _print_variants(entry.name, variants, as_json)

@@ -29,6 +29,7 @@ COMMANDS = {
     "ablate": ("harness.cli.ablate:ablate", "Remove a submission's additions one at a time, and gate each removal."),
     "tune": ("harness.cli.tune:tune", "Search a submission's hyperparameters."),
     "cost": ("harness.cli.cost:cost", "Measure the cost per example of submissions, in short alternating runs."),
+    "power": ("harness.cli.power:power", "Print how many pairs of submissions workloads separate per core-hour."),
     "diff": ("harness.cli.compare:diff", "Compare two runs: configuration, environment, curves."),
     "score": ("harness.cli.score:score", "Score AlgoPerf's published logs."),
     "calibrate": ("harness.cli.calibrate:command", "Compute a workload's targets from tuned references."),

@@ -11,7 +11,14 @@ import click
 
 from harness.cli.commands import examples
 from harness.cli.output import print_json, print_text
-from harness.cli.record_folders import check_workloads, folder_options, is_named, list_folders, read_marks, records
+from harness.cli.record_folders import (
+    check_workloads,
+    folder_options,
+    is_named,
+    list_folders,
+    make_table_records,
+    records,
+)
 from harness.cli.resolve import NameType
 from harness.contract.run import RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown_name_error
@@ -43,7 +50,7 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
     summaries: list[RunSummary] = []
     problems: list[str] = []
     listed = list_folders(runs, results, problems)
-    table_records = read_marks(runs, results, problems, listed)
+    table_records = make_table_records(runs, results, problems, listed)
     for record in records(listed, problems, table_records, note_marks=True):
         if not record.spec.smoke and not record.spec.profile:
             workload_names.add(record.spec.workload.facts.name)

@@ -77,7 +77,7 @@ from harness.system.files import write_atomically
 @click.option("--json", "as_json", is_flag=True, help="Print the calibrations, or the planned trials, as JSON.")
 @click.pass_obj
 def command(
-    blocked: list[str],
+    blocked_plugins: list[str],
     /,
     *,
     workload: str,
@@ -103,7 +103,7 @@ def command(
     The seeds of tuning, of calibration and of the leaderboard are disjoint. If the command is repeated, finished trials
     are not run again.
     """
-    registry = open_registry(blocked)
+    registry = open_registry(blocked_plugins)
     entry = resolve_workload(workload, registry)
     ruleset = rulesets.ruleset("calibration")
     ruleset = msgspec.structs.replace(ruleset, trials=rates or ruleset.trials, studies=studies or ruleset.studies)

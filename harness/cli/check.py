@@ -27,14 +27,14 @@ from harness.report.checks import results_text
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def check(blocked: list[str], target: str, workloads: tuple[str, ...], as_json: bool) -> int:
+def check(blocked_plugins: list[str], target: str, workloads: tuple[str, ...], as_json: bool) -> int:
     """Check a submission or workload: declarations, signatures and short runs.
 
     TARGET is the name of an installed submission, workload or part, or the path of a file. A submission runs for a few
     steps on three micro-workloads: small images, sequences of tokens, and a stream. Each failure is printed with its
     fix. The exit code is 1 if a check failed. docs/authors.md describes the checks.
     """
-    registry = resolve.open_registry(blocked)
+    registry = resolve.open_registry(blocked_plugins)
     results: list[CheckResult] = []
     kind = ""
     try:
@@ -52,9 +52,9 @@ def check(blocked: list[str], target: str, workloads: tuple[str, ...], as_json: 
         chosen = tuple(resolve_workload(name, registry) for name in split_names(workloads))
         note(f"checking the {kind} {entry.name}")
         request = (
-            CheckRequest(submission=entry, workloads=chosen, blocked=tuple(blocked))
+            CheckRequest(submission=entry, workloads=chosen, blocked=tuple(blocked_plugins))
             if isinstance(entry, SubmissionEntry)
-            else CheckRequest(workloads=(entry,), blocked=tuple(blocked))
+            else CheckRequest(workloads=(entry,), blocked=tuple(blocked_plugins))
         )
         results += checking.run_checks_in_process(request)
     failed = any(result.status == "failed" for result in results)

@@ -13,10 +13,10 @@ from harness.cli.record_folders import (
     find_run,
     folder_options,
     list_folders,
-    of_submission,
+    make_table_records,
     one_group,
-    read_marks,
     records,
+    runs_of_submission,
 )
 from harness.cli.resolve import NameType
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
@@ -55,15 +55,15 @@ def compare(
         )
     problems: list[str] = []
     listed = list_folders(runs, results, problems)
-    table_records = read_marks(runs, results, problems, listed)
+    table_records = make_table_records(runs, results, problems, listed)
     scored = [score_run(record, by) for record in records(listed, problems, table_records, note_marks=True)]
     names = split_names(workloads)
     check_workloads(names, {run.spec.workload.facts.name for run in scored})
     scored = [run for run in scored if not names or run.spec.workload.facts.name in names]
-    runs_of_both = one_group([*of_submission(scored, a), *of_submission(scored, b)], hardware, ruleset)
+    runs_of_both = one_group([*runs_of_submission(scored, a), *runs_of_submission(scored, b)], hardware, ruleset)
     # If A and B are the same submission, every run is paired with itself. The ratio is then 1, and the verdict is
     # `inconclusive`.
-    result = compare_runs(of_submission(runs_of_both, a), of_submission(runs_of_both, b), by)
+    result = compare_runs(runs_of_submission(runs_of_both, a), runs_of_submission(runs_of_both, b), by)
     if as_json:
         print_json(comparison.comparison_json(result))
     else:

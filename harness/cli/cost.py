@@ -26,11 +26,11 @@ from harness.scoring.cost_ratio import cost_ratios
     "-w", "--workload", "workloads", multiple=True, required=True, type=NameType("workload"),
     help="Comma-separated workloads.",
 )  # fmt: skip
-@click.option("--to", "baseline", help="Submission that has the cost 1 (default: the last one).")
+@click.option("--to", "baseline", help="Submission whose cost is set to 1 (default: the last one).")
 @click.option("--pairs", type=LimitedInteger("pairs"), default=10, show_default=True, help="Runs of each submission.")
 @click.option(
     "--intervals", type=LimitedInteger("intervals"), default=8, show_default=True,
-    help="Evaluations after which a run ends; on a stream, in each stage.",
+    help="Number of evaluations of a run; on a stream, of each stage.",
 )  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter.")
 @click.option("--seed", type=LimitedInteger("seed"), default=0, show_default=True, help="Root seed.")
@@ -46,16 +46,16 @@ from harness.scoring.cost_ratio import cost_ratios
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def cost(
-    blocked: list[str], submissions: str, workloads: tuple[str, ...], baseline: str | None, pairs: int, intervals: int,
-    settings: tuple[str, ...], seed: int, threads: int, device: str | None, allow_slow: bool, runs: Path,
-    as_json: bool,
+    blocked_plugins: list[str], submissions: str, workloads: tuple[str, ...], baseline: str | None, pairs: int,
+    intervals: int, settings: tuple[str, ...], seed: int, threads: int, device: str | None, allow_slow: bool,
+    runs: Path, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure the cost per example of submissions in short runs that alternate.
 
     The ratio of two costs depends much less on the machine than seconds do. Every call repeats all measurements. Runs
     end after a few evaluations, so the result contains no information about the metric.
     """
-    registry = open_registry(blocked)
+    registry = open_registry(blocked_plugins)
     names = split_names([submissions])
     if len(names) < 2:
         raise UsageError(

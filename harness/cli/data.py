@@ -44,9 +44,9 @@ def data() -> None:
 @data.command("list", epilog=examples("bench data list --json"))
 @_json
 @click.pass_obj
-def list_(blocked: list[str] | None, as_json: bool) -> None:
+def list_(blocked_plugins: list[str] | None, as_json: bool) -> None:
     """List datasets and whether they are installed."""
-    registry = _registry(blocked)
+    registry = _registry(blocked_plugins)
     require_plugins(registry)
     entries = sorted(registry.datasets(), key=lambda entry: entry.name)
     if as_json:
@@ -93,7 +93,7 @@ def clear_generated(as_json: bool) -> None:
 @_json
 @click.pass_obj
 def get(
-    blocked: list[str] | None,
+    blocked_plugins: list[str] | None,
     names: tuple[str, ...],
     source: str | None,
     only: tuple[str, ...],
@@ -106,7 +106,7 @@ def get(
         raise UsageError(
             "--tokens and --only cannot be combined, because both choose files", fix="leave out one of them"
         )
-    registry = _registry(blocked)
+    registry = _registry(blocked_plugins)
     entries = [registry.dataset(name) for name in dict.fromkeys(names)]
     # All names are checked before the first download.
     number = None if tokens is None else manage.parse_tokens(tokens)
@@ -128,7 +128,7 @@ def get(
 @_json
 @click.pass_obj
 def import_(
-    blocked: list[str] | None,
+    blocked_plugins: list[str] | None,
     name: str,
     folder: Path,
     only: tuple[str, ...],
@@ -137,7 +137,7 @@ def import_(
     as_json: bool,
 ) -> None:
     """Import files from FOLDER and its subfolders."""
-    entry = _registry(blocked).dataset(name)
+    entry = _registry(blocked_plugins).dataset(name)
     with _progress(entry, verb="reading") as progress:
         states = manage.import_folder(entry, folder, progress, only=only, copy=copy, accept_checksum=accept_checksum)
     _print_states([(entry, states)], as_json)
@@ -148,12 +148,12 @@ def import_(
 @_only
 @_json
 @click.pass_obj
-def verify(blocked: list[str] | None, names: tuple[str, ...], only: tuple[str, ...], as_json: bool) -> int:
+def verify(blocked_plugins: list[str] | None, names: tuple[str, ...], only: tuple[str, ...], as_json: bool) -> int:
     """Verify the named datasets, or all installed datasets.
 
     The exit code is 1 if a file is missing or damaged.
     """
-    registry = _registry(blocked)
+    registry = _registry(blocked_plugins)
     if names:
         entries = [registry.dataset(name) for name in dict.fromkeys(names)]
     else:
@@ -174,8 +174,8 @@ def verify(blocked: list[str] | None, names: tuple[str, ...], only: tuple[str, .
 # --- output -------------------------------------------------------------------------------------
 
 
-def _registry(blocked: list[str] | None) -> Registry:
-    return load_registry(block=blocked or [])
+def _registry(blocked_plugins: list[str] | None) -> Registry:
+    return load_registry(block=blocked_plugins or [])
 
 
 def _count_installed(entry: DatasetEntry) -> int:

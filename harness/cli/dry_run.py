@@ -59,8 +59,8 @@ def print_plan(phased_plan: PhasedPlan, runs: Path, execution: ExecutionOptions,
     note(f"{len(specs)} trials{finished}{pending}{estimate}")
     if without_estimate:
         note(
-            f"no earlier record from this hardware for {without_estimate} of them; the estimate does not include them, "
-            "and ≤ is the workload's limit"
+            f"no earlier record from this hardware for {without_estimate} of them; the estimate leaves them out, and ≤ "
+            "marks the workload's limit"
         )
     note_missing(phased_plan.missing)
 

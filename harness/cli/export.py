@@ -50,7 +50,7 @@ FORMATS = ("csv", "parquet", "hf")
 @click.option("--source", default="", metavar="URL", help="hf: address of the published records.")
 @click.pass_obj
 def export(
-    blocked: list[str], folder: Path, output_format: str, out: Path | None, dataset: str | None, source: str
+    blocked_plugins: list[str], folder: Path, output_format: str, out: Path | None, dataset: str | None, source: str
 ) -> int:
     """Export the records below FOLDER.
 
@@ -68,7 +68,7 @@ def export(
     records = list(mark_filter.without_withdrawn(iter_listed_records(listed, problems)))
     marks = mark_filter.marks
     if output_format == "hf":
-        query = LeaderboardQuery(references=references(blocked, None), attestations=attestations, marks=marks)
+        query = LeaderboardQuery(references=references(blocked_plugins, None), attestations=attestations, marks=marks)
         _export_hub(records, query, dataset or "", source, out)
     else:
         rows = [run_row(r, attestations.get(r.content_hash, ()), mark_of(r, marks)) for r in records]

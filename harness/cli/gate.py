@@ -259,7 +259,7 @@ def _make_report(ending: GateEnding, context: click.Context, series: str = "") -
     result = ending.result
     look = result.progress.look
     command = ""
-    if result.outcome == "undecided" and not look.over:
+    if result.outcome == "undecided" and not look.is_over:
         pairs = look.pairs + max(MORE_PAIRS, look.pairs_needed or 0)
         command = repeat_command(context, {"max_pairs": str(max(pairs, context.params["max_pairs"]))})
     return GateReport(

@@ -1,4 +1,4 @@
-"""The options that all commands share which run gates: the size of the runs, and where and how they run."""
+"""The options of all commands that run gates: the size of the runs, and where and how the runs are executed."""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ def _fold_variants(names: Sequence[str]) -> list[str]:
 def group_submissions(submissions: Sequence[SubmissionEntry], registry: Registry) -> dict[str, list[str]]:
     """Return the names of submissions, grouped by the part that distinguishes a submission from the others.
 
-    The group is the last kind of part in the table of kinds, apart from optimizers and schedules. Submissions without
-    such a part are grouped by their optimizer.
+    Parts other than the optimizer and the schedule distinguish a submission. If there are several of them, the kind
+    that comes last in the table of kinds is the group. If there are none, the group is the optimizer.
     """
     kinds = {entry.name: _part_names(entry, registry) for entry in submissions}
     optimizers = Counter(parts.get("optimizer", "") for parts in kinds.values() if set(parts) <= set(_COMMON_KINDS))

@@ -16,11 +16,12 @@ from harness.cli.output import print_json, supports_color
 from harness.cli.record_folders import (
     RUN_FIRST,
     check_workloads,
+    existing_folders,
     folder_options,
     list_folders,
-    read_marks,
-    records,
+    make_table_records,
     references,
+    summaries,
 )
 from harness.cli.resolve import NameType
 from harness.errors import UsageError, unknown_name_error
@@ -29,8 +30,16 @@ from harness.report import leaderboard as renderers
 from harness.report.grid import PLAIN, Palette
 from harness.report.marks import mark_lines
 from harness.report.stopping_tables import StoppingResults
+from harness.report.table_records import stored_summaries
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
-from harness.scoring.summary import Grouping, LeaderboardQuery, Level, parse_metric_budget, summarize
+from harness.scoring.summary import (
+    Grouping,
+    LeaderboardQuery,
+    Level,
+    RunSummary,
+    parse_metric_budget,
+    summarize_content,
+)
 from harness.scoring.time_to_target import RANKED_AXES, Axis
 from harness.storage.attestations import index_attestations
 
@@ -62,8 +71,8 @@ COLOURED = Palette(
 )
 @click.option(
     "--group", type=click.Choice(["unranked", "all", "none"]), default="unranked", show_default=True,
-    help="Show one method with several settings as one row, the best, with the spread: in rows without a rank, in all "
-    "rows or in none.",
+    help="If one method has several settings, show only its best row, with the spread of the settings. This applies to "
+    "rows without a rank, to all rows, or to none.",
 )  # fmt: skip
 @click.option(
     "--format", "output_format", type=click.Choice(FORMATS), default="table", show_default=True, help="Output format."
@@ -71,23 +80,26 @@ COLOURED = Palette(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (the same as --format json).")
 @click.pass_obj
 def leaderboard(
-    blocked: list[str], runs: Path, results: Path, by: str, workloads: tuple[str, ...], tier: str | None,
+    blocked_plugins: list[str], runs: Path, results: Path, by: str, workloads: tuple[str, ...], tier: str | None,
     level: Level, reference: str | None, group: Grouping, output_format: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Rank submissions, and show time, examples and steps to the target on each workload."""
-    query = leaderboard_query(by, level, workloads=workloads, tier=tier, references=references(blocked, reference))
+    query = leaderboard_query(
+        by, level, workloads=workloads, tier=tier, references=references(blocked_plugins, reference)
+    )
     problems: list[str] = []
     listed = list_folders(runs, results, problems)
-    table_records = read_marks(runs, results, problems, listed)
+    table_records = make_table_records(runs, results, problems, listed)
     marks = table_records.mark_filter.marks
     query = replace(query, attestations=index_attestations(listed, problems), marks=marks, group=group)
-    summaries = [summarize(record, query) for record in records(listed, problems, table_records)]
-    if summaries:
-        check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in summaries})
+    values = stored_summaries(RunSummary, summarize_content, query, existing_folders(runs, results))
+    run_summaries = list(summaries(listed, problems, table_records, query, values))
+    if run_summaries:
+        check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in run_summaries})
     stop_records = [record for record in table_records.stop_records if query.wants(record.spec.workload.facts)]
     stopping_results = StoppingResults(stop_records)
     marked = [item for item in table_records.mark_filter.marked if query.wants(item.facts)]
-    boards = build_leaderboards(summaries, query)
+    boards = build_leaderboards(run_summaries, query)
     output_format = "json" if as_json else output_format
     if output_format == "json":
         print_json(renderers.as_json(boards, problems, marked) | stopping_results.as_json())

@@ -35,14 +35,19 @@ WIDTH = 100
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
-    blocked: list[str], words: tuple[str, ...], kind: str | None, tier: str | None, with_summaries: bool, as_json: bool
+    blocked_plugins: list[str],
+    words: tuple[str, ...],
+    kind: str | None,
+    tier: str | None,
+    with_summaries: bool,
+    as_json: bool,
 ) -> None:
     """List workloads, submissions and parts.
 
     Without arguments, only names are listed, in groups: workloads by tier, submissions by their parts, parts by their
-    kind. With words, the entries are described that contain every word in the name, summary, parts, tags or papers.
+    kind. With words, entries are described whose name, summary, parts, tags or papers contain every word.
     """
-    registry = resolve.open_registry(blocked)
+    registry = resolve.open_registry(blocked_plugins)
     resolve.require_plugins(registry)
 
     def is_chosen(entry: ListedEntry) -> bool:
@@ -74,9 +79,24 @@ def command(
         names = [entry.name for entry in listed]
         nearest = suggest_nearest(words[0], names) if len(words) == 1 else ""
         note(f"nothing matches{nearest}; bench list prints all names")
+    for problem in _shared_names((*workloads, *submissions, *parts)):
+        note(problem)
     for plugin in registry.plugins:
         if plugin.error:
             note(f"broken plugin {plugin.distribution}:{plugin.name}: {plugin.error}")
+
+
+def _shared_names(entries: Sequence[ListedEntry]) -> list[str]:
+    """Return a line for each name that several distributions offer, with the names that tell them apart."""
+    forms: dict[tuple[type[ListedEntry], str], list[str]] = {}
+    for entry in entries:
+        name = entry.id if isinstance(entry, PartEntry) else entry.name
+        forms.setdefault((type(entry), name), []).append(f"{entry.distribution}:{name}")
+    return [
+        f"{name} is offered by several distributions: write {' or '.join(sorted(choices))}"
+        for (_, name), choices in forms.items()
+        if len(set(choices)) > 1
+    ]
 
 
 def _has_kind(entry: ListedEntry, kind: str | None) -> bool:

@@ -31,12 +31,12 @@ def print_json(data: Mapping[str, Any]) -> None:
 
 
 def print_json_list(fields: Mapping[str, Any], name: str, items: Iterable[Any]) -> None:
-    """Print an object whose last field is a long list, like `print_json`. One item is in memory at a time.
+    """Print an object with a long list in the format of `print_json`. Only one item of the list is in memory at a time.
 
     Args:
-        fields: the other fields, whose names come before `name` in the alphabet. `schema` is added.
-        name: name of the list.
-        items: plain data or structs.
+        fields: all fields except the list. `schema` is added.
+        name: name of the field that contains the list. Keys are sorted, so this name must come after all other names.
+        items: the items of the list, which are plain data or structs.
     """
     head = _json_text({"schema": SCHEMA, **fields, name: []}).removesuffix("[]\n}")
     separator = f"{head}[\n    "

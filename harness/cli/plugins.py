@@ -15,9 +15,9 @@ from harness.report import text
 @click.option("--refresh", is_flag=True, help="Read every plugin again, including plugins that failed before.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def command(blocked: list[str], refresh: bool, as_json: bool) -> int:
+def command(blocked_plugins: list[str], refresh: bool, as_json: bool) -> int:
     """List plugins and the errors of broken plugins."""
-    registry = load_registry(block=blocked, refresh=refresh)
+    registry = load_registry(block=blocked_plugins, refresh=refresh)
     if as_json:
         rows = [
             {

@@ -31,12 +31,12 @@ from harness.verification.checks import VerificationOptions
     "pull request.",
 )  # fmt: skip
 @click.option("--no-weights", is_flag=True, help="Do not evaluate saved weights; compare only their hashes.")
-@click.option("--online", is_flag=True, help="Read the beacon's rounds of nonces again.")
+@click.option("--online", is_flag=True, help="Check nonces by reading their rounds from the beacon again.")
 @click.option("--dry-run", is_flag=True, help="Check everything and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
-    blocked: list[str],
+    blocked_plugins: list[str],
     names: tuple[str, ...],
     runs: Path,
     results: Path,
@@ -58,7 +58,7 @@ def command(
             fix = "clone the repository of results first, or publish into a plain folder with --results"
             raise UsageError(f"--to {checkout} is not a checkout of a git repository", fix=fix)
         results = checkout / "results"
-    registry = open_registry(blocked)
+    registry = open_registry(blocked_plugins)
     points = {entry.name: len(entry.points) for entry in registry.submissions() if entry.points}
 
     def listed_settings(spec: RunSpec) -> int | None:
@@ -68,13 +68,14 @@ def command(
         judge=None if no_weights else judge_weights,
         weights_in=(runs,),
         beacon=public_beacon() if online else None,
+        redrawing=registry.redrawing,
     )
     report = publish(
         names,
         PublishOptions(
             runs=runs,
             results=results,
-            references=references(blocked, None),
+            references=references(blocked_plugins, None),
             verification=verification,
             listed_settings=listed_settings,
             dry_run=dry_run,

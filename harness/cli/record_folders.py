@@ -18,10 +18,12 @@ from harness.contract.record import Record
 from harness.errors import StoreError, UsageError, unknown_name_error
 from harness.planning.roles import REFERENCE_TAG
 from harness.report.marks import mark_lines
-from harness.report.table_records import TableRecords
+from harness.report.table_records import S, TableRecords
 from harness.scoring.marked import MarkFilter
 from harness.scoring.selection import R
+from harness.scoring.summary import LeaderboardQuery
 from harness.storage import layout
+from harness.storage.derived import DerivedValues
 from harness.storage.marks import index_marks
 from harness.storage.records import StoredRecord, decode_stored, iter_listed_records, iter_stored, read_stored
 from harness.storage.shards import find_packed
@@ -50,7 +52,7 @@ def existing_folders(runs: Path, results: Path) -> list[Path]:
     Raises:
         StoreError: neither folder exists.
     """
-    # Unlike `Path.is_dir`, `os.path.isdir` answers for a path below a folder that may not be searched.
+    # Below a folder without search permission, `os.path.isdir` returns False, but `Path.is_dir` raises an error.
     folders = [folder for folder in (runs, results) if os.path.isdir(folder)]
     if not folders:
         raise StoreError(f"no results: neither {runs} nor {results} is a folder", fix=RUN_FIRST)
@@ -84,22 +86,47 @@ def records(
     Args:
         listed: the folders of records with the names of their files.
         problems: list to which a one-line message is appended for each file that cannot be read.
-        table_records: what selects the records, and keeps the records of other tables and the marked records.
+        table_records: the object that selects the records. It also collects the marked records, and the records of
+            other tables.
         note_marks: whether to print a note for each marked record. Otherwise the caller shows the marked records.
     """
     yield from table_records.scored(iter_listed_records(listed, problems))
-    for problem in problems:
-        note(f"skipped: {problem}")
+    _note_problems(problems)
     for line in mark_lines(table_records.mark_filter.marked) if note_marks else ():
         note(line)
 
 
-def read_marks(runs: Path, results: Path, problems: list[str], listed: Iterable[layout.ListedFolder]) -> TableRecords:
-    """Return what selects the records of tables, with the marks in both folders.
+def summaries(
+    listed: Iterable[layout.ListedFolder],
+    problems: list[str],
+    table_records: TableRecords,
+    query: LeaderboardQuery,
+    values: DerivedValues[S],
+) -> Iterator[S]:
+    """Yield the summaries of the records of leaderboards, then print a note for each file that cannot be read.
+
+    Args:
+        listed, problems, table_records: see `records`.
+        query: the query with the attestations and marks.
+        values: the result of `stored_summaries` for the query.
+    """
+    yield from table_records.summaries(listed, problems, query, values)
+    _note_problems(problems)
+
+
+def _note_problems(problems: Iterable[str]) -> None:
+    for problem in problems:
+        note(f"skipped: {problem}")
+
+
+def make_table_records(
+    runs: Path, results: Path, problems: list[str], listed: Iterable[layout.ListedFolder]
+) -> TableRecords:
+    """Return an object that selects the records of tables. It knows the marks in both folders.
 
     Args:
         runs, results, problems: see `list_folders`.
-        listed: what `list_folders` returned for them.
+        listed: the result of `list_folders` for these two folders.
     """
     marks = index_marks(existing_folders(runs, results), problems, listed)
     return TableRecords(mark_filter=MarkFilter(marks))
@@ -131,16 +158,16 @@ def check_workloads(names: Iterable[str], known: Collection[str]) -> None:
             raise unknown_name_error("workload among the results", name, known)
 
 
-def references(blocked: Sequence[str] | None, name: str | None) -> tuple[str, ...]:
+def references(blocked_plugins: Sequence[str] | None, name: str | None) -> tuple[str, ...]:
     """Return the names of the submissions that may be the reference of the scores.
 
     Args:
-        blocked: names of plugins that are not loaded.
+        blocked_plugins: names of plugins that are not loaded.
         name: the value of `--reference`; None for all submissions with the tag `reference`.
     """
     if name:
         return (name,)
-    return tuple(entry.name for entry in open_registry(blocked).submissions() if REFERENCE_TAG in entry.tags)
+    return tuple(entry.name for entry in open_registry(blocked_plugins).submissions() if REFERENCE_TAG in entry.tags)
 
 
 def one_group(group: Sequence[R], hardware: str | None, ruleset: str | None) -> list[R]:
@@ -169,7 +196,7 @@ def one_group(group: Sequence[R], hardware: str | None, ruleset: str | None) -> 
     return [r for r in group if hardware in (None, r.spec.hardware) and ruleset in (None, r.spec.ruleset.name)]
 
 
-def of_submission(candidates: Sequence[R], name: str) -> list[R]:
+def runs_of_submission(candidates: Sequence[R], name: str) -> list[R]:
     """Return the runs of one version and source of a submission.
 
     Args:
@@ -215,7 +242,7 @@ def locate_run(name: str, runs: Path, results: Path) -> StoredRecord:
         StoreError: the record cannot be read.
     """
     path = Path(name)
-    # `os.path` answers for every text; pathlib raises for a name that no file system can store.
+    # `os.path.exists` returns False for a name that no file system can store; pathlib raises an error for such a name.
     if os.path.exists(path / layout.RECORD):
         return read_stored(path / layout.RECORD)
     if os.path.isfile(path) or find_packed(path) is not None:
@@ -242,3 +269,11 @@ def locate_run(name: str, runs: Path, results: Path) -> StoredRecord:
     raise UsageError(
         f"no run {name!r} among {record_count} records", fix="give a path, a run_id or the first characters of a run_id"
     )
+
+
+def note_stale_tables(results: Path, written: Iterable[Path]) -> None:
+    """Tell the user how to draw the page of the published records again, if attestations were written beside them."""
+    page = results / layout.LEADERBOARD
+    if page.is_file() and any(path.resolve().is_relative_to(results.resolve()) for path in written):
+        command = f"bench leaderboard --runs none --results {results} --format md > {page}"
+        note(f"trust levels may have changed; draw the tables again: {command}")

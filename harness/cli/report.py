@@ -12,17 +12,19 @@ from harness.cli.output import note, print_json
 from harness.cli.record_folders import (
     RUN_FIRST,
     check_workloads,
+    existing_folders,
     folder_options,
     list_folders,
-    read_marks,
-    records,
+    make_table_records,
     references,
+    summaries,
 )
 from harness.cli.resolve import NameType
-from harness.contract.record import Record
 from harness.errors import UsageError
 from harness.planning.resolve import split_names
 from harness.report import html
+from harness.report.page_runs import PageSummary, summarize_for_page
+from harness.report.table_records import stored_summaries
 from harness.scoring.summary import LeaderboardQuery
 from harness.storage.attestations import index_attestations
 from harness.system.files import write_atomically, write_error
@@ -42,7 +44,7 @@ from harness.system.files import write_atomically, write_error
 @click.option("--json", "as_json", is_flag=True, help="Print the path and size of the file as JSON.")
 @click.pass_obj
 def report(
-    blocked: list[str],
+    blocked_plugins: list[str],
     out: Path,
     runs: Path,
     results: Path,
@@ -55,20 +57,22 @@ def report(
         raise UsageError(f"{out} must end in .html", fix=f"run bench report {out.with_suffix('.html')}")
     problems: list[str] = []
     listed = list_folders(runs, results, problems)
-    table_records = read_marks(runs, results, problems, listed)
+    table_records = make_table_records(runs, results, problems, listed)
     query = LeaderboardQuery(
         workloads=frozenset(split_names(workloads)),
-        references=references(blocked, reference),
+        references=references(blocked_plugins, reference),
         attestations=index_attestations(listed, problems),
         marks=table_records.mark_filter.marks,
     )
     known: set[str] = set()
 
-    def read() -> Iterator[Record]:
-        for record in records(listed, problems, table_records):
-            known.add(record.spec.workload.facts.name)
-            yield record
+    def read() -> Iterator[PageSummary]:
+        values = stored_summaries(PageSummary, summarize_for_page, query, existing_folders(runs, results))
+        for summary in summaries(listed, problems, table_records, query, values):
+            known.add(summary.spec.workload.facts.name)
+            yield summary
 
+    # `table_records.stop_records` is complete only after `html.page` has read all summaries.
     page = html.page(read(), query, problems, table_records.stop_records, table_records.mark_filter.marked)
     known |= {record.spec.workload.facts.name for record in table_records.stop_records}
     if known:

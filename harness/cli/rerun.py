@@ -12,7 +12,13 @@ import msgspec
 
 from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
-from harness.cli.record_folders import existing_folders, folder_options, locate_run, of_submission
+from harness.cli.record_folders import (
+    existing_folders,
+    folder_options,
+    locate_run,
+    note_stale_tables,
+    runs_of_submission,
+)
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.show_run import names_run
 from harness.contract.attestation import Attestation
@@ -40,11 +46,12 @@ from harness.verification.rerun import Rerun, RerunMethod
 @folder_options
 @click.option(
     "--workloads", type=LimitedInteger("workloads"), metavar="N",
-    help="Test a submission on N of the workloads of its records, which are drawn now.",
+    help="Test a submission on N workloads, drawn at random from the workloads of its records.",
 )  # fmt: skip
 @click.option(
     "--method", type=click.Choice(["auto", "exact", "fresh-seeds"]), default="auto", show_default=True,
-    help="Compare exactly with the same seeds, compare with fresh seeds, or what is needed and possible here.",
+    help="exact: repeat the run with the same seeds; fresh-seeds: run with new seeds; auto: the methods that are "
+    "needed and that this machine permits.",
 )  # fmt: skip
 @click.option(
     "--nonce", default="beacon", show_default=True, metavar="beacon|local|HEX",
@@ -52,18 +59,18 @@ from harness.verification.rerun import Rerun, RerunMethod
 )  # fmt: skip
 @click.option(
     "--max-minutes", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
-    help="Start no further run after this time.",
+    help="Number of minutes after which no further run is started.",
 )  # fmt: skip
 @click.option("--jobs", type=LimitedInteger("jobs"), default=2, show_default=True, help="Number of seeds at once.")
 @click.option(
     "--source", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
-    help="File of the submission, if it is in another place than in the record.",
+    help="File of the submission, if the file has been moved since the record was made.",
 )  # fmt: skip
 @click.option("--no-attestation", is_flag=True, help="Write no attestation beside the record.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def rerun(
-    blocked: list[str],
+    blocked_plugins: list[str],
     name: str,
     runs: Path,
     results: Path,
@@ -78,14 +85,14 @@ def rerun(
 ) -> int:
     """Repeat the run of a record, or test a submission on fresh seeds.
 
-    A run on a machine with the same processor and torch is compared exactly: points apart from times, and weights.
-    Runs with fresh seeds are compared by a sequential test, which accepts the record if they do not need 10 % more
-    examples. The outcome is written beside the record as an attestation; the record does not change. The exit code is 1
-    if an outcome is not accepted.
+    On a machine with the same processor and torch, a run with the same seeds must have the same weights and the same
+    points, apart from times. Runs with fresh seeds are compared by a sequential test. This test accepts the record
+    unless the fresh runs need 10 % more examples. The outcome is written beside the record as an attestation; the
+    record does not change. The exit code is 1 if an outcome is not accepted.
     """
     if math.isnan(max_minutes):
         raise UsageError("--max-minutes nan is not a number", fix="give a number of minutes above 0")
-    registry = open_registry(blocked)
+    registry = open_registry(blocked_plugins)
     with tempfile.TemporaryDirectory(prefix="bench-rerun-") as folder:
         repeat = Rerun(
             run=lambda specs: _run(specs, Path(folder), registry, jobs),
@@ -94,6 +101,7 @@ def rerun(
             method=method,
             minutes=max_minutes,
             at_once=jobs,
+            redrawing=registry.redrawing,
         )
         if workloads is not None:
             located = _read_claimed_records(name, runs, results)
@@ -111,11 +119,15 @@ def rerun(
             raise UsageError(
                 f"{name} is not a record", fix=f"to test a submission, write bench rerun {name} --workloads 3"
             )
-    return _finish(located, attestations, not no_attestation, as_json)
+    return _finish(located, attestations, results, not no_attestation, as_json)
 
 
 def _finish(
-    located: Sequence[tuple[Record, Path]], attestations: Sequence[Attestation], write: bool, as_json: bool
+    located: Sequence[tuple[Record, Path]],
+    attestations: Sequence[Attestation],
+    results: Path,
+    write: bool,
+    as_json: bool,
 ) -> int:
     """Write the attestations, print them with the trust levels, and return the exit code."""
     by_hash = {record.content_hash: (record, folder) for record, folder in located}
@@ -133,6 +145,7 @@ def _finish(
                 print_text(line)
             if path is not None:
                 note(f"wrote {path}")
+    note_stale_tables(results, [path for _, _, _, path in entries if path is not None])
     return EXIT_OK if all(attestation.outcome == "accepted" for attestation in attestations) else EXIT_FAILED
 
 
@@ -154,7 +167,7 @@ def _draw_nonce(kind: str) -> Nonce:
 
 
 def _with_source(record: Record, source: Path | None) -> Record:
-    """Return the record with another path of the submission's file. Its hash must be that of the record."""
+    """Return the record with another path of the submission's file. The file must have the hash in the record."""
     if source is None:
         return record
     submission = record.spec.submission
@@ -176,5 +189,5 @@ def _read_claimed_records(name: str, runs: Path, results: Path) -> list[tuple[Re
             located.setdefault(record.content_hash, (record, stored.path.parent))
     for problem in problems:
         note(f"skipped: {problem}")
-    chosen = of_submission([record for record, _ in located.values()], name)
+    chosen = runs_of_submission([record for record, _ in located.values()], name)
     return [located[record.content_hash] for record in chosen]

@@ -29,16 +29,16 @@ from harness.storage import layout
 NameKind: TypeAlias = Literal["submission", "workload", "entry", "dataset", "executor", "ruleset", "run"]
 
 
-def open_registry(blocked: Sequence[str] | None) -> Registry:
+def open_registry(blocked_plugins: Sequence[str] | None) -> Registry:
     """Read the plugins and print the registry's warnings to stderr."""
-    registry = load_registry(block=blocked or [])
+    registry = load_registry(block=blocked_plugins or [])
     for warning in registry.warnings:
         note(f"warning: {warning}")
     return registry
 
 
 def require_plugins(registry: Registry) -> None:
-    """Check that at least one plugin could be read, if there are plugins. Otherwise a list of entries would be empty.
+    """Raise an error if there are plugins and all of them are broken. A list of entries would then be empty.
 
     Raises:
         PluginError: all plugins are broken.

@@ -121,7 +121,7 @@ MAX_LISTED_FAILURES = 20
 @click.option(
     "--prune",
     is_flag=True,
-    help="End trials at half their budget if they are unlikely to reach the target; they count as missed (unranked).",
+    help="End a trial after half of its budget if it is far from the target, and count it as missed (unranked).",
 )
 @click.option("--smoke", is_flag=True, help="Run only a few steps of each trial (unranked).")
 @click.option(
@@ -247,7 +247,7 @@ class RunOptions:
         return phased_plan
 
     def _plan_with_nonce(self, registry: Registry, best_settings: BestSettingsOf | None) -> PhasedPlan:
-        """Plan the trials, request a nonce for their submissions if one is wanted, and plan them again with it."""
+        """Plan the trials. If the options ask for a nonce, request it, and plan the trials again with this nonce."""
         phased_plan = self._plan(registry, best_settings)
         if self.nonce == "none" or self.dry_run:
             return phased_plan  # A dry run writes nothing, so it commits no source and requests no nonce.

@@ -24,9 +24,11 @@ from harness.errors import BenchError, UsageError, unknown_name_error
 from harness.planning.compose import Composition, compose
 from harness.planning.resolve import resolve_submission, resolve_workload
 from harness.plugins.locating import split_file_name
+from harness.plugins.power_files import published_power
 from harness.plugins.registry import Registry
 from harness.report import curve as plotting
 from harness.report import text
+from harness.report.power import power_json, power_summary
 
 
 class Steps(click.ParamType[tuple[int, ...]]):
@@ -81,7 +83,7 @@ class Steps(click.ParamType[tuple[int, ...]]):
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def show(
-    blocked: list[str],
+    blocked_plugins: list[str],
     name: str,
     pairs: tuple[str, ...],
     horizon: int | None,
@@ -109,7 +111,7 @@ def show(
             )
         show_run(name, runs, results, as_json)
         return
-    registry = open_registry(blocked)
+    registry = open_registry(blocked_plugins)
     entry = _find_entry(name, registry)
     facts = resolve_workload(workload, registry).facts if workload else None
     request = CurveRequest(
@@ -200,7 +202,7 @@ def _find_entry(name: str, registry: Registry) -> WorkloadEntry | SubmissionEntr
 
 def _entry_json(entry: WorkloadEntry | SubmissionEntry | PartEntry, registry: Registry) -> dict[str, Any]:
     if isinstance(entry, WorkloadEntry):
-        return {"workload": entry}
+        return {"workload": entry, **power_json(published_power([entry]))}
     if isinstance(entry, PartEntry):
         return {"part": entry}
     return {"submission": {**submission_json(entry, registry), "space": compose(entry, registry).space}}
@@ -232,9 +234,11 @@ def _show_workload(entry: WorkloadEntry) -> None:
         ["budget", f"{facts.budget.horizon:,} examples, {facts.budget.gradient_examples:,} gradient-examples"],
         ["batch sizes", ", ".join(map(str, facts.batch_sizes))],
         ["evaluated", f"every {facts.eval_every:,} examples"],
+        *([["held-out data", "drawn afresh for every nonce"]] if entry.redraws_held_out else []),
         ["precision", facts.precision.dtype],
         *([["replay buffer", f"{facts.replay_capacity:,} examples"]] if facts.replay_capacity else []),
         ["resolution", _format_resolution(facts)],
+        *([f"power ({row.budget_name})", power_summary(row)] for row in published_power([entry])),
         ["from", entry.distribution],
     ]
     print_text(f"{entry.name}: {entry.summary}\n{text.columns([['  ' + a, b] for a, b in rows])}")

@@ -46,7 +46,7 @@ ShowError: TypeAlias = Callable[[ShownError], None]
 
 
 def choose_printer(arguments: Sequence[str], commands: Collection[str]) -> ShowError:
-    """Return the function that prints errors: as JSON if the environment or an option before the command asks for it.
+    """Return the function that prints errors. It prints JSON if a variable or an option before the command requests it.
 
     Args:
         arguments: the arguments of `bench`.

@@ -99,8 +99,8 @@ class TuneFlags:
 )  # fmt: skip
 @click.option(
     "--by", type=click.Choice(["metric", "time", "examples"]),
-    help="Rank by the metric at the budget (default with --budget), or by the time (default without --budget) or the "
-    "examples to the target.",
+    help="metric: rank by the metric at the budget. time, examples: rank by the time or the examples to the target. "
+    "Default: metric with --budget, otherwise time.",
 )  # fmt: skip
 @click.option(
     "--combine", "combination", type=click.Choice(["rank", "ratio"]), default="rank", show_default=True,
@@ -140,14 +140,14 @@ class TuneFlags:
 @click.option("--dry-run", is_flag=True, help="Print the settings and the cost without running them.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def tune(blocked: list[str], /, submission: str, **values: Any) -> int:
+def tune(blocked_plugins: list[str], /, submission: str, **values: Any) -> int:
     """Search the hyperparameters of a submission, on tuning seeds.
 
     Without --only, the whole search space is searched. The defaults are tried first, then points of a quasi-random
     sequence. If the command is repeated, finished trials are not run again. A larger --trials adds settings.
     """
     flags = TuneFlags(**values)
-    registry = open_registry(blocked)
+    registry = open_registry(blocked_plugins)
     skipped: list[str] = []
     missing: list[BenchError] = []
     setup = set_up_search(_request(submission, flags), registry, skipped, missing if flags.dry_run else None)

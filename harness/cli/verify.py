@@ -9,8 +9,8 @@ import click
 
 from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
-from harness.cli.record_folders import folder_options, locate_run
-from harness.cli.resolve import NameType
+from harness.cli.record_folders import folder_options, locate_run, note_stale_tables
+from harness.cli.resolve import NameType, open_registry
 from harness.errors import EXIT_FAILED, EXIT_OK
 from harness.execution.judging import judge_weights
 from harness.planning.nonces import public_beacon
@@ -33,9 +33,11 @@ from harness.verification.findings import RecordFindings
     "--against", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER",
     help="Also compare the records with all records below FOLDER, to find copies.",
 )  # fmt: skip
-@click.option("--online", is_flag=True, help="Read the beacon's rounds of nonces again.")
+@click.option("--online", is_flag=True, help="Check nonces by reading their rounds from the beacon again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
 def verify(
+    blocked_plugins: list[str],
     names: tuple[str, ...],
     runs: Path,
     results: Path,
@@ -55,11 +57,12 @@ def verify(
         judge=None if no_weights else judge_weights,
         weights_in=(runs,),
         beacon=public_beacon() if online else None,
+        redrawing=open_registry(blocked_plugins).redrawing,
     )
     others = iter_records([against], problems) if against is not None else ()
     findings = verify_records(_stored_records(names, runs, results, problems), options, others)
     if attest:
-        _attest(findings)
+        note_stale_tables(results, _attest(findings))
     if as_json:
         print_json({**findings_json(findings), "problems": problems})
     else:
@@ -81,8 +84,12 @@ def _stored_records(names: Sequence[str], runs: Path, results: Path, problems: l
                 yield stored
 
 
-def _attest(findings: Sequence[RecordFindings]) -> None:
+def _attest(findings: Sequence[RecordFindings]) -> list[Path]:
+    """Write an attestation for each record whose weights were evaluated, and return the paths of the attestations."""
+    written = []
     for record in findings:
         attestation = attest_weights(record)
         if attestation is not None:
-            note(f"wrote {write_attestation(Path(record.path).parent, attestation)}")
+            written.append(write_attestation(Path(record.path).parent, attestation))
+            note(f"wrote {written[-1]}")
+    return written

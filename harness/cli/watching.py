@@ -26,8 +26,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def watch_trials(registry: Registry, total: int, specs: Iterable[RunSpec] = ()) -> Iterator[CombinedWatcher]:
     """Provide a watcher that updates the progress display and notifies the plugins' observers.
 
-    Meanwhile, what libraries print to stdout goes to stderr, unless stdout is a terminal: it must not appear within the
-    command's results. Ray prints there that a node has died.
+    Meanwhile, the output of libraries to stdout is redirected to stderr, unless stdout is a terminal. Otherwise it
+    would be mixed with the command's results. For example, Ray prints to stdout that a node has died.
 
     Args:
         registry: the plugins.

@@ -1,4 +1,4 @@
-"""Attestations: what somebody found who evaluated or repeated a run. They stand beside the record."""
+"""Attestations: the outcomes of checks in which somebody evaluated or repeated a run. They stand beside the record."""
 
 from __future__ import annotations
 

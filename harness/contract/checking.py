@@ -17,8 +17,8 @@ class CheckRequest(Data, frozen=True, kw_only=True):
 
     Args:
         submission: the submission; None to check the workload.
-        workloads: the workloads on which a submission is checked; empty for the micro-workloads. Otherwise the one
-            workload to check.
+        workloads: the workloads on which the submission is checked; empty for the micro-workloads. If `submission` is
+            None, the workload to check.
         blocked: names of the plugins that are not read.
     """
 

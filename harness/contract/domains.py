@@ -15,7 +15,7 @@ HParams: TypeAlias = dict[str, Scalar]
 
 
 def _require_finite(*numbers: float | None) -> None:
-    """Raise ValueError if a number is not finite. JSON has no such numbers, so an entry would lose it on its way."""
+    """Raise ValueError if a number is not finite. Entries are sent as JSON, which has no such numbers."""
     for number in numbers:
         if isinstance(number, float) and not math.isfinite(number):
             raise ValueError(f"{number} is not a finite number; None stands for the default, or for no limit")

@@ -7,8 +7,8 @@ from harness.contract.domains import HParams, Scalar, Space
 from harness.contract.part_kinds import PART_KINDS, PartKindName
 from harness.contract.workload import WorkloadFacts
 
-#: The names of the needs that a submission may declare. If the workload or the ruleset does not provide one of these
-#: needs, the submission is ineligible and is not run.
+#: The names of the needs that a submission may declare. If a declared need is not provided by the workload or by the
+#: ruleset, the submission is ineligible and is not run.
 NEEDS = frozenset(
     {"horizon", "boundaries", "feedback", "holdout", "raw-grad", "pool", "stream", "replay", "scores", "tokens"}
 )
@@ -41,6 +41,8 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
         sibling: name of the workload on the next smaller tier that represents the same kind of task; may be None.
         needs_data: the required datasets. `name` is a whole dataset, `name/pattern` means the files of a dataset that
             match a pattern, and `name:4.1B` means a number of training tokens of a dataset.
+        redraws_held_out: whether the class has a method `draw_held_out(seeds)`, with which runs with a nonce draw their
+            held-out data afresh (see `harness.worker.redrawing.Redrawable`).
         distribution: name of the Python distribution that yields the entry; the loader fills it in.
     """
 
@@ -52,6 +54,7 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
     sources: tuple[Source, ...] = ()
     sibling: str | None = None
     needs_data: tuple[str, ...] = ()
+    redraws_held_out: bool = False
     distribution: str = ""
 
     @property

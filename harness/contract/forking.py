@@ -20,7 +20,8 @@ from harness.contract.run import RunSpec
 DESCRIPTORS = ("stdin", "log", "events", "lock", "status", "peer")
 #: What a process of a trial does: it trains (`worker`), or it evaluates the weights of the worker (`evaluator`).
 Role = Literal["worker", "evaluator"]
-#: The reason with which a worker ends whose evaluator has ended. The supervisor replaces it by the evaluator's reason.
+#: The reason that a worker gives if it ends because its evaluator has ended. The supervisor replaces it by the
+#: evaluator's reason.
 EVALUATOR_ENDED = "the evaluator of this trial has ended"
 #: The format of the length of a message: an unsigned integer of 8 bytes.
 LENGTH = struct.Struct("=Q")

@@ -116,8 +116,8 @@ def resolve(
         space: domains of the hyperparameters by name.
         overrides: values of overrides by name. A value that is a string is parsed.
         checks: relations that the values must satisfy.
-        context: numbers of updates to which the relations may refer. `horizon` is the number of updates of the run, and
-            `task` is that of the shortest task. A value is None if it is unknown.
+        context: numbers of updates to which the relations may refer. `horizon` is the number of updates of the run.
+            `task` is the number of updates of the shortest task. A value is None if it is unknown.
 
     Raises:
         UsageError: a name is unknown, a value is not allowed, or a relation does not hold.

@@ -20,9 +20,9 @@ class Judgement(Data, frozen=True, kw_only=True):
 
     Args:
         point: index of the evaluation among all evaluations of the run.
-        score: the metrics on the whole split `score` by name.
-        audit: the metrics on the split `audit` by name; empty if the workload cannot be evaluated on this split.
-        weights: SHA-256 of the evaluated weights' file; empty if the weights were not stored.
+        score: the metrics by name, measured on the whole split `score`.
+        audit: the metrics by name, measured on the split `audit`; empty if the workload cannot be evaluated on it.
+        weights: SHA-256 of the file with the evaluated weights; empty if the weights were not stored.
     """
 
     point: int
@@ -64,7 +64,7 @@ class JudgeAnswer(Data, frozen=True, kw_only=True):
         judgements: the metrics of each file, in the order of the request.
         tolerances: the tolerance of each metric on the split `score`, by name (see `tolerance`).
         warnings: messages for the user.
-        error: why the weights could not be evaluated; empty if they could.
+        error: why the weights could not be evaluated; empty if they were evaluated.
     """
 
     judgements: tuple[Judgement, ...] = ()
@@ -73,15 +73,15 @@ class JudgeAnswer(Data, frozen=True, kw_only=True):
     error: str = ""
 
 
-#: Largest difference between two evaluations of the same weights, for a mean of losses. Different kernels, numbers of
-#: ranks or sizes of passes round differently.
+#: Largest difference between two evaluations of the same weights, for a mean of losses. Rounding errors depend on the
+#: kernels, the number of ranks and the sizes of passes.
 MEAN_TOLERANCE = 1e-4
 #: Number of examples that two evaluations of the same weights may classify differently.
 ACCURACY_EXAMPLES = 2
 
 
 def tolerance(examples: int, accuracy: bool) -> float:
-    """Return the largest difference for which two evaluations of the same weights count as equal.
+    """Return the largest difference at which two values of a metric for the same weights count as equal.
 
     Args:
         examples: number of examples from which the metric is computed.

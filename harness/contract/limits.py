@@ -1,4 +1,4 @@
-"""The limits of what a user gives: ranges of integers (in flags, variables, YAML files and Python), and sizes."""
+"""The limits of user input: ranges of integers (in flags, variables, YAML files and Python), and sizes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class IntegerRange:
 
 #: Maximum number of trials of a plan, over all submissions, workloads, settings and studies.
 MAX_TRIALS = 100_000
-#: Option -> its range. The upper ends keep a slip of the keyboard from planning trials without end.
+#: Option -> its range. The upper ends limit the consequences of a typing error, such as a plan of a billion trials.
 RANGES: dict[str, IntegerRange] = {
     "jobs": IntegerRange(low=1, high=100_000),
     "ranks": IntegerRange(low=1, high=10_000),
@@ -51,7 +51,7 @@ _DECIMAL_FLOAT = re.compile(
 def parse_number(text: str) -> float:
     """Return the value of a number in decimal notation.
 
-    Python's `float` also reads `1_0`, `010` and digits of other scripts, which are slips in a setting.
+    Python's `float` also accepts `1_0`, `010` and digits of other scripts. In a setting, these are typing errors.
 
     Raises:
         ValueError: the text is not a decimal number, `nan` or `inf`.
@@ -83,7 +83,7 @@ def check_integer(name: str, value: object, place: str = "") -> int:
     allowed = f"a whole number from {limits.low} to {limits.high}"
     if isinstance(value, str) and _DECIMAL.fullmatch(value.strip()) and len(value) <= 30:
         value = int(value)
-    # A truth value is an integer in Python, but not the number of anything.
+    # In Python, True and False are integers, but a user who writes one of them does not mean a number.
     if isinstance(value, bool) or not isinstance(value, int):
         shown = repr(value)
         raise UsageError(f"{what} is {shown if len(shown) <= 80 else f'{shown[:79]}…'}", fix=f"give {allowed}")
@@ -106,7 +106,7 @@ def check_integers(values: dict[str, object], place: str = "") -> None:
 def check_number_of_trials(count: int) -> None:
     """Raise an error if a plan would have more than `MAX_TRIALS` trials.
 
-    Each option may be in its range although their product is not.
+    The number of trials is a product of several options. It may be too large although each option is in its range.
 
     Raises:
         UsageError: the plan would have too many trials.

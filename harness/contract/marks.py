@@ -1,12 +1,11 @@
-"""Marks: what somebody states about a record after it was made. A record can be doubted, withdrawn and restored."""
+"""Marks: statements about a record that are made after the run. A record can be doubted, withdrawn and restored."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 from harness.contract.base import Data
-from harness.contract.record import Record
 
 #: What a mark states. `doubted`: tables show the record with a mark. `withdrawn`: tables leave the record out.
 #: `restored`: earlier marks no longer count.
@@ -42,6 +41,15 @@ class Mark(Data, frozen=True, kw_only=True):
 Marks: TypeAlias = Mapping[tuple[str, str], Mark]
 
 
-def mark_of(record: Record, marks: Marks) -> Mark | None:
+class Markable(Protocol):
+    """A record, or a summary of a record."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def content_hash(self) -> str: ...
+
+
+def mark_of(record: Markable, marks: Marks) -> Mark | None:
     """Return the mark of a record; None if it has none."""
     return marks.get((record.run_id, record.content_hash))

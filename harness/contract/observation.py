@@ -82,8 +82,8 @@ class ObserverCall(Data, frozen=True, kw_only=True):
     Args:
         hook: name of the hook.
         trial: the trial.
-        point: the evaluation; None for other hooks than `bench_evaluated`.
-        outcome: the end of the trial; None for other hooks than `bench_run_finished`.
+        point: the evaluation; None for hooks other than `bench_evaluated`.
+        outcome: the end of the trial; None for hooks other than `bench_run_finished`.
     """
 
     hook: ObserverHook

@@ -27,7 +27,7 @@ class Publication(Data, frozen=True, kw_only=True):
         other_sources: number of other sources of the submission that were run on this workload.
         ledger_entries: number of entries of the ledger; 0 without a ledger.
         ledger_hash: SHA-256 of the last line of the ledger, in hex. A ledger that is rewritten later has another hash.
-        unchecked: checks that could not be made, with the number of records.
+        unchecked: number of records on which a check could not be made, by name of the check.
     """
 
     schema: int = PUBLICATION_SCHEMA

@@ -16,7 +16,7 @@ Status = Literal[
 
 
 def is_finished(status: Status) -> bool:
-    """Return whether the trial is finished. An interrupted trial is not; it resumes if its command is repeated."""
+    """Return whether the trial is finished. An interrupted trial is not: repeating its command resumes it."""
     return status != "interrupted"
 
 
@@ -81,7 +81,7 @@ class GpuSample(Data, frozen=True, kw_only=True):
         memory_mhz: clock of the memory in MHz; None if the driver does not report it.
         power_w: power draw in watts; None if the driver does not report it.
         temperature_c: temperature in °C; None if the driver does not report it.
-        slowed: reasons of the driver for clock frequencies below the maximum; empty if there are none.
+        slowed: the reasons that the driver gives for clock frequencies below the maximum; empty if it gives none.
     """
 
     device: int
@@ -97,7 +97,7 @@ class DeviceLog(Data, frozen=True, kw_only=True):
     """The GPUs of a run, and samples of their state while the clock was stopped.
 
     Args:
-        by: name of the interface to the driver.
+        by: name of the programming interface of the driver from which the samples were read.
         devices: the GPUs, one per rank.
         readings: the samples in chronological order.
     """
@@ -142,14 +142,15 @@ class Usage(Data, frozen=True, kw_only=True):
 
     Args:
         peak_memory_bytes: peak memory of a rank in bytes: memory of the GPU, or of the process if there is no GPU.
-        optimizer_state_bytes: size in bytes of the tensors in the submission's state, without the model.
+        optimizer_state_bytes: size in bytes of the tensors in the submission's state. The model is not included.
         parameters: number of the model's parameters.
-        import_seconds: CPU seconds for importing the submission. The clock is stopped meanwhile.
-        evaluation_seconds: wall seconds for evaluations. The clock is stopped meanwhile.
-        checkpoint_seconds: wall seconds for writing checkpoints and weights. The clock is stopped meanwhile.
-        start_seconds: wall seconds from the last start of the worker to its first event. The clock runs only while the
-            submission is constructed.
-        build_seconds: the part of `start_seconds` that importing the workload and building the model and data took.
+        import_seconds: processor seconds for importing the submission, with the clock stopped.
+        evaluation_seconds: wall seconds for evaluations, with the clock stopped.
+        checkpoint_seconds: wall seconds for writing checkpoints and weights, with the clock stopped.
+        start_seconds: wall seconds from the last start of the worker to its first event. In this time, the clock runs
+            only while the submission is constructed.
+        build_seconds: the part of `start_seconds` in which the worker imported the workload and built the model and the
+            data.
         forked: whether the worker was forked from a fork server.
     """
 
@@ -173,10 +174,10 @@ class Screening(Data, frozen=True, kw_only=True):
         examples: number of examples measured.
         whole_examples: number of examples that evaluations of the whole split would have measured.
         shadow: whether every screened evaluation was repeated on the whole split. The repetition's result is stored.
-        screened_seconds: wall seconds for the evaluations, without the repetitions.
-        whole_seconds: wall seconds for the same evaluations on the whole split; 0 without `shadow`.
+        screened_seconds: wall seconds for all evaluations, without the repetitions.
+        whole_seconds: wall seconds that the same evaluations took on the whole split, if `shadow` is True; otherwise 0.
         disagreements: a text for every screened evaluation that decided differently from its repetition.
-        disabled: reason why evaluations could not be screened; empty if they could.
+        disabled: reason why no evaluation could be screened; empty if evaluations could be screened.
     """
 
     evaluations: int = 0
@@ -198,8 +199,8 @@ class Session(Data, frozen=True, kw_only=True):
     Args:
         invocation: random identifier of the invocation.
         machine: hash of the machine's name.
-        first_point: index of the first point of the run in this session. The interval that ends at a point was measured
-            in the session of the point.
+        first_point: index in `points` of the first evaluation in this session. The interval before an evaluation is
+            counted in the session of that evaluation.
     """
 
     invocation: str
@@ -222,7 +223,7 @@ ON_CLOCK: Final[frozenset[Phase]] = frozenset(
     {"construction", "loading", "first batch", "training", "averaging", "state"}
 )
 #: Who ended a worker before the end of its trial. `user`: the command was stopped. `supervisor`: the supervisor was
-#: killed, or the machine went down. `worker`: the worker died or ended by itself, or something killed it that the
+#: killed, or the machine went down. `worker`: the worker died, ended by itself, or was killed by something that the
 #: supervisor does not know.
 Ender = Literal["user", "supervisor", "worker"]
 
@@ -240,13 +241,13 @@ class Spent(Data, frozen=True, kw_only=True):
 
 
 class Restart(Data, frozen=True, kw_only=True):
-    """A further start of a trial's worker.
+    """A start of a trial's worker after an earlier worker of the trial ended.
 
     Args:
         by: who ended the previous worker.
-        reason: why it ended, as far as the supervisor knows.
-        lost: the time on the clock since the checkpoint from which the run was resumed.
-        charged: whether `lost` is part of the scored time. It is, unless the user stopped the run.
+        reason: why the previous worker ended, as far as the supervisor knows.
+        lost: the time on the clock that the previous worker used after the checkpoint from which the run was resumed.
+        charged: whether `lost` is part of the scored time. It is False only if the user stopped the run.
     """
 
     by: Ender
@@ -262,9 +263,9 @@ class Ledger(Data, frozen=True, kw_only=True):
         phases: the time in each phase, summed over all workers of the trial.
         helper_seconds: processor seconds of child processes, and of threads beside the main thread, while the clock was
             stopped. They are part of the scored processor seconds.
-        helpers: processor seconds of the busiest of these, by name.
-        restarts: the further starts of the worker, in order.
-        attempts: number of runs of this trial in the same folder of runs, with those that were superseded.
+        helpers: processor seconds of the busiest of these processes and threads, by name.
+        restarts: the starts of the worker after its first start, in order.
+        attempts: number of runs of this trial in the same folder of runs, including superseded runs.
     """
 
     phases: dict[Phase, Spent] = {}
@@ -286,8 +287,8 @@ class Record(Data, frozen=True, kw_only=True):
         points: the evaluations in chronological order.
         hit: index in `points` of the first evaluation that met the target; None for a miss. On a stream, it is the
             index of the evaluation that ended the last stage with all floors met.
-        stage_hits: on a stream, for each completed stage the index in `points` of the evaluation that ended the stage;
-            empty on a pool.
+        stage_hits: on a stream, one index in `points` for each completed stage: the evaluation that ended the stage.
+            Empty on a pool.
         counters: the totals at the end.
         usage: the resources used.
         environment: the machine and the software of the worker; None if the worker did not start.
@@ -298,15 +299,18 @@ class Record(Data, frozen=True, kw_only=True):
         devices: the GPUs of the run with samples of their state; None on a CPU, or if they were not recorded.
         screening: number and cost of the screened evaluations; None if screening was not allowed or the run failed.
         judgements: the metrics from a process that never imported the submission: at the hit, at the end of each stage,
-            at each scored stop, and at the end. Empty if the worker evaluated its own weights.
+            at each number of examples at which `anytime` scores the metric, and at the end. Empty if the worker
+            evaluated its own weights.
         trust: how far the record can be believed.
-        sessions: the sessions in which the run was measured, in order; empty in records without sessions.
-        sandbox: the sandbox in which the worker ran, such as `landlock-abi7+namespaces`; `none` without a sandbox. It
-            is empty in records from before there were sandboxes, and if no worker started.
-        ledger: the time that the trial used on and off the clock, and its restarts; None in records without a ledger.
+        sessions: the sessions in which the run was measured, in order; empty in records that were made before this
+            field existed.
+        sandbox: the sandbox in which the worker ran, such as `landlock-abi7+namespaces`; `none` if it ran without a
+            sandbox; empty if no worker started, and in records that were made before this field existed.
+        ledger: the time that the trial used on and off the clock, and its restarts; None in records that were made
+            before this field existed.
         started: time of the start, UTC in ISO 8601.
         finished: time of the end, UTC in ISO 8601.
-        content_hash: SHA-256 of all other fields. It detects accidental changes, not forgery.
+        content_hash: SHA-256 of all fields except this one. It detects accidental changes, not forgery.
     """
 
     schema: int = SCHEMA_VERSION

@@ -6,20 +6,21 @@ from typing import Final, Literal
 
 from harness.contract.base import Data
 from harness.contract.domains import HParams, Scalar
+from harness.contract.held_out import HeldOutSeeds
 from harness.contract.limits import check_integers
 from harness.contract.part_kinds import PartKindName
+from harness.contract.prepared import PreparedData
 from harness.contract.sandbox import SandboxRequest
 from harness.contract.workload import WorkloadFacts
 
 #: The seconds that are scored: processor seconds of the training process, or wall seconds.
 Clock = Literal["process", "wall"]
-#: The parts of a workload's data that a run reads: the training data and held-out splits.
-DataPart = Literal["train", "score", "feedback"]
 #: The purpose of a trial. Trials with different purposes have different seeds.
 Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm", "cost", "rerun"]
 #: The origin of a nonce.
 NonceSource = Literal["beacon", "local", "given"]
-#: The purposes of trials from whose curves targets or envelopes are computed. All of their evaluations are whole.
+#: The purposes of trials whose curves are used to compute targets or envelopes. All evaluations of such a trial use the
+#: whole split.
 WHOLE_PURPOSES: Final[frozenset[Purpose]] = frozenset({"target", "envelope", "gate-envelope"})
 #: If an estimate from a part of a split is at least this number of standard errors away from a value, the metric on the
 #: whole split is assumed to be on the same side of the value.
@@ -37,17 +38,18 @@ class Ruleset(Data, frozen=True, kw_only=True):
         summary: description in one line.
         trials: number of hyperparameter settings that are tried in each study.
         studies: number of scored studies.
-        tuning_studies: number of studies that run before the scored studies, with other seeds, to choose a setting or
-            a stop.
+        tuning_studies: number of studies that run before the scored studies, to choose a setting or the number of
+            examples at which runs end. Their seeds differ from those of the scored studies.
         budget_factor: factor by which the workload's budget is multiplied.
         tuning: how settings are chosen: `defaults` (the submission's defaults), `space` (drawn quasi-randomly from the
-            submission's search space) or `rates` (the defaults with learning rates a constant factor apart).
+            submission's search space) or `rates` (the defaults, except that each setting has another learning rate;
+            neighbouring learning rates differ by a constant factor).
         hides: names from `NEEDS` that the ruleset does not provide, such as `horizon` in `anytime`.
-        stopping: name of the `StoppingRule` that decides when a run ends. With `first-hit`, it ends at the first hit.
-            With `share`, it ends at `stop_share` of the horizon, whether or not the target is met. With `chosen`, it
-            ends at the stop that was chosen from the tuning studies. With `drawn`, it ends at a random budget, which is
-            drawn per study.
-        stop_share: fraction of the horizon at which a run ends with `share`. The stop is rounded to an evaluation.
+        stopping: name of the `StoppingRule` that decides when a run ends. `first-hit`: at the first hit. `share`: at
+            the fraction `stop_share` of the horizon, whether or not the target is met. `chosen`: at a number of
+            examples that was chosen from the tuning studies. `drawn`: at a random budget, which is drawn per study.
+        stop_share: fraction of the horizon at which a run ends if `stopping` is `share`. The resulting number of
+            examples is rounded down to a multiple of the workload's `eval_every`.
         ranked: whether tables rank the submissions.
     """
 
@@ -69,11 +71,11 @@ class Nonce(Data, frozen=True, kw_only=True):
     """A number from which the seeds of a published run are derived, so that nobody can choose them.
 
     Args:
-        value: 32 bytes in hex. The number of a beacon's round is the randomness that the beacon publishes.
+        value: 32 bytes in hex. With a beacon, this is the random number that the beacon published in the round `round`.
         source: `beacon` (a round of a public randomness beacon), `local` (a random number of this machine) or `given`
             (the user gave the value).
         chain: hash of the beacon's chain in hex; empty without a beacon.
-        round: number of the beacon's round; 0 without a beacon.
+        round: index of the beacon's round, counted from the start of the beacon; 0 without a beacon.
         signature: the beacon's signature of the round in hex; empty without a beacon.
     """
 
@@ -112,14 +114,17 @@ class PartRef(Data, frozen=True, kw_only=True):
 
 
 class SubmissionRef(Data, frozen=True, kw_only=True):
-    """A reference to a submission at the time of planning. `SubmissionEntry` describes the other fields.
+    """The submission of a trial, as it was at the time of planning.
 
     Args:
-        source_hash: SHA-256 of the submission's source at the time of planning; empty if the source is not checked.
+        parts: the parts of the submission.
+        needs: names of the needs of the submission and of its parts (see `harness.contract.entries.NEEDS`).
+        source_hash: SHA-256 of the submission's source at the time of planning; empty if it was not computed.
         code_hash: SHA-256 of the tokens of the source, without comments and layout. Empty for code that is distributed
-            with the harness, and in records from before the field existed.
+            with the harness, and in records that were made before this field existed.
     """
 
+    # The docstring of `SubmissionEntry` describes the fields that are not listed above.
     name: str
     version: str
     load: str | None = None
@@ -141,16 +146,18 @@ class SubmissionRef(Data, frozen=True, kw_only=True):
 
 
 class WorkloadRef(Data, frozen=True, kw_only=True):
-    """A reference to a workload at the time of planning. `WorkloadEntry` describes the other fields.
+    """The workload of a trial, as it was at the time of planning.
 
     Args:
-        source_hash: SHA-256 of the workload's source at the time of planning, if the source may change without a new
-            version: in a file or an editable installation. Otherwise empty. It is not part of the `run_id`, because
-            the version identifies the code; the version of a workload in a file ends in a part of its `code_hash`.
-        code_hash: SHA-256 of the tokens of this source, without comments and layout. Empty in records from before the
-            field existed. It is not part of the `run_id`.
+        source_hash: SHA-256 of the workload's source at the time of planning, if the source is in a file that a user
+            names or in an editable installation; otherwise empty. With the hash, edits without a new version can be
+            recognised. The hash is not part of the `run_id`, which contains the version.
+        code_hash: SHA-256 of the tokens of this source, without comments and layout. Empty in records that were made
+            before this field existed. For a workload in a file that a user names, the version ends with the first
+            digits of this hash.
     """
 
+    # The docstring of `WorkloadEntry` describes the fields that are not listed above.
     facts: WorkloadFacts
     load: str
     arguments: dict[str, Scalar] = {}
@@ -174,17 +181,18 @@ class RunSpec(Data, frozen=True, kw_only=True):
         hparams: values of all hyperparameters by name.
         overridden: names of the hyperparameters that the user overrode. A run with overrides is never ranked.
         ruleset: the ruleset.
-        purpose: the use of the run. `score`: tables. `tuning`: choice of settings and stops. `target`: calibration of
-            targets. `envelope`: envelope of the reference for `anytime`. `gate`: pairs of `bench gate`.
-            `gate-envelope`: envelope of the reference for `bench gate`. `confirm`: retests of a series of gates.
-            `cost`: measurements of `bench cost`. `rerun`: runs of `bench rerun` on fresh seeds.
+        purpose: the use of the run. `score`: tables. `tuning`: choice of settings and of the numbers of examples at
+            which runs end. `target`: calibration of targets. `envelope`: envelope of the reference for `anytime`.
+            `gate`: pairs of `bench gate`. `gate-envelope`: envelope of the reference for `bench gate`. `confirm`:
+            retests of a series of gates. `cost`: measurements of `bench cost`. `rerun`: runs of `bench rerun` on fresh
+            seeds.
         study: index of the study, from 0.
         trial: index of the setting within the study, from 0.
-        root_seed: seed from which all other seeds are derived; 0 with a nonce.
+        root_seed: seed from which `seeds` are derived; 0 if they are derived from a nonce.
         seeds: the derived seeds.
         stop: number of examples at which the run ends, whether or not the target is met; None if the run ends at the
-            first hit. The number is a multiple of the workload's `eval_every`. On a stream, every stage ends at the
-            same fraction of its maximum length.
+            first hit. The number is a multiple of the workload's `eval_every`. On a stream, a stage ends after
+            the fraction `stop / horizon` of its maximum length. This fraction is the same for all stages.
         prune: whether a run is ended early if it is unlikely to reach the target. Such a run is never ranked.
         ranks: number of processes that share the run, each with its own device.
         device: torch device: `cpu`, `cuda`, `mps` …
@@ -196,7 +204,9 @@ class RunSpec(Data, frozen=True, kw_only=True):
         deterministic: whether a GPU uses deterministic kernels.
         screening: whether an evaluation may use only a part of the split, if this part is sufficient for all decisions
             that depend on the evaluation.
-        nonce: the number from which the seeds are derived instead of the root seed; None if there is none.
+        nonce: the number from which `seeds` are derived; None if they are derived from `root_seed`.
+        held_out: the seeds of the held-out data, which are derived from the nonce; None if the workload's usual
+            held-out data are used.
     """
 
     workload: WorkloadRef
@@ -220,6 +230,7 @@ class RunSpec(Data, frozen=True, kw_only=True):
     deterministic: bool = False
     screening: bool = True
     nonce: Nonce | None = None
+    held_out: HeldOutSeeds | None = None
 
     @property
     def clock(self) -> Clock:
@@ -234,7 +245,7 @@ class RunSpec(Data, frozen=True, kw_only=True):
         return tuple(round(fraction * self.stop) for fraction in STOP_FRACTIONS)
 
     def passes_scored_stop(self, before: int, examples: int) -> bool:
-        """Return whether a scored stop is after `before` examples, and at most at `examples` examples."""
+        """Return whether a scored stop `s` satisfies `before < s <= examples`."""
         return any(before < stop <= examples for stop in self.scored_stops)
 
     @property
@@ -278,18 +289,18 @@ class Point(Data, frozen=True, kw_only=True):
         steps: number of updates.
         seconds: wall seconds on the clock.
         process_seconds: processor seconds on the clock, summed over threads and ranks.
-        metrics: finite metrics on the score split by name.
+        metrics: finite metrics by name, measured on the split `score`.
         lr: learning rate of the last update; None if the submission does not report it.
-        train_loss: mean training loss of the last pass; None before the first pass, and if the loss is not finite.
+        train_loss: mean training loss of the last pass; None if there was no pass yet, or if the loss is not finite.
         stage: on a stream, index of the current stage; 0 on a pool.
-        evaluated_examples: number of examples of the score split that a screened evaluation used; None for an
+        evaluated_examples: number of examples of the split `score` that a screened evaluation used; None for an
             evaluation of the whole split.
-        se: standard error of the primary metric of a screened evaluation. The metric is an estimate of the metric on
-            the whole split. None for an evaluation of the whole split.
+        se: standard error of the primary metric in a screened evaluation, which estimates this metric on the whole
+            split; None for an evaluation of the whole split.
         mean_train_loss: mean of the training loss over all passes since the previous evaluation; None if there was no
             pass, or if the mean is not finite.
-        grad_norm: L2 norm of the gradients of all parameters after the last update (`--grad-norm`); None without the
-            option, without a gradient, or if the norm is not finite.
+        grad_norm: L2 norm of the gradients of all parameters after the last update; None if `--grad-norm` was not
+            given, if there are no gradients, or if the norm is not finite.
     """
 
     examples: int
@@ -317,23 +328,8 @@ class Point(Data, frozen=True, kw_only=True):
 
     @property
     def cost(self) -> int:
-        """The scored number of examples: the larger of examples drawn and gradient-examples."""
+        """The number of examples that scores use: `examples` or `gradient_examples`, whichever is larger."""
         return max(self.examples, self.gradient_examples)
-
-
-class PreparedData(Data, frozen=True, kw_only=True):
-    """A part of a workload's data, and the manifest that lists its files once they exist.
-
-    Args:
-        part: the training data or a held-out split.
-        manifest: path of the manifest.
-        seedless: path of the manifest that holds for all seeds of the training data. It is written instead of the other
-            one if no generated data are opened. Empty for a held-out split.
-    """
-
-    part: DataPart
-    manifest: str
-    seedless: str = ""
 
 
 class Job(Data, frozen=True, kw_only=True):
@@ -342,16 +338,17 @@ class Job(Data, frozen=True, kw_only=True):
     Args:
         spec: the specification of the trial.
         folder: path of the worker's folder in the trial's folder, where the worker writes its files.
-        evaluation_folder: path of the folder in which the process that evaluates stores results and the final weights:
-            the trial's folder, or `folder` if this process is a worker.
+        evaluation_folder: path of the folder for the results of evaluations and for the final weights: the trial's
+            folder if an evaluator writes them, or `folder` if the worker writes them.
         resume: whether to resume from the folder's checkpoint, if there is one.
         shadow_evaluation: whether every screened evaluation is repeated on the whole split, and both results stored.
         grad_norm: whether evaluations contain the norm of the gradients.
         sandbox: the sandbox that the worker enters first; None for a run without a worker process.
-        unprepared: the data that the worker opens before it enters the sandbox, because files may have to be written.
+        unprepared: the parts of the data whose files may not exist yet. A child process of the worker opens
+            them before the worker enters the sandbox, so that the files can be written.
         git: commit of the current folder, for the record.
-        keep_weights: whether the worker stores the weights of every evaluation that is judged after the run: those that
-            end a stage, and those at scored stops.
+        keep_weights: whether the worker stores the weights of every evaluation that is judged after the run: the
+            evaluations that end a stage, and the evaluations at scored stops.
         checkpoint_share: largest fraction of wall time that checkpoints may take; None for the default.
     """
 
@@ -379,7 +376,8 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
         shadow_evaluation: see `Job`.
         fresh_workers: whether the local executor starts every worker as a new process instead of forking it.
         grad_norm: whether evaluations contain the norm of the gradients. It is computed while the clock is stopped.
-        invocation: identifier of the invocation in the sessions of records. If it is empty, `run_trials` sets it.
+        invocation: identifier of this invocation of the command. Every record stores it in its list of sessions. If
+            the identifier is empty, `run_trials` sets it.
         options: options of the executor by name, such as the address of a cluster.
 
     Raises:

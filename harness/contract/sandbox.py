@@ -6,7 +6,8 @@ import re
 
 from harness.contract.base import Data
 
-#: The name of the sandbox of a run without one. Records from before there were sandboxes have an empty name.
+#: The value of a record's field `sandbox` for a run without a sandbox. In records that were made before this field
+#: existed, the field is empty.
 NO_SANDBOX = "none"
 _NAMESPACES = "namespaces"
 _OPEN_NETWORK = " (network open)"

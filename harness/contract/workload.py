@@ -16,9 +16,9 @@ Split = Literal["feedback", "score", "audit"]
 
 #: Sign between the version of a workload in a file and the hash of its source: `1#0f3a9c2e`.
 SOURCE_MARK = "#"
-#: The largest resolution (see `is_coarse`) with which a workload can rank submissions by time.
+#: A workload whose resolution (see `is_coarse`) is larger cannot rank submissions by time.
 FINE_RESOLUTION = 0.02
-#: The smallest number of evaluations before the hit with which a workload can rank submissions by time.
+#: A workload on which the reference has fewer evaluations before its hit cannot rank submissions by time.
 MIN_EVALUATIONS = 50
 
 
@@ -26,8 +26,9 @@ def is_coarse(resolution: float | None, evaluations: float | None) -> bool:
     """Return whether a workload's evaluations are too few or too noisy to rank submissions by time.
 
     Args:
-        resolution: one standard error of the metric on the split `score`, converted by the learning curve into a
-            fraction of the reference's examples to the target. None if unknown.
+        resolution: number of examples that the reference needs near the target to improve the metric on the split
+            `score` by one standard error, divided by its number of examples up to the target. The learning curve gives
+            both numbers. None if unknown.
         evaluations: number of evaluations before the reference's hit. On a stream, only evaluations that could end a
             stage count. None if unknown.
 
@@ -93,8 +94,8 @@ class Budget(Data, frozen=True, kw_only=True):
     Args:
         horizon: number of examples that a run may draw; on a stream, the sum of the stages' maxima.
         gradient_examples: maximum number of examples × backward passes.
-        seconds: maximum number of scored seconds by hardware class. The key `default` is required and applies to all
-            other hardware classes.
+        seconds: maximum number of scored seconds by hardware class. The key `default` is required. It applies to all
+            hardware classes that are not among the keys.
     """
 
     horizon: int
@@ -129,19 +130,19 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
         budget: the budget of a run.
         batch_sizes: the batch sizes from which a submission may choose. The first is the default. Each size divides
             `eval_every`.
-        eval_every: number of examples drawn between evaluations.
+        eval_every: number of examples drawn between two evaluations.
         precision: the numeric settings of forward and backward passes.
         model_options: domains of the model options that a submission may request, by name.
         example: description of one example (`8x8 image`, `sequence of 64 characters`).
         tokens_per_example: number of tokens in an example (1 for images).
-        scores: names of the scores that the pool provides for each example.
+        scores: names of the quality scores that the pool provides for each training example.
         replay_capacity: number of examples that the replay buffer can hold; 0 for no replay buffer.
         boundaries: whether the submission can see the stage boundaries of a stream.
-        resolution: one standard error of the metric as a fraction of the reference's examples to the target (see
-            `is_coarse`); None if unknown.
-        coarse: whether evaluations are too few or too noisy (see `is_coarse`). The anchored score does not include
-            coarse workloads.
-        reference: names of the runs from which the target was calculated.
+        resolution: number of examples that the reference needs near the target to improve the metric by one standard
+            error, divided by its number of examples up to the target (see `is_coarse`); None if unknown.
+        coarse: whether the evaluations are too few or too noisy to rank submissions by time (see `is_coarse`). The
+            anchored score does not include coarse workloads.
+        reference: names of the calibration runs from whose results the target was calculated.
         levels: further targets by level (`easy`, `hard`). Tables can be recomputed with these targets.
     """
 
@@ -202,7 +203,7 @@ class Shard(Data, frozen=True, kw_only=True):
 
     @property
     def windowed(self) -> bool:
-        """Whether the shard belongs to a part of the split, a window or chosen examples."""
+        """Whether the shard is taken from a window or from chosen examples, and not from the whole split."""
         return self.start > 0 or self.stop is not None or self.chosen is not None
 
     def rows(self, n: int, unit: int = 1) -> range:

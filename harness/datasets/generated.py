@@ -1,9 +1,9 @@
 """A cache of generated arrays. Trials that need equal data do not generate the data again.
 
 The arrays of one call of `cached_arrays` are stored as one entry. An entry is one file in the folder `generated` of the
-data folder. The name of the file is the SHA-256 of everything that determines the arrays. The first line of the file is
-the SHA-256 of the rest of the file. This hash is checked whenever the file is read. Readers map the file into memory,
-so the workers of a machine share the memory pages.
+data folder. The name of the file is the SHA-256 of everything that determines the arrays. The first line of the file
+contains the SHA-256 of all bytes after this line. This hash is checked whenever the file is read. Readers map the file
+into memory, so the workers of a machine share the memory pages.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,8 @@ _LINE_BYTES = len(_MAGIC) + 65
 _ALIGNMENT = 64
 #: A temporary file that is older than this number of seconds was left behind by a process that was killed.
 _STALE_S = 3600.0
+#: Arrays whose keys contain one of these texts are not stored by this process.
+_left_out: set[str] = set()
 
 
 class StoredArray(Data, frozen=True, kw_only=True):
@@ -80,8 +82,9 @@ def cached_arrays(key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> d
 
     An entry is found by the key, the processor's model, the version of numpy, and the source code of `make`. The source
     code consists of the module that defines `make` and of all modules in the same package that this module imports. If
-    one of these four things has changed, or if the entry is damaged, the arrays are generated again. If the cache
-    cannot be written, the arrays are generated in every call.
+    one of these four values has changed, or if the entry is damaged, the arrays are generated again. If the cache
+    cannot be written, the arrays are generated in every call. The same holds for held-out data that are drawn
+    from the nonce of a run, since a submission could read the cache.
 
     Args:
         key: text with all other values that determine the arrays, such as seeds, counts and lengths.
@@ -95,8 +98,14 @@ def cached_arrays(key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> d
     arrays = _read(path)
     if arrays is None:
         arrays = {name: _read_only(array) for name, array in make().items()}
-        _store(path, arrays)
+        if not any(text in key for text in _left_out):
+            _store(path, arrays)
     return arrays
+
+
+def leave_out(texts: Iterable[str]) -> None:
+    """In this process, store no arrays whose keys contain one of these texts, such as the seeds of secret data."""
+    _left_out.update(texts)
 
 
 def _entry_name(key: str, make: Callable[..., object]) -> str:

@@ -117,7 +117,8 @@ def _require_folders(entry: DatasetEntry, only: Sequence[str]) -> None:
     missing = [name for name in missing_names(entry, only) if name in entry.folders]
     if missing:
         raise DataError(
-            f"dataset {entry.name} cannot be downloaded: {entry.licence}", fix=f"bench data import {entry.name} FOLDER"
+            f"dataset {entry.name} cannot be downloaded, because its licence forbids redistribution: {entry.licence}",
+            fix=f"get a copy, and run: bench data import {entry.name} FOLDER",
         )
 
 

@@ -3,8 +3,8 @@
 A worker in a sandbox cannot write to the data folder. Before it enters the sandbox, it therefore opens the data in
 another process, which may fill the cache of generated data. A manifest then lists the opened files.
 
-A workload whose training data of one seed leave nothing in the cache is assumed to do so for every seed. If this is
-wrong, the worker generates the data itself.
+If the training data of one seed need no entry in the cache, the harness assumes the same for the other seeds of the
+workload. If this assumption is wrong, the worker generates the data itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from harness.contract.run import DataPart, PreparedData, RunSpec
+from harness.contract.prepared import DataPart, PreparedData
+from harness.contract.run import RunSpec
 from harness.datasets.generated import FOLDER
 from harness.datasets.paths import data_folder
 from harness.errors import StoreError
@@ -40,7 +41,9 @@ def find_unprepared(spec: RunSpec) -> tuple[PreparedData, ...]:
     if not os.access(folder, os.W_OK):
         return ()
     feedback: tuple[DataPart, ...] = ("feedback",) if "feedback" in spec.submission.needs else ()
-    parts: tuple[DataPart, ...] = ("train", "score", *feedback)
+    # Held-out data of a nonce are not stored.
+    held_out: tuple[DataPart, ...] = ("score", *feedback) if spec.held_out is None else ()
+    parts: tuple[DataPart, ...] = ("train", *held_out)
     unprepared = []
     for part in parts:
         manifest = _manifest(folder, spec, part, spec.seeds.data if part == "train" else None)

@@ -217,7 +217,7 @@ class WebSource:
         raise DataError(f"dataset {self._entry.name}: {problems}", fix=self._fix(failures))
 
     def _fix(self, failures: Sequence[DownloadError]) -> str:
-        """Return what the user can do after these failures."""
+        """Return the remedy for these failures."""
         fixes = []
         if any(isinstance(error, UnreachableError) for error in failures):
             fixes.append("try again")

@@ -54,7 +54,7 @@ class AccountState(Data, frozen=True, kw_only=True):
         started: number of workers that were started.
         ended: who ended the last worker; None while it runs, and after the death of its supervisor.
         reason: why the last worker ended.
-        evaluation_cost: processor seconds of the first evaluation; None before it.
+        evaluation_cost: processor seconds of the first evaluation; None before the first evaluation.
     """
 
     run_id: str

@@ -1,4 +1,4 @@
-"""Decide what the sandbox of a trial's worker permits: the worker's folder, the software and the data, but no run."""
+"""Decide which files a trial's worker may use in its sandbox: its folder, software and data, but not other runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SEARCH_PATHS = ("PATH", "LD_LIBRARY_PATH")
 
 
 def confine(job: Job) -> Job:
-    """Return a job with the sandbox that its worker enters, and with the data that must be opened before.
+    """Return a job with the sandbox of its worker, and with the data that must be opened before the worker enters it.
 
     Raises:
         UsageError: the variable `BENCH_SANDBOX` has an unknown value.
@@ -43,7 +43,7 @@ def confine(job: Job) -> Job:
 
 
 def sandbox_request(spec: RunSpec, folder: Path, runs: Path) -> SandboxRequest:
-    """Return the sandbox of a trial's worker, which names the mechanisms that this machine offers.
+    """Return the sandbox of a trial's worker. The sandbox uses the mechanisms that this machine offers.
 
     A trial on a GPU has no sandbox. The files and devices that the drivers need differ between machines.
 
@@ -90,7 +90,7 @@ def _needed_paths(spec: RunSpec) -> Iterator[str | Path]:
 
 
 def _data_folders() -> Iterator[str]:
-    """Yield the folder of the datasets, and all links in it and in its folders: a user's own copies of datasets."""
+    """Yield the folder of the datasets, and all links in it and its subfolders. A link leads to a user's own copy."""
     data = str(data_folder())
     yield data
     with contextlib.suppress(OSError):

@@ -1,9 +1,9 @@
 """A pipe of events whose reader knows when each event was written.
 
-A reader that waits for a processor, or is suspended, reads an event late. So the time of the reading is only an upper
-bound on the time of the event. Linux notes the time of every message on a Unix socket when the message is written
-(`SO_TIMESTAMPNS`), and no process can change this time. Elsewhere an event was written after the last moment at which
-the pipe was empty.
+A reader that waits for a processor, or is suspended, reads an event late. The time at which it reads the event is
+therefore only an upper bound on the time at which the event was written. On Linux, the kernel gives every message on a
+Unix socket a time stamp when the message is written (`SO_TIMESTAMPNS`), and no process can change this time stamp. On
+other systems, the lower bound is the last time at which the pipe was empty.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from dataclasses import dataclass
 
 from harness.contract.events import AnyEvent
 
-#: The socket option and the type of the control message (asm-generic/socket.h), which Python does not name.
+#: The socket option and the type of the control message (asm-generic/socket.h). Python has no names for them.
 _SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@ll")
-#: Largest change in seconds of the difference between the two clocks of this machine that is no step of the real-time
-#: clock.
+#: The difference between the real-time clock and `time.perf_counter` changes slowly. If it changes by more than this
+#: number of seconds, the real-time clock was set.
 _STEP_S = 0.001
-#: The difference between the two clocks is read again if a reading took longer than this number of seconds.
+#: The difference between the two clocks is read again if reading it took longer than this number of seconds.
 _PROMPT_S = 50e-6
 
 
@@ -56,7 +56,7 @@ def open_event_pipe() -> tuple[int, int]:
     """Return the file descriptors of the reading end and of the writing end."""
     if sys.platform == "linux":
         reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # Where the option has another number, the events have no time stamps.
+        # On architectures where the option has another number, the events have no time stamps.
         with contextlib.suppress(OSError):
             reader.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         return reader.detach(), writer.detach()
@@ -103,12 +103,12 @@ class EventPipe:
         return arrivals
 
     def close(self) -> None:
-        """Release what this object holds. The caller's file descriptor stays open."""
+        """Close the copy of the file descriptor. The caller's file descriptor stays open."""
         if self._socket is not None:
             self._socket.close()
 
     def _receive(self) -> tuple[bytes, float | None]:
-        """Return a chunk, and the time at which it was written by the real-time clock, if the system gives it."""
+        """Return a chunk and its time stamp: the real time at which the chunk was written; None if unknown."""
         if self._socket is None:
             return os.read(self.descriptor, 65536), None
         chunk, messages, _, _ = self._socket.recvmsg(65536, 256)
@@ -119,14 +119,14 @@ class EventPipe:
         return chunk, None
 
     def _bound(self, stamp: float | None) -> Moment:
-        """Return when a chunk that has just been read was written."""
+        """Return bounds on the time at which a chunk was written that has just been read."""
         now = time.perf_counter()
         earliest = min(self._empty_at, now)
         if stamp is None:
             return Moment(earliest=earliest, latest=now)
         (offset, error), (earlier_offset, earlier_error) = _read_offset(), self._offset
         if abs(offset - earlier_offset) > error + earlier_error + _STEP_S:
-            # The real-time clock was set, or the machine was suspended, somewhen since the pipe was empty.
+            # The real-time clock was set, or the machine was suspended, at some time since the pipe was last empty.
             return Moment(earliest=earliest, latest=now)
         written = stamp - offset
         return Moment(

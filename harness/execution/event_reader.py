@@ -25,7 +25,7 @@ from harness.hardware.telemetry import DeviceWatch
 
 #: Poll interval for events, in seconds.
 WAKE_S = 0.2
-#: The same, where the system does not note when an event is written.
+#: Poll interval in seconds on systems where events have no time stamps.
 UNSTAMPED_WAKE_S = 0.02
 #: The sampler of the GPUs does not use an event that is read later than this number of seconds.
 LATE_S = 0.5
@@ -36,8 +36,8 @@ class EventReader(threading.Thread):
 
     Events are read in a separate thread, so that a slow watcher, such as a display, does not delay the measurement.
 
-    If the trial has an evaluator, an evaluation of the worker is a claim, which says only that the worker has ended the
-    evaluation. The evaluator's result is passed on in its place. A claim without a result is ignored.
+    If the trial has an evaluator, an event `Evaluated` of the worker is called a claim. It says only that the worker
+    has ended the evaluation. The evaluator's result replaces the claim. A claim without a result is ignored.
 
     Args:
         descriptor: file descriptor of the reading end of the worker's pipe.
@@ -53,7 +53,7 @@ class EventReader(threading.Thread):
         if evaluator is not None:
             self._evaluator = EventPipe(evaluator, partial(_decode_evaluator_event, evaluator_decoder))
         self._meter = meter
-        #: Events of the worker that were written after the last reading of its times.
+        #: Events that the worker wrote after the supervisor last read the worker's processor times.
         self._early: list[Arrival] = []
         #: The evaluator's results whose claims have not arrived.
         self._results: deque[Evaluated] = deque()
@@ -76,7 +76,7 @@ class EventReader(threading.Thread):
                 self._evaluator.close()
 
     def _wait(self) -> bool:
-        """Wait for events. Return whether the times of the worker must be read although there is none."""
+        """Wait for events. Return whether no event came in time; the worker's times must then be read nevertheless."""
         open_pipes = [p.descriptor for p in (self._worker, self._evaluator) if p is not None and not p.ended]
         timeout = WAKE_S if self._worker.is_stamped else UNSTAMPED_WAKE_S
         return not select.select(open_pipes, [], [], 0.0 if self._early else timeout)[0]
@@ -84,14 +84,15 @@ class EventReader(threading.Thread):
     def _forward(self, must_read: bool) -> bool:
         """Read and pass on all events in the pipes. Return whether the last event was among them.
 
-        Worker and evaluator alternate. What one of them wrote before it passed the turn can therefore be read as soon
-        as an event of the other one can be read. So the evaluator's events are read again after those of the worker.
+        The worker and the evaluator alternate: one of them computes while the other one waits. If an event of the
+        worker can be read, all earlier results of the evaluator can therefore also be read. For this reason, the
+        evaluator's events are read a second time after those of the worker.
         """
         results = self._read_results()
         claims, self._early = self._early + self._worker.read(), []
         reading = None
         if claims or must_read:
-            # The events are read again after the times: all events of the time that was measured must be known.
+            # The measurement needs all events of the measured time, so events are read again after the times.
             reading = self._meter.read()
             claims += self._worker.read()
             known = next((i for i, claim in enumerate(claims) if claim.written.earliest > reading.ended), len(claims))
@@ -122,7 +123,7 @@ class EventReader(threading.Thread):
         return [] if self._evaluator is None else [arrival.event for arrival in self._evaluator.read()]
 
     def _drop_unfounded(self, claims: list[Arrival]) -> list[Arrival]:
-        """Return events of the worker without those evaluations for which the evaluator has no result."""
+        """Return the events of the worker without the claims for which the evaluator has no result."""
         if self._evaluator is None:
             return claims
         evaluations = [claim for claim in claims if isinstance(claim.event, Evaluated)]

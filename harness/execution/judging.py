@@ -16,7 +16,7 @@ from harness.system import python_process
 
 #: The command that starts the process.
 JUDGE = python_process.command("harness.worker.judge")
-#: Interval in seconds between checks whether the trial was stopped.
+#: Interval in seconds at which a waiting process checks whether the trial was stopped.
 _WAKE_S = 0.2
 #: Allowance for rounding errors, since accuracies may differ by exactly the tolerance (two examples).
 _ROUNDING = 1e-9

@@ -25,8 +25,11 @@ WORKER = python_process.command("harness.worker")
 _STANDARD_WORKER = tuple(WORKER)
 
 
-def can_judge() -> bool:
-    """Return whether weights can be evaluated outside the worker. They cannot if a test replaced the worker."""
+def can_start_evaluator() -> bool:
+    """Return whether the harness can start a process beside the worker that evaluates the worker's weights.
+
+    This is always possible except in tests that replace the worker's program: they have no program for the evaluator.
+    """
     return tuple(WORKER) == _STANDARD_WORKER
 
 
@@ -35,7 +38,7 @@ def evaluates_outside(spec: RunSpec) -> bool:
 
     On a GPU or on several devices the worker evaluates its weights, and they are judged after the run.
     """
-    return can_judge() and (spec.device, spec.ranks) == ("cpu", 1)
+    return can_start_evaluator() and (spec.device, spec.ranks) == ("cpu", 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +76,7 @@ class LaunchedWorker(Protocol):
     Attributes:
         pid: the process id, which is also the id of the worker's session. On Linux it is the process id of the worker's
             reaper (see `harness.worker.reaper`).
-        forked: whether a fork server forked it.
+        forked: whether a fork server forked the worker.
     """
 
     pid: int

@@ -17,6 +17,7 @@ from harness.execution.scheduler import Result, run_all
 from harness.execution.state import StopSignal
 from harness.execution.supervisor import Transport
 from harness.execution.trial import run_trial, trial_summary
+from harness.execution.trial_processes import worker_environment
 from harness.execution.warm import WarmLauncher, can_fork
 from harness.execution.watchers import CombinedWatcher
 from harness.storage.layout import run_id
@@ -113,7 +114,7 @@ class _Workers:
             self._watcher.warned(spec, "all cores are reserved by trials of other commands; this trial runs unpinned")
             allocation = Allocation((), [])
         identity = run_id(spec)
-        # The thread is a daemon, so that the worker ends with this process even if nothing waits for the thread.
+        # A daemon thread ends with this process even if nothing waits for the thread, and the worker then ends, too.
         thread = threading.Thread(
             target=self._run, args=(identity, spec, options, allocation), name=identity, daemon=True
         )
@@ -137,7 +138,10 @@ class _Workers:
 
     def _run(self, identity: str, spec: RunSpec, options: ExecutionOptions, allocation: Allocation) -> None:
         result: Result
+        launcher = None if options.fresh_workers or not can_fork(spec) else self._warm_launcher
         try:
+            if launcher is not None:
+                launcher.prepare(worker_environment(spec, self._runs, allocation.slot))
             record, was_finished = run_trial(
                 spec,
                 self._runs,
@@ -146,7 +150,7 @@ class _Workers:
                 slot=allocation.slot,
                 stop=self._stop,
                 persist=True,
-                launcher=None if options.fresh_workers or not can_fork(spec) else self._warm_launcher,
+                launcher=launcher,
             )
             result = trial_summary(spec, self._runs, record, was_finished)
         except BaseException as error:

@@ -18,14 +18,16 @@ from harness.execution.second_clock import WORKER, SecondClock
 from harness.execution.windows import Span, Window
 from harness.system.process_tree import ProcessTree, TreeTimes, is_ignoring_children, read_clock, read_thread_name
 
-#: Seconds by which a thread of a pool may be busy longer than the main thread, since it waits actively for more work.
+#: Seconds by which a thread of a thread pool may be busy longer than the main thread, because it spins while it waits.
 _POOL_SPIN_S = 0.05
-#: The kernel's times of a process and of its threads may differ by a few ticks, since the latter are updated at ticks.
+#: Seconds by which the kernel's time of a process may differ from the sum over its threads, because the kernel updates
+#: the times of threads only at clock ticks.
 _STALE_S = 0.02
-#: The rate at which several processes or threads together use processor time, at most.
+#: Largest rate at which several processes or threads together use processor time, in processor seconds per second.
 _PROCESSORS = os.cpu_count() or 1
-#: Names of quantities in a window: the worker's main thread, all processes, those below the worker, and the threads of
-#: the worker that have ended. Beginnings of the names of single threads and processes.
+#: Names of quantities whose growth in a window is known. `MAIN`: the worker's main thread. `TREE`: all processes.
+#: `HELPERS`: the descendants of the worker. `ENDED`: the threads of the worker that have ended. The names of single
+#: threads and processes begin with `THREAD` and `PROCESS`.
 MAIN, TREE, HELPERS, ENDED = "main", "tree", "helpers", "ended"
 THREAD, PROCESS = "thread ", "process "
 
@@ -35,8 +37,9 @@ class Charge:
     """The time on the clock at an evaluation, measured since the worker's start.
 
     Args:
-        at: when the clock stopped for the evaluation.
-        after: when the event of the evaluation arrived. Averaging and the submission's state lie in between.
+        at: the time on the clock when it stopped for the evaluation.
+        after: the time on the clock when the event of the evaluation arrived. Between the two times, the clock runs
+            while the submission averages weights and returns its state.
     """
 
     at: Spent
@@ -45,13 +48,13 @@ class Charge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """The times of a worker's processes.
+    """The processor times of a worker's processes, as they were read from the kernel.
 
     Args:
-        began, ended: when the reading began and ended, by `time.perf_counter`.
-        clock_read: when `clock_seconds` had been read.
-        clock_seconds: processor seconds of the worker; None if it is not known yet, or has ended.
-        tree: the times of all its processes, which take longer to read.
+        began, ended: times at which the reading began and ended, by `time.perf_counter`.
+        clock_read: time at which `clock_seconds` had been read.
+        clock_seconds: processor seconds of the worker; None if the worker is not known yet, or has ended.
+        tree: the processor times of all processes of the worker. Reading them takes longer than `clock_seconds`.
     """
 
     began: float
@@ -79,8 +82,8 @@ class Reading:
 class Meter:
     """The measurements of one worker. The thread that reads the events calls `read`, and `measure` with the events.
 
-    What is charged or limited is a lower bound on what the worker used (`harness.execution.windows`), so that a reading
-    which came late is never held against it.
+    The harness charges and limits only a lower bound on the time that the worker used (`harness.execution.windows`). A
+    late reading therefore never counts against the worker.
 
     Args:
         pid: process id of the process that was started: the worker's reaper, or the worker itself.
@@ -90,8 +93,8 @@ class Meter:
     Attributes:
         phases: the time of each phase so far.
         helpers: processor seconds of helpers while the clock was stopped, by name.
-        helper_seconds: the sum of these seconds.
-        charges: the charges of the evaluations whose events were read and that no caller has taken yet.
+        helper_seconds: processor seconds of all helpers while the clock was stopped.
+        charges: the charges of evaluations, which the caller removes from this queue.
         limits: the limits on work while the clock is stopped.
     """
 
@@ -99,28 +102,28 @@ class Meter:
         now = time.perf_counter()
         self._tree = ProcessTree(pid)
         self._clock = SecondClock()
-        # The processes of other ranks are helpers of the harness. Their time is in the worker's report.
+        # With several ranks, the harness starts the processes of the other ranks. The worker reports their time.
         self._charges_helpers = spec.ranks == 1
         self._charges_threads = spec.device == "cpu"
         self._has_pool = spec.threads > 1
-        #: The last reading, and the last one at which the worker was alive.
+        #: The last reading, and the last reading at which the worker was alive.
         self._last = self._alive = Reading(began=now, ended=now, clock_read=now)
         self._window = Window(start=now, end=now)
         self._phase: Phase = "start"
         self._phase_span = Span(Moment(earliest=now, latest=now))
-        #: The time up to which `phases` is filled.
+        #: The time until which `phases` contains the time of the phases, by `time.perf_counter`.
         self._marked = now
         self._running = False
         self._started_at = now
         #: The time since the last stop of the clock.
         self._stopped = Span(Moment(earliest=now, latest=now))
-        #: The time since the first start of the clock, in which processes below the worker are charged.
+        #: The time since the first start of the clock. In this time, the descendants of the worker are charged.
         self._charged_span: Span | None = None
-        #: Processor seconds of threads and of the main thread that are charged although the clock was stopped.
+        #: Processor seconds of the main thread and other threads that are charged although the clock was stopped.
         self._off_clock = 0.0
         self._unfinished = Spent()
         self._imported: TreeTimes | None = None
-        #: The charges at the last stops of the clock, by the wall seconds that the worker reported.
+        #: The last stops of the clock: the wall seconds that the worker reported, and the time that is charged.
         self._stops: deque[tuple[float, Spent]] = deque(maxlen=8)
         self._stop_count = self._phase_count = self._evaluations = 0
         self.phases: dict[Phase, Spent] = {}
@@ -129,7 +132,7 @@ class Meter:
         self.charges: deque[Charge] = deque()
         self.limits = OffClockLimits(
             stages=max(1, len(spec.workload.facts.stages)),
-            # The worker itself evaluates the split `feedback` for a submission that needs it.
+            # If the submission needs the split `feedback`, the worker itself evaluates this split.
             evaluates_outside=evaluates_outside and "feedback" not in spec.submission.needs,
         )
 
@@ -146,8 +149,9 @@ class Meter:
         """Measure the time since the previous reading.
 
         Args:
-            reading: the present times.
-            arrivals: all events that were written before the reading ended, in order, without those of earlier calls.
+            reading: the reading at the end of this time.
+            arrivals: all events that were written before the reading ended, in order. Events of earlier calls are not
+                among them.
         """
         last, self._last = self._last, reading
         if reading.tree.main is not None:
@@ -171,7 +175,7 @@ class Meter:
         if not self._running:
             return
         self._running, wall = False, time.perf_counter()
-        # The processor time after the last reading is unknown. It is at most the wall time of the main thread.
+        # The processor time after the last reading is unknown. The wall time is an upper bound for the main thread.
         process_seconds = self._clock.most_since_start() + wall - self._alive.ended
         self._unfinished = Spent(seconds=wall - self._started_at, process_seconds=process_seconds)
 
@@ -206,17 +210,17 @@ class Meter:
                 self.charges.append(Charge(at=at, after=self.charged()))
             case Ready():
                 if event.resumed_from is not None and self.limits.evaluation_cost is None:
-                    self.limits.evaluation_cost = math.inf  # the next evaluation may be one of a part of the split
+                    self.limits.evaluation_cost = math.inf  # the next evaluation may be screened, and then costs less
             case Done():
                 self._end_phase(written)
                 self._begin_phase(self._phase, written)
 
     def _spend(self, until: float, rate: float) -> None:
-        """Add the time up to a moment of the present window to the present phase.
+        """Add the time up to a moment of the current window to the current phase.
 
         Args:
             until: the moment.
-            rate: processor seconds per second of the window. When in a window they were used is not known.
+            rate: processor seconds per second, as the mean over the window. The use within the window is not known.
         """
         seconds = max(0.0, min(until, self._last.ended) - self._marked)
         spent = self.phases.get(self._phase, Spent())
@@ -235,7 +239,7 @@ class Meter:
             return
         if event.running:
             self._end_phase(written)
-            self._end_stop(written)
+            self._end_stopped_interval(written)
             self._started_at = written.earliest
         self._running = event.running
         self._begin_phase(event.phase, written)
@@ -252,7 +256,7 @@ class Meter:
         self._phase, self._phase_span = phase, Span(written)
 
     def _end_phase(self, written: Moment) -> None:
-        """End the present phase and check its limit."""
+        """End the current phase and check its limit."""
         if self._phase == "import":
             self._imported = self._last.tree
         if self._running:
@@ -266,8 +270,8 @@ class Meter:
             self._off_clock += excess
             self._add_helpers({f"main thread, phase {self._phase}": excess}, excess)
 
-    def _end_stop(self, written: Moment) -> None:
-        """End the time in which the clock was stopped, and charge what helpers used in it."""
+    def _end_stopped_interval(self, written: Moment) -> None:
+        """End an interval in which the clock was stopped, and charge the processor time of helpers in it."""
         self._stopped.ended = written
         if self._charged_span is None:
             self._charged_span = Span(written)
@@ -285,16 +289,16 @@ class Meter:
             for name in self._stopped.names(self._window):
                 if name.startswith(PROCESS):
                     spent[name] = self._stopped.least(name, self._window)
-        # The processes are charged as they are, whether the clock runs or not.
+        # Processes are not added here: `charged` adds their time, whether the clock runs or not.
         self._off_clock += sum(threads.values())
         self._add_helpers(spent, processes + sum(threads.values()))
 
     def _add_helpers(self, spent: dict[str, float], total: float) -> None:
-        """Note processor seconds that were used while the clock was stopped, and check the limit on them.
+        """Record processor seconds of helpers while the clock was stopped, and check their limit.
 
         Args:
-            spent: the seconds by name.
-            total: the sum, with the seconds that have no name.
+            spent: the seconds by name of the helper.
+            total: all seconds, including those of helpers without a name.
         """
         if total <= 0:
             return
@@ -308,8 +312,8 @@ class Meter:
     def _thread_times(self) -> dict[str, float]:
         """Return the processor seconds of the worker's threads while the clock was stopped, without the main thread.
 
-        With several intra-op threads, the evaluation itself uses a pool of threads. Each of them is then charged for
-        what it used more than the main thread.
+        With several intra-op threads, the evaluation itself uses a thread pool. A thread is then charged only for the
+        time by which it was busy longer than the main thread.
         """
         worker = self._last.tree.main
         if worker is None or worker.pid not in self._last.tree.threads:
@@ -327,7 +331,7 @@ class Meter:
 
 
 def compute_growth(last: Reading, now: Reading) -> dict[str, tuple[float, float]]:
-    """Return how much each quantity grew between two readings, and the largest rate at which it grows."""
+    """Return by name how much each quantity grew between two readings, and the largest rate at which it can grow."""
     growth = {
         HELPERS: (now.tree.helper_seconds - last.tree.helper_seconds, float(_PROCESSORS)),
         TREE: (max(0.0, now.total - last.total), float(_PROCESSORS)),
@@ -345,7 +349,7 @@ def compute_growth(last: Reading, now: Reading) -> dict[str, tuple[float, float]
     for thread, seconds in now.tree.threads.items():
         if thread != worker.pid:
             used = seconds - last.tree.threads.get(thread, 0.0)
-            # A thread with less time than before is another one with the same id.
+            # If the time of a thread has decreased, the thread has ended, and a new thread has the same id.
             growth[f"{THREAD}{thread}"] = (used if used >= 0 else seconds), 1.0
             live += growth[f"{THREAD}{thread}"][0]
     growth[ENDED] = now.worker - last.worker - main - live, float(_PROCESSORS)
@@ -353,7 +357,7 @@ def compute_growth(last: Reading, now: Reading) -> dict[str, tuple[float, float]
 
 
 def _clock_window(last: Reading, now: Reading) -> Window:
-    """Return the window of the second clock, whose readings take less time than those of all processes."""
+    """Return the window of the second clock. It is shorter, because the clock is read before all processes are read."""
     growth = {}
     if last.clock_seconds is not None and now.clock_seconds is not None:
         threads = max(len(last.tree.threads), len(now.tree.threads)) or _PROCESSORS

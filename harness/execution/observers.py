@@ -30,13 +30,13 @@ from harness.system import python_process
 
 #: Seconds for which a command waits at its end for all observers together.
 WAIT_S = 5.0
-#: Seconds for which a command waits at its end for the observers that the user asked for. They write files.
+#: Seconds for which a command waits at its end for the observers that the user asked for, which may still write files.
 REQUESTED_WAIT_S = 60.0
 #: Maximum number of calls that wait for an observer, in addition to those in its pipe.
 MAX_WAITING = 1000
 #: Seconds for which the end of the writing thread is awaited after the end of its process.
 _JOIN_S = 1.0
-#: Prefix of the environment variables that observers do not receive: they contain the seed and the folder of runs.
+#: Observers do not receive environment variables with this prefix, which contain the seed and the runs folder.
 _VARIABLES = "BENCH_"
 
 
@@ -154,7 +154,7 @@ class Observers:
     def kept(self, summary: TrialSummary) -> None: ...
 
     def close(self) -> None:
-        """Wait until the observers have handled all calls, for a limited time, and kill the others."""
+        """Wait for a limited time until the observers have handled all calls. Kill the observers that still run."""
         start = time.monotonic()
         processes, self._processes = self._processes, []
         for process in processes:
@@ -285,7 +285,7 @@ class _ObserverProcess:
                 process.stdin.flush()
         except OSError:
             self._end(_describe_exit(process.wait()))
-        # Closing writes what an earlier write left in the buffer, which fails again.
+        # If an earlier write has failed, its line is still in the buffer. Closing writes this line, and fails again.
         with contextlib.suppress(OSError):
             process.stdin.close()
 

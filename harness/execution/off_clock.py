@@ -1,7 +1,8 @@
 """Limits on the work of a worker while its clock is stopped. A run above a limit is rejected.
 
-The processor time that child processes and additional threads use while the clock is stopped is added to the scored
-processor seconds. The limits are for work that is not charged in this way, and for helpers that never stop.
+Helpers are child processes, and threads beside the main thread. Processor time is *charged* if it is added to the
+scored processor seconds. The processor time that helpers use while the clock is stopped is charged. The limits are for
+the uncharged work of the main thread, and for helpers that never stop.
 """
 
 from __future__ import annotations
@@ -14,34 +15,36 @@ from harness.system.process_tree import TreeTimes
 
 #: Processor seconds that the import of a submission may take, summed over all threads and processes.
 IMPORT_LIMIT_S = 10.0
-#: Processor seconds that a process which the import has left behind may use until the clock starts.
+#: Processor seconds that a process may use before the clock starts, if it was started during the import.
 LEFT_BEHIND_LIMIT_S = 0.1
-#: Processor seconds of all helpers while the clock is stopped: a number, plus a fraction of the scored processor
-#: seconds.
+#: Limit of the processor seconds that all helpers use while the clock is stopped: the first number, plus the second
+#: number times the scored processor seconds without those of these helpers.
 HELPER_LIMIT = (1.0, 0.25)
-#: Processor seconds of the main thread in one evaluation: a number, plus a factor on the cost of an evaluation of one
-#: stage.
+#: Limit of the processor seconds that the main thread uses in one evaluation: the first number, plus the second number
+#: times the cost of an evaluation of all stages (the cost for one stage times the number of stages).
 EVALUATION_LIMIT = (1.0, 5.0)
-#: Processor seconds of the main thread in all evaluations, if another process evaluates the weights: a number, plus a
-#: fraction of the scored processor seconds.
+#: Limit of the processor seconds that the main thread uses in all evaluations, if another process evaluates the
+#: weights: the first number, plus the second number times the scored processor seconds.
 HANDOVER_LIMIT = (1.0, 0.25)
-#: Processor seconds of the main thread for checkpoints and checks: a number, plus a fraction of the scored processor
-#: seconds, plus the same fraction of the evaluations' processor seconds.
+#: Limit of the processor seconds that the main thread uses in all phases `checkpoint`, in which the harness checks the
+#: rules and writes checkpoints: the first number, plus the second number times the sum of the scored processor seconds
+#: and the evaluations' processor seconds.
 CHECKPOINT_LIMIT = (2.0, 1.0)
-#: Processor seconds of the main thread in one evaluation that are not charged: a number, plus a factor on the cost of
-#: an evaluation of one stage. What exceeds them is charged.
+#: Uncharged processor seconds of the main thread in one evaluation: the first number, plus the second number times the
+#: cost of an evaluation of all stages. Further processor seconds are charged.
 FREE_EVALUATION = (0.01, 2.0)
-#: The same, if another process evaluates the weights.
+#: Uncharged processor seconds of the main thread in one evaluation, if another process evaluates the weights.
 FREE_HANDOVER_S = 0.02
-#: Processor seconds of the main thread for all checks and checkpoints that are not charged: a number, plus a fraction
-#: of the scored processor seconds and of the evaluations' processor seconds. What exceeds them is charged.
+#: Uncharged processor seconds of the main thread in all phases except evaluations, summed over the run: the first
+#: number, plus the second number times the sum of the scored processor seconds and the evaluations' processor seconds.
+#: Further processor seconds are charged.
 FREE_CHECKPOINTS = (0.3, 0.1)
-#: Number of times that the worker stops its clock in one evaluation, and in its start with the first evaluation.
+#: Two limits on how often the worker may stop its clock: for each evaluation, and before the first evaluation.
 STOPS = (2, 4)
-#: Number of phases that begin without a start or stop of the clock, for each evaluation.
+#: Number of phases that the worker may begin while the clock stays stopped, for each evaluation.
 PHASES = 4
-#: Processor seconds of the main thread for building the workload: a number, plus a factor on the cost without the
-#: submission.
+#: Limit of the processor seconds that the main thread uses for building the workload: the first number, plus the second
+#: number times the cost of the same build in a process without the submission.
 BUILD_LIMIT = (2.0, 3.0)
 
 
@@ -50,15 +53,15 @@ class OffClockLimits:
     """Checks the processor seconds of the phases in which the clock is stopped.
 
     Args:
-        stages: number of stages of the stream, whose evaluations cover all stages so far; 1 on a pool.
-        evaluates_outside: whether another process evaluates the weights, which the worker only hands over.
+        stages: number of stages of the stream; 1 on a pool. An evaluation on a stream covers all stages so far.
+        evaluates_outside: whether another process evaluates the weights. The worker then only hands them over.
         evaluation_cost: processor seconds of an evaluation of the whole split in a process that does not run the
-            submission; None if there is no such process. Then the first evaluation of the run, at which nothing is
-            trained, is the measure.
-        build_cost: processor seconds for building the workload in such a process; None if there is none.
+            submission. If this is None, the cost of the run's first evaluation, before any training, is used instead.
+        build_cost: processor seconds for building the workload in a process that does not run the submission; None if
+            there is no such process.
 
     Attributes:
-        violation: the first limit that was exceeded, in words; empty if there is none.
+        violation: description of the first limit that was exceeded; empty if no limit was exceeded.
     """
 
     stages: int = 1
@@ -67,7 +70,7 @@ class OffClockLimits:
     build_cost: float | None = None
     violation: str = ""
     _spent: dict[Phase, float] = field(default_factory=dict)
-    _between: float = 0.0
+    _other_phases_seconds: float = 0.0
     _evaluations_at_most: float = 0.0
 
     def add(
@@ -78,15 +81,16 @@ class OffClockLimits:
         scored_seconds: float,
         main_at_most: float | None = None,
     ) -> None:
-        """Add the processor seconds of an interval in which the clock was stopped. They are lower bounds.
+        """Add the processor seconds of an interval in which the clock was stopped, and check the limit of its phase.
 
         Args:
             phase: the phase of the interval.
-            main_seconds: processor seconds of the worker's main thread.
-            tree_seconds: processor seconds of all threads and processes of the trial.
+            main_seconds: a lower bound on the processor seconds of the worker's main thread in the interval.
+            tree_seconds: a lower bound on the processor seconds of all threads and processes of the trial in the
+                interval.
             scored_seconds: the scored processor seconds of the run so far.
-            main_at_most: an upper bound on the processor seconds of the worker's main thread, which is used where they
-                are the measure of later intervals; `main_seconds` if None.
+            main_at_most: an upper bound on the processor seconds of the worker's main thread in the interval;
+                `main_seconds` if None. The limits of later intervals are computed from this bound.
         """
         seconds = tree_seconds if phase == "import" else main_seconds
         main_at_most = main_seconds if main_at_most is None else main_at_most
@@ -117,13 +121,14 @@ class OffClockLimits:
             self._check(phase, "checks and checkpoints", spent, limit)
 
     def find_excess(self, phase: Phase, main_seconds: float, scored_seconds: float) -> float:
-        """Return the processor seconds of an interval with a stopped clock that are charged.
+        """Return how many of the main thread's processor seconds in an interval with a stopped clock are charged.
 
-        `add` must have been called for this interval. The time before the submission's construction is not charged.
+        `add` must be called for the interval before this method. This method must not be called for intervals before
+        the submission's construction, which are never charged.
 
         Args:
             phase: the phase of the interval.
-            main_seconds: processor seconds of the worker's main thread.
+            main_seconds: processor seconds of the worker's main thread in the interval.
             scored_seconds: the scored processor seconds of the run so far.
         """
         number, factor = FREE_EVALUATION
@@ -133,11 +138,13 @@ class OffClockLimits:
             if self.evaluation_cost is None or math.isinf(self.evaluation_cost):
                 return 0.0
             return max(0.0, main_seconds - number - factor * self.stages * self.evaluation_cost)
-        # All other phases share one limit, since the worker names the phase.
+        # All phases except evaluations share one limit. With a limit for each phase, the worker, which reports its own
+        # phase, could report the phase with the largest limit.
         number, fraction = FREE_CHECKPOINTS
         free = number + fraction * (scored_seconds + self._evaluations_at_most)
-        before, self._between = self._between, self._between + main_seconds
-        return max(0.0, self._between - max(free, before))
+        before = self._other_phases_seconds
+        self._other_phases_seconds += main_seconds
+        return max(0.0, self._other_phases_seconds - max(free, before))
 
     def check_stops(self, stops: int, evaluations: int) -> None:
         """Check how often the clock was stopped.
@@ -147,7 +154,7 @@ class OffClockLimits:
             evaluations: number of evaluations whose results have arrived so far.
         """
         per_evaluation, at_start = STOPS
-        # The result of the evaluation for which the clock is stopped now has not arrived yet.
+        # The clock may be stopped for a further evaluation, whose result has not arrived yet.
         if stops > at_start + per_evaluation * (evaluations + 1):
             self._reject(
                 f"the clock was stopped {stops} times for {evaluations} evaluations",
@@ -155,12 +162,13 @@ class OffClockLimits:
             )
 
     def check_phases(self, phases: int, evaluations: int) -> None:
-        """Check how often the worker began another phase while the clock was stopped.
+        """Check how often the worker changed its phase while the clock stayed stopped.
 
-        The times of phases that are shorter than a reading of the times cannot be told apart.
+        The meter reads the processor times at intervals. It cannot measure the time of a phase that is shorter than
+        such an interval.
 
         Args:
-            phases: number of such phases so far, since the first stop of the clock.
+            phases: number of changes of phase while the clock was stopped, since the first stop of the clock.
             evaluations: number of evaluations whose results have arrived so far.
         """
         if phases > PHASES * (evaluations + 2):
@@ -174,7 +182,7 @@ class OffClockLimits:
 
         Args:
             seconds: the total so far.
-            busiest: the helper that used most of it, in words.
+            busiest: description of the helper that used the largest part of the total.
             scored_seconds: the scored processor seconds of the run so far.
         """
         limit = HELPER_LIMIT[0] + HELPER_LIMIT[1] * max(0.0, scored_seconds - seconds)
@@ -186,12 +194,13 @@ class OffClockLimits:
             )
 
     def check_left_behind(self, imported: TreeTimes, now: TreeTimes, allowed: float) -> None:
-        """Check the processes that the import has left behind, when the clock starts for the first time.
+        """Check the processes that were started during the import and still run when the clock first starts.
 
         Args:
             imported: the times at the end of the import.
-            now: the times at the start of the clock, or some time after it.
-            allowed: processor seconds that may have been used after the start.
+            now: the times when the clock started, or some time later.
+            allowed: the largest number of processor seconds that a process can have used between the start of the clock
+                and `now`. They are subtracted, because a process may compute while the clock runs.
         """
         for pid, times in imported.helpers.items():
             later = now.helpers.get(pid)

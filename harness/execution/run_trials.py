@@ -84,7 +84,7 @@ def run_to_summaries(
 
     Args, Raises: see `run_trials`.
     """
-    is_turned_off()  # a wrong setting is reported before anything runs
+    is_turned_off()  # raises an error for an invalid setting of the sandbox, before any trial runs
     registry = registry if registry is not None else load_registry()
     execute = load_object(registry.executor(executor).load)
     options = with_invocation(options or ExecutionOptions())

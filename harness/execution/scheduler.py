@@ -124,7 +124,7 @@ class _Scheduler:
                 self._watcher.kept(summary)
                 if summary.outdated and spec.workload.facts.id not in outdated:
                     outdated.add(spec.workload.facts.id)
-                    self._watcher.warned(spec, describe_other_source(spec, "a trial was run that is kept"))
+                    self._watcher.warned(spec, describe_other_source(spec, "a kept trial was run"))
                 yield summary
         failure: StoreError | None = None
         while self._waiting or self._running:
@@ -133,7 +133,7 @@ class _Scheduler:
                 spec = self._running.pop(identity)
                 end = self._handle_loss(identity, spec, result) if isinstance(result, LostTrial) else result
                 if isinstance(end, TrialSummary):
-                    # A trial may be lost after its record was written. This command ran it, so it is not a kept run.
+                    # A trial may be lost after its record was written. This command ran the trial, so it is not kept.
                     yield msgspec.structs.replace(end, kept=False) if identity in self._losses else end
                 elif isinstance(end, StoreError):
                     failure = failure or end

@@ -1,13 +1,14 @@
 """Check a worker's clock by an independent measurement in the supervisor.
 
-The measurement is a lower bound. Whatever the supervisor does not know speaks for the worker, so that an honest worker
-is never below it, on a busy or paused machine either:
+The measurement is a lower bound: time that may belong to a stopped clock is not counted. The clock of an honest worker
+therefore never shows less than this measurement, even on a busy or paused machine.
 
-- Wall seconds are those from the latest time at which the start of the clock was reported to the earliest time at which
-  its stop was reported (`harness.execution.event_pipe`). An honest worker starts its clock before it reports the start,
-  and adds the delay if it could not report the stop at once (`REPORT_S`).
-- Processor seconds of the worker are read from the kernel, sooner or later after an edge. What it used between two
-  readings is attributed to the running clock as far as it cannot have been used while the clock was stopped
+- Wall seconds: The time of a report is known within bounds (`harness.execution.event_pipe`). An interval is measured
+  from the latest possible time of the report of the start to the earliest possible time of the report of the stop. An
+  honest worker starts its clock before it reports the start. If it cannot report the stop at once, it adds the delay
+  (`REPORT_S`).
+- Processor seconds: The supervisor reads them from the kernel some time after a start or stop. The processor time
+  between two readings counts only as far as the worker cannot have used it while the clock was stopped
   (`harness.execution.windows`).
 """
 
@@ -17,8 +18,8 @@ from harness.contract.events import REPORT_S, ClockChanged
 from harness.execution.event_pipe import Moment
 from harness.execution.windows import Span, Window
 
-#: Largest accepted amount by which the worker's clock falls behind this one: a fraction of the measured time, plus a
-#: number of seconds. Within it, the larger of the two times is scored.
+#: Limit of the seconds by which the worker's clock may be behind the supervisor's clock: the first number times the
+#: measured time, plus the second number. Up to this limit, the larger of the two times is scored.
 CLOCK_TOLERANCE = (0.01, 0.1)
 #: Name of the worker's processor time in a window.
 WORKER = "worker"
@@ -33,31 +34,32 @@ class SecondClock:
 
     def __init__(self) -> None:
         self._window = Window(start=0.0, end=0.0)
-        #: The interval in which the clock runs now, with the event at its start, and the event at the last stop.
+        #: The current interval in which the clock runs, the event at its start, and the event at the last stop.
         self._interval: Span | None = None
         self._started: ClockChanged | None = None
         self._stopped: ClockChanged | None = None
-        #: Seconds of the present window in intervals that have ended.
+        #: Seconds of the current window that lie in intervals that have ended.
         self._inside = 0.0
-        #: Wall seconds and processor seconds in the intervals, by this clock and by the worker's clock.
+        #: Wall seconds and processor seconds of all intervals, by this clock and by the worker's clock.
         self._measured = [0.0, 0.0]
         self._reported = [0.0, 0.0]
-        #: The smallest excess of this clock over the worker's clock at any time at which the latter was stopped. A
-        #: worker whose report was large where little could be measured may not use up the difference elsewhere.
+        #: The smallest excess (this clock minus the worker's clock) at any stop of the worker's clock. It is negative
+        #: if the worker reported more time than could be measured. Later excesses are compared with the smallest one.
+        #: If they were compared with 0, a worker that once reported too much could report too little later.
         self._least_excess = [0.0, 0.0]
-        #: The largest amount by which the excess has grown since it was smallest: what the worker's clock lacks.
+        #: The largest growth of the excess since it was smallest. The worker's clock lacks this time.
         self._lack = [0.0, 0.0]
 
     def begin_window(self, window: Window) -> None:
-        """Begin the time between two readings, the second of which was just made."""
+        """Begin a window: the time between the previous reading and the reading that was just made."""
         self._window, self._inside = window, 0.0
 
     def record_edge(self, event: ClockChanged, written: Moment) -> bool:
         """Record a report, and return whether the clock started or stopped.
 
         Args:
-            event: the report. If the clock is stopped already, it corrects the time of the last stop.
-            written: when the worker reported it.
+            event: the report. A report of a stop while the clock is stopped corrects the time of the last stop.
+            written: bounds on the time at which the worker wrote the report.
         """
         if event.running:
             is_edge = self._interval is None
@@ -80,7 +82,7 @@ class SecondClock:
         return True
 
     def end_window(self) -> None:
-        """End the present window, all of whose edges were recorded."""
+        """End the current window. All of its edges must have been recorded."""
         if self._interval is None:
             excess = self._excess()
             self._least_excess = [min(pair) for pair in zip(self._least_excess, excess, strict=True)]
@@ -90,18 +92,18 @@ class SecondClock:
         self._window, self._inside = Window(start=self._window.end, end=self._window.end), 0.0
 
     def charged_seconds(self) -> tuple[float, float]:
-        """Return the wall seconds and the processor seconds to score up to the last stop: the larger of both clocks."""
+        """Return the wall and processor seconds to score up to the last stop: the larger values of the two clocks."""
         lack = self._lack if self._interval is not None else self._measure_lack()
         return self._reported[0] + lack[0], self._reported[1] + lack[1]
 
     def most_since_start(self) -> float:
-        """Return the largest number of processor seconds of the worker that no stop has reported yet."""
+        """Return an upper bound on the worker's processor seconds since the clock started; 0 if it is stopped."""
         return 0.0 if self._interval is None else self._interval.most(WORKER, self._window)
 
     def find_disagreement(self) -> str:
         """Return a description of a difference between the clocks above the tolerance, or an empty string.
 
-        A worker gains nothing from a clock that runs ahead of this one, since the larger time is scored.
+        Only a worker's clock that is behind is a violation. If it is ahead, its own larger time is scored.
         """
         fraction, seconds = CLOCK_TOLERANCE
         for i, (kind, lack) in enumerate(zip(("wall", "processor"), self._measure_lack(), strict=True)):
@@ -114,7 +116,7 @@ class SecondClock:
         return ""
 
     def _measure_lack(self) -> tuple[float, float]:
-        """Return what the worker's clock lacks if no correction of its last stop follows."""
+        """Return the time that the worker's clock lacks. A later correction of its last stop may reduce this time."""
         (wall, process), least, lack = self._excess(), self._least_excess, self._lack
         return max(lack[0], wall - least[0]), max(lack[1], process - least[1])
 
@@ -128,6 +130,6 @@ class SecondClock:
         return self._measured[0] - self._reported[0], process_seconds - self._reported[1]
 
     def _least_in_window(self) -> float:
-        """Return the least processor time that was used in the present window while the worker's clock ran."""
+        """Return a lower bound on the worker's processor seconds in the current window while its clock ran."""
         inside = self._inside + (0.0 if self._interval is None else self._interval.least_seconds(self._window))
         return self._window.least(WORKER, inside)

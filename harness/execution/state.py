@@ -109,7 +109,7 @@ class Trial:
         evaluated_outside: whether an evaluator process evaluates the weights. Results that the worker claims are then
             ignored.
         evaluator_failed: whether an error ended the evaluator.
-        judged: the end of the run by the evaluator; None until it arrives.
+        judged: the evaluator's decision that the run is over; None until it arrives.
         judgements, trust: see `Record`.
         start_began: time at which the worker was started, by `time.monotonic`.
         start_seconds: wall seconds from the start of the worker to its event `Ready`.
@@ -143,10 +143,19 @@ class Trial:
     is_sandbox_known: bool = False
 
     @classmethod
-    def after(
+    def continue_from(
         cls, earlier: Record | None, spec: RunSpec, run_id: str, watcher: Watcher, session: Session | None = None
     ) -> Trial:
-        """Return a trial that continues its earlier record, if any. The worker's first event replaces the points."""
+        """Return the state of a trial at its start or restart.
+
+        Args:
+            earlier: the trial's record from an earlier, interrupted command. Its sessions, sandbox, points and deaths
+                are taken over. The worker's first event replaces the points. None if there is no such record.
+            spec: the trial.
+            run_id: the trial's run_id.
+            watcher: object that is notified of every event.
+            session: the session in which this process runs the trial; None if sessions are not recorded.
+        """
         trial = cls(spec, run_id, watcher, session=session)
         if earlier is not None:
             trial.sessions, trial.sandbox = earlier.sessions, earlier.sandbox
@@ -184,7 +193,7 @@ class Trial:
                     self.deaths, self.furthest = 0, point.steps
                 self.watcher.evaluated(self.spec, point)
             case ClockChanged() | PhaseBegan():
-                pass  # the event reader has measured at the arrival
+                pass  # the event reader has already passed this event to the meter
             case DevicesSampled():
                 self.devices = merge_logs(self.devices, event.log)
             case Warned():
@@ -199,15 +208,15 @@ class Trial:
                 self.end = self._check(end)
 
     def _require_points(self, end: Done) -> Done:
-        """Return the end of the run, which is a rejection if a hit is at none of the points that the worker sent."""
+        """Return the end of the run. If its hit is not among the points that the worker sent, the run is rejected."""
         hits = end.stage_hits if end.hit is None else (end.hit, *end.stage_hits)
         if all(0 <= index < len(self.points) for index in hits):
             return end
-        reason = "the worker reported a hit without an evaluation (leave the loop as it is)"
+        reason = "the worker reported a hit without an evaluation (leave the training loop as it is)"
         return msgspec.structs.replace(end, status="rejected", reason=reason, hit=None, stage_hits=())
 
     def _check(self, end: Done) -> Done:
-        """Return the end of the run. It is changed if the run broke a limit by the supervisor's measurements."""
+        """Return the end of the run. If the supervisor's measurements exceed a limit, the end is changed."""
         meter = self.account.meter
         if meter is None or not is_complete(end.status):
             return end
@@ -218,7 +227,7 @@ class Trial:
             return msgspec.structs.replace(end, status="timeout", reason=reason, hit=None)
         return end
 
-    def begin_start(self) -> None:
+    def enter_start_phase(self) -> None:
         """Note that a worker is being started."""
         self.start_began = time.monotonic()
         self.is_sandbox_known = False
@@ -233,7 +242,7 @@ class Trial:
         self.end, self.killer, self.ready, self.judged, self.evaluator_failed = None, "", None, None, False
 
     def _confirm(self, claimed: Done) -> Done:
-        """Return the end of the run with the evaluator's results instead of those that the worker claims."""
+        """Return the end of the run with the evaluator's results instead of the worker's claims."""
         unjudged = msgspec.structs.replace(
             claimed, hit=None, stage_hits=(), final_weights="", crossing_weights="", screening=None
         )
@@ -244,10 +253,12 @@ class Trial:
         if judged is None or judged.status != claimed.status:
             decision = "that the run goes on" if judged is None else f"the status {judged.status!r}"
             reason = f"the worker reported the status {claimed.status!r}, and the evaluator decided {decision}"
-            return msgspec.structs.replace(unjudged, status="rejected", reason=f"{reason} (leave the loop as it is)")
+            reason += " (leave the training loop as it is)"
+            return msgspec.structs.replace(unjudged, status="rejected", reason=reason)
         return self._take(judged, claimed)
 
     def _take(self, judged: Judged, claimed: Done) -> Done:
+        """Store the evaluator's judgements, and return the claimed end with the evaluator's results."""
         self.judgements, self.trust = judged.judgements, judged.trust
         return msgspec.structs.replace(
             claimed,
@@ -264,7 +275,7 @@ class Trial:
 
         Args:
             answer: the metrics from a clean process.
-            difference: how they differ from those that the worker reported; empty if they are equal.
+            difference: how these metrics differ from the metrics that the worker reported; empty if they are equal.
         """
         for warning in answer.warnings:
             self.watcher.warned(self.spec, warning)

@@ -15,7 +15,7 @@ from harness.contract.run import Job, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import UsageError
 from harness.execution.account import Account
-from harness.execution.launching import Launcher, can_judge, evaluates_outside
+from harness.execution.launching import Launcher, can_start_evaluator, evaluates_outside
 from harness.execution.sessions import current_session, git_state
 from harness.execution.state import Interrupted, ResourceSlot, StopSignal, Trial
 from harness.execution.worker_process import WorkerProcess
@@ -66,7 +66,7 @@ def supervise(
     """Run or resume a trial until it ends, and write its record. The folder must be locked.
 
     Args:
-        folder: the trial's folder.
+        folder: the trial's folder. If it contains the record of an interrupted run, the run is resumed.
         spec: the trial.
         watcher: object that is notified of every event.
         transport: function that runs a job and passes its events to a callback; if None, a worker process runs the job.
@@ -83,10 +83,11 @@ def supervise(
         The record, which has been written.
 
     Raises:
-        StoreError: the record cannot be written. The file keeps the record of the start, with the status `interrupted`.
+        StoreError: the record cannot be written. The file then still contains the record that was written at the start,
+            with the status `interrupted`.
         Interrupted: the trial was stopped; its record has the status `interrupted`.
     """
-    trial = Trial.after(folder.record(), spec, folder.identity, watcher, current_session(invocation))
+    trial = Trial.continue_from(folder.record(), spec, folder.identity, watcher, current_session(invocation))
     trial.account = Account.open(folder)
     worker_process = WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal(), launcher)
     run_job = transport or worker_process.run_job
@@ -98,7 +99,7 @@ def supervise(
         shadow_evaluation=shadow_evaluation,
         grad_norm=grad_norm,
         git=git_state(invocation),
-        keep_weights=evaluates_in_worker and can_judge(),
+        keep_weights=evaluates_in_worker and can_start_evaluator(),
         checkpoint_share=_read_checkpoint_share(),
     )
     interrupted = False
@@ -107,7 +108,7 @@ def supervise(
         # The record is written before the job runs, so that the trial has a record even if this process is killed.
         folder.write(trial.record())
         folder.prepare_worker(has_results=evaluates_in_worker, has_compiler_cache=spec.workload.facts.precision.compile)
-        trial.begin_start()
+        trial.enter_start_phase()
         try:
             run_job(job, trial.receive)
         except KeyboardInterrupt:

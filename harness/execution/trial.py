@@ -131,7 +131,7 @@ def describe_other_source(spec: RunSpec, since: str) -> str:
         since: clause that names the moment since which the workload was edited.
     """
     facts = spec.workload.facts
-    problem = f"the source of {facts.id} has changed since {since}, and its version has not"
+    problem = f"the source of {facts.id} has changed since {since}, but its version has not"
     return f"{problem}: raise the version if results change, or run the trials again with --force"
 
 
@@ -162,7 +162,7 @@ def write_final_record(spec: RunSpec, runs: Path, watcher: Watcher, status: Stat
         earlier = _read_undamaged_record(folder, spec, watcher)
         if earlier is not None and earlier.status != "interrupted":
             return earlier
-        trial = Trial.after(earlier, spec, folder.identity, watcher)
+        trial = Trial.continue_from(earlier, spec, folder.identity, watcher)
         trial.end = Done(status=status, reason=reason)
         record = folder.write(trial.record())
     watcher.finished(record)

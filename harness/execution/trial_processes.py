@@ -19,14 +19,15 @@ from harness.execution.confinement import confine
 from harness.execution.event_pipe import open_event_pipe
 from harness.execution.launching import LaunchedWorker, Launcher, WorkerStart, evaluates_outside
 from harness.execution.state import ResourceSlot, StopSignal, Trial
+from harness.planning.seeds import without_secrets
 from harness.storage.layout import WORKER
 from harness.storage.run_folder import RunFolder
 from harness.system import python_process
 from harness.system.files import write_error
 from harness.system.private_folders import is_shared, make_folders, private_variables
 
-#: Folder of the home directory and the temporary files of each process, in the trial's folder. That of the worker is
-#: in the folder in which it may write.
+#: Folder of the home directory and the temporary files of each process, in the trial's folder. The worker's folder is
+#: below the only folder to which the worker may write.
 _SCRATCH: dict[Role, str] = {"worker": f"{WORKER}/scratch", "evaluator": "scratch-evaluator"}
 
 
@@ -35,8 +36,8 @@ class TrialProcesses:
 
     Args:
         folder: the trial's folder, whose lock the processes inherit.
-        trial: the trial; its watcher is told of problems.
-        slot: cores and GPUs of the processes, which alternate.
+        trial: the trial; its watcher receives warnings.
+        slot: cores and GPUs of the processes. Worker and evaluator share them, because they alternate.
         stop: signal that ends the trial.
         launcher: starts the processes.
 
@@ -106,15 +107,17 @@ class TrialProcesses:
                     warn=partial(self._trial.watcher.warned, spec),
                     peer=peer,
                     role=role,
-                    evaluated=spec if role == "evaluator" else None,
+                    # The worker is forked from the server that reads this, and would find secrets in its memory.
+                    evaluated=without_secrets(spec, evaluates=False) if role == "evaluator" else None,
                 )
             )
         finally:
             os.close(write_end)
 
     def send(self, job: Job) -> None:
-        """Send the job to the worker, with the sandbox that it enters."""
-        self.worker.send(msgspec.json.encode(confine(job)) + b"\n")
+        """Send the job to the worker, with the sandbox that it enters and without the seeds that it must not know."""
+        spec = without_secrets(job.spec, evaluates=not evaluates_outside(job.spec))
+        self.worker.send(msgspec.json.encode(confine(msgspec.structs.replace(job, spec=spec))) + b"\n")
 
     def wait(self, role: Role, timeout: float) -> int | None:
         """Return the exit code of a process; None if it does not exist, or still runs after `timeout` seconds."""

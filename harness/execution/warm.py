@@ -31,7 +31,7 @@ from harness.system.private_folders import PRIVATE
 SERVER = python_process.command("harness.worker.fork_server")
 #: Maximum number of seconds until a server has forked a worker. The first request includes the time of the imports.
 FORK_S = 300.0
-#: Interval in seconds between checks whether the trial was stopped, while a worker is being forked.
+#: Interval in seconds at which the launcher checks whether the trial was stopped, while a worker is being forked.
 _WAKE_S = 0.2
 #: Maximum number of seconds to wait for the end of a worker whose server has died. The kernel kills such a worker.
 _ORPHAN_S = 10.0
@@ -61,12 +61,23 @@ class ForkError(Exception):
 
 
 class WarmLauncher:
-    """Forks workers. After a fork server has failed, it starts every worker as a new Python process."""
+    """A launcher that forks workers. After a fork server has failed, each worker is started as a new Python process."""
 
     def __init__(self) -> None:
         self._fresh = FreshLauncher()
         self._failed = False
         self._lock = threading.Lock()
+
+    def prepare(self, environment: Mapping[str, str]) -> None:
+        """Start a fork server if there is none, without waiting for it. It imports torch while the trial is prepared.
+
+        Args:
+            environment: environment variables of a worker. Those of single trials are ignored.
+        """
+        if not self._failed:
+            # The launch of the worker reports the reason.
+            with contextlib.suppress(ForkError):
+                ForkServer.shared(environment)
 
     def launch(self, start: WorkerStart) -> LaunchedWorker:
         """See `Launcher.launch`."""

@@ -1,9 +1,10 @@
-"""Bounds on what a process used in a span of time, from readings at other times.
+"""Bounds on the growth of a quantity, such as the processor time of a thread, in a span of time between readings.
 
-A quantity, such as the processor time of a thread, is read now and then. Between two readings, in a *window*, it grew
-by a known amount. The span covers a part of the window. In the rest of the window at most its length times the largest
-rate of the quantity was used (the rate of a thread is 1). So at least the difference was used in the span. A reading
-soon after the end of a span gives a close bound. A late one gives a low bound, and never a wrong one.
+The quantity is read now and then. The time between two readings is a *window*, in which the quantity grew by a known
+amount. A span, such as one phase, covers only a part of a window. In the other part, the quantity grew by at most
+(length of this part) × (largest rate of the quantity); the rate of a thread is 1. The known growth minus this product
+is a lower bound on the growth in the span. If a reading is soon after the end of the span, the bound is close. If the
+reading is late, the bound is low, but still valid.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Window:
     Args:
         start: beginning of the first reading.
         end: end of the second reading.
-        growth: how much each quantity grew, and the largest rate at which it grows.
+        growth: by name, how much each quantity grew, and the largest rate at which it can grow.
     """
 
     start: float
@@ -29,29 +30,32 @@ class Window:
     growth: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def least(self, name: str, inside: float) -> float:
-        """Return the least amount of a quantity that was used within this number of seconds of the window."""
+        """Return a lower bound on the growth of a quantity in `inside` seconds of the window."""
         amount, rate = self.growth.get(name, (0.0, 0.0))
-        # The times of a process and of its threads are not updated at once, so that their difference may be negative.
+        # The kernel updates the times of a process and of its threads at different moments, so their difference may
+        # be negative.
         return max(min(amount, 0.0), amount - rate * max(0.0, self.end - self.start - inside))
 
     def most(self, name: str, inside: float) -> float:
-        """Return the largest amount of a quantity that was used within this number of seconds of the window."""
+        """Return an upper bound on the growth of a quantity in `inside` seconds of the window."""
         amount, rate = self.growth.get(name, (0.0, 0.0))
         return min(max(0.0, amount), rate * inside)
 
 
 class Span:
-    """A span of time whose ends are known within bounds, and what was used in it at least.
+    """A span of time whose ends are known within bounds, and bounds on the growth of quantities in it.
 
     Args:
         began: beginning of the span.
+
+    Attributes:
         ended: end of the span; None while it lasts.
     """
 
     def __init__(self, began: Moment) -> None:
         self.began = began
         self.ended: Moment | None = None
-        #: The bounds of the windows before the present one.
+        #: The bounds over all windows before the current one.
         self._least: dict[str, float] = {}
         self._most: dict[str, float] = {}
 
@@ -66,11 +70,11 @@ class Span:
         return max(0.0, end - max(window.start, self.began.earliest))
 
     def least(self, name: str, window: Window) -> float:
-        """Return the least amount of a quantity that was used in this span until the end of the present window."""
+        """Return a lower bound on the growth of a quantity in this span, up to the end of the current window."""
         return self._least.get(name, 0.0) + window.least(name, self.least_seconds(window))
 
     def most(self, name: str, window: Window) -> float:
-        """Return the largest amount of a quantity that was used in this span until the end of the present window."""
+        """Return an upper bound on the growth of a quantity in this span, up to the end of the current window."""
         return self._most.get(name, 0.0) + window.most(name, self.most_seconds(window))
 
     def names(self, window: Window) -> set[str]:
@@ -78,6 +82,6 @@ class Span:
         return self._least.keys() | window.growth.keys()
 
     def add(self, window: Window) -> None:
-        """Add a window after which the span still lasts."""
+        """Add the bounds of a window to the totals. The span must not have ended in this window."""
         for name in window.growth:
             self._least[name], self._most[name] = self.least(name, window), self.most(name, window)

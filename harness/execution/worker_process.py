@@ -116,7 +116,7 @@ class WorkerProcess:
                 self._trial.set_death(code, processes.last_log_line(), "evaluator")
 
     def _judge(self, job: Job) -> None:
-        """If the worker evaluated its own weights, evaluate those that it stored in a clean process."""
+        """If the worker evaluated its own weights, evaluate its stored weights again in a clean process."""
         trial, scratch = self._trial, self._folder.path / "scratch-judge"
         if not job.keep_weights or trial.end is None or not is_complete(trial.end.status):
             return
@@ -184,7 +184,7 @@ def forward_events(
 def limit_log(log: Path) -> None:
     """Keep only the end of a worker's log that has more than `MAX_LOG_BYTES`.
 
-    The worker appends to the file meanwhile. What it writes during this call may be lost or appear twice.
+    The worker may write to the file during this call. What it writes then may be lost or appear twice.
     """
     with contextlib.suppress(OSError):
         size = log.stat().st_size

@@ -1,4 +1,7 @@
-"""Remove the additions of a submission one at a time: its parts and its settings, each in a variant to gate against."""
+"""Remove the additions of a submission one at a time, and gate the submission against each variant.
+
+An addition is a part or the value of a hyperparameter.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,9 @@ from harness.plugins.registry import Registry
 from harness.plugins.unpackaged import submission_from_path
 from harness.system.files import write_atomically
 
-#: Folder of the files that contain a submission in a file without one of its parts.
+#: Folder for copies of a submission's file, each without one part of the submission.
 FOLDER = Path(".bench-ablation")
-#: Hyperparameters without which there is no training, that a gate sets itself, or that only prevent a division by 0.
+#: Hyperparameters that are never removed: training needs them, the gate sets them, or they prevent a division by 0.
 NOT_REMOVED = frozenset({"lr", "batch_size", "horizon_fraction", "eps"})
 #: What an addition does, compared with the submission without the addition.
 Effect: TypeAlias = Literal["helps", "none", "harms", "undecided", "not run"]
@@ -42,7 +45,7 @@ class Variant:
 
     Args:
         addition: the addition that is removed, such as `averaging:ema` or `warmup=0.05`.
-        removal: how it is removed: `left out`, or the value in its place.
+        removal: how the addition is removed: `left out`, or the value that replaces it.
         make: function that returns the submission without the addition. It may write and read a file.
     """
 
@@ -77,15 +80,15 @@ class Ablation:
 
 
 def list_variants(entry: SubmissionEntry, registry: Registry, only: Sequence[str] = ()) -> tuple[Variant, ...]:
-    """Return the variants of a submission, first those without a part.
+    """Return the variants of a submission. Variants without a part come before variants of a hyperparameter.
 
-    A part of a kind that every submission needs, the optimizer, is never removed. A setting is removed in two ways: if
-    the submission replaces a part's default, by this default; and if 0 is an allowed value, by 0.
+    The optimizer is never removed, because every submission needs one. A hyperparameter has up to two variants. If the
+    submission changes the default of a part, one variant has the part's default. If 0 is allowed, one variant has 0.
 
     Args:
         entry: the submission.
         registry: the registry in which parts are looked up.
-        only: names of the additions to remove: of a part, its kind or a hyperparameter; empty for all additions.
+        only: names of the parts, kinds of parts or hyperparameters to remove; empty for all additions.
 
     Raises:
         UsageError: the submission has no addition that can be removed, or no addition with a name in `only`.
@@ -153,14 +156,14 @@ def _without_parts_in_file(composition: Composition) -> Iterator[Variant]:
 
 
 def _write_without(path: Path, source: str, name: str, kind: str, keep: Sequence[str]) -> SubmissionEntry:
-    """Write a copy of a file whose recipe has no part of a kind, and return the entry of the copy.
+    """Write a copy of a file in which the recipe has no part of a kind, and return the entry of the copy.
 
     Args:
         path: the file.
         source: its content.
         name: name of the recipe.
         kind: kind of the part.
-        keep: hyperparameters that installed parts use.
+        keep: names of the hyperparameters that other installed parts use. They stay in the recipe.
     """
     FOLDER.mkdir(exist_ok=True)
     copy = FOLDER / f"{path.stem}_without_{kind}.py"
@@ -188,9 +191,10 @@ def _recipe_kinds(source: str, name: str) -> list[str]:
 
 
 def _without_settings(composition: Composition) -> Iterator[Variant]:
-    """Yield a variant for each setting that can have the part's default or the value 0 in its place."""
+    """Yield the variants in which the part's default or the value 0 replaces the value of a hyperparameter."""
     entry = composition.entry
     for name, domain in composition.space.items():
+        # If another part sets a hyperparameter during the run, its value in the submission has no effect.
         if name in NOT_REMOVED or name in composition.taken_over:
             continue
         current = hyperparameters.default(domain)
@@ -210,7 +214,7 @@ def _without_settings(composition: Composition) -> Iterator[Variant]:
 
 
 def _allows_zero(name: str, domain: Domain) -> bool:
-    """Return whether 0 is an allowed value of a number."""
+    """Return whether a hyperparameter is numeric and may be 0."""
     current = hyperparameters.default(domain)
     if isinstance(domain, Choice) or isinstance(current, bool | str):
         return False
@@ -249,7 +253,7 @@ def run_ablation(
         clock: function that returns wall seconds.
     """
     start = clock()
-    level = replace(limits, alpha=limits.alpha / len(variants))
+    limits_per_gate = replace(limits, alpha=limits.alpha / len(variants))
     for variant in variants:
         left = None if limits.max_minutes is None else limits.max_minutes - (clock() - start) / 60
         if left is not None and left <= 0:
@@ -258,7 +262,7 @@ def run_ablation(
         on_variant(variant)
         try:
             setup = session.setup_entries(entry, variant.make(), workloads)
-            ending = session.gate(setup, replace(level, max_minutes=left))
+            ending = session.gate(setup, replace(limits_per_gate, max_minutes=left))
         except UsageError as error:
             yield Ablation(variant=variant, reason=error.what)
             continue

@@ -72,8 +72,8 @@ def plan_envelope(workload: GateWorkload, offer: Offer, *, seed: int = 0, thread
 def envelope_horizons(workload: GateWorkload) -> tuple[int, ...]:
     """Return the horizons of the envelope in examples, in increasing order.
 
-    Each horizon is a multiple of the evaluation interval. On a stream, the number of examples in each stage is a
-    multiple of this interval, too.
+    Each horizon is a multiple of the evaluation interval. On a stream, the number of examples in each stage is
+    also a multiple of this interval.
     """
     facts = workload.entry.facts
     unit = facts.eval_every * max(1, len(facts.stages))

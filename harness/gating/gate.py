@@ -68,7 +68,7 @@ class GateProgress:
     """The state of a gate after a pair.
 
     Args:
-        look: verdict on the pairs so far.
+        look: result of the sequential test after the pairs so far.
         minutes_per_pair: mean wall minutes of a pair; 0 if unknown.
     """
 
@@ -177,7 +177,7 @@ def run_gate(
         needs_run = not all(map(is_finished, specs))
         pair_start = clock()
         records = run(specs)
-        # If a submission is edited during the pair, a run crashes. Such a crash must not count as a breakdown.
+        # A run crashes if its submission is edited during the pair. Such a crash must not count against the submission.
         _check_sources(sources, setup.plan_pair(len(pairs)), len(pairs))
         runs = [judge_run(record, side) for (side, _), record in zip(planned, records, strict=True)]
         pairs.append(_match_sides(runs))
@@ -204,7 +204,7 @@ def run_gate(
 def _stop_reason(progress: GateProgress, limits: GateLimits, timer: _PairTimer) -> str:
     """Return the reason for which a gate without a verdict stops after this pair; empty if the gate continues."""
     look = progress.look
-    if look.over:
+    if look.is_over:
         worse_on = ", ".join(look.verdict.worse)
         return f"A is better on average but worse on {worse_on}, so the verdict can no longer become `better`"
     if look.pairs >= limits.max_pairs:

@@ -91,7 +91,7 @@ class SeriesLog(Data, frozen=True, kw_only=True):
         alpha: bound of the false discovery rate.
         seed: root seed, from which all seeds are derived.
         min_effect: smallest effect that is relevant, as a log ratio.
-        by: quantity that its gates compare (see `GateLimits`).
+        by: quantity that the gates of the series compare (see `GateLimits`).
         candidates: candidates in the order in which they were gated. Side B of the first candidate is the original. The
             confirmation compares the kept candidates with the original.
     """

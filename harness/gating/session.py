@@ -1,4 +1,4 @@
-"""The use case behind `bench gate`: resolves names, makes missing envelopes, and runs a single gate or a series."""
+"""The steps of `bench gate`: resolve names, make missing envelopes, and run a single gate or a gate of a series."""
 
 from __future__ import annotations
 
@@ -121,11 +121,11 @@ class GateSession:
         purpose: Purpose = "gate",
         first_study: int = 0,
     ) -> GateSetup:
-        """Resolve names to a gate, and check that the gate can run.
+        """Return the gate of two named submissions, and check that the gate can run.
 
         Args:
             a: name or path of the candidate.
-            b: name or path of the submission that it is compared with; None for the reference of the first workload.
+            b: name or path of the submission compared with `a`; None for the reference of the first workload.
             workloads: names of the workloads; empty for the default workloads (see `default_workloads`).
             budget: gate budget in examples; None for the default of each workload (see `gate_budget`).
             purpose: purpose of the runs, which determines their seeds.
@@ -205,7 +205,7 @@ class GateSession:
     def envelopes(self, setup: GateSetup) -> tuple[Mapping[str, GateEnvelope], str]:
         """Return workload -> envelope, and the reason if envelopes cannot be used.
 
-        Missing envelopes are made. If one cannot be made, the mapping is empty and the reason is given in words.
+        Missing envelopes are made. If an envelope cannot be made, the mapping is empty and the reason says why.
         Otherwise the reason is empty.
         """
         if not self._options.use_envelope:
@@ -241,7 +241,7 @@ class GateSession:
         missing = [spec for spec in specs if not self.is_finished(spec)]
         self._note(
             f"{workload.name}: no envelope in {envelope_path(folder, workload)}; it is made once from {len(specs)} "
-            f"runs of {specs[0].submission.name}, {len(missing)} of them to run: {self.cost(missing)}"
+            f"runs of {specs[0].submission.name}, of which {len(missing)} are missing: {self.cost(missing)}"
         )
         return make_envelope(folder, workload, specs, lambda runs: self.run(runs, f"envelope of {workload.name}"))
 
@@ -264,7 +264,7 @@ class GateSession:
         Args:
             file: file of the series.
             a: name or path of the candidate.
-            b: name or path of the submission that it is compared with; None for the reference of the first workload.
+            b: name or path of the submission compared with `a`; None for the reference of the first workload.
             workloads: names of the workloads; empty for the default workloads.
             limits: limits of the gate, in which alpha is the bound of the series' false discovery rate.
 
@@ -284,8 +284,8 @@ class GateSession:
             log = file.read() or new
             _check_same_series(file, log, new)
             log, turn = file.begin(log, (a, planned["A"]), (b or setup.b.name, planned["B"]), gated_on)
-            # The gate of a candidate that is not open has a verdict. Its stored pairs are evaluated again, without the
-            # present limit of pairs, so that the result is the same verdict.
+            # If the candidate is not open, its gate has a verdict. Its stored pairs are evaluated again. The limit of
+            # this call does not apply to them, so that the verdict is the same.
             allowed = limits.max_pairs if turn.candidate.open else MOST_PAIRS
             ending = self.gate(
                 replace(setup, first_study=turn.first_study),

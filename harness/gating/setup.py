@@ -74,7 +74,7 @@ class GateSetup:
 
     Args:
         a: the candidate.
-        b: the submission that it is compared with.
+        b: the submission with which the candidate is compared.
         workloads: workloads of the gate; at least one.
         offer: source of the parts and references, such as the registry.
         seed: root seed, from which all seeds are derived.
@@ -189,8 +189,8 @@ def plan_to_end(
 def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
     """Return the gate budget of a workload in examples.
 
-    The budget is a multiple of the evaluation interval. On a stream, the number of examples in each stage is a multiple
-    of this interval, too.
+    The budget is a multiple of the evaluation interval. On a stream, the number of examples in each stage is also a
+    multiple of this interval.
 
     Args:
         facts: facts of the workload.

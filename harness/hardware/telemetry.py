@@ -20,9 +20,10 @@ from harness.contract.run import RunSpec
 from harness.hardware import detect
 from harness.hardware.drivers import Driver, Gpu
 
-#: A read gets the state of the run's GPUs. Reads of at most this duration in seconds are made in pauses of any length.
+#: If reading the state of the GPUs takes at most this number of seconds, it is read in every pause of the clock.
 FAST_READ_S = 0.02
-#: Slower reads are made only if each of the last `_PAUSES` pauses was at least this many times as long as a read.
+#: If reading takes longer, the state is read only if each of the last `_PAUSES` pauses was at least this many times as
+#: long as a read.
 PAUSE_FACTOR = 3.0
 #: Number of recent pauses whose durations decide whether a slow read is made.
 _PAUSES = 4

@@ -14,7 +14,8 @@ from harness.contract.observation import ObservedTrial, TrialOutcome
 from harness.contract.run import Point
 from harness.report.escaping import escape_csv
 
-#: The columns of both files that identify a trial. `trial` is the identifier within the command, `setting` the index.
+#: The columns of both files that identify a trial. `trial` is the identifier of the trial within the command. `setting`
+#: is the index of the setting within the study.
 _TRIAL: Final = (
     "trial",
     "submission",

@@ -1,4 +1,4 @@
-"""Complete the entry of a submission with the declarations of the object that it loads, and compare both."""
+"""Complete the entry of a submission with the declarations of the object that the entry loads, and compare both."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from harness.plugins.contents import Signature
 from harness.plugins.loading import is_file, split_load
 from harness.plugins.unpackaged import ReadSubmission, read_loaded_facts, read_loaded_submission
 
-#: Fields that an entry takes from the object if it leaves them out, with the form in which two values are compared.
+#: Fields that an entry takes from its object if the entry leaves them out. Each function converts a value of the field
+#: to the form in which the values of entry and object are compared.
 _FIELDS: Mapping[str, Callable[[Any], object]] = {
     "parts": frozenset,
     "space": dict,
@@ -23,7 +24,7 @@ _FIELDS: Mapping[str, Callable[[Any], object]] = {
     "model_options": dict,
     "version": str,
 }
-#: Fields that an entry takes from the object if it leaves them out. They decide nothing, so they may differ.
+#: Further such fields. They only describe the submission, so the entry and the object may differ.
 _DESCRIPTIVE_FIELDS = ("sources", "tags")
 _DEFAULTS = SubmissionEntry(name="default", summary="default")
 #: Hyperparameters that the harness itself uses.
@@ -31,7 +32,7 @@ _COMMON = frozenset({"batch_size", "horizon_fraction"})
 
 
 def complete_submission(entry: SubmissionEntry, registry: Parts) -> SubmissionEntry:
-    """Return an entry with the fields that it leaves out taken from the object that it loads.
+    """Return an entry whose missing fields are taken from the object that the entry loads.
 
     Raises:
         PluginError: the object cannot be loaded, or the entry and the object disagree.
@@ -46,7 +47,7 @@ def complete_submission(entry: SubmissionEntry, registry: Parts) -> SubmissionEn
 
 
 def _merge(entry: SubmissionEntry, loaded: ReadSubmission) -> SubmissionEntry:
-    """Return the entry with the fields that it leaves out taken from the object.
+    """Return the entry, with its missing fields taken from the object.
 
     Raises:
         PluginError: both declare a field, with different values.
@@ -77,7 +78,7 @@ def _merge(entry: SubmissionEntry, loaded: ReadSubmission) -> SubmissionEntry:
 
 
 def _describe(written: Any, declared_value: Any) -> str:
-    """Return the difference between two values of a field. Of sets and mappings, only the differing items are named."""
+    """Return the difference between two values of a field. For sets and mappings, name only the items that differ."""
     if isinstance(written, str):
         return f"{written} and {declared_value}"
     differing = sorted(
@@ -94,8 +95,8 @@ def check_arguments(submission: ReadSubmission, registry: Parts) -> None:
     """Check that the hyperparameters of a recipe and the arguments of its functions fit together.
 
     Raises:
-        PluginError: an argument without a default is no hyperparameter, a hyperparameter is no argument, or it has the
-            name of an argument that the harness passes.
+        PluginError: an argument without a default is not a hyperparameter, or a hyperparameter is not an argument, or a
+            hyperparameter has the name of an argument that the harness passes.
         UsageError: the parts cannot be composed.
     """
     composition = compose(submission.entry, registry)
@@ -131,9 +132,10 @@ def _unused_names(signatures: tuple[Signature, ...], space: set[str]) -> set[str
 
 
 def check_workload(entry: WorkloadEntry) -> None:
-    """Check that the facts of a workload's entry are those of the class that it loads.
+    """Check that the facts of a workload's entry equal the facts of the class that the entry loads.
 
-    The facts of a class with arguments belong to its objects; only the worker constructs these, and compares them.
+    If the class has arguments, the facts belong to its objects. Only the worker constructs an object and compares its
+    facts.
 
     Raises:
         PluginError: the class cannot be loaded, a method has wrong arguments, or the facts differ.

@@ -27,7 +27,7 @@ class RequestedNonce(NamedTuple):
 
 
 def public_beacon() -> Beacon:
-    """Return the client of the beacon, with the relays that the environment names if it names some."""
+    """Return the client of the beacon. If the environment names relays, the client uses these."""
     relays = [relay.strip().rstrip("/") for relay in os.environ.get(RELAYS_VARIABLE, "").split(",") if relay.strip()]
     return Beacon(relays=tuple(relays)) if relays else Beacon()
 
@@ -35,9 +35,9 @@ def public_beacon() -> Beacon:
 def request_nonce(kind: str, sources: Mapping[str, str], runs: Path, beacon: Beacon) -> RequestedNonce | None:
     """Return the nonce of the runs of some submissions, requested after their sources were committed to the ledger.
 
-    A nonce that the ledger contains for these sources is used again, so that the same command continues the same runs
-    and nobody draws nonces until one is favourable. If the beacon cannot be read, the nonce is a random number of this
-    machine.
+    If the ledger contains a nonce for these sources, this nonce is used again. A repeated command then continues the
+    same runs, and nobody can draw nonces until one is favourable. If the beacon cannot be read, the nonce is a random
+    number of this machine.
 
     Args:
         kind: `none`, `beacon`, `local`, or 64 hexadecimal digits.

@@ -54,7 +54,8 @@ class PhasedPlan:
         phase1: the trials of the first phase, in the order in which they should run. The submissions alternate, so that
             changes of the machine's speed affect all submissions.
         skipped: one-line messages with the reasons, one for each pair that cannot run.
-        missing: errors about devices and data that this machine lacks; empty unless they were not required.
+        missing: errors about devices and data that this machine lacks, if `plan` was called with `require_machine`
+            False; otherwise empty.
         pending_pairs: pairs that have a second phase.
         registry: the registry in which parts are looked up.
     """

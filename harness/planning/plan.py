@@ -75,7 +75,7 @@ def plan(
         deterministic: whether to use deterministic kernels on a GPU.
         prune: whether trials are ended early if they are unlikely to reach the target; such trials are never ranked.
         screening: whether an evaluation may use only a part of the split, if this part is sufficient for all decisions.
-        nonce: number from which the seeds are derived instead of the root seed; None for the root seed.
+        nonce: number from which the seeds are derived; None to derive them from the root seed.
         allow_slow: whether GPU workloads may run on the CPU.
         require_machine: whether it is an error if this machine lacks a device or data. Otherwise the plan lists what
             is missing.

@@ -20,7 +20,7 @@ from harness.system.units import format_size
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadChoice:
-    """The workloads that names stand for, and everything that prevents their trials.
+    """The workloads that the user's names denote, and all problems that prevent their trials.
 
     Args:
         workloads: the workloads, each with the device on which its trials run.

@@ -85,7 +85,7 @@ def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
         entries = [entry for entry in registry.workloads() if entry.facts.tier == tier and "+" not in entry.name]
         if not entries:
             raise UsageError(f"no workload of tier {tier!r}", fix="choose one of the tiers cpu, gpu, cluster")
-        # Importing the code of a whole tier takes long. The workers compare its facts.
+        # Importing the code of all workloads of a tier would take long. The workers compare the facts instead.
         return entries
     entry = registry.workload(name)
     check_workload(entry)

@@ -68,8 +68,8 @@ def decide_end(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[
 def _decide_stream_end(spec: RunSpec, point: Point, began: int) -> Verdict | None:
     """Return the verdict on a run on a stream, or None if the run is not over.
 
-    The run is over when the targets and the floors of the last stage are met, at the stop of the last stage, or when a
-    stage has used its budget of examples before its targets (in the last stage: and floors) are met.
+    The run is over when the targets and the floors of the last stage are met, or at the stop of the last stage. It is
+    also over when a stage has used its budget of examples and does not meet its targets, or the last stage its floors.
     """
     stages = spec.workload.facts.stages
     stage, is_last, is_over = stages[point.stage], point.stage + 1 == len(stages), is_stage_over(spec, point, began)

@@ -1,7 +1,7 @@
 """Choose the settings that a hyperparameter search tries.
 
-A search varies all hyperparameters of a search space, or only one of them. A point holds the values of a setting that
-may differ from the defaults.
+A search varies all hyperparameters of a search space, or only one of them. A point contains those values of a setting
+that may differ from the defaults.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Search:
         domains: the searched hyperparameters with the domains in which they are searched.
         defaults: the default of each searched hyperparameter.
         only: name of the hyperparameter if the search varies only one; None for a search of the whole space.
-        spaced_by_default: whether the values are multiples of the default. They are if no range was requested and the
-            declared domain is log-uniform or fixed.
+        spaced_by_default: whether the values are multiples of the default. This is the case in a search of one
+            hyperparameter if no range was requested and the declared domain is log-uniform or fixed.
     """
 
     domains: Space
@@ -277,7 +277,7 @@ def find_edges(search: Search, space: Space, winner: HParams, points: Sequence[H
 
     In a search of one hyperparameter, a value lies at an end if it is the smallest or largest value that was tried. In
     a search of a space with n points, a value lies at an end if its quantile is within min(0.05, 1/(2n)) of 0 or 1. An
-    end beyond which no value is allowed does not count.
+    end does not count if no value beyond it is allowed.
 
     Args:
         search: the search.

@@ -1,9 +1,12 @@
-"""Derive the seeds of a trial from the root seed or from a nonce."""
+"""Derive the seeds of a trial and of its held-out data from the root seed or from a nonce."""
 
 from __future__ import annotations
 
 import hashlib
 
+import msgspec
+
+from harness.contract.held_out import HeldOutSeeds
 from harness.contract.run import Nonce, Purpose, RunSpec, Seeds
 
 
@@ -20,7 +23,7 @@ def derive_seeds(root: int | str, workload: str, study: int, trial: int, purpose
         trial: index of the trial in its study.
         purpose: purpose of the trial.
     """
-    prefix = "" if purpose == "score" else f"{purpose}/"
+    prefix = _purpose_prefix(purpose)
 
     def draw(role: str) -> int:
         text = f"{prefix}{root}/{workload}/{study}/{trial}/{role}"
@@ -50,3 +53,52 @@ def expected_seeds(spec: RunSpec) -> Seeds:
     facts = spec.workload.facts
     root = spec.root_seed if spec.nonce is None else nonce_root(spec.nonce, facts.id, spec.study)
     return derive_seeds(root, facts.name, spec.study, spec.trial, spec.purpose)
+
+
+def with_seeds(spec: RunSpec, *, redraws_held_out: bool) -> RunSpec:
+    """Return the specification with the seeds that follow from its nonce or root seed, study, trial and purpose.
+
+    Args:
+        spec: the specification, whose seeds are replaced.
+        redraws_held_out: whether the workload draws its held-out data afresh in runs with a nonce.
+    """
+    held_out = expected_held_out(spec) if redraws_held_out else None
+    return msgspec.structs.replace(spec, seeds=expected_seeds(spec), held_out=held_out)
+
+
+def expected_held_out(spec: RunSpec) -> HeldOutSeeds | None:
+    """Return the seeds of the held-out data that follow from the nonce of a trial; None without a nonce.
+
+    The seed of a split is the hex of SHA-256(`root/workload/study/held-out/split`), where the root is that of
+    `nonce_root`; purposes other than `score` stand in front of it. All trials of a study have equal held-out data, so
+    that their metrics can be compared.
+    """
+    if spec.nonce is None:
+        return None
+    facts = spec.workload.facts
+    root = nonce_root(spec.nonce, facts.id, spec.study)
+    prefix = f"{_purpose_prefix(spec.purpose)}{root}/{facts.name}/{spec.study}/held-out"
+
+    def draw(split: str) -> str:
+        return hashlib.sha256(f"{prefix}/{split}".encode()).hexdigest()
+
+    return HeldOutSeeds(feedback=draw("feedback"), score=draw("score"), audit=draw("audit"))
+
+
+def without_secrets(spec: RunSpec, *, evaluates: bool) -> RunSpec:
+    """Return the specification for a process that runs the submission, which must not know the held-out data.
+
+    The nonce is left out, because all seeds follow from it.
+
+    Args:
+        spec: the specification.
+        evaluates: whether the process evaluates its own weights, and therefore needs the split `score`.
+    """
+    held_out = spec.held_out
+    if held_out is not None:
+        held_out = msgspec.structs.replace(held_out, score=held_out.score if evaluates else "", audit="")
+    return msgspec.structs.replace(spec, nonce=None, held_out=held_out)
+
+
+def _purpose_prefix(purpose: Purpose) -> str:
+    return "" if purpose == "score" else f"{purpose}/"

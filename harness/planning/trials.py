@@ -19,7 +19,7 @@ from harness.errors import UsageError, unknown_name_error
 from harness.hardware import detect
 from harness.planning import sampling
 from harness.planning.compose import Composition, Parts, compose
-from harness.planning.seeds import expected_seeds, nonce_root
+from harness.planning.seeds import nonce_root, with_seeds
 from harness.planning.stopping_rules import stopping_rule
 from harness.plugins.code_hash import code_hash
 from harness.plugins.entry_points import OWN_NAME
@@ -102,7 +102,7 @@ def plan_trials(
         submission: the submission.
         registry: the registry in which parts are looked up.
         settings: the ruleset and options.
-        purpose: purpose of the trials. Their seeds depend on it.
+        purpose: purpose of the trials, which determines their seeds.
         studies: number of studies; None for the number in the settings or the ruleset.
         first_study: index of the first study; the seeds of a study are derived from its index.
         points: hyperparameters to try in every study, one point for each trial; None for the points of the ruleset.
@@ -158,15 +158,13 @@ def plan_trials(
         study_horizon = horizon or rule.horizon(facts, settings.study_seed(facts, study), study)
         template = common if study_horizon is None else _replace_horizon(common, study_horizon)
         specs += [
-            with_seeds(msgspec.structs.replace(template, hparams=hparams, study=study, trial=trial))
+            with_seeds(
+                msgspec.structs.replace(template, hparams=hparams, study=study, trial=trial),
+                redraws_held_out=workload.redraws_held_out,
+            )
             for trial, hparams in enumerate(hparams_of_study(study))
         ]
     return tuple(specs)
-
-
-def with_seeds(spec: RunSpec) -> RunSpec:
-    """Return the specification with the seeds that follow from its nonce or root seed, study, trial and purpose."""
-    return msgspec.structs.replace(spec, seeds=expected_seeds(spec))
 
 
 def _replace_horizon(spec: RunSpec, horizon: int) -> RunSpec:
@@ -305,6 +303,7 @@ def _submission_ref(composition: Composition) -> SubmissionRef:
         model_options=entry.model_options,
         distribution=entry.distribution,
         source_hash=source_hash(loads),
-        # The ids of published runs of the submissions that are distributed with the harness contain the source hash.
+        # For submissions that are distributed with the harness, the source hash identifies the code. The run IDs of
+        # published runs depend on this.
         code_hash="" if sources <= {OWN_NAME} else code_hash(loads),
     )

@@ -100,9 +100,9 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
             read_at=time.time() if timed_out else 0.0,
         )
         was_good = previous_plugin is not None and previous_plugin.stamp == stamp and not previous_plugin.contents.error
-        # Only an answer is cached: an error that passes must not outlive its cause. An error of a file is not cached
-        # either, because the file's author is probably still editing the file. A plugin that hangs is remembered for a
-        # while, or every command would wait for it.
+        # A transient error is not cached, because it must not outlive its cause. An error of a file is not cached
+        # either, because the file's author is probably still editing the file. The error of a plugin that hangs is
+        # cached for some time, because otherwise every command would wait for this plugin.
         if (
             contents.error is None
             or (requests[key].request.action == "plugin" and not contents.passing)

@@ -39,7 +39,7 @@ from harness.system.files import read_struct
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("bench_"))
 #: Maximum number of entries of one hook. A generator that yields more is assumed to be infinite.
 _MAX_ENTRIES = 10_000
-#: What to do if a plugin uses what this version does not have.
+#: Remedy if a plugin uses a name or field that this version does not have.
 NEWER_VERSION = f"if the plugin is for a newer version than {__version__}, update algorace"
 _EntryT = TypeVar("_EntryT", bound=Entry)
 #: The reader of each target that is not a plugin.
@@ -86,7 +86,7 @@ def read(request: ReadRequest) -> PluginContents:
 
 
 def find_fix(error: BaseException) -> str | None:
-    """Return what to do about an error that depends on what is installed; None for other errors.
+    """Return the remedy for an error that depends on the installed packages; None for other errors.
 
     Errors of a plugin for a newer version are imports from `harness.api`, or fields of entries, that do not exist here.
 

@@ -14,7 +14,7 @@ from harness.contract.entries import (
     WorkloadEntry,
 )
 
-#: What a child process reads: a plugin with all its entries; the submission or workload in a file; a class that is no
+#: What a child process reads: a plugin with all its entries; the submission or workload in a file; a class without an
 #: entry; or the submission or workload that an entry loads.
 Action = Literal["plugin", "submission", "workload", "class", "loaded submission", "loaded workload"]
 
@@ -64,15 +64,15 @@ class PluginContents(Data, frozen=True, kw_only=True):
 
     Args:
         hooks: names of the hooks that the plugin implements.
-        workloads, submissions, parts, executors, observers, datasets: the entries that the hooks yield. For the target
-            of an entry, the one submission or workload contains what the target itself declares.
+        workloads, submissions, parts, executors, observers, datasets: the entries that the hooks yield. If an entry
+            loads the target, there is one submission or workload, with the declarations of the target itself.
         signatures: the signatures of the functions of a recipe that was read.
         is_derived: whether the search space of a submission was derived from the signature of an optimizer class.
         error: the error in one line; None if there was no error.
         fix: what to do about the error; None if unknown.
         passing: whether the error is transient: the child process was killed, took too long or could not be started, or
             the system lacked memory or space. Such an error is not cached, except for a plugin that took too long.
-        limit_s: the time limit in seconds that was exceeded; 0 if it was not.
+        limit_s: the time limit in seconds that was exceeded; 0 if no time limit was exceeded.
     """
 
     hooks: tuple[str, ...] = ()

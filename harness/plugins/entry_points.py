@@ -190,7 +190,7 @@ class Selection:
     allowed: frozenset[str]
 
     @classmethod
-    def of(cls, block: Sequence[str]) -> Selection:
+    def read(cls, block: Sequence[str]) -> Selection:
         """Return the choice from the command line (`block`) and `BENCH_PLUGINS` (`no:NAME` blocks, `NAME` allows)."""
         names = [name.strip() for name in os.environ.get(SELECTION_VARIABLE, "").split(",") if name.strip()]
         blocked = {name.removeprefix("no:") for name in (*block, *(name for name in names if name.startswith("no:")))}

@@ -20,8 +20,8 @@ class FileName(NamedTuple):
 def split_file_name(text: str) -> FileName | None:
     """Split `path/to/file.py[:Name]`. Return None if the text does not name a Python file.
 
-    A path may contain colons. The text as a whole is a path if it ends in `.py`; in particular, an existing file is
-    never split.
+    A path may contain colons. A text that ends in `.py` is a path as a whole. In any other text, the name follows the
+    last colon.
 
     >>> split_file_name("12:30/mine.py:Mine"), split_file_name("12:30/mine.py"), split_file_name("torch.optim:Adam")
     (FileName(path='12:30/mine.py', name='Mine'), FileName(path='12:30/mine.py', name=None), None)

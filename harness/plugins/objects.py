@@ -1,4 +1,4 @@
-"""Find the submission or workload in a file or at an import path, and read what it declares, in a child process."""
+"""Find the submission or workload in a file or at an import path, and read its declarations, in a child process."""
 
 from __future__ import annotations
 
@@ -115,6 +115,7 @@ def read_workload_file(request: ReadRequest) -> PluginContents:
         load=f"{file}:{name}",
         summary=_summary(value, module, f"{name} in {Path(file).name}"),
         distribution="file",
+        redraws_held_out=hasattr(value, signatures.REDRAW_METHOD),
         **{field: getattr(value, field) for field in _WORKLOAD_FIELDS if hasattr(value, field)},
     )
     entry = normalise(entry, WorkloadEntry, Path(file).name)

@@ -22,7 +22,8 @@ from harness.contract.observation import ObserverCall
 from harness.plugins import loading
 from harness.plugins.child import register
 
-#: Seconds by which this process outlives the time that the command waits for it, if the command was killed.
+#: If the command was killed, it cannot end this process at its deadline. The process then ends itself this number of
+#: seconds after the deadline.
 _GRACE_S = 1.0
 #: Increment of the niceness, so that an observer takes no processor time that a trial could use.
 _NICENESS = 10
@@ -67,7 +68,7 @@ def _take_over_streams() -> BinaryIO:
 def _end_after_pipe(descriptor: int, seconds: float) -> None:
     """Kill this process and the processes that it started, some seconds after the writing end of the pipe is closed.
 
-    The command kills a process that is still busy then. This function does so if the command itself was killed.
+    Normally, the command kills a process that is still busy then. This function is needed if the command was killed.
     """
     poll = select.poll()
     poll.register(descriptor, 0)

@@ -99,7 +99,7 @@ def _temporary_folder() -> Iterator[Path]:
 
 
 def _passing_error(error: str) -> PluginContents:
-    """Return the error of a process that gave no answer."""
+    """Return a transient error, for a process that gave no answer."""
     return PluginContents(error=error, passing=True)
 
 

@@ -75,6 +75,11 @@ class Registry:
         """Return all workloads, sorted by name."""
         return self._all(WorkloadEntry)
 
+    @property
+    def redrawing(self) -> frozenset[str]:
+        """`name@version` of the workloads that draw their held-out data afresh in runs with a nonce."""
+        return frozenset(entry.facts.id for entry in self.workloads() if entry.redraws_held_out)
+
     def submissions(self) -> tuple[SubmissionEntry, ...]:
         """Return all submissions, sorted by name."""
         return self._all(SubmissionEntry)
@@ -278,7 +283,7 @@ def load_registry(block: Sequence[str] = (), refresh: bool = False) -> Registry:
     """
     if refresh:
         importlib.invalidate_caches()
-    selection = Selection.of(block)
+    selection = Selection.read(block)
     installed = entry_points.discover()
     allowed = [point for point in installed if selection.allows(point)]
     requests = {point.key: point.request() for point in allowed if point.error is None}

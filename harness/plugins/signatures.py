@@ -26,6 +26,8 @@ WORKLOAD_METHODS: Mapping[str, tuple[str, ...]] = {
     "outputs": ("model", "batch"),
     "evaluate": ("model", "split", "stage"),
 }
+#: Method of a workload that draws its held-out data afresh. A workload need not have it.
+REDRAW_METHOD = "draw_held_out"
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -113,6 +115,8 @@ def check_workload_class(
     for method, positional in WORKLOAD_METHODS.items():
         keywords = {"build_model": options, "loss": {"per_example": False}}.get(method, {})
         _check_method(cls, name, method, positional, keywords)
+    if hasattr(cls, REDRAW_METHOD):
+        _check_method(cls, name, REDRAW_METHOD, ("seeds",))
 
 
 def _check_constructor(cls: type, name: str, positional: tuple[str, ...], keywords: Mapping[str, object]) -> None:
@@ -136,7 +140,7 @@ def _check_method(
 
 
 def _accepts(function: Callable[..., Any], positional: tuple[str, ...], keywords: Mapping[str, object]) -> bool:
-    """Return whether a function can be called with these arguments. It is unknown for functions written in C."""
+    """Return whether a function can be called with these arguments. True if unknown, as for functions written in C."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

@@ -29,7 +29,7 @@ class ReadSubmission(NamedTuple):
     is_derived: bool = False
 
     @classmethod
-    def of(cls, contents: PluginContents) -> ReadSubmission:
+    def from_contents(cls, contents: PluginContents) -> ReadSubmission:
         return cls(contents.submissions[0], contents.signatures, contents.is_derived)
 
 
@@ -46,7 +46,7 @@ def submission_from_path(text: str) -> ReadSubmission:
         UsageError: the file does not exist, raises an exception, takes too long to import, or does not define exactly
             one submission. The message has the file and, if known, the line.
     """
-    return ReadSubmission.of(_read_path(text, "submission"))
+    return ReadSubmission.from_contents(_read_path(text, "submission"))
 
 
 def workload_from_path(text: str) -> WorkloadEntry:
@@ -56,7 +56,7 @@ def workload_from_path(text: str) -> WorkloadEntry:
 
 def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginContents:
     given_path, name = split_file_name(text) or FileName(text, None)
-    # `os.path` answers for every text; pathlib raises for a text that no file system can store.
+    # `os.path.isfile` returns False for a text that no file system can store; pathlib raises an error for such a text.
     if not os.path.isfile(os.path.expanduser(given_path)):
         shown = given_path if len(given_path) <= _MAX_SHOWN else f"{given_path[:_MAX_SHOWN]}…"
         raise UsageError(f"{shown}: there is no such file", fix="give the path of a Python file")
@@ -73,8 +73,8 @@ def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginCo
 def _with_source(entry: WorkloadEntry) -> WorkloadEntry:
     """Return the workload with a part of the hash of its code appended to its version.
 
-    Nobody raises the version at every edit of a file. With the hash in the version, results of earlier code are never
-    kept as results of the present code, and never share a table with them.
+    Users do not raise the version at every edit of a file. With the hash in the version, results of earlier code never
+    count as results of the current code, and are never in the same table.
     """
     version = f"{entry.facts.version}{SOURCE_MARK}{code_hash([entry.load])[:_SOURCE_DIGITS]}"
     return msgspec.structs.replace(entry, facts=msgspec.structs.replace(entry.facts, version=version))
@@ -120,7 +120,7 @@ def read_loaded_submission(entry: SubmissionEntry) -> ReadSubmission:
             f"the submission {entry.name!r} is broken: {contents.error}",
             fix=contents.fix or _IMPORT_FIX.format(entry.load),
         )
-    return ReadSubmission.of(contents)
+    return ReadSubmission.from_contents(contents)
 
 
 def read_loaded_facts(entry: WorkloadEntry) -> WorkloadFacts | None:
@@ -145,7 +145,7 @@ def read_loaded_facts(entry: WorkloadEntry) -> WorkloadFacts | None:
 def _read_loaded(action: Action, load: str) -> PluginContents:
     module, _ = split_load(load)
     files = [Path(module)] if is_file(module) else sorted(import_closure(module).values())
-    # The same module of two checkouts has two answers in the cache.
+    # Two checkouts may contain the same module. The path keeps their answers in the cache apart.
     return _read(ReadRequest(action=action, target=load), files, key_path=str(files[-1]) if files else "")
 
 

@@ -1,4 +1,4 @@
-"""Say which attempts stand behind the records of a group, so that hand-picked ones are seen."""
+"""List the attempts to run the trials of a group of records, so that readers see whether records were hand-picked."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class RepeatedTrial:
     Args:
         run_id: the trial.
         attempts: number of runs of the trial in its runs folder.
-        restarts: number of further starts of the worker during the run.
+        restarts: number of starts of the worker after its first start.
         outcome: status and examples of the record that is published.
-        earlier: status and examples of the runs that were replaced, as far as their records are at hand.
+        earlier: status and examples of the runs that were replaced, if their records can be read.
     """
 
     run_id: str
@@ -46,8 +46,8 @@ class AttemptReport:
 
     Args:
         repeated: the trials that were run more than once.
-        unpublished: run IDs of other runs of the same source on the same workload, for the same purpose.
-        other_sources: number of other sources of the submission that were run on this workload.
+        unpublished: run IDs of runs that are not in the group, but have its source, its workload and its purpose.
+        other_sources: number of sources of the submission that were run on this workload and are not the group's.
         ledger_entries: number of entries of the ledger; 0 without a ledger.
         ledger_hash: SHA-256 of the last line of the ledger, in hex; empty without a ledger.
     """

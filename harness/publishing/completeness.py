@@ -48,14 +48,14 @@ def find_gap(
 ) -> Gap | None:
     """Return the trials that a group lacks; None if it is complete.
 
-    A group with more studies than its ruleset requires must have all trials of these studies, too. The runs of the
-    reference for its envelope belong to no study.
+    A group may have more studies than its ruleset requires. It must then also have all trials of the additional
+    studies. The runs of the reference that give the envelope belong to no study.
 
     Args:
         group: the records.
         runs: the runs folder, as the user names it.
         listed_settings: see `ListedSettings`.
-        published: specifications of published records. Those of the group are not missing.
+        published: specifications of published records. A trial of the group with such a record is not missing.
     """
     if group.key.is_envelope:
         return None

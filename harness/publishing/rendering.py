@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.publishing.session import LEADERBOARD, GroupReport, PublishReport
+from harness.publishing.session import GroupReport, PublishReport
+from harness.storage.layout import LEADERBOARD
 
 #: Maximum number of missing trials, runs or failed records that a text lists.
 _MAX_LISTED = 5

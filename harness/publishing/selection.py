@@ -51,7 +51,7 @@ class GroupKey(NamedTuple):
         return f"{kind}{name} on {self.workload}, {self.ruleset}, {self.hardware}"
 
     def shares_table(self, other: GroupKey) -> bool:
-        """Return whether the runs of two groups are of one workload and table and have the same seeds."""
+        """Return whether the runs of two groups have the same workload and seeds and belong to the same table."""
         fields = ("workload", "ruleset", "hardware", "root")
         return all(getattr(self, field) == getattr(other, field) for field in fields)
 

@@ -23,6 +23,7 @@ from harness.publishing.selection import GroupKey, LocalRun, TrialGroup, group_k
 from harness.report.published import draw_published
 from harness.storage import packing
 from harness.storage.attestations import read_attestations, write_attestation
+from harness.storage.layout import LEADERBOARD
 from harness.storage.marks import MARKS, append_lines, index_marks
 from harness.storage.records import iter_records
 from harness.storage.staging import stage_changes
@@ -30,9 +31,6 @@ from harness.system.files import is_file_name, write_atomically
 from harness.verification.attesting import attest_weights
 from harness.verification.checks import VerificationOptions, verify_records
 from harness.verification.findings import RecordFindings
-
-#: Name of the page with the tables of the published records.
-LEADERBOARD = "LEADERBOARD.md"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +56,7 @@ class PublishOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupReport:
-    """What is published of one group, or why it is not.
+    """The result for one group: the records to publish, or the reasons why the group is refused.
 
     Args:
         group: the records.
@@ -121,7 +119,7 @@ class _Published:
         """Read the published records.
 
         Raises:
-            DamagedError: a published record cannot be read. The tables would lack it.
+            DamagedError: a published record cannot be read. Without this record, the tables would be incomplete.
         """
         if not folder.is_dir():
             return cls()
@@ -174,7 +172,7 @@ def publish(names: Sequence[str], options: PublishOptions) -> PublishReport:
 def _examine(
     group: TrialGroup, options: PublishOptions, published: _Published, ledger: RunsLedger, marks: Marks
 ) -> GroupReport:
-    """Return what would be published of a group, and what is wrong with it."""
+    """Return the records of a group that would be published, and the problems of the group."""
     specs = (record.spec for record in published.records)
     gap = find_gap(group, str(options.runs), options.listed_settings, specs)
     # A record may come from somebody else, and must not choose a folder outside of the published records.

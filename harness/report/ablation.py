@@ -46,7 +46,7 @@ def ablation_text(submission: str, alpha: float, rows: Sequence[AblationRow]) ->
         table.append([row.addition, row.removal, _WORDS.get(row.effect, row.effect), ratio, pairs, remark])
     idle = [row.addition for row in rows if row.effect == "none"]
     lines = [text.columns(table), ""]
-    lines.append(f"{submission} with the addition against {submission} without it; a multiplier above 1: it helps")
+    lines.append(f"{submission} with the addition against {submission} without it; above 1, the addition helps")
     lines.append(f"the probability of any false `helps` or `harms` is at most {alpha:g}")
     if idle:
         lines.append(f"without an effect of the size that matters: {', '.join(idle)}")

@@ -31,7 +31,7 @@ RUN_COLUMNS: Final = (
     *("process_seconds", "scored_seconds", "clock", "parameters", "peak_memory_bytes", "trust", "sandbox", "doubt"),
     *("started", "finished"),
 )
-#: Name of the folder of the entries in a repository of a model.
+#: In the repository of a model, the name of the folder that contains the entries.
 EVAL_RESULTS: Final = ".eval_results"
 
 
@@ -67,7 +67,7 @@ def run_row(record: Record, attestations: Sequence[Attestation] = (), mark: Mark
 
 
 def as_csv(rows: Iterable[dict[str, Any]]) -> str:
-    """Return rows as CSV. A text that a spreadsheet would evaluate begins with an apostrophe."""
+    """Return rows as CSV. An apostrophe is put before a text that a spreadsheet would evaluate as a formula."""
     listed = list(rows)
     columns = dict.fromkeys([*RUN_COLUMNS, *(name for row in listed for name in row)])
     out = io.StringIO()
@@ -78,16 +78,16 @@ def as_csv(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def hub_files(boards: Sequence[Leaderboard], dataset: str, dates: dict[str, str], source: str = "") -> dict[str, str]:
-    """Return the files for the folder `.eval_results` of a model's repository, by name.
+    """Return the contents of the files for the folder `.eval_results` of a model's repository, by file name.
 
-    There is one file for each submission, hardware class and ruleset. It has one entry for each workload: the time of
-    the reference over the time of the submission, so that 1 is the speed of the reference, a larger number is better,
-    and 0 is a miss. A further entry, `anchored`, is the anchored score.
+    There is one file for each submission, hardware class and ruleset. It has one entry for each workload. The entry is
+    the time of the reference divided by the time of the submission. It is above 1 if the submission is faster than the
+    reference, and 0 for a miss. A further entry, `anchored`, is the anchored score.
 
     Args:
         boards: the leaderboards. A leaderboard without a reference gives no file.
         dataset: id of the dataset on the Hub that hosts the benchmark, such as `algorace/results`.
-        dates: day of the last run of each submission (ISO 8601), by `name@version`.
+        dates: the day on which each submission last ran (ISO 8601), by `name@version` of the submission.
         source: address of the published records; may be empty.
     """
     files = {}
@@ -107,9 +107,10 @@ def _entries(
 ) -> list[dict[str, Any]]:
     values = {} if row.anchored is None else {"anchored": row.anchored}
     for workload, cell in row.cells.items():
-        theirs = reference.cells.get(workload)
-        if theirs is not None and math.isfinite(theirs.value):
-            values[workload.partition("@")[0]] = theirs.value / cell.value if math.isfinite(cell.value) else 0.0
+        reference_cell = reference.cells.get(workload)
+        if reference_cell is not None and math.isfinite(reference_cell.value):
+            speed = reference_cell.value / cell.value if math.isfinite(cell.value) else 0.0
+            values[workload.partition("@")[0]] = speed
     doubt = f", {row.doubted} doubted run(s)" if row.doubted else ""
     notes = (
         f"{row.submission}, speed relative to {reference.submission}, {board.ruleset}, {board.hardware}, "

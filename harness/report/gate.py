@@ -31,8 +31,8 @@ class GateReport:
         envelopes: workload name -> envelope, which converts a metric to the budget of the reference. Empty if metrics
             were compared instead of budgets.
         fallback: reason for comparing metrics instead of budgets; otherwise empty.
-        by: quantity that was compared. With `time`, each multiplier is divided by the ratio of the costs per example.
-            With `examples`, it is not.
+        by: quantity that was compared: compute multipliers (`examples`), or these multipliers divided by the ratio of
+            the costs per example (`time`).
         pairs: all pairs in order. A pair is a mapping from a workload name to the runs of A and B.
         look: the verdict on all pairs.
         stopped: reason for which an undecided gate stopped; empty for a decided gate.
@@ -83,7 +83,7 @@ def progress_line(look: GateLook, minutes_needed: float | None) -> str:
     ]
     if verdict.decided:
         parts.append(verdict.outcome)
-    elif look.over:
+    elif look.is_over:
         parts.append(f"worse on {', '.join(look.verdict.worse)}")
     elif look.pairs_needed is None:
         parts.append("number of further pairs unknown")

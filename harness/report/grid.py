@@ -85,7 +85,7 @@ def grid_markdown(grid: Grid) -> list[str]:
 
 
 def grid_html(grid: Grid) -> str:
-    """Return a grid as an HTML table with its title as caption."""
+    """Return a grid as an HTML table with its title as caption, in a region that the keyboard can scroll."""
 
     def row(values: Sequence[str], tag: str) -> str:
         cells = (
@@ -95,5 +95,6 @@ def grid_html(grid: Grid) -> str:
         return f"<tr>{''.join(cells)}</tr>"
 
     rows = "".join(row(r, "td") for r in grid.rows)
-    caption = f"<caption>{html.escape(escape_controls(grid.title))}</caption>"
-    return f"<div><table>{caption}<thead>{row(grid.heading, 'th')}</thead><tbody>{rows}</tbody></table></div>"
+    title = html.escape(escape_controls(grid.title))
+    table = f"<table><caption>{title}</caption><thead>{row(grid.heading, 'th')}</thead><tbody>{rows}</tbody></table>"
+    return f'<div tabindex="0" role="region" aria-label="{title}">{table}</div>'

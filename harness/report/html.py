@@ -14,19 +14,19 @@ import msgspec
 
 from harness import __version__
 from harness.contract.record import Record
+from harness.contract.workload import WorkloadFacts
 from harness.errors import BenchError
 from harness.report import leaderboard
 from harness.report.grid import Grid
 from harness.report.leaderboard_grids import detail_grids, shown_rows, title, workload_cell
 from harness.report.marks import mark_lines
-from harness.report.page_runs import PageRuns
+from harness.report.page_runs import PageRuns, PageSummary, is_on_page
 from harness.report.score_columns import SCORE_COLUMNS
 from harness.report.stopping_tables import StoppingResults, tuning_grids
 from harness.report.values import finite_or_none, rank_range
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
 from harness.scoring.marked import MarkedRecord
-from harness.scoring.point_columns import PointColumns
-from harness.scoring.summary import LeaderboardQuery, RunSummary, summarize
+from harness.scoring.summary import LeaderboardQuery
 from harness.scoring.tuning import curves
 
 #: Script files of the plotting library Bokeh.
@@ -34,7 +34,7 @@ PLOTTING = ("bokeh.min.js", "bokeh-api.min.js")
 
 
 def page(
-    records: Iterable[Record],
+    summaries: Iterable[PageSummary],
     query: LeaderboardQuery,
     problems: Sequence[str] = (),
     stop_records: Sequence[Record] = (),
@@ -43,7 +43,7 @@ def page(
     """Return the report as HTML.
 
     Args:
-        records: all records. They are iterated once and not kept in memory.
+        summaries: the summaries of all records of leaderboards. They are iterated once.
         query: the selection and ranking of the leaderboard.
         problems: messages about files that are not valid records. The caller may append to this list until all records
             have been read.
@@ -56,7 +56,7 @@ def page(
         BenchError: the plotting library is not installed.
     """
     scripts = plotting_scripts()
-    data = payload(records, query)
+    data = payload(summaries, query)
     data["problems"] = list(problems)
     data["marked"] = mark_lines([item for item in marked if query.wants(item.facts)])
     records_with_stop = [record for record in stop_records if query.wants(record.spec.workload.facts)]
@@ -102,29 +102,22 @@ def _read_asset(name: str) -> str:
 # --- data of the page -------------------------------------------------------------------------------
 
 
-def payload(records: Iterable[Record], query: LeaderboardQuery) -> dict[str, Any]:
+def payload(summaries: Iterable[PageSummary], query: LeaderboardQuery) -> dict[str, Any]:
     """Return the data from which the page's script draws tables and curves (see `page_runs`)."""
-    summaries: list[RunSummary] = []
+    wanted = [summary for summary in summaries if query.wants(summary.spec.workload.facts)]
     runs = PageRuns()
     workloads: dict[str, dict[str, Any]] = {}
     machines: dict[tuple[str, str, bytes], dict[str, Any]] = {}
-    for record in records:
-        facts = record.spec.workload.facts
-        if not query.wants(facts):
-            continue
-        columns = PointColumns(record.points)
-        summary = summarize(record, query, columns)
-        summaries.append(summary)
-        if record.spec.smoke or record.spec.profile:
-            continue
-        workloads.setdefault(facts.id, _workload(record))
-        runs.add(record, summary, columns)
-        _count_run_of_machine(machines, record)
-    boards = build_leaderboards(summaries, query)
-    tuned = tuning_grids(curves(summaries))
+    for summary in filter(is_on_page, wanted):
+        facts = summary.spec.workload.facts
+        workloads.setdefault(facts.id, _workload(facts))
+        runs.add(summary)
+        _count_run_of_machine(machines, summary)
+    boards = build_leaderboards(wanted, query)
+    tuned = tuning_grids(curves(wanted))
     return {
         "version": __version__,
-        "records": len(summaries),
+        "records": len(wanted),
         "tables": [_table(board) for board in boards],
         "explained": list(leaderboard.EXPLAINED),
         "workloads": workloads,
@@ -163,17 +156,16 @@ def _table(board: Leaderboard) -> dict[str, Any]:
     }
 
 
-def _workload(record: Record) -> dict[str, Any]:
-    facts = record.spec.workload.facts
+def _workload(facts: WorkloadFacts) -> dict[str, Any]:
     target = facts.targets[0]
     return {"metric": target.metric, "goal": target.goal, "target": target.value, "unit": target.unit,
             "horizon": facts.budget.horizon, "stages": len(facts.stages)}  # fmt: skip
 
 
-def _count_run_of_machine(machines: dict[tuple[str, str, bytes], dict[str, Any]], record: Record) -> None:
-    spec, environment = record.spec, record.environment
-    key = (spec.hardware, spec.device, msgspec.json.encode(environment, order="deterministic"))
+def _count_run_of_machine(machines: dict[tuple[str, str, bytes], dict[str, Any]], summary: PageSummary) -> None:
+    spec = summary.spec
+    key = (spec.hardware, spec.device, summary.environment)
     if key not in machines:
-        fields = {} if environment is None else msgspec.to_builtins(environment)
+        fields = msgspec.json.decode(summary.environment) or {}
         machines[key] = {"hardware": spec.hardware, "device": spec.device, **fields, "runs": 0}
     machines[key]["runs"] += 1

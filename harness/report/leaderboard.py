@@ -159,8 +159,8 @@ def as_html(boards: Sequence[Leaderboard], more: Sequence[Grid] = (), marked: Se
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        f"<title>Leaderboard</title><style>{style}</style></head><body><h1>Leaderboard</h1>\n{body}\n{explained}"
-        "</body></html>\n"
+        f"<title>Leaderboard</title><style>{style}</style></head><body><main><h1>Leaderboard</h1>\n{body}"
+        f"\n{explained}</main></body></html>\n"
     )
 
 
@@ -170,8 +170,8 @@ def as_html(boards: Sequence[Leaderboard], more: Sequence[Grid] = (), marked: Se
 def as_csv(boards: Sequence[Leaderboard]) -> str:
     """Return leaderboards as CSV, with one row per submission and workload.
 
-    A miss is `inf`. The ranks are empty in rows of runs that are never ranked. A text that a spreadsheet would evaluate
-    begins with an apostrophe.
+    A miss is `inf`. The ranks are empty in rows of runs that are never ranked. An apostrophe is
+    put before a text that a spreadsheet would evaluate as a formula.
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, _csv_columns(), lineterminator="\n")

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
 
 from harness.contract.record import Record
+from harness.contract.run import RunSpec
 from harness.planning.stopping_rules import stopping_rule
 from harness.scoring.marked import MarkFilter
+from harness.scoring.summary import LeaderboardQuery, RunSummary, add_statements
+from harness.storage.derived import DerivedValues
+from harness.storage.layout import ListedFolder
+from harness.storage.records import iter_derived
+
+S = TypeVar("S", bound=RunSummary)
 
 
 @dataclass(slots=True, kw_only=True)
 class TableRecords:
-    """Splits records into those of leaderboards and those of other tables, without withdrawn records.
+    """Splits records into the records of leaderboards and the records of other tables, without withdrawn records.
 
     Args:
         mark_filter: filter that leaves out withdrawn records.
-        stop_records: the records that were seen so far of rulesets that choose or draw a stop. They are shown in
-            separate tables.
+        stop_records: the records so far whose runs end at a stop, a number of examples that the ruleset chooses or
+            draws. Separate tables show these records.
     """
 
     mark_filter: MarkFilter
@@ -29,12 +38,66 @@ class TableRecords:
         Trials with another purpose, such as tuning or calibration, and runs with a fixed stop are skipped.
         """
         for record in records:
-            spec = record.spec
-            has_own_tables = stopping_rule(spec.ruleset.stopping).has_own_tables
-            is_shown = has_own_tables or (spec.purpose == "score" and spec.stop is None)
-            if not is_shown or not self.mark_filter.admits(record):
-                continue
-            if has_own_tables:
-                self.stop_records.append(record)
-            else:
+            if not self._keep_if_stopped(record) and _is_scored(record.spec) and self.mark_filter.admits(record):
                 yield record
+
+    def summaries(
+        self,
+        listed: Iterable[ListedFolder],
+        problems: list[str],
+        query: LeaderboardQuery,
+        values: DerivedValues[S],
+    ) -> Iterator[S]:
+        """Yield the summaries of the records of leaderboards. A record whose summary is stored is not decoded.
+
+        Args:
+            listed: the folders of records with the names of their files.
+            problems: list to which a one-line message is appended for each file that cannot be read.
+            query: the query with the attestations and marks.
+            values: the result of `stored_summaries` for the query.
+        """
+        for item in iter_derived(listed, problems, values):
+            if isinstance(item, Record):
+                self._keep_if_stopped(item)
+            elif self.mark_filter.admits(item):
+                yield add_statements(item, query)
+
+    def _keep_if_stopped(self, record: Record) -> bool:
+        """Return whether separate tables show the record. If it was not withdrawn, it is added to `stop_records`."""
+        if not _has_own_tables(record.spec):
+            return False
+        if self.mark_filter.admits(record):
+            self.stop_records.append(record)
+        return True
+
+
+def _has_own_tables(spec: RunSpec) -> bool:
+    """Return whether separate tables show the runs of the ruleset."""
+    return stopping_rule(spec.ruleset.stopping).has_own_tables
+
+
+def _is_scored(spec: RunSpec) -> bool:
+    """Return whether leaderboards show the run."""
+    return not _has_own_tables(spec) and spec.purpose == "score" and spec.stop is None
+
+
+def stored_summaries(
+    kind: type[S],
+    summarize: Callable[[Record, LeaderboardQuery], S],
+    query: LeaderboardQuery,
+    folders: Iterable[Path],
+) -> DerivedValues[S]:
+    """Return the stored summaries of the records of leaderboards.
+
+    Args:
+        kind: type of the summaries.
+        summarize: function that summarizes a record for `query.measured()`. It must ignore attestations and marks.
+        query: the query.
+        folders: the folders of the records.
+    """
+    measured = query.measured()
+
+    def compute(record: Record) -> S | None:
+        return summarize(record, measured) if _is_scored(record.spec) else None
+
+    return DerivedValues(kind, compute, repr(measured), folders)

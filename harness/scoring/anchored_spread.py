@@ -24,7 +24,7 @@ def anchored_spread(
     If a workload has fewer than six studies, the result is a range. Its lower end is computed from the worst study of
     every workload, and its upper end from the best study of every workload.
 
-    The reference's times are treated as exact. A workload without a study contributes no uncertainty.
+    The reference's times are assumed to have no error. A workload without a study contributes no uncertainty.
 
     Args:
         studies: workload -> study -> time, inf for a miss.

@@ -22,7 +22,7 @@ from harness.contract.workload import Target
 from harness.scoring.result_table import ResultTable, split_into_tables
 from harness.scoring.selection import ambiguous_names, earliest_runs, qualified_id, table_key
 
-#: The kind of stopping whose records this module scores.
+#: The stopping rule of the records that this module scores.
 STOPPING = "drawn"
 #: The budget of a study is the workload's horizon times a random factor. The factor is uniform between these bounds.
 BUDGET_FACTORS = (0.5, 2.0)
@@ -152,14 +152,14 @@ def scores(records: Iterable[Record]) -> list[AnytimeScore]:
             groups[(*table_and_workload, qualified_id(ref, ambiguous))].append(record)
     scored = []
     for (hardware, ruleset, workload, submission), group in groups.items():
-        curve: Envelope | None = None
+        envelope: Envelope | None = None
         reason = "no runs of the reference"
         if reference := references.get((hardware, ruleset, workload)):
             try:
-                curve, reason = fit_envelope(reference), ""
+                envelope, reason = fit_envelope(reference), ""
             except ValueError as error:
                 reason = str(error)
-        scored.append(_score(submission, workload, hardware, ruleset, group, curve, reason))
+        scored.append(_score(submission, workload, hardware, ruleset, group, envelope, reason))
     return sorted(
         scored, key=lambda s: (s.hardware, s.ruleset, s.workload, math.inf if math.isnan(s.score) else -s.score)
     )
@@ -171,7 +171,7 @@ def _score(
     hardware: str,
     ruleset: str,
     group: Sequence[Record],
-    curve: Envelope | None,
+    envelope: Envelope | None,
     reason: str,
 ) -> AnytimeScore:
     pending = sum(not is_finished(record.status) for record in group)
@@ -180,9 +180,9 @@ def _score(
     studies: list[float] = []
     clipped = 0
     for record in sorted(group, key=lambda r: (r.spec.root_seed, r.spec.study)):
-        if curve is None or not is_finished(record.status):
+        if envelope is None or not is_finished(record.status):
             continue
-        value, outside = study_score(record, curve)
+        value, outside = study_score(record, envelope)
         studies.append(value)
         clipped += outside
     is_scorable = not reason and bool(studies)
@@ -199,19 +199,19 @@ def _score(
     )
 
 
-def study_score(record: Record, curve: Envelope) -> tuple[float, int]:
+def study_score(record: Record, envelope: Envelope) -> tuple[float, int]:
     """Return the score of a run, and the number of stops at which its metric is outside the envelope.
 
     The score is the geometric mean of E(m) / s over the stops (see the module's docstring). It is 0 if the run broke
     down before its last stop.
     """
     whole = {point.examples: point.metrics for point in record.points if not point.screened}
-    metrics = metrics_at_stops(record.spec, whole, curve.target)
+    metrics = metrics_at_stops(record.spec, whole, envelope.target)
     if len(metrics) < len(STOP_FRACTIONS):
         return 0.0, 0
     log_ratios, clipped = [], 0
     for stop, metric in metrics.items():
-        budget, outside = curve.budget(metric)
+        budget, outside = envelope.budget(metric)
         log_ratios.append(math.log(budget / stop))
         clipped += outside
     return math.exp(statistics.fmean(log_ratios)), clipped

@@ -37,7 +37,7 @@ class Factor:
 
     Args:
         ratio: Hodges–Lehmann estimate of the ratio of A to B.
-        spread: 95 % interval of the ratio; for fewer than six pairs the range.
+        spread: 95 % interval of the ratio; with fewer than six pairs, the range of the pairs' ratios.
     """
 
     ratio: float
@@ -52,9 +52,9 @@ class Pairing:
         workload: id of the workload, or `overall`.
         n: number of pairs.
         verdict: verdict on A: `faster`, `slower`, or `inconclusive`.
-        ratio: Hodges–Lehmann estimate of the time of A over the time of B. Below 1, A is faster. The ratio is 0 if so
-            many runs of B missed that the estimate is not finite, and inf if so many runs of A missed.
-        spread: 95 % interval of the ratio; for fewer than six pairs the range.
+        ratio: Hodges–Lehmann estimate of the time of A over the time of B. Below 1, A is faster. If runs
+            missed so often that the estimate is not finite, the ratio is 0 (misses of B) or inf (misses of A).
+        spread: 95 % interval of the ratio; with fewer than six pairs, the range of the pairs' ratios.
         p: exact two-sided p-value of the sign-flip test.
         p_holm: p-value after Holm's correction over the workloads; equal to `p` for `overall`.
         more: number of further pairs that a verdict needs; None if the number cannot be estimated. The number is 0 if
@@ -62,8 +62,8 @@ class Pairing:
         both_missed: number of pairs in which both runs missed the target. Such a pair is a tie.
         hits_a: fraction of A's runs that reached the target; None for `overall`.
         hits_b: fraction of B's runs that reached the target; None for `overall`.
-        mean_a: restricted mean time of A (see `restricted_mean`); None for `overall`, or without a budget in this unit.
-        mean_b: restricted mean time of B (see `restricted_mean`); None for `overall`, or without a budget in this unit.
+        mean_a: restricted mean time of A (see `restricted_mean`); None for `overall`, and without a budget in its unit.
+        mean_b: restricted mean time of B (see `restricted_mean`); None for `overall`, and without a budget in its unit.
         examples: ratio of the examples to the target. None for `overall`, if the compared quantity is not time, or if
             there is no pair in which both runs reached the target.
         cost: ratio of the seconds per example; None if `examples` is None.
@@ -86,7 +86,7 @@ class Pairing:
     cost: Factor | None = None
 
     def __str__(self) -> str:
-        """Return the verdict and the number of pairs in words.
+        """Return the verdict, with the number of pairs in parentheses.
 
         >>> pairing = Pairing(workload="w", n=4, verdict="inconclusive", ratio=1.0, p=1.0, p_holm=1.0, more=6,
         ...                   spread=Spread(low=0.9, high=1.1, kind="range"))
@@ -142,9 +142,9 @@ def compare(
     The verdict follows from the exact sign-flip test on the paired log ratios of the times. The p-values are corrected
     for the number of workloads by Holm's procedure. With fewer than six pairs, the verdict is `inconclusive`. A pair in
     which both runs missed the target is a tie. A pair in which only one run missed has the most extreme rank. Only the
-    newest version of a workload is compared. A study with several trials is represented by its best trial. It is paired
-    only if both submissions have the same number of trials in the study. docs/statistics.md explains and validates the
-    procedure.
+    newest version of a workload is compared. A study with several trials is represented by its best trial. Such a study
+    is paired only if both submissions have the same number of trials in the study. docs/statistics.md explains and
+    validates the procedure.
 
     Args:
         a: records of submission A, on one or several workloads, of one hardware class and ruleset.

@@ -1,7 +1,7 @@
 """Find the rows of a table that belong to one family: one method with several settings.
 
-Two submissions are one method if they consist of the same code: the same class or parts, from the same source. Their
-search spaces, defaults and model options are settings. So are hyperparameters that a user sets.
+Two submissions are one method if they consist of the same code: the same class or parts, from the same source.
+*Settings* are search spaces, defaults, model options, and hyperparameters that a user sets.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def family_keys(submissions: Iterable[SubmissionRef]) -> FamilyKeys:
     The code of a submission without a class and parts is unknown, so it is a family of its own.
     """
     keys: dict[str, Hashable] = {}
-    for ref in submissions:
+    # Thousands of runs refer to a few submissions.
+    for ref in {ref.id: ref for ref in submissions}.values():
         # The path of a file differs between machines, its name and its content do not.
         load = (ref.load or "").rpartition("/")[2]
         loads = (load, *sorted(f"{part.kind}:{part.load}" for part in ref.parts))

@@ -19,7 +19,7 @@ from harness.contract.workload import Target
 from harness.scoring.result_table import NUMBER, ResultTable, split_into_tables
 from harness.scoring.selection import ambiguous_names, earliest_runs, qualified_id, table_key
 
-#: The kind of stopping whose records this module scores.
+#: The stopping rule of the records that this module scores.
 STOPPING = "chosen"
 #: Significance level of the one-sided t test that the mean meets the target.
 SIGNIFICANCE_LEVEL = 0.01

@@ -28,7 +28,7 @@ GateAxis = Literal["examples", "time"]
 IDENTICAL_PAIRS = 2
 #: Text in the reason of a run that crashed because its submission was edited between planning and start.
 EDITED = "was edited after its trials had been planned"
-#: Smallest number of pairs for the error that both runs broke down in every pair.
+#: If both runs broke down in every pair, an error is raised from this number of pairs on.
 BROKEN_PAIRS = 2
 
 
@@ -96,7 +96,7 @@ def judge_run(record: Record, side: Side) -> GateRun:
             f"{record.run_id} crashed because its code was edited before the run started",
             fix="repeat the command with --retry-failed",
         )
-    # A screened metric differs from that of the whole split by chance, so it says nothing about a constant metric.
+    # Screened metrics vary by chance even if the metric on the whole split is constant, so they are left out.
     values = [point.metrics.get(target.metric, math.nan) for point in record.points if not point.screened]
     metric, reason = values[-1] if values else math.nan, record.reason
     broke_down = not is_complete(record.status) or not math.isfinite(metric)
@@ -167,7 +167,7 @@ class GateLook:
         return self.verdict.overall.pairs
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether no further pair can change the outcome of the gate."""
         return self.verdict.overall.decided or self.pairs_needed == 0
 

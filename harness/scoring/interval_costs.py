@@ -6,10 +6,10 @@ also contains disturbances by other processes of the machine. The cost of an int
 runs of a submission with the same setting. The scored time of a run is the cost of the submission's construction plus
 the costs of all intervals up to the hit.
 
-The scored times of all runs of a submission contain the same error of these costs. Paired tests need independent
-errors. They therefore use the own time of a run: the scored time × the slowness of the run. The slowness is the median
-of (measured seconds / cost) over the intervals of the run. A short disturbance of the machine does not change this
-median.
+The costs have an error, and the scored times of all runs of a submission contain the same error. Paired tests need
+independent errors. These tests therefore use a run's own time: the scored time × the slowness of the run. The slowness
+is the median of (measured seconds / cost) over the intervals of the run. A short disturbance of the machine does not
+change this median.
 
 Source: Exploratory Data Analysis, Tukey 1977, chapter 11 (median polish)
 """
@@ -86,14 +86,14 @@ class CostModel:
         costs: arm -> costs of its intervals. Index 0 is the construction, and index k is interval k.
         runs: arm -> number of runs from which its costs are estimated.
         by_mean: arms whose costs are means over runs, because the seed determines which intervals are expensive.
-        speeds: (hardware class, session) -> log of (seconds in the session / seconds in a typical session).
-        unlinked: sessions that share no arm with another session. Their speed is unknown, and is assumed to be typical.
+        slowdowns: (hardware class, session) -> log of (seconds in the session / seconds in a typical session).
+        unlinked: sessions that share no arm with another session. A typical slowdown is assumed for them.
     """
 
     costs: Mapping[Arm, array[float]]
     runs: Mapping[Arm, int]
     by_mean: frozenset[Arm] = frozenset()
-    speeds: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    slowdowns: Mapping[tuple[str, str], float] = field(default_factory=dict)
     unlinked: frozenset[str] = frozenset()
 
     def time_to(self, arm: Arm, index: int) -> float | None:
@@ -105,11 +105,11 @@ class CostModel:
         """Return the seconds of one run from its start to each of some evaluations, for paired tests.
 
         The seconds are the cost up to the evaluation × the slowness of the run. For arms in `by_mean`, they are the sum
-        of the measured seconds. In both cases, measured seconds are first divided by the speed of their session. A
+        of the measured seconds. In both cases, measured seconds are first divided by the slowdown of their session. A
         result is None if a cost is unknown.
         """
         costs = self.costs.get(arm, ())
-        adjusted = _adjust_to_speed(arm.hardware, intervals, self.speeds)
+        adjusted = _adjust_to_session(arm.hardware, intervals, self.slowdowns)
         if arm in self.by_mean:
             totals = [math.fsum(adjusted[: index + 1]) for index in indices]
         else:
@@ -121,12 +121,14 @@ class CostModel:
         )
 
 
-def fit_costs(runs: Iterable[CostedRun], references: Collection[str] = ()) -> CostModel:
+def fit_costs(
+    runs: Iterable[CostedRun], references: Collection[str] = (), arms: Iterable[Arm] | None = None
+) -> CostModel:
     """Estimate the costs of all intervals of a table.
 
-    1. The seconds of each session are divided by the speed of the session. The speed compares the reference's intervals
-       in the session with the same intervals in all sessions, by medians. If a session has no run of the reference, all
-       arms that also ran in other sessions are used instead of the reference.
+    1. The seconds of each session are divided by the slowdown of the session. The slowdown compares the reference's
+       intervals in the session with the same intervals in all sessions, by medians. If a session has no run of the
+       reference, all arms that also ran in other sessions are used instead of the reference.
     2. The cost of interval k of an arm is the median of interval k over its runs. Interval k is compared only with
        interval k of other runs. The cost therefore contains periodic work, such as the update of a preconditioner in
        every tenth interval.
@@ -134,34 +136,34 @@ def fit_costs(runs: Iterable[CostedRun], references: Collection[str] = ()) -> Co
     Args:
         runs: runs of one ruleset; runs without interval seconds are ignored.
         references: names of the submissions that count as the reference.
+        arms: the arm of each run; None to find it with `arm_of`.
     """
     measured: dict[Arm, list[IntervalSeconds]] = defaultdict(list)
     is_reference: dict[Arm, bool] = {}
-    for run in runs:
+    runs = list(runs)
+    for run, arm in zip(runs, (arm_of(run.spec) for run in runs) if arms is None else arms, strict=True):
         if run.intervals is not None:
-            arm = arm_of(run.spec)
             measured[arm].append(run.intervals)
             is_reference.setdefault(arm, run.spec.submission.name in references)
-    speeds, unlinked = _session_speeds(measured, is_reference)
+    slowdowns, unlinked = _find_slowdowns(measured, is_reference)
     adjusted = {
-        arm: [_adjust_to_speed(arm.hardware, intervals, speeds) for intervals in runs_of_arm]
+        arm: [_adjust_to_session(arm.hardware, intervals, slowdowns) for intervals in runs_of_arm]
         for arm, runs_of_arm in measured.items()
     }
-    medians = {arm: _by_interval(rows, statistics.median) for arm, rows in adjusted.items()}
-    excess = {arm: _median_excess(rows, medians[arm]) for arm, rows in adjusted.items()}
-    noise = max((value for arm, value in excess.items() if is_reference[arm]), default=0.0)
+    costs = {arm: _by_interval(rows, statistics.median) for arm, rows in adjusted.items()}
+    # An arm with one run has the excess 0, because each median is the measurement itself.
+    excess = {arm: _median_excess(rows, costs[arm]) for arm, rows in adjusted.items() if len(rows) > 1}
+    noise = max((excess.get(arm, 0.0) for arm in adjusted if is_reference[arm]), default=0.0)
     by_mean = frozenset(
         arm
         for arm, value in excess.items()
         if len(adjusted[arm]) >= _MIN_RUNS and not is_reference[arm] and value - noise > SEED_DEPENDENT_EXCESS
     )
     return CostModel(
-        costs={
-            arm: _by_interval(adjusted[arm], statistics.fmean) if arm in by_mean else medians[arm] for arm in medians
-        },
+        costs=costs | {arm: _by_interval(adjusted[arm], statistics.fmean) for arm in by_mean},
         runs={arm: len(rows) for arm, rows in adjusted.items()},
         by_mean=by_mean,
-        speeds=speeds,
+        slowdowns=slowdowns,
         unlinked=unlinked,
     )
 
@@ -173,7 +175,7 @@ def _round_to_12_digits(seconds: float) -> float:
 
 def _slowness(seconds: Sequence[float], costs: Sequence[float]) -> float:
     """Return the median of (measured seconds / cost) over intervals; 1 if there is no interval with a cost."""
-    if seconds == costs:  # The only run of its arm. Each ratio is exactly 1.
+    if seconds is costs or seconds == costs:  # The only run of its arm. Each ratio is exactly 1.
         return 1.0
     ratios = [own / cost for own, cost in zip(seconds, costs, strict=False) if own > 0 and cost > 0]
     return math.exp(_median_log(ratios)) if ratios else 1.0
@@ -185,14 +187,16 @@ def _median_log(ratios: Sequence[float]) -> float:
     return statistics.median(map(math.log, ordered[half - (len(ordered) % 2 == 0) : half + 1]))
 
 
-def _adjust_to_speed(
-    hardware: str, intervals: IntervalSeconds, speeds: Mapping[tuple[str, str], float]
+def _adjust_to_session(
+    hardware: str, intervals: IntervalSeconds, slowdowns: Mapping[tuple[str, str], float]
 ) -> array[float]:
     """Return the seconds of each interval as they would be in a typical session."""
+    if not slowdowns:
+        return intervals.seconds
     divisors = {
-        session: math.exp(speeds[hardware, session])
+        session: math.exp(slowdowns[hardware, session])
         for _, session in intervals.sessions
-        if (hardware, session) in speeds
+        if (hardware, session) in slowdowns
     }
     if not divisors:
         return intervals.seconds
@@ -215,8 +219,6 @@ def _median_excess(rows: Sequence[Sequence[float]], medians: Sequence[float]) ->
         rows: seconds of each interval, one list for each run.
         medians: median of each interval over the runs.
     """
-    if len(rows) == 1:
-        return 0.0  # The row is its own median.
     ratios = []
     for row in rows:
         expected = math.fsum(medians[: len(row)])
@@ -225,27 +227,27 @@ def _median_excess(rows: Sequence[Sequence[float]], medians: Sequence[float]) ->
     return statistics.median(ratios) if ratios else 0.0
 
 
-def _session_speeds(
+def _find_slowdowns(
     measured: Mapping[Arm, Sequence[IntervalSeconds]], is_reference: Mapping[Arm, bool]
 ) -> tuple[dict[tuple[str, str], float], frozenset[str]]:
-    """Return the log speed of each session of each hardware class, and the sessions whose speed is unknown."""
+    """Return the log slowdown of the sessions by hardware class and session, and the sessions with unknown slowdown."""
     sessions_of: dict[str, set[str]] = defaultdict(set)
     linking_of: dict[str, dict[_Cell, dict[str, list[float]]]] = defaultdict(dict)
     for arm, runs in measured.items():
         sessions = {name for intervals in runs for name in _positive_sessions(intervals)}
         sessions_of[arm.hardware] |= sessions
-        # An arm with a single session says nothing about the speed of a session relative to others.
+        # An arm with a single session says nothing about the slowdown of a session relative to others.
         if len(sessions) > 1:
             linking_of[arm.hardware] |= _linking_cells(arm, runs)
-    speeds: dict[tuple[str, str], float] = {}
+    slowdowns: dict[tuple[str, str], float] = {}
     unlinked: set[str] = set()
     for hardware, sessions in sessions_of.items():
         if len(sessions) < 2:
             continue
-        for session, speed in _solve_speeds(linking_of[hardware], is_reference).items():
-            speeds[hardware, session] = speed
-        unlinked |= {session for session in sessions if (hardware, session) not in speeds}
-    return speeds, frozenset(unlinked)
+        for session, value in _polish_slowdowns(linking_of[hardware], is_reference).items():
+            slowdowns[hardware, session] = value
+        unlinked |= {session for session in sessions if (hardware, session) not in slowdowns}
+    return slowdowns, frozenset(unlinked)
 
 
 def _positive_sessions(intervals: IntervalSeconds) -> set[str]:
@@ -265,13 +267,13 @@ def _linking_cells(arm: Arm, runs: Iterable[IntervalSeconds]) -> dict[_Cell, dic
     return {cell: by_session for cell, by_session in cells.items() if len(by_session) > 1}
 
 
-def _solve_speeds(
+def _polish_slowdowns(
     cells: Mapping[_Cell, Mapping[str, Sequence[float]]], is_reference: Mapping[Arm, bool]
 ) -> dict[str, float]:
-    """Return the log speed of each session that shares an arm and an interval with another session.
+    """Return the log slowdown of each session that shares an arm and an interval with another session.
 
-    The speeds are computed by Tukey's median polish. Each round computes the median of each interval over sessions, and
-    then the median of each session over intervals. The rounds end when the speeds no longer change.
+    The slowdowns are computed by Tukey's median polish. Each round computes the median of each interval over sessions,
+    and then the median of each session over intervals. The rounds end when the slowdown of no session changes any more.
     """
     medians = {
         cell: {session: statistics.median(logs) for session, logs in by_session.items()}
@@ -284,23 +286,23 @@ def _solve_speeds(
     for session, shared in cells_of_session.items():
         reference_cells = [cell for cell in shared if is_reference[cell[0]]]
         cells_of_session[session] = reference_cells or shared
-    speeds = dict.fromkeys(cells_of_session, 0.0)
+    slowdowns = dict.fromkeys(cells_of_session, 0.0)
     for _ in range(_POLISH_ROUNDS):
         typical = {
-            cell: statistics.median(value - speeds[session] for session, value in by_session.items())
+            cell: statistics.median(value - slowdowns[session] for session, value in by_session.items())
             for cell, by_session in medians.items()
         }
         updated = {
             session: statistics.median(medians[cell][session] - typical[cell] for cell in shared)
             for session, shared in cells_of_session.items()
         }
-        # The typical session has the median speed, weighted by the number of intervals of each session. This choice
+        # The typical session has the median slowdown, weighted by the number of intervals of each session. This choice
         # leaves most times unchanged.
         weighted = (updated[session] for session, shared in cells_of_session.items() for _ in shared)
         middle = statistics.median_low(weighted) if updated else 0.0
-        updated = {session: speed - middle for session, speed in updated.items()}
-        change = max((abs(updated[session] - speeds[session]) for session in speeds), default=0.0)
-        speeds = updated
+        updated = {session: value - middle for session, value in updated.items()}
+        change = max((abs(updated[session] - slowdowns[session]) for session in slowdowns), default=0.0)
+        slowdowns = updated
         if change < 1e-12:
             break
-    return speeds
+    return slowdowns

@@ -64,9 +64,9 @@ class LeaderboardRow:
         ranks: best and worst rank consistent with the significant pairwise differences.
         n: smallest and largest number of studies on a workload.
         anchored: anchored score, the primary score; None without a reference.
-        anchored_spread: 95 % interval of the anchored score; for fewer than six studies the range. None without a
-            reference.
-        profile: AlgoPerf's profile score, which depends on the other submissions of the table.
+        anchored_spread: 95 % interval of the anchored score; with fewer than six studies, its range (see
+            `anchored_spread`). None without a reference.
+        profile: AlgoPerf's profile score, which depends on which submissions the table contains.
         ratios: workload id -> time over the best time of the table; inf is a miss.
         speedup: speed-up over the reference; None without a reference.
         factors: ratios of examples, cost per example and time to those of the reference. None if there is no workload
@@ -192,7 +192,7 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
 
 
 def _add_families(rows: Sequence[LeaderboardRow], keys: FamilyKeys) -> tuple[LeaderboardRow, ...]:
-    """Return the rows with their families. The spread of a family is that of the score by which rows are ordered."""
+    """Return the rows with their families. The spread of a family is the spread of the score that orders the rows."""
     scores = [row.anchored if row.anchored is not None else row.profile for row in rows]
     values = [score if score is not None else row.mean_rank for score, row in zip(scores, rows, strict=True)]
     families = find_families(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from harness.contract.marks import Mark, Marks, mark_of
 from harness.contract.record import Record
 from harness.contract.workload import WorkloadFacts
+from harness.scoring.summary import RunSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +48,8 @@ class MarkFilter:
             if self.admits(record):
                 yield record
 
-    def admits(self, record: Record) -> bool:
-        """Return whether a record was not withdrawn. If the record has a mark, it is added to the list."""
+    def admits(self, record: Record | RunSummary) -> bool:
+        """Return whether a record was not withdrawn. If it has a mark, it is added to the list."""
         mark = mark_of(record, self.marks)
         if mark is None:
             return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import itemgetter
 
 from harness.contract.run import Clock, Point
 
@@ -32,7 +33,11 @@ class PointColumns:
         """Return the values of a metric; NaN for a point without the metric."""
         values = self._values.get(metric)
         if values is None:
-            values = self._values[metric] = [metrics.get(metric, math.nan) for metrics in self._metrics]
+            try:
+                values = list(map(itemgetter(metric), self._metrics))
+            except KeyError:
+                values = [metrics.get(metric, math.nan) for metrics in self._metrics]
+            self._values[metric] = values
         return values
 
     def values_of_stage(self, metric: str, stage: int) -> list[float]:

@@ -27,7 +27,7 @@ class RunOverview:
         trial: index of the trial within the study.
         root_seed: root seed, from which the seeds of the run are derived.
         status: final status of the run.
-        reason: reason of the status, in words.
+        reason: why the run ended, as in the record.
         target: primary target; on a stream, the primary target of the last stage that was evaluated. None if there is
             no target.
         best: best finite value of the target's metric; None without a finite value.
@@ -100,7 +100,7 @@ def primary_target(facts: WorkloadFacts, stage: int = 0) -> Target | None:
 def best_and_final(record: Record, target: Target, stage: int = 0) -> tuple[float | None, float | None]:
     """Return the best finite value of a metric over a run's evaluations in a stage, and its final value.
 
-    Estimates from a part of the split count, too, so that the best value may be slightly too good. The best value is
+    The values include estimates from a part of the split. The best value may therefore be slightly too good. It is
     None if no value is finite. The final value is None if the last value is absent or not finite, as in a run that
     diverged.
     """

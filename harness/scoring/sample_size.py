@@ -54,10 +54,10 @@ def required_pairs_from_pilot(
     """Return the total number of pairs that a comparison needs, planned from its first pairs.
 
     The planned effect is 3 %. If all values in the confidence interval are further from 0 than 3 %, the planned effect
-    is the end of the interval that is nearest to 0. With fewer than six pairs, the range is used as the interval. The
-    observed effect is not used, because it would be too optimistic.
+    is the end of the interval that is nearest to 0. With fewer than six pairs, the range of the differences is used as
+    the interval. The observed effect is not used, because it would be too optimistic.
 
-    The planned standard deviation is its upper 80 % confidence limit, because a small pilot underestimates the standard
+    The upper 80 % confidence limit of the standard deviation is used, because a small pilot underestimates the standard
     deviation half of the time.
 
     The result is divided by the square of the fraction of pairs without a miss. A pair with one miss has the worst rank

@@ -25,8 +25,9 @@ def cost_runs(runs: Sequence[ScoredRun], by: Axis, references: Collection[str] =
     """
     if by != "time":
         return list(runs)
-    model = fit_costs([run for run in runs if _contributes_to_costs(run.spec)], references)
-    return [replace(run, result=_own_result(arm_of(run.spec), run, model)) for run in runs]
+    arms = [arm_of(run.spec) for run in runs]
+    model = _fit_contributing(runs, arms, references)
+    return [replace(run, result=_own_result(arm, run, model)) for arm, run in zip(arms, runs, strict=True)]
 
 
 def cost_summaries(
@@ -42,14 +43,14 @@ def cost_summaries(
         by: the quantity by which submissions are compared.
         references: names of the submissions that count as the reference.
     """
-    model = fit_costs([summary for summary in summaries if _contributes_to_costs(summary.spec)], references)
+    arms = [arm_of(summary.spec) for summary in summaries]
+    model = _fit_contributing(summaries, arms, references)
     costed = []
-    for summary in summaries:
+    for arm, summary in zip(arms, summaries, strict=True):
         index = summary.result.index
         if index is None or not _uses_costs(summary.spec) or by == "measured-time":
             costed.append(summary)
             continue
-        arm = arm_of(summary.spec)
         cost = model.time_to(arm, index)
         result = _own_result(arm, summary, model) if by == "time" else summary.result
         costed.append(replace(summary, result=result, seconds=summary.seconds if cost is None else cost))
@@ -88,6 +89,14 @@ def _uses_costs(spec: RunSpec) -> bool:
 def _contributes_to_costs(spec: RunSpec) -> bool:
     """Return whether a run is used to estimate costs. A profiled run is not used, because profiling slows it down."""
     return _uses_costs(spec) and not spec.profile
+
+
+def _fit_contributing(
+    runs: Sequence[ScoredRun | RunSummary], arms: Sequence[Arm], references: Collection[str]
+) -> CostModel:
+    """Return the costs, estimated from the runs that contribute to them, and from the arms of all runs."""
+    contributing = [(run, arm) for run, arm in zip(runs, arms, strict=True) if _contributes_to_costs(run.spec)]
+    return fit_costs([run for run, _ in contributing], references, [arm for _, arm in contributing])
 
 
 def _own_result(arm: Arm, run: ScoredRun | RunSummary, model: CostModel) -> TargetResult:

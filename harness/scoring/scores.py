@@ -25,7 +25,7 @@ class Skipped:
 
     Args:
         item: name of the item in the form of a path, such as `submission/workload`.
-        reason: the reason in words.
+        reason: why the item was left out or is incomplete.
         counted: whether the item is scored nevertheless, either as a miss or with its available runs.
     """
 

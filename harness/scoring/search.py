@@ -31,7 +31,7 @@ class SearchRun:
         workload: `name@version`.
         target: the primary target. On a stream, this is the target of the last evaluated stage.
         status: how the run ended.
-        reason: why the run ended so; empty if the status explains it.
+        reason: why the run ended with this status; empty if the status alone explains the end.
         best: best value of the target's metric; None if there is no finite value.
         final: last value of the target's metric; None if there is no finite value.
         seconds: scored seconds to the hit, or to the end of the run if there is no hit.
@@ -104,7 +104,7 @@ class WorkloadOutcome:
 
     @property
     def broken(self) -> int:
-        """Number of runs that broke."""
+        """Number of runs that ended incompletely or have no final metric (see `SearchRun.broke`)."""
         return sum(run.broke for run in self.runs)
 
     @property

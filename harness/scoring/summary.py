@@ -6,7 +6,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
+
+import msgspec
 
 from harness.contract.attestation import Attestation
 from harness.contract.base import Data
@@ -49,7 +51,7 @@ class MetricBudget:
     amount: float
     unit: Unit
 
-    def of(self, facts: WorkloadFacts) -> tuple[float, Axis]:
+    def amount_on(self, facts: WorkloadFacts) -> tuple[float, Axis]:
         """Return the amount for one workload, and the axis on which it is measured."""
         if self.unit == "share":
             return self.amount * facts.budget.horizon, "examples"
@@ -92,6 +94,10 @@ class LeaderboardQuery:
         """Whether the tables show this workload."""
         return (not self.workloads or facts.name in self.workloads) and self.tier in (None, facts.tier)
 
+    def measured(self) -> LeaderboardQuery:
+        """Return the query with only those parts on which the summary of a record's content depends."""
+        return LeaderboardQuery(by=self.by, metric=self.metric, level=self.level)
+
 
 class RunSummary(Data, frozen=True, kw_only=True):
     """The part of a record that tables need.
@@ -100,17 +106,18 @@ class RunSummary(Data, frozen=True, kw_only=True):
 
     Args:
         run_id: run ID of the record.
+        content_hash: content hash of the record.
         started: start of the run (ISO 8601).
         spec: specification of the run.
         status: final status of the run.
-        reason: reason of the status, in words.
+        reason: why the run ended, as in the record.
         result: result at the targets of the query.
         hit: point at which the targets were met; None for a miss.
         metric: metric at the budget of the query; None if the query has no budget, or if the run has no evaluation
             within the budget.
         memory: peak memory in bytes; 0 where unknown.
         sandbox: name of the sandbox in which the run was trained; empty if unknown.
-        slowdown: GPU states that slowed the run down, in words (see `throttling.slowdown`); may be empty.
+        slowdown: description of the GPU states that slowed the run down (see `throttling.slowdown`); may be empty.
         seconds: scored seconds at the hit; inf for a miss. `summarize` sets the measured seconds, and `scored_time`
             replaces them by costs.
         intervals: scored seconds between evaluations; None for a record whose points cannot be used.
@@ -136,6 +143,10 @@ class RunSummary(Data, frozen=True, kw_only=True):
     best: float | None = None
     trust: Trust = "self-reported"
     doubted: bool = False
+    content_hash: str = ""
+
+
+S = TypeVar("S", bound=RunSummary)
 
 
 def parse_metric_budget(text: str) -> MetricBudget:
@@ -168,12 +179,39 @@ def summarize(record: Record, query: LeaderboardQuery, columns: PointColumns | N
         query: the query.
         columns: the columns of the record's points, if the caller has them.
     """
+    return add_statements(summarize_content(record, query.measured(), columns), query)
+
+
+def add_statements(summary: S, query: LeaderboardQuery) -> S:
+    """Return the summary with what attestations and marks say about the record.
+
+    Args:
+        summary: the result of `summarize_content`.
+        query: the query with the attestations and marks.
+    """
+    trust = trust_level(summary, query.attestations.get(summary.content_hash, ()))
+    doubted = mark_of(summary, query.marks) is not None
+    if (trust, doubted) == (summary.trust, summary.doubted):
+        return summary
+    return msgspec.structs.replace(summary, trust=trust, doubted=doubted)
+
+
+def summarize_content(record: Record, query: LeaderboardQuery, columns: PointColumns | None = None) -> RunSummary:
+    """Summarize a record without what others say about it. The trust level is the one that the record states.
+
+    The result depends on nothing but the content of the record and `query.measured()`, so that it can be stored.
+
+    Args:
+        record: record of the run.
+        query: the query.
+        columns: the columns of the record's points, if the caller has them.
+    """
     facts = record.spec.workload.facts
     columns = columns or PointColumns(record.points)
     result = _result_at_level(record, query, columns)
     metric = None
     if query.metric is not None:
-        limit, by = query.metric.of(facts)
+        limit, by = query.metric.amount_on(facts)
         metric = metric_at(record, limit, by)
         if result.status != "unknown" and metric is None:
             result = TargetResult(status="unknown", reason=_explain_absence(record, query.metric))
@@ -193,14 +231,14 @@ def summarize(record: Record, query: LeaderboardQuery, columns: PointColumns | N
         seconds=math.inf if hit is None else hit.scored(record.spec.clock),
         intervals=interval_seconds(record, is_usable=result.status != "unknown" or None, columns=columns),
         best=best_value(columns, facts.targets[0]) if facts.targets and not facts.stages else None,
-        trust=trust_level(record, query.attestations.get(record.content_hash, ())),
-        doubted=mark_of(record, query.marks) is not None,
+        trust=record.trust,
+        content_hash=record.content_hash,
     )
 
 
 def _explain_absence(record: Record, budget: MetricBudget) -> str:
     """Return why a record has no metric at a budget."""
-    limit, by = budget.of(record.spec.workload.facts)
+    limit, by = budget.amount_on(record.spec.workload.facts)
     within = [point for point in record.points if amount(point, record.spec, by) <= limit]
     if within and within[-1].screened:
         return f"the last evaluation within {budget} is screened; bench run --whole-evaluation screens no evaluation"

@@ -12,13 +12,13 @@ from harness.contract.record import DeviceLog
 THROTTLING_STATES = frozenset(
     {"hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "power brake"}
 )
-#: Smallest fraction of the readings with a state for which the state is reported. A GPU may have a state for a short
-#: time without an effect on the result.
+#: A state is reported only if at least this fraction of the readings shows it. A state that a GPU has for a short time
+#: may have no effect on the result.
 MIN_FRACTION = 0.05
 
 
 def slowdown(log: DeviceLog | None) -> str:
-    """Return the throttling states of a run's GPUs in words; empty without such states and without readings.
+    """Return a description of the throttling states of a run's GPUs; empty if no reading shows such a state.
 
     A GPU at its power limit is not reported. Many GPUs reach their power limit at full load, so the limit is a property
     of the hardware class.

@@ -6,7 +6,7 @@ import math
 import operator
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from harness.contract.base import Data
 from harness.contract.record import Record, is_broken, is_finished
@@ -14,6 +14,11 @@ from harness.contract.run import STANDARD_ERRORS, Point, RunSpec
 from harness.contract.workload import Target
 from harness.errors import UsageError
 from harness.scoring.point_columns import PointColumns
+
+if TYPE_CHECKING:
+    Floats: TypeAlias = array[float]
+else:
+    Floats: TypeAlias = array  # Before Python 3.12, `array` takes no parameters, so that stored fields have this type.
 
 #: Unit of a result. `time` is the scored time: on a CPU the cost of the intervals to the hit (see `interval_costs`), on
 #: other devices the measured wall seconds. `measured-time` is the seconds of the scored clock as the run measured them.
@@ -51,11 +56,11 @@ class IntervalSeconds(Data, frozen=True):
 
     Args:
         seconds: scored seconds of the construction (index 0), and of the interval that ends at each later point.
-        sessions: (index of the first interval, id of the session) for each session of the run, in order; empty for
-            records without sessions.
+        sessions: (index of the first interval, id of the session) for each session of the run, in order; empty if the
+            record's field `sessions` is empty.
     """
 
-    seconds: array[float]
+    seconds: Floats
     sessions: tuple[tuple[int, str], ...] = ()
 
     def session_names(self) -> list[str]:
@@ -115,7 +120,7 @@ def interval_seconds(
 
     Args:
         record: record of the run.
-        is_usable: whether `find_problem` finds no problem, if the caller knows it.
+        is_usable: whether `find_problem` returns None; None if the caller has not called it.
         columns: the columns of the record's points, if the caller has them.
     """
     columns = columns or PointColumns(record.points)
@@ -143,7 +148,7 @@ def find_own_deaths(record: Record) -> str | None:
 
 
 def find_problem(record: Record, columns: PointColumns | None = None) -> str | None:
-    """Return the reason why a record cannot be used, in words; None for a usable record.
+    """Return the reason why a record cannot be used; None for a usable record.
 
     Args:
         record: record of the run.
@@ -169,13 +174,13 @@ def _is_consistent(columns: PointColumns, names: Sequence[str]) -> bool:
     """Return whether it is certain that `_find_problem_of_points` finds no problem. Most records are consistent."""
     seconds, process = columns.seconds, columns.process_seconds
     # A sum is finite only if all of its terms are. A missing metric is NaN in the columns.
-    if not all(math.isfinite(sum(numbers)) for numbers in (seconds, process, *map(columns.values, names))):
+    if not math.isfinite(sum(seconds) + sum(process) + sum([sum(columns.values(name)) for name in names])):
         return False
     return not seconds or (seconds[0] >= 0 and seconds == sorted(seconds) and min(process) >= 0)
 
 
 def _find_problem_of_points(points: Sequence[Point], names: Sequence[str]) -> str | None:
-    """Return the first reason why points cannot be used, in words; None for usable points.
+    """Return the first reason why points cannot be used; None for usable points.
 
     Args:
         points: the points of a run.

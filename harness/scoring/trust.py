@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from harness.contract.attestation import Attestation
 from harness.contract.judging import TRUST_LEVELS, Trust
-from harness.contract.record import Record
+from harness.contract.run import RunSpec
 
 
-def trust_level(record: Record, attestations: Iterable[Attestation]) -> Trust:
+class Attestable(Protocol):
+    """A record, or a summary of a record. Its trust level is that of the record without attestations."""
+
+    @property
+    def spec(self) -> RunSpec: ...
+    @property
+    def trust(self) -> Trust: ...
+    @property
+    def content_hash(self) -> str: ...
+
+
+def trust_level(record: Attestable, attestations: Iterable[Attestation]) -> Trust:
     """Return how far a record can be believed.
 
     - `verified`: runs on fresh seeds accepted the record. An exact repetition is sufficient if the seeds of the record
       come from a public beacon, because then nobody could choose them.
-    - `evaluated`: the saved weights, or an exact repetition, gave the metrics of the record. So does a record whose
-      metrics come from a process that never imported the submission (its field `trust`).
+    - `evaluated`: the saved weights, or an exact repetition, gave the metrics of the record. A record also has this
+      level if its metrics come from a process that never imported the submission (field `trust` of the record).
     - `self-reported`: all other records. A record that an attestation refutes also has this level.
 
     Attestations of other records are ignored. An attestation is a statement of the machine that wrote it, not a proof.
 
     Args:
-        record: the record.
+        record: the record, or its summary.
         attestations: attestations that stand beside the record.
     """
     own = [attestation for attestation in attestations if attestation.record == record.content_hash]
@@ -33,7 +45,7 @@ def trust_level(record: Record, attestations: Iterable[Attestation]) -> Trust:
     return "evaluated" if accepted or record.trust == "evaluated" else "self-reported"
 
 
-def has_public_seeds(record: Record) -> bool:
+def has_public_seeds(record: Attestable) -> bool:
     """Return whether the seeds of a record come from a public beacon."""
     return record.spec.nonce is not None and record.spec.nonce.source == "beacon"
 

@@ -44,10 +44,10 @@ def read_attestations(folder: Path, names: Iterable[str] | None = None) -> tuple
     """
     attestations, problems = [], []
     try:
-        listed = sorted(os.listdir(folder) if names is None else names)
+        listed = sorted(filter(_NAME.fullmatch, os.listdir(folder) if names is None else names))
     except OSError:
         return [], []
-    for name in filter(_NAME.fullmatch, listed):
+    for name in listed:
         try:
             attestation = read_struct(folder / name, Attestation, limit=MAX_CONFIGURATION_BYTES)
         except StoreError as error:

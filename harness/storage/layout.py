@@ -16,13 +16,15 @@ from harness.system.files import read_error, walk_folders
 
 #: Name of the record's file in the folder of a run.
 RECORD = "record.json"
+#: Name of the page with the tables of the published records.
+LEADERBOARD = "LEADERBOARD.md"
 #: Name of the file with the evaluated weights at the end of a run.
 FINAL_WEIGHTS = "final.safetensors"
-#: Name of the folder in which the worker of an unfinished run may write. Nothing outside of it is in its reach.
+#: Name of the folder to which the worker of an unfinished run may write. The worker may not write to other folders.
 WORKER = "worker"
 #: Name of the compiler cache's folder in the worker's folder.
 COMPILED = "compiled"
-#: Names of the last checkpoint and of the one before in the worker's folder.
+#: Names of the last checkpoint and of the previous checkpoint, in the worker's folder.
 CHECKPOINTS = ("checkpoint.pt", "checkpoint.previous.pt")
 #: Pattern of the names of damaged checkpoints.
 DAMAGED_CHECKPOINTS = "checkpoint*.corrupt"
@@ -46,7 +48,7 @@ INDEX_NAME = re.compile(r"records-(\d{4,})\.index\.json")
 
 #: Fields that were added to `RunSpec` after records had been published, with their defaults. A field at its default is
 #: left out of the hash, so that a trial has the run_id that it had before the field existed.
-LATER_FIELDS: Final[Mapping[str, object]] = MappingProxyType({"screening": True, "nonce": None})
+LATER_FIELDS: Final[Mapping[str, object]] = MappingProxyType({"screening": True, "nonce": None, "held_out": None})
 
 
 def run_id(spec: RunSpec) -> str:
@@ -80,7 +82,7 @@ def _hash_spec(spec: dict[str, object]) -> str:
         # The version of a workload identifies its code (see `WorkloadRef`).
         hashed["workload"] = {name: value for name, value in workload.items() if name not in _SOURCE_HASHES}
     if isinstance(submission := hashed.get("submission"), dict):
-        # The code identifies a submission; without the hash of its code, the bytes of its source.
+        # The code hash identifies a submission. A submission without a code hash is identified by its source hash.
         unused = "source_hash" if submission.get("code_hash") else "code_hash"
         hashed["submission"] = {name: value for name, value in submission.items() if name != unused}
     return RUN_ID_PREFIX + hashlib.sha256(msgspec.json.encode(hashed, order="sorted")).hexdigest()[:16]

@@ -1,8 +1,8 @@
 """The ledger of a runs folder: a file to which every attempt to run a trial is appended, before and after it runs.
 
 `ledger.jsonl` has one entry per line. Every entry contains the SHA-256 of the line before it, so that a line can
-neither be changed nor removed without changing all lines after it. If somebody rewrites the whole
-ledger, only a comparison with an earlier copy, or with the published hash of an earlier last line, shows this.
+neither be changed nor removed without changing all lines after it. If somebody rewrites the whole ledger, only a
+comparison with an earlier copy, or with the published hash of an earlier last line, shows the change.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ LEDGER: Final = "ledger.jsonl"
 ORIGIN: Final = "0" * 64
 #: Maximum size of a ledger in bytes: about a million attempts.
 _MAX_BYTES = 1 << 30
-#: An entry is written in milliseconds, so another process has a lock for long only if it is stopped.
+#: An entry is written in milliseconds. Another process holds the lock for longer only if that process is stopped.
 _LOCK_TIMEOUT_S = 60.0
 _RESTORE = "restore it, or use another runs folder"
-#: What an entry states: the sources of submissions before a nonce was requested, the nonce, and the start, the
-#: continuation from a checkpoint and the end of an attempt.
+#: The event that an entry states: the sources of submissions were committed before a nonce was requested, a nonce was
+#: obtained, or an attempt was started, resumed from a checkpoint or finished.
 LedgerEvent = Literal["committed", "nonce", "started", "resumed", "finished"]
 
 
@@ -46,18 +46,18 @@ class LedgerEntry(Data, frozen=True, kw_only=True, omit_defaults=True):
     Args:
         previous: SHA-256 of the line before this entry, in hex; `ORIGIN` in the first entry.
         time: time of the entry, UTC in ISO 8601.
-        event: what the entry states.
-        sources: source hash of each submission, by `name@version` (`committed` and `nonce`).
-        nonce: the nonce (`nonce`).
-        run_id: the trial. This field and the following ones are used by `started`, `resumed` and `finished`.
+        event: the event that the entry states.
+        sources: source hash of each submission, by `name@version`. The events `committed` and `nonce` have this field.
+        nonce: the nonce. The event `nonce` has this field.
+        run_id: the trial. The events `started`, `resumed` and `finished` have this field and the fields below it.
         submission: `name@version` of the submission.
         source_hash: source hash of the submission.
         workload: `name@version` of the workload.
         purpose: purpose of the trial.
         seeds_from: value of the trial's nonce; empty if the seeds are derived from the root seed.
         attempt: number of the attempt of this trial, from 1.
-        status: status of the record (`finished`).
-        record: content hash of the record (`finished`).
+        status: status of the record. Only the event `finished` has this field.
+        record: content hash of the record. Only the event `finished` has this field.
     """
 
     previous: str

@@ -26,7 +26,7 @@ from harness.system.locks import wait_for_lock
 MARKS: Final = "marks.jsonl"
 #: Number of folders above a folder of records in which the file is looked for: hardware class, workload, submission.
 _LEVELS_ABOVE = 3
-#: A mark is appended in milliseconds, so another process has a lock for long only if it publishes into the folder.
+#: A mark is appended in milliseconds, so another process holds the lock for long only if it publishes into the folder.
 _LOCK_TIMEOUT_S = 60.0
 
 

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from harness.contract.record import MAX_REASON, SCHEMA_VERSION, Record, shorten_reason
 from harness.errors import DamagedError, StoreError
 from harness.storage import layout, shards
+from harness.storage.derived import DerivedValue, DerivedValues
 from harness.storage.shared_parts import SharedParts
-from harness.storage.verified import digest_of, verified_records
+from harness.storage.verified import VerifiedRecords, digest_of, verified_records
 from harness.system.files import JSON_ERRORS, decode_json, describe_json_error, read_file
+
+V = TypeVar("V", bound=DerivedValue)
+D = TypeVar("D", bound=DerivedValue)
 
 # --- records ------------------------------------------------------------------------------------
 
@@ -48,9 +52,8 @@ def content_hash(payload: bytes) -> str:
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
 
-def _is_verified(record: Record, payload: bytes) -> bool:
+def _is_verified(record: Record, payload: bytes, verified: VerifiedRecords, digest: bytes) -> bool:
     """Return whether a record matches its content hash. Bytes that were checked before are not checked again."""
-    verified, digest = verified_records(), digest_of(payload)
     if digest in verified:
         return True
     matches = _matches_hash(record, payload)
@@ -62,9 +65,9 @@ def _is_verified(record: Record, payload: bytes) -> bool:
 def _matches_hash(record: Record, payload: bytes) -> bool:
     """Return whether the content of a record matches its content hash.
 
-    The decoded record is encoded again, which takes a third of the time of `content_hash`. The result says nothing if
-    its length differs from that of the JSON without white space. The reason may be another notation of a number, a
-    field that records of older versions lack, or a field that was removed. `content_hash` then decides.
+    The decoded record is encoded again, which takes a third of the time of `content_hash`. If the new JSON and the
+    stored JSON without white space differ in length, `content_hash` decides. The lengths may differ because of another
+    notation of a number, a field that records of older versions lack, or a field that was removed.
     """
     encoded = _SORTED.encode(record)
     start = b'{"content_hash":"' + record.content_hash.encode() + b'",'
@@ -83,17 +86,26 @@ _SORTED = msgspec.json.Encoder(order="sorted")
 _RESTORE = "restore it, or remove it and run the trial again"
 
 
-def decode(payload: bytes, label: str, *, known_hash: str | None = None) -> Record:
+def decode(
+    payload: bytes,
+    label: str | Path,
+    *,
+    known_hash: str | None = None,
+    verified: VerifiedRecords | None = None,
+    digest: bytes | None = None,
+) -> Record:
     """Decode a record from JSON and validate it strictly.
 
     Args:
         payload: the record's JSON.
-        label: name of the record in error messages.
+        label: name of the record in error messages, such as its path.
         known_hash: the record's content hash, if it was already verified; if None, the hash is computed.
+        verified: the digests of verified files, if the caller has them.
+        digest: the SHA-256 of the payload, if the caller has it.
 
     Raises:
-        StoreError: a field is invalid, a hit is at no point, the schema is unknown, or the content was edited. The
-            message names the record and the path of the field.
+        StoreError: a field is invalid, a hit is at none of the points, the schema is unknown, or the content was
+            edited. The message names the record and the path of the field.
     """
     try:
         record = _RECORDS.decode(payload)
@@ -101,10 +113,15 @@ def decode(payload: bytes, label: str, *, known_hash: str | None = None) -> Reco
         _require_known_schema(_schema_version(payload), label)
         raise DamagedError(f"record {label} is damaged: {describe_json_error(error)}", fix=_RESTORE) from None
     _require_known_schema(record.schema, label)
-    if record.content_hash != known_hash if known_hash is not None else not _is_verified(record, payload):
+    if known_hash is None:
+        verified = verified_records() if verified is None else verified
+        is_unchanged = _is_verified(record, payload, verified, digest or digest_of(payload))
+    else:
+        is_unchanged = record.content_hash == known_hash
+    if not is_unchanged:
         raise DamagedError(f"record {label} was edited: its content does not match its hash", fix=_RESTORE)
     hits = record.stage_hits if record.hit is None else (record.hit, *record.stage_hits)
-    if any(not 0 <= index < len(record.points) for index in hits):
+    if hits and not 0 <= min(hits) <= max(hits) < len(record.points):
         problem = f"record {label} is damaged: a hit is at none of its {len(record.points)} points"
         raise DamagedError(problem, fix=_RESTORE)
     return record
@@ -118,14 +135,14 @@ class _Schema(msgspec.Struct):
 
 
 def _schema_version(payload: bytes) -> int:
-    """Return the schema version of a record that cannot be decoded. If it is unknown, return the current version."""
+    """Return the schema version of a record that cannot be decoded; the current version if its version is unknown."""
     try:
         return msgspec.json.decode(payload, type=_Schema).schema
     except JSON_ERRORS:
         return SCHEMA_VERSION
 
 
-def _require_known_schema(schema_version: int, label: str) -> None:
+def _require_known_schema(schema_version: int, label: str | Path) -> None:
     if schema_version != SCHEMA_VERSION:
         raise StoreError(
             f"record {label} has schema {schema_version}; this version reads schema {SCHEMA_VERSION}",
@@ -163,13 +180,18 @@ def read_stored(path: Path) -> StoredRecord:
     return StoredRecord(path, _read_bytes(path))
 
 
-def decode_stored(stored: StoredRecord) -> Record:
-    """Return a record that was read, after validating it.
+def decode_stored(stored: StoredRecord, verified: VerifiedRecords | None = None, digest: bytes | None = None) -> Record:
+    """Decode and validate a stored record.
+
+    Args:
+        stored: the record as it is stored.
+        verified: the digests of verified files, if the caller has them.
+        digest: the SHA-256 of the content, if the caller has it.
 
     Raises:
         StoreError: the record is damaged or has the name of another trial.
     """
-    record = decode(stored.content, str(stored.path), known_hash=stored.known_hash)
+    record = decode(stored.content, stored.path, known_hash=stored.known_hash, verified=verified, digest=digest)
     require_own_name(record.run_id, stored.path)
     if len(record.reason) > MAX_REASON:
         return msgspec.structs.replace(record, reason=shorten_reason(record.reason))
@@ -181,8 +203,9 @@ def require_own_name(identity: str, path: Path) -> None:
 
     A file or folder that was copied under the name of another trial must not become that trial's result.
     """
-    # `Path.parent` would make another path, which is noticeable when thousands of records are read.
-    name = path.parts[-2] if path.name == layout.RECORD and len(path.parts) > 1 else path.stem
+    # The properties of a path are slow, which is noticeable when thousands of records are read.
+    folder, _, name = str(path).rpartition(os.sep)
+    name = folder.rpartition(os.sep)[2] if name == layout.RECORD else path.stem
     if layout.is_run_id(name) and name != identity:
         raise DamagedError(f"record {path} is of another trial, {identity}", fix=_RESTORE)
 
@@ -223,20 +246,72 @@ def iter_listed_records(listed: Iterable[layout.ListedFolder], problems: list[st
         listed: the folders with the names of their files.
         problems: see `iter_records`.
     """
+    verified = verified_records()
+    yield from _iter_unique(listed, problems, lambda stored: decode_stored(stored, verified))
+    verified.save()
+
+
+def iter_derived(
+    listed: Iterable[layout.ListedFolder], problems: list[str], values: DerivedValues[V]
+) -> Iterator[V | Record]:
+    """Yield the values of the records in some folders. A record without a value is yielded itself.
+
+    The records are selected, and shared parts are used, as in `iter_records`. A record whose value is stored is not
+    decoded. Like a verified record, it is identified by the SHA-256 of its bytes.
+
+    Args:
+        listed: the folders with the names of their files.
+        problems: see `iter_records`.
+        values: the stored values, and the function that computes them.
+    """
+    verified = verified_records()
+    yield from _iter_unique(listed, problems, lambda stored: _value_of(stored, values, verified))
+    verified.save()
+    values.save()
+
+
+def _value_of(stored: StoredRecord, values: DerivedValues[V], verified: VerifiedRecords) -> V | Record:
+    """Return the stored value of a record, or compute it. A record without a value is returned itself.
+
+    Raises:
+        StoreError: the record is damaged or has the name of another trial.
+    """
+    digest = digest_of(stored.content)
+    value = values.find(digest)
+    if value is not None and stored.known_hash in (None, value.content_hash):
+        require_own_name(value.run_id, stored.path)
+        return value
+    record = decode_stored(stored, verified, digest)
+    value = values.compute(record)
+    if value is None:
+        return record
+    values.add(digest, value)
+    return value
+
+
+def _iter_unique(
+    listed: Iterable[layout.ListedFolder], problems: list[str], read: Callable[[StoredRecord], D]
+) -> Iterator[D]:
+    """Yield records or their values, one per `run_id`, with shared parts.
+
+    Args:
+        listed: the folders with the names of their files.
+        problems: see `iter_records`.
+        read: function that returns the record or the value of a stored record. It may raise StoreError.
+    """
     hashes: dict[str, str] = {}
     shared = SharedParts()
     for stored in _iter_listed(listed, problems):
         try:
-            record = shared.share(decode_stored(stored))
+            item = shared.share(read(stored))
         except StoreError as error:
             problems.append(str(error))
             continue
-        if record.run_id not in hashes:
-            hashes[record.run_id] = record.content_hash
-            yield record
-        elif hashes[record.run_id] != record.content_hash:
+        if item.run_id not in hashes:
+            hashes[item.run_id] = item.content_hash
+            yield item
+        elif hashes[item.run_id] != item.content_hash:
             problems.append(f"record {stored.path} has the run_id of another record; the record read first is used")
-    verified_records().save()
 
 
 class StoredRecord(NamedTuple):

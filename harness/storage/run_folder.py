@@ -134,7 +134,7 @@ class RunFolder:
     def prepare_worker(self, *, has_results: bool = False, has_compiler_cache: bool = False) -> None:
         """Make the worker's folder, in which a new worker finds the checkpoints of its run.
 
-        What else is in the folder is removed, so that a submission cannot leave anything for the next worker.
+        All other files in the folder are removed, so that a submission cannot leave anything for the next worker.
 
         Args:
             has_results: whether the results of evaluations in the folder are kept.
@@ -157,9 +157,9 @@ class RunFolder:
             raise write_error(folder, error) from error
 
     def collect_worker_files(self) -> None:
-        """Move what is kept of the files of a worker that has ended out of its folder.
+        """Move the files that are kept out of the folder of a worker that has ended.
 
-        These are damaged checkpoints and, if the worker evaluated its own weights, the final weights.
+        These files are damaged checkpoints and, if the worker evaluated its own weights, the final weights.
 
         Raises:
             StoreError: the folder cannot be written.
@@ -174,7 +174,7 @@ class RunFolder:
             raise write_error(self.path, error) from error
 
     def remove_checkpoints(self) -> None:
-        """Remove what only an unfinished run needs: the folders of worker and evaluator, and the account."""
+        """Remove the files that only an unfinished run needs: the folders of worker and evaluator, and the account."""
         with contextlib.suppress(OSError):
             (self.path / ACCOUNT).unlink(missing_ok=True)
         for name in (WORKER, EVALUATOR):

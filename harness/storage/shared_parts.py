@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from msgspec.structs import replace
 
-from harness.contract.record import Record
+from harness.storage.derived import DerivedValue
 
+D = TypeVar("D", bound=DerivedValue)
 T = TypeVar("T")
 #: Maximum number of different parts with one name. Further parts are not shared.
 _MAX_VARIANTS = 20
@@ -20,9 +21,9 @@ class SharedParts:
     def __init__(self) -> None:
         self._parts: dict[Hashable, list[object]] = {}
 
-    def share(self, record: Record) -> Record:
-        """Return an equal record whose parts are the objects of earlier records, as far as they are equal."""
-        spec = record.spec
+    def share(self, item: D) -> D:
+        """Return an equal record or value whose parts are those of earlier items, as far as they are equal."""
+        spec = item.spec
         facts = spec.workload.facts
         shared_spec = replace(
             spec,
@@ -34,7 +35,9 @@ class SharedParts:
             ruleset=self._shared(("ruleset", spec.ruleset.name, spec.ruleset.version), spec.ruleset),
             hardware=self._shared(("hardware", spec.hardware), spec.hardware),
         )
-        return replace(record, spec=shared_spec)
+        # The type of `replace` allows only structs, and a protocol cannot be one.
+        shared_item: D = replace(cast(Any, item), spec=shared_spec)
+        return shared_item
 
     def _shared(self, name: Hashable, part: T) -> T:
         variants = self._parts.setdefault(name, [])

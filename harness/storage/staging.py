@@ -14,7 +14,8 @@ from harness.storage.marks import MARKS, lock_marks
 from harness.system.exchange import exchange_folders
 from harness.system.files import sync_folder, walk_folders, write_error
 
-#: Files that are changed in place. The other files are replaced as a whole, so the copy shares them with the folder.
+#: Files that are changed in place. All files not named here are replaced as a whole, so the copy shares them with the
+#: folder.
 _CHANGED_IN_PLACE: Final = frozenset({MARKS})
 
 

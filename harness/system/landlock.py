@@ -25,8 +25,8 @@ _GET_VERSION = 1  # flag of _CREATE_RULESET
 _PATH_BENEATH = 1  # type of a rule
 _PR_SET_NO_NEW_PRIVS = 38
 
-# Rights to files and folders. Bit 13, REFER, came with version 2, bit 14, TRUNCATE, with 3, and bit 15, IOCTL_DEV,
-# with 5.
+# Rights to files and folders. Three of them are new in later versions of the interface: REFER (bit 13) in version 2,
+# TRUNCATE (bit 14) in version 3, and IOCTL_DEV (bit 15) in version 5.
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _TRUNCATE, _IOCTL_DEV = 1 << 14, 1 << 15
 _ALL_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
@@ -90,7 +90,7 @@ def restrict(request: SandboxRequest, *, tcp: bool) -> None:
 
 
 def forbid_new_privileges() -> None:
-    """Make sure that no program that this process executes has more privileges, as `sudo` would have.
+    """Prevent programs that this process executes from gaining privileges, as `sudo` would.
 
     Raises:
         OSError: the kernel refuses.

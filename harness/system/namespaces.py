@@ -2,8 +2,8 @@
 
 Source: the manual pages namespaces(7), user_namespaces(7), mount_namespaces(7) and mount_setattr(2).
 
-A process without privileges needs a user namespace for this. Some systems do not permit user namespaces. A container
-usually permits none of this.
+A process without privileges needs a user namespace to enter the other namespaces. Some systems do not permit user
+namespaces. Containers usually permit no new namespaces.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ class ProcessTimes:
         started: time of the start in clock ticks since the boot. The pair (pid, started) identifies a process.
         name: name of the program.
         seconds: processor seconds of all its threads.
-        reaped: processor seconds of its ended children for which it has waited, and of those for which these waited.
+        reaped: processor seconds of its ended children for which it has waited, including the children for which these
+            had waited.
     """
 
     pid: int
@@ -55,7 +56,7 @@ class TreeTimes:
         main: the main process: the oldest child of the root, or the root itself while it has no child.
         threads: processor seconds of the threads of the main process, by thread id.
         helpers: the other processes below the root, by process id.
-        helper_seconds: processor seconds of all other processes below the root, also of ended ones.
+        helper_seconds: processor seconds of all other processes below the root, including ended processes.
     """
 
     main: ProcessTimes | None = None
@@ -77,7 +78,7 @@ class ProcessTree:
     def __init__(self, root: int) -> None:
         self._root = root
         self._main = 0
-        #: Process id -> time of the start. The start tells a process from a later one with the same id.
+        #: Process id -> time of the start. The time distinguishes a process from a later process with the same id.
         self._members: dict[int, int] = {}
         self._foreign: set[int] = set()
         self._newest = -1
@@ -86,9 +87,10 @@ class ProcessTree:
         self._helper_seconds = 0.0
 
     def read(self) -> TreeTimes:
-        """Return the present times.
+        """Return the current times.
 
-        If the kernel does not give them or the root has ended, they are 0, and `helper_seconds` keeps its last value.
+        If the kernel does not report the times, or the root has ended, all times are 0, except `helper_seconds`, which
+        keeps its last value.
         """
         if not can_read_processes() or (root := read_times(self._root)) is None:
             return TreeTimes(helper_seconds=self._helper_seconds)
@@ -199,7 +201,7 @@ def is_ignoring_children(pid: int) -> bool:
 def read_clock(pid: int) -> float | None:
     """Return the processor seconds of a process from its own clock, which is more exact than ticks.
 
-    None if the process has ended, or if the kernel gives no such clock of another process.
+    The result is None if the process has ended, or if the kernel does not provide the clock of another process.
     """
     if can_read_processes():
         # The kernel's per-process clock id, as clock_getcpuclockid(3) computes it.
@@ -221,7 +223,7 @@ def _read_threads(pid: int) -> dict[int, float]:
 def read_processor_wait(pid: int) -> float:
     """Return the seconds for which the main thread of a process was ready to run and had no processor.
 
-    0 if the process has ended, or if the kernel does not report the time.
+    The result is 0 if the process has ended, or if the kernel does not report the time.
     """
     try:
         return int(_read(f"{pid}/schedstat").split()[1]) / 1e9

@@ -1,4 +1,4 @@
-"""Restrict this process to what it needs, with the means of the kernel.
+"""Restrict the files, processes and networks that this process can access, with mechanisms of the kernel.
 
 usage: python -m harness.system.sandbox FOLDER      (started by `ask_kernel`)
 """
@@ -20,7 +20,7 @@ from harness.system import landlock, namespaces, python_process
 
 #: Environment variable that selects the sandbox.
 VARIABLE = "BENCH_SANDBOX"
-#: Maximum number of seconds for finding out what the kernel offers.
+#: Maximum number of seconds for trying the mechanisms of the kernel.
 _PROBE_S = 60.0
 #: The descriptor of this process's folder in /proc, once the process is in a sandbox.
 _own_folder: list[int] = []

@@ -74,7 +74,7 @@ def _generator(seed: int) -> torch.Generator:
 
 
 class _Classifier:
-    """What the micro-workloads share: the loss is the cross-entropy of the outputs."""
+    """Base class of the micro-workloads. The loss is the cross-entropy of the outputs."""
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
         losses_B = F.cross_entropy(self.outputs(model, batch), batch["y"], reduction="none")
@@ -88,7 +88,7 @@ class _Classifier:
 
 
 class MicroImages(_Classifier):
-    """Which of three stripes an image has."""
+    """The task is to predict which of three stripes an image has."""
 
     facts = IMAGE_FACTS
 
@@ -120,7 +120,7 @@ class MicroImages(_Classifier):
 
 
 class MicroText(_Classifier):
-    """The next token of a sequence that usually counts upwards."""
+    """The task is to predict the next token of a sequence that usually counts upwards."""
 
     facts = TEXT_FACTS
 
@@ -158,7 +158,7 @@ class MicroText(_Classifier):
 
 
 class MicroStream(_Classifier):
-    """The class of points in the plane: two classes in the first stage, a third in the second stage."""
+    """The task is to predict the class of points in the plane: two classes in stage 1, and a third one in stage 2."""
 
     facts = STREAM_FACTS
     _classes = ((0, 1), (2,))

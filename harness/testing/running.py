@@ -32,7 +32,7 @@ def plan_briefly(
     """Return the specification of a smoke run, or why the submission is ineligible on the workload.
 
     Args:
-        submission: the submission, complete.
+        submission: the completed entry of the submission.
         workload: the workload.
         registry: the registry in which parts are looked up.
         rules: the ruleset; None for `quick`.
@@ -62,7 +62,7 @@ def run_spec(spec: RunSpec, folder: Path) -> Record:
 
 
 def interrupt_run(spec: RunSpec, folder: Path, evaluations: int) -> None:
-    """Run a trial in this process until it has been evaluated so often, with a checkpoint at every evaluation."""
+    """Run a trial in this process, and interrupt it after some evaluations. Each evaluation writes a checkpoint."""
 
     def run_partly(job: Job, receive: Emit) -> None:
         remaining = evaluations
@@ -83,6 +83,6 @@ def interrupt_run(spec: RunSpec, folder: Path, evaluations: int) -> None:
 
 
 def reproducible_outcome(record: Record) -> tuple[Any, ...]:
-    """Return what is equal in two runs of one trial: everything except times and the machine."""
+    """Return the values of a record that are equal in two runs of one trial: all except times and the machine."""
     points = [msgspec.structs.replace(point, seconds=0.0, process_seconds=0.0) for point in record.points]
     return record.status, record.hit, record.stage_hits, points, record.final_weights, record.crossing_weights

@@ -37,7 +37,7 @@ class SubmissionCase:
     """A submission on a workload.
 
     Args:
-        entry: the submission, complete.
+        entry: the completed entry of the submission.
         workload: the workload.
         registry: the registry in which parts are looked up.
         folder: folder for runs.

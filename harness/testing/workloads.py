@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from harness.contract.hyperparameters import default
 from harness.contract.workload import SOURCE_MARK, WHOLE, Kind, Shard, Split, WorkloadFacts
 from harness.planning.compose import Parts
 from harness.plugins.loading import load_object
-from harness.plugins.signatures import WORKLOAD_METHODS
+from harness.plugins.signatures import REDRAW_METHOD, WORKLOAD_METHODS
 from harness.testing.checks import NotApplicable, raise_unless, refuse
 from harness.testing.recipes import PLAIN_SUBMISSIONS
 from harness.testing.running import plan_briefly, run_spec
@@ -28,6 +29,7 @@ from harness.worker.data.batch import Batch
 from harness.worker.data.pools import Pool
 from harness.worker.data.streams import Stream
 from harness.worker.protocols import Sharded, Workload
+from harness.worker.redrawing import Redrawable
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
 #: Relative tolerance of equal losses and metrics, which may be summed in different orders.
@@ -252,6 +254,35 @@ def check_other_process(case: WorkloadCase) -> None:
     )
 
 
+def check_fresh_held_out(case: WorkloadCase) -> None:
+    """Seeds change the held-out data of their split and no other, and equal seeds give equal data."""
+    if not case.entry.redraws_held_out:
+        raise_unless(
+            not hasattr(case.workload, REDRAW_METHOD),
+            f"the class has a method {REDRAW_METHOD}(), but the entry does not state that runs with a nonce use it",
+            "set redraws_held_out=True in the entry",
+        )
+        raise NotApplicable("the held-out data do not depend on a nonce")
+    metrics = []
+    for seed in ("0" * 64, "0" * 64, "1" * 64):
+        redrawn = dataclasses.replace(case)
+        cast(Redrawable, redrawn.workload).draw_held_out({"score": seed})
+        redrawn.data  # noqa: B018  the metrics of a stream may depend on it
+        metrics.append({split: redrawn.evaluate(split) for split in _SPLITS})
+    first, repeated, other = metrics
+    raise_unless(first == repeated, "two draws with one seed differ", "draw the held-out data from the seed alone")
+    raise_unless(
+        first["score"] != other["score"] != case.evaluate("score"),
+        "two seeds give equal held-out data",
+        f"draw the data of each split in `seeds` from its seed in {REDRAW_METHOD}()",
+    )
+    raise_unless(
+        all(first[split] == case.evaluate(split) for split in _SPLITS if split != "score"),
+        "a split without a seed has other data",
+        "keep the usual data of every split that is not in `seeds`",
+    )
+
+
 def check_shards(case: WorkloadCase) -> None:
     """The values of the parts of a split, joined, equal those of the whole split."""
     if not isinstance(case.workload, Sharded):
@@ -312,6 +343,7 @@ WORKLOAD_CHECKS: Mapping[str, Callable[[WorkloadCase], None]] = MappingProxyType
         "loss": check_loss,
         "evaluation": check_evaluation,
         "evaluation elsewhere": check_other_process,
+        "fresh held-out data": check_fresh_held_out,
         "shards": check_shards,
         "model options": check_model_options,
         "runs": check_runs,

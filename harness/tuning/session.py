@@ -120,7 +120,8 @@ class TuneSession:
     Args:
         registry: the plugins.
         options: how runs are executed.
-        watch: returns, for the specifications of runs, a context manager that provides their watcher.
+        watch: function that takes the specifications of runs. It returns a context manager that provides the runs'
+            watcher.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Check that the ledger of a runs folder is whole, and that the records of all attempts are at hand."""
+"""Check that the ledger of a runs folder is undamaged, and that the records of all attempts exist."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _AttemptsOfFolder:
 
     @cached_property
     def problem(self) -> str:
-        """Why the ledger cannot be read; empty if it is whole."""
+        """Why the ledger cannot be read; empty if it is undamaged."""
         try:
             self.entries  # noqa: B018
         except StoreError as error:
@@ -54,7 +54,7 @@ class _AttemptsOfFolder:
 
     @cached_property
     def missing(self) -> Counter[tuple[str, str, str]]:
-        """The number of attempts whose record is not at hand, by source, workload and purpose.
+        """The number of attempts whose record does not exist here, by source, workload and purpose.
 
         An attempt that did not finish has a record with the status `interrupted`.
         """

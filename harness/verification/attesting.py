@@ -1,4 +1,4 @@
-"""Make attestations. An attestation states the result of a check, and the machine, the software and the time of it."""
+"""Make attestations. An attestation states the result, the machine, the software and the time of a check."""
 
 from __future__ import annotations
 

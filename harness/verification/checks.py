@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,17 +25,19 @@ from harness.verification.weights import Judge, check_weights
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationOptions:
-    """What the checks may use.
+    """The functions, folders and clients that the checks may use.
 
     Args:
         judge: function that evaluates saved weights; None to compare only their hashes.
         weights_in: runs folders that may contain the weights of published records.
         beacon: client that reads the rounds of nonces again; None to check offline.
+        redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce.
     """
 
     judge: Judge | None = judge_weights
     weights_in: Sequence[Path] = ()
     beacon: Beacon | None = None
+    redrawing: Collection[str] = ()
 
 
 def verify_records(
@@ -48,7 +50,7 @@ def verify_records(
 
     Args:
         stored: the records as they are stored.
-        options: what the checks may use.
+        options: the options of the checks.
         others: further records with which the given records are compared. They are not checked.
     """
     copies, attempts = CopyFinder(), AttemptChecker()
@@ -61,7 +63,7 @@ def verify_records(
 def _verify_alone(
     stored: StoredRecord, options: VerificationOptions, attempts: AttemptChecker, copies: CopyFinder
 ) -> RecordFindings:
-    """Return the findings of all checks that need no other record, and add the record to those that are compared."""
+    """Return the findings of all checks that need no other record, and add the record to the compared records."""
     path = stored.path
     try:
         record = decode(stored.content, str(path))
@@ -72,7 +74,7 @@ def _verify_alone(
     checks: dict[CheckName, Callable[[], Finding]] = {
         "content": lambda: judged("content", _list_content_problems(record, stored)),
         "identity": lambda: judged("identity", _list_identity_problems(record, stored)),
-        "seeds": lambda: check_seeds(record, options.beacon),
+        "seeds": lambda: check_seeds(record, options.beacon, options.redrawing),
         "points": lambda: judged("points", list_curve_problems(record)),
         "ending": lambda: judged("ending", list_ending_problems(record)),
         "weights": lambda: check_weights(record, path, options.weights_in, options.judge),

@@ -11,7 +11,8 @@ from harness.contract.run import WHOLE_PURPOSES, Point, RunSpec
 
 #: Metrics of these names, or of these names followed by `/` and a task, are fractions.
 _FRACTIONS = frozenset({"accuracy", "error_rate"})
-#: Metrics of these names are never negative; nor are targets whose unit begins with one of `_UNITS`.
+#: Metrics with these names are never negative. The metric of a target whose unit begins with one of `_UNITS` is never
+#: negative either.
 _NONNEGATIVE = frozenset({"cross_entropy", "perplexity", "se"})
 _UNITS = ("nats", "bits")
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from harness.contract.record import Record, is_success
 from harness.planning.run_end import decide_end, is_stage_over
 
-#: Statuses with which a run ends at an evaluation that `decide_end` judges. A run that ran out of time may also end
-#: because its worker sent no event.
+#: Statuses with which a run ends at an evaluation that `decide_end` judges. `timeout` is not among them: such a
+#: run may end between evaluations, because its worker sent no event.
 _DECIDED = frozenset({"reached", "exhausted", "pruned"})
 
 

@@ -9,7 +9,7 @@ from harness.contract.base import Data
 #: The checks of a record, in the order of the table.
 CHECKS: Final = ("content", "identity", "seeds", "points", "ending", "copies", "weights", "ledger")
 CheckName: TypeAlias = Literal["content", "identity", "seeds", "points", "ending", "copies", "weights", "ledger"]
-#: `passed`, `failed`, or `unchecked` if something that the check needs is not at hand.
+#: `passed`, `failed`, or `unchecked` if the check lacks something that it needs.
 FindingOutcome = Literal["passed", "failed", "unchecked"]
 
 
@@ -59,8 +59,8 @@ def judged(check: CheckName, problems: list[str], unchecked: str = "") -> Findin
 
     Args:
         check: name of the check.
-        problems: what is wrong; empty if nothing is.
-        unchecked: why the record could not be checked; empty if it could.
+        problems: what is wrong; empty if nothing is wrong.
+        unchecked: why the record could not be checked; empty if it was checked.
     """
     if problems:
         return Finding(check=check, outcome="failed", detail="; ".join(problems[:3]))

@@ -1,4 +1,4 @@
-"""Compare what records claim with runs on fresh seeds, by a test that may be evaluated after every run.
+"""Compare the claims of records with runs on fresh seeds, by a test that may be evaluated after every run.
 
 A claim is the cost in examples at which runs of a submission reach the target of a workload, or the metric at a stop.
 The difference of a run on a fresh seed is the log of the claimed cost over the run's cost. It is negative if the run
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
@@ -23,7 +23,7 @@ from harness.contract.run import Nonce, Point, RunSpec
 from harness.contract.workload import Target
 from harness.errors import UsageError
 from harness.hardware import detect
-from harness.planning.trials import with_seeds
+from harness.planning.seeds import with_seeds
 from harness.scoring.sequential.differences import mean_over_workloads
 from harness.scoring.sequential.verdict import decide
 from harness.scoring.stats import hodges_lehmann
@@ -36,7 +36,7 @@ MISS: Final = -math.inf
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What the records of one submission on one workload, with equal settings, state together.
+    """The result that the records of one submission on one workload, with equal settings, state together.
 
     Args:
         records: the records; at least one.
@@ -69,7 +69,7 @@ class Claim:
         return ""
 
     def difference(self, fresh: Record) -> float:
-        """Return the log of the claimed cost over that of a run on a fresh seed.
+        """Return the log of (claimed cost / cost of a run on a fresh seed).
 
         Runs to a stop have no hit. For them, the cost of a final metric is the cost at which the curve of the record
         reaches this metric. A metric that is better than the whole curve gets the cost at the stop, the largest one.
@@ -87,8 +87,14 @@ class Claim:
             math.log(record.points[record.hit].cost) if record.hit is not None else math.inf for record in self.records
         )
 
-    def fresh_spec(self, nonce: Nonce, study: int) -> RunSpec:
-        """Return the specification of a run on a fresh seed."""
+    def fresh_spec(self, nonce: Nonce, study: int, redrawing: Collection[str]) -> RunSpec:
+        """Return the specification of a run on a fresh seed and, if the workload can draw them, fresh held-out data.
+
+        Args:
+            nonce: the number from which all seeds are derived.
+            study: index of the seed.
+            redrawing: `name@version` of the workloads that draw their held-out data afresh.
+        """
         spec = self.spec
         return with_seeds(
             msgspec.structs.replace(
@@ -99,7 +105,8 @@ class Claim:
                 trial=0,
                 purpose="rerun",
                 hardware=detect.hardware_class(spec.device, spec.threads, spec.ranks),
-            )
+            ),
+            redraws_held_out=self.workload in redrawing,
         )
 
 
@@ -187,7 +194,7 @@ def judge_differences(differences: Mapping[str, Sequence[float]]) -> FreshVerdic
 
 
 def group_claims(records: Sequence[Record]) -> list[Claim]:
-    """Return one claim for each workload: that of the most frequent setting, unless it cannot be tested."""
+    """Return one claim for each workload: the claim of the most frequent setting. Omit claims that cannot be tested."""
     by_workload: dict[str, dict[bytes, list[Record]]] = {}
     for record in records:
         spec = record.spec
@@ -201,7 +208,7 @@ def group_claims(records: Sequence[Record]) -> list[Claim]:
 
 
 def draw_claims(claims: Sequence[Claim], nonce: Nonce, count: int) -> list[Claim]:
-    """Return some of the claims, chosen by the nonce, so that nobody could know before which ones would be chosen.
+    """Return some of the claims. The nonce determines the choice, so that nobody could know the choice in advance.
 
     Raises:
         UsageError: there is no claim.

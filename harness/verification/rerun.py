@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Final, Literal, TypeAlias
@@ -23,10 +23,12 @@ from harness.verification.repetition import (
     repeated_spec,
     require_source,
 )
+from harness.verification.seeds import find_held_out_problem
 
 #: Function that runs specifications from the start and returns the records in the same order.
 Runner: TypeAlias = Callable[[Sequence[RunSpec]], Sequence[Record]]
-#: `auto`: exactly if this machine can, and on fresh seeds unless the seeds of the record come from a public beacon.
+#: `auto` repeats the run exactly if this machine can. It also runs on fresh seeds, unless the seeds of the record come
+#: from a public beacon.
 RerunMethod = Literal["auto", "exact", "fresh-seeds"]
 #: Largest number of fresh seeds.
 MAX_SEEDS: Final = 40
@@ -34,7 +36,7 @@ MAX_SEEDS: Final = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Rerun:
-    """What a rerun may use.
+    """Repeats runs, and tests claims on fresh seeds, within a number of minutes.
 
     Args:
         run: function that runs specifications.
@@ -44,6 +46,7 @@ class Rerun:
         minutes: wall minutes after which no further run starts.
         at_once: number of seeds that run before the next test.
         clock: function that returns wall seconds.
+        redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce.
     """
 
     run: Runner
@@ -53,6 +56,7 @@ class Rerun:
     minutes: float = 10.0
     at_once: int = 2
     clock: Callable[[], float] = time.monotonic
+    redrawing: Collection[str] = ()
 
     def repeat_record(self, record: Record) -> Iterator[Attestation]:
         """Repeat a run exactly, on fresh seeds, or both, and yield an attestation for each.
@@ -63,6 +67,8 @@ class Rerun:
         if record.status == "interrupted":
             raise UsageError(f"{record.run_id} has not ended", fix="resume it with the command that started it")
         require_source(record.spec)
+        if problem := find_held_out_problem(record.spec, self.redrawing):
+            raise UsageError(f"{record.run_id} is not repeated: {problem}", fix="check the record with bench verify")
         deadline = self.clock() + self.minutes * 60
         difference = find_environment_difference(record)
         if self.method == "exact" and difference:
@@ -115,7 +121,7 @@ class Rerun:
             if studies and began + slowest > deadline:
                 break
             batch = range(studies, studies + self.at_once)
-            specs = [claim.fresh_spec(nonce, study) for study in batch for claim in claims]
+            specs = [claim.fresh_spec(nonce, study, self.redrawing) for study in batch for claim in claims]
             for claim, record in zip(list(claims) * len(batch), self._run_all(specs), strict=True):
                 differences[claim.workload].append(claim.difference(record))
                 sandboxes.append(record.sandbox)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from harness.contract.record import Record
-from harness.contract.run import Nonce
+from harness.contract.run import Nonce, RunSpec
 from harness.planning.nonces import find_nonce_problem
-from harness.planning.seeds import expected_seeds
+from harness.planning.seeds import expected_held_out, expected_seeds
 from harness.system.beacon import CHAINS, Beacon, BeaconError
 from harness.verification.findings import Finding, judged
 
@@ -15,12 +16,13 @@ from harness.verification.findings import Finding, judged
 _CLOCK_ERROR_S = 60.0
 
 
-def check_seeds(record: Record, beacon: Beacon | None = None) -> Finding:
+def check_seeds(record: Record, beacon: Beacon | None = None, redrawing: Collection[str] = ()) -> Finding:
     """Return the finding about the seeds of a record.
 
     Args:
         record: the record.
         beacon: client that reads the beacon's round again; None to check offline.
+        redrawing: see `find_held_out_problem`.
     """
     nonce = record.spec.nonce
     if nonce is not None and (problem := find_nonce_problem(nonce)):
@@ -28,6 +30,8 @@ def check_seeds(record: Record, beacon: Beacon | None = None) -> Finding:
     if expected_seeds(record.spec) != record.spec.seeds:
         origin = "root seed" if nonce is None else "nonce"
         return judged("seeds", [f"the seeds do not follow from the {origin}"])
+    if problem := find_held_out_problem(record.spec, redrawing):
+        return judged("seeds", [problem])
     if nonce is None or nonce.source != "beacon":
         return judged("seeds", [])
     published = CHAINS[nonce.chain].time_of(nonce.round)
@@ -35,6 +39,22 @@ def check_seeds(record: Record, beacon: Beacon | None = None) -> Finding:
     if started is not None and started + _CLOCK_ERROR_S < published:
         return judged("seeds", [f"the run started before round {nonce.round} of the beacon was published"])
     return judged("seeds", []) if beacon is None else _read_again(nonce, beacon)
+
+
+def find_held_out_problem(spec: RunSpec, redrawing: Collection[str]) -> str:
+    """Return why the held-out data of a trial are not those of its nonce; empty if they are.
+
+    Args:
+        spec: the trial.
+        redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce. The record
+            is not asked, because its author could have left the data out.
+    """
+    if spec.held_out is not None:
+        follows = spec.held_out == expected_held_out(spec)
+        return "" if follows else "the seeds of the held-out data do not follow from the nonce"
+    if spec.nonce is not None and spec.workload.facts.id in redrawing:
+        return f"the run used the usual held-out data of {spec.workload.facts.id}, which a submission could contain"
+    return ""
 
 
 def _read_again(nonce: Nonce, beacon: Beacon) -> Finding:

@@ -8,8 +8,8 @@ and v are correlated.
 The standard error of a part is too small if most of the change is in few examples, and none of them is in the part. The
 values are therefore used only under three conditions. First, no value of the baseline is far from the mean, since the
 worst examples can improve most. Second, no difference between the last two baselines is far from the mean difference.
-Third, the same holds for the differences in the part. In addition, the standard error allows for a group of examples
-that is not in the part and improves to the best value of the baseline (`TaskSample.reach`).
+Third, no difference in the part is far from the part's mean difference. In addition, the standard error allows for a
+group of examples that is not in the part and improves to the best value of the baseline (`TaskSample.reach`).
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from harness.contract.workload import Goal, Shard
 from harness.worker.data.evaluation_order import evaluation_rows
 
 #: Values have light tails if no value is further from the mean than this number of standard deviations. If 63 of 64
-#: values are equal, the other value is at a distance of 7.9.
+#: values are equal, the 64th value is 7.9 standard deviations from the mean.
 LIGHT_TAIL = 6.0
-#: The baseline is renewed when later parts have measured this fraction of the split in addition to their smallest size.
+#: The baseline is renewed when later parts have together measured this fraction of the split. The examples that every
+#: part contains (`FIRST_PART` of each task) are not counted.
 RENEWAL = 0.5
 #: Two measurements with the same weights are of the same examples if the root mean square of their differences is at
 #: most this number of standard deviations of the values. For different examples, it is about 1.4.
 _SAME = 0.1
 
-#: The order of the examples in windows: the stored order of the split, the one of `evaluation_rows`, or another one.
-#: It is unknown, and makes no difference, while all values are equal.
+#: The order of the examples in windows: the stored order of the split, the order of `evaluation_rows`, or another.
+#: While all values are equal, the order is unknown and makes no difference.
 Order = Literal["unknown", "stored", "random", "other"]
 
 
@@ -44,7 +45,8 @@ class TaskBaseline:
     Args:
         values: the values (float64), in the order of windows.
         light_values: whether the values have light tails, and are not all 0 and 1.
-        light_changes: whether the differences from the previous baseline have light tails; None if there was none.
+        light_changes: whether the differences from the previous baseline have light tails; None if there was no
+            previous baseline.
         reach: distance of the mean from the best value.
     """
 
@@ -55,14 +57,16 @@ class TaskBaseline:
 
     @property
     def usable(self) -> bool:
-        """Whether later means may be estimated with the values."""
+        """Whether later means may be estimated from differences from these values."""
         return self.light_values and self.light_changes is True
 
     def estimate(self, values: Tensor) -> tuple[float, float] | None:
-        """Return the difference estimate of a later mean, and the variance of the differences; None if not usable.
+        """Return the difference estimate of a later mean, and the variance of the differences.
+
+        The result is None if the baseline or the differences cannot be used for an estimate.
 
         Args:
-            values: the later values (float64) of the first examples.
+            values: the later values (float64) of the first examples in the order of windows.
         """
         n = len(values)
         if not self.usable or not 2 <= n <= len(self.values):
@@ -73,7 +77,7 @@ class TaskBaseline:
         return float(self.values.mean()) + float(differences.mean()), float(differences.var())
 
 
-#: The baselines of every task by metric. Metrics whose values are 0 and 1 have none.
+#: The baselines of every task by metric. Metrics whose values are 0 and 1 have no baselines.
 TaskBaselines = Mapping[str, Sequence[TaskBaseline]]
 
 
@@ -132,7 +136,8 @@ class Baseline:
     def renew(self, values: Mapping[str, Sequence[Tensor]], stage: int | None, goals: Mapping[str, Goal]) -> None:
         """Keep the values of an evaluation of the whole split.
 
-        Nothing is kept if the values of all deciding metrics are 0 and 1, since no part could be smaller.
+        Nothing is kept if the values of all metrics of targets are 0 and 1. Differences are not used
+        for such values.
 
         Args:
             values: the values by metric and task.
@@ -155,8 +160,8 @@ class Baseline:
     def is_renewal_due(self, stage: int | None, examples: int, used: bool) -> bool:
         """Return whether the next evaluation should use the whole split, so that later parts can be smaller.
 
-        This only saves time. A baseline that did not help is not renewed, except the first one of a stage, which may be
-        that of an untrained model.
+        A renewal only saves time. A baseline that did not help is not renewed. The first baseline of a stage is an
+        exception, because it may be from an untrained model.
 
         Args:
             stage: index of the stage of a stream; None on a pool.
@@ -182,7 +187,7 @@ class Baseline:
 
 
 def _tells_apart(values: Tensor) -> bool:
-    """Return whether the values of a task tell its examples apart."""
+    """Return whether the values of a task distinguish its examples: they are finite, not all equal, and not binary."""
     return len(values) > 1 and not is_binary(values) and bool(values.isfinite().all() & (values != values[0]).any())
 
 
@@ -208,7 +213,7 @@ def _sort(values: Tensor, order: Order) -> Tensor:
 
 
 def _is_same(window: Tensor, values: Tensor) -> bool:
-    """Return whether the values of a window are, up to rounding, the first ones of all values."""
+    """Return whether the values of a window equal the first of the given values, up to rounding."""
     n = len(window)
     if n > len(values):
         return False

@@ -4,8 +4,9 @@ The clock reads the time only when it starts and stops. docs/architecture.md lis
 and what is off the clock (the clock is stopped). The supervisor measures the same intervals with a second clock
 (`harness.execution.second_clock`).
 
-No delay of this process may make this clock fall behind the supervisor's clock, which runs between the reports. So the
-clock starts before the start is reported, and if the report of a stop is late, the clock is set forward by the delay.
+The supervisor's clock runs between the reports of a start and a stop. A delay of this process must not make this clock
+fall behind the supervisor's clock. This clock therefore starts before the start is reported. If the report of a stop is
+late, the clock is set forward by the delay.
 
 This module is imported before any plugin and binds the time functions. A plugin that later replaces functions in `time`
 does not change this clock.
@@ -28,7 +29,7 @@ class Clock:
     Args:
         synchronize: function that waits for the device. It is called when the clock starts or stops, not in every step.
         on_change: function that is called with (running, seconds, process_seconds, phase) when the clock starts or
-            stops, and a second time if the report of a stop was late. The phase is the one that begins.
+            stops, and a second time if the report of a stop was late. `phase` is the phase that begins.
         on_phase: function that is called with each phase that begins while the clock keeps running.
         seconds: initial wall seconds.
         process_seconds: initial CPU seconds.
@@ -106,7 +107,7 @@ class Clock:
 
     @contextmanager
     def timed(self, phase: Phase, then: Phase) -> Iterator[None]:
-        """Within this context, the clock runs. An exception stops the clock, too.
+        """Within this context, the clock runs. The clock is also stopped if an exception leaves the context.
 
         Args:
             phase: the phase in the context.

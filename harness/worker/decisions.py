@@ -1,4 +1,4 @@
-"""Lists what an evaluation has to decide, and whether only the whole split may decide it."""
+"""Lists the decisions that depend on an evaluation, and determines whether it must use the whole split."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def list_decisions(
     """Return the decisions that an evaluation may trigger, by name; None if the evaluation has to be whole.
 
     A decision is triggered if its targets are met together. Targets and levels that an earlier evaluation met are not
-    decided again. An evaluation has to be whole if it is the first one, if the run or a stage ends at it whatever the
-    metrics are, or if it is at a stop that is scored.
+    decided again. An evaluation has to be whole in three cases: it is the first one, or the run or a stage ends at it
+    whatever the metrics are, or it is at a scored stop.
 
     Args:
         spec: the specification of the trial.
@@ -67,7 +67,7 @@ def _stage_decision(spec: RunSpec, point: Point, stage_began: int) -> dict[str, 
 
 
 def _prune_threshold(spec: RunSpec, first_point: Point) -> tuple[Target, ...]:
-    """Return the value of the primary metric from which the run is no longer ended by `--prune`."""
+    """Return a target for the primary metric. If the run meets it, `--prune` no longer ends the run."""
     target = spec.workload.facts.targets[0]
     initial_value = first_point.metrics.get(target.metric)
     if initial_value is None:

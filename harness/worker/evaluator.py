@@ -57,7 +57,7 @@ class Evaluation:
 class Evaluator:
     """Evaluates the models of a run on the score split, and counts the examples that it measures.
 
-    It knows the specification of the trial and the workload, and nothing of the training loop.
+    It knows the specification of the trial and the workload, but not the training loop.
 
     Args:
         spec: the specification of the trial.
@@ -143,12 +143,14 @@ class Evaluator:
     def _measure_parts(
         self, model: nn.Module, stage: int | None, decisions: Decisions | None
     ) -> tuple[Evaluation | None, dict[str, Estimate]]:
-        """Measure growing parts until one decides everything.
+        """Measure parts of increasing size until one of them suffices for all decisions.
 
         Returns:
-            The evaluation, or None if no part decides everything; and the estimates from the last part, if any.
+            The evaluation, or None if no part suffices; and the estimates from the last part, if any.
         """
-        if decisions is None or stage not in self._totals or self._agree(1 if self._is_renewal_due(stage) else None):
+        if decisions is None or stage not in self._totals:
+            return None, {}
+        if self._broadcast_number(1 if self._is_renewal_due(stage) else None):
             return None, {}
         totals, parts = self._totals[stage], list[Mapping[str, Tensor]]()
         estimates: dict[str, Estimate] = {}
@@ -159,7 +161,7 @@ class Evaluator:
             proved = attempt.measure(partial(self._measure_values, model, stage))
             self._count(examples=attempt.examples)
             return (self._finish_worst_first(attempt, stage) if proved else None), {}
-        while (larger := self._agree(next_part(expected, decisions, totals, size))) is not None:
+        while (larger := self._broadcast_number(next_part(expected, decisions, totals, size))) is not None:
             parts.append(self._measure(model, stage, Shard(start=size, stop=larger)))
             size = larger
             values = self._values(concatenate(parts), stage, Shard(stop=size))
@@ -168,7 +170,7 @@ class Evaluator:
                 {name: values[name] for name in totals}, totals, self._baseline.of_stage(stage)
             )
             self._count(examples=count_examples(estimates) - before)
-            if self._agree(1 if is_decided(estimates, decisions) else None):
+            if self._broadcast_number(1 if is_decided(estimates, decisions) else None):
                 self._latest, self._latest_stage = estimates, stage
                 self._baseline.excess += self._count_excess(estimates)
                 return self._evaluation(estimates, stage), estimates
@@ -206,7 +208,7 @@ class Evaluator:
         values = self._values(self._measure(model, stage, part), stage, part)
         return {name: values[name] for name in self._totals[stage]}
 
-    def _agree(self, size: int | None) -> int | None:
+    def _broadcast_number(self, size: int | None) -> int | None:
         """Return rank 0's number on all ranks; None stays None."""
         if self._group.count == 1:
             return size
@@ -225,7 +227,7 @@ class Evaluator:
     def _measure_whole(
         self, model: nn.Module, stage: int | None, part: Mapping[str, Estimate], counted: bool
     ) -> Evaluation:
-        """Evaluate the whole split, and check the parts against it.
+        """Evaluate the whole split, and check the estimates from a part against the result.
 
         Args:
             model: the model, in evaluation mode.
@@ -248,7 +250,8 @@ class Evaluator:
             if self._active and (name := find_bias(part, metrics)):
                 self._disable(describe_bias(name, part[name]))
         if counted:
-            # Otherwise, the next part follows from the latest part, as in a run without shadow evaluation.
+            # In a shadow evaluation, nothing is kept. The size of the next part then follows from the latest part, as
+            # in a run without shadow evaluation.
             self._keep(model, stage, values, estimates)
         return Evaluation(metrics=metrics)
 
@@ -268,7 +271,7 @@ class Evaluator:
             estimates: the metrics of the whole split.
         """
         if self._active and self._baseline.is_order_needed(values):
-            # The values of an untrained model may all be equal, so that its windows say nothing about their order.
+            # If all values of an untrained model are equal, they do not show the order of the examples in windows.
             self._baseline.find_order(self._measure_first_window(model, stage), values)
         self._baseline.renew(values, stage, self._goals)
         self._latest, self._latest_stage = expect_differences(estimates, self._baseline.of_stage(stage)), stage
@@ -347,7 +350,7 @@ class Evaluator:
     # --- checkpoints -----------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counts, and what decides the size of the next part, as scalars, strings, lists and dicts."""
+        """Return the counts and the values that decide the size of the next part: scalars, strings, lists and dicts."""
         return {
             "counts": msgspec.json.encode(self._counts).decode(),
             "checked": self._checked,

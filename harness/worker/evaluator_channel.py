@@ -50,7 +50,7 @@ class Resumed(ChannelMessage, frozen=True, kw_only=True, tag="resumed"):
 
 
 class Decided(ChannelMessage, frozen=True, kw_only=True, tag="decided"):
-    """What follows from an evaluation; see `Assessment`."""
+    """The decisions after an evaluation; see `Assessment`."""
 
     verdict: Verdict | None
     stage_over: bool

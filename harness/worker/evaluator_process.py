@@ -1,9 +1,9 @@
 """The evaluator, a process that evaluates the weights of one trial and never imports the submission.
 
-The evaluator builds the workload and the model itself, and keeps the results of all evaluations. It sends them to the
-supervisor. The worker learns only what was decided. Both processes use the same cores and alternate: the worker waits,
-with its clock stopped, while the evaluator computes. On the worker's request the evaluator stores its state beside the
-checkpoint.
+The evaluator builds the workload and the model itself, keeps the results of all evaluations, and sends the results to
+the supervisor. The worker receives only the decisions. Both processes use the same cores and alternate: the worker
+waits, with its clock stopped, while the evaluator computes. On the worker's request, the evaluator stores its state
+beside the checkpoint.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from harness.contract.events import Evaluated, EvaluatorFailed, Judged, Restored
 from harness.contract.judging import Judgement
 from harness.contract.run import Job, Point, RunSpec
 from harness.errors import RejectedError
+from harness.worker.allocator import keep_freed_memory
 from harness.worker.assessment import Assessment, LocalAssessor, is_judged
 from harness.worker.device import rank_device, set_default_device
 from harness.worker.emit import Emit
@@ -60,6 +61,7 @@ def run_evaluator(job: Job, emit: Emit, end: socket.socket, cores: Collection[in
     evaluation: RunEvaluation | None = None
     try:
         spec = job.spec
+        keep_freed_memory()
         device = rank_device(0, spec)
         set_default_device(device)
         apply_numeric_settings(spec)
@@ -83,7 +85,7 @@ def run_evaluator(job: Job, emit: Emit, end: socket.socket, cores: Collection[in
 def warm_evaluation(spec: RunSpec) -> None:
     """Evaluate an untrained model of a trial's workload on the splits `score` and `audit`.
 
-    Processes that are forked from this one then find the workload's modules imported and the data that they cache.
+    Processes that are forked from this process then have the workload's imported modules and the data that they cache.
 
     Args:
         spec: a trial on the workload.
@@ -98,7 +100,7 @@ def warm_evaluation(spec: RunSpec) -> None:
 
 
 def forbid_debugging() -> None:
-    """On Linux, forbid other processes of this user to read this process's memory or to trace it."""
+    """On Linux, prevent other processes of this user from reading this process's memory and from tracing it."""
     if sys.platform == "linux":
         pr_set_dumpable = 4
         ctypes.CDLL(None, use_errno=True).prctl(pr_set_dumpable, 0)
@@ -188,7 +190,7 @@ class RunEvaluation:
         return Decided(verdict=assessment.verdict, stage_over=assessment.stage_over)
 
     def _judge(self, assessment: Assessment, index: int) -> None:
-        """Evaluate the weights on the split `audit`, and keep the result beside that on the split `score`."""
+        """Evaluate the weights on the split `audit`, and store the result with the result on the split `score`."""
         point = assessment.point
         if assessment.verdict is not None and assessment.verdict.status == "diverged":
             return

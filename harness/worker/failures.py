@@ -16,7 +16,7 @@ from harness.system import sandbox
 from harness.worker import torch_errors
 from harness.worker.distributed.join import LOST_CONTACT, is_peer_loss
 
-#: The system errors for what a sandbox forbids.
+#: The system errors with which a sandbox refuses an operation.
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENETUNREACH})
 
 

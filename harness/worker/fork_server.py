@@ -30,6 +30,7 @@ import msgspec
 
 from harness.contract.forking import ANSWER, DESCRIPTORS, ENDED, FAILED, LENGTH, STARTED, AnswerKind, ForkRequest
 from harness.contract.run import Job
+from harness.system.garbage import collections_paused
 from harness.worker.emit import Emit
 from harness.worker.process import ProcessDescriptors, run_worker
 from harness.worker.reaper import set_parent_death_signal
@@ -49,11 +50,11 @@ def main(run_job: Callable[[Job, Emit], None] | None = None, preload: Callable[[
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # see `run_worker`
     control = socket.socket(fileno=int(sys.argv[1]))
-    (preload or preload_worker)()
-    _require_one_thread()
-    # The garbage collector in a worker then skips these objects, so it does not copy the memory pages that hold them.
-    gc.collect()
-    gc.freeze()
+    with collections_paused():
+        (preload or preload_worker)()
+        _require_one_thread()
+        # The garbage collector in a worker then skips these objects, so it does not copy the pages that hold them.
+        gc.freeze()
     worker = WorkerForker(control, Templates()).serve()
     run_worker(worker.descriptors, worker.request.cores, run_job, evaluator=worker.request.role == "evaluator")
 
@@ -178,10 +179,10 @@ class WorkerForker:
         if control is None:
             return None
         self._close_server_descriptors()
-        self._templates.warm(request.evaluated, control)
-        _require_one_thread()
-        gc.collect()
-        gc.freeze()
+        with collections_paused():
+            self._templates.warm(request.evaluated, control)
+            _require_one_thread()
+            gc.freeze()
         control.sendall(READY)
         return WorkerForker(control).serve()
 
@@ -195,7 +196,7 @@ class WorkerForker:
         os.close(child.status)
 
     def _close_server_descriptors(self) -> None:
-        """Close the server's sockets and the descriptors of the other workers. It is called in a forked process."""
+        """Close the server's sockets and the descriptors of the other workers. Only a forked process calls this."""
         self._control.close()
         if self._templates is not None:
             self._templates.close()
@@ -212,7 +213,7 @@ def become_worker(request: ForkRequest, descriptors: dict[str, int], server: int
         descriptors: the file descriptors of the request, by the names in `DESCRIPTORS`.
         server: process id of the fork server.
     """
-    # The worker gets its own session. The supervisor can then kill it with its children, and Ctrl-C does not reach it.
+    # With a session of its own, the worker is not reached by Ctrl-C, and the supervisor can kill it with its children.
     os.setsid()
     set_parent_death_signal()
     if os.getppid() != server:  # the server has died before the signal was requested

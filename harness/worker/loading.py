@@ -17,6 +17,7 @@ from harness.plugins.source_hash import source_hash
 from harness.worker import rng
 from harness.worker.protocols import Submission, Workload
 from harness.worker.recipe import Recipe, bare_optimizer
+from harness.worker.redrawing import draw_held_out
 
 
 def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
@@ -81,9 +82,11 @@ def add_constant_schedule(parts: dict[str, Any]) -> dict[str, Any]:
 def load_workload(spec: RunSpec) -> Workload:
     """Import the trial's workload, and construct it with the `arguments` of its `WorkloadEntry`.
 
+    If the trial has seeds of held-out data, the workload draws these data from them.
+
     Raises:
-        PluginError: the workload cannot be imported, its facts differ from those in the plan, or it is in a file that
-            was edited after planning.
+        PluginError: the workload cannot be imported, its facts differ from those in the plan, it is in a file that was
+            edited after planning, or it cannot draw held-out data.
     """
     ref = spec.workload
     workload: Workload = loading.load_object(ref.load)(**ref.arguments)
@@ -100,6 +103,8 @@ def load_workload(spec: RunSpec) -> Workload:
             f"{ref.load} is not the planned workload {ref.facts.id}: its facts differ from those of its entry",
             fix="make the class's `facts` and the entry's `facts` the same object",
         )
+    if spec.held_out is not None:
+        draw_held_out(workload, ref.load, spec.held_out)
     return workload
 
 

@@ -84,7 +84,7 @@ class TrainingRun:
         self.assessor = assessor
         self.emit = emit
         self.final_weights = ""
-        # The last checkpoint: its wall seconds, and the time at which it ended. Before the first one, both are assumed.
+        # The wall seconds of the last checkpoint, and its end. Before the first checkpoint, both values are assumed.
         self._checkpoint_seconds, self._checkpoint_ended = FIRST_CHECKPOINT_S, time.perf_counter()
         rules.guard(state.work, state.clock, state.snapshots, assessor)
         rules.before_construction(state.model, state.group)
@@ -156,7 +156,7 @@ class TrainingRun:
         return self._done_event(verdict)
 
     def _evaluate(self) -> Verdict | None:
-        """Evaluate the submission's evaluation weights. Save the final weights if the run is over, else a checkpoint.
+        """Evaluate the submission's evaluation weights. Save the final weights at the end, otherwise a checkpoint.
 
         The clock runs while the submission swaps its evaluation weights in and out, and while it returns its state.
         The clock is stopped during the evaluation, the rule checks and the writing of files.
@@ -192,7 +192,8 @@ class TrainingRun:
             if self._is_checkpoint_due():
                 self._save_checkpoint(model_state, submission_state)
             else:
-                # Whether a submission is rejected for its state must not depend on the time of a checkpoint.
+                # The state is checked at every evaluation, so that a rejection does not depend on when checkpoints are
+                # written.
                 checkpoint.require_plain(submission_state, "state['submission']")
         self.emit(Evaluated(point=point))
         return verdict

@@ -38,8 +38,8 @@ class MicrobatchedPasses:
     """Computes passes in parts. With one rank and one micro-batch, the results equal those of `WholeBatchPasses`.
 
     `backward` averages gradients over ranks while it computes further gradients. `loss` and `outputs` return values for
-    the whole batch. If the submission starts a backward pass from such values, the gradients are averaged over ranks at
-    the end of that pass.
+    the whole batch. If the submission starts a backward pass from a returned value, the gradients are averaged over
+    ranks at the end of that pass.
 
     Args:
         forward: computes losses and outputs of a micro-batch.
@@ -166,7 +166,7 @@ class MicrobatchedPasses:
     def _local_shard(self, batch: Batch) -> tuple[Batch, range]:
         """Return this rank's shard of a batch, and the rows of the batch that the shard contains.
 
-        If there are fewer examples than ranks, this rank may have no rows. It then gets the first example.
+        If there are fewer examples than ranks, this rank may have no rows. Its shard is then the first example.
         """
         if self._group.count == 1:
             return batch, range(batch.n)
@@ -185,7 +185,7 @@ class MicrobatchedPasses:
     def _may_retry_smaller(self, step: int) -> bool:
         """Return whether an out-of-memory pass may be computed again with smaller micro-batches.
 
-        There are three conditions. First, it must be one of the first updates: later, a smaller size would change the
+        There are three conditions. First, the update must be one of the first: later, a smaller size would change the
         rounding and the speed in the middle of the run. Second, no parameter may have a gradient before the pass: an
         unfinished pass adds to such a gradient, and this contribution cannot be removed. Third, there must be only one
         rank: several ranks must use the same size, which they choose in `warm_up`.

@@ -23,7 +23,7 @@ class PassRng:
     data seed, the index of the update, the index of the pass in the update, the index of the micro-batch and the rank.
     When the context ends, the generators get back their previous states. The masks of a run therefore do not depend on
     the random numbers that the submission draws. The submission's random numbers do not depend on the model either.
-    The CPU does not wait for a GPU.
+    Seeding does not make the CPU wait for a GPU.
 
     Seeding takes time, so a model that draws no random numbers is not seeded. If a training loss drew no random
     numbers, `active` is False until the next update whose index is a multiple of `RECHECK_STEPS`. A run on several

@@ -6,7 +6,8 @@ import os
 import sys
 import traceback
 
-from harness.contract.run import Job, PreparedData
+from harness.contract.prepared import PreparedData
+from harness.contract.run import Job
 from harness.datasets.paths import data_folder
 from harness.datasets.prepared import write_manifest
 

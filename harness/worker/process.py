@@ -28,12 +28,13 @@ from harness.contract.events import AnyEvent, Confined, Done
 from harness.contract.run import Job
 from harness.contract.sandbox import NO_SANDBOX
 from harness.system import sandbox
+from harness.system.garbage import collections_paused
 from harness.worker.emit import Emit
 from harness.worker.prepare_data import prepare_data
 from harness.worker.reaper import enter_worker, set_parent_death_signal
 
-#: Largest number of bytes that are written to the pipe of events at once. On Linux the pipe is a socket, for whose
-#: messages the kernel has a limit.
+#: Largest number of bytes that are written to the pipe of events at once. On Linux the pipe is a socket, and
+#: the kernel limits the size of its messages.
 MESSAGE_BYTES = 32768
 
 
@@ -112,7 +113,8 @@ def run_worker(
     if isinstance(first_event, Done):
         _exit_now()
     if run_job is None:
-        run_job = _find_job(descriptors.peer, evaluator, pinned)
+        with collections_paused():
+            run_job = _find_job(descriptors.peer, evaluator, pinned)
     run_job(job, emit)
     _exit_now()
 

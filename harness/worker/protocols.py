@@ -1,9 +1,9 @@
 """The interfaces that plugin authors implement or use.
 
-A workload implements `Workload`. It also implements `Sharded` if several devices can share its evaluation, and
-`Screenable` if an evaluation may stop after a part of the examples. A submission implements `Submission`, or is a
-`Recipe`, which consists of parts. Some parts implement `Averager`, `Order` or `Replayer`. The constructor of a
-submission receives a `Task`, and each of its steps receives a `Work`.
+A workload implements `Workload`. It also implements `Sharded` if several devices can share its evaluation, `Screenable`
+if an evaluation may stop early, and `Redrawable` (`redrawing.py`) if its held-out data follow from the nonce. A
+submission implements `Submission`, or is a `Recipe`, which consists of parts. Some parts implement `Averager`, `Order`
+or `Replayer`. The constructor of a submission receives a `Task`, and each of its steps receives a `Work`.
 
 Terms: an example is one image or one sequence of tokens. In shapes, n is the number of examples in a batch. A pool is
 training data with random access. A stream is training data in stages, in an order that the workload determines.
@@ -142,7 +142,7 @@ class Screenable(Sharded, Protocol):
     random sample of the split. If the stored order of a split is not random, the workload can take the examples in the
     order that `harness.api.evaluation_rows` returns.
 
-    On a pool, a metric needs no such method if it is the mean of a tensor with its name in the result of `measure`.
+    On a pool, a metric does not need `example_values` if `measure` returns a tensor of its name whose mean it is.
     """
 
     def example_values(
@@ -236,7 +236,7 @@ class Task:
         parameters: all trainable parameters with their kinds.
         horizon: number of examples that the run may draw; None if the ruleset hides this number.
         horizon_is_cap: whether the horizon is an upper bound that a run need not reach. True on a stream, where the
-            horizon is the sum of the caps of the stages, and a stage ends early if its targets are met.
+            horizon is the sum of the stages' maxima, and a stage ends early if its targets are met.
         batch_size: number of examples per update.
         tokens_per_example: number of tokens in an example (1 for images).
         device: device of the model and of the batches.
@@ -244,8 +244,8 @@ class Task:
         scores: scores of the pool's examples by name, such as `quality` or `difficulty`; may be empty. Each is a float
             tensor of shape (pool_size,) with values in [0, 1].
         pool_size: number of examples in the pool; None on a stream.
-        feedback: a pair for every evaluation so far: the number of examples drawn, and the metrics on the feedback
-            split by name. Empty unless the submission declares the need `feedback`.
+        feedback: a pair for every evaluation so far: the number of examples drawn, and the metrics by
+            name on the split `feedback`. Empty unless the submission declares the need `feedback`.
         task_index: index of the current stage, from 0, on a stream with visible boundaries; otherwise None.
         task_began: number of examples that had been drawn when the current stage began.
         task_horizon: cap on the examples drawn in the current stage; None on a pool, and if the stage boundaries or

@@ -1,4 +1,4 @@
-"""The worker's side of the evaluator: it hands over weights and receives what was decided."""
+"""The worker's connection to the evaluator: the worker hands over weights and receives decisions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ A = TypeVar("A", Resumed, Decided, Saved)
 
 
 class RemoteAssessor:
-    """Has the evaluator process evaluate the weights of a run. The metrics stay there.
+    """Lets the evaluator process evaluate the weights of a run. The metrics stay in that process.
 
     Args:
         end: socket to the evaluator.

@@ -117,9 +117,9 @@ class RunState:
 
         Args:
             state: the return value of `state_dict`.
-            submission: the newly constructed submission. Its state is restored, too.
+            submission: the newly constructed submission, whose state is also restored.
         """
-        # The submission may have put hooks on the model, so loading the model is on the clock, too.
+        # The submission may have put hooks on the model, so the model is also loaded on the clock.
         with self.clock.timed("loading", then="start"):
             self.model.load_state_dict(state["model"])
             submission.load_state_dict(state["submission"])

@@ -21,15 +21,18 @@ from harness.worker.baseline import TaskBaseline, TaskBaselines, is_binary
 
 #: Number of examples of every task in the smallest part.
 FIRST_PART = 64
-#: Largest fraction of a split's examples that a part may have. Beyond it the whole split is evaluated.
+#: Largest fraction of a split's examples that a part may have. If a larger part is needed, the whole split
+#: is evaluated.
 LARGEST_SHARE = 2 / 3
-#: A part is measured only if its expected distance to every threshold is this multiple of the distance that decides.
+#: A part is measured only if the expected distance to every threshold is at least this multiple of the distance that
+#: suffices for a decision.
 _RESERVE = 1.15
 #: The standard error allows for groups of examples that a part misses with a probability of at least exp(-`HIDDEN`).
 HIDDEN = 12.0
-#: Expected variance of the differences from a new baseline, in the best case, as a fraction of the values' variance.
+#: In the best case, the differences from a new baseline are expected to have this fraction of the values' variance.
 _EXPECTED = 1 / 16
-#: The next part has at least this fraction more examples. Sizes of parts are multiples of `FIRST_PART`.
+#: Each part has more examples than the previous part, at least by this fraction. Sizes of parts are multiples of
+#: `FIRST_PART`.
 _GROWTH = 0.25
 
 
@@ -43,8 +46,8 @@ class TaskSample:
         mean: estimate of the mean over all of the task's examples.
         variance: variance of the values or differences, with n - 1 in the denominator; 0 for a single value.
         binary: whether every value is 0 or 1.
-        reach: distance of the baseline's mean from its best value, by which an example can improve, if the mean is
-            estimated from differences from a baseline; 0 if it is the mean of the part.
+        reach: the amount by which an example can improve, if the mean is estimated from differences from a baseline. It
+            is the distance of the baseline's mean from the baseline's best value. 0 if the mean is that of the part.
     """
 
     n: int
@@ -58,12 +61,13 @@ class TaskSample:
     def error_variance(self) -> float:
         """The squared standard error of the mean as an estimate of the mean over all of the task's examples.
 
-        For values of 0 and 1 it is computed from the count plus one, (k + 1) / (n + 2), so that neither "all wrong" nor
-        "all right" is certain.
+        For values of 0 and 1, the standard error is computed from the fraction (k + 1) / (n + 2), where k is the number
+        of ones. The standard error is therefore positive even if all values are equal.
 
-        For differences it allows for a group of examples that improves by `reach` and is not in the part. A group of
-        the fraction `HIDDEN` / n is missed with the probability exp(-`HIDDEN`), and changes the mean by
-        `HIDDEN` * `reach` / n, which counts as `STANDARD_ERRORS` standard errors.
+        For differences, the standard error allows for a group of examples that improves by `reach` and is not in the
+        part. If the group is the fraction `HIDDEN` / n of the examples, the part misses the whole group with the
+        probability exp(-`HIDDEN`). The group changes the mean by `HIDDEN` * `reach` / n. This change counts as
+        `STANDARD_ERRORS` standard errors.
         """
         if self.n >= self.total:
             return 0.0
@@ -115,7 +119,7 @@ class Estimate:
     def error_at(self, value: float) -> float:
         """Return the standard error for a comparison with a value.
 
-        For values of 0 and 1, the result is at least the standard error of an estimate of a metric that equals `value`.
+        For values of 0 and 1, the result is at least the standard error that an estimate has if the metric is `value`.
         With equal task sizes, the variance of such an estimate is largest if all tasks have the mean `value`.
         """
         if not all(task.binary for task in self.tasks) or not 0 <= value <= 1:
@@ -126,14 +130,14 @@ class Estimate:
         return max(self.se, math.sqrt(max(at_value, 0.0)))
 
     def resize(self, part: int) -> Estimate:
-        """Return the estimate that is expected with `part` examples of every task, or all of them if it has fewer."""
+        """Return the estimate that is expected with `part` examples of every task. Smaller tasks give all of theirs."""
         return Estimate(tuple(replace(task, n=min(part, task.total)) for task in self.tasks))
 
     def distance(self, target: Target) -> float:
         """Return how far the metric is from a target that it does not meet.
 
-        The unit is the smallest distance that decides: if the result is above 1, the whole split would not meet the
-        target. The result is negative if the estimate meets the target.
+        The unit is the smallest distance that suffices for a decision. If the result is above 1, the whole split would
+        not meet the target. The result is negative if the estimate meets the target.
         """
         margin = self.mean - target.value if target.goal == "min" else target.value - self.mean
         error = STANDARD_ERRORS * self.error_at(target.value)
@@ -155,7 +159,7 @@ def estimate_metrics(
 
     Args:
         values: for every metric, one tensor of values per task.
-        totals: for every metric, the number of examples of every task; None if `values` has all of them.
+        totals: for every metric, the number of examples of every task; None if `values` has the values of all examples.
         baselines: for some metrics, the baseline of every task.
     """
     estimates = {}
@@ -188,7 +192,7 @@ def _sample(values: Tensor, total: int, baseline: TaskBaseline | None) -> TaskSa
 
 
 def expect_differences(estimates: Mapping[str, Estimate], baselines: TaskBaselines) -> dict[str, Estimate]:
-    """Return the estimates that are expected, in the best case, of the next evaluation with a new baseline.
+    """Return the estimates that the next evaluation would give with a new baseline, in the best expected case.
 
     Args:
         estimates: the metrics of the whole split.
@@ -231,7 +235,7 @@ def next_part(
 ) -> int | None:
     """Return the number of examples of every task to measure next; None for the whole split.
 
-    The number affects only the time of the evaluation, and not what is decided.
+    The number affects only the time of the evaluation, not the decisions.
 
     Args:
         estimates: the latest estimates; empty if there are none.
@@ -254,7 +258,7 @@ def _round_up(examples: float) -> int:
 
 
 def _share(part: int, totals: Iterable[Sequence[int]]) -> float:
-    """Return the fraction of its examples that a metric needs for a part, for the metric with the largest fraction.
+    """Return the fraction of a metric's examples that a part contains. The largest fraction of all metrics counts.
 
     Args:
         part: number of examples of every task in the part.

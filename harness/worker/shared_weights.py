@@ -45,7 +45,7 @@ class SharedWeights:
         """Copy the model's parameters and buffers to the memory.
 
         Raises:
-            RejectedError: the model has not the names, shapes and types with which it was built.
+            RejectedError: the model does not have the names, shapes and types with which it was built.
         """
         state = model.state_dict()
         with torch.no_grad():
@@ -78,7 +78,7 @@ def _list_offsets(tensors: dict[str, Tensor]) -> tuple[dict[str, int], int]:
 
 
 def _create_memory(size: int) -> int:
-    """Return the descriptor of new shared memory, which ends with its last user."""
+    """Return the descriptor of new shared memory, which the kernel frees when the last process has closed it."""
     if not hasattr(os, "memfd_create"):
         with tempfile.TemporaryFile() as file:
             file.truncate(size)

@@ -1,9 +1,9 @@
 """Templates: processes that have evaluated a model of a workload once, from which evaluators are forked.
 
-A template imports the workload, reads its held-out data, and runs the first passes of a model, all of which takes
-longer than the evaluations of a short run. An evaluator that is forked from it builds its own workload and model. From
-other trials it gets nothing but modules and what they cache. A template imports no submission and receives no weights.
-No evaluator can change it, because evaluators are its children and end after one trial.
+A template imports the workload, reads its held-out data, and runs the first passes of a model. This takes longer than
+the evaluations of a short run. An evaluator that is forked from a template builds its own workload and model. From the
+template, it inherits only imported modules and the data that they cache. A template imports no submission and receives
+no weights. No evaluator can change the template, because evaluators are its children and end after one trial.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from harness.contract.forking import DESCRIPTORS, LENGTH, ForkRequest
 from harness.contract.run import RunSpec
 from harness.worker.reaper import set_parent_death_signal
 
-#: What a template sends when it can fork evaluators.
+#: The message that a template sends when it can fork evaluators.
 READY = b"r"
-#: Longest time in seconds between the starts of two trials of a workload for which a template is made. Longer runs
-#: would gain little from it, and their evaluations may take long.
+#: A template is made for a workload if two of its trials start within this number of seconds. Longer runs would gain
+#: little from a template, and their evaluations may take long.
 _SHORT_S = 60.0
 #: Largest number of templates. Each of them holds the held-out data of a workload.
 _MOST = 4
@@ -134,7 +134,7 @@ class Templates:
             template.control.close()
 
     def _is_ready(self, key: bytes, template: _Template) -> bool:
-        """Return whether a template can fork evaluators. One that has ended is forgotten."""
+        """Return whether a template can fork evaluators. Remove a template that has ended."""
         if not template.ready and select.select([template.control], [], [], 0)[0]:
             template.ready = template.control.recv(len(READY)) == READY
             if not template.ready:
@@ -150,5 +150,5 @@ class Templates:
 
 
 def _workload_key(spec: RunSpec) -> bytes:
-    """Return what two trials have in common whose evaluators may be forked from one template."""
+    """Return a key. Two trials whose evaluators may be forked from the same template have equal keys."""
     return msgspec.json.encode((spec.workload, spec.submission.model_options, spec.device), order="sorted")

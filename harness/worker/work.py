@@ -96,7 +96,7 @@ class CountedWork:
         return self._passes.micro_batch
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CountedWork:
-        """Return this object itself, so that calls of a copied model (a teacher, an average) are counted here, too."""
+        """Return this object itself, so that it also counts the calls of a copied model (a teacher, an average)."""
         return self
 
     # --- methods for the submission --------------------------------------------------------------
@@ -166,7 +166,7 @@ class CountedWork:
     # --- methods for the training loop -----------------------------------------------------------
 
     def begin_evaluation(self) -> None:
-        """Begin the context `eval_weights`. Examples that are drawn in it do not count as examples of a step."""
+        """Begin the context `eval_weights`. Examples that are drawn in this context do not count for a step."""
         self._drawn_in_step = 0
         if self._watch is not None:
             self._watch.move()
@@ -193,7 +193,7 @@ class CountedWork:
 
     @contextmanager
     def pause_counting(self) -> Iterator[None]:
-        """Within this context, direct calls of the model are not counted. The harness evaluates the model in it."""
+        """Return a context in which direct calls of the model are not counted, because the harness evaluates it."""
         counting, self.counting = self.counting, False
         try:
             yield

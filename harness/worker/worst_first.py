@@ -2,12 +2,13 @@
 
 The values of some metrics have a bound that no example can pass: a loss is never below 0, and a prediction is never
 better than right. Let m of the N examples of a split be measured, let s be the sum of their values, and let b be the
-bound. A metric that has to fall is then at least (s + (N - m) b) / N, and a metric that has to rise is at most that. If
-this limit misses the target, the whole split misses it. No random sample and no confidence level is involved.
+bound. The limit of the metric is (s + (N - m) b) / N. A metric that has to fall is at least this limit, and a metric
+that has to rise is at most this limit. If the limit misses the target, the whole split misses the target. This proof
+involves no random sample and no confidence level.
 
-The proof needs few examples if these have most of the loss, as the hard examples of a classifier do. They are also the
-examples whose heavy tail makes the mean of a random part inexact. So the examples are measured in the order of their
-values in the last evaluation of the whole split, worst first, until the limit misses the target.
+Few examples suffice for the proof if they have most of the loss, as the hard examples of a classifier often do. In this
+case, the mean of a random part is inexact. The examples are therefore measured in the order of their values in the last
+evaluation of the whole split, worst first, until the limit misses the target.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ MeasureShard = Callable[[Shard], Mapping[str, Sequence[Tensor]]]
 
 #: To prove a miss, a sum has to exceed the required sum by this fraction, which is far above rounding errors.
 _ROUNDING = 1e-4
-#: A value contradicts the bound if it is better than the bound by more than this.
+#: A value contradicts the bound if it is better than the bound by more than this amount.
 _TOLERANCE = 1e-6
 #: Number of examples that test whether a workload measures exactly the chosen examples.
 _PROBE = 16
 #: Initial value of `WorstFirst.ratio`.
 _FIRST_RATIO = 0.95
-#: If a prediction was too high, the next one in the same evaluation is multiplied by this factor.
+#: If a predicted ratio was too high, the next prediction in this evaluation is the measured ratio times this factor.
 _CAUTION = 0.95
 #: Weight of the latest evaluation in `WorstFirst.ratio`, an exponential moving average.
 _WEIGHT = 0.3
@@ -55,8 +56,8 @@ class Requirement:
 
     Args:
         metric: the metric that is measured.
-        total: the sum that has to be exceeded: the sum over all examples of the distances from the best possible value,
-            if the metric equals the threshold that is hardest to exclude.
+        total: the sum that has to be exceeded. It is the sum over all examples of the distances from the best possible
+            value, in the case that the metric equals the threshold that is hardest to exclude.
         best: the best possible value of an example.
         sign: 1 if higher values are worse than `best`, -1 if lower ones are.
     """
@@ -67,7 +68,7 @@ class Requirement:
     sign: int
 
     def distances(self, values: Tensor) -> Tensor:
-        """Return how much worse values are than the best possible one."""
+        """Return how much worse values are than the best possible value."""
         return self.sign * (values - self.best)
 
 
@@ -136,7 +137,7 @@ class WorstFirst:
         return self._ratio
 
     def learn(self, ratio: float) -> None:
-        """Update the ratio with that of an evaluation."""
+        """Update the moving average `ratio` with the ratio of an evaluation."""
         if math.isfinite(ratio):
             self._ratio += _WEIGHT * (min(ratio, 1.0) - self._ratio)
 
@@ -165,7 +166,7 @@ class WorstFirst:
         return tuple(order[: _PROBE // 2] + order[-_PROBE // 2 :])
 
     def _is_equal(self, probe: tuple[int, ...], measured: Mapping[str, Sequence[Tensor]]) -> bool:
-        """Return whether the values of the chosen examples are, up to rounding, those in the whole split."""
+        """Return whether the chosen examples have the same values as in the whole split, up to rounding."""
         return all(
             len(measured[name][0]) == len(probe)
             and bool(torch.isclose(measured[name][0].cpu().double(), values[list(probe)], rtol=1e-3, atol=1e-6).all())
@@ -176,7 +177,7 @@ class WorstFirst:
 def find_requirement(
     metric: str, decisions: Decisions, bounds: tuple[float, float], examples: int
 ) -> Requirement | None:
-    """Return what excludes all decisions by one metric; None if a decision does not depend on this metric.
+    """Return the requirement that excludes all decisions by one metric; None if a decision does not depend on it.
 
     Args:
         metric: the metric.
@@ -211,7 +212,7 @@ class WorstFirstEvaluation:
 
     Args:
         parent: predicts how many examples are necessary.
-        requirement: what proves that every decision is excluded.
+        requirement: the sum of values that excludes every decision.
         earlier: the metric's values in the last evaluation of the whole split, in the stored order (float64).
     """
 
@@ -219,10 +220,14 @@ class WorstFirstEvaluation:
         self._parent = parent
         self._requirement = requirement
         self._earlier = requirement.distances(earlier)
+        #: Positions of all examples, from the worst to the best earlier value.
         self._order: list[int] = self._earlier.argsort(descending=True, stable=True).tolist()
+        #: Positions of the examples in the first part of the random order.
         self._sample = evaluation_rows(Shard(stop=FIRST_PART), len(earlier)).tolist()
         self._prediction = parent.ratio
+        #: Number of examples at the beginning of `_order` that were chosen so far.
         self._worst = 0
+        #: Positions of the measured examples.
         self._rows: list[int] = []
         self._values: dict[str, list[Tensor]] = {}
 
@@ -258,7 +263,7 @@ class WorstFirstEvaluation:
         return False
 
     def next_rows(self) -> tuple[int, ...]:
-        """Return the positions of the examples to measure next; none if the whole split is expected to be cheaper."""
+        """Return the positions of the examples to measure next; empty if the whole split is expected to be cheaper."""
         rows = [] if self._rows else list(self._sample)
         measured = {*self._rows, *rows}
         missing = self._required - self._sum() - self._prediction * float(self._earlier[rows].sum())
@@ -281,7 +286,7 @@ class WorstFirstEvaluation:
         """Add measured values, by metric and task.
 
         Returns:
-            Whether the values can prove anything: all are finite, and none is better than the best possible one.
+            Whether the values are valid for a proof: all are finite, and none is better than the best possible value.
         """
         self._rows += rows
         for name, tasks in values.items():
@@ -293,16 +298,17 @@ class WorstFirstEvaluation:
     def estimate(self) -> tuple[dict[str, Estimate], dict[str, float], dict[str, float]]:
         """Return estimates of the metrics from a stratified sample.
 
-        The first stratum has the examples that were chosen by their earlier value, all of which are measured. The
-        second stratum has all others, of which the first part of the random order is a random sample.
+        The first stratum has the examples that were chosen by their earlier value. All of these are measured. The
+        second stratum has all other examples. The first part of the random order is a random sample of them.
 
         Returns:
-            Estimates as if the sample were not stratified, which predict the size of later parts; the means; and the
-            standard errors of the means, by metric.
+            By metric: estimates as if the sample were not stratified, which predict the size of later parts; the means;
+            and the standard errors of the means.
         """
         worst = set(self._order[: self._worst])
         in_first = torch.tensor([row in worst for row in self._rows])
-        # The standard error allows for unmeasured examples that are as bad as the worst of them was in that evaluation.
+        # The standard error allows for unmeasured examples that are as bad as the worst of them in the earlier
+        # evaluation.
         others_order = self._order[self._worst :]
         reach = float(self._earlier[others_order[0]]) if others_order else 0.0
         estimates, means, errors = {}, {}, {}

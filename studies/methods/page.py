@@ -111,8 +111,8 @@ def _terms(design: Design) -> str:
         [
             "## Terms\n",
             "- An *arm* is a submission that this study compares. It is a preset with a tuned learning rate. Some "
-            "schedules use the horizon, which is the number of examples in a run. For these, `horizon_fraction` is "
-            "tuned too. It is the fraction of the horizon at which the schedule ends.",
+            "schedules use the horizon, which is the number of examples in a run. For these schedules, "
+            "`horizon_fraction` is also tuned. It is the fraction of the horizon at which the schedule ends.",
             "- [schedules.md](schedules.md) and [optimizers.md](optimizers.md) describe the arms, such as WSD and REX "
             "(schedules), and Muon and SOAP (optimizers).",
             "- The *first arm* of a table is the arm in its first row. The table compares every other arm with it.",

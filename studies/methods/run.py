@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import harness
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.plugins.registry import Registry
-from harness.report.progress import LiveView, Plain
 from studies.methods.design import Stage
 from studies.methods.figures import RunFigures, RunKey, figures_of_record, key_of_spec
 from studies.methods.plan import StudyPlan
+from studies.trials import run_visibly
 
 
 class StudyRunner:
@@ -55,11 +53,7 @@ class StudyRunner:
     def run_specs(self, specs: Sequence[RunSpec]) -> list[RunFigures]:
         """Run the trials without stored figures, and return the figures of all trials in their order."""
         missing = [spec for spec in specs if key_of_spec(spec) not in self._figures]
-        view = LiveView(len(missing)) if sys.stderr.isatty() else Plain(len(missing))
-        with view as watcher:
-            for record in harness.run_trials(
-                missing, self._runs, options=self._options, watcher=watcher, registry=self._registry
-            ):
-                figures = figures_of_record(record)
-                self._figures[figures.key] = figures
+        for record in run_visibly(missing, self._runs, self._options, self._registry):
+            figures = figures_of_record(record)
+            self._figures[figures.key] = figures
         return [self._figures[key_of_spec(spec)] for spec in specs]

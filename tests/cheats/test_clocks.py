@@ -21,7 +21,7 @@ def test_replaced_time(tmp_path: Path) -> None:
 @threat(
     way="replaces the time functions that the harness's clock has bound",
     verdict="caught",
-    by="rule `harness_code`; the supervisor's clock would be scored",
+    by="rule `harness_code`; in addition, the larger time of the supervisor's clock is scored",
 )
 def test_replaced_bound_time(tmp_path: Path) -> None:
     is_rejected(run("clocks:ReplacesBoundTime", tmp_path), "harness.worker.clock.perf_counter was replaced")
@@ -29,7 +29,7 @@ def test_replaced_bound_time(tmp_path: Path) -> None:
 
 @linux
 @threat(
-    way="sets the worker's clock back by what it burned",
+    way="sets the worker's clock back by the time that it used",
     verdict="caught",
     by="the supervisor's second clock",
 )
@@ -51,7 +51,7 @@ def test_clock_stopped_in_every_step(tmp_path: Path) -> None:
 @threat(
     way="stops the clock once, and computes under the name of a phase without a limit",
     verdict="caught",
-    by="the supervisor charges all work off the clock above a small amount, and rejects above 1 s plus 25 %",
+    by="work off the clock above a small amount is scored, and the run is rejected above 1 s plus 25 %",
 )
 def test_clock_stopped_once(tmp_path: Path) -> None:
     record = run("clocks:StopsClockOnce", tmp_path)

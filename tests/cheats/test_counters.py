@@ -1,4 +1,4 @@
-"""Counters that are evaded."""
+"""Evaded counters."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def test_replaced_backward(tmp_path: Path) -> None:
     is_rejected(run("counters:ReplacesBackward", tmp_path), "backward of an object was replaced")
 
 
-@threat(way="computes all gradients where nothing counts", verdict="caught", by="rule `uncounted_training`")
+@threat(way="computes all gradients without counted passes", verdict="caught", by="rule `uncounted_training`")
 def test_uncounted_training(tmp_path: Path) -> None:
     is_rejected(run("counters:TrainsUncounted", tmp_path), "no forward or backward pass was counted")
 
 
 @threat(
-    way="trains a copy of the model, by deepcopy",
+    way="trains a deep copy of the model",
     verdict="made useless",
     by="copies of the model carry the hook that counts",
 )

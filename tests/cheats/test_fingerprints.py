@@ -1,4 +1,4 @@
-"""Settings by fingerprint."""
+"""Settings for a workload that the submission recognises."""
 
 from __future__ import annotations
 

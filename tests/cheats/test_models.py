@@ -1,4 +1,4 @@
-"""The model, changed by hooks or patched forwards."""
+"""A changed model: hooks and replaced `forward`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_changed_modules(name: str, tmp_path: Path) -> None:
 
 
 @threat(
-    way="adds the outputs of a larger model in a hook",
+    way="adds the outputs of a second, larger model in a hook",
     verdict="made useless",
     by="the evaluator's model has no hooks: the weights must reach the target without them",
 )
@@ -50,7 +50,7 @@ def test_scaled_logits(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @threat(
-    way="makes passes cheaper by a hook that drops examples",
+    way="drops examples in a hook, which makes passes cheaper",
     verdict="made useless",
     by="dropped examples are counted, and the run needs more of them",
 )

@@ -11,7 +11,7 @@ from tests.cheats.threats import threat
 @threat(
     way="lowers the precision of matrix products within forward passes",
     verdict="caught",
-    by="rule `numeric_settings`, which also looks within passes",
+    by="rule `numeric_settings`, which also checks within passes",
 )
 def test_precision_in_forward(tmp_path: Path) -> None:
     is_rejected(run("precision:PrecisionInForward", tmp_path), "within a pass")

@@ -1,4 +1,4 @@
-"""Work in children and threads."""
+"""Work in child processes and threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records that are forged, copied, edited or hand-picked."""
+"""Forged, copied, edited or selected records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Self-kill and resume."""
+"""Killing the worker to change what it resumes from."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def is_not_ranked(record: Record) -> None:
 
 @linux
 @threat(
-    way="kills itself to get the clock of its checkpoint back",
+    way="kills itself so that the run resumes with the clock of its checkpoint",
     verdict="caught",
     by="the lost time is charged; the run is not ranked without a rerun",
 )
@@ -59,7 +59,7 @@ def test_edited_account(tmp_path: Path) -> None:
 
 @linux
 @threat(
-    way="does the same with the paths that its descriptors, its variables and /proc show",
+    way="does the same with paths that it finds in its file descriptors, its environment variables and /proc",
     verdict="caught",
     by="the same",
 )
@@ -87,7 +87,7 @@ def test_edited_checkpoint(tmp_path: Path) -> None:
 
 @linux
 @threat(
-    way="ends its process as if it were done",
+    way="ends its process as if the run were complete",
     verdict="caught",
     by="a worker that ends without its last event has crashed",
 )
@@ -97,7 +97,7 @@ def test_early_exit(tmp_path: Path) -> None:
 
 
 @linux
-@threat(way="raises SystemExit in a step", verdict="caught", by="the run has crashed, which is a miss")
+@threat(way="raises SystemExit in a step", verdict="caught", by="the run counts as crashed, which is a miss")
 def test_system_exit(tmp_path: Path) -> None:
     record = run_twice("restarts:Raises", tmp_path)
     assert record.status == "crashed" or target_result(record).status == "unknown", record.status

@@ -1,4 +1,4 @@
-"""Seeds that are mined."""
+"""Lucky seeds."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from harness.contract.held_out import HeldOutSeeds
 from harness.contract.run import Nonce
 from harness.planning.nonces import request_nonce
+from harness.planning.seeds import with_seeds
 from harness.verification import repetition
+from harness.verification.checks import VerificationOptions
 from tests.cheats.threats import threat
 from tests.planning.test_nonces import OFFLINE
-from tests.verification.forging import change, failure, honest, with_spec
+from tests.verification.forging import change, failure, findings_of, honest, with_spec
 from tests.verification.test_rerun import at_hand, rerun, summary
 
 
@@ -38,6 +41,26 @@ def test_other_seeds() -> None:
     record = honest()
     forged = with_spec(record, seeds=change(record.spec.seeds, model=record.spec.seeds.model + 1))
     assert "seed" in failure(forged, "seeds")
+
+
+@threat(
+    way="leaves the held-out data of its nonce out, to run on the usual ones, which it contains",
+    verdict="caught",
+    by="check *seeds*; `bench rerun` refuses to repeat such a record",
+)
+def test_usual_held_out_data() -> None:
+    spec = change(honest().spec, nonce=Nonce(value="ab" * 32, source="local"))
+    options = VerificationOptions(judge=None, redrawing={spec.workload.facts.id})
+    details = []
+    for redraws in (False, True):
+        record = change(honest(), spec=with_seeds(spec, redraws_held_out=redraws))
+        finding = findings_of(record, options=options)[0].finding("seeds")
+        assert finding is not None
+        details.append(finding.detail)
+    assert "usual held-out data" in details[0]
+    assert details[1] == ""
+    held_out = HeldOutSeeds(feedback="0" * 64, score="0" * 64, audit="0" * 64)
+    assert "held-out data do not follow" in failure(with_spec(honest(), held_out=held_out), "seeds")
 
 
 @threat(

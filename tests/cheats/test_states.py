@@ -1,4 +1,4 @@
-"""State beyond its cap, on a stream."""
+"""More stored examples than allowed, on a stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carried-over and shipped weights."""
+"""Weights from other runs or from the author."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_large_weights(tmp_path: Path) -> None:
 
 
 @threat(
-    way="has the weights of a small model in its source",
+    way="contains the weights of a small model in its source",
     verdict="out of reach",
     by="the limit on the size does not stop small models. A rerun on fresh seeds repeats the gain; a rerun on other "
     "workloads or variants removes it",

@@ -16,7 +16,7 @@ from harness.cli.leaderboard import leaderboard
 from harness.cli.report import report
 from harness.contract.record import Record
 from harness.contract.run import Point
-from harness.report import html
+from harness.report import html, page_runs
 from harness.scoring import point_columns, summary, time_to_target
 from harness.scoring.summary import LeaderboardQuery
 from harness.storage import layout, marks, records
@@ -95,14 +95,14 @@ def test_the_columns_of_a_run_are_made_once(monkeypatch: pytest.MonkeyPatch) -> 
             super().__init__(points)
             made.append(len(points))
 
-    for module in (html, summary, time_to_target):
+    for module in (page_runs, summary, time_to_target):
         monkeypatch.setattr(module, "PointColumns", CountingColumns)
     record = synthetic.record()
     summary.summarize(record, LeaderboardQuery())
     assert made == [len(record.points)]
     time_to_target.score_run(record)
     assert len(made) == 2
-    html.payload([record], LeaderboardQuery())
+    html.payload(synthetic.page_summaries([record]), LeaderboardQuery())
     assert len(made) == 3
 
 

@@ -24,6 +24,7 @@ CALLS = {
     "ablate": ["ablate", "wsd-ema", "--dry-run"],
     "tune": ["tune", "--help"],
     "cost": ["cost", "--help"],
+    "power": ["power"],
     "diff": ["diff", "--help"],
     "score": ["score", "--help"],
     "calibrate": ["calibrate", "resnet-digits", "--dry-run"],

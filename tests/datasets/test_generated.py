@@ -193,3 +193,14 @@ def test_several_processes_write_the_same_entry_at_once(folder: Path) -> None:
     with multiprocessing.get_context("fork").Pool(4) as pool:
         assert set(pool.map(_read_in_child, range(16))) == {sum(range(100_000))}
     assert [path.suffix for path in folder.iterdir()] == [".arrays"]
+
+
+def test_arrays_of_secret_seeds_are_not_stored(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A submission can read the cache, and would find the held-out data of its own run there."""
+    monkeypatch.setattr(generated, "_left_out", set())
+    generated.leave_out(["5" * 64])
+    make = Generator(a=np.arange(3))
+    for key in (f"documents held-out/score/{'5' * 64}", f"documents held-out/score/{'5' * 64}", "documents"):
+        assert (read(key, make)["a"] == np.arange(3)).all()
+    assert make.calls == 3
+    assert len(list(folder.iterdir())) == 1

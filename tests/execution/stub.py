@@ -111,6 +111,14 @@ def halt_once(folder: Path, evaluation: int) -> None:
     (folder / WORKER / _HALT_AT).write_text(str(evaluation))
 
 
+def wait_until_halted(folder: Path) -> None:
+    """Wait until a worker waits, as `halt_once` asked for. If it is killed earlier, its successor waits instead."""
+    deadline = time.monotonic() + 60
+    while (folder / WORKER / _HALT_AT).exists():
+        assert time.monotonic() < deadline, "no worker came to the evaluation"
+        time.sleep(0.01)
+
+
 def _must_halt(folder: Path, index: int) -> bool:
     path = folder / _HALT_AT
     if not path.exists() or path.read_text() != str(index):

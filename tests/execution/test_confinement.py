@@ -53,7 +53,7 @@ def test_only_the_first_event_of_a_worker_names_its_sandbox() -> None:
     """A submission can write to the pipe of the events, but only after that event."""
     trial = new_trial()
     assert trial.record().sandbox == ""
-    trial.begin_start()
+    trial.enter_start_phase()
     for event in (Confined(sandbox="none"), READY, Confined(sandbox="landlock-abi7")):
         trial.receive(event)
     assert trial.record().sandbox == "none"
@@ -61,20 +61,20 @@ def test_only_the_first_event_of_a_worker_names_its_sandbox() -> None:
 
 def test_a_run_of_several_workers_has_their_weakest_sandbox() -> None:
     trial = new_trial()
-    trial.begin_start()
+    trial.enter_start_phase()
     trial.receive(Confined(sandbox="none"))  # this worker ends before its first evaluation
     for name, expected in (
         ("landlock-abi7", "landlock-abi7"),
         ("namespaces", "namespaces"),
         ("landlock-abi7", "namespaces"),
     ):
-        trial.begin_start()
+        trial.enter_start_phase()
         trial.receive(Confined(sandbox=name))
         trial.receive(msgspec.structs.replace(READY, points=tuple(trial.points)))
         trial.receive(Evaluated(point=POINT))
         assert trial.record().sandbox == expected
-    resumed = Trial.after(trial.record(), trial.spec, trial.run_id, Remember())
-    resumed.begin_start()
+    resumed = Trial.continue_from(trial.record(), trial.spec, trial.run_id, Remember())
+    resumed.enter_start_phase()
     resumed.receive(Confined(sandbox="landlock-abi7+namespaces"))
     assert resumed.record().sandbox == "namespaces"
 

@@ -21,7 +21,7 @@ from harness.execution import launching, warm
 from harness.execution.local import execute
 from harness.execution.resources import Allocation
 from harness.execution.state import Interrupted
-from harness.execution.warm import ForkServer, can_fork
+from harness.execution.warm import ForkServer, WarmLauncher, can_fork
 from harness.storage import layout
 from harness.storage.records import read_record
 from tests.execution import stub
@@ -93,6 +93,16 @@ def test_one_server_forks_the_workers_of_several_calls_and_fresh_workers_can_be_
     assert forked(run(specs[3:], tmp_path, fresh_workers=True)) == [False]
 
 
+def test_a_server_starts_before_its_first_worker_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher = WarmLauncher()
+    launcher.prepare(dict(os.environ))
+    (server,) = server_pids()
+    launcher.prepare(dict(os.environ))
+    assert server_pids() == [server]
+    monkeypatch.setattr(warm, "SERVER", ["/no/such/program"])
+    launcher.prepare(dict(os.environ))  # the launch of the worker reports the error
+
+
 def test_workers_with_another_environment_have_another_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     specs = stub_specs(2, evaluations=2)
     run(specs[:1], tmp_path)
@@ -158,9 +168,14 @@ def test_a_server_that_ended_between_two_trials_is_replaced_without_a_word(tmp_p
 
 
 class KillsTheServer(Remember):
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
     def evaluated(self, spec: RunSpec, point: Any) -> None:
         super().evaluated(spec, point)
-        if len(self.points) == 3:
+        if len(self.points) == 5:
+            stub.wait_until_halted(self.folder)
             os.kill(server_pids()[0], signal.SIGKILL)
 
 
@@ -168,8 +183,9 @@ class KillsTheServer(Remember):
 def test_a_server_that_dies_ends_its_workers_whose_trials_resume(tmp_path: Path) -> None:
     specs = stub_specs(1, evaluations=8)
     run(specs, tmp_path / "whole", fresh_workers=True)
-    stub.halt_once(tmp_path / "runs" / layout.run_id(specs[0]), 5)
-    watcher = run(specs, tmp_path / "runs", KillsTheServer())
+    folder = tmp_path / "runs" / layout.run_id(specs[0])
+    stub.halt_once(folder, 5)
+    watcher = run(specs, tmp_path / "runs", KillsTheServer(folder))
     assert [record.status for record in watcher.records] == ["exhausted"]
     assert any("killed by SIGKILL" in warning for warning in watcher.warnings)
     assert outcomes_in(tmp_path / "runs") == outcomes_in(tmp_path / "whole")

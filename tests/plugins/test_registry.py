@@ -187,6 +187,30 @@ def test_broken_plugins_cost_one_message_each_and_no_other_plugin(site: Site) ->
 
 
 @pytest.mark.slow
+def test_a_later_list_reads_no_plugin_again_and_has_one_message_for_each_problem(
+    site: Site, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BENCH_PLUGIN_TIMEOUT", "2")
+    site.add("bench-hangs", "import time\ntime.sleep(60)")
+    site.add("bench-lacks", BROKEN["missing"][0])
+    site.add("bench-newer", BROKEN["newer hook"][0])
+    for name in ("bench-one", "bench-two"):
+        site.add(name, yielding("same"))
+    load_registry()
+    request.getfixturevalue("no_children")
+    assert cli.invoke(["list", "same"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    beginnings = [
+        "same is offered by several distributions: write bench-one:same or bench-two:same",
+        "broken plugin bench-hangs:plugin: it took longer than 2 s to import",
+        "broken plugin bench-lacks:plugin: ModuleNotFoundError: No module named 'surely_not_there'",
+        "broken plugin bench-newer:plugin: unknown hook 'bench_later'",
+    ]
+    assert len(lines) == len(beginnings)
+    assert all(line.startswith(beginning) for line, beginning in zip(lines, beginnings, strict=True))
+
+
+@pytest.mark.slow
 def test_a_plugin_that_hangs_is_ended_with_what_it_started(
     site: Site, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
@@ -435,7 +459,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_the_broken(site: Site)
         registry.workload("nothing")
 
 
-def test_equal_names_from_two_distributions_are_refused(site: Site) -> None:
+def test_equal_names_from_two_distributions_are_refused(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     part = f"{API}@hookimpl\ndef bench_parts():\n    yield PartEntry(kind='order', name='p', load='m:f', summary='s')\n"
     site.add("bench-one", yielding("same") + part.removeprefix(API))
     site.add("bench-two", yielding("same", "bench-one:same") + part.removeprefix(API))
@@ -450,6 +474,11 @@ def test_equal_names_from_two_distributions_are_refused(site: Site) -> None:
     for kind, name in (("bench-two", "order:p"), (None, "bench-two:p"), ("order", "bench-two:p")):
         assert registry.part(kind, name).distribution == "bench-two"
     assert registry.part("order", "p", prefer="bench-one").distribution == "bench-one"
+    assert cli.invoke(["list"]) == 0
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "same is offered by several distributions: write bench-one:same or bench-two:same",
+        "order:p is offered by several distributions: write bench-one:order:p or bench-two:order:p",
+    ]
 
 
 def test_equal_names_within_one_distribution_or_kind(site: Site) -> None:

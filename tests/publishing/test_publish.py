@@ -15,6 +15,8 @@ import pytest
 from harness import cli
 from harness.contract.marks import Mark
 from harness.contract.publication import Publication
+from harness.contract.record import Record
+from harness.contract.run import Purpose
 from harness.errors import DamagedError, StoreError, UsageError
 from harness.publishing.completeness import find_gap
 from harness.publishing.rendering import list_refusals, report_text
@@ -142,6 +144,28 @@ def test_a_ruleset_with_listed_settings_expects_these(folder: Path) -> None:
     made = TrialGroup(key=group_key(records[0].spec), runs=runs)
     assert len((find_gap(made, "runs", lambda spec: 2) or pytest.fail("complete")).missing) == 5
     assert find_gap(made, "runs", lambda spec: 1) is None
+
+
+def under_anytime(submission: str, purpose: Purpose) -> list[Record]:
+    """Runs of a submission as if the ruleset compared them with the envelope of the reference."""
+    rules = msgspec.structs.replace(group()[0].spec.ruleset, stopping="drawn")
+    specs = [msgspec.structs.replace(r.spec, ruleset=rules, purpose=purpose) for r in group(submission)]
+    return [
+        msgspec.structs.replace(record, spec=spec, run_id=run_id(spec))
+        for record, spec in zip(group(submission), specs, strict=True)
+    ]
+
+
+def test_scores_that_need_an_envelope_are_published_with_it(tmp_path: Path) -> None:
+    write_runs(tmp_path / "runs", under_anytime("wsd", "score"))
+    (alone,) = publish_in(tmp_path, "wsd", dry_run=True).groups
+    problem = "no runs of the reference for its envelope on resnet-digits@2 are at hand or published"
+    assert alone.problems == (problem,)
+    write_runs(tmp_path / "runs", under_anytime("adamw-cosine", "envelope"))
+    with_envelope = publish_in(tmp_path, "wsd", dry_run=True).groups
+    assert [report.group.key.is_envelope for report in with_envelope] == [False, True]
+    assert [report.problems for report in with_envelope] == [(), ()]
+    assert with_envelope[1].gap is None, "the runs for an envelope belong to no study"
 
 
 def test_a_run_that_has_not_ended_is_missing(tmp_path: Path) -> None:

@@ -2,27 +2,59 @@
 
 from __future__ import annotations
 
+import importlib.resources
+import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 
 def find(*names: str) -> str:
     """The first of these programs on the path; a missing browser fails in CI and skips elsewhere."""
-    for name in names:
-        path = shutil.which(name)
-        if path:
-            return path
-    message = f"no {names[0]}: the report was not opened in a browser (apt-get install chromium chromium-driver)"
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        report_missing(
+            f"no {names[0]}: the report was not opened in a browser (apt-get install chromium chromium-driver)"
+        )
+    return path
+
+
+def report_missing(message: str) -> NoReturn:
+    """Fail in CI, and skip the test elsewhere, because a program of the test is not installed."""
     if os.environ.get("CI", "").lower() in ("1", "true"):
         pytest.fail(message)
     pytest.skip(message)
+
+
+def accessibility_problems(browser: Any, impacts: Collection[str]) -> list[str]:
+    """The rules of axe-core that the open page breaks, each with its first element.
+
+    Source: axe-core (https://github.com/dequelabs/axe-core), from the package axe-core-python.
+
+    Args:
+        browser: the browser with the page.
+        impacts: which findings count: `minor`, `moderate`, `serious`, `critical`.
+    """
+    if importlib.util.find_spec("axe_core_python") is None:
+        report_missing('no axe-core: the page was not checked (pip install -c constraints.txt -e ".[dev]")')
+    script = importlib.resources.files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    browser.execute_script(script)
+    result = browser.execute_async_script(
+        "const done = arguments[0]; axe.run(document).then(done, (e) => done({error: String(e)}))"
+    )
+    assert "error" not in result, result["error"]
+    assert result["passes"], "axe-core checked something"
+    return [
+        f"{rule['impact']} {rule['id']}: {rule['nodes'][0]['html']}: {rule['nodes'][0]['failureSummary']}"
+        for rule in result["violations"]
+        if rule["impact"] in impacts
+    ]
 
 
 @contextmanager

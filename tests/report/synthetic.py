@@ -12,6 +12,8 @@ import msgspec
 from harness.contract.record import Environment, Record, Usage
 from harness.contract.run import Point, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
 from harness.contract.workload import Budget, Target, WorkloadFacts
+from harness.report.page_runs import PageSummary, summarize_for_page
+from harness.scoring.summary import LeaderboardQuery
 from harness.storage.records import encode
 
 TARGET = Target(metric="loss", goal="min", value=1.0, unit="nats")
@@ -111,6 +113,11 @@ def exploring(submission: str = "alpha", study: int = 0, lr: float = 0.01, **cha
     """A run whose learning rate was set with `--set`: it is shown and never ranked."""
     base = record(submission, facts("hills"), study, lr=lr, **changes, spec={"overridden": ("lr",)})
     return msgspec.structs.replace(base, run_id=f"{base.run_id}-lr-{lr}")
+
+
+def page_summaries(records: list[Record]) -> list[PageSummary]:
+    """Records as the report's page needs them."""
+    return [summarize_for_page(item, LeaderboardQuery()) for item in records]
 
 
 def write(folder: Path, records: list[Record]) -> Path:

@@ -19,7 +19,7 @@ from tests.report.conftest import Bench
 
 
 def test_the_file_refers_to_nothing_outside() -> None:
-    page = html.page(synthetic.field(), LeaderboardQuery(references=("alpha",)))
+    page = html.page(synthetic.page_summaries(synthetic.field()), LeaderboardQuery(references=("alpha",)))
     ours = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
     assert re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', ours) == []
     blocks = page.count('<script type="text/plain" data-block=')
@@ -28,7 +28,9 @@ def test_the_file_refers_to_nothing_outside() -> None:
 
 
 def test_the_data_are_plain_json() -> None:
-    page = html.page(synthetic.field(), LeaderboardQuery(references=("alpha",)), ["a problem"])
+    page = html.page(
+        synthetic.page_summaries(synthetic.field()), LeaderboardQuery(references=("alpha",)), ["a problem"]
+    )
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, flags=re.S)
     assert found
     data = json.loads(found[1])
@@ -49,7 +51,7 @@ def test_the_data_are_plain_json() -> None:
 def test_long_runs_are_thinned_and_keep_their_ends() -> None:
     roomy = synthetic.facts(budget=Budget(horizon=200_000, gradient_examples=200_000, seconds={"default": 300.0}))
     long = synthetic.record("alpha", roomy, evaluations=2000, speed=150.0)
-    data = html.payload([long], LeaderboardQuery())
+    data = html.payload(synthetic.page_summaries([long]), LeaderboardQuery())
     (group,) = decompress(data["blocks"]["cpu-synthetic|quick@1|hills@1"]).values()
     (curve,) = group["curves"]
     assert len(curve["steps"]) <= page_runs.MAX_POINTS
@@ -61,7 +63,7 @@ def test_many_runs_are_drawn_in_part_and_counted_in_full(monkeypatch: pytest.Mon
     monkeypatch.setattr(page_runs, "MAX_CURVES", 3)
     monkeypatch.setattr(page_runs, "MAX_ROWS", 2)
     records = [synthetic.record("alpha", study=study, speed=1 + study, lr=0.01 * (study + 1)) for study in range(7)]
-    data = html.payload(records, LeaderboardQuery())
+    data = html.payload(synthetic.page_summaries(records), LeaderboardQuery())
     (group,) = decompress(data["blocks"]["cpu-synthetic|quick@1|hills@1"]).values()
     assert [curve["study"] for curve in group["curves"]] == [0, 3, 6]
     assert group["runs"] == len(group["dots"]["best"]) == 7

@@ -58,7 +58,7 @@ def test_it_appears_in_csv_and_json(boards: list[Leaderboard]) -> None:
 
 
 def test_it_appears_on_the_report_page(boards: list[Leaderboard]) -> None:
-    (table, _) = html.payload(synthetic.field(), QUERY)["tables"]
+    (table, _) = html.payload(synthetic.page_summaries(synthetic.field()), QUERY)["tables"]
     assert table["columns"][-1] == {
         "key": "total_hits", "heading": "total hits", "right": True, "highest_first": True,
     }  # fmt: skip

@@ -40,7 +40,7 @@ def test_a_difference_is_in_units_of_the_references_compute() -> None:
     assert raw.outcome == "equivalent"
     assert look(pairs(1.02)).verdict.overall.outcome == "worse"
     assert result.pairs_needed == 0
-    assert result.over
+    assert result.is_over
 
 
 def with_costs(pairs: list[GatePair], a: float, b: float) -> list[GatePair]:
@@ -74,7 +74,7 @@ def test_few_pairs_are_undecided_with_a_forecast() -> None:
     assert result.verdict.overall.outcome == "undecided"
     assert result.pairs_needed is not None
     assert result.pairs_needed >= 3
-    assert not result.over
+    assert not result.is_over
 
 
 def test_a_run_that_breaks_counts_against_its_owner_and_is_named() -> None:

@@ -91,8 +91,8 @@ def test_a_session_beside_a_busy_process_gives_the_same_costs() -> None:
     costs = {name: model.time_to(arm_of(spec(name)), INTERVALS) or math.nan for name in ("reference", "b", "c")}
     assert costs["b"] == pytest.approx(costs["c"], rel=0.03)
     assert costs["b"] / costs["reference"] == pytest.approx(2.0, rel=0.03)
-    speeds = {session: math.exp(speed) for (_, session), speed in model.speeds.items()}
-    assert speeds["m/busy"] / speeds["m/quiet"] == pytest.approx(1.6, rel=0.02)
+    slowdowns = {session: math.exp(log) for (_, session), log in model.slowdowns.items()}
+    assert slowdowns["m/busy"] / slowdowns["m/quiet"] == pytest.approx(1.6, rel=0.02)
     raw = [r.points[-1].process_seconds for r in runs if r.spec.submission.name in "bc"]
     assert max(raw) / min(raw) > 1.4
 
@@ -216,3 +216,20 @@ def test_pairs_of_copies_are_rarely_told_apart_by_time() -> None:
             sides.append(runs)
         verdicts += compare(sides[0], sides[1]).workloads[0].verdict != "inconclusive"
     assert verdicts / 200 <= 0.09  # 5 % and two standard errors of 200 repeats
+
+
+def test_arms_that_the_caller_knows_change_no_cost() -> None:
+    source = random.Random(4)
+    # Arms with several runs, with one run, and with a run without usable points.
+    records = [run("a", s, noisy(source, constant(1.0)), session=f"s{s % 2}") for s in range(6)]
+    records += [run("b", 0, noisy(source, constant(2.0)), session="s1")]
+    records += [msgspec.structs.replace(run("c", 0, noisy(source, constant(1.0))), points=(), hit=None)]
+    runs = [score_run(r) for r in records]
+    known = fit_costs(runs, ("a",), [arm_of(r.spec) for r in runs])
+    assert known == fit_costs(runs, ("a",))
+    assert known.runs == {arm_of(records[0].spec): 6, arm_of(records[6].spec): 1}
+    # The own time of the only run of its arm is the cost, because each of its intervals is the cost.
+    alone = runs[6]
+    assert alone.intervals is not None
+    arm = arm_of(alone.spec)
+    assert known.own_times_to(arm, alone.intervals, [INTERVALS]) == (known.time_to(arm, INTERVALS),)

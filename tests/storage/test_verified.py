@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 
 from harness.contract.record import MAX_REASON, Record
+from harness.errors import DamagedError
 from harness.storage import records
 from harness.storage.layout import RECORD, run_id
 from harness.storage.run_folder import RunFolder
@@ -56,6 +58,43 @@ def test_a_hash_is_computed_once_per_content(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(records, "_matches_hash", lambda *_: pytest.fail("the hash was computed again"))
     assert len(records.read_all([tmp_path / "runs"])[0]) == 1
     assert records.find_valid_record(path) is not None
+
+
+def test_the_digests_are_looked_up_once_per_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for study in range(3):
+        written(tmp_path / "runs", study)
+    lookups: list[VerifiedRecords] = []
+
+    def counting_lookup() -> VerifiedRecords:
+        lookups.append(verified_records())
+        return lookups[-1]
+
+    monkeypatch.setattr(records, "verified_records", counting_lookup)
+    assert len(records.read_all([tmp_path / "runs"])[0]) == 3
+    assert len(lookups) == 1
+
+
+@pytest.mark.parametrize("relative", [True, False])
+@pytest.mark.parametrize(
+    ("name", "is_own"),
+    [
+        ("RUN/record.json", True),
+        ("RUN.json", True),
+        ("OTHER/record.json", False),
+        ("OTHER.json", False),
+        ("copy/record.json", True),
+        ("copy.json", True),
+        ("record.json", True),
+    ],
+)
+def test_a_record_has_its_own_name_or_no_run_id_as_its_name(
+    tmp_path: Path, name: str, is_own: bool, relative: bool
+) -> None:
+    identity, other = "run-0123456789abcdef", "run-fedcba9876543210"
+    path = Path(name.replace("RUN", identity).replace("OTHER", other))
+    path = path if relative else tmp_path / path
+    with contextlib.nullcontext() if is_own else pytest.raises(DamagedError, match=f"is of another trial, {identity}"):
+        records.require_own_name(identity, path)
 
 
 def test_digests_survive_the_process_and_a_damaged_cache_is_dropped(tmp_path: Path, cache: Path) -> None:

@@ -19,6 +19,7 @@ from harness.errors import BenchError
 from harness.gating.series import SeriesFile
 from harness.storage import ledger, packing
 from harness.storage.run_folder import RunFolder
+from harness.storage.staging import stage_changes
 from harness.system import locks
 from harness.system.locks import LockHeldError, take_lock
 
@@ -81,10 +82,11 @@ def ledger_of(folder: Path) -> AbstractContextManager[None]:
     return ledger._locked(folder / "ledger.jsonl")
 
 
-USERS: dict[str, Callable[[Path], AbstractContextManager[None]]] = {
+USERS: dict[str, Callable[[Path], AbstractContextManager[Path | None]]] = {
     "run folder": lambda folder: RunFolder(folder, "run-1").lock(timeout=0.1),
     "dataset": lambda folder: lock_dataset(DatasetEntry(name="toy", title="t", licence="l", files=())),
     "packing": packing._locked,
+    "publishing": stage_changes,
     "ledger": ledger_of,
     "series": lambda folder: SeriesFile(folder / "mine.json", "mine").locked(),
 }
@@ -97,6 +99,7 @@ def test_every_lock_of_the_harness_has_the_fallback(
     folder = share(True)
     monkeypatch.setenv("BENCH_DATA", str(folder))
     monkeypatch.setattr(ledger, "_LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("harness.storage.marks._LOCK_TIMEOUT_S", 0.1)
     for _ in range(2):  # the lock is released
         with USERS[user](folder), pytest.raises(BenchError, match="wait until it"), USERS[user](folder):
             pass

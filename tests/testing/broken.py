@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -134,6 +134,10 @@ class Stateful(MicroText):
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
         self.evaluations += 1
         return {name: value + 1e-3 * self.evaluations for name, value in super().evaluate(model, split, stage).items()}
+
+
+class Redrawn(MicroText):
+    def draw_held_out(self, seeds: Mapping[Split, str]) -> None: ...
 
 
 class FailingLoss(MicroText):

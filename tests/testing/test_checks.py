@@ -40,7 +40,8 @@ def results_of(name: str, check: str, folder: Path) -> list[CheckResult]:
     """The results of the first check and of another one."""
     value: Any = getattr(broken, name)
     if hasattr(value, "facts"):
-        entry = msgspec.structs.replace(TEXT, load=f"{broken.__name__}:{name}")
+        redraws = hasattr(value, "draw_held_out")
+        entry = msgspec.structs.replace(TEXT, load=f"{broken.__name__}:{name}", redraws_held_out=redraws)
         workload_case = WorkloadCase(entry, NoParts(), folder)
         chosen = {key: WORKLOAD_CHECKS[key] for key in ("facts", check)}
         return list(run_checks(chosen, workload_case, "w", ignore))
@@ -68,6 +69,7 @@ def results_of(name: str, check: str, folder: Path) -> list[CheckResult]:
         ("NoMetric", "evaluation", "does not return cross_entropy, the metric of a target", "by its name"),
         ("OneSplit", "evaluation", "the splits feedback and score give equal metrics", "examples of its own"),
         ("Stateful", "evaluation", "two evaluations of the same weights differ", "without state"),
+        ("Redrawn", "fresh held-out data", "two seeds give equal held-out data", "draw_held_out()"),
         ("FailingLoss", "runs", "a run of sgd ended as crashed: ValueError: a loss for evaluations only", "correct"),
     ],
 )

@@ -41,3 +41,9 @@ def test_compared_means_an_arm_that_has_run_and_its_parts() -> None:
 def test_every_first_party_method_cites_a_paper_or_is_folklore() -> None:
     without = {part.id for part in load_registry().parts() if part.distribution == "algorace" and not part.sources}
     assert without <= {"schedule:constant"}
+
+
+def test_every_need_on_the_page_is_explained() -> None:
+    registry = load_registry()
+    needs = {need for part in registry.parts() if part.distribution == "algorace" for need in part.all_needs}
+    assert all(f"| `{need}` |" in make_methods.HEAD for need in needs)

@@ -10,7 +10,7 @@ import pytest
 from harness.contract.record import Record
 from harness.contract.run import Nonce
 from harness.execution.attempts import AttemptWatcher
-from harness.planning.trials import with_seeds
+from harness.planning.seeds import with_seeds
 from harness.storage.ledger import LEDGER, ORIGIN, AttemptLedger, LedgerEntry, read_ledger
 from harness.storage.records import StoredRecord, encode
 from harness.storage.run_folder import RunFolder
@@ -59,14 +59,14 @@ def test_an_edited_record_is_not_that_of_the_attempt(tmp_path: Path) -> None:
 def test_a_hidden_attempt_is_caught(tmp_path: Path) -> None:
     """Two seeds ran; the worse one was deleted."""
     item = attempt(honest(), tmp_path)
-    worse = change(honest(), spec=with_seeds(change(honest().spec, study=50)))
+    worse = change(honest(), spec=with_seeds(change(honest().spec, study=50), redraws_held_out=False))
     shutil.rmtree(attempt(worse, tmp_path).path.parent)
     assert ledger_finding(item) == ("failed", "the records of 1 further attempt(s) on this workload are missing")
 
 
 def test_a_hidden_attempt_that_did_not_finish_is_caught(tmp_path: Path) -> None:
     item = attempt(honest(), tmp_path)
-    worse = with_seeds(change(honest().spec, study=50))
+    worse = with_seeds(change(honest().spec, study=50), redraws_held_out=False)
     AttemptWatcher(tmp_path, Remember()).started(worse, ())
     assert "1 further attempt(s)" in ledger_finding(item)[1]
 
@@ -89,7 +89,7 @@ def test_a_changed_ledger_is_caught(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("committed", "problem"), [(True, ""), (False, "before the source was committed")])
 def test_the_nonce_is_requested_after_the_commitment(tmp_path: Path, committed: bool, problem: str) -> None:
     nonce = Nonce(value="ab" * 32, source="local")
-    record = change(honest(), spec=with_seeds(change(honest().spec, nonce=nonce)))
+    record = change(honest(), spec=with_seeds(change(honest().spec, nonce=nonce), redraws_held_out=False))
     sources = {record.spec.submission.id: record.spec.submission.source_hash}
     ledger = AttemptLedger(tmp_path)
     if committed:

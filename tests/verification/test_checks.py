@@ -10,7 +10,7 @@ import pytest
 from harness.contract.judging import JudgeAnswer, Judgement, JudgeRequest
 from harness.contract.record import Record
 from harness.contract.run import Nonce, Seeds
-from harness.planning.trials import with_seeds
+from harness.planning.seeds import with_seeds
 from harness.storage.records import StoredRecord, encode, iter_stored
 from harness.system.beacon import QUICKNET
 from harness.verification.checks import VerificationOptions, verify_records
@@ -80,7 +80,7 @@ def test_chosen_seeds_are_caught() -> None:
 
 def test_an_invented_round_of_a_beacon_is_caught() -> None:
     nonce = Nonce(value="ab" * 32, source="beacon", chain=QUICKNET.hash, round=1000, signature="cd" * 48)
-    forged = change(honest(), spec=with_seeds(change(honest().spec, nonce=nonce)))
+    forged = change(honest(), spec=with_seeds(change(honest().spec, nonce=nonce), redraws_held_out=False))
     assert "not the SHA-256 of its signature" in failure(forged, "seeds")
     broken = with_spec(honest(), nonce=Nonce(value="no number", source="local"))
     assert "64 hexadecimal digits" in failure(broken, "seeds")
@@ -199,7 +199,7 @@ def test_a_copy_with_other_values_elsewhere_is_caught(kept_part: str) -> None:
 
 def test_the_curve_of_another_seed_is_caught() -> None:
     record = honest()
-    other = change(record, spec=with_seeds(change(record.spec, study=record.spec.study + 50)))
+    other = change(record, spec=with_seeds(change(record.spec, study=record.spec.study + 50), redraws_held_out=False))
     copies = findings_of(record, other)[1].finding("copies")
     assert copies is not None
     assert copies.outcome == "failed"

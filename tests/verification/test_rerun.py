@@ -10,10 +10,12 @@ from dataclasses import replace
 import pytest
 
 from harness.contract.attestation import Attestation
+from harness.contract.held_out import HeldOutSeeds
 from harness.contract.record import Record
 from harness.contract.run import Nonce, Point, RunSpec
 from harness.contract.workload import Target
 from harness.errors import UsageError
+from harness.planning.seeds import expected_held_out
 from harness.scoring.trust import lowest_level, trust_level
 from harness.storage.layout import run_id
 from harness.verification import repetition
@@ -179,6 +181,38 @@ def test_a_metric_at_a_stop_is_converted_by_the_curve_of_the_record() -> None:
     perfect = change_point(record, -1, metrics={**middle.metrics, target.metric: 0.0 if target.goal == "min" else 1.0})
     assert claim.difference(first) < 0.0 < claim.difference(perfect)
     assert claim.difference(first) < claim.difference(change_point(record, -1, metrics=middle.metrics))
+
+
+def with_nonce(record: Record, held_out: HeldOutSeeds | None) -> Record:
+    return with_spec(at_hand(record), nonce=NONCE, held_out=held_out)
+
+
+def test_fresh_seeds_bring_fresh_held_out_data() -> None:
+    """Whether the workload can draw them says its entry: a record may have been made without, or say nothing."""
+    record = at_hand(honest())
+    specs: list[RunSpec] = []
+
+    def note(batch: Sequence[RunSpec]) -> list[Record]:
+        specs.extend(batch)
+        return runner(record, noisy)(batch)
+
+    workload = record.spec.workload.facts.id
+    list(rerun(record, method="fresh-seeds", run=note, redrawing={workload}).repeat_record(record))
+    assert {spec.held_out for spec in specs} == {expected_held_out(spec) for spec in specs}
+    assert len({spec.held_out for spec in specs}) == len(specs) >= 6
+    specs.clear()
+    list(rerun(record, method="fresh-seeds", run=note).repeat_record(record))
+    assert {spec.held_out for spec in specs} == {None}
+
+
+def test_a_record_with_other_held_out_data_is_not_repeated() -> None:
+    record = with_nonce(honest(), None)
+    workload = record.spec.workload.facts.id
+    own = with_nonce(record, expected_held_out(record.spec))
+    assert summary(list(rerun(own, method="exact", redrawing={workload}).repeat_record(own))) == [("exact", "accepted")]
+    for forged in (record, with_nonce(record, HeldOutSeeds(feedback="1", score="2", audit="3"))):
+        with pytest.raises(UsageError, match="is not repeated"):
+            list(rerun(forged, redrawing={workload}).repeat_record(forged))
 
 
 def test_levels_are_ordered() -> None:

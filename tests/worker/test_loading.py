@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from harness.api import Parameter, Recipe
+from harness.contract.held_out import HeldOutSeeds
 from harness.contract.run import PartRef, SubmissionRef
 from harness.errors import BenchError, PluginError
-from harness.worker.loading import load_submission
+from harness.worker.loading import load_submission, load_workload
 from tests import micro
 from tests.helpers import run_here, spec_of, submission
 
@@ -34,6 +35,13 @@ def test_parts_are_prepared_when_they_are_loaded() -> None:
     part = PartRef(kind="optimizer", name="unready", load=f"{__name__}:unready")
     with pytest.raises(BenchError, match="unready needs a library"):
         load_submission(SubmissionRef(name="probe", version="1", parts=(part,)))
+
+
+def test_a_workload_that_cannot_draw_held_out_data_is_refused() -> None:
+    seeds = HeldOutSeeds(feedback="1" * 64, score="", audit="")
+    spec = msgspec.structs.replace(spec_of(submission("tests.submissions_for_tests:Base")), held_out=seeds)
+    with pytest.raises(PluginError, match=r"has no method draw_held_out\(\)"):
+        load_workload(spec)
 
 
 def not_a_submission() -> None: ...

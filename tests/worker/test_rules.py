@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import torch
 from torch import nn
 
 from harness.errors import RejectedError
+from harness.worker import weights
+from harness.worker.clock import Clock
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
 from harness.worker.rule import Rule, RuleChecker
 from harness.worker.rules import load_rule, load_rules, rule_docs, rule_names
@@ -147,6 +150,69 @@ def test_rules_are_checked_where_they_can_be_broken() -> None:
     assert names(ranks)[-1] == "EqualWeights", "rules that communicate are checked last"
     assert (len(pool.draw_checks), len(stream.draw_checks), len(pool.step_checks)) == (2, 3, 3)
     assert len(pool.pass_checks) == 1
+
+
+# --- the rule `harness_code` --------------------------------------------------------------------
+
+
+class _EqualsEverything:
+    """A value that replaces a function and compares equal to it."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __call__(self) -> None: ...
+
+
+def _check_code(rule: Rule) -> None:
+    rule.at_pause(torch.nn.Linear(1, 1), SINGLE_PROCESS)
+
+
+@pytest.fixture
+def code_rule() -> Rule:
+    rule = load_rule("harness_code")(spec_of(BASE))
+    rule.before_import()
+    _check_code(rule)
+    return rule
+
+
+@pytest.mark.parametrize("value", [lambda: None, _EqualsEverything(), None])
+def test_a_replaced_function_or_method_of_the_harness_is_named(
+    value: object, code_rule: Rule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for owner, name in ((weights, "save_weights"), (Clock, "pause")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, value)
+            with pytest.raises(RejectedError, match=rf"\.{name} was replaced"):
+                _check_code(code_rule)
+        _check_code(code_rule)
+
+
+def test_a_removed_function_and_replaced_code_of_the_harness_are_named(
+    code_rule: Rule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.delattr(weights, "save_weights")
+        with pytest.raises(RejectedError, match=r"harness\.worker\.weights\.save_weights was replaced"):
+            _check_code(code_rule)
+    other: Callable[..., None] = lambda model, path: None  # noqa: E731 - its code is needed
+    monkeypatch.setattr(weights.save_weights, "__code__", other.__code__)
+    with pytest.raises(RejectedError, match=r"harness\.worker\.weights\.save_weights was replaced"):
+        _check_code(code_rule)
+
+
+@pytest.mark.parametrize("name", ["all", "map", "KeyError", "isinstance", "operator"])
+def test_a_name_added_to_the_rule_hides_no_replaced_function(
+    name: str, code_rule: Rule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules[type(code_rule).__module__]
+    monkeypatch.setattr(module, name, lambda *_: True, raising=False)
+    monkeypatch.setattr(weights, "save_weights", None)
+    with pytest.raises(RejectedError, match="was replaced"):
+        _check_code(code_rule)
 
 
 def test_every_file_in_the_folder_is_a_rule() -> None:

@@ -13,6 +13,7 @@ from harness.api import WHOLE, Shard, Split, StagedStream, TensorPool
 from workloads.continual.lm_facts import CONTINUAL_LM, CONTINUAL_LM_NARROW
 from workloads.lm.common import NextSymbol, corrected, sequence_losses
 from workloads.lm.documents import document_entropy, documents, scored_documents
+from workloads.lm.redrawing import Redrawing
 from workloads.lm.tiny import CHUNK, CONFIG, as_tensor
 
 _LENGTH = CONTINUAL_LM.tokens_per_example + 1
@@ -25,7 +26,7 @@ _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
 _DOCUMENTS: dict[Split, int] = {"feedback": 128, "score": 384, "audit": 2048}
 
 
-class ContinualLm(NextSymbol):
+class ContinualLm(Redrawing, NextSymbol):
     """Two stages. Each stage has the documents of one domain of the language.
 
     Domains have the same words, but different word classes, frequencies and grammar. Examples do not name their domain.
@@ -87,14 +88,17 @@ class ContinualLm(NextSymbol):
         """
         measured = {}
         for k in range(len(self.facts.stages) if stage is None else stage + 1):
-            tokens_BT = held_out(split, k)[0]
+            tokens_BT = held_out(split, k, self.sample(split))[0]
             rows = shard.rows(len(tokens_BT), CHUNK)
             measured[f"nats/{k}"] = sequence_losses(model, tokens_BT[rows.start : rows.stop], CHUNK)
         return measured
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
         """Return the metrics of `evaluate`."""
-        domains = [corrected(measured[f"nats/{k}"], held_out(split, k)[1], entropy(k)) for k in range(len(measured))]
+        sample = self.sample(split)
+        domains = [
+            corrected(measured[f"nats/{k}"], held_out(split, k, sample)[1], entropy(k)) for k in range(len(measured))
+        ]
         loss = sum(domain["loss"] for domain in domains) / len(domains)
         se = sum(domain["se"] ** 2 for domain in domains) ** 0.5 / len(domains)
         metrics = {"loss": loss, "se": se}
@@ -108,7 +112,7 @@ class ContinualLm(NextSymbol):
         """Return the values whose means are the loss on each domain and the mean loss on all domains seen."""
         domains = []
         for k in range(len(measured)):
-            nats_B = held_out(split, k)[1]
+            nats_B = held_out(split, k, self.sample(split))[1]
             rows = shard.rows(len(nats_B), CHUNK)
             domains.append(entropy(k) + measured[f"nats/{k}"] - nats_B[rows.start : rows.stop])
         return {"loss": tuple(domains), **{f"loss/{k}": (values_B,) for k, values_B in enumerate(domains)}}
@@ -121,9 +125,15 @@ def entropy(domain: int) -> float:
 
 
 @cache
-def held_out(split: Split, domain: int) -> tuple[Tensor, Tensor]:
-    """Return a split's documents of a domain, int64 (n, 65), and their exact nats per token, float64 (n,)."""
+def held_out(split: Split, domain: int, sample: str = "") -> tuple[Tensor, Tensor]:
+    """Return a split's documents of a domain, int64 (n, 65), and their exact nats per token, float64 (n,).
+
+    Args:
+        split: name of the held-out split, which decides the number of documents.
+        domain: index of the domain.
+        sample: name of the sample (see `Redrawing.sample`); empty for the usual sample of the split.
+    """
     tokens_BT, nats_B = scored_documents(
-        _DOCUMENTS[split], length=_LENGTH, stream_seed=f"continual/held-out/{split}", domain=domain
+        _DOCUMENTS[split], length=_LENGTH, stream_seed=f"continual/held-out/{sample or split}", domain=domain
     )
     return as_tensor(tokens_BT), torch.tensor(nats_B)

@@ -19,6 +19,7 @@ ENTRIES = (
         load="workloads.continual.lm:ContinualLm",
         summary="a small GPT on two domains of a synthetic language in turn, to a mean cross-entropy; no download",
         sources=_SOURCES,
+        redraws_held_out=True,
     ),
     WorkloadEntry(
         facts=CONTINUAL_LM_NARROW,
@@ -26,5 +27,6 @@ ENTRIES = (
         arguments={"variant": "narrow"},
         summary="continual-lm with three quarters of the width; no download",
         sources=_SOURCES,
+        redraws_held_out=True,
     ),
 )

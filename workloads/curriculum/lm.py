@@ -14,6 +14,7 @@ from workloads.curriculum.lm_facts import CURRICULUM_LM, CURRICULUM_LM_WIDE_INIT
 from workloads.lm.common import HeldOutSymbols
 from workloads.lm.documents import documents
 from workloads.lm.integers import key, randoms
+from workloads.lm.redrawing import Redrawing
 from workloads.lm.tiny import CHUNK, CONFIG, as_tensor, entropy, held_out
 
 _LENGTH = CURRICULUM_LM.tokens_per_example + 1
@@ -36,7 +37,7 @@ _DICE = 59
 _PER_GRADE = 16
 
 
-class CurriculumLm(HeldOutSymbols):
+class CurriculumLm(Redrawing, HeldOutSymbols):
     """A pool of documents of eight quality grades.
 
     The horizon is six times the number of documents in the pool, and an eighth of the documents is clean. A submission
@@ -68,10 +69,10 @@ class CurriculumLm(HeldOutSymbols):
 
     def held_out_tokens(self, split: Split) -> Tensor:
         """Return the first documents of the split of `lm-tiny`, which are clean text."""
-        return held_out(split)[0][: _HELD_OUT[split]]
+        return held_out(split, self.sample(split))[0][: _HELD_OUT[split]]
 
     def correction(self, split: Split) -> tuple[Tensor, float]:
-        return held_out(split)[1][: _HELD_OUT[split]], entropy()
+        return held_out(split, self.sample(split))[1][: _HELD_OUT[split]], entropy()
 
 
 def grades(n: int, seed: int) -> npt.NDArray[np.int64]:

@@ -16,6 +16,7 @@ ENTRIES = (
         load="workloads.curriculum.lm:CurriculumLm",
         summary="a small GPT on documents with a noisy quality score, to a cross-entropy on clean text; no download",
         sources=_SOURCES,
+        redraws_held_out=True,
     ),
     WorkloadEntry(
         facts=CURRICULUM_LM_WIDE_INIT,
@@ -23,5 +24,6 @@ ENTRIES = (
         arguments={"variant": "wide-init"},
         summary="curriculum-lm with twice the standard deviation of the initial weights; no download",
         sources=_SOURCES,
+        redraws_held_out=True,
     ),
 )

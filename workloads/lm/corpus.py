@@ -79,6 +79,21 @@ def open_or_write(corpus: Corpus, part: str, documents: int) -> Shards:
     return Shards(paths, vocabulary=EOT + 1)
 
 
+def generate(corpus: Corpus, text: str, documents: int) -> Tokens:
+    """Return one text of a corpus, with the mark after its last document. Nothing is written.
+
+    Args:
+        corpus: the corpus.
+        text: name of the text. Different texts are independent.
+        documents: number of documents.
+
+    Returns:
+        Tokens of shape (documents · length + 1,).
+    """
+    mark = np.array([EOT], dtype=np.uint16)
+    return np.concatenate([*language(corpus).documents(documents, text), mark])
+
+
 def _write(corpus: Corpus, part: str, documents: int, paths: list[Path]) -> None:
     corpus.folder.mkdir(parents=True, exist_ok=True)
     with _exclusive_lock(corpus.folder):

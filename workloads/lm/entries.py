@@ -26,6 +26,7 @@ ENTRIES: tuple[WorkloadEntry, ...] = (
         load="workloads.lm.tiny:LmTiny",
         summary="a small GPT on characters of a synthetic language of known entropy, to a cross-entropy; no download",
         sources=(_GPT2, _ROTARY),
+        redraws_held_out=True,
     ),
     WorkloadEntry(
         facts=LM_TINY_POSTNORM,
@@ -33,6 +34,7 @@ ENTRIES: tuple[WorkloadEntry, ...] = (
         arguments={"variant": "postnorm"},
         summary="lm-tiny with normalisation after each residual addition (post-norm)",
         sources=(_GPT2, _POST_NORM),
+        redraws_held_out=True,
     ),
     WorkloadEntry(
         facts=LM_SHAKESPEARE,
@@ -71,5 +73,6 @@ ENTRIES: tuple[WorkloadEntry, ...] = (
         summary="the 124M GPT on a generated corpus of known entropy in the same format; no download",
         sources=_WEB,
         sibling="lm-tiny",
+        redraws_held_out=True,
     ),
 )

@@ -15,6 +15,7 @@ from workloads.lm.common import HeldOutSymbols
 from workloads.lm.documents import document_entropy, documents, scored_documents
 from workloads.lm.facts import LM_TINY, LM_TINY_POSTNORM
 from workloads.lm.language import Language, Tokens
+from workloads.lm.redrawing import Redrawing
 
 _LENGTH = LM_TINY.tokens_per_example + 1
 CONFIG: dict[str, Any] = {
@@ -38,7 +39,7 @@ _DOCUMENTS: dict[Split, int] = {"feedback": 256, "score": 1792, "audit": 2048}
 CHUNK = 32
 
 
-class LmTiny(HeldOutSymbols):
+class LmTiny(Redrawing, HeldOutSymbols):
     """Language modelling on documents of 64 characters.
 
     Each document begins with a new word, so that the model sees everything on which the next character depends. The
@@ -72,10 +73,10 @@ class LmTiny(HeldOutSymbols):
         return TensorPool(tokens_BT=as_tensor(documents(n, length=_LENGTH, stream_seed=f"train/{seed}")))
 
     def held_out_tokens(self, split: Split) -> Tensor:
-        return held_out(split)[0]
+        return held_out(split, self.sample(split))[0]
 
     def correction(self, split: Split) -> tuple[Tensor, float]:
-        return held_out(split)[1], entropy()
+        return held_out(split, self.sample(split))[1], entropy()
 
 
 @cache
@@ -85,9 +86,14 @@ def entropy() -> float:
 
 
 @cache
-def held_out(split: Split) -> tuple[Tensor, Tensor]:
-    """Return a split's documents, int64 (n, 65), and their exact nats per token, float64 (n,)."""
-    tokens_BT, nats_B = scored_documents(_DOCUMENTS[split], length=_LENGTH, stream_seed=f"held-out/{split}")
+def held_out(split: Split, sample: str = "") -> tuple[Tensor, Tensor]:
+    """Return a split's documents, int64 (n, 65), and their exact nats per token, float64 (n,).
+
+    Args:
+        split: name of the held-out split, which decides the number of documents.
+        sample: name of the sample (see `Redrawing.sample`); empty for the usual sample of the split.
+    """
+    tokens_BT, nats_B = scored_documents(_DOCUMENTS[split], length=_LENGTH, stream_seed=f"held-out/{sample or split}")
     return as_tensor(tokens_BT), torch.tensor(nats_B)
 
 

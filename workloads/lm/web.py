@@ -20,9 +20,10 @@ from harness.api import Batch, DataError, Split, WorkloadFacts, dataset_path
 from workloads.datasets import FINEWEB, FINEWEB_RESERVED, FINEWEB_SHARD_TOKENS, FINEWEB_TRAIN, FINEWEB_VALIDATION
 from workloads.formats import shards
 from workloads.lm.common import HeldOutSymbols
-from workloads.lm.corpus import Corpus, language, open_or_write
+from workloads.lm.corpus import Corpus, generate, language, open_or_write
 from workloads.lm.facts import LM_16M, LM_124M, LM_124M_SYNTHETIC
 from workloads.lm.model import GPT, mean_loss_in_parts
+from workloads.lm.redrawing import Redrawing
 
 _GPT2: dict[str, Any] = {
     "context": 1024,
@@ -204,7 +205,7 @@ class Lm16m(LmWeb):
         super().__init__(LM_16M, _16M, Web(train=4, sequences={"feedback": 512, "score": 2_560, "audit": 10_240}))
 
 
-class Lm124mSynthetic(_TokenShardWorkload):
+class Lm124mSynthetic(Redrawing, _TokenShardWorkload):
     """The 124M model on documents of a language whose entropy is known.
 
     The corpus is written as shards on first use. `loss` is corrected as in `lm-tiny`.
@@ -226,6 +227,13 @@ class Lm124mSynthetic(_TokenShardWorkload):
     def train_data(self, seed: int) -> SequencePool:
         """Return all documents of the training corpus. The seed has no effect: the corpus is stored on disk."""
         return SequencePool(open_or_write(self._corpus, "train", self._documents), self.facts.tokens_per_example)
+
+    def held_out_tokens(self, split: Split) -> Tensor:
+        """Return the documents of a split. Those of a sample with a seed are generated, and never written to a file."""
+        if split in self._seeds and split not in self._held_out:
+            tokens_T = torch.from_numpy(generate(self._corpus, self.sample(split), self._n).astype(np.int64))
+            self._held_out[split] = tokens_T.unfold(0, self._corpus.length + 1, self._corpus.length)
+        return super().held_out_tokens(split)
 
     def correction(self, split: Split) -> tuple[Tensor, float]:
         if split not in self._nats:

@@ -68,9 +68,9 @@ class Logs:
 def first_hit(data: bytes, target: Target) -> Hit | None:
     """Return the first row of an `eval_measurements.csv` that meets a target; None if no row does.
 
-    Rows in which the metric is empty are passed over. So is a last row that is shorter and has no line break: it was
-    being written when the run ended. The index of an evaluation includes the rows that are passed over. Rows after the
-    hit are not read.
+    Two kinds of rows are skipped: rows without a metric, and an incomplete last row (too few fields and no line break),
+    which was being written when the run ended. Skipped rows count in the index of an evaluation. Rows after the hit are
+    not read.
 
     Args:
         data: content of the file.

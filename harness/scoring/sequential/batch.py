@@ -76,8 +76,8 @@ def run_gates(differences: ArrayLike, *, alpha: float = ALPHA, min_effect: float
 def _excluded_centres(rows: Floats, threshold: float, min_effect: float) -> Booleans:
     """Return an array of shape (6, gates, pairs).
 
-    Entries 0 to 2 are whether −min_effect, 0 and min_effect are below the confidence sequence. Entries 3 to 5 are
-    whether the three values are above the confidence sequence.
+    Entries 0 to 2 say whether −min_effect, 0 and min_effect are below the confidence sequence. Entries 3 to 5 say
+    whether these three values are above the confidence sequence.
     """
     import numpy as np
 

@@ -6,17 +6,17 @@ differences multiplies the wealth by the factor
 
     1 + c · tanh(δ · zᵢ),    zᵢ = (dᵢ − θ) / (scale of the pairs before i), clipped to [−2, 2],    c = 0.98.
 
-The parameter δ > 0 is the effect for which the bet is made. With c = 1 and without clipping, the factor is
-e^(δz) / cosh(δz). This is the likelihood ratio of the sign, given |z|, for a normal distribution whose mean is δ
-standard deviations. Under the null hypothesis, each factor has mean 1. The product of the factors is therefore a
-nonnegative martingale. The mean of the products over several δ (`BETS`) is also a nonnegative martingale. By Ville's
+The parameter δ > 0 is the effect for which the bet is made. With c = 1 and without clipping, the factor is e^(δz) /
+cosh(δz). This is the likelihood ratio of the sign, given |z|, for a normal distribution whose mean is δ standard
+deviations. Under the null hypothesis, each factor has mean 1. The product of the factors is therefore a nonnegative
+martingale. The weighted mean of the products for several δ (`BETS`) is also a nonnegative martingale. By Ville's
 inequality, the probability that this mean ever reaches 1/α is at most α.
 
 No assumption is made about the absolute values |dᵢ − θ|. They may have heavy tails, depend on previous pairs, or be
 infinite (if a run broke down). Differences that are not symmetric about θ are evidence against θ, even if their mean or
-median is θ. For example, if the differences have an exponential distribution with mean 0, a tenth of the gates is
-decided within 40 pairs (`docs/measured/sequential.txt`). The difference of two exchangeable runs is always symmetric
-about 0.
+median is θ. For example, if the differences have an exponential distribution that is shifted to mean 0, a tenth of the
+gates is decided within 40 pairs (`docs/measured/sequential.txt`). The difference of two exchangeable runs is always
+symmetric about 0.
 
 Every factor increases with dᵢ − θ, and the scales do not depend on θ. The evidence that the centre is above θ therefore
 decreases if θ increases.
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: (weight, δ) of each bet, where δ is an effect in units of the scale. The bet with half of the weight is made for an
-#: effect that six pairs can show. The bet with a tenth of the weight is made for an effect of a quarter of the scale,
-#: which requires about two hundred pairs.
+#: (weight, δ) of each bet, where δ is an effect in units of the scale. The bet with weight 0.5 is made for an effect
+#: that six pairs can show. The bet with weight 0.1 is made for an effect of 0.25 scales, which requires about two
+#: hundred pairs.
 BETS = ((0.5, 3.0), (0.2, 1.0), (0.2, 0.5), (0.1, 0.25))
 #: Largest fraction of the wealth that is staked on one pair (c in the formula). A value below 1 ensures that the wealth
 #: remains positive.
@@ -54,7 +54,7 @@ MAX_SCORE = 2.0
 
 
 class Evidence(NamedTuple):
-    """The log wealth of the two one-sided bets after each pair, in arrays of shape (..., n). Each bet starts at log ½.
+    """The log wealth of the two one-sided bets after each pair, in arrays of shape (..., n). Both start at log ½.
 
     Args:
         better: log wealth of the bet that the centre is above θ.

@@ -9,9 +9,9 @@ no candidate has an effect, the probability that a candidate is kept is at most 
 The levels decrease slowly. If none of the first 99 candidates is kept, candidate 100 needs 4,500 times the evidence of
 a single gate. If all pairs agree, twelve more pairs give this evidence.
 
-A kept candidate is then confirmed by `decide` at level α on seeds that no candidate has used. Its effect is estimated
-from the confirmation only. The estimate of the first gate is biased, because this estimate decided whether the
-candidate was kept.
+A kept candidate is tested a second time, by `decide` at level α on seeds that no candidate has used. This test is
+called the confirmation. The candidate's effect is estimated from the confirmation only. The estimate of the first gate
+is biased, because this estimate decided whether the candidate was kept.
 
 Source: Online Multiple Testing with E-values, Xu and Ramdas 2023, arXiv 2311.06412 (e-LOND)
 Source: On Online Control of False Discovery Rate, Javanmard and Montanari 2015, arXiv 1502.06197 (LOND)

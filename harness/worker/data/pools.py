@@ -20,8 +20,8 @@ class Pool(Protocol):
     A pool that augments examples when they are drawn has a method `gather_at(indices, position)`, which the harness
     calls instead of `gather` to draw. `position` is the number of examples that the run has drawn before this draw. The
     random numbers of example i of the draw must depend on the data seed and on `position + i` alone;
-    `harness.api.uniforms_at` returns such numbers. Then two runs with equal seeds augment their examples with the same
-    random numbers, whatever their submissions draw.
+    `harness.api.uniforms_at` returns such numbers. Two runs with equal seeds then augment their examples with the same
+    random numbers, whichever examples their submissions draw.
 
     Attributes:
         scores: per-example scores by name, each a float tensor of shape (len(pool),) with values in [0, 1]; may be

@@ -3,16 +3,17 @@
 Forbidden: replacing functions, classes or methods of the harness or of the workload in the worker process, and setting
 attributes of the harness's objects that hide their methods.
 
-Why: the clock, the counters and the evaluation run in the same process as the submission. Their code must be that of
-every other run.
+Why: the clock, the counters and the evaluation run in the same process as the submission. Their code must be the same
+in every run.
 
 Instead: use the arguments of the constructor and of `step`, and keep replaced functions in your own modules.
 """
 
 from __future__ import annotations
 
+import operator
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
@@ -43,11 +44,13 @@ class HarnessCode(Rule):
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
         self._bindings: list[_Binding] = []
+        self._are_unchanged: Callable[[], bool] = lambda: True
         self._attributes: list[dict[str, Any]] = []
 
     def before_import(self) -> None:
         modules = [(name, module) for name, module in sys.modules.items() if name.startswith(_PACKAGE)]
         self._bindings = [binding for name, module in modules for binding in _list_bindings(name, vars(module))]
+        self._are_unchanged = _make_comparison(self._bindings)
 
     def before_construction(self, model: nn.Module, group: ProcessGroup) -> None:
         self._attributes = [
@@ -55,15 +58,52 @@ class HarnessCode(Rule):
         ]
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
-        for namespace, name, value, code, owner in self._bindings:
-            if namespace.get(name) is not value or (isinstance(value, FunctionType) and value.__code__ is not code):
-                raise _changed(f"{owner}.{name}")
+        if not self._are_unchanged():
+            raise _changed(next(_list_changed(self._bindings), "a function of the harness"))
         for guarded, attributes in zip(self.objects, self._attributes, strict=True):
             kind, values = type(guarded), vars(guarded)
             hidden = [name for name in values if isinstance(getattr(kind, name, None), FunctionType)]
             replaced = [name for name, value in attributes.items() if values.get(name) is not value]
             for name in (*hidden, *replaced):
                 raise _changed(f"{kind.__module__}.{kind.__qualname__}.{name} of an object")
+
+
+def _make_comparison(bindings: list[_Binding]) -> Callable[[], bool]:
+    """Return a function that returns whether all bindings are unchanged.
+
+    There are thousands of bindings, which are compared at every evaluation. The loops therefore run in C. The function
+    has its own references to all functions that it calls, so that no name in this module or in `builtins` replaces one.
+    """
+    every, is_same, apply, key_error = all, operator.is_, map, KeyError
+    read_code = operator.attrgetter("__code__")
+    functions = [(binding.value, binding.code) for binding in bindings if binding.code is not None]
+    values, codes = [value for value, _ in functions], [code for _, code in functions]
+    by_namespace: dict[int, list[_Binding]] = {}
+    for binding in bindings:
+        by_namespace.setdefault(id(binding.namespace), []).append(binding)
+    namespaces = []
+    for members in by_namespace.values():
+        members = [*members, members[0]]  # a getter of at least two names returns a tuple
+        read = operator.itemgetter(*(member.name for member in members))
+        namespaces.append((read, members[0].namespace, [member.value for member in members]))
+
+    def are_unchanged() -> bool:
+        try:
+            for read, namespace, expected in namespaces:
+                if not every(apply(is_same, read(namespace), expected)):
+                    return False
+        except key_error:  # a name was removed
+            return False
+        return every(apply(is_same, apply(read_code, values), codes))
+
+    return are_unchanged
+
+
+def _list_changed(bindings: list[_Binding]) -> Iterator[str]:
+    """Yield the names whose functions or classes were replaced, and the functions whose code was replaced."""
+    for namespace, name, value, code, owner in bindings:
+        if namespace.get(name) is not value or (code is not None and getattr(value, "__code__", None) is not code):
+            yield f"{owner}.{name}"
 
 
 def _changed(name: str) -> RejectedError:

@@ -61,7 +61,7 @@ class UnchangedCounters(Rule):
         if work.replay is None:
             return
         capacity = self.spec.workload.facts.replay_capacity or 0
-        # A submission may have enlarged the memory of the buffer and not the number.
+        # A submission may have enlarged the buffer's tensors without changing `capacity`.
         memory = max((len(tensor) for tensor in work.replay._store.values()), default=0)
         room = max(work.replay.capacity, memory)
         if room > capacity:

@@ -49,5 +49,5 @@ def compute_norms(model: nn.Module) -> list[float]:
     with torch.no_grad():
         flat = [parameter.detach().flatten() for parameter in model.parameters() if parameter.numel()]
         norms = torch._foreach_norm([values[:: max(1, len(values) // SAMPLE)] for values in flat])
-    # NaN differs from itself; a model with NaN has diverged, which is not the matter of this rule.
+    # NaN is replaced, because it differs from itself. A model with NaN has diverged, which the evaluation detects.
     return torch.stack([norm.float() for norm in norms]).nan_to_num(nan=-1.0).tolist() if norms else []

@@ -1,0 +1,126 @@
+"""Measure how much the loss that `lm-tiny` reaches depends on the seed of its language and on the held-out sample.
+
+    python -m benchmarks.language_seeds              # about four minutes on one core
+
+The reference (AdamW with a cosine schedule at its tuned learning rate) trains on six languages to the gate budget, with
+two seeds each, on one thread and in a plain training loop. Equal seeds have equal initial weights in all languages. A
+first line keeps the language of the workload, and evaluates the same weights on eight fresh held-out samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from harness.api import Batch
+from workloads.lm.common import corrected, sequence_losses
+from workloads.lm.documents import LANGUAGE_SEED
+from workloads.lm.language import Language
+from workloads.lm.tiny import CHUNK, LmTiny, as_tensor
+
+LANGUAGES = tuple(range(LANGUAGE_SEED, LANGUAGE_SEED + 6))
+SEEDS = (200, 201)
+GATE_BUDGET = 8_064
+LEARNING_RATE = 0.005
+WEIGHT_DECAY = 0.1
+SCORE_DOCUMENTS = 1_792
+_LENGTH = LmTiny.facts.tokens_per_example + 1
+
+
+class Outcome(NamedTuple):
+    """The losses of one run, in nats per character; `excess` is above the entropy of the language."""
+
+    loss: float
+    excess: float
+    se: float
+
+
+def held_out(language: Language, sample: str) -> tuple[Tensor, Tensor]:
+    """Return the documents of a sample, (n, 65), and their exact nats per character, (n,)."""
+    tokens_NT = language.documents(SCORE_DOCUMENTS, length=_LENGTH, stream_seed=sample)
+    return as_tensor(tokens_NT), torch.tensor(-language.log_probs(tokens_NT).mean(axis=1))
+
+
+def train(language: Language, seed: int, examples: int) -> nn.Module:
+    """Return a model that the reference has trained on documents of a language."""
+    work = LmTiny()
+    model = work.build_model(seed)
+    size = work.facts.batch_sizes[0]
+    steps = examples // size
+    tokens_NT = as_tensor(language.documents(examples, length=_LENGTH, stream_seed=f"train/{seed}"))
+    kinds = work.parameter_kinds(model)
+    groups = [
+        {"params": [p for n, p in model.named_parameters() if kinds[n] == "matrix"], "weight_decay": WEIGHT_DECAY},
+        {"params": [p for n, p in model.named_parameters() if kinds[n] != "matrix"], "weight_decay": 0.0},
+    ]
+    solver = torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=(0.9, 0.95))
+    schedule = torch.optim.lr_scheduler.SequentialLR(
+        solver,
+        [
+            torch.optim.lr_scheduler.LinearLR(solver, 1e-3, total_iters=steps // 20),
+            torch.optim.lr_scheduler.CosineAnnealingLR(solver, steps - steps // 20),
+        ],
+        [steps // 20],
+    )
+    for batch_NT in torch.split(tokens_NT, size):
+        solver.zero_grad()
+        work.loss(model, Batch(tokens_BT=batch_NT)).backward()  # type: ignore[no-untyped-call]
+        solver.step()
+        schedule.step()
+    return model.eval()
+
+
+def judge(model: nn.Module, language: Language, sample: str) -> Outcome:
+    """Return the losses of a model on a sample of a language."""
+    tokens_NT, nats_N = held_out(language, sample)
+    entropy = language.document_entropy(_LENGTH)
+    metrics = corrected(sequence_losses(model, tokens_NT, CHUNK), nats_N, entropy)
+    return Outcome(metrics["loss"], metrics["excess"], metrics["se"])
+
+
+def report_languages(examples: int, seeds: Sequence[int]) -> None:
+    """Print the mean losses of each language after some examples, and their spread over the languages."""
+    print(f"\n{examples:,} examples, {len(seeds)} seeds\nlanguage  entropy    loss  excess  seed sd")
+    rows = []
+    for number in LANGUAGES:
+        language = Language(number)
+        outcomes = [judge(train(language, seed, examples), language, "held-out/score") for seed in seeds]
+        loss, excess = (
+            statistics.fmean(values) for values in ([o.loss for o in outcomes], [o.excess for o in outcomes])
+        )
+        spread = statistics.stdev(o.loss for o in outcomes) if len(outcomes) > 1 else float("nan")
+        entropy = language.document_entropy(_LENGTH)
+        rows.append((entropy, loss, excess))
+        print(f"{number:8d}  {entropy:.4f}  {loss:.4f}  {excess:.4f}  {spread:.4f}", flush=True)
+    for name, values in zip(("entropy", "loss", "excess"), zip(*rows, strict=True), strict=True):
+        print(f"sd over languages of {name}: {statistics.stdev(values):.4f}, range {max(values) - min(values):.4f}")
+
+
+def report_samples() -> None:
+    """Print the spread of the loss of the same weights over fresh held-out samples of one language."""
+    language = Language(LANGUAGE_SEED)
+    model = train(language, SEEDS[0], GATE_BUDGET)
+    outcomes = [judge(model, language, f"sample/{k}") for k in range(8)]
+    losses = [outcome.loss for outcome in outcomes]
+    print(f"\nthe same weights on 8 samples: mean {statistics.fmean(losses):.4f}, sd {statistics.stdev(losses):.4f}, ")
+    print(f"standard error of one sample {statistics.fmean(o.se for o in outcomes):.4f}")
+
+
+def main() -> None:
+    """Print the line about samples and the table of languages."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    torch.set_num_threads(1)
+    began = time.process_time()
+    report_samples()
+    report_languages(GATE_BUDGET, SEEDS)
+    print(f"\n{time.process_time() - began:.0f} s of processor time, torch {torch.__version__}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""The seeds from which a workload draws its held-out data in a run with a nonce."""
+
+from __future__ import annotations
+
+from harness.contract.base import Data
+from harness.contract.workload import Split
+
+
+class HeldOutSeeds(Data, frozen=True, kw_only=True):
+    """The seeds of the held-out splits: 64 hexadecimal digits for each split.
+
+    A process gets an empty text instead of a seed that it must not know. A process that runs a submission never knows
+    the seed of `audit`. It knows the seed of `score` only if it evaluates its own weights.
+
+    Args:
+        feedback: seed of the split `feedback`.
+        score: seed of the split `score`.
+        audit: seed of the split `audit`.
+    """
+
+    feedback: str
+    score: str
+    audit: str
+
+    def by_split(self) -> dict[Split, str]:
+        """Return the known seeds."""
+        seeds: dict[Split, str] = {"feedback": self.feedback, "score": self.score, "audit": self.audit}
+        return {split: seed for split, seed in seeds.items() if seed}

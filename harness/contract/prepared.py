@@ -1,0 +1,25 @@
+"""The data that a worker opens before it enters its sandbox."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.contract.base import Data
+
+#: The parts of a workload's data that a run reads: the training data and held-out splits.
+DataPart = Literal["train", "score", "feedback"]
+
+
+class PreparedData(Data, frozen=True, kw_only=True):
+    """A part of a workload's data, and the manifest that lists its files once they exist.
+
+    Args:
+        part: the training data or a held-out split.
+        manifest: path of the manifest.
+        seedless: path of the manifest for all seeds of the training data. It is written instead of `manifest` if
+            opening the data needs no generated data. Empty for a held-out split.
+    """
+
+    part: DataPart
+    manifest: str
+    seedless: str = ""

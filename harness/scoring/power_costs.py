@@ -1,0 +1,48 @@
+"""The cost of a run in core-seconds: training, evaluation and start, from the ledger of its record."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from harness.contract.power import PowerCost
+from harness.contract.record import ON_CLOCK, Phase, Record, Spent
+
+#: The phases in which the worker waits for the evaluator, which is another process.
+_EVALUATION: frozenset[Phase] = frozenset({"evaluation"})
+
+
+def run_cost(record: Record) -> PowerCost:
+    """Return the cost of a run.
+
+    A core-second is a second of processor time. The ledger contains the processor time of the worker, but not of the
+    evaluator, which is another process. The wall seconds of the evaluations are therefore multiplied by the share of a
+    core that the worker had while it trained: its processor time divided by its wall time, at most 1. On a machine
+    without other load the share is 1. In a record without a ledger, the counters and the usage replace the ledger.
+    """
+    phases = _phases_of(record) if record.ledger is None else record.ledger.phases
+    training, evaluation = _sum(phases, ON_CLOCK), _sum(phases, _EVALUATION)
+    start = _sum(phases, phases.keys() - ON_CLOCK - _EVALUATION)
+    share = min(1.0, training.process_seconds / training.seconds) if training.seconds > 0 else 1.0
+    return PowerCost(
+        training=training.process_seconds,
+        evaluation=max(evaluation.process_seconds, evaluation.seconds * share),
+        start=start.process_seconds,
+        wall=training.seconds + evaluation.seconds + start.seconds,
+    )
+
+
+def _sum(phases: Mapping[Phase, Spent], names: Collection[Phase]) -> Spent:
+    spent = [phases[name] for name in names if name in phases]
+    return Spent(
+        seconds=sum(each.seconds for each in spent), process_seconds=sum(each.process_seconds for each in spent)
+    )
+
+
+def _phases_of(record: Record) -> Mapping[Phase, Spent]:
+    counters, usage = record.counters, record.usage
+    start = usage.start_seconds + usage.checkpoint_seconds
+    return {
+        "training": Spent(seconds=counters.seconds, process_seconds=counters.process_seconds),
+        "evaluation": Spent(seconds=usage.evaluation_seconds),
+        "start": Spent(seconds=start, process_seconds=start),
+    }

@@ -1,0 +1,221 @@
+"""Keep values that were computed from record files, so that a table decodes only the records that are new.
+
+A value is stored under the SHA-256 of the bytes of its record file. A file of values belongs to some folders of
+records and to one computation. It is in a subfolder of the cache folder, and it is replaced as a whole. It contains the
+values of the records that were read last. If it is missing, damaged, of another computation or not writable, the
+values are computed from the records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import sys
+import time
+from array import array
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import msgspec
+
+import harness
+from harness.contract.record import Record
+from harness.contract.run import RunSpec
+from harness.errors import StoreError
+from harness.system.files import cache_folder, read_file, walk_folders, write_atomically
+
+#: Name of the subfolder with the files of values.
+FOLDER: Final = "tables"
+#: Smallest number of values that are stored. Fewer records are decoded in less time than a user notices.
+MIN_VALUES = 200
+#: Maximum number of files. The files that were not used for the longest time are removed.
+MAX_FILES = 8
+#: Maximum size in bytes of the values in a file. Further values are not stored.
+MAX_FILE_BYTES = 128 << 20
+#: Part of the stored values that must still be used. Otherwise the file is replaced by a smaller one.
+_MIN_USED = 0.75
+#: Age in seconds after which a temporary file was left by a process that was killed.
+_TEMPORARY_S = 3600
+#: Age in seconds of the harness's source below which nothing is stored, because this process may have imported the
+#: source before it was changed.
+_SETTLED_S = 10
+_DIGEST_BYTES = hashlib.sha256().digest_size
+#: Bytes of a value's key and of the description of its length, at most.
+_ENTRY_BYTES = _DIGEST_BYTES + 8
+
+
+class DerivedValue(Protocol):
+    """A value that was computed from a record. Its type is a msgspec struct."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def content_hash(self) -> str: ...
+    @property
+    def spec(self) -> RunSpec: ...
+
+
+V = TypeVar("V", bound=DerivedValue)
+
+
+class DerivedValues(Generic[V]):
+    """Values of records, from a file or computed.
+
+    Args:
+        kind: type of the values.
+        compute: function that computes the value of a record; None for a record without a value. The result must depend
+            on nothing but the record, the harness's source and `parameters`.
+        parameters: the parameters of the computation, as text.
+        folders: the folders of the records.
+    """
+
+    def __init__(
+        self, kind: type[V], compute: Callable[[Record], V | None], parameters: str, folders: Iterable[Path]
+    ) -> None:
+        self.compute = compute
+        self._decoder = msgspec.msgpack.Decoder(kind, dec_hook=_decode_array)
+        self._encoder = msgspec.msgpack.Encoder(enc_hook=_encode_array)
+        self._key = _hash_texts(
+            source_hash(), sys.version, sys.byteorder, msgspec.__version__, kind.__qualname__, parameters
+        )
+        self._path = _find_path(_hash_texts(kind.__qualname__, parameters, *map(_absolute, folders)).hex()[:32])
+        self._stored = self._read()
+        #: The values that were used or computed, encoded, by the digest of the record file.
+        self._used: dict[bytes, msgspec.Raw] = {}
+        self._has_new = False
+        self._size = 0
+
+    def find(self, digest: bytes) -> V | None:
+        """Return the stored value of the record file with this SHA-256; None if there is none."""
+        encoded = self._stored.get(digest)
+        if encoded is None:
+            return None
+        try:
+            value = self._decoder.decode(encoded)
+        except (ValueError, RecursionError, msgspec.MsgspecError):
+            return None
+        self._use(digest, encoded)
+        return value
+
+    def add(self, digest: bytes, value: V) -> None:
+        """Remember the value of the record file with this SHA-256, unless it cannot be stored."""
+        # MessagePack has no integers of more than 64 bits.
+        with contextlib.suppress(OverflowError, ValueError):
+            encoded = msgspec.Raw(self._encoder.encode(value))
+            self._has_new = self._use(digest, encoded) or self._has_new
+
+    def _use(self, digest: bytes, encoded: msgspec.Raw) -> bool:
+        """Return whether the value is kept. The limit of the file's size leaves no room for further values."""
+        size = memoryview(encoded).nbytes + _ENTRY_BYTES
+        if self._size + size > MAX_FILE_BYTES:
+            return False
+        self._size += size
+        self._used[digest] = encoded
+        return True
+
+    def save(self) -> None:
+        """Replace the file by the values that were used or computed, if this changes it."""
+        if self._path is None or not (self._has_new or len(self._used) < _MIN_USED * len(self._stored)):
+            return
+        if len(self._used) < MIN_VALUES or not _is_settled():
+            return
+        content = self._encoder.encode((self._key, self._used))
+        with contextlib.suppress(OSError, StoreError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._path, hashlib.sha256(content).digest(), content, sync=False)
+            _remove_old(self._path.parent)
+
+    def _read(self) -> dict[bytes, msgspec.Raw]:
+        """Return the encoded values in the file; empty if the file is missing, damaged or of another computation."""
+        if self._path is None:
+            return {}
+        try:
+            content = memoryview(read_file(self._path))
+            if hashlib.sha256(content[_DIGEST_BYTES:]).digest() != content[:_DIGEST_BYTES]:
+                return {}
+            key, values = _FILES.decode(content[_DIGEST_BYTES:])
+        except (StoreError, ValueError, RecursionError, msgspec.MsgspecError):
+            return {}
+        with contextlib.suppress(OSError):
+            os.utime(self._path)
+        return values if key == self._key else {}
+
+
+_FILES = msgspec.msgpack.Decoder(tuple[bytes, dict[bytes, msgspec.Raw]])
+
+
+def _encode_array(value: Any) -> bytes:
+    if isinstance(value, array) and value.typecode == "d":
+        return value.tobytes()
+    raise TypeError(f"values of type {type(value)} cannot be stored")
+
+
+def _decode_array(kind: type, content: Any) -> Any:
+    return kind("d", content)
+
+
+def _find_path(name: str) -> Path | None:
+    """Return the path of a file of values; None if there is no cache folder, or no source whose hash is known."""
+    if not source_hash():
+        return None
+    try:
+        return cache_folder() / FOLDER / name
+    except RuntimeError:  # There is no home folder.
+        return None
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove the files that were not used for the longest time, and temporary files that killed processes left."""
+    with os.scandir(folder) as entries:
+        files = [(entry.stat(follow_symlinks=False).st_mtime, entry.path) for entry in entries if entry.is_file()]
+    complete = sorted((file for file in files if not file[1].endswith(".tmp")), reverse=True)
+    abandoned = [file for file in files if file[1].endswith(".tmp") and file[0] < time.time() - _TEMPORARY_S]
+    for _, path in (*complete[MAX_FILES:], *abandoned):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def _absolute(folder: Path) -> str:
+    try:
+        return os.path.abspath(folder)
+    except OSError:  # The working folder was removed.
+        return str(folder)
+
+
+def _hash_texts(*texts: str) -> bytes:
+    return hashlib.sha256(msgspec.msgpack.encode(texts)).digest()
+
+
+def source_hash() -> str:
+    """Return the SHA-256 of all source files of the harness; empty if there are none, as in an archive."""
+    return _read_source()[0]
+
+
+def _is_settled() -> bool:
+    """Return whether the source of the harness was not changed a moment ago."""
+    return abs(time.time() - _read_source()[1]) > _SETTLED_S
+
+
+@functools.cache
+def _read_source() -> tuple[str, float]:
+    """Return the SHA-256 of all source files of the harness, and the time of the last change.
+
+    Reading all files takes a hundredth of a second, and no list of the files that matter has to be kept.
+    """
+    root = Path(harness.__file__).parent
+    digest, changed = hashlib.sha256(), 0.0
+    unreadable: list[Path] = []
+    for folder, _, names in walk_folders(root, lambda path, _: unreadable.append(path)):
+        for path in (folder / name for name in names if name.endswith(".py")):
+            try:
+                content = read_file(path)
+                changed = max(changed, path.stat().st_mtime)
+            except (OSError, StoreError):
+                unreadable.append(path)
+                continue
+            digest.update(f"{path.relative_to(root)}\0{len(content)}\0".encode())
+            digest.update(content)
+    return digest.hexdigest() if changed and not unreadable else "", changed

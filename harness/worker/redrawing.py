@@ -1,0 +1,53 @@
+"""Lets a workload draw its held-out data from the seeds of a run with a nonce."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+from harness.contract.held_out import HeldOutSeeds
+from harness.contract.workload import Split
+from harness.datasets import generated
+from harness.errors import PluginError
+
+
+@runtime_checkable
+class Redrawable(Protocol):
+    """A workload that draws its held-out data afresh in runs with a nonce, so that no submission can contain them.
+
+    The entry of such a workload has `redraws_held_out=True`. The targets must hold for every draw: the data are another
+    sample of the same size from the same distribution. `cached_arrays` does not store data whose key contains a seed of
+    held-out data, because workers can read the stored data.
+    """
+
+    def draw_held_out(self, seeds: Mapping[Split, str]) -> None:
+        """Use other held-out data from now on.
+
+        The harness calls this method before any data are built.
+
+        Args:
+            seeds: the seeds that this process may know, by split, each with 64 hexadecimal digits. The other splits
+                keep their usual data.
+        """
+        ...
+
+
+def draw_held_out(workload: object, load: str, held_out: HeldOutSeeds) -> None:
+    """Let a workload draw the held-out data whose seeds this process knows, and keep these data out of the cache.
+
+    Args:
+        workload: the workload.
+        load: its import path, for the message.
+        held_out: the seeds.
+
+    Raises:
+        PluginError: the workload cannot draw held-out data.
+    """
+    if not isinstance(workload, Redrawable):
+        raise PluginError(
+            f"{load} has no method draw_held_out(), but its trials were planned with fresh held-out data",
+            fix="define the method, or remove redraws_held_out from the entry",
+        )
+    seeds = held_out.by_split()
+    generated.leave_out(seeds.values())
+    workload.draw_held_out(seeds)

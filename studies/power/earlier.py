@@ -1,0 +1,109 @@
+"""Compute rows from the figures of `studies.methods`, which has the pool arms of this study on the same seeds.
+
+The arms were tuned there with five settings of the learning rate and the horizon fraction, on a seed of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import studies.methods.design as methods
+from harness.contract.power import OrderAgreement, PowerBudget, PowerCost, PowerRow
+from harness.plugins.registry import Registry
+from harness.scoring.power import PowerPlanned, PowerRun, compare_orders, power_row, power_table
+from studies.methods.design import Stage
+from studies.methods.figures import MEASURED, read_stored
+from studies.methods.results import Results
+from studies.power.design import PowerDesign
+from studies.power.plan import PowerPlan
+from studies.power.rows import PowerRows
+
+#: The remark of the rows.
+NOTE = (
+    "runs of docs/comparison.md, with five tuned settings per arm; the cost is wall seconds of the whole run, without "
+    "the start of its process, with two runs at once"
+)
+#: The remark on the agreement of the orders. `studies.methods` has the same seeds at both budgets.
+ORDER_NOTE = "the order at the gate budget is that of the first three seeds, at the full budget that of the last two"
+#: Number of seeds for the order at the gate budget. The remaining seeds are for the order at the full budget.
+_ORDER_SEEDS = 3
+
+
+class EarlierRows:
+    """Makes rows from the figures of `studies.methods`.
+
+    Args:
+        design: the design of this study.
+        plan: the plan of this study, which gives the arms and budgets.
+        rows: the rows of this study, which give the envelopes.
+        registry: the registry in which workloads are looked up.
+    """
+
+    def __init__(self, design: PowerDesign, plan: PowerPlan, rows: PowerRows, registry: Registry) -> None:
+        self._design = design
+        self._plan = plan
+        self._rows = rows
+        self._registry = registry
+        self._methods = methods.read_design()
+        self._results = Results(self._methods, read_stored(MEASURED), registry)
+
+    def all_rows(self) -> list[PowerRow]:
+        """Return a row for each workload and budget with runs of `studies.methods` on the current version."""
+        rows = []
+        for workload in self._design.workloads:
+            stages = self._stages(workload)
+            order = self._order(stages["gate"], stages["full"]) if len(stages) == 2 else None
+            for budget, stage in stages.items():
+                notes = (NOTE, ORDER_NOTE) if order and budget == "gate" else (NOTE,)
+                planned, envelope = self._planned(stage, budget, notes), self._rows.envelope(workload)
+                rows.append(power_row(planned, self._runs(stage), envelope, order if budget == "gate" else None))
+        return rows
+
+    def _stages(self, workload: str) -> dict[PowerBudget, Stage]:
+        """Return the stages of `studies.methods` with the main arms on a workload, by the budget of this study."""
+        facts = self._registry.workload(workload).facts
+        stages: dict[PowerBudget, Stage] = {}
+        for stage in (*self._methods.full_stages, self._methods.small_stage):
+            budget = stage.budget or facts.budget.horizon
+            name: PowerBudget = "full" if budget == facts.budget.horizon else "gate"
+            if stage.workload == workload and budget == self._plan.examples(workload, name) and self._runs(stage):
+                stages[name] = stage
+        return dict(sorted(stages.items(), key=lambda item: item[0] != "gate"))
+
+    def _order(self, gate: Stage, full: Stage) -> OrderAgreement:
+        envelope = self._rows.envelope(gate.workload)
+        first = [run for run in self._runs(gate) if run.seed < _ORDER_SEEDS]
+        last = [run for run in self._runs(full) if run.seed >= _ORDER_SEEDS]
+        return compare_orders(
+            power_table(self._planned(gate, "gate"), first, envelope).separation,
+            power_table(self._planned(full, "full"), last, envelope).separation,
+        )
+
+    def _planned(self, stage: Stage, budget: PowerBudget, notes: Iterable[str] = ()) -> PowerPlanned:
+        facts = self._registry.workload(stage.workload).facts
+        figures = [run for arm in stage.arms for run in self._results.fresh_runs(stage, arm, "loss").values()]
+        return PowerPlanned(
+            workload=facts.id,
+            budget_name=budget,
+            budget=self._plan.examples(stage.workload, budget),
+            metric=facts.targets[0].metric,
+            goal=facts.targets[0].goal,
+            arms=tuple(sorted(self._plan.arms(stage.workload))),
+            seeds=self._design.ruleset.studies,
+            hardware=", ".join(sorted({run.hardware for run in figures})),
+            torch=", ".join(sorted({run.torch for run in figures})),
+            notes=tuple(notes),
+        )
+
+    def _runs(self, stage: Stage) -> list[PowerRun]:
+        return [
+            PowerRun(
+                arm=arm,
+                seed=seed,
+                metric=run.loss,
+                hit=run.hit,
+                cost=PowerCost(training=run.spent, evaluation=0.0, start=0.0, wall=run.spent),
+            )
+            for arm in self._plan.arms(stage.workload)
+            for seed, run in self._results.fresh_runs(stage, arm, "loss").items()
+        ]

@@ -1,0 +1,1 @@
+"""The pages for newcomers, typed as they stand, in environments of their own."""

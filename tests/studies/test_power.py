@@ -1,0 +1,142 @@
+"""The study of power: what it plans, which settings it chooses, and which rows it publishes from made-up figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.contract.power import PowerCost, PowerFile, PowerRow
+from harness.contract.workload import Goal
+from harness.gating.setup import find_gate_ineligibility
+from harness.planning.resolve import resolve_submission
+from harness.plugins.registry import load_registry
+from studies.power.__main__ import main
+from studies.power.design import BUDGETS, read_design
+from studies.power.earlier import EarlierRows
+from studies.power.figures import MEASURED, PowerFigures, RunKey, best_trials, encode_figures, key_of_spec, read_stored
+from studies.power.plan import PowerPlan
+from studies.power.rows import PUBLISHED, PowerRows, encode_rows, merge_rows, published_rows
+
+REGISTRY = load_registry()
+DESIGN = read_design()
+PLAN = PowerPlan(DESIGN, REGISTRY)
+DIGITS = "resnet-digits"
+
+
+def figures(
+    arm: str, study: int, metric: float | None, purpose: str = "score", trial: int = 0, lr: float = 0.1
+) -> PowerFigures:
+    facts = REGISTRY.workload(DIGITS).facts
+    goal: Goal = "min"
+    return msgspec.convert(
+        {
+            "arm": arm, "workload": facts.id, "budget": PLAN.examples(DIGITS, "gate"), "purpose": purpose,
+            "study": study, "trial": trial, "lr": lr, "status": "exhausted" if metric else "diverged",
+            "metric": metric, "goal": goal, "hit": None, "hardware": "cpu", "torch": "2", "run": "run-1",
+            "cost": {"training": 1.0, "evaluation": 0.5, "start": 0.5, "wall": 3.0},
+        },
+        PowerFigures,
+    )  # fmt: skip
+
+
+def made_up(broken: str = "") -> dict[RunKey, PowerFigures]:
+    """Five seeds of all arms; each arm is 30 % better than the one before, and seeds differ by 1 %."""
+    runs = []
+    for i, arm in enumerate(PLAN.arms(DIGITS)):
+        runs.append(figures(arm, 0, None if arm == broken else 1.0, "tuning", trial=1))
+        if arm != broken:
+            runs += [figures(arm, study, 0.7**i * (1 + 0.01 * ((study * (i + 2)) % 3))) for study in range(5)]
+    return {run.key: run for run in runs}
+
+
+def test_every_arm_can_run_on_every_workload_of_its_kind() -> None:
+    assert {kind: len(set(arms)) for kind, arms in DESIGN.arms.items()} == {"pool": 16, "stream": 16}
+    for workload in DESIGN.workloads:
+        facts = REGISTRY.workload(workload).facts
+        for arm in PLAN.arms(workload):
+            assert not find_gate_ineligibility(resolve_submission(arm, REGISTRY), facts, REGISTRY), (arm, workload)
+
+
+def test_arms_of_a_seed_share_it_and_no_seed_has_two_uses() -> None:
+    tuning = PLAN.tuning_specs(DIGITS)
+    trials: dict[str, int | None] = dict.fromkeys(PLAN.arms(DIGITS), 1)
+    fresh = {budget: PLAN.fresh_specs(DIGITS, budget, trials) for budget in BUDGETS}
+    assert (len(tuning), len(fresh["gate"]), len(fresh["full"])) == (48, 80, 48)
+    assert len({spec.seeds.model for spec in tuning}) == 1
+    seeds = [{spec.seeds.model for spec in specs} for specs in (tuning, fresh["gate"], fresh["full"])]
+    assert [len(group) for group in seeds] == [1, 5, 3]
+    assert len(set.union(*seeds)) == 9
+    assert all(spec.hparams.get("horizon_fraction", 1.0) == 1.0 for spec in (*tuning, *fresh["gate"]))
+    assert [spec.study for spec in fresh["gate"]] == sorted(spec.study for spec in fresh["gate"])
+    assert {spec.workload.facts.budget.horizon for spec in fresh["full"]} == {PLAN.examples(DIGITS, "full")}
+    assert len({key_of_spec(spec) for spec in (*tuning, *fresh["gate"], *fresh["full"])}) == 48 + 80 + 48
+
+
+def test_the_best_setting_has_the_best_metric_and_a_broken_arm_does_not_run() -> None:
+    runs = [
+        figures("a", 0, 0.5, "tuning", 0, 0.1),
+        figures("a", 0, 0.4, "tuning", 1, 0.2),
+        figures("a", 0, None, "tuning", 2, 0.3),
+        figures("b", 0, None, "tuning", 0, 0.1),
+    ]
+    best = best_trials({run.key: run for run in runs}, runs[0].workload)
+    assert best == {"a": 1, "b": None}
+    assert PLAN.fresh_specs(DIGITS, "gate", {"wsd": None}) == []
+
+
+def test_a_row_from_figures_and_a_broken_arm() -> None:
+    row = PowerRows(DESIGN, PLAN, made_up(), REGISTRY).row(DIGITS, "gate")
+    assert (row.pairs, row.separated, row.seeds, row.partial) == (120, 120, 5, False)
+    assert row.core_hours == pytest.approx(80 * 2 / 3600)
+    row = PowerRows(DESIGN, PLAN, made_up(broken="wsd"), REGISTRY).row(DIGITS, "gate")
+    assert (row.pairs, row.separated, row.left_out) == (120, 105, ("wsd",))
+
+
+def test_missing_runs_make_no_row_and_a_problem() -> None:
+    problems: list[str] = []
+    assert PowerRows(DESIGN, PLAN, {}, REGISTRY).all_rows(problems) == []
+    assert len(problems) == 2 * len(DESIGN.workloads)
+
+
+def test_rows_of_earlier_runs_are_those_of_the_current_version() -> None:
+    rows = EarlierRows(DESIGN, PLAN, PowerRows(DESIGN, PLAN, {}, REGISTRY), REGISTRY).all_rows()
+    assert {row.workload for row in rows} <= {REGISTRY.workload(name).facts.id for name in DESIGN.workloads}
+    assert all(row.seeds == 5 and len(row.arms) == 16 for row in rows)
+
+
+def test_published_rows_follow_from_the_stored_figures() -> None:
+    """Rows of the current versions are computed again; rows of earlier versions are only kept."""
+    runs = {run.key: run for run in read_stored(MEASURED)}
+    own = PowerRows(DESIGN, PLAN, runs, REGISTRY)
+    earlier = EarlierRows(DESIGN, PLAN, own, REGISTRY).all_rows()
+    rows = merge_rows(own.all_rows([]), merge_rows(earlier, published_rows()))
+    assert encode_rows(rows) == PUBLISHED.read_bytes(), "stale: run python -m studies.power --publish"
+    assert encode_figures(runs.values()) == MEASURED.read_bytes()
+
+
+def test_a_row_with_more_seeds_replaces_another_and_versions_are_kept() -> None:
+    row = PowerRows(DESIGN, PLAN, made_up(), REGISTRY).row(DIGITS, "gate")
+
+    def changed(**fields: object) -> PowerRow:
+        return msgspec.structs.replace(row, **fields)
+
+    partial, older = changed(seeds=2, separated=1), changed(workload="resnet-digits@1")
+    assert merge_rows([row], [partial]) == [row]
+    assert merge_rows([partial], [row]) == [row]
+    assert merge_rows([row], [older]) == [older, row]
+    assert msgspec.json.decode(encode_rows([row]), type=PowerFile).rows == (row,)
+    assert isinstance(row.cost, PowerCost)
+
+
+def test_the_plan_names_missing_runs_and_unknown_workloads_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["--plan", "--new", "--runs", str(tmp_path), "--workloads", DIGITS, "--budgets", "gate"]
+    assert main(call) == 0
+    out = capsys.readouterr().out
+    assert "tuning: 48 of 48 runs are missing" in out
+    assert "80 of 80 runs are missing" in out
+    assert main(["--plan", "--workloads", "resnet-digit"]) == 2
+    assert "resnet-digits" in capsys.readouterr().err

@@ -1,0 +1,94 @@
+"""Write the tables of docs/power.md from `workloads/power.json` and the design of `studies.power`.
+
+usage: python -m tools.make_power            (a test fails if the tables are stale)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.contract.power import PowerRow
+from harness.report.power import HEADING, LEAST_PER_CORE_HOUR, power_cells, remarks
+from studies.power.design import BUDGETS, PowerDesign, read_design
+from studies.power.rows import published_rows
+from tools.generated_block import replace_block
+from tools.markdown import table_lines
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "power.md"
+COMMAND = "python -m tools.make_power"
+#: The columns of the first table. The second table has the other columns.
+FIRST = ("pairs separated", "per core-hour", "hard pairs separated", "hard per core-hour", "order at full budget")
+COSTS = ("core-s per run", "training + evaluation + start")
+#: Goal for at least four workloads: separated pairs per core-hour.
+GOAL = 80
+
+
+def tables(rows: Sequence[PowerRow]) -> str:
+    """Return the two tables and the remarks as Markdown."""
+    first = (*HEADING[:3], *FIRST, *COSTS)
+    second = (*HEADING[:2], *(name for name in HEADING[3:-1] if name not in first))
+    lines = [*_table(first, rows), "", *_table(second, rows), "", "Remarks:", ""]
+    lines += [f"* `{row.workload}`, {row.budget_name}: {note}." for row in rows for note in remarks(row)]
+    return "\n".join(lines)
+
+
+def _table(names: Sequence[str], rows: Sequence[PowerRow]) -> list[str]:
+    picked = [HEADING.index(name) for name in names]
+    cells = [[power_cells(row)[i] for i in picked] for row in rows]
+    marked = [
+        [f"`{line[0]}`" + (" (partial)" if row.partial else ""), *line[1:]]
+        for row, line in zip(rows, cells, strict=True)
+    ]
+    return table_lines(names, marked)
+
+
+def summary(rows: Sequence[PowerRow]) -> str:
+    """Return sentences that compare the rows with the goals."""
+    names = {
+        "reach the goal": [row for row in rows if row.per_core_hour >= GOAL],
+        "are below it": [row for row in rows if LEAST_PER_CORE_HOUR <= row.per_core_hour < GOAL],
+        "are coarse": [row for row in rows if row.per_core_hour < LEAST_PER_CORE_HOUR],
+    }
+    lines = [
+        f"* {len(chosen)} of {len(rows)} rows {what}: "
+        + (", ".join(f"`{row.workload}` ({row.budget_name})" for row in chosen) or "none")
+        + "."
+        for what, chosen in names.items()
+    ]
+    return "\n".join(lines)
+
+
+def missing(rows: Sequence[PowerRow], design: PowerDesign) -> str:
+    """Return a table of the workloads and budgets of the design whose row is missing or partial, with the command."""
+    known = {(row.workload.partition("@")[0], row.budget_name): row for row in rows}
+    lines = []
+    for workload in design.workloads:
+        for budget in BUDGETS:
+            row = known.get((workload, budget))
+            if row is None or row.partial:
+                state = "no row" if row is None else f"{row.seeds} of {row.planned_seeds} seeds"
+                command = f"`python -m studies.power --workloads {workload} --budgets {budget}`"
+                lines.append([f"`{workload}`", budget, state, command])
+    return "\n".join(table_lines(("workload", "budget", "state", "command that continues"), lines))
+
+
+def page() -> str:
+    """Return the page with up-to-date tables."""
+    rows, text = published_rows(), PAGE.read_text()
+    for name, content in (
+        ("summary", summary(rows)),
+        ("tables", tables(rows)),
+        ("missing", missing(rows, read_design())),
+    ):
+        text = replace_block(text, name, COMMAND, content)
+    return text
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page())
+
+
+if __name__ == "__main__":
+    main()

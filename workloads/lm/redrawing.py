@@ -1,0 +1,24 @@
+"""The base of workloads on generated text that draw fresh held-out documents in runs with a nonce."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.api import Split
+
+
+class Redrawing:
+    """Mixin for workloads on a synthetic language. Only the documents are drawn afresh; the language stays the same.
+
+    Another language would change the loss that a model can reach by more than the resolution of the targets (ADR 22).
+    """
+
+    _seeds: Mapping[Split, str] = {}
+
+    def draw_held_out(self, seeds: Mapping[Split, str]) -> None:
+        """Draw the documents of the splits in `seeds` from these seeds from now on."""
+        self._seeds = dict(seeds)
+
+    def sample(self, split: Split) -> str:
+        """Return the name of the sample from which a split's documents are drawn: the split, and its seed if any."""
+        return f"{split}/{self._seeds[split]}" if split in self._seeds else split
