@@ -35,7 +35,7 @@ _OPTIONS = (
         "--budget",
         type=int,
         metavar="EXAMPLES",
-        help="Number of examples per run (default: a quarter of the horizon, at least 128 updates).",
+        help="Number of examples per run (default: a quarter of the horizon, at least 16 evaluations).",
     ),
     click.option(
         "--min-effect",

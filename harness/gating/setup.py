@@ -24,11 +24,9 @@ GATE_RULESET = Ruleset(
 )
 #: Default gate budget as a fraction of the workload's horizon.
 BUDGET_SHARE = 1 / 4
-#: Smallest number of evaluations within the default gate budget.
-MIN_EVALUATIONS = 8
-#: Smallest number of updates within the default gate budget, at the default batch size. With fewer updates, the metric
-#: is hardly better than before training.
-MIN_UPDATES = 128
+#: Smallest number of evaluations within the default gate budget. A quarter of a short horizon has fewer: its metric is
+#: hardly better than before training.
+MIN_EVALUATIONS = 16
 #: Smallest number of evaluations within any gate budget. This number ensures that the envelope has four different
 #: horizons.
 LEAST_EVALUATIONS = 4
@@ -195,7 +193,7 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
     Args:
         facts: facts of the workload.
         examples: requested budget in examples; None for a quarter of the horizon, but at least `MIN_EVALUATIONS` and
-            `MIN_UPDATES`, and at most the horizon.
+            at most the horizon.
 
     Raises:
         UsageError: the requested budget is larger than the workload's horizon, or has fewer than four evaluations (on a
@@ -204,8 +202,7 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
     unit, horizon = facts.eval_every * max(1, len(facts.stages)), facts.budget.horizon
     least, most = LEAST_EVALUATIONS * unit, max(1, horizon // unit) * unit
     if examples is None:
-        least_default = max(MIN_EVALUATIONS * facts.eval_every, MIN_UPDATES * facts.batch_sizes[0])
-        default = max(horizon * BUDGET_SHARE, least_default)
+        default = max(horizon * BUDGET_SHARE, MIN_EVALUATIONS * facts.eval_every)
         return min(most, max(least, round(default / unit) * unit))
     if not least <= examples <= most:
         raise UsageError(

@@ -73,11 +73,13 @@ class StudiedVersion(Data, frozen=True, kw_only=True):
         version: the version.
         target: value of the target.
         horizon: the budget in examples. New runs have this budget, too.
+        batch_size: the default batch size. New runs have this batch size, too.
     """
 
     version: str
     target: float
     horizon: int
+    batch_size: int
 
 
 class Claim(Data, frozen=True, kw_only=True):

@@ -12,7 +12,6 @@ import msgspec
 import pytest
 
 from harness.contract.run import RunSpec
-from harness.contract.workload import Budget
 from harness.errors import StoreError, UsageError
 from harness.execution.state import Interrupted
 from harness.gating import setup as setups
@@ -26,7 +25,7 @@ from tests.gating.builders import FakeRunner
 from tests.scoring import builders
 
 REGISTRY = load_registry()
-MICRO = GateWorkload(entry=micro.ENTRY, device="cpu", budget=2048)
+MICRO = GateWorkload(entry=micro.ENTRY, device="cpu", budget=1600)
 A, B = REGISTRY.submission("adamw-constant"), REGISTRY.submission("adamw-cosine")
 SETUP = GateSetup(a=A, b=B, workloads=(MICRO,), offer=REGISTRY)
 
@@ -62,7 +61,7 @@ def test_pairs_share_seeds_and_end_at_the_gate_budget() -> None:
     assert (side_a, side_b) == ("B", "A")
     assert a.seeds == b.seeds
     for spec in (a, b):
-        assert (spec.study, spec.purpose, spec.stop, spec.workload.facts.budget.horizon) == (3, "gate", 2048, 2048)
+        assert (spec.study, spec.purpose, spec.stop, spec.workload.facts.budget.horizon) == (3, "gate", 1600, 1600)
     assert b.submission.name == A.name
     assert a.hparams["horizon_fraction"] == 1.0
     assert SETUP.plan_pair(3) == SETUP.plan_pair(3)
@@ -187,7 +186,7 @@ def test_an_edit_in_the_middle_is_an_error(tmp_path: Path) -> None:
 
 
 def test_what_cannot_run_is_refused_before_anything_runs() -> None:
-    stream = GateWorkload(entry=micro.STREAM_ENTRY, device="cpu", budget=2048)
+    stream = GateWorkload(entry=micro.STREAM_ENTRY, device="cpu", budget=1600)
     setup = replace(SETUP, b=REGISTRY.submission("cma"), workloads=(MICRO, stream))
     with pytest.raises(UsageError, match=r"cma cannot run on micro-stream: it needs .*leave micro-stream out of -w"):
         gate(FakeRunner(losses(0.9)), setup)
@@ -201,29 +200,10 @@ def test_what_cannot_run_is_refused_before_anything_runs() -> None:
 
 
 def test_a_gate_budget_is_a_quarter_and_whole_evaluations() -> None:
-    assert gate_budget(micro.FACTS) == 2048, "128 updates at least"
-    assert gate_budget(micro.STREAM_FACTS) == 2048, "sixteen evaluations in each of two stages"
-    assert gate_budget(builders.facts(eval_every=10)) == 100, "a horizon of less than 128 updates"
-    assert (
-        gate_budget(
-            builders.facts(
-                eval_every=10,
-                batch_sizes=(1, 2),
-                budget=Budget(horizon=160, gradient_examples=160, seconds={"default": 9.0}),
-            )
-        )
-        == 130
-    ), "128 updates at least"
-    assert (
-        gate_budget(
-            builders.facts(
-                eval_every=20,
-                batch_sizes=(1, 2),
-                budget=Budget(horizon=200, gradient_examples=200, seconds={"default": 9.0}),
-            )
-        )
-        == 160
-    ), "eight evaluations at least"
+    assert gate_budget(micro.FACTS) == 1600
+    assert gate_budget(micro.STREAM_FACTS) == 1536, "twelve evaluations in each of two stages"
+    assert gate_budget(builders.facts(eval_every=5)) == 80, "sixteen evaluations at least"
+    assert gate_budget(builders.facts(eval_every=10)) == 100, "a horizon of ten evaluations"
     assert gate_budget(micro.FACTS, 700) == 704
     for wrong in (0, 100, 10_000):
         with pytest.raises(UsageError, match="a gate budget is 256 to 6,400 examples there"):
@@ -248,7 +228,7 @@ def envelope_runner() -> FakeRunner:
 def test_an_envelope_is_made_once_and_kept(tmp_path: Path) -> None:
     specs = plan_envelope(MICRO, REGISTRY)
     assert {spec.purpose for spec in specs} == {"gate-envelope"}
-    assert sorted({spec.stop or 0 for spec in specs}) == [512, 1024, 2048, 4096]
+    assert sorted({spec.stop or 0 for spec in specs}) == [384, 768, 1600, 3200]
     assert len(specs) == 12
     assert read_envelope(tmp_path, MICRO) is None
     made = make_envelope(tmp_path, MICRO, specs, envelope_runner())
