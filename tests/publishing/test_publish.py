@@ -159,7 +159,8 @@ def under_anytime(submission: str, purpose: Purpose) -> list[Record]:
 def test_scores_that_need_an_envelope_are_published_with_it(tmp_path: Path) -> None:
     write_runs(tmp_path / "runs", under_anytime("wsd", "score"))
     (alone,) = publish_in(tmp_path, "wsd", dry_run=True).groups
-    problem = "no runs of the reference for its envelope on resnet-digits@2 are at hand or published"
+    workload = group()[0].spec.workload.facts.id
+    problem = f"no runs of the reference for its envelope on {workload} are at hand or published"
     assert alone.problems == (problem,)
     write_runs(tmp_path / "runs", under_anytime("adamw-cosine", "envelope"))
     with_envelope = publish_in(tmp_path, "wsd", dry_run=True).groups
