@@ -99,13 +99,13 @@ def main() -> None:
 
 def _without_workloads(options: list[str]) -> list[str]:
     """Return the options without workloads and budget, which `--confirm` takes from the series."""
-    kept, words = [], iter(options)
+    remaining, words = [], iter(options)
     for word in words:
         if word in ("-w", "--workload", "--budget"):
             next(words, None)
         else:
-            kept.append(word)
-    return kept
+            remaining.append(word)
+    return remaining
 
 
 if __name__ == "__main__":

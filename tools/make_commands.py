@@ -18,9 +18,9 @@ from tools.markdown import table_lines
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
 #: Exit code → its meaning.
 EXIT_CODES = {
-    0: "success; of `bench gate`: A is better",
+    0: "success; for `bench gate`: A is better",
     1: "something failed: a trial ended with a status other than `reached`, `exhausted` or `pruned`, a check failed, "
-    "data are missing, or a file cannot be read or written; of `bench gate`: A is worse, equivalent or identical",
+    "data are missing, or a file cannot be read or written; for `bench gate`: A is worse, equivalent or identical",
     2: "the request is invalid",
     3: "a plugin is broken, or an internal error occurred",
     4: "a gate is undecided",
@@ -39,8 +39,9 @@ VARIABLES = {
     "BENCH_JOBS": "default of `--jobs`",
     "BENCH_JSON_ERRORS": "`1`: print errors as JSON, as `bench --json-errors` does",
     "BENCH_NONCE": "default of `--nonce`",
-    "BENCH_PLUGINS": "comma-separated plugins: `no:NAME` blocks a plugin, and `NAME` allows only the named ones",
-    "BENCH_PLUGIN_TIMEOUT": "seconds after which reading a plugin is given up",
+    "BENCH_PLUGINS": "comma-separated plugins: `no:NAME` blocks a plugin; if a `NAME` without `no:` is given, only the "
+    "plugins with such names are loaded",
+    "BENCH_PLUGIN_TIMEOUT": "time limit in seconds for reading a plugin",
     "BENCH_RESULTS": "default of `--results`",
     "BENCH_RULESET": "default of `--ruleset`",
     "BENCH_RUNS": "default of `--runs`",
@@ -59,10 +60,10 @@ in the shell. No command asks for input.
 Data are printed on standard output. Messages, progress and errors are printed on standard error. With `--json`, the
 output is one JSON object, whose key `schema` is the version of its layout ([versions](versioning.md#records)).
 """
-ERRORS = """An error is one line: the request, the problem, and in parentheses the remedy. With several problems, each
-is on a line of its own. `bench --json-errors COMMAND` prints the error as JSON
+ERRORS = """An error is one line: the request, the problem, and in parentheses the remedy. If there are several
+problems, each has its own line. `bench --json-errors COMMAND` prints the error as JSON
 ([versions](versioning.md#the-package))."""
-PRECEDENCE = """An option takes precedence over the variable, and the variable over the project file `bench.yaml`."""
+PRECEDENCE = """An option takes precedence over its variable, and a variable over the project file `bench.yaml`."""
 
 
 def page() -> str:

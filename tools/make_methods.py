@@ -55,13 +55,13 @@ The column *evidence* names the kinds of evidence for a method, with links:
 
 | evidence | meaning |
 |---|---|
-| *listed* | The method has only the evidence of every method: it passes the contract tests and cites its papers. |
+| *listed* | The method has only what every method has: it passes the contract tests and cites its papers. |
 | *vectors* | In the linked test, the method agrees with numbers from a paper or from another implementation. |
 | *reproduced* | A qualitative result of the method's paper holds here, in a setting of the same kind. |
-| *compared* | The method was tuned like all other methods, and the linked page compares it with them. |
+| *compared* | The learning rate of the method was tuned, and the linked page compares it with other tuned methods. |
 
-Each kind of evidence stands alone. For example, *compared* does not imply *reproduced*. A part counts as compared if a
-compared submission contains it.
+No kind of evidence implies another. For example, a *compared* method is not always a *reproduced* one. A part counts as
+compared if a compared submission contains it.
 """
 #: Kinds of parts that have a page with descriptions. The tables here omit their summaries, which are fragments.
 DESCRIPTIONS = {

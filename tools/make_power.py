@@ -46,16 +46,17 @@ def _table(names: Sequence[str], rows: Sequence[PowerRow]) -> list[str]:
 
 def summary(rows: Sequence[PowerRow]) -> str:
     """Return sentences that compare the rows with the goals."""
-    names = {
-        "reach the goal": [row for row in rows if row.per_core_hour >= GOAL],
-        "are below it": [row for row in rows if LEAST_PER_CORE_HOUR <= row.per_core_hour < GOAL],
-        "are coarse": [row for row in rows if row.per_core_hour < LEAST_PER_CORE_HOUR],
+    least = LEAST_PER_CORE_HOUR
+    rows_by_range = {
+        f"At least {GOAL} pairs": [row for row in rows if row.per_core_hour >= GOAL],
+        f"Between {least:g} and {GOAL} pairs": [row for row in rows if least <= row.per_core_hour < GOAL],
+        f"Fewer than {least:g} pairs": [row for row in rows if row.per_core_hour < least],
     }
     lines = [
-        f"* {len(chosen)} of {len(rows)} rows {what}: "
-        + (", ".join(f"`{row.workload}` ({row.budget_name})" for row in chosen) or "none")
+        f"* {pairs} per core-hour: {len(chosen)} of {len(rows)} rows"
+        + (f" ({'; '.join(f'`{row.workload}` at the {row.budget_name} budget' for row in chosen)})" if chosen else "")
         + "."
-        for what, chosen in names.items()
+        for pairs, chosen in rows_by_range.items()
     ]
     return "\n".join(lines)
 

@@ -69,7 +69,7 @@ def _machine_rows(threads: int) -> list[dict[str, Any]]:
     for device, ranks, flag in configurations:
         hardware = detect.recognise_hardware(device, threads, ranks)
         fields = {"class": hardware.name, "for": flag, "device": device, "declared": hardware.declared}
-        rows.append({**fields, "by": hardware.by})
+        rows.append({**fields, "by": hardware.evidence})
     return rows
 
 

@@ -1,9 +1,9 @@
 """A cache of generated arrays. Trials that need equal data do not generate the data again.
 
-The arrays of one call of `cached_arrays` are stored as one entry. An entry is one file in the folder `generated` of the
-data folder. The name of the file is the SHA-256 of everything that determines the arrays. The first line of the file
-contains the SHA-256 of all bytes after this line. This hash is checked whenever the file is read. Readers map the file
-into memory, so the workers of a machine share the memory pages.
+The arrays of one call of `cached_arrays` are stored in one file in the folder `generated` of the data folder. The name
+of the file is the SHA-256 of everything that determines the arrays. The first line of the file contains the SHA-256 of
+all bytes after this line. This hash is checked whenever the file is read. Readers map the file into memory, so the
+workers of a machine share the memory pages.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOLDER = "generated"
-#: Maximum size of all entries in bytes. If this size is exceeded, the least recently read entries are removed.
+#: Maximum size of all cached files in bytes. If it is exceeded, the least recently read files are removed.
 MAX_BYTES = 2 << 30
 _SUFFIX = ".arrays"
 _MAGIC = b"algorace-arrays-1 "
@@ -44,11 +44,11 @@ _ALIGNMENT = 64
 #: A temporary file that is older than this number of seconds was left behind by a process that was killed.
 _STALE_S = 3600.0
 #: Arrays whose keys contain one of these texts are not stored by this process.
-_left_out: set[str] = set()
+_excluded: set[str] = set()
 
 
 class StoredArray(Data, frozen=True, kw_only=True):
-    """The description of an array in an entry.
+    """The description of an array in a cached file.
 
     Args:
         name: name of the array.
@@ -68,8 +68,8 @@ class CacheUse(Data, frozen=True, kw_only=True):
 
     Args:
         folder: path of the folder of the cache.
-        entries: number of entries.
-        size: size of all entries in bytes.
+        entries: number of cached files.
+        size: size of all cached files in bytes.
     """
 
     folder: str
@@ -78,13 +78,13 @@ class CacheUse(Data, frozen=True, kw_only=True):
 
 
 def cached_arrays(key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """Return generated arrays. If the cache has an entry for them, they are read from this entry.
+    """Return generated arrays. They are read from the cache if it contains them.
 
-    An entry is found by the key, the processor's model, the version of numpy, and the source code of `make`. The source
-    code consists of the module that defines `make` and of all modules in the same package that this module imports. If
-    one of these four values has changed, or if the entry is damaged, the arrays are generated again. If the cache
-    cannot be written, the arrays are generated in every call. The same holds for held-out data that are drawn
-    from the nonce of a run, since a submission could read the cache.
+    The name of a cached file is a hash of the key, the processor's architecture and model, the version of numpy, and
+    the source code of `make`. The source code consists of the module that defines `make` and of all modules in the same
+    package that this module imports. If one of these values has changed, or if the file is damaged, the arrays are
+    generated again. If the cache cannot be written, the arrays are generated in every call. Held-out data that are
+    drawn from the nonce of a run are never stored, because a submission could read the cache.
 
     Args:
         key: text with all other values that determine the arrays, such as seeds, counts and lengths.
@@ -94,22 +94,22 @@ def cached_arrays(key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> d
     Returns:
         The arrays by name. They are read-only: copy an array before you pass it to `torch.from_numpy`.
     """
-    path = data_folder() / FOLDER / f"{_entry_name(key, make)}{_SUFFIX}"
+    path = data_folder() / FOLDER / f"{_file_name(key, make)}{_SUFFIX}"
     arrays = _read(path)
     if arrays is None:
         arrays = {name: _read_only(array) for name, array in make().items()}
-        if not any(text in key for text in _left_out):
+        if not any(text in key for text in _excluded):
             _store(path, arrays)
     return arrays
 
 
-def leave_out(texts: Iterable[str]) -> None:
+def exclude_from_cache(texts: Iterable[str]) -> None:
     """In this process, store no arrays whose keys contain one of these texts, such as the seeds of secret data."""
-    _left_out.update(texts)
+    _excluded.update(texts)
 
 
-def _entry_name(key: str, make: Callable[..., object]) -> str:
-    """Return the name of an entry's file without its suffix."""
+def _file_name(key: str, make: Callable[..., object]) -> str:
+    """Return the name of a cached file without its suffix."""
     import numpy
 
     environment = (numpy.__version__, platform.machine(), detect.cpu_name())
@@ -122,8 +122,8 @@ def _module_hash(module: str) -> str:
     """Return the hash of the source of a module. If the module was loaded from a path, only its own file is hashed."""
     file = getattr(sys.modules.get(module), "__file__", None)
     spec = getattr(sys.modules.get(module), "__spec__", None)
-    # `harness.plugins.loading` gives a module that it loads from a path a name that begins with `bench_file_`. Such a
-    # module cannot be imported by its name.
+    # A module that `harness.plugins.loading` loads from a path has a name that begins with `bench_file_`. It cannot be
+    # imported by this name.
     is_importable = spec is not None and spec.name == module and not module.startswith(("bench_file_", "__"))
     return source_hash([f"{module if is_importable or file is None else file}:make"])
 
@@ -141,7 +141,7 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]] | None:
-    """Return the arrays of an entry; None if the entry is missing or damaged."""
+    """Return the arrays of a cached file; None if the file is missing or damaged."""
     import numpy
 
     try:
@@ -154,7 +154,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]] | None:
     if content[:_LINE_BYTES] != _MAGIC + digest.encode() + b"\n":
         return None
     with contextlib.suppress(OSError):
-        os.utime(path)  # `_evict` removes entries in the order of this time
+        os.utime(path)  # `_evict` removes files in the order of this time
     length = int.from_bytes(content[_LINE_BYTES : _LINE_BYTES + 8], "little")
     header_end = _LINE_BYTES + 8 + length
     stored = msgspec.json.decode(content[_LINE_BYTES + 8 : header_end], type=list[StoredArray])
@@ -169,7 +169,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]] | None:
 
 
 def _store(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write an entry, and remove other entries if the cache is too large. Errors in writing are ignored."""
+    """Write a cached file, and remove other files if the cache is too large. Errors in writing are ignored."""
     body = _encode(arrays)
     size = sum(map(len, body))
     if size > MAX_BYTES // 4:
@@ -186,7 +186,7 @@ def _store(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _encode(arrays: Mapping[str, NDArray[Any]]) -> list[bytes]:
-    """Return the chunks of an entry after the first line: the length of the header, the header, and the arrays."""
+    """Return the parts of a cached file after the first line: the length of the header, the header, and the arrays."""
     stored, blobs, offset = [], [], 0
     for name, array in arrays.items():
         stored.append(StoredArray(name=name, dtype=array.dtype.str, shape=array.shape, offset=offset))
@@ -207,25 +207,25 @@ def _aligned(position: int) -> int:
 
 
 def cache_use() -> CacheUse:
-    """Return the number and the total size of the entries."""
+    """Return the number and the total size of the cached files."""
     folder = data_folder() / FOLDER
-    sizes = [size for _, size, _ in _entries(folder)]
+    sizes = [size for _, size, _ in _cached_files(folder)]
     return CacheUse(folder=str(folder), entries=len(sizes), size=sum(sizes))
 
 
 def clear_cache() -> CacheUse:
-    """Remove all entries. Arrays that a worker has read remain valid.
+    """Remove all cached files. Arrays that a worker has read remain valid.
 
     Returns:
-        The space that the removed entries occupied.
+        The space that the removed files occupied.
     """
     use = cache_use()
     _evict(data_folder() / FOLDER, 0)
     return use
 
 
-def _entries(folder: Path) -> list[tuple[float, int, Path]]:
-    """Return the time of the last read, the size in bytes and the path of every entry."""
+def _cached_files(folder: Path) -> list[tuple[float, int, Path]]:
+    """Return the time of the last read, the size in bytes and the path of every cached file."""
     entries = []
     for path in folder.glob(f"*{_SUFFIX}"):
         with contextlib.suppress(OSError):
@@ -235,9 +235,9 @@ def _entries(folder: Path) -> list[tuple[float, int, Path]]:
 
 
 def _evict(folder: Path, limit: int) -> None:
-    """Remove the least recently read entries, until the size of all entries is at most `limit` bytes."""
+    """Remove the least recently read files, until the remaining files have at most `limit` bytes in total."""
     total = 0
-    for _, size, path in sorted(_entries(folder), reverse=True):
+    for _, size, path in sorted(_cached_files(folder), reverse=True):
         total += size
         if total > limit:
             path.unlink(missing_ok=True)

@@ -102,9 +102,10 @@ def fetch(
 
     Args:
         url: an http or https URL.
-        part: path of the file to write. A second file, with the suffix `.json` added, records the URL of the bytes.
+        part: path of the file to write. A second file, with `.json` added to the name, records the URL of the bytes.
         size: expected size in bytes; 0 when unknown.
-        any_origin: whether a partial file from another URL may be resumed. True only if the caller checks a checksum.
+        any_origin: whether a partial file from another URL may be resumed. This is safe only if the caller compares the
+            checksum.
         progress: function that is called when bytes arrive.
         name: the file's name for `progress`; the name of `part` when None.
         retry_policy: how often and how long to retry; the defaults of `RetryPolicy` when None.
@@ -218,7 +219,7 @@ class _Transfer:
         if total is not None and self.done < total:
             raise _TransientError(f"the connection closed after {self.done:,} of {total:,} bytes")
         if self._size and self.done != self._size:
-            # The server sent no length, so the file on the server may be shorter, or the connection was lost.
+            # The server sent no length. Either its file is shorter than expected, or the connection was lost.
             raise UnreachableError(f"{self._url} sent {self.done:,} bytes, expected {self._size:,}")
 
     def _confirm_total(self, status: int, headers: Message) -> int | None:
@@ -228,7 +229,8 @@ class _Transfer:
             match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", "").strip())
             if not match or int(match[1]) != self.done:
                 self._restart()
-                raise _TransientError(f"the server sent another range than requested ({headers.get('Content-Range')})")
+                sent = headers.get("Content-Range")
+                raise _TransientError(f"the server sent a byte range that was not requested ({sent})")
             total = None if match[2] == "*" else int(match[2])
         else:
             # The server does not support ranges, or its file has changed, so it sends the whole file.

@@ -49,8 +49,8 @@ def get(
 
     Args:
         entry: the dataset.
-        source: a folder, which is searched with its subfolders, or a base URL. If None, the source is
-            `BENCH_DATA_SOURCE` if it is set, else the entry's URLs in their order.
+        source: a folder, which is searched with its subfolders, or a base URL. If None, the environment variable
+            `BENCH_DATA_SOURCE` gives the source. If it is not set, the entry's URLs are tried in their order.
         progress: function that is called when bytes arrive.
         only: patterns of file names; all files if empty.
         accept_checksum: whether to accept files whose checksum or size differs from the published one, if their format
@@ -91,7 +91,7 @@ def import_folder(
 
     Args:
         entry: the dataset.
-        folder: folder that is searched, with its subfolders, for the names of the files.
+        folder: folder that is searched, with its subfolders, for files with the names of the dataset's files.
         progress: function that is called when bytes are hashed or copied.
         only: patterns of file names; all files if empty.
         copy: whether to copy files instead of linking to them. Folders are always linked.

@@ -1,10 +1,11 @@
-"""Remember which data of a workload have been generated or read, so that a worker without write access finds them.
+"""Record which data of a workload are already in the data folder, so that a worker need not write to this folder.
 
-A worker in a sandbox cannot write to the data folder. Before it enters the sandbox, it therefore opens the data in
-another process, which may fill the cache of generated data. A manifest then lists the opened files.
+A worker in a sandbox cannot write to the data folder. Before the worker enters the sandbox, it therefore opens the data
+in another process, which may fill the cache of generated data. A manifest then lists the opened files.
 
-If the training data of one seed need no entry in the cache, the harness assumes the same for the other seeds of the
-workload. If this assumption is wrong, the worker generates the data itself.
+If the training data of one seed are not in the cache of generated data, the harness assumes that this holds for all
+seeds of the workload. One *seedless* manifest then serves all seeds. If this assumption is wrong, the worker generates
+the data itself.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ MANIFEST_SUFFIX = ".prepared"
 def find_unprepared(spec: RunSpec) -> tuple[PreparedData, ...]:
     """Return the parts of a trial's data that have not been opened before, or whose files are missing.
 
-    If the data folder cannot be written, the result is empty, because nothing could be stored there.
+    If the data folder is not writable, the result is empty, because nothing could be stored there.
     """
     folder = data_folder() / FOLDER
     try:
@@ -41,7 +42,7 @@ def find_unprepared(spec: RunSpec) -> tuple[PreparedData, ...]:
     if not os.access(folder, os.W_OK):
         return ()
     feedback: tuple[DataPart, ...] = ("feedback",) if "feedback" in spec.submission.needs else ()
-    # Held-out data of a nonce are not stored.
+    # Held-out data that are drawn from a nonce are not stored.
     held_out: tuple[DataPart, ...] = ("score", *feedback) if spec.held_out is None else ()
     parts: tuple[DataPart, ...] = ("train", *held_out)
     unprepared = []

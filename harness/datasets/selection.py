@@ -47,7 +47,7 @@ def select_by_tokens(entry: DatasetEntry, tokens: int) -> list[str]:
     The names of all files without training tokens are included.
 
     Raises:
-        UsageError: the files of the dataset have no number of tokens, or the dataset has fewer tokens.
+        UsageError: the entry of the dataset gives no numbers of tokens, or the dataset has fewer tokens.
     """
     total = sum(file.tokens for file in entry.files)
     if not total:

@@ -104,7 +104,7 @@ class FolderSource:
         digests = self._hash(candidates, file, installer)
         candidates = list(digests)
         problems: list[str] = []
-        # A copy of the published file takes precedence over a file that is only accepted.
+        # The published file is searched for first. Only then may a file with another checksum or size be accepted.
         for accept in dict.fromkeys((False, installer.accept)):
             if accept or not (file.sha256 or file.size):
                 self._refuse_guess(file, candidates)

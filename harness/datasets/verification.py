@@ -74,7 +74,8 @@ def judge_file(
     problem = _find_mismatch(file, path, size, digest, note)
     if problem and accept:
         problem, state = "", "accepted"
-    # The format is checked if no checksum is published, and if there is a problem that the format may explain.
+    # The format is checked if no checksum is published. It is also checked if the file differs from the published file,
+    # since the format may explain the difference.
     if problem or state != "ok":
         problem = "; ".join(filter(None, (problem, _check_format_of_file(entry, path))))
     return FileState(name=file.name, state="damaged" if problem else state, size=size, sha256=digest, detail=problem)
@@ -141,7 +142,8 @@ def _check_format(entry: DatasetEntry, path: Path) -> str:
     return ""
 
 
-#: Largest size of a file in multiples of the published size. A user may accept another file of the same format.
+#: A file may be at most this many times as large as the published file. The limit is high, because a user may accept
+#: another file of the same format.
 _MAX_SIZE_FACTOR = 1000
 
 

@@ -25,7 +25,7 @@ from harness.system.files import read_file, write_atomically
 
 #: Shortest interval in seconds between two writes of the file while a worker runs.
 _WRITE_INTERVAL_S = 1.0
-#: Number of helpers that a ledger names.
+#: Maximum number of helpers (processes and threads beside the worker) that a ledger names.
 _NAMED_HELPERS = 5
 
 
@@ -44,7 +44,7 @@ class ChargedEvaluation(Data, frozen=True, kw_only=True):
 
 
 class AccountState(Data, frozen=True, kw_only=True):
-    """The content of the file.
+    """The content of the account file.
 
     Args:
         run_id: the trial's run_id.
@@ -75,11 +75,11 @@ class Account:
 
     Args:
         run_id: the trial's run_id.
-        path: path of the file; None to keep the account in memory only.
+        path: path of the account file; None to keep the account in memory only.
         attempts: number of runs of the trial, including the superseded ones.
 
     Attributes:
-        meter: the measurement of the current worker; None if the trial runs in this process.
+        meter: measures the current worker; None if the trial runs in this process.
         measured: whether the last worker had a meter.
     """
 
@@ -108,17 +108,17 @@ class Account:
         # All earlier time counts until the worker reports from which checkpoint it resumes.
         self.meter, self._own, self._base = None, _OwnTimes(), state.total
         if state.started:
-            by: Ender = state.ended or "supervisor"
-            restart = Restart(by=by, reason=state.reason, lost=state.total)
+            ender: Ender = state.ended or "supervisor"
+            restart = Restart(by=ender, reason=state.reason, lost=state.total)
             state = msgspec.structs.replace(state, restarts=(*state.restarts, restart))
         self._state = msgspec.structs.replace(state, started=state.started + 1, ended=None, reason="")
         self._write()
 
-    def end_worker(self, by: Ender | None, reason: str = "") -> None:
+    def end_worker(self, ender: Ender | None, reason: str = "") -> None:
         """Note that the worker has ended.
 
         Args:
-            by: who ended it; None if the trial is finished.
+            ender: who ended it; None if the trial is finished.
             reason: why it ended.
         """
         meter = self.meter
@@ -136,11 +136,11 @@ class Account:
             phases=phases,
             helpers=helpers,
             helper_seconds=self._state.helper_seconds + helper_seconds,
-            ended=by,
+            ended=ender,
             reason=reason,
         )
         self._base, self.meter, self._own = self._state.total, None, _OwnTimes()
-        if by is not None:
+        if ender is not None:
             self._write()
 
     def total(self) -> Spent:
@@ -148,13 +148,15 @@ class Account:
         return self._base if self.meter is None else _add(self._base, self.meter.charged())
 
     def restore(self, restored: Sequence[Point]) -> list[Point]:
-        """Return the evaluations before the checkpoint of a resumed worker, with the scored times in the account.
+        """Return the evaluations before the checkpoint of a resumed worker, with their scored times from the account.
 
         Evaluations may be missing in the account, for example after the death of a supervisor. For them, the times that
         the worker claims are used.
         """
         points: list[Point] = []
         known = self._state.evaluations
+        # `base` is the scored time at the end of the previous evaluation. `offset` is the scored time minus the claimed
+        # time, at the last evaluation that is in the account.
         base, offset = Spent(), Spent()
         kept: list[ChargedEvaluation] = []
         for index, point in enumerate(restored):
@@ -171,7 +173,8 @@ class Account:
         restarts = self._state.restarts
         if restarts:
             lost = _largest(_subtract(restarts[-1].lost, base), Spent())
-            # A worker that ended by itself must not gain the time since its checkpoint.
+            # The time since the checkpoint is charged unless the user ended the worker. A submission could otherwise
+            # end its worker to get this time free of charge.
             charged = restarts[-1].by != "user"
             base = _add(base, lost) if charged else base
             last = msgspec.structs.replace(restarts[-1], lost=lost, charged=charged)
@@ -229,9 +232,9 @@ class Account:
     def _write(self) -> None:
         self._written = time.monotonic()
         if self._path is not None:
-            # On a full disk the trial goes on; the record, which is written next, reports the error.
+            # If the disk is full, the trial goes on. The error is reported when the record is written.
             with contextlib.suppress(StoreError):
-                # After a power failure, an account that is lost is replaced by the times of the checkpoint.
+                # If a power failure destroys the account, the times in the checkpoint are used instead.
                 write_atomically(self._path, msgspec.json.encode(self._state), sync=False)
 
 

@@ -13,7 +13,7 @@ from harness.storage.ledger import ORIGIN, AttemptLedger, LedgerEntry, LedgerEve
 
 
 class AttemptWatcher:
-    """Appends an entry to the ledger when an attempt starts, resumes or ends, then forwards the call.
+    """Appends a line to the ledger when an attempt starts, resumes or ends, then forwards the call.
 
     If the ledger cannot be written, the run goes on, and the user gets one warning. `bench verify` then reports the
     attempts as missing.

@@ -20,7 +20,7 @@ from harness.system import python_process, sandbox
 
 #: Folders of programs, libraries and their settings. Folders that do not exist are ignored.
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/sys", "/nix/store", "/gnu/store")
-#: Files and folders about the machine. The worker's own folder in /proc is added by `harness.system.sandbox`.
+#: Files and folders that describe the machine. The worker's own folder in /proc is added by `harness.system.sandbox`.
 _MACHINE = tuple(
     f"/proc/{name}"
     for name in ("cpuinfo", "meminfo", "stat", "loadavg", "uptime", "version", "filesystems", "devices", "sys")
@@ -31,12 +31,12 @@ _SEARCH_PATHS = ("PATH", "LD_LIBRARY_PATH")
 
 
 def confine(job: Job) -> Job:
-    """Return a job with the sandbox of its worker, and with the data that must be opened before the worker enters it.
+    """Return a job with the sandbox of its worker, and with the data to open before the worker enters the sandbox.
 
     Raises:
         UsageError: the variable `BENCH_SANDBOX` has an unknown value.
     """
-    folder = Path(job.folder)  # in the trial's folder, which is in the runs folder
+    folder = Path(job.folder)  # its parent is the trial's folder, which is in the runs folder
     sandbox = sandbox_request(job.spec, folder, folder.parent.parent)
     unprepared = () if sandbox.name == NO_SANDBOX else find_unprepared(job.spec)
     return msgspec.structs.replace(job, sandbox=sandbox, unprepared=unprepared)
@@ -82,7 +82,8 @@ def _needed_paths(spec: RunSpec) -> Iterator[str | Path]:
         yield from filter(os.path.isabs, os.environ.get(variable, "").split(os.pathsep))
     yield from _data_folders()
     for load in filter(None, (spec.submission.load, *(part.load for part in spec.submission.parts))):
-        # A submission in a file consists of this file alone, since only this file is in its hash.
+        # If a submission is a file, the worker may read this file but no files beside it, since the submission's hash
+        # contains no other file.
         if is_file(module := split_load(load)[0]):
             yield Path(module).expanduser()
     if is_file(module := split_load(spec.workload.load)[0]):
@@ -109,9 +110,9 @@ def _names(folder: Path) -> list[str]:
 
 
 def _resolved(paths: Iterable[str | Path]) -> tuple[Path, ...]:
-    """Return the paths without links and duplicates, and without paths inside another one."""
+    """Return the paths without links, duplicates, and paths that lie inside another path."""
     resolved = sorted({Path(path).resolve() for path in paths if os.path.exists(path)}, key=lambda path: path.parts)
-    # The root is on the import path if a command is started there.
+    # The root of the file system is on the import path if a command is started in it.
     resolved = [path for path in resolved if path != path.parent]
     outer: list[Path] = []
     for path in resolved:
@@ -121,9 +122,9 @@ def _resolved(paths: Iterable[str | Path]) -> tuple[Path, ...]:
 
 
 def carve(paths: Iterable[Path], hidden: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Replace the paths that contain a hidden folder by their content without that folder.
+    """Replace each path that contains the hidden folder by the files and folders in it, except the hidden folder.
 
-    The import system lists the folders of the import path, so a replaced folder may still be listed.
+    A replaced folder may still be listed, because the import system lists the folders of the import path.
 
     Args:
         paths: files and folders without links.

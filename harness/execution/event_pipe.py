@@ -3,7 +3,7 @@
 A reader that waits for a processor, or is suspended, reads an event late. The time at which it reads the event is
 therefore only an upper bound on the time at which the event was written. On Linux, the kernel gives every message on a
 Unix socket a time stamp when the message is written (`SO_TIMESTAMPNS`), and no process can change this time stamp. On
-other systems, the lower bound is the last time at which the pipe was empty.
+other systems, the last time at which the pipe was empty is the lower bound.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class EventPipe:
 
     Attributes:
         ended: whether the writing end was closed and everything was read.
-        is_stamped: whether the system may note when an event is written.
+        is_stamped: whether events may have time stamps.
     """
 
     def __init__(self, descriptor: int, decode: Callable[[bytes], AnyEvent]) -> None:
@@ -119,7 +119,7 @@ class EventPipe:
         return chunk, None
 
     def _bound(self, stamp: float | None) -> Moment:
-        """Return bounds on the time at which a chunk was written that has just been read."""
+        """Return bounds on the time at which the chunk that has just been read was written."""
         now = time.perf_counter()
         earliest = min(self._empty_at, now)
         if stamp is None:

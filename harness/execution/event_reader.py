@@ -27,7 +27,7 @@ from harness.hardware.telemetry import DeviceWatch
 WAKE_S = 0.2
 #: Poll interval in seconds on systems where events have no time stamps.
 UNSTAMPED_WAKE_S = 0.02
-#: The sampler of the GPUs does not use an event that is read later than this number of seconds.
+#: The sampler of the GPUs ignores an event that is read more than this number of seconds after it was written.
 LATE_S = 0.5
 
 
@@ -53,7 +53,7 @@ class EventReader(threading.Thread):
         if evaluator is not None:
             self._evaluator = EventPipe(evaluator, partial(_decode_evaluator_event, evaluator_decoder))
         self._meter = meter
-        #: Events that the worker wrote after the supervisor last read the worker's processor times.
+        #: Events that were read too early: the worker wrote them after its processor times were last read.
         self._early: list[Arrival] = []
         #: The evaluator's results whose claims have not arrived.
         self._results: deque[Evaluated] = deque()
@@ -76,7 +76,7 @@ class EventReader(threading.Thread):
                 self._evaluator.close()
 
     def _wait(self) -> bool:
-        """Wait for events. Return whether no event came in time; the worker's times must then be read nevertheless."""
+        """Wait for events. Return True if none came in time. The worker's processor times must then be read anyway."""
         open_pipes = [p.descriptor for p in (self._worker, self._evaluator) if p is not None and not p.ended]
         timeout = WAKE_S if self._worker.is_stamped else UNSTAMPED_WAKE_S
         return not select.select(open_pipes, [], [], 0.0 if self._early else timeout)[0]
@@ -89,27 +89,29 @@ class EventReader(threading.Thread):
         evaluator's events are read a second time after those of the worker.
         """
         results = self._read_results()
-        claims, self._early = self._early + self._worker.read(), []
+        arrivals, self._early = self._early + self._worker.read(), []
         reading = None
-        if claims or must_read:
-            # The measurement needs all events of the measured time, so events are read again after the times.
+        if arrivals or must_read:
+            # The measurement needs all events that were written before the times were read, so events are read once
+            # more.
             reading = self._meter.read()
-            claims += self._worker.read()
-            known = next((i for i, claim in enumerate(claims) if claim.written.earliest > reading.ended), len(claims))
-            claims, self._early = claims[:known], claims[known:]
+            arrivals += self._worker.read()
+            late = (i for i, arrival in enumerate(arrivals) if arrival.written.earliest > reading.ended)
+            first_late = next(late, len(arrivals))
+            arrivals, self._early = arrivals[:first_late], arrivals[first_late:]
         results += self._read_results()
         self._results += [event for event in results if isinstance(event, Evaluated)]
-        claims = self._drop_unfounded(claims)
+        arrivals = self._drop_unfounded(arrivals)
         if reading is not None:
-            self._meter.measure(reading, claims)
+            self._meter.measure(reading, arrivals)
         for event in results:
             if not isinstance(event, Evaluated):
                 self.events.put(event)
                 if is_last_event(event):
                     return True
-        for claim in claims:
-            event = claim.event
-            self._notify_watch(event, claim.written, reading)
+        for arrival in arrivals:
+            event = arrival.event
+            self._notify_watch(event, arrival.written, reading)
             if is_last_event(event):
                 # Do not wait for the end of the pipe: a process that the worker started may hold it open.
                 for result in (*self._results, event):
@@ -122,13 +124,13 @@ class EventReader(threading.Thread):
     def _read_results(self) -> list[AnyEvent]:
         return [] if self._evaluator is None else [arrival.event for arrival in self._evaluator.read()]
 
-    def _drop_unfounded(self, claims: list[Arrival]) -> list[Arrival]:
+    def _drop_unfounded(self, arrivals: list[Arrival]) -> list[Arrival]:
         """Return the events of the worker without the claims for which the evaluator has no result."""
         if self._evaluator is None:
-            return claims
-        evaluations = [claim for claim in claims if isinstance(claim.event, Evaluated)]
-        unfounded = evaluations[len(self._results) :]
-        return [claim for claim in claims if claim not in unfounded]
+            return arrivals
+        claims = [arrival for arrival in arrivals if isinstance(arrival.event, Evaluated)]
+        unfounded = claims[len(self._results) :]
+        return [arrival for arrival in arrivals if arrival not in unfounded]
 
     def _notify_watch(self, event: AnyEvent, written: Moment, reading: Reading | None) -> None:
         if not isinstance(event, ClockChanged) or event.running == self._is_running:

@@ -1,4 +1,4 @@
-"""Evaluate stored weights in a clean process, and compare the results with the metrics that the worker reported."""
+"""Evaluate stored weights in a process that never imports the submission, and compare the results with the worker's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.system import python_process
 JUDGE = python_process.command("harness.worker.judge")
 #: Interval in seconds at which a waiting process checks whether the trial was stopped.
 _WAKE_S = 0.2
-#: Allowance for rounding errors, since accuracies may differ by exactly the tolerance (two examples).
+#: Allowance for rounding errors. Accuracies may differ by exactly the tolerance (two examples).
 _ROUNDING = 1e-9
 
 
@@ -67,11 +67,11 @@ def judge_weights(
 
 
 def find_difference(points: Sequence[Point], judgements: Sequence[Judgement], tolerances: Mapping[str, float]) -> str:
-    """Return how the reported metrics differ from those of a clean process, or an empty string if they are equal.
+    """Return how the reported metrics differ from the judged ones; empty if no difference exceeds its tolerance.
 
     Args:
         points: the evaluations that the worker reported.
-        judgements: the metrics from the clean process.
+        judgements: the metrics that `judge_weights` returned.
         tolerances: the largest accepted difference by name of the metric; `MEAN_TOLERANCE` for other metrics.
     """
     for judgement in judgements:
@@ -79,10 +79,10 @@ def find_difference(points: Sequence[Point], judgements: Sequence[Judgement], to
         for name in sorted(point.metrics.keys() | judgement.score.keys()):
             reported, judged = point.metrics.get(name), judgement.score.get(name)
             if reported is None or judged is None:
-                return f"at {point.examples:,} examples, {name} is {judged} and not {reported}"
+                return f"at {point.examples:,} examples, {name} is {judged} instead of {reported}"
             limit = tolerances.get(name, MEAN_TOLERANCE) * max(1.0, abs(judged))
             if abs(reported - judged) > limit + _ROUNDING:
-                return f"at {point.examples:,} examples, {name} is {judged:.6g} and not {reported:.6g}"
+                return f"at {point.examples:,} examples, {name} is {judged:.6g} instead of {reported:.6g}"
     return ""
 
 

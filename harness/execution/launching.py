@@ -36,7 +36,8 @@ def can_start_evaluator() -> bool:
 def evaluates_outside(spec: RunSpec) -> bool:
     """Return whether an evaluator process evaluates the weights of a trial during its run.
 
-    On a GPU or on several devices the worker evaluates its weights, and they are judged after the run.
+    On a GPU or on several devices, the worker evaluates the weights. After the run, a process that never imported the
+    submission evaluates them again.
     """
     return can_start_evaluator() and (spec.device, spec.ranks) == ("cpu", 1)
 
@@ -55,7 +56,7 @@ class WorkerStart:
         warn: function that shows a message to the user.
         peer: file descriptor of the socket between worker and evaluator; -1 if the worker evaluates its weights itself.
         role: whether the process trains or evaluates.
-        evaluated: the trial of an evaluator; None for a worker.
+        evaluated: the trial whose weights an evaluator evaluates; None for a worker.
     """
 
     events: int
@@ -74,8 +75,8 @@ class LaunchedWorker(Protocol):
     """The process of a worker.
 
     Attributes:
-        pid: the process id, which is also the id of the worker's session. On Linux it is the process id of the worker's
-            reaper (see `harness.worker.reaper`).
+        pid: the process id, which is also the id of the worker's session. On Linux, a process between the supervisor
+            and the worker has this id: the reaper (`harness.worker.reaper`).
         forked: whether a fork server forked the worker.
     """
 

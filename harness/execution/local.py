@@ -87,8 +87,8 @@ def import_worker_transport() -> Transport:
 class _Workers:
     """A backend with one thread per running trial. The thread starts the trial's worker and supervises it.
 
-    Each trial needs its own thread: the kernel kills a fresh worker when the thread that started it ends (parent-death
-    signal), so this thread must live as long as its worker. A forked worker is killed when its fork server ends.
+    Each trial has its own thread, which lives as long as the worker: when a thread ends, the kernel kills the fresh
+    workers that this thread started (parent-death signal). A forked worker is killed when its fork server ends.
     """
 
     def __init__(self, runs: Path, watcher: Watcher, machine: Machine) -> None:
@@ -114,7 +114,7 @@ class _Workers:
             self._watcher.warned(spec, "all cores are reserved by trials of other commands; this trial runs unpinned")
             allocation = Allocation((), [])
         identity = run_id(spec)
-        # A daemon thread ends with this process even if nothing waits for the thread, and the worker then ends, too.
+        # When this process ends, a daemon thread ends with it, and then the worker of this thread ends, too.
         thread = threading.Thread(
             target=self._run, args=(identity, spec, options, allocation), name=identity, daemon=True
         )

@@ -25,9 +25,9 @@ _POOL_SPIN_S = 0.05
 _STALE_S = 0.02
 #: Largest rate at which several processes or threads together use processor time, in processor seconds per second.
 _PROCESSORS = os.cpu_count() or 1
-#: Names of quantities whose growth in a window is known. `MAIN`: the worker's main thread. `TREE`: all processes.
-#: `HELPERS`: the descendants of the worker. `ENDED`: the threads of the worker that have ended. The names of single
-#: threads and processes begin with `THREAD` and `PROCESS`.
+#: Names of quantities whose growth in each window (the time between two readings) is known. `MAIN`: the worker's main
+#: thread. `TREE`: all processes. `HELPERS`: the descendants of the worker. `ENDED`: the threads of the worker that have
+#: ended. The names of single threads and processes begin with `THREAD` and `PROCESS`.
 MAIN, TREE, HELPERS, ENDED = "main", "tree", "helpers", "ended"
 THREAD, PROCESS = "thread ", "process "
 
@@ -54,7 +54,8 @@ class Reading:
         began, ended: times at which the reading began and ended, by `time.perf_counter`.
         clock_read: time at which `clock_seconds` had been read.
         clock_seconds: processor seconds of the worker; None if the worker is not known yet, or has ended.
-        tree: the processor times of all processes of the worker. Reading them takes longer than `clock_seconds`.
+        tree: the processor times of all processes of the worker. Reading them takes longer than reading
+            `clock_seconds`.
     """
 
     began: float
@@ -80,10 +81,11 @@ class Reading:
 
 
 class Meter:
-    """The measurements of one worker. The thread that reads the events calls `read`, and `measure` with the events.
+    """The measurements of one worker.
 
-    The harness charges and limits only a lower bound on the time that the worker used (`harness.execution.windows`). A
-    late reading therefore never counts against the worker.
+    The thread that reads the events calls `read`, and then passes the reading and the events to `measure`. The harness
+    charges and limits only a lower bound on the time that the worker used (`harness.execution.windows`). A late reading
+    therefore never counts against the worker.
 
     Args:
         pid: process id of the process that was started: the worker's reaper, or the worker itself.
@@ -111,7 +113,7 @@ class Meter:
         self._window = Window(start=now, end=now)
         self._phase: Phase = "start"
         self._phase_span = Span(Moment(earliest=now, latest=now))
-        #: The time until which `phases` contains the time of the phases, by `time.perf_counter`.
+        #: `phases` contains the times of the phases up to this time (`time.perf_counter`).
         self._marked = now
         self._running = False
         self._started_at = now
@@ -121,9 +123,11 @@ class Meter:
         self._charged_span: Span | None = None
         #: Processor seconds of the main thread and other threads that are charged although the clock was stopped.
         self._off_clock = 0.0
+        #: The time since the last start of the clock, if the worker died while the clock was running.
         self._unfinished = Spent()
+        #: The processor times at the end of the import. They are removed once they have been checked.
         self._imported: TreeTimes | None = None
-        #: The last stops of the clock: the wall seconds that the worker reported, and the time that is charged.
+        #: The last stops of the clock: the wall seconds that the worker reported, and the time charged up to the stop.
         self._stops: deque[tuple[float, Spent]] = deque(maxlen=8)
         self._stop_count = self._phase_count = self._evaluations = 0
         self.phases: dict[Phase, Spent] = {}
@@ -180,7 +184,7 @@ class Meter:
         self._unfinished = Spent(seconds=wall - self._started_at, process_seconds=process_seconds)
 
     def charged(self) -> Spent:
-        """Return the time to score, up to the last stop of the clock, since the worker's start."""
+        """Return the time to score between the worker's start and the last stop of the clock."""
         seconds, process_seconds = self._clock.charged_seconds()
         seconds += self._unfinished.seconds
         process_seconds += self._unfinished.process_seconds
@@ -189,7 +193,7 @@ class Meter:
         return Spent(seconds=seconds, process_seconds=process_seconds + self._off_clock)
 
     def find_violation(self) -> str:
-        """Return why the run is rejected; empty if it is not."""
+        """Return why the run is rejected; empty if it is not rejected."""
         return self._clock.find_disagreement() or self.limits.violation
 
     def _observe(self, event: AnyEvent, written: Moment, rate: float) -> None:
@@ -210,7 +214,8 @@ class Meter:
                 self.charges.append(Charge(at=at, after=self.charged()))
             case Ready():
                 if event.resumed_from is not None and self.limits.evaluation_cost is None:
-                    self.limits.evaluation_cost = math.inf  # the next evaluation may be screened, and then costs less
+                    # There is no limit, since the next evaluation may be screened and therefore cheap.
+                    self.limits.evaluation_cost = math.inf
             case Done():
                 self._end_phase(written)
                 self._begin_phase(self._phase, written)
@@ -220,7 +225,7 @@ class Meter:
 
         Args:
             until: the moment.
-            rate: processor seconds per second, as the mean over the window. The use within the window is not known.
+            rate: mean processor seconds per second in the window. How the rate changes within the window is unknown.
         """
         seconds = max(0.0, min(until, self._last.ended) - self._marked)
         spent = self.phases.get(self._phase, Spent())
@@ -230,6 +235,7 @@ class Meter:
         self._marked += seconds
 
     def _record_edge(self, event: ClockChanged, written: Moment) -> None:
+        """Record a start or a stop of the clock, or the second report of a stop."""
         if not event.running and self._charged_span is not None:
             self._charged_span.ended = written
         is_edge = self._clock.record_edge(event, written)
@@ -310,7 +316,7 @@ class Meter:
         self.limits.add_helpers(self.helper_seconds, busiest, self.charged().process_seconds)
 
     def _thread_times(self) -> dict[str, float]:
-        """Return the processor seconds of the worker's threads while the clock was stopped, without the main thread.
+        """Return the processor seconds of the worker's threads, except the main thread, while the clock was stopped.
 
         With several intra-op threads, the evaluation itself uses a thread pool. A thread is then charged only for the
         time by which it was busy longer than the main thread.
@@ -357,7 +363,7 @@ def compute_growth(last: Reading, now: Reading) -> dict[str, tuple[float, float]
 
 
 def _clock_window(last: Reading, now: Reading) -> Window:
-    """Return the window of the second clock. It is shorter, because the clock is read before all processes are read."""
+    """Return the window of the second clock. It ends before the times of all processes have been read."""
     growth = {}
     if last.clock_seconds is not None and now.clock_seconds is not None:
         threads = max(len(last.tree.threads), len(now.tree.threads)) or _PROCESSORS

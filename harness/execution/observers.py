@@ -34,9 +34,9 @@ WAIT_S = 5.0
 REQUESTED_WAIT_S = 60.0
 #: Maximum number of calls that wait for an observer, in addition to those in its pipe.
 MAX_WAITING = 1000
-#: Seconds for which the end of the writing thread is awaited after the end of its process.
+#: Seconds to wait for the writing thread after the observer's process has ended.
 _JOIN_S = 1.0
-#: Observers do not receive environment variables with this prefix, which contain the seed and the runs folder.
+#: Prefix of the environment variables that observers do not receive. Some of these contain the seed or the runs folder.
 _VARIABLES = "BENCH_"
 
 
@@ -81,7 +81,7 @@ def request_observers(requests: Sequence[str], registry: Registry) -> list[Reque
 class Observers:
     """A watcher (`harness.contract.watcher.Watcher`) that starts the observers and sends them calls.
 
-    A call is never delayed: an observer that is too slow misses calls.
+    The methods return without waiting for observers. An observer that is too slow misses calls.
 
     Args:
         registry: the plugins.
@@ -178,7 +178,8 @@ class Observers:
 
     def _observe(self, spec: RunSpec) -> ObservedTrial:
         facts = spec.workload.facts
-        # The run_id is the name of the run's folder, and a small seed can be guessed from it.
+        # Observers get a salted hash instead of the run_id, which is the name of the run's folder, and from which a
+        # small seed could be guessed.
         identity = hashlib.sha256(self._salt + run_id(spec).encode()).hexdigest()[:16]
         return ObservedTrial(
             id=identity,
@@ -298,4 +299,4 @@ class _ObserverProcess:
 
 def _describe_exit(code: int) -> str:
     ending = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    return f"{ending} before the command; it receives no further events"
+    return f"{ending} before the command ended; it receives no further events"

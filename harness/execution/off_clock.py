@@ -1,8 +1,8 @@
 """Limits on the work of a worker while its clock is stopped. A run above a limit is rejected.
 
 Helpers are child processes, and threads beside the main thread. Processor time is *charged* if it is added to the
-scored processor seconds. The processor time that helpers use while the clock is stopped is charged. The limits are for
-the uncharged work of the main thread, and for helpers that never stop.
+scored processor seconds. The processor time that helpers use while the clock is stopped is charged. The limits apply to
+the uncharged work of the main thread, and to the total work of helpers.
 """
 
 from __future__ import annotations
@@ -17,34 +17,32 @@ from harness.system.process_tree import TreeTimes
 IMPORT_LIMIT_S = 10.0
 #: Processor seconds that a process may use before the clock starts, if it was started during the import.
 LEFT_BEHIND_LIMIT_S = 0.1
-#: Limit of the processor seconds that all helpers use while the clock is stopped: the first number, plus the second
-#: number times the scored processor seconds without those of these helpers.
+# In the following, a pair (a, b) means a + b * x processor seconds. The comment on each pair says what x is.
+#: Limit for all helpers while the clock is stopped. x: the scored processor seconds without those of these helpers.
 HELPER_LIMIT = (1.0, 0.25)
-#: Limit of the processor seconds that the main thread uses in one evaluation: the first number, plus the second number
-#: times the cost of an evaluation of all stages (the cost for one stage times the number of stages).
+#: Limit for the main thread in one evaluation. x: the cost of an evaluation of all stages, which is the cost for one
+#: stage times the number of stages.
 EVALUATION_LIMIT = (1.0, 5.0)
-#: Limit of the processor seconds that the main thread uses in all evaluations, if another process evaluates the
-#: weights: the first number, plus the second number times the scored processor seconds.
+#: Limit for the main thread in all evaluations, if another process evaluates the weights. x: the scored processor
+#: seconds.
 HANDOVER_LIMIT = (1.0, 0.25)
-#: Limit of the processor seconds that the main thread uses in all phases `checkpoint`, in which the harness checks the
-#: rules and writes checkpoints: the first number, plus the second number times the sum of the scored processor seconds
-#: and the evaluations' processor seconds.
+#: Limit for the main thread in all phases `checkpoint`, in which the harness checks the rules and writes checkpoints.
+#: x: the scored processor seconds plus the evaluations' processor seconds.
 CHECKPOINT_LIMIT = (2.0, 1.0)
-#: Uncharged processor seconds of the main thread in one evaluation: the first number, plus the second number times the
-#: cost of an evaluation of all stages. Further processor seconds are charged.
+#: What the main thread may use in one evaluation without a charge. x: the cost of an evaluation of all stages.
 FREE_EVALUATION = (0.01, 2.0)
-#: Uncharged processor seconds of the main thread in one evaluation, if another process evaluates the weights.
+#: Processor seconds that the main thread may use in one evaluation without a charge, if another process evaluates the
+#: weights.
 FREE_HANDOVER_S = 0.02
-#: Uncharged processor seconds of the main thread in all phases except evaluations, summed over the run: the first
-#: number, plus the second number times the sum of the scored processor seconds and the evaluations' processor seconds.
-#: Further processor seconds are charged.
+#: What the main thread may use in all phases except evaluations, summed over the run, without a charge. x: the scored
+#: processor seconds plus the evaluations' processor seconds.
 FREE_CHECKPOINTS = (0.3, 0.1)
-#: Two limits on how often the worker may stop its clock: for each evaluation, and before the first evaluation.
+#: How often the worker may stop its clock: the first number for each evaluation, and the second number in addition.
 STOPS = (2, 4)
-#: Number of phases that the worker may begin while the clock stays stopped, for each evaluation.
+#: Number of phases that the worker may begin per evaluation while the clock stays stopped.
 PHASES = 4
-#: Limit of the processor seconds that the main thread uses for building the workload: the first number, plus the second
-#: number times the cost of the same build in a process without the submission.
+#: Limit for the main thread while it builds the workload. x: the cost of the same build in a process without the
+#: submission.
 BUILD_LIMIT = (2.0, 3.0)
 
 
@@ -53,7 +51,7 @@ class OffClockLimits:
     """Checks the processor seconds of the phases in which the clock is stopped.
 
     Args:
-        stages: number of stages of the stream; 1 on a pool. An evaluation on a stream covers all stages so far.
+        stages: number of stages of the stream; 1 on a pool. On a stream, an evaluation covers all stages so far.
         evaluates_outside: whether another process evaluates the weights. The worker then only hands them over.
         evaluation_cost: processor seconds of an evaluation of the whole split in a process that does not run the
             submission. If this is None, the cost of the run's first evaluation, before any training, is used instead.
@@ -138,8 +136,8 @@ class OffClockLimits:
             if self.evaluation_cost is None or math.isinf(self.evaluation_cost):
                 return 0.0
             return max(0.0, main_seconds - number - factor * self.stages * self.evaluation_cost)
-        # All phases except evaluations share one limit. With a limit for each phase, the worker, which reports its own
-        # phase, could report the phase with the largest limit.
+        # All phases except evaluations share one limit. The worker itself reports its phase. If each phase had a limit,
+        # the worker could report the phase with the largest limit.
         number, fraction = FREE_CHECKPOINTS
         free = number + fraction * (scored_seconds + self._evaluations_at_most)
         before = self._other_phases_seconds
@@ -154,7 +152,7 @@ class OffClockLimits:
             evaluations: number of evaluations whose results have arrived so far.
         """
         per_evaluation, at_start = STOPS
-        # The clock may be stopped for a further evaluation, whose result has not arrived yet.
+        # The last stop may belong to a further evaluation, whose result has not arrived yet.
         if stops > at_start + per_evaluation * (evaluations + 1):
             self._reject(
                 f"the clock was stopped {stops} times for {evaluations} evaluations",

@@ -31,7 +31,7 @@ def bench_observers() -> Iterable[ObserverEntry]:
     yield ObserverEntry(
         name="csv",
         load="harness.observers.csv_files:CsvFiles",
-        summary="evaluations.csv and runs.csv, one row per metric and per run",
+        summary="evaluations.csv with a row per metric, and runs.csv with a row per run",
     )
     yield ObserverEntry(
         name="tensorboard",

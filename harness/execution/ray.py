@@ -32,7 +32,7 @@ from harness.storage import records
 from harness.storage.layout import RECORD, run_id
 
 #: Maximum number of trials that are submitted to Ray at once; Ray starts them when nodes have free resources.
-_WINDOW = 1000
+_MAX_SUBMITTED = 1000
 #: Poll interval for messages and ended trials, in seconds.
 _POLL_INTERVAL_S = 0.25
 #: Seconds that stopped trials have to write their records and end.
@@ -48,7 +48,7 @@ OPTIONS = {"address": "", "shared": "", "cores": "", "gpus": ""}
 def execute(
     specs: Sequence[RunSpec], runs: Path, watcher: Watcher, options: ExecutionOptions | None = None
 ) -> Iterator[TrialSummary]:
-    """Run trials on a Ray cluster, and yield the summary of each when its record is in the runs folder.
+    """Run trials on a Ray cluster, and yield the summary of each trial when the trial's record is in the runs folder.
 
     If this process is already connected to a cluster, that cluster is used and stays connected.
 
@@ -60,8 +60,8 @@ def execute(
             cluster has resources for.
 
     Raises:
-        UsageError: Ray is not installed, an option is wrong, there is no cluster at the address, or a node is not of
-            the hardware class for which the trials were planned.
+        UsageError: Ray is not installed, an option is wrong, there is no cluster at the address, or a node has a
+            hardware class other than the planned one.
         StoreError, Interrupted: see `run_all`.
     """
     options = options or ExecutionOptions()
@@ -95,7 +95,7 @@ class _Cluster:
         self._issued_warnings: set[str] = set()
 
     def start(self, spec: RunSpec, options: ExecutionOptions) -> bool:
-        if len(self._running) >= _WINDOW:
+        if len(self._running) >= _MAX_SUBMITTED:
             return False
         if self._ray is None:
             self._connect()
@@ -132,7 +132,8 @@ class _Cluster:
             self._ray.wait(list(running), num_returns=len(running), timeout=_STOP_S)
             self._read_mail()
         for identity in running.values():
-            # A cancelled task delivers no files, so a node that does not share the runs folder leaves no record in it.
+            # A cancelled task delivers no files. If its node does not share the runs folder, the record is written
+            # here.
             if (
                 identity in self._receiver.started_trials
                 and records.find_valid_record(self._runs / identity / RECORD) is None

@@ -44,7 +44,7 @@ class Delivery:
     Args:
         trial_summary: the trial's summary; None if an error prevented the trial from running.
         error: the error that prevented the trial from running, or None.
-        files: content of the trial's files by name, if the node does not share the runs folder.
+        files: content of the trial's files by name; empty if the node shares the runs folder.
     """
 
     trial_summary: TrialSummary | None = None
@@ -138,7 +138,7 @@ def unpack_delivery(spec: RunSpec, runs: Path, files: dict[str, bytes]) -> Recor
     folder = RunFolder(runs, run_id(spec))
     record = records.decode(files[RECORD], f"of {folder.identity}, as delivered")
     if record.run_id != folder.identity:
-        problem = f"the record that was delivered for {folder.identity} is of another trial, {record.run_id}"
+        problem = f"the record that was delivered for {folder.identity} belongs to another trial, {record.run_id}"
         raise DamagedError(problem, fix="repeat the command")
     with folder.lock():
         previous = records.find_valid_record(folder.record_path)

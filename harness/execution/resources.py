@@ -1,4 +1,4 @@
-"""Allocate cores and GPUs of this machine so that no two trials, even of different processes, share a core or a GPU.
+"""Allocate the cores and GPUs of this machine to trials. Trials never share a core or GPU, even across processes.
 
 Sources: unix(7) on abstract sockets; Documentation/admin-guide/cputopology.rst of the Linux kernel on thread siblings.
 """
@@ -53,8 +53,8 @@ class Machine:
         is not pinned. A trial on CUDA gets one GPU per rank. A trial on another device gets that device.
 
         A trial on CUDA also gets cores if enough cores are free. With r of the machine's g GPUs, the trial gets the
-        fraction r / g of the machine's cores, but at least `ranks` × `threads` cores. If fewer cores are free, the
-        trial gets `ranks` × `threads` cores.
+        fraction r / g of the machine's cores, but at least `ranks` × `threads` cores. If so many cores are not free,
+        the trial gets only `ranks` × `threads` cores.
         """
         kind, _, index = spec.device.partition(":")
         required = spec.ranks * spec.threads

@@ -27,7 +27,7 @@ def run_trials(
     watcher: Watcher | None = None,
     registry: Registry | None = None,
 ) -> Iterator[Record]:
-    """Run trials and yield the record of each when it has ended. Finished trials are not run again.
+    """Run trials and yield the record of each trial when the trial has ended. Finished trials are not run again.
 
     This example runs two submissions for a few steps on a workload and loads the results as a data frame:
 
@@ -84,7 +84,7 @@ def run_to_summaries(
 
     Args, Raises: see `run_trials`.
     """
-    is_turned_off()  # raises an error for an invalid setting of the sandbox, before any trial runs
+    is_turned_off()  # this call raises an error for an invalid setting of the sandbox, before any trial runs
     registry = registry if registry is not None else load_registry()
     execute = load_object(registry.executor(executor).load)
     options = with_invocation(options or ExecutionOptions())

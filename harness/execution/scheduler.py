@@ -1,4 +1,4 @@
-"""Schedule trials on a backend: skip finished trials, start the others when resources are free, restart lost trials."""
+"""Schedule trials on a backend: skip finished trials, start unfinished trials in order, restart lost trials."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Backend(Protocol):
         ...
 
     def wait_for_ended(self) -> Iterable[tuple[str, Result]]:
-        """Return the run_id and result of trials that have ended, after waiting up to about a second for the first."""
+        """Wait up to about a second for a trial to end. Return the run_id and result of each trial that has ended."""
         ...
 
     def stop(self) -> None:
@@ -115,15 +115,15 @@ class _Scheduler:
 
     def run(self, specs: Sequence[RunSpec]) -> Iterator[TrialSummary]:
         """Yield the summaries of all trials as they end."""
-        outdated: set[str] = set()
+        warned_workloads: set[str] = set()
         for identity, spec in {run_id(spec): spec for spec in specs}.items():
             summary = finished_summary(spec, identity, self._runs, self._options)
             if summary is None:
                 self._waiting.append((identity, spec))
             else:
                 self._watcher.kept(summary)
-                if summary.outdated and spec.workload.facts.id not in outdated:
-                    outdated.add(spec.workload.facts.id)
+                if summary.outdated and spec.workload.facts.id not in warned_workloads:
+                    warned_workloads.add(spec.workload.facts.id)
                     self._watcher.warned(spec, describe_other_source(spec, "a kept trial was run"))
                 yield summary
         failure: StoreError | None = None
@@ -133,7 +133,8 @@ class _Scheduler:
                 spec = self._running.pop(identity)
                 end = self._handle_loss(identity, spec, result) if isinstance(result, LostTrial) else result
                 if isinstance(end, TrialSummary):
-                    # A trial may be lost after its record was written. This command ran the trial, so it is not kept.
+                    # If a trial was lost after its record was written, its restart finds this record and reports a kept
+                    # trial. But this command itself ran the trial.
                     yield msgspec.structs.replace(end, kept=False) if identity in self._losses else end
                 elif isinstance(end, StoreError):
                     failure = failure or end

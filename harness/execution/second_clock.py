@@ -1,12 +1,12 @@
 """Check a worker's clock by an independent measurement in the supervisor.
 
-The measurement is a lower bound: time that may belong to a stopped clock is not counted. The clock of an honest worker
-therefore never shows less than this measurement, even on a busy or paused machine.
+The measurement is a lower bound: time in which the clock may have been stopped is not counted. The clock of an honest
+worker therefore never shows less than this measurement, even on a busy or paused machine.
 
 - Wall seconds: The time of a report is known within bounds (`harness.execution.event_pipe`). An interval is measured
-  from the latest possible time of the report of the start to the earliest possible time of the report of the stop. An
-  honest worker starts its clock before it reports the start. If it cannot report the stop at once, it adds the delay
-  (`REPORT_S`).
+  from the latest possible report of the start to the earliest possible report of the stop. An honest worker starts its
+  clock before it reports the start. If its report of the stop is late by more than `REPORT_S` seconds, it adds the
+  delay to its clock.
 - Processor seconds: The supervisor reads them from the kernel some time after a start or stop. The processor time
   between two readings counts only as far as the worker cannot have used it while the clock was stopped
   (`harness.execution.windows`).
@@ -18,8 +18,8 @@ from harness.contract.events import REPORT_S, ClockChanged
 from harness.execution.event_pipe import Moment
 from harness.execution.windows import Span, Window
 
-#: Limit of the seconds by which the worker's clock may be behind the supervisor's clock: the first number times the
-#: measured time, plus the second number. Up to this limit, the larger of the two times is scored.
+#: With the numbers (a, b), the worker's clock may be behind the supervisor's clock by a * (measured time) + b seconds.
+#: Up to this limit, the larger of the two times is scored.
 CLOCK_TOLERANCE = (0.01, 0.1)
 #: Name of the worker's processor time in a window.
 WORKER = "worker"
@@ -101,9 +101,9 @@ class SecondClock:
         return 0.0 if self._interval is None else self._interval.most(WORKER, self._window)
 
     def find_disagreement(self) -> str:
-        """Return a description of a difference between the clocks above the tolerance, or an empty string.
+        """Return how far the worker's clock is behind, if this is more than the tolerance; otherwise an empty string.
 
-        Only a worker's clock that is behind is a violation. If it is ahead, its own larger time is scored.
+        If the worker's clock is ahead, its larger time is scored, and nothing is wrong.
         """
         fraction, seconds = CLOCK_TOLERANCE
         for i, (kind, lack) in enumerate(zip(("wall", "processor"), self._measure_lack(), strict=True)):

@@ -59,10 +59,10 @@ def append_session(sessions: tuple[Session, ...], session: Session, first_point:
 def git_state(invocation: str = "") -> str:
     """Return the git commit of the current folder, with a final `+` if tracked files have uncommitted changes.
 
-    Outside of a git repository, return an empty string. git is asked once for each invocation of a command, since it
-    would take a noticeable part of a short run.
+    Outside of a git repository, return an empty string. git is called only once for each invocation of a command,
+    because the call takes a noticeable part of a short run.
     """
     commit = program_output("git", "rev-parse", "--short=12", "HEAD")
-    # Without the option, `git status` locks the index, and leaves the lock behind if this process is killed.
+    # Without `--no-optional-locks`, `git status` locks the index, and leaves the lock behind if this process is killed.
     status = ("git", "--no-optional-locks", "status", "--porcelain", "-uno")
     return f"{commit}+" if commit and program_output(*status) else commit

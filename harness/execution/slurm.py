@@ -31,7 +31,7 @@ from harness.storage.layout import run_id
 from harness.system.files import write_error
 
 #: Maximum number of jobs in the queue at once.
-_WINDOW = 100
+_MAX_QUEUED = 100
 #: Poll interval for messages and ended jobs, in seconds.
 _POLL_INTERVAL_S = 0.5
 #: Seconds that cancelled jobs have to end.
@@ -49,7 +49,7 @@ OPTIONS = {
 def execute(
     specs: Sequence[RunSpec], runs: Path, watcher: Watcher, options: ExecutionOptions | None = None
 ) -> Iterator[TrialSummary]:
-    """Run trials as Slurm jobs, and yield the summary of each when its record is in the runs folder.
+    """Run trials as Slurm jobs, and yield the summary of each trial when the trial's record is in the runs folder.
 
     Args:
         specs: the trials.
@@ -58,8 +58,8 @@ def execute(
         options: see `ExecutionOptions` and `OPTIONS`. At most `jobs` jobs are in the queue at once.
 
     Raises:
-        UsageError: submitit or Slurm is not installed, an option is wrong, or a node is not of the hardware class
-            for which the trials were planned.
+        UsageError: submitit or Slurm is not installed, an option is wrong, or a node has a hardware class other than
+            the planned one.
         StoreError, Interrupted: see `run_all`.
     """
     options = options or ExecutionOptions()
@@ -92,12 +92,12 @@ class _Queue:
         self._jobs: dict[str, tuple[RunSpec, Any, _Journal]] = {}
 
     def start(self, spec: RunSpec, options: ExecutionOptions) -> bool:
-        if len(self._jobs) >= _WINDOW:
+        if len(self._jobs) >= _MAX_QUEUED:
             return False
         submitit = remote.import_optional("submitit", "slurm")
         identity = run_id(spec)
         journal = _Journal(self._folder / f"{identity}.events")
-        # The folder is named by the job's number, so that the files of one job can be removed.
+        # The folder is named after the job's number, so that the files of one job can be removed.
         executor = submitit.AutoExecutor(folder=self._folder / "%j", cluster=self._executor_options["cluster"])
         executor.update_parameters(**parameters(spec, self._executor_options))
         work = TrialJob(msgspec.json.encode(spec), str(self._runs), options, str(journal.path))
@@ -193,7 +193,7 @@ class TrialJob:
     def checkpoint(self) -> Any:
         """Return the job that submitit submits when it requeues this job.
 
-        Its options `force` and `retry_failed` are off, so that the trial resumes.
+        In the returned job, the options `force` and `retry_failed` are off, so that the trial resumes.
         """
         resume_options = msgspec.structs.replace(self._options, force=False, retry_failed=False)
         helpers = remote.import_optional("submitit.helpers", "slurm")

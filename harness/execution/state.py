@@ -92,13 +92,13 @@ class Trial:
         run_id: the trial's run_id.
         watcher: object that is notified of every event.
         deaths: number of times in a row that the worker was killed without progress.
-        furthest: largest number of updates at any evaluation so far. A run that resumed from a checkpoint may have
-            fewer updates.
+        furthest: largest number of updates at any evaluation so far. After resuming from a checkpoint, the run may have
+            made fewer updates.
         points: the evaluations so far.
         ready: the worker's first event; None until it arrives.
         end: the worker's last event; None until it arrives.
         killer: name of the signal that killed the worker or the evaluator; empty if neither was killed.
-        killed_role: whether the worker or the evaluator was killed.
+        killed_role: which of the two was killed, the worker or the evaluator.
         account: the scored time and the helpers of all workers of the trial.
         devices: samples of the GPUs.
         session: the session in which this process runs the trial; None if sessions are not recorded.
@@ -168,8 +168,8 @@ class Trial:
         self.account.observe_here(event)
         match event:
             case Confined():
-                # Only the worker's first report counts: the submission, which is imported later, could send another
-                # one.
+                # Only the worker's first report counts. The submission is imported later, and could send a false
+                # report.
                 if not self.is_sandbox_known:
                     self._add_sandbox(event.sandbox)
             case Ready():
@@ -188,7 +188,8 @@ class Trial:
             case Evaluated():
                 point = self.account.charge(event.point, self.spec)
                 self.points.append(point)
-                # An evaluation that is repeated after a resume is not progress. Only new evaluations reset the count.
+                # An evaluation that is repeated after a resume is not progress. Only new evaluations reset the count of
+                # deaths.
                 if point.steps > self.furthest:
                     self.deaths, self.furthest = 0, point.steps
                 self.watcher.evaluated(self.spec, point)
@@ -252,7 +253,7 @@ class Trial:
             return unjudged if judged is None or judged.status != claimed.status else self._take(judged, claimed)
         if judged is None or judged.status != claimed.status:
             decision = "that the run goes on" if judged is None else f"the status {judged.status!r}"
-            reason = f"the worker reported the status {claimed.status!r}, and the evaluator decided {decision}"
+            reason = f"the worker reported the status {claimed.status!r}, but the evaluator decided {decision}"
             reason += " (leave the training loop as it is)"
             return msgspec.structs.replace(unjudged, status="rejected", reason=reason)
         return self._take(judged, claimed)
@@ -274,7 +275,7 @@ class Trial:
         """Store the metrics of the saved weights of a run that is over, or reject the run.
 
         Args:
-            answer: the metrics from a clean process.
+            answer: the metrics from a process that never imported the submission.
             difference: how these metrics differ from the metrics that the worker reported; empty if they are equal.
         """
         for warning in answer.warnings:
@@ -316,15 +317,15 @@ class Trial:
             )
 
     def end_worker(self, *, stopped: bool) -> None:
-        """Note in the account that the worker has ended, and by whom.
+        """Note in the account that the worker has ended, and who ended it.
 
         Args:
             stopped: whether the user stopped the trial.
         """
         unfinished = self.end is None or self.end.status == "interrupted" or is_retryable(self.end.status)
         reason = "" if self.end is None else self.end.reason
-        by: Ender | None = "user" if stopped else "worker" if unfinished else None
-        self.account.end_worker(by, self.killer or reason)
+        ender: Ender | None = "user" if stopped else "worker" if unfinished else None
+        self.account.end_worker(ender, self.killer or reason)
 
     def record(self) -> Record:
         """Return the record of the current state, with the status `interrupted` until the trial has ended."""

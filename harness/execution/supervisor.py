@@ -46,7 +46,7 @@ def _read_checkpoint_share() -> float | None:
             f"{CHECKPOINT_SHARE_VARIABLE}={text!r} is not a positive number",
             fix="set it to a fraction such as 0.03, or to inf for a checkpoint at every evaluation",
         )
-    return min(share, sys.float_info.max)  # JSON, in which the worker receives it, has no infinity
+    return min(share, sys.float_info.max)  # the worker receives the number as JSON, which has no infinity
 
 
 def supervise(

@@ -128,7 +128,7 @@ def describe_other_source(spec: RunSpec, since: str) -> str:
 
     Args:
         spec: the trial.
-        since: clause that names the moment since which the workload was edited.
+        since: clause that says since when the workload's source has changed, such as `the trial began`.
     """
     facts = spec.workload.facts
     problem = f"the source of {facts.id} has changed since {since}, but its version has not"

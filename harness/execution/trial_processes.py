@@ -26,8 +26,8 @@ from harness.system import python_process
 from harness.system.files import write_error
 from harness.system.private_folders import is_shared, make_folders, private_variables
 
-#: Folder of the home directory and the temporary files of each process, in the trial's folder. The worker's folder is
-#: below the only folder to which the worker may write.
+#: Folder for the home directory and the temporary files of each process, relative to the trial's folder. The worker's
+#: folder is inside `WORKER`, the only folder to which the worker may write.
 _SCRATCH: dict[Role, str] = {"worker": f"{WORKER}/scratch", "evaluator": "scratch-evaluator"}
 
 
@@ -83,7 +83,7 @@ class TrialProcesses:
                 else:
                     worker_end, evaluator_end = socket.socketpair()
                     with worker_end, evaluator_end:
-                        # The evaluator is started first: it exists before the submission is imported.
+                        # The evaluator is started first, so that it exists before the submission is imported.
                         self._launch("evaluator", job.spec, output, evaluator_end.fileno())
                         self._launched["evaluator"].send(msgspec.json.encode(job) + b"\n")
                         self._launch("worker", job.spec, output, worker_end.fileno())
@@ -107,7 +107,7 @@ class TrialProcesses:
                     warn=partial(self._trial.watcher.warned, spec),
                     peer=peer,
                     role=role,
-                    # The worker is forked from the server that reads this, and would find secrets in its memory.
+                    # The fork server that reads this also forks the worker, which would find secrets in its memory.
                     evaluated=without_secrets(spec, evaluates=False) if role == "evaluator" else None,
                 )
             )
@@ -148,7 +148,8 @@ class TrialProcesses:
 def read_last_line(log: Path, offset: int) -> str:
     """Return the last line of a log after an offset in bytes; an empty string if there is none.
 
-    If the beginning of a long log was removed, the offset may lie beyond its end. The offset is then ignored.
+    If the beginning of a long log was removed, the offset may lie beyond the end of the log. The offset is then
+    ignored.
     """
     try:
         with open(log, "rb") as file:

@@ -1,7 +1,7 @@
 """Start workers by forking them from a fork server (see `harness.worker.fork_server`).
 
-A fork server serves all calls of executors in this process, because a gate calls an executor separately for every pair
-of runs. A server ends when this process ends, or when it has been idle for some time.
+A fork server is kept for all calls of executors in this process, because a gate calls an executor for every pair of
+runs. A server ends when this process ends, or when it has been idle for some time.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ class WarmLauncher:
         self._lock = threading.Lock()
 
     def prepare(self, environment: Mapping[str, str]) -> None:
-        """Start a fork server if there is none, without waiting for it. It imports torch while the trial is prepared.
+        """Start a fork server if there is none, and do not wait. The server imports torch while the trial is prepared.
 
         Args:
-            environment: environment variables of a worker. Those of single trials are ignored.
+            environment: environment variables of a worker. Variables that differ between trials are ignored.
         """
         if not self._failed:
-            # The launch of the worker reports the reason.
+            # If no server can be started, `launch` reports the reason.
             with contextlib.suppress(ForkError):
                 ForkServer.shared(environment)
 
@@ -151,7 +151,7 @@ class ForkServer:
 
     @classmethod
     def shared(cls, environment: Mapping[str, str]) -> tuple[ForkServer, bool]:
-        """Return a server of this process for workers with an environment, and whether this call started the server."""
+        """Return a server that can fork workers with this environment, and whether this call started the server."""
         with cls._lock:
             for server in [server for server in cls._servers if not server.is_running()]:
                 server.close()
@@ -178,7 +178,7 @@ class ForkServer:
         return self._owner == os.getpid() and self._process.poll() is None
 
     def _serves(self, environment: Mapping[str, str]) -> bool:
-        """Return whether the server can fork workers with an environment."""
+        """Return whether the server can fork workers with this environment."""
         return (self._command, self._environment) == (tuple(SERVER), _common_variables(environment))
 
     def fork(self, start: WorkerStart) -> LaunchedWorker:
@@ -266,7 +266,7 @@ class ForkServer:
 
     def _last_line(self) -> str:
         """Return the last line of the server's output, which contains the reason why the server ended."""
-        # Two trials may ask at the same time, and another one may have replaced and closed this server.
+        # Two trials may call this method at the same time. A third trial may have replaced and closed this server.
         with self._log_lock:
             if not self._log.closed:
                 with contextlib.suppress(OSError, ValueError):

@@ -60,12 +60,12 @@ class Span:
         self._most: dict[str, float] = {}
 
     def least_seconds(self, window: Window) -> float:
-        """Return the least number of seconds of a window that lie in this span."""
+        """Return a lower bound on the seconds of a window that lie in this span."""
         end = window.end if self.ended is None else min(window.end, self.ended.earliest)
         return max(0.0, end - max(window.start, self.began.latest))
 
     def most_seconds(self, window: Window) -> float:
-        """Return the largest number of seconds of a window that lie in this span."""
+        """Return an upper bound on the seconds of a window that lie in this span."""
         end = window.end if self.ended is None else min(window.end, self.ended.latest)
         return max(0.0, end - max(window.start, self.began.earliest))
 

@@ -33,7 +33,7 @@ STARTUP_S = 900.0
 SILENCE_S = 120.0
 #: Maximum seconds between a worker's last event and its exit.
 EXIT_S = 10.0
-#: Largest size of a worker's log in bytes, and the size of its end that is kept if it becomes larger.
+#: If a worker's log has more than the first number of bytes, only the second number of bytes at its end is kept.
 MAX_LOG_BYTES = 64 << 20
 KEPT_LOG_BYTES = 1 << 20
 
@@ -116,7 +116,7 @@ class WorkerProcess:
                 self._trial.set_death(code, processes.last_log_line(), "evaluator")
 
     def _judge(self, job: Job) -> None:
-        """If the worker evaluated its own weights, evaluate its stored weights again in a clean process."""
+        """If the worker evaluated its own weights, evaluate its stored weights again in another process."""
         trial, scratch = self._trial, self._folder.path / "scratch-judge"
         if not job.keep_weights or trial.end is None or not is_complete(trial.end.status):
             return
@@ -140,7 +140,7 @@ def forward_events(
     stop: StopSignal,
     on_wake: Callable[[], None] = lambda: None,
 ) -> float:
-    """Pass on the worker's events until the last one or until a time limit without events is exceeded.
+    """Pass on the worker's events until the last event, or until no event has arrived for too long.
 
     Args:
         events: queue of the worker's events.

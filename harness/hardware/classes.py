@@ -18,7 +18,7 @@ _MIB_PER_GIB = 1024
 
 
 class Card(Data, frozen=True, kw_only=True):
-    """A declared GPU.
+    """A GPU that `hardware.yaml` declares.
 
     Args:
         names: names that the driver reports for the card.
@@ -60,12 +60,12 @@ class RecognisedHardware:
     Args:
         name: name of the class.
         declared: whether the class is declared in `hardware.yaml`.
-        by: the evidence for the class, in words.
+        evidence: the reason for this class, in words.
     """
 
     name: str
     declared: bool
-    by: str
+    evidence: str
 
 
 @functools.cache
@@ -97,7 +97,7 @@ def recognise(devices: Sequence[Device]) -> RecognisedHardware:
     two kinds of names cannot coincide, whatever name a driver reports.
     """
     if not devices:
-        return RecognisedHardware(name="0xunknown-gpu", declared=False, by="no GPU driver responds")
+        return RecognisedHardware(name="0xunknown-gpu", declared=False, evidence="no GPU driver responds")
     count = len(devices)
     cards = {find_card(device) for device in devices}
     card = next(iter(cards))
@@ -106,21 +106,21 @@ def recognise(devices: Sequence[Device]) -> RecognisedHardware:
         return RecognisedHardware(
             name=f"{count}x{card}",
             declared=True,
-            by=f"{count} × {first.name!r} with {first.memory_mib / _MIB_PER_GIB:.1f} GiB, as declared",
+            evidence=f"{count} × {first.name!r} with {first.memory_mib / _MIB_PER_GIB:.1f} GiB, as declared",
         )
     kinds = list(dict.fromkeys(_undeclared_name(device) for device in devices))
     names = " + ".join(dict.fromkeys(repr(device.name) for device in devices))
     if any(device.partitioned for device in devices):
         reason = "a part of a card (MIG); only whole cards are declared"
     elif len(kinds) > 1:
-        reason = "different cards in one run"
+        reason = "the run has different cards"
     elif card is not None:
-        reason = f"{card} is declared, but not {count} of these cards"
-    elif any(first.name in known.names for first in devices for known in declared_hardware().cards.values()):
+        reason = f"{card} is declared, but {count}x{card} is not"
+    elif any(device.name in known.names for device in devices for known in declared_hardware().cards.values()):
         reason = f"the name is declared with a memory other than {devices[0].memory_mib / _MIB_PER_GIB:.1f} GiB"
     else:
-        reason = "the driver's name is not in a declared class"
-    return RecognisedHardware(name=f"{count}x{'+'.join(kinds)}", declared=False, by=f"{names}: {reason}")
+        reason = "no declared card has this name"
+    return RecognisedHardware(name=f"{count}x{'+'.join(kinds)}", declared=False, evidence=f"{names}: {reason}")
 
 
 def peak_tflops(name: str) -> float | None:

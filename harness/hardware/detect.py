@@ -44,10 +44,10 @@ def recognise_hardware(device: str, threads: int, ranks: int = 1) -> RecognisedH
         count = f"{ranks}x" if ranks > 1 else ""
         name = f"{count}cpu-{slug(cpu_name())}-{_instruction_set()}-{threads}t"
         return RecognisedHardware(
-            name=name, declared=True, by=f"{cpu_name()!r}, its instruction sets, {threads} thread(s)"
+            name=name, declared=True, evidence=f"{cpu_name()!r}, its instruction sets, {threads} thread(s)"
         )
     return RecognisedHardware(
-        name=f"{ranks}x{slug(kind)}-{slug(cpu_name())}", declared=False, by=f"{cpu_name()!r}, {kind}"
+        name=f"{ranks}x{slug(kind)}-{slug(cpu_name())}", declared=False, evidence=f"{cpu_name()!r}, {kind}"
     )
 
 
@@ -118,11 +118,11 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def _instruction_set() -> str:
-    """Return the name of the best declared instruction set of this processor, or the machine's architecture."""
+    """Return this processor's most capable declared instruction set, or else the machine's architecture."""
     fields = _cpuinfo()
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
-    known = classes.declared_hardware().instructions
-    return next((name for flag, name in known.items() if flag in flags), platform.machine())
+    instructions = classes.declared_hardware().instructions
+    return next((name for flag, name in instructions.items() if flag in flags), platform.machine())
 
 
 def _sysctl_brand() -> str:

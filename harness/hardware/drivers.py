@@ -18,7 +18,8 @@ from harness.contract.record import Device, GpuSample
 
 #: Timeout in seconds of a vendor's program such as `nvidia-smi`. The program hangs if a card is lost from the PCI bus.
 TIMEOUT_S = 10.0
-#: Reasons why clock rates are below their maximum, by bit. Bits 0x002 and 0x010 are settings of a user.
+#: Reasons why clock rates are below their maximum, by bit. Bits 0x002 and 0x010 mean that a user's setting lowers the
+#: clock rates.
 THROTTLE_REASONS = {
     0x001: "idle",
     0x002: "clocks set",

@@ -97,10 +97,10 @@ class DeviceWatch(threading.Thread):
                 if self._ended:
                     return
                 edge, self._edge = self._edge, None
-                number = self._edges
+                edge_count = self._edges
                 due = edge is not None and not edge.running and self._fits_pause()
             if due and edge is not None:
-                self._sample(edge, number)
+                self._sample(edge, edge_count)
 
     def _measure_read_seconds(self) -> None:
         """Measure the duration of a read before the clock runs. The first read is slow and does not count."""
@@ -117,12 +117,12 @@ class DeviceWatch(threading.Thread):
             len(self._pauses) == _PAUSES and PAUSE_FACTOR * self._read_seconds <= min(self._pauses)
         )
 
-    def _sample(self, edge: ClockChanged, number: int) -> None:
+    def _sample(self, edge: ClockChanged, edge_count: int) -> None:
         began = self._now()
         samples = self._driver.read(self._gpus)
         self._read_seconds = self._now() - began
         with self._changed:
-            clock_moved = self._edges != number
+            clock_moved = self._edges != edge_count
         # A sample is discarded if the clock started or stopped while it was taken.
         if samples and not clock_moved:
             self._last_sample_time = began

@@ -1,6 +1,6 @@
 """An observer that writes event files for TensorBoard (`tensorboard --logdir FOLDER`).
 
-Source: the API `tensorboard.summary.Writer`, which needs no other framework
+Source: the API `tensorboard.summary.Writer`, which needs no other framework.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def point_scalars(point: Point) -> dict[str, float]:
 
 
 def trial_name(trial: ObservedTrial) -> str:
-    """Return a name of a trial that differs between commands."""
+    """Return a name for a trial. Every command gives the trial another name."""
     return f"{trial.submission}-s{trial.study}-t{trial.trial}-{trial.id[:8]}"
 
 

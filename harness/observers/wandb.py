@@ -1,6 +1,6 @@
 """An observer that logs to Weights & Biases, offline unless `WANDB_MODE` is set.
 
-`wandb sync FOLDER/wandb/offline-run-*` uploads the files of a folder later.
+`wandb sync FOLDER/wandb/offline-run-*` uploads the files later.
 
 Source: https://docs.wandb.ai/ref/python/init
 """
@@ -19,7 +19,7 @@ from harness.observers.tensorboard import point_scalars, trial_name
 
 
 class WandbRuns:
-    """Logs each trial as a run. The other settings are those of wandb's environment variables.
+    """Logs each trial as a run of wandb. wandb's environment variables give the settings that are not set here.
 
     Args:
         folder: folder of wandb's files, which is created.
@@ -55,7 +55,7 @@ class WandbRuns:
                 "trial": trial.trial,
                 "hparams": dict(trial.hparams),
             },
-            # One process follows several trials at once.
+            # One process logs several trials at once.
             reinit="create_new",
             settings=self._wandb.Settings(console="off", save_code=False, disable_git=True),
         )

@@ -46,9 +46,9 @@ class AttemptReport:
 
     Args:
         repeated: the trials that were run more than once.
-        unpublished: run IDs of runs that are not in the group, but have its source, its workload and its purpose.
-        other_sources: number of sources of the submission that were run on this workload and are not the group's.
-        ledger_entries: number of entries of the ledger; 0 without a ledger.
+        unpublished: run IDs of runs that are not in the group, but have the group's source, workload and purpose.
+        other_sources: number of other sources of the same submission that were run on this workload.
+        ledger_entries: number of lines of the ledger; 0 without a ledger.
         ledger_hash: SHA-256 of the last line of the ledger, in hex; empty without a ledger.
     """
 
@@ -92,7 +92,7 @@ class RunsLedger:
             and entry.submission.partition("@")[0] == spec.submission.name
             and entry.purpose in purposes
         ]
-        own = [entry.run_id for entry in same_workload if entry.source_hash == spec.submission.source_hash]
+        same_source = [entry.run_id for entry in same_workload if entry.source_hash == spec.submission.source_hash]
         sources = {entry.source_hash for entry in same_workload} - {spec.submission.source_hash}
         started = Counter(entry.run_id for entry in same_workload)
         return AttemptReport(
@@ -101,7 +101,7 @@ class RunsLedger:
                 for run in group.runs
                 if (repeated := self._describe_repeated(run.record, started[run.record.run_id])) is not None
             ),
-            unpublished=tuple(sorted(set(own) - ids)),
+            unpublished=tuple(sorted(set(same_source) - ids)),
             other_sources=len(sources),
             ledger_entries=len(self.entries),
             ledger_hash=self.hash,

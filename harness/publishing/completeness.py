@@ -33,7 +33,7 @@ class Gap:
     """The trials that a group lacks.
 
     Args:
-        missing: the trials without a record, or whose run has not ended.
+        missing: the trials that have no record or have not ended.
         expected: number of trials of the ruleset.
         command: the command that runs the missing trials and no others.
     """
@@ -49,7 +49,8 @@ def find_gap(
     """Return the trials that a group lacks; None if it is complete.
 
     A group may have more studies than its ruleset requires. It must then also have all trials of the additional
-    studies. The runs of the reference that give the envelope belong to no study.
+    studies. The runs of the reference that determine the envelope belong to no study, so no trial is missing among
+    them.
 
     Args:
         group: the records.

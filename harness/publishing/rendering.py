@@ -31,7 +31,7 @@ def _summary(report: PublishReport, dry_run: bool) -> str:
         return f"nothing to publish: all records are in {report.results}"
     if dry_run:
         return f"would publish {report.new_records:,} record(s) into {report.results}"
-    return f"published {report.new_records:,} record(s) into {report.results}; drew {report.results / LEADERBOARD}"
+    return f"published {report.new_records:,} record(s) into {report.results}; wrote {report.results / LEADERBOARD}"
 
 
 def _group_lines(report: GroupReport) -> list[str]:
@@ -39,7 +39,7 @@ def _group_lines(report: GroupReport) -> list[str]:
     lines = [f"{group.key.title}: {len(group.runs)} record(s), {len(report.new)} new, for {group.subfolder}"]
     if (nonce := group.spec.nonce) is None or nonce.source != "beacon":
         seeds = f"root seed {group.spec.root_seed}" if nonce is None else f"{nonce.source} nonce"
-        lines.append(f"  seeds: {seeds}; only bench run --nonce beacon shows that nobody chose them")
+        lines.append(f"  seeds: {seeds}; use bench run --nonce beacon to prove that nobody chose them")
     lines += [f"  attempts: {trial}" for trial in attempts.repeated]
     if attempts.unpublished:
         names = _shorten(attempts.unpublished)

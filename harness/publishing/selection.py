@@ -29,7 +29,7 @@ class GroupKey(NamedTuple):
         root: value of the nonce, or the root seed.
         overrides: the hyperparameters that the user set, with their values.
         options: whether the runs are deterministic, and whether their evaluations may be screened.
-        is_envelope: whether the trials are those of the reference for its envelope.
+        is_envelope: whether the trials are the runs of the reference that determine its envelope.
     """
 
     submission: str
@@ -87,8 +87,8 @@ class LocalRun:
     """A record of the runs folder.
 
     Args:
-        stored: the record as it is stored.
-        record: the record.
+        stored: the file of the record, not decoded.
+        record: the decoded record.
     """
 
     stored: StoredRecord
@@ -101,7 +101,7 @@ class TrialGroup:
 
     Args:
         key: what the trials have in common.
-        runs: the records, by purpose, study and trial.
+        runs: the records, sorted by purpose, study and trial.
     """
 
     key: GroupKey
@@ -130,7 +130,9 @@ class _Listed(NamedTuple):
 
 
 def select_groups(names: Sequence[str], runs: Path, problems: list[str]) -> list[TrialGroup]:
-    """Return the groups of the named runs, each with all its records in the runs folder.
+    """Return the groups to which the named runs belong, each with all its records in the runs folder.
+
+    Groups of runs for the reference's envelope are added if their workload, ruleset, hardware and seeds are the same.
 
     Args:
         names: paths of runs or of folders with runs, run IDs or their first characters, or names of submissions.

@@ -188,7 +188,9 @@ def _examine(
         if earlier is None:
             new.append(run)
         elif earlier != record.content_hash:
-            problems.append(f"{record.run_id} is published with another content; a published record does not change")
+            problems.append(
+                f"{record.run_id} is already published with other content; a published record must not change"
+            )
     # An incomplete group is not published, so its weights are not evaluated.
     verification = replace(options.verification, judge=None) if gap else options.verification
     findings = verify_records([run.stored for run in new], verification, others=published.records)
@@ -203,13 +205,16 @@ def _examine(
 
 
 def _require_envelope(report: GroupReport, envelopes: Collection[GroupKey]) -> GroupReport:
-    """Return the report, with a problem if scores need an envelope of the reference that nobody has published."""
+    """Return the report. Add a problem if scores need an envelope whose runs are missing."""
     group = report.group
     rule = stopping_rule(group.spec.ruleset.stopping)
+    # key[2:5] is the workload, the ruleset and the hardware class.
     is_met = any(key[2:5] == group.key[2:5] for key in envelopes)
     if group.key.is_envelope or is_met or not rule.reference_horizons(group.spec.workload.facts):
         return report
-    problem = f"no runs of the reference for its envelope on {group.key.workload} are at hand or published"
+    problem = (
+        f"the reference's runs for the envelope on {group.key.workload} are neither in the runs folder nor published"
+    )
     return replace(report, problems=(*report.problems, problem))
 
 

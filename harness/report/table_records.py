@@ -13,8 +13,8 @@ from harness.planning.stopping_rules import stopping_rule
 from harness.scoring.marked import MarkFilter
 from harness.scoring.summary import LeaderboardQuery, RunSummary, add_statements
 from harness.storage.derived import DerivedValues
+from harness.storage.derived_records import iter_derived
 from harness.storage.layout import ListedFolder
-from harness.storage.records import iter_derived
 
 S = TypeVar("S", bound=RunSummary)
 

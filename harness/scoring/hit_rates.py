@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 
 from harness.errors import UsageError
 
@@ -31,6 +32,8 @@ class Rate:
 def hit_rate(hits: int, n: int, level: float = 0.95) -> Rate:
     """Return the fraction of runs that reached the target, with Wilson's interval.
 
+    Source: Wilson, Probable Inference, the Law of Succession, and Statistical Inference, 1927, equation 8
+
     Args:
         hits: number of runs that reached the target.
         n: number of runs.
@@ -39,14 +42,16 @@ def hit_rate(hits: int, n: int, level: float = 0.95) -> Rate:
     Raises:
         UsageError: there are no runs, or there are more hits than runs.
     """
-    from scipy.stats import binomtest
-
     if not 0 <= hits <= n or n == 0:
         raise UsageError(
             f"cannot compute the hit rate of {hits} hits in {n} runs", fix="give at least one run, and no more hits"
         )
-    ends = binomtest(hits, n).proportion_ci(level, method="wilson")
-    return Rate(value=hits / n, low=float(ends.low), high=float(ends.high), n=n)
+    # `scipy.stats.binomtest` gives the same interval, but its import takes longer than a whole leaderboard.
+    z, value = NormalDist().inv_cdf((1 + level) / 2), hits / n
+    center = (value + z * z / (2 * n)) / (1 + z * z / n)
+    half_width = z * math.sqrt(value * (1 - value) / n + (z / (2 * n)) ** 2) / (1 + z * z / n)
+    low, high = center - half_width if hits else 0.0, center + half_width if hits < n else 1.0
+    return Rate(value=value, low=low, high=high, n=n)
 
 
 def restricted_mean(times: Sequence[float], budget: float) -> float:

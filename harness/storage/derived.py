@@ -107,6 +107,26 @@ class DerivedValues(Generic[V]):
             encoded = msgspec.Raw(self._encoder.encode(value))
             self._has_new = self._use(digest, encoded) or self._has_new
 
+    def __len__(self) -> int:
+        """Return the number of stored values."""
+        return len(self._stored)
+
+    def take_used(self, digest: bytes) -> bytes | None:
+        """Return the encoded value of the record file with this SHA-256, and forget that it was used.
+
+        The result is None if the value was not used or is not kept.
+        """
+        encoded = self._used.pop(digest, None)
+        if encoded is None:
+            return None
+        self._size -= memoryview(encoded).nbytes + _ENTRY_BYTES
+        return bytes(encoded)
+
+    def offer(self, digest: bytes, encoded: bytes) -> None:
+        """Add the value of the record file with this SHA-256, which another process computed and encoded."""
+        self._stored[digest] = msgspec.Raw(encoded)
+        self._has_new = True
+
     def _use(self, digest: bytes, encoded: msgspec.Raw) -> bool:
         """Return whether the value is kept. The limit of the file's size leaves no room for further values."""
         size = memoryview(encoded).nbytes + _ENTRY_BYTES

@@ -9,19 +9,18 @@ import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from harness.contract.record import MAX_REASON, SCHEMA_VERSION, Record, shorten_reason
 from harness.errors import DamagedError, StoreError
 from harness.storage import layout, shards
-from harness.storage.derived import DerivedValue, DerivedValues
+from harness.storage.derived import DerivedValue
 from harness.storage.shared_parts import SharedParts
 from harness.storage.verified import VerifiedRecords, digest_of, verified_records
 from harness.system.files import JSON_ERRORS, decode_json, describe_json_error, read_file
 
-V = TypeVar("V", bound=DerivedValue)
 D = TypeVar("D", bound=DerivedValue)
 
 # --- records ------------------------------------------------------------------------------------
@@ -66,12 +65,12 @@ def _matches_hash(record: Record, payload: bytes) -> bool:
     """Return whether the content of a record matches its content hash.
 
     The decoded record is encoded again, which takes a third of the time of `content_hash`. If the new JSON and the
-    stored JSON without white space differ in length, `content_hash` decides. The lengths may differ because of another
-    notation of a number, a field that records of older versions lack, or a field that was removed.
+    stored JSON differ in the number of quotation marks, `content_hash` decides. The stored JSON then has a field that
+    was not decoded, or lacks a field, as records of older versions do.
     """
     encoded = _SORTED.encode(record)
     start = b'{"content_hash":"' + record.content_hash.encode() + b'",'
-    if encoded.startswith(start) and len(encoded) == len(msgspec.json.format(payload, indent=-1)):
+    if encoded.startswith(start) and encoded.count(b'"') == payload.count(b'"'):
         digest = hashlib.sha256(b"{")
         digest.update(memoryview(encoded)[len(start) :])
         if digest.hexdigest() == record.content_hash:
@@ -198,14 +197,14 @@ def decode_stored(stored: StoredRecord, verified: VerifiedRecords | None = None,
     return record
 
 
-def require_own_name(identity: str, path: Path) -> None:
+def require_own_name(identity: str, path: Path | str) -> None:
     """Raise DamagedError if the name of a record's file, or of its run's folder, is the run_id of another trial.
 
     A file or folder that was copied under the name of another trial must not become that trial's result.
     """
     # The properties of a path are slow, which is noticeable when thousands of records are read.
     folder, _, name = str(path).rpartition(os.sep)
-    name = folder.rpartition(os.sep)[2] if name == layout.RECORD else path.stem
+    name = folder.rpartition(os.sep)[2] if name == layout.RECORD else name.rpartition(".")[0]
     if layout.is_run_id(name) and name != identity:
         raise DamagedError(f"record {path} is of another trial, {identity}", fix=_RESTORE)
 
@@ -247,63 +246,31 @@ def iter_listed_records(listed: Iterable[layout.ListedFolder], problems: list[st
         problems: see `iter_records`.
     """
     verified = verified_records()
-    yield from _iter_unique(listed, problems, lambda stored: decode_stored(stored, verified))
+    yield from iter_unique(iter_stored_in(listed, problems), problems, lambda stored: decode_stored(stored, verified))
     verified.save()
 
 
-def iter_derived(
-    listed: Iterable[layout.ListedFolder], problems: list[str], values: DerivedValues[V]
-) -> Iterator[V | Record]:
-    """Yield the values of the records in some folders. A record without a value is yielded itself.
-
-    The records are selected, and shared parts are used, as in `iter_records`. A record whose value is stored is not
-    decoded. Like a verified record, it is identified by the SHA-256 of its bytes.
-
-    Args:
-        listed: the folders with the names of their files.
-        problems: see `iter_records`.
-        values: the stored values, and the function that computes them.
-    """
-    verified = verified_records()
-    yield from _iter_unique(listed, problems, lambda stored: _value_of(stored, values, verified))
-    verified.save()
-    values.save()
+class _HasPath(Protocol):
+    @property
+    def path(self) -> Path | str: ...
 
 
-def _value_of(stored: StoredRecord, values: DerivedValues[V], verified: VerifiedRecords) -> V | Record:
-    """Return the stored value of a record, or compute it. A record without a value is returned itself.
-
-    Raises:
-        StoreError: the record is damaged or has the name of another trial.
-    """
-    digest = digest_of(stored.content)
-    value = values.find(digest)
-    if value is not None and stored.known_hash in (None, value.content_hash):
-        require_own_name(value.run_id, stored.path)
-        return value
-    record = decode_stored(stored, verified, digest)
-    value = values.compute(record)
-    if value is None:
-        return record
-    values.add(digest, value)
-    return value
+S = TypeVar("S", bound=_HasPath)
 
 
-def _iter_unique(
-    listed: Iterable[layout.ListedFolder], problems: list[str], read: Callable[[StoredRecord], D]
-) -> Iterator[D]:
+def iter_unique(sources: Iterable[S], problems: list[str], read: Callable[[S], D]) -> Iterator[D]:
     """Yield records or their values, one per `run_id`, with shared parts.
 
     Args:
-        listed: the folders with the names of their files.
+        sources: the records as they are stored.
         problems: see `iter_records`.
         read: function that returns the record or the value of a stored record. It may raise StoreError.
     """
     hashes: dict[str, str] = {}
     shared = SharedParts()
-    for stored in _iter_listed(listed, problems):
+    for source in sources:
         try:
-            item = shared.share(read(stored))
+            item = shared.share(read(source))
         except StoreError as error:
             problems.append(str(error))
             continue
@@ -311,7 +278,7 @@ def _iter_unique(
             hashes[item.run_id] = item.content_hash
             yield item
         elif hashes[item.run_id] != item.content_hash:
-            problems.append(f"record {stored.path} has the run_id of another record; the record read first is used")
+            problems.append(f"record {source.path} has the run_id of another record; the record read first is used")
 
 
 class StoredRecord(NamedTuple):
@@ -336,10 +303,16 @@ def iter_stored(folders: Iterable[Path], problems: list[str]) -> Iterator[Stored
         folders: folders to search, with their subfolders.
         problems: list to which a one-line message is appended for each file or folder that cannot be read.
     """
-    return _iter_listed(layout.walk_all(folders, problems), problems)
+    return iter_stored_in(layout.walk_all(folders, problems), problems)
 
 
-def _iter_listed(listed: Iterable[layout.ListedFolder], problems: list[str]) -> Iterator[StoredRecord]:
+def iter_stored_in(listed: Iterable[layout.ListedFolder], problems: list[str]) -> Iterator[StoredRecord]:
+    """Yield the records in some folders as JSON, as `iter_stored` does.
+
+    Args:
+        listed: the folders with the names of their files.
+        problems: see `iter_stored`.
+    """
     for folder, names in listed:
         yield from _iter_packed(folder, names, problems)
         for path in (folder / name for name in names if layout.is_record(name)):

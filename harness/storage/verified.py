@@ -52,6 +52,11 @@ class VerifiedRecords:
             self._digests.add(digest)
             self._new.append(digest)
 
+    @property
+    def new(self) -> list[bytes]:
+        """The SHA-256 of the files that were added and not saved."""
+        return self._new
+
     def save(self) -> None:
         """Append the new digests to the file. Processes may append at the same time."""
         content, self._new = b"".join(self._new), []

@@ -52,7 +52,7 @@ class BeaconChain:
         period: seconds between two rounds.
         genesis: time of round 1 in seconds since 1970, UTC.
         group: hash of the network's first group in hex.
-        name: name of the network; `default` for the first one.
+        name: name of the network; `default` for drand's first network.
         chained: whether a round contains the signature of the round before it.
     """
 

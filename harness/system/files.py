@@ -56,7 +56,7 @@ def write_atomically(path: Path, *chunks: bytes, error_for: ErrorFor | None = No
         path: the file to write.
         chunks: the new content, in pieces.
         error_for: function that returns the error for a failed write; `write_error` if None.
-        sync: whether the content also survives a power failure, which takes some milliseconds.
+        sync: whether the content also survives a power failure. Syncing takes some milliseconds.
 
     Raises:
         StoreError: the disk is full or read-only, or writing is not permitted; the old content is unchanged.
@@ -254,7 +254,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def find_unusable_character(text: str) -> str | None:
-    r"""Return why a text cannot be a name in any file system: the unusable character; None for a usable text.
+    r"""Return the character that no file system allows in a name; None if the text has no such character.
 
     A command line cannot contain these characters, but a file can.
 
@@ -286,7 +286,8 @@ def walk_folders(
     """Yield this folder and every folder below it in sorted order, with the names of its subfolders and of its files.
 
     Links to folders are not followed. The caller may remove names from the list of subfolders, which are then skipped.
-    The depth of the tree is not limited. Before Python 3.12, `os.walk` calls itself for each level.
+    The depth of the tree is not limited. (Before Python 3.12, `os.walk` calls itself for each level, and fails on deep
+    trees.)
 
     Args:
         folder: the folder.
@@ -388,4 +389,4 @@ def write_fix(path: Path, error: OSError, setting: str) -> str:
         errno.EACCES: permission,
         errno.EPERM: permission,
     }
-    return fixes.get(error.errno or 0, f"check that {path.parent} is a folder, or choose another one with {setting}")
+    return fixes.get(error.errno or 0, f"check that {path.parent} is a folder, or choose another folder with {setting}")

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 
 from harness.contract.sandbox import SandboxRequest
 
-#: The newest version of the interface whose restrictions this module uses. A newer kernel is used like this version.
+#: The newest version of the interface that this module uses, also on kernels that offer a newer one.
 NEWEST_ABI = 7
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on all architectures of Linux
 _GET_VERSION = 1  # flag of _CREATE_RULESET
@@ -29,6 +29,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 # TRUNCATE (bit 14) in version 3, and IOCTL_DEV (bit 15) in version 5.
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _TRUNCATE, _IOCTL_DEV = 1 << 14, 1 << 15
+# All rights, by the version in which the last of them is new.
 _ALL_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 #: The rights that a rule for a file may contain. The kernel refuses all others.
 _FILE_RIGHTS = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV

@@ -1,4 +1,4 @@
-"""Exclusive locks on files, also where the file system of a file has no locks.
+"""Exclusive locks on files, even on a file system without locks.
 
 Some network and FUSE file systems have no locks. There, a file in the folder for temporary files is locked instead. The
 lock excludes the processes of this machine, but not those of other machines. The first such lock of a process causes a
@@ -41,9 +41,10 @@ class LockHeldError(Exception):
 
 
 def take_lock(path: Path, *, timeout: float = 0.0, has_content: bool = False) -> int:
-    """Lock a file or folder, and write the id of this process into a file that exists only for this purpose.
+    """Lock a file or folder. A file that serves only as a lock then contains the id of this process.
 
-    A process that inherits the descriptor also holds the lock. The lock lasts until all its copies are closed.
+    A process that inherits the descriptor also holds the lock. The lock lasts until all copies of the descriptor are
+    closed.
 
     Args:
         path: the file, which is created if it does not exist, or the folder.
@@ -117,7 +118,7 @@ def _take_stand_in(path: Path, timeout: float) -> int | None:
     with contextlib.suppress(OSError):
         folder = Path(tempfile.gettempdir()) / f"algorace-locks-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
-        # Another user may have created the folder or a link of its name.
+        # Another user may have created the folder, or a link with its name.
         if folder.lstat().st_uid != os.getuid() or folder.is_symlink():
             return None
         descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -132,7 +133,7 @@ def _take_stand_in(path: Path, timeout: float) -> int | None:
 
 
 def _read_holder(descriptor: int) -> str:
-    """Return the process id in a lock file; `unknown` for another file and for a folder."""
+    """Return the process id in a lock file; `unknown` for any other file or folder."""
     with contextlib.suppress(OSError, ValueError):
         return str(int(os.pread(descriptor, 32, 0)))
     return "unknown"

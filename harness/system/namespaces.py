@@ -36,9 +36,9 @@ class _MountAttributes(ctypes.Structure):
 
 
 def isolate(*, network: bool) -> None:
-    """Enter new namespaces, in which `/dev/shm` is empty and the only network interface is an own loopback.
+    """Enter new namespaces, in which `/dev/shm` is empty and the only network interface is a new loopback.
 
-    The process must have one thread. Afterwards it needs `drop_capabilities`.
+    The process must have one thread. Call `drop_capabilities` after this function.
 
     Args:
         network: whether the process stays in its network namespace.
@@ -61,7 +61,7 @@ def isolate(*, network: bool) -> None:
 
 
 def hide_files(hidden: str, writable: Sequence[str]) -> None:
-    """Make all files read-only and one folder empty, except for the writable folders. `isolate` must come before.
+    """Make all files read-only and one folder empty, except for the writable folders. Call `isolate` first.
 
     Args:
         hidden: the folder whose content is not visible; empty for no folder.
@@ -89,7 +89,7 @@ def hide_files(hidden: str, writable: Sequence[str]) -> None:
     finally:
         for descriptor in descriptors.values():
             os.close(descriptor)
-    # Otherwise the working folder would still refer to the files below the new mounts.
+    # Without this call, the working folder would still refer to the files below the new mounts.
     with contextlib.suppress(OSError):
         os.chdir(working_folder)
 

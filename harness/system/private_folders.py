@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-#: The variables that name folders for files of a user, and the subfolders to which they are set.
+#: The variables that give folders for a user's files, and the subfolders to which these variables are set.
 PRIVATE = {
     "HOME": "",
     "TMPDIR": "tmp",
@@ -15,10 +15,10 @@ PRIVATE = {
     "XDG_DATA_HOME": "data",
     "XDG_STATE_HOME": "state",
 }
-#: Ends of the names of variables that name caches, such as TORCHINDUCTOR_CACHE_DIR. Without these variables, programs
-#: keep their caches in the folders of `PRIVATE`.
+#: Variables whose names end like this, such as TORCHINDUCTOR_CACHE_DIR, give folders of caches. Without these
+#: variables, programs keep their caches in the folders of `PRIVATE`.
 _CACHES = ("_CACHE", "_CACHE_DIR", "_CACHE_HOME", "_CACHE_PATH")
-#: Further variables that name folders or open connections of a user.
+#: Further variables that give a user's folders or open connections.
 _SHARED = frozenset(
     {
         "DBUS_SESSION_BUS_ADDRESS",

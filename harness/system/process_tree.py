@@ -36,8 +36,8 @@ class ProcessTimes:
         started: time of the start in clock ticks since the boot. The pair (pid, started) identifies a process.
         name: name of the program.
         seconds: processor seconds of all its threads.
-        reaped: processor seconds of its ended children for which it has waited, including the children for which these
-            had waited.
+        reaped: processor seconds of its ended children for which it has waited, including the `reaped` of these
+            children.
     """
 
     pid: int
@@ -80,6 +80,7 @@ class ProcessTree:
         self._main = 0
         #: Process id -> time of the start. The time distinguishes a process from a later process with the same id.
         self._members: dict[int, int] = {}
+        #: Ids of processes outside of the tree.
         self._foreign: set[int] = set()
         self._newest = -1
         #: Processor seconds of helpers that ended and for which no process waited.
@@ -102,11 +103,11 @@ class ProcessTree:
             self._main = min(children, key=lambda times: (times.started, times.pid)).pid if children else 0
         main = processes.pop(self._main, None) if self._main else root
         if main is None:
-            # Its time is now among those of the root's ended children, and cannot be told apart.
+            # The main process has ended. Its time is now a part of `root.reaped` that cannot be separated.
             return TreeTimes(helpers=processes, helper_seconds=self._helper_seconds)
         raw = sum(times.seconds + times.reaped for times in processes.values()) + root.reaped + self._lost
         raw += main.reaped if main is not root else 0.0
-        # The time of an ended process is added to its parent, unless the parent ignores SIGCHLD. Then it is lost.
+        # The time of an ended process is added to its parent's `reaped`, or is lost if the parent ignores SIGCHLD.
         if raw < self._helper_seconds - _ROUNDING_S:
             self._lost += self._helper_seconds - raw
         self._helper_seconds = max(self._helper_seconds, raw)
@@ -133,7 +134,7 @@ class ProcessTree:
         newest = _read_newest_process()
         if newest == self._newest and newest >= 0:
             return
-        if newest < self._newest:  # the kernel has begun to use the process ids again
+        if newest < self._newest:  # the process ids have started again at small numbers
             self._foreign.clear()
         self._newest = newest
         listed = {int(name) for name in os.listdir(_PROC) if name.isdigit()}

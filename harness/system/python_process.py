@@ -5,9 +5,9 @@ A child process starts without the module `site` (`-S`). Python then executes ne
 folders of this process's import path, including those that `.pth` files added, through PYTHONPATH. Packages in editable
 installs have no such folder if an import hook finds them. `editable_links` gives them one.
 
-`python -m` puts the current folder first on the import path (without `-P`). A trial that is started in another checkout
-would then run that checkout's code. Likewise, a file `queue.py` in the current folder would replace the standard
-library's module.
+Without `-P`, `python -m` puts the current folder first on the import path. A trial that is started in another checkout
+of AlgoRace would then run that checkout's code, and a file `queue.py` in the current folder would replace the module of
+the standard library.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _remove(folder: str, owner: int) -> None:
 
 
 def _locate_hooked(name: str, path: Sequence[str]) -> Path | None:
-    """Return the folder or file of a top-level module that is not on the path, or None if an import hook has none."""
+    """Return the folder or file of a top-level module that only an import hook finds; None for any other module."""
     if PathFinder.find_spec(name, path) is not None:
         return None
     try:

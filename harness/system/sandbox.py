@@ -37,8 +37,8 @@ def enter(request: SandboxRequest) -> str:
     offer = request.offer
     if request.name == NO_SANDBOX:
         return NO_SANDBOX
-    # Landlock ties a rule to the inode of a file. The kernel may replace the inode of a folder in /proc that is not
-    # open.
+    # Landlock ties a rule to an inode. This process's folder in /proc stays open, because the kernel may otherwise give
+    # it a new inode.
     _own_folder.append(os.open("/proc/self", os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY))
     if offer.namespaces:
         namespaces.isolate(network=request.network)
@@ -98,7 +98,7 @@ def ask_kernel(folder: Path) -> SandboxOffer:
 
 
 def try_mechanisms(folder: str) -> SandboxOffer:
-    """Try every combination of mechanisms in a process of its own, and return the strongest one that holds.
+    """Try every combination of mechanisms in a process of its own, and return the strongest one that works.
 
     Args:
         folder: folder in which a process of the sandbox must be able to write.

@@ -8,16 +8,16 @@ import ctypes
 #: Parameters of glibc's `mallopt` (malloc.h).
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
-#: The largest value that glibc accepts for the threshold above which an allocation gets pages of its own.
+#: glibc gives each allocation above a threshold pages of its own. This is the largest threshold that glibc accepts.
 _LARGEST_MMAP_THRESHOLD = 32 << 20
 
 
 def keep_freed_memory() -> None:
     """Let the C library keep freed memory for later allocations. Without glibc, do nothing.
 
-    By default, glibc returns large freed blocks to the kernel, which clears the pages of the next ones. Every forward
-    pass of an evaluation would pay for this, because its activations are allocated and freed again. The values that are
-    computed do not change.
+    By default, glibc returns large freed blocks to the kernel, and the kernel fills every new block with zeros. Every
+    forward pass of an evaluation would pay for this, because it allocates and frees its activations. The results of
+    computations do not change.
     """
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)

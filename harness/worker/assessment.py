@@ -1,7 +1,8 @@
 """Evaluates the weights of a run, and decides whether a stage or the run is over.
 
 `LocalAssessor` does this in the process that calls it. That process is the evaluator (`evaluator_process.py`), or the
-worker if no evaluator process runs. `harness.worker.remote_assessor` asks the evaluator.
+worker if no evaluator process runs. If one runs, the worker uses `RemoteAssessor` (`remote_assessor.py`), which asks
+the evaluator.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ class Assessor(Protocol):
 
     @property
     def screening(self) -> Screening | None:
-        """Number and cost of the screened evaluations; None if none are allowed, or if another process counts them."""
+        """Number and cost of the screened evaluations (on a part of the score split).
+
+        None if the run may have none, or if another process counts them.
+        """
         ...
 
     def assess(self, model: nn.Module, pending: Point, position: Position) -> Assessment:
@@ -80,14 +84,14 @@ class Assessor(Protocol):
         ...
 
     def restore(self, position: Position) -> Position | None:
-        """Restore the state that was stored after the same number of evaluations.
+        """Restore the state that was stored after as many evaluations as the checkpoint contains.
 
         Args:
             position: the evaluations in the checkpoint; empty in a new run.
 
         Returns:
             The evaluations; None if there is no such state. If only the evaluator process may know the metrics, the
-            evaluations in the worker have none.
+            worker gets the evaluations without metrics.
         """
         ...
 
@@ -102,7 +106,7 @@ class LocalAssessor:
         group: the ranks of the run. Rank 0 decides for all ranks and writes the files.
         checkpoints: the worker's folder, which contains the checkpoints.
         trusted: whether this process has never imported the submission.
-        keep_weights: see `Job`.
+        keep_weights: see `Job.keep_weights`.
 
     Attributes:
         trusted: whether all evaluations of the run so far were made by processes that never imported the submission.
@@ -165,14 +169,15 @@ class LocalAssessor:
             whole: the evaluation on the whole score split.
             position: the evaluations before these.
         """
-        by_screened, by_whole = (
+        on_part, on_whole = (
             describe_decisions(self._spec, point, position.stage_began, position.points) for point in (screened, whole)
         )
-        for name in sorted(by_screened.keys() | by_whole.keys()):
-            if by_screened.get(name) != by_whole.get(name):
+        for name in sorted(on_part.keys() | on_whole.keys()):
+            if on_part.get(name) != on_whole.get(name):
                 self._evaluator.add_disagreement(
-                    f"at {whole.examples:,} examples {name} {by_screened.get(name)} by {screened.evaluated_examples} "
-                    f"examples of the split, and {by_whole.get(name)} by all of them"
+                    f"after {whole.examples:,} training examples, {name} {on_part.get(name, 'is not decided')} "
+                    f"according to {screened.evaluated_examples} examples of the split, but "
+                    f"{on_whole.get(name, 'is not decided')} according to the whole split"
                 )
 
     def take_warnings(self) -> list[str]:

@@ -1,9 +1,9 @@
-"""Keeps the values of all examples in an evaluation of the whole split, with which later evaluations are compared.
+"""Keeps the examples' metrics from an evaluation of the whole split, for difference estimates in later evaluations.
 
-Let b be the values of all N examples of a task in the first evaluation. Let v be the values of n of these examples in a
-later evaluation. The difference estimator of the later mean is mean(b over N) + mean(v - b over n) (Cochran, Sampling
-Techniques, 7.10). Its standard error follows from the standard deviation of v - b, which is smaller than that of v if b
-and v are correlated.
+The metric of one example is called a value. Let b be the values of all N examples of a task in the first evaluation.
+Let v be the values of n of these examples in a later evaluation. The difference estimator of the later mean is
+mean(b over N) + mean(v - b over n) (Cochran, Sampling Techniques, 7.10). Its standard error follows from the standard
+deviation of v - b, which is smaller than that of v if b and v are correlated.
 
 The standard error of a part is too small if most of the change is in few examples, and none of them is in the part. The
 values are therefore used only under three conditions. First, no value of the baseline is far from the mean, since the
@@ -29,12 +29,13 @@ LIGHT_TAIL = 6.0
 #: The baseline is renewed when later parts have together measured this fraction of the split. The examples that every
 #: part contains (`FIRST_PART` of each task) are not counted.
 RENEWAL = 0.5
-#: Two measurements with the same weights are of the same examples if the root mean square of their differences is at
+#: Two lists of values from the same weights are of the same examples if the root mean square of their differences is at
 #: most this number of standard deviations of the values. For different examples, it is about 1.4.
 _SAME = 0.1
 
-#: The order of the examples in windows: the stored order of the split, the order of `evaluation_rows`, or another.
-#: While all values are equal, the order is unknown and makes no difference.
+#: The order of the examples in windows (the parts of the split that screened evaluations use): the stored order of the
+#: split, the order of `evaluation_rows`, or another order. While all values are equal, the order is unknown and makes
+#: no difference.
 Order = Literal["unknown", "stored", "random", "other"]
 
 
@@ -44,7 +45,7 @@ class TaskBaseline:
 
     Args:
         values: the values (float64), in the order of windows.
-        light_values: whether the values have light tails, and are not all 0 and 1.
+        light_values: whether the values have light tails, and are not all 0 or 1.
         light_changes: whether the differences from the previous baseline have light tails; None if there was no
             previous baseline.
         reach: distance of the mean from the best value.
@@ -77,7 +78,7 @@ class TaskBaseline:
         return float(self.values.mean()) + float(differences.mean()), float(differences.var())
 
 
-#: The baselines of every task by metric. Metrics whose values are 0 and 1 have no baselines.
+#: The baselines of every task by metric. Metrics whose values are all 0 or 1 have no baselines.
 TaskBaselines = Mapping[str, Sequence[TaskBaseline]]
 
 
@@ -99,7 +100,7 @@ class Baseline:
 
     Attributes:
         order: the order of the examples in windows.
-        excess: number of examples that later parts have measured beyond the smallest part.
+        excess: number of examples in later parts, without those that every part contains.
     """
 
     def __init__(self) -> None:
@@ -113,7 +114,7 @@ class Baseline:
         return self._tasks if self._stage == stage else {}
 
     def is_order_needed(self, values: Mapping[str, Sequence[Tensor]]) -> bool:
-        """Return whether the order is unknown and can be found from values of the whole split, by metric and task."""
+        """Return whether the order is unknown and the values of the whole split, by metric and task, can reveal it."""
         return self.order == "unknown" and any(_tells_apart(task) for tasks in values.values() for task in tasks)
 
     def find_order(self, window: Mapping[str, Sequence[Tensor]], whole: Mapping[str, Sequence[Tensor]]) -> None:
@@ -136,8 +137,8 @@ class Baseline:
     def renew(self, values: Mapping[str, Sequence[Tensor]], stage: int | None, goals: Mapping[str, Goal]) -> None:
         """Keep the values of an evaluation of the whole split.
 
-        Nothing is kept if the values of all metrics of targets are 0 and 1. Differences are not used
-        for such values.
+        Nothing is kept if all values of the targets' metrics are 0 or 1, because differences are not used for such
+        values.
 
         Args:
             values: the values by metric and task.
@@ -160,8 +161,8 @@ class Baseline:
     def is_renewal_due(self, stage: int | None, examples: int, used: bool) -> bool:
         """Return whether the next evaluation should use the whole split, so that later parts can be smaller.
 
-        A renewal only saves time. A baseline that did not help is not renewed. The first baseline of a stage is an
-        exception, because it may be from an untrained model.
+        A renewal serves only to save time, so a baseline that did not help is not renewed. The first baseline of a
+        stage is an exception, because it may be from an untrained model.
 
         Args:
             stage: index of the stage of a stream; None on a pool.
@@ -192,7 +193,7 @@ def _tells_apart(values: Tensor) -> bool:
 
 
 def _has_losses(tasks: Sequence[Tensor]) -> bool:
-    """Return whether the values of tasks are finite and not all 0 and 1."""
+    """Return whether the values of tasks are finite and not all 0 or 1."""
     return all(bool(task.isfinite().all()) for task in tasks) and not all(map(is_binary, tasks))
 
 
@@ -213,7 +214,7 @@ def _sort(values: Tensor, order: Order) -> Tensor:
 
 
 def _is_same(window: Tensor, values: Tensor) -> bool:
-    """Return whether the values of a window equal the first of the given values, up to rounding."""
+    """Return whether the values of a window equal the first `len(window)` of the given values, up to rounding."""
     n = len(window)
     if n > len(values):
         return False

@@ -24,6 +24,7 @@ from harness.system.files import read_file, unused_path, write_atomically, write
 from harness.worker import torch_errors
 
 CURRENT, PREVIOUS = CHECKPOINTS
+#: Name of a checkpoint file that is complete but not committed yet.
 STAGED = CURRENT + ".new"
 #: The first bytes of a checkpoint file. They contain the version of the format. The version increases whenever a run
 #: could not be resumed exactly from a checkpoint of the previous version.
@@ -133,7 +134,7 @@ def read(path: Path, run_id: str) -> dict[str, Any]:
         raise DamagedError("the SHA-256 in the file does not match its content", fix=_FALLBACK)
     # With weights_only, reading a checkpoint cannot execute code.
     state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    # Checkpoints without a run_id were written before the id was part of this format version.
+    # Older checkpoints of this format version contain no run_id.
     stored_id = state.pop(_RUN_ID, run_id)
     if stored_id != run_id:
         raise DamagedError(f"it belongs to the trial {str(stored_id)[:40]}", fix=_FALLBACK)

@@ -1,4 +1,4 @@
-"""Lists the decisions that depend on an evaluation, and determines whether it must use the whole split."""
+"""Lists the decisions that depend on an evaluation, and determines which evaluations must use the whole split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from harness.planning.run_end import PRUNE_PROGRESS, decide_end, is_stage_over
 def may_screen(spec: RunSpec) -> bool:
     """Return whether a run may have screened evaluations.
 
-    It may not if its whole curve is used: for targets or an envelope, or to choose a stop from tuning runs.
+    A screened evaluation uses only a part of the score split. A run has none if all points of its curve are used later:
+    to set targets, to fit an envelope, or to choose a stop from tuning runs.
     """
     chooses_stop = spec.purpose == "tuning" and spec.stop is not None
     return spec.screening and spec.purpose not in WHOLE_PURPOSES and not chooses_stop
@@ -23,11 +24,14 @@ def may_screen(spec: RunSpec) -> bool:
 def list_decisions(
     spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[Point]
 ) -> dict[str, tuple[Target, ...]] | None:
-    """Return the decisions that an evaluation may trigger, by name; None if the evaluation has to be whole.
+    """Return the decisions that an evaluation may trigger, by name; None if the evaluation must use the whole split.
 
-    A decision is triggered if its targets are met together. Targets and levels that an earlier evaluation met are not
-    decided again. An evaluation has to be whole in three cases: it is the first one, or the run or a stage ends at it
-    whatever the metrics are, or it is at a scored stop.
+    A decision is triggered if all its targets are met. The list does not contain targets and levels that an earlier
+    evaluation of the whole split has met. In these cases, the evaluation must use the whole split:
+
+    - The run has no screened evaluations.
+    - The evaluation is the first one of the run, or is at a scored stop.
+    - The run or a stage ends at the evaluation, whatever the metrics are.
 
     Args:
         spec: the specification of the trial.
@@ -47,16 +51,19 @@ def list_decisions(
     decisions = {"the target": facts.targets, **{f"the {level} level": t for level, t in facts.levels.items()}}
     if spec.prune:
         decisions["pruning"] = _prune_threshold(spec, earlier[0])
-    whole = [earlier_point for earlier_point in earlier if not earlier_point.screened]
+    on_whole_split = [earlier_point for earlier_point in earlier if not earlier_point.screened]
     return {
         name: targets
         for name, targets in decisions.items()
-        if targets and not any(all(target.met(p.metrics) for target in targets) for p in whole)
+        if targets and not any(all(target.met(p.metrics) for target in targets) for p in on_whole_split)
     }
 
 
 def _stage_decision(spec: RunSpec, point: Point, stage_began: int) -> dict[str, tuple[Target, ...]]:
-    """Return the end of the current stage as a decision. Before the stage's minimum, nothing is decided."""
+    """Return the end of the current stage as a decision.
+
+    There is none before the stage's minimum number of examples, or if the run ends at a fixed number of examples.
+    """
     stages = spec.workload.facts.stages
     stage = stages[point.stage]
     if spec.stop is not None or point.examples - stage_began < stage.min_examples:
@@ -77,12 +84,12 @@ def _prune_threshold(spec: RunSpec, first_point: Point) -> tuple[Target, ...]:
 
 
 def describe_decisions(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[Point]) -> dict[str, str]:
-    """Return everything that is decided at a point, by name, in words that can be compared.
+    """Return everything that is decided at a point, by name, as short texts. Equal decisions have equal texts.
 
-    Args: see `list_decisions`; the point has its metrics.
+    The arguments are those of `list_decisions`, but the point has its metrics.
     """
     verdict = decide_end(spec, point, stage_began, earlier)
-    described = {"the run": "goes on" if verdict is None else f"ends: {verdict.status}"}
+    described = {"the run": "goes on" if verdict is None else f"ends ({verdict.status})"}
     facts = spec.workload.facts
     if facts.stages:
         stage = facts.stages[point.stage]

@@ -291,7 +291,7 @@ class Evaluator:
         metrics: dict[str, float],
         values: Mapping[str, Sequence[Tensor]],
     ) -> dict[str, float]:
-        """Check, once in a run, that parts of the split can be used; if not, all evaluations are whole.
+        """Check, once in a run, that parts of the split can be used; if not, use the whole split from now on.
 
         Args:
             model: the model, in evaluation mode.
@@ -330,7 +330,7 @@ class Evaluator:
         return metrics
 
     def _disable(self, reason: str, warn: bool = True) -> None:
-        """Make all further evaluations whole."""
+        """Use the whole split in all further evaluations."""
         self._counts = msgspec.structs.replace(self._counts, disabled=reason)
         if warn:
             self.warnings.append(f"all evaluations of {self._facts.id} use the whole score split: {reason}")
@@ -374,7 +374,8 @@ class Evaluator:
             name: Estimate(tuple(TaskSample(*task) for task in tasks)) for name, tasks in state["latest"].items()
         }
         self._latest_stage = state["latest_stage"]
-        # Without the key, as in checkpoints of earlier versions, the next evaluation of the whole split is the first.
+        # Checkpoints of earlier versions lack this key. The next evaluation of the whole split then counts as the
+        # first.
         if "baseline" in state:
             self._baseline.load_state_dict(state["baseline"])
         if "worst_first" in state:

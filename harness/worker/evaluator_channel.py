@@ -28,7 +28,7 @@ class ChannelMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"
 
 
 class Resume(ChannelMessage, frozen=True, kw_only=True, tag="resume"):
-    """The worker begins after this number of evaluations, which is 0 in a new run. The answer is `Resumed`."""
+    """The worker begins or resumes its run after `points` evaluations (0 in a new run). The answer is `Resumed`."""
 
     points: int
 

@@ -1,4 +1,4 @@
-"""The files with the results of a run's evaluations, which the process that evaluates writes beside the checkpoints.
+"""Files with the results of a run's evaluations. The process that evaluates writes them beside the checkpoints.
 
 A worker's checkpoint and such a file belong together if they were written after the same number of evaluations, and if
 the file has the SHA-256 of the checkpoint. The file is written after the checkpoint was staged and before it is
@@ -46,7 +46,7 @@ class EvaluatorFiles:
         self._run_id = run_id(spec)
 
     def save(self, points: int, state: dict[str, Any]) -> None:
-        """Write the state after a number of evaluations, to which the staged checkpoint belongs.
+        """Write the state after `points` evaluations. The staged checkpoint belongs to this state.
 
         Raises:
             StoreError: the file cannot be written.
@@ -58,7 +58,7 @@ class EvaluatorFiles:
             self._path(number).unlink(missing_ok=True)
 
     def save_weights(self, index: int, model: nn.Module) -> None:
-        """Write the weights of the evaluation with this index, which are judged after the run.
+        """Write the weights of the evaluation with this index. They are judged after the run.
 
         Raises:
             StoreError: the file cannot be written.
@@ -104,7 +104,7 @@ class EvaluatorFiles:
 def digest(path: Path) -> str:
     """Return the SHA-256 of a regular file; an empty string if it cannot be read.
 
-    Another process may have put a link or a named pipe in its place.
+    Another process may have replaced the file by a link or a named pipe.
     """
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -237,7 +237,7 @@ class RunEvaluation:
         return self._position
 
     def _check_schedule(self, pending: Point, position: Position) -> None:
-        """Check that an evaluation is due. Otherwise a submission could have any weights evaluated on `score`.
+        """Check that an evaluation is due, since a submission could otherwise have any weights evaluated on `score`.
 
         Raises:
             RejectedError: the training loop would not ask for an evaluation at this point of the run.

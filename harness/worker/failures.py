@@ -26,7 +26,7 @@ def describe_nonfinite(model: nn.Module, loss: Tensor | None, error: BaseExcepti
     Args:
         model: the model, whose weights and gradients are checked.
         loss: the loss of the last pass; None before the first pass.
-        error: the error that ended the run. After the failure of a device, its values cannot be read.
+        error: the error that ended the run. If a device failed, the values on it are not read.
     """
     if torch_errors.is_device_failure(error) or torch_errors.is_out_of_memory(error):
         return ""
@@ -48,8 +48,8 @@ def _is_finite(tensor: Tensor) -> bool:
 def describe_failure(error: Exception, spec: RunSpec, nonfinite: str = "") -> Done:
     """Return the last event of a run that ended with an error. The event contains the status and a one-line reason.
 
-    A run diverged if one of its values is not finite, or if a matrix decomposition failed: the decomposition of a
-    matrix that has overflowed raises an error before the loss or a weight stops being finite.
+    A run diverged if one of its values is not finite, or if a matrix decomposition failed. The decomposition of a
+    matrix that has overflowed fails before the loss or a weight stops being finite.
 
     The traceback of an unexpected error is printed to standard error, which is the worker's log.
 
@@ -79,8 +79,8 @@ def describe_failure(error: Exception, spec: RunSpec, nonfinite: str = "") -> Do
     if torch_errors.is_decomposition_failure(error):
         return Done(status="diverged", reason=f"a matrix decomposition failed; {reason}")
     if sandbox.is_confined() and isinstance(error, OSError) and error.errno in _FORBIDDEN:
-        allowed = "files in HOME and TMPDIR, and no network"
-        reason += f"; the sandbox permits only {allowed} ({sandbox.VARIABLE}=none turns it off)"
+        limits = "no files outside of HOME and TMPDIR, and no network"
+        reason += f"; the sandbox permits {limits} ({sandbox.VARIABLE}=none turns it off)"
     return Done(status=status, reason=reason)
 
 

@@ -83,7 +83,7 @@ def preload_worker() -> None:
 
 
 def _require_one_thread() -> None:
-    """End this process if it has more than one thread. In a forked process, only the forking thread exists."""
+    """End this process if it has more than one thread. Only the thread that forks exists in the forked process."""
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
         sys.exit(f"the fork server has {threads} threads; a process with several threads cannot be forked safely")
@@ -220,7 +220,7 @@ def become_worker(request: ForkRequest, descriptors: dict[str, int], server: int
         os._exit(1)
     os.environ.clear()
     os.environ.update(request.environment)
-    tempfile.tempdir = None  # this folder was chosen by the server's environment
+    tempfile.tempdir = None  # this folder was chosen from the server's environment
     importlib.invalidate_caches()
     for target, name in enumerate(("stdin", "log", "log")):
         os.dup2(descriptors[name], target)

@@ -16,7 +16,8 @@ from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
 from harness.worker.pass_rng import PassId, PassRng
 from harness.worker.protocols import Workload
 
-#: The largest number of compiled graphs of a loss. Every batch shape and set of trained parameters has its own graph.
+#: The largest number of compiled graphs of a loss. Every combination of a batch shape and a set of trained parameters
+#: has its own graph.
 MAX_GRAPHS = 64
 
 
@@ -76,7 +77,7 @@ class ForwardPass:
         try:
             if pass_id is None:
                 return self._loss(self.model, batch, per_example)
-            with self.rng.seeded(pass_id, part, conclusive=self.model.training):
+            with self.rng.seeded(pass_id, part, is_training=self.model.training):
                 return self._loss(self.model, batch, per_example)
         finally:
             self.running = False

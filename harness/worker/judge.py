@@ -55,7 +55,7 @@ def judge(request: JudgeRequest) -> JudgeAnswer:
     """Evaluate stored weights on the splits `score` and `audit`.
 
     Raises:
-        BenchError: the workload cannot be built, or a file is missing, damaged or of another model.
+        BenchError: the workload cannot be built, or a file is missing, is damaged, or belongs to another model.
     """
     spec = request.spec
     device = rank_device(0, spec)
@@ -134,7 +134,8 @@ def _find_tolerances(workload: Workload, model: nn.Module, weights: tuple[Stored
             values = {name: (tensor,) for name, tensor in measured.items() if tensor.ndim == 1}
         for name, tasks in values.items():
             accuracy = all(is_binary(task) for task in tasks)
-            # A mean over tasks weighs an example of a small task as much as a mean over the smallest task alone.
+            # In a mean over tasks, an example of the smallest task has the weight 1 / (size of the task * number of
+            # tasks).
             examples = min((len(task) for task in tasks), default=0) * len(tasks)
             tolerances[name] = max(tolerances.get(name, 0.0), tolerance(examples, accuracy))
     return tolerances

@@ -95,6 +95,7 @@ def load_workload(spec: RunSpec) -> Workload:
         if ref.source_hash and source_hash([ref.load]) != ref.source_hash:
             fix = "run the command again: it runs the trials on the edited workload"
             raise PluginError(f"{ref.facts.id} was edited after its trials had been planned", fix=fix)
+        # Planning appends a mark and a hash of the source to the version of a workload in a file.
         _, mark, source = ref.facts.version.rpartition(SOURCE_MARK)
         facts = msgspec.structs.replace(facts, version=f"{facts.version}{mark}{source if mark else ''}")
     # Rulesets and smoke runs change the budget and the stages. All other facts must be equal.

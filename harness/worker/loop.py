@@ -1,7 +1,8 @@
 """The training loop, which alternates between training steps and evaluations.
 
-The run's clock measures the scored time: it runs during steps and is stopped during evaluations. Every evaluation that
-does not end the run writes a checkpoint. docs/architecture.md lists what is on the clock and what is off the clock.
+The run's clock measures the scored time: it runs during steps and is stopped during evaluations. After an evaluation
+that does not end the run, a checkpoint is written if this takes little time (`CHECKPOINT_SHARE`). docs/architecture.md
+lists what is on the clock and what is off the clock.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from harness.worker.protocols import Submission, Workload
 from harness.worker.rule import RuleChecker
 from harness.worker.run_state import RunState
 
-#: Largest fraction of wall time between two evaluations that checkpoints may take. A checkpoint after every evaluation
-#: would take longer than the training of a small model with short intervals.
+#: Largest fraction of wall time that checkpoints may take. For a small model with short intervals between evaluations,
+#: a checkpoint at every evaluation would take longer than the training.
 CHECKPOINT_SHARE = 0.03
 #: Assumed wall seconds of the first checkpoint. A run that is over after a second writes no checkpoint.
 FIRST_CHECKPOINT_S = 0.05
@@ -156,7 +157,7 @@ class TrainingRun:
         return self._done_event(verdict)
 
     def _evaluate(self) -> Verdict | None:
-        """Evaluate the submission's evaluation weights. Save the final weights at the end, otherwise a checkpoint.
+        """Evaluate the submission's evaluation weights. Then save the final weights or a checkpoint.
 
         The clock runs while the submission swaps its evaluation weights in and out, and while it returns its state.
         The clock is stopped during the evaluation, the rule checks and the writing of files.
@@ -251,7 +252,7 @@ class TrainingRun:
         self.state.add_usage(checkpoint_seconds=time.perf_counter() - began)
 
     def _is_checkpoint_due(self) -> bool:
-        """Return whether a checkpoint now keeps the wall time for checkpoints below `checkpoint_share`."""
+        """Return whether a checkpoint now would take at most the fraction `checkpoint_share` of the wall time."""
         elapsed = time.perf_counter() - self._checkpoint_ended
         return follow_first_rank(self.group, elapsed * self.checkpoint_share >= self._checkpoint_seconds, bool)
 

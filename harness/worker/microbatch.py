@@ -185,10 +185,10 @@ class MicrobatchedPasses:
     def _may_retry_smaller(self, step: int) -> bool:
         """Return whether an out-of-memory pass may be computed again with smaller micro-batches.
 
-        There are three conditions. First, the update must be one of the first: later, a smaller size would change the
-        rounding and the speed in the middle of the run. Second, no parameter may have a gradient before the pass: an
-        unfinished pass adds to such a gradient, and this contribution cannot be removed. Third, there must be only one
-        rank: several ranks must use the same size, which they choose in `warm_up`.
+        There are three conditions. First, the update must be among the first `RETRY_STEPS`: a later change of size
+        would change rounding and speed in the middle of the run. Second, no parameter may have a gradient before the
+        pass: an unfinished pass adds to such a gradient, and this contribution cannot be removed. Third, there must be
+        only one rank: several ranks must use the same size, which they choose in `warm_up`.
         """
         may_change_size = step < RETRY_STEPS and self._group.count == 1
         return may_change_size and all(p.grad is None for p in self._model.parameters())

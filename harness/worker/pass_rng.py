@@ -64,7 +64,7 @@ class PassRng:
         return self._step, index
 
     @contextmanager
-    def seeded(self, pass_id: PassId, part: int = 0, *, conclusive: bool = False) -> Iterator[None]:
+    def seeded(self, pass_id: PassId, part: int = 0, *, is_training: bool = False) -> Iterator[None]:
         """Seed the generators for one micro-batch of a pass, and restore their states when the context ends.
 
         If the same micro-batch is computed again, for example by checkpointing in the backward pass, it draws the same
@@ -73,14 +73,14 @@ class PassRng:
         Args:
             pass_id: identifier of the pass.
             part: index of the micro-batch in the pass.
-            conclusive: whether the pass is a training loss. If such a pass draws no random numbers, the model is
+            is_training: whether the pass is a training loss. If such a pass draws no random numbers, the model is
                 assumed to draw none in training.
         """
         saved_states = [generator.get_state() for generator in self._generators]
         seed = derive_seed(self._seed, *pass_id, part, self._rank)
         for generator in self._generators:
             generator.manual_seed(seed)
-        may_deactivate = conclusive and not self._always
+        may_deactivate = is_training and not self._always
         seeded_states = [generator.get_state() for generator in self._generators] if may_deactivate else []
         try:
             yield

@@ -1,7 +1,7 @@
-"""Calls the checks of passes from within a forward and a backward pass.
+"""Calls the checks of the rules in the middle of forward and backward passes.
 
-A submission's hook may change a setting for a part of a pass only. The checks are therefore called in the middle of
-passes: from one module of the model and from one of its parameters. At every evaluation, another module is chosen.
+A submission's hook may change a setting only for a part of a pass. The checks are therefore called by hooks on one
+module of the model and on one of its parameters. At every evaluation, the hooks move to another module.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """The worker process. It reads a job from standard input, writes events to a pipe, and ends when its supervisor ends.
 
 A worker is a fresh process, or it is forked by the fork server (see `fork_server.py`). Either kind of worker calls
-`run_worker`. The supervisor passes command-line arguments to a fresh process: the file descriptor of the pipe,
-the file descriptor of the run's lock, the indices of the CPU cores to use, separated by commas (empty for all cores),
-and the file descriptor of the socket between worker and evaluator (-1 if the worker evaluates its weights itself).
+`run_worker`. The supervisor passes these command-line arguments to a fresh process:
 
-A further argument is `worker`, or `evaluator` for the process that evaluates the weights (see `evaluator_process.py`).
+1. the file descriptor of the pipe;
+2. the file descriptor of the run's lock;
+3. the indices of the CPU cores to use, separated by commas; empty for all cores;
+4. the file descriptor of the socket between worker and evaluator; -1 if the worker evaluates its weights itself;
+5. `worker`, or `evaluator` for the process that evaluates the weights (see `evaluator_process.py`).
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ def run_worker(
         evaluator: whether this process is the evaluator of the trial.
     """
     events_fd = descriptors.events
-    # SIGINT ends this process like any other signal. As an exception it could be taken for an error of the submission.
+    # SIGINT ends this process like any other signal. A KeyboardInterrupt could be taken for an error of the submission.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # A fresh worker is pinned before it imports torch, so that torch's threads and the processes of other ranks inherit
     # the cores.
@@ -95,7 +97,7 @@ def run_worker(
     job = msgspec.json.decode(line, type=Job)
     if pinned and evaluator and job.spec.threads > 1:
         os.sched_setaffinity(0, pinned)
-    # A sandbox restricts the threads that start after it.
+    # The sandbox is entered before a thread starts, since it does not restrict threads that already run.
     first_event = enter_sandbox(job)
     threading.Thread(target=watch_parent, name="supervisor-watch", daemon=True).start()
 
@@ -156,7 +158,7 @@ def enter_sandbox(job: Job) -> Confined | Done:
 
 
 def _find_job(peer: int, evaluator: bool, pinned: frozenset[int]) -> Callable[[Job, Emit], None]:
-    """Return the function that runs a job. Its module imports torch, whose threads inherit the cores set before."""
+    """Return the function that runs a job. Importing it imports torch, whose threads inherit this process's cores."""
     end = None
     if peer >= 0:
         os.set_inheritable(peer, False)

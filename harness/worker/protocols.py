@@ -142,7 +142,7 @@ class Screenable(Sharded, Protocol):
     random sample of the split. If the stored order of a split is not random, the workload can take the examples in the
     order that `harness.api.evaluation_rows` returns.
 
-    On a pool, a metric does not need `example_values` if `measure` returns a tensor of its name whose mean it is.
+    On a pool, `example_values` may leave out a metric that is the mean of a tensor of the same name from `measure`.
     """
 
     def example_values(
@@ -206,7 +206,7 @@ class Submission(Protocol):
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a state that `state_dict` returned. Later steps must compute the same as in an uninterrupted run."""
+        """Restore a state that `state_dict` returned. Later steps must give the results of an uninterrupted run."""
         ...
 
 
@@ -345,7 +345,7 @@ class Work(Protocol):
 class Averager(Protocol):
     """The `averaging` part of a recipe. It provides averaged weights for evaluation.
 
-    An averager must average parameters only, not buffers. It must write to the parameters in place, since an optimizer
+    An averager must average only parameters, not buffers. It must write to the parameters in place, since an optimizer
     may hold views of them. The recipe recomputes the running statistics of batch norm for the averaged weights.
     """
 

@@ -28,9 +28,9 @@ def set_parent_death_signal(number: int = signal.SIGKILL) -> None:
 
 
 def enter_worker(close: Iterable[int]) -> None:
-    """Fork. The child, which is the worker, returns; the parent becomes the reaper and does not return.
+    """Fork this process. The parent becomes the reaper. This function returns only in the child, the worker.
 
-    This process must have one thread. Without Linux, nothing is forked, and this process is the worker.
+    This process must have one thread. On systems other than Linux, nothing is forked, and this process is the worker.
 
     Args:
         close: file descriptors that the reaper closes. The pipes of the worker then end when the worker ends.

@@ -29,8 +29,7 @@ Part: TypeAlias = Callable[..., Any] | str
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A training algorithm as a list of parts. Each part gets the hyperparameters that have the names
-    of its arguments.
+    """A training algorithm as a list of parts. A part gets the hyperparameters that its arguments name.
 
     Every part except the schedule may also have an argument `horizon`: the number of planned updates, or None if the
     ruleset hides the horizon. A part that requires the number declares the need `horizon`.
@@ -100,8 +99,8 @@ class Recipe:
     def without(self, kind: str, keep: Collection[str] = ()) -> Recipe:
         """Return this recipe without its part of a kind, for an ablation.
 
-        The search space and the checks lose the hyperparameters that only this part uses: those that are arguments of
-        no other part that is a callable.
+        The hyperparameters that only this part uses are removed from the search space, with the checks that contain
+        them. These are the hyperparameters that are arguments of no other callable part.
 
         Args:
             kind: kind of the part, such as `averaging`. A recipe without a schedule has a constant learning rate.

@@ -37,7 +37,7 @@ def draw_held_out(workload: object, load: str, held_out: HeldOutSeeds) -> None:
 
     Args:
         workload: the workload.
-        load: its import path, for the message.
+        load: the workload's import path, for the error message.
         held_out: the seeds.
 
     Raises:
@@ -49,5 +49,5 @@ def draw_held_out(workload: object, load: str, held_out: HeldOutSeeds) -> None:
             fix="define the method, or remove redraws_held_out from the entry",
         )
     seeds = held_out.by_split()
-    generated.leave_out(seeds.values())
+    generated.exclude_from_cache(seeds.values())
     workload.draw_held_out(seeds)

@@ -77,7 +77,7 @@ class Rule:
 
         Args:
             drawn: number of examples that the step drew.
-            forward_examples: number of examples × forward passes in the step.
+            forward_examples: number of examples per forward pass, summed over the forward passes of the step.
         """
 
 

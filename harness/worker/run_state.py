@@ -46,7 +46,7 @@ class RunState:
     position: Position = field(default_factory=Position)
 
     def add_usage(self, **seconds: float) -> None:
-        """Add wall seconds, which were spent while the clock was stopped, to fields of `usage`.
+        """Add wall seconds to fields of `usage`. The seconds were spent while the clock was stopped.
 
         Args:
             seconds: the seconds to add, by name of the field.
@@ -119,7 +119,7 @@ class RunState:
             state: the return value of `state_dict`.
             submission: the newly constructed submission, whose state is also restored.
         """
-        # The submission may have put hooks on the model, so the model is also loaded on the clock.
+        # The submission may have put hooks on the model, so the clock also runs while the model is loaded.
         with self.clock.timed("loading", then="start"):
             self.model.load_state_dict(state["model"])
             submission.load_state_dict(state["submission"])

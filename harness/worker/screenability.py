@@ -1,4 +1,4 @@
-"""Finds out whether a workload can have screened evaluations, and describes estimates of its metrics."""
+"""Finds out whether a workload can have screened evaluations (on a part of a split), and describes the estimates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def find_obstacle(workload: Workload) -> str:
 
 
 def list_goals(facts: WorkloadFacts) -> dict[str, Goal]:
-    """Return the goal of each metric on which a decision depends: of targets, levels, stages and floors."""
+    """Return the goal of each metric on which a decision depends: the metrics of targets, levels, stages and floors."""
     groups = [facts.targets, *facts.levels.values()]
     groups += [targets for stage in facts.stages for targets in (stage.targets, stage.floors)]
     return {target.metric: target.goal for targets in groups for target in targets}
@@ -42,10 +42,11 @@ def describe_bias(name: str, part: Estimate) -> str:
     reason = (
         "the values of few examples changed much more than the others"
         if part.uses_differences
-        else "its order is not random"
+        else "the order of the split is not random"
     )
     return (
-        f"{name} of the first {part.examples} examples of the score split is no estimate of the whole split's: {reason}"
+        f"{name} of the first {part.examples} examples of the score split is a wrong estimate for the whole split: "
+        f"{reason}"
     )
 
 

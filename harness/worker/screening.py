@@ -1,9 +1,9 @@
 """Decides from the values of a part of a split which targets the whole split would not meet.
 
-A metric is an unweighted mean over tasks of means over examples. A part of every task is a random sample without
-replacement, so that the standard error of a mean has the finite-population correction sqrt((N - n) / (N - 1)).
-A task's mean is the mean of the part, or the difference estimate of `harness.worker.baseline`, whichever has the
-smaller standard error.
+A metric is an unweighted mean over tasks of means over examples. A part contains n of the N examples of every task, as
+a random sample without replacement. The standard error of a mean therefore has the finite-population correction
+sqrt((N - n) / (N - 1)). A task's mean is the mean of the part, or the difference estimate of `harness.worker.baseline`,
+whichever has the smaller standard error.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ LARGEST_SHARE = 2 / 3
 _RESERVE = 1.15
 #: The standard error allows for groups of examples that a part misses with a probability of at least exp(-`HIDDEN`).
 HIDDEN = 12.0
-#: In the best case, the differences from a new baseline are expected to have this fraction of the values' variance.
+#: Variance of the differences from a new baseline, as a fraction of the variance of the values, in the best case.
 _EXPECTED = 1 / 16
-#: Each part has more examples than the previous part, at least by this fraction. Sizes of parts are multiples of
-#: `FIRST_PART`.
+#: Each part is larger than the previous part by at least this fraction. Sizes of parts are multiples of `FIRST_PART`.
 _GROWTH = 0.25
 
 
@@ -130,7 +129,7 @@ class Estimate:
         return max(self.se, math.sqrt(max(at_value, 0.0)))
 
     def resize(self, part: int) -> Estimate:
-        """Return the estimate that is expected with `part` examples of every task. Smaller tasks give all of theirs."""
+        """Return the estimate that is expected with `part` examples of every task, or with all of a smaller task."""
         return Estimate(tuple(replace(task, n=min(part, task.total)) for task in self.tasks))
 
     def distance(self, target: Target) -> float:
@@ -192,7 +191,7 @@ def _sample(values: Tensor, total: int, baseline: TaskBaseline | None) -> TaskSa
 
 
 def expect_differences(estimates: Mapping[str, Estimate], baselines: TaskBaselines) -> dict[str, Estimate]:
-    """Return the estimates that the next evaluation would give with a new baseline, in the best expected case.
+    """Return the estimates that the next evaluation would give with a new baseline, in the best case.
 
     Args:
         estimates: the metrics of the whole split.

@@ -88,8 +88,8 @@ def build_run(
         _prepare_compiler(job, emit, group)
     apply_numeric_settings(spec)
     emit(PhaseBegan(phase="import"))
-    # The submission is imported while the clock is stopped. So it is imported before the model and the data exist:
-    # code at import time must not have access to them.
+    # The clock is stopped while the submission is imported. Code at import time must therefore have no access to the
+    # model and the data, which are built later.
     rules = load_rules(spec)
     construct, import_seconds = _import_submission(spec, rules)
     emit(PhaseBegan(phase="build"))

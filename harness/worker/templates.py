@@ -57,11 +57,11 @@ class Templates:
         self._requested: dict[bytes, float] = {}
 
     def forward(self, request: ForkRequest, descriptors: Mapping[str, int]) -> bool:
-        """Forward a request to the template of its workload. Return whether there is one that is ready.
+        """Forward a request to the template of its workload, if one is ready. Return whether the request was forwarded.
 
         Args:
             request: the request.
-            descriptors: its file descriptors by name.
+            descriptors: the request's file descriptors by name.
         """
         if request.evaluated is None:
             return False
@@ -150,5 +150,5 @@ class Templates:
 
 
 def _workload_key(spec: RunSpec) -> bytes:
-    """Return a key. Two trials whose evaluators may be forked from the same template have equal keys."""
+    """Return a key that is equal for all trials whose evaluators may be forked from the same template."""
     return msgspec.json.encode((spec.workload, spec.submission.model_options, spec.device), order="sorted")

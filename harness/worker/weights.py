@@ -14,7 +14,7 @@ from harness.system.files import write_atomically
 def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Return the model's parameters and buffers by name, in the order in which they are stored.
 
-    A tied tensor has one name only, since safetensors rejects tensors that share memory.
+    A tied tensor is stored under only one of its names, since safetensors rejects tensors that share memory.
     """
     stored_pointers: set[int] = set()
     tensors: dict[str, Tensor] = {}

@@ -81,7 +81,7 @@ class CountedWork:
         self._drawn_in_step = 0
         self._forward_examples_before_step = 0
         self._model.register_forward_hook(self._count_direct_forward)
-        # A compiled pass has no place for further hooks.
+        # A compiled pass cannot contain further hooks.
         checks = () if forward.compiles else self._pass_checks
         self._watch = PassWatch(self._model, checks, lambda: forward.running) if checks else None
 

@@ -38,7 +38,7 @@ _ROUNDING = 1e-4
 _TOLERANCE = 1e-6
 #: Number of examples that test whether a workload measures exactly the chosen examples.
 _PROBE = 16
-#: Initial value of `WorstFirst.ratio`.
+#: Initial value of `WorstFirst.ratio`: the expected sum of the chosen values, as a fraction of their earlier sum.
 _FIRST_RATIO = 0.95
 #: If a predicted ratio was too high, the next prediction in this evaluation is the measured ratio times this factor.
 _CAUTION = 0.95
@@ -56,10 +56,10 @@ class Requirement:
 
     Args:
         metric: the metric that is measured.
-        total: the sum that has to be exceeded. It is the sum over all examples of the distances from the best possible
-            value, in the case that the metric equals the threshold that is hardest to exclude.
+        total: the sum that has to be exceeded. All examples together have this sum of distances from the best possible
+            value if the metric equals the threshold that is hardest to exclude.
         best: the best possible value of an example.
-        sign: 1 if higher values are worse than `best`, -1 if lower ones are.
+        sign: 1 if higher values are worse than `best`, -1 if lower values are worse.
     """
 
     metric: str
@@ -88,7 +88,7 @@ class WorstFirst:
         self._ratio = _FIRST_RATIO
 
     def renew(self, values: Mapping[str, Sequence[Tensor]], stage: int | None, measure: MeasureShard) -> int:
-        """Keep the values of an evaluation of the whole split, for the metrics with a bound and a single task.
+        """Keep the values of an evaluation of the whole split. Only metrics with a bound and a single task are kept.
 
         The first call also measures some examples again, to test whether the workload supports chosen examples.
 
@@ -191,14 +191,15 @@ def find_requirement(
     thresholds: list[float] = []
     goals: set[Goal] = set()
     for targets in decisions.values():
-        own: list[Target] = [target for target in targets if target.metric == metric]
-        if not own:
+        metric_targets: list[Target] = [target for target in targets if target.metric == metric]
+        if not metric_targets:
             return None
-        thresholds += [target.value for target in own]
-        goals |= {target.goal for target in own}
+        thresholds += [target.value for target in metric_targets]
+        goals |= {target.goal for target in metric_targets}
     if len(goals) != 1:
         return None
-    # If several targets of one decision have this metric, all of them are excluded. One would be sufficient.
+    # If several targets of one decision have this metric, all of them are excluded. Excluding one of them would
+    # suffice.
     best, sign = (bounds[0], 1) if goals == {"min"} else (bounds[1], -1)
     total = examples * max(sign * (value - best) for value in thresholds)
     return Requirement(metric=metric, total=total, best=best, sign=sign) if math.isfinite(total) else None
@@ -302,13 +303,12 @@ class WorstFirstEvaluation:
         second stratum has all other examples. The first part of the random order is a random sample of them.
 
         Returns:
-            By metric: estimates as if the sample were not stratified, which predict the size of later parts; the means;
-            and the standard errors of the means.
+            Three dicts by metric: the estimates as if the sample were not stratified (they predict the size of later
+            parts), the means, and the standard errors of the means.
         """
         worst = set(self._order[: self._worst])
         in_first = torch.tensor([row in worst for row in self._rows])
-        # The standard error allows for unmeasured examples that are as bad as the worst of them in the earlier
-        # evaluation.
+        # The standard error allows for unmeasured examples as bad as the worst earlier value in the second stratum.
         others_order = self._order[self._worst :]
         reach = float(self._earlier[others_order[0]]) if others_order else 0.0
         estimates, means, errors = {}, {}, {}

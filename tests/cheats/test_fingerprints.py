@@ -26,7 +26,8 @@ def test_shapes(tmp_path: Path) -> None:
 @threat(
     way="recognises a workload by its budget, and uses settings tuned to it",
     verdict="out of reach",
-    by="a ruleset that hides the budget leaves the shapes. Variants and reruns as above",
+    by="a ruleset can hide the budget, but the shapes of the parameters still show the workload. Reruns and variants "
+    "have the same effect as in the previous row",
 )
 def test_horizon(tmp_path: Path) -> None:
     assert cost(run("fingerprints:ByHorizon", tmp_path)) < cost(honest())
@@ -36,8 +37,9 @@ def test_horizon(tmp_path: Path) -> None:
 @threat(
     way="reads the workload's name, its target and a hidden budget from the harness's objects on the stack",
     verdict="out of reach",
-    by="the worker holds them, and a submission runs in the worker. Metrics, data of `score` and the decision are not "
-    "among them. Variants and reruns as above; reading the source shows it",
+    by="the worker needs these objects, and a submission runs in the worker. The objects contain no metrics and no "
+    "data of `score`, and no decision. Reruns and variants have the same effect as in the first row. Reading the "
+    "source shows it",
 )
 def test_hidden_budget(tmp_path: Path) -> None:
     record = run("fingerprints:ByBudgetOfTheJob", tmp_path, ruleset=ruleset("anytime"))

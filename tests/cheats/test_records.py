@@ -73,8 +73,8 @@ def with_seeds_of(record: Record, study: int) -> Record:
 @threat(
     way="removes the ledger together with the worse records",
     verdict="made useless",
-    by="the check *ledger* says that nothing can be checked, and the level stays *self-reported*; `bench rerun` on "
-    "fresh seeds tests the rest",
+    by="the check *ledger* says that nothing can be checked, and the level stays *self-reported*; `bench rerun` tests "
+    "the remaining records on fresh seeds",
 )
 def test_missing_ledger() -> None:
     record = honest()
@@ -87,8 +87,8 @@ def test_missing_ledger() -> None:
 @threat(
     way="invents a consistent record: faster times for a real curve",
     verdict="out of reach",
-    by="no check without a run can tell. The level is *self-reported*; `bench rerun` repeats the run, but compares "
-    "examples and not seconds",
+    by="no check finds this without running the submission. The level is *self-reported*; `bench rerun` repeats the "
+    "run, but compares examples and not seconds",
 )
 def test_invented_times() -> None:
     record = honest()

@@ -59,9 +59,9 @@ def test_edited_account(tmp_path: Path) -> None:
 
 @linux
 @threat(
-    way="does the same with paths that it finds in its file descriptors, its environment variables and /proc",
+    way="changes these files after it found their paths in its file descriptors, its environment variables and /proc",
     verdict="caught",
-    by="the same",
+    by="as in the previous row",
 )
 def test_found_account(tmp_path: Path) -> None:
     is_not_ranked(run_twice("restarts:SearchesAccount", tmp_path))

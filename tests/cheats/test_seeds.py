@@ -44,7 +44,7 @@ def test_other_seeds() -> None:
 
 
 @threat(
-    way="leaves the held-out data of its nonce out, to run on the usual ones, which it contains",
+    way="omits the held-out seeds of its nonce, to run on the usual held-out data, which it contains",
     verdict="caught",
     by="check *seeds*; `bench rerun` refuses to repeat such a record",
 )
@@ -78,8 +78,8 @@ def test_invented_round() -> None:
 @threat(
     way="requests nonces again and again until one is favourable",
     verdict="made useless",
-    by="a nonce belongs to the committed sources: the same command uses the first one again. Another runs folder hides "
-    "attempts, and fresh seeds of a rerun undo what was gained",
+    by="the first nonce belongs to the sources: a repeated command uses it again. With another runs folder, a user can "
+    "hide attempts, but a rerun on fresh seeds shows the usual result",
 )
 def test_repeated_nonces(tmp_path: Path) -> None:
     sources = {"mine@1": "ab" * 32}

@@ -55,7 +55,7 @@ def eight(row: str, count: int = 8) -> list[str]:
 def test_classes_by_name_memory_and_count(rows: list[str], name: str, is_declared: bool) -> None:
     found = hardware_classes.recognise([gpu.device for gpu in smi(*rows).gpus()])
     assert (found.name, found.declared) == (name, is_declared)
-    assert found.by
+    assert found.evidence
 
 
 def test_every_declared_class_is_recognised_and_none_is_ambiguous() -> None:

@@ -60,7 +60,7 @@ def test_one_run_is_published_with_all_that_belong_to_it(folder: Path) -> None:
     assert not [problem for checked in verify(folder / "results") for problem in checked.problems]
     assert publication(folder).records == {record.run_id: record.content_hash for record in group()}
     assert publication(folder).unchecked == {"weights": 5}
-    assert "seeds: root seed 1; only bench run --nonce beacon" in report_text(report)
+    assert "seeds: root seed 1; use bench run --nonce beacon" in report_text(report)
     assert "wsd@1" in (folder / "results/LEADERBOARD.md").read_text()
     assert sorted(path.name for path in folder.iterdir()) == ["results", "runs"], "no copy is left"
 
@@ -160,7 +160,7 @@ def test_scores_that_need_an_envelope_are_published_with_it(tmp_path: Path) -> N
     write_runs(tmp_path / "runs", under_anytime("wsd", "score"))
     (alone,) = publish_in(tmp_path, "wsd", dry_run=True).groups
     workload = group()[0].spec.workload.facts.id
-    problem = f"no runs of the reference for its envelope on {workload} are at hand or published"
+    problem = f"the reference's runs for the envelope on {workload} are neither in the runs folder nor published"
     assert alone.problems == (problem,)
     write_runs(tmp_path / "runs", under_anytime("adamw-cosine", "envelope"))
     with_envelope = publish_in(tmp_path, "wsd", dry_run=True).groups
@@ -244,7 +244,7 @@ def test_a_published_record_never_changes(folder: Path) -> None:
     publish_in(folder, "wsd")
     write_runs(folder / "runs", [msgspec.structs.replace(group()[0], reason="edited")])
     report = publish_in(folder, "wsd")
-    assert any("is published with another content" in reason for reason in list_refusals(report.groups[0]))
+    assert any("is already published with other content" in reason for reason in list_refusals(report.groups[0]))
 
 
 def test_damaged_published_records_stop_everything(folder: Path) -> None:

@@ -25,7 +25,7 @@ from harness.scoring.summary import (
     RunSummary,
     summarize_content,
 )
-from harness.storage import derived, packing, records
+from harness.storage import derived, derived_records, packing, records
 from harness.storage.attestations import write_attestation
 from harness.storage.derived import DerivedValues
 from harness.storage.layout import RECORD, run_id
@@ -77,7 +77,7 @@ def folder(tmp_path: Path) -> Path:
     synthetic.write(tmp_path / "runs", kinds)
     for name in ("delta", "epsilon"):
         published.write(tmp_path / "results", name, 0, 1, 2)
-    packing.pack(tmp_path / "results" / "hills" / "delta")
+    assert list(packing.pack(tmp_path / "results" / "hills" / "delta"))
     return tmp_path
 
 
@@ -165,7 +165,7 @@ def test_a_record_under_the_name_of_another_trial_is_noticed(tmp_path: Path) -> 
     for expected in (1, 0):
         values = stored_summaries(RunSummary, summarize_content, query, [tmp_path])
         listed = [(path.parent, [path.name])]
-        items = records.iter_derived(listed, problems, values)
+        items = derived_records.iter_derived(listed, problems, values)
         assert len(list(items)) == expected
         path = path.rename(path.with_name(f"{run_id(published.record('beta', 0).spec)}.json"))
     assert len(problems) == 1

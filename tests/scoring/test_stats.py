@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.contract.workload import Target
 from harness.errors import UsageError
-from harness.scoring import hit_rates, medians, sample_size, stats
+from harness.scoring import fixed_stop, hit_rates, medians, sample_size, stats
 from harness.scoring.simulate import (
     NOISES,
     SimulatedTable,
@@ -139,6 +141,23 @@ def test_holm() -> None:
     assert stats.holm([]) == []
     assert stats.holm([0.5]) == [0.5]
     assert stats.holm([0.04, 0.01, 0.9, 0.02]) == pytest.approx([0.08, 0.04, 0.9, 0.06])
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 30, 1000])
+def test_the_interval_of_a_rate_is_wilsons(n: int) -> None:
+    for hits in {0, 1, n // 3, n - 1, n}:
+        ends = scipy.stats.binomtest(hits, n).proportion_ci(0.9, method="wilson")
+        rate = hit_rates.hit_rate(hits, n, 0.9)
+        assert (rate.low, rate.high) == pytest.approx((ends.low, ends.high), abs=1e-14)
+
+
+@pytest.mark.parametrize(("goal", "side"), [("min", "less"), ("max", "greater")])
+def test_the_p_value_of_a_stop_is_that_of_a_one_sample_t_test(goal: Literal["min", "max"], side: str) -> None:
+    values = [1.9, 2.1, 1.8, 2.0, 1.95]
+    for limit in (1.5, 1.9, 2.0, 3.0):
+        target = Target(metric="loss", goal=goal, value=limit)
+        expected = scipy.stats.ttest_1samp(values, limit, alternative=side).pvalue
+        assert fixed_stop.one_sided_p(values, target) == pytest.approx(expected, rel=1e-9)
 
 
 def test_rates_and_restricted_means() -> None:

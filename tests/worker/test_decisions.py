@@ -115,4 +115,4 @@ def test_tuning_runs_to_a_hit_may_screen() -> None:
 def test_decisions_are_described_for_comparison() -> None:
     missed, met = (describe_decisions(POOL, point(1, {"loss": value}), 0, (FIRST,)) for value in (1.0, 0.0))
     assert missed == {"the run": "goes on", "the target": "is not met", "the easy level": "is not met"}
-    assert met == {"the run": "ends: reached", "the target": "is met", "the easy level": "is met"}
+    assert met == {"the run": "ends (reached)", "the target": "is met", "the easy level": "is met"}

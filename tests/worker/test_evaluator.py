@@ -178,7 +178,7 @@ class TestEvaluator:
 @pytest.mark.parametrize(
     ("workload", "words"),
     [
-        (screened.Sorted, "its order is not random"),
+        (screened.Sorted, "the order of the split is not random"),
         (screened.Overridden, "evaluate() and metrics() return different values"),
         (screened.WrongValues, "the mean of the values of loss is "),
     ],
@@ -263,9 +263,10 @@ def test_shadow_evaluation_tells_of_a_disagreement(tmp_path: Path) -> None:
     assert record.screening is not None
     assert record.status == "reached", "what is stored was decided by the whole split"
     assert any(
-        "the run goes on by 64 examples of the split, and ends: reached" in d for d in record.screening.disagreements
+        "the run goes on according to 64 examples of the split, but ends (reached)" in d
+        for d in record.screening.disagreements
     )
-    assert any(warning.startswith("screened and whole evaluation disagree: at ") for warning in watcher.warnings)
+    assert any(warning.startswith("screened and whole evaluation disagree: after ") for warning in watcher.warnings)
 
 
 @pytest.mark.parametrize("workload", [screened.Screened, screened.Smooth, screened.ScreenedStream])

@@ -40,6 +40,7 @@ def uniforms_at(seed: int, positions: Tensor, count: int) -> Tensor:
     Returns:
         Multiples of 2⁻²⁴ of type float32 and shape (n, count), on the device of `positions`.
     """
+    # Suffixes of shapes: N positions, K numbers for each position.
     counters_NK = positions[:, None] * count + torch.arange(1, count + 1, device=positions.device)
     x_NK = counters_NK * _INCREMENT + _key(seed)
     x_NK = (x_NK ^ _shift_right(x_NK, 30)) * _MULTIPLIER_1

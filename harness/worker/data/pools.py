@@ -14,12 +14,12 @@ from harness.worker.data.batch import Batch
 class Pool(Protocol):
     """Training data with random access, whose order the submission may choose.
 
-    A pool may have an attribute `prefetchable = True` if the result of `gather` (or `gather_at`) depends on its
-    arguments alone. On a GPU, the harness then gathers the next batch during the current step.
+    A pool may have an attribute `prefetchable = True` if the result of `gather` (or `gather_at`) depends only on the
+    arguments. On a GPU, the harness then gathers the next batch during the current step.
 
     A pool that augments examples when they are drawn has a method `gather_at(indices, position)`, which the harness
     calls instead of `gather` to draw. `position` is the number of examples that the run has drawn before this draw. The
-    random numbers of example i of the draw must depend on the data seed and on `position + i` alone;
+    random numbers of example i of the draw must depend only on the data seed and on `position + i`;
     `harness.api.uniforms_at` returns such numbers. Two runs with equal seeds then augment their examples with the same
     random numbers, whichever examples their submissions draw.
 
@@ -66,11 +66,11 @@ class TensorPool:
 
 
 class SubsetPool:
-    """A subset of another pool, with indices from 0.
+    """A subset of a larger pool. The subset's indices begin at 0.
 
     Args:
-        pool: the other pool.
-        indices: indices of the subset's examples in the other pool (int64, shape (size,)).
+        pool: the larger pool.
+        indices: indices of the subset's examples in the larger pool (int64, shape (size,)).
     """
 
     def __init__(self, pool: Pool, indices: Tensor) -> None:
@@ -90,7 +90,7 @@ class SubsetPool:
 
     @property
     def prefetchable(self) -> bool:
-        """Whether the other pool is prefetchable."""
+        """Whether the larger pool is prefetchable."""
         return bool(getattr(self._pool, "prefetchable", False))
 
 

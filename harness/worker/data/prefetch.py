@@ -65,7 +65,7 @@ class Prefetch:
         return self._wait_for_copy(batch, copy_event)
 
     def _take_prefetched(self, indices: Tensor, position: int) -> Future[tuple[Batch, Any]] | None:
-        """Return the future of the prefetched batch, if this is the requested batch; drop another batch."""
+        """Return the future of the prefetched batch if it is the requested batch. Otherwise drop it and return None."""
         prefetched, self._prefetched = self._prefetched, None
         if prefetched is None:
             return None

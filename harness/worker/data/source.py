@@ -87,7 +87,8 @@ class PoolSource:
         self._prefetch = Prefetch(self._gather, self._order, device) if uses_prefetch else None
 
     def draw(self, n: int, indices: Tensor | None) -> Batch:
-        # The position is the number of examples drawn before. Pools that augment derive random numbers from it.
+        # The position is the number of examples drawn before. Pools that augment examples derive random numbers from
+        # it.
         position, self._drawn = self._drawn, self._drawn + n
         if indices is None:
             if self._prefetch is not None:

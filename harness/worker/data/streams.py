@@ -14,7 +14,7 @@ from harness.worker.data.pools import Pool, positional_gather
 
 @runtime_checkable
 class Stream(Protocol):
-    """Training data in stages, in an order that the workload determines. Only the harness calls `advance`."""
+    """Training data in stages. The workload determines the order of the examples. Only the harness calls `advance`."""
 
     def draw(self, n: int) -> Batch:
         """Return the next `n` examples of the current stage."""

@@ -39,6 +39,7 @@ class GradientSync:
         self._active = False
         self._ready: list[list[Tensor]] = []
         self._next_bucket = 0
+        # Running reductions: the handle, the concatenated gradients, and the gradients into which the result is copied.
         self._pending: list[tuple[Any, Tensor, list[Tensor]]] = []
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Examples are drawn by index from a pool only.
+"""Examples are drawn by index only from a pool.
 
 Forbidden: `work.draw(indices=…)` on a stream.
 

@@ -31,5 +31,5 @@ class DrawSize(Rule):
             raise RejectedError(
                 f"{drawn_in_step} examples were drawn in one step or in one call of eval_weights, more than the "
                 f"{self._limit} between two evaluations",
-                fix=f"draw at most {self._limit} examples in each",
+                fix=f"draw at most {self._limit} examples in each step and in each call of eval_weights",
             )

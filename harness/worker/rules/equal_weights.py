@@ -3,7 +3,7 @@
 Forbidden: parameters or buffers that differ between ranks by more than 0.001 of their root mean square while the clock
 is stopped.
 
-Why: every rank trains the same model. If weights differ between ranks, the metrics describe the model of one rank only.
+Why: every rank trains the same model. If weights differ between ranks, the metrics describe only the model of one rank.
 
 Instead: compute gradients with `work.backward`, or with `backward()` from the result of `work.loss` or `work.outputs`.
 These gradients are averaged over ranks. Everything else that a step computes must be equal on all ranks. A submission
@@ -68,5 +68,5 @@ def relative_difference(a: Tensor, b: Tensor) -> float:
     difference = float((a - b).abs().max()) / scale
     if difference == difference:  # not NaN
         return difference
-    # NaN in both tensors is a divergence, which the evaluation detects. NaN in one tensor only is a difference.
+    # NaN in both tensors is a divergence, which the evaluation detects. NaN in only one of the tensors is a difference.
     return 0.0 if torch.equal(a.isnan(), b.isnan()) else float("inf")

@@ -72,7 +72,8 @@ def _make_comparison(bindings: list[_Binding]) -> Callable[[], bool]:
     """Return a function that returns whether all bindings are unchanged.
 
     There are thousands of bindings, which are compared at every evaluation. The loops therefore run in C. The function
-    has its own references to all functions that it calls, so that no name in this module or in `builtins` replaces one.
+    has its own references to all functions that it calls, so a submission cannot replace one through a name in this
+    module or in `builtins`.
     """
     every, is_same, apply, key_error = all, operator.is_, map, KeyError
     read_code = operator.attrgetter("__code__")
@@ -83,7 +84,7 @@ def _make_comparison(bindings: list[_Binding]) -> Callable[[], bool]:
         by_namespace.setdefault(id(binding.namespace), []).append(binding)
     namespaces = []
     for members in by_namespace.values():
-        members = [*members, members[0]]  # a getter of at least two names returns a tuple
+        members = [*members, members[0]]  # `itemgetter` returns a tuple only for two or more names
         read = operator.itemgetter(*(member.name for member in members))
         namespaces.append((read, members[0].namespace, [member.value for member in members]))
 

@@ -1,7 +1,7 @@
 """The model's modules, parameters, buffers and `forward` stay as the workload built them.
 
-Forbidden: adding, removing or replacing a module, a parameter or a buffer, changing the shape, dtype or device of a
-tensor, and replacing `forward` of a module or of its class. A submission may change the values, and may register hooks.
+Forbidden: adding, removing or replacing a module, a parameter or a buffer; changing the shape, dtype or device of a
+tensor; and replacing `forward` of a module or of its class. A submission may change the values, and may register hooks.
 
 Why: a smaller model or a lower precision makes steps cheaper. The target was calibrated for the original model.
 

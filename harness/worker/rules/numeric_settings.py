@@ -26,7 +26,7 @@ class NumericSettings(Rule):
     """Compares the settings while the clock is stopped and within passes."""
 
     def __init__(self, spec: RunSpec) -> None:
-        # The rules are made before the submission is imported.
+        # The rules are constructed before the submission is imported.
         super().__init__(spec)
         self._initial_settings = read_settings()
         self._initial_pass_settings = read_pass_settings()

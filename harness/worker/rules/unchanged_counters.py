@@ -1,4 +1,4 @@
-"""The counters of examples and passes, and the replay buffer's capacity, are the harness's own.
+"""The counters of examples and passes, and the replay buffer's capacity, are changed only by the harness.
 
 Forbidden: changing `work.examples`, `work.gradient_examples`, `work.forward_examples` or `work.steps`, and storing more
 examples in `work.replay` than the workload allows.

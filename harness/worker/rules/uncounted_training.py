@@ -1,7 +1,7 @@
 """Evaluated weights change only through counted passes.
 
-Forbidden: evaluated weights that differ from those of the previous evaluation although no step between the two made a
-counted pass.
+Forbidden: evaluated weights that differ from those of the previous evaluation although no step between the two
+evaluations made a counted pass.
 
 Why: passes over the data are counted and limited. A submission that trains without counted passes has evaded the
 counters.
@@ -19,7 +19,7 @@ from harness.contract.run import RunSpec
 from harness.errors import RejectedError
 from harness.worker.rule import Rule
 
-#: Number of elements of a parameter that are compared.
+#: Approximate number of elements of each parameter that are compared.
 SAMPLE = 1024
 
 
