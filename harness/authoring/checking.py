@@ -1,4 +1,4 @@
-"""Check a submission or workload in a process of its own."""
+"""Check a submission or workload in a separate process."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _insert_part(part: PartEntry, registry: Registry) -> SubmissionEntry:
 
 
 def is_broken(name: str, error: BenchError) -> bool:
-    """Return whether an error of `resolve_target` means that `name` exists but is broken, not that it is unknown."""
+    """Return whether an error of `resolve_target` means that `name` is broken, and not that it is unknown."""
     return isinstance(error, PluginError) or is_existing_file(name)
 
 
@@ -101,7 +101,7 @@ def run_checks_in_process(request: CheckRequest, limit: float = TIME_LIMIT_S) ->
 
 
 def _run_process(folder: Path, limit: float) -> str:
-    """Run the process of the checks. Return the reason if the process ended early, otherwise an empty text."""
+    """Run the process of the checks. Return the reason why the process ended early; empty if it did not."""
     # The plugin may print. Its output must not mix with the output of the command.
     output = sys.stderr if os.environ.get("BENCH_DEBUG") else subprocess.DEVNULL
     process = subprocess.Popen(

@@ -109,10 +109,11 @@ def write_scaffold(
 
     Args:
         kind: whether to write a submission or a workload.
-        name: name of the submission or workload, such as `my-method`. A prefix `bench-` is removed.
+        name: name of the submission or workload, such as `my-method`. The prefix `bench-` is removed if the name has
+            it.
         folder: folder in which the package or file is written.
         single_file: whether to write one file instead of a package.
-        source: the submission that the package contains instead of the template's.
+        source: the submission that the package contains instead of the submission in the template.
 
     Raises:
         UsageError: the name is not allowed, or the path exists.
@@ -198,7 +199,7 @@ def _requirement(version: str) -> str:
 
 
 def render(templates: str, words: Mapping[str, str]) -> str:
-    """Return the text of templates, separated by one empty line, or two before a class.
+    """Return the joined text of templates: two empty lines are put before a class, and one before any other text.
 
     Args:
         templates: names of templates, joined by `+`.

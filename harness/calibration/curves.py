@@ -36,7 +36,7 @@ def value_at_fraction(values: Sequence[float], target: Target, fraction: float, 
     """Return the best value that a given fraction of `n` runs reach; None if there are too few values.
 
     Args:
-        values: best values of the runs that have one; at most `n` values.
+        values: best values of the runs. Runs without a best value are absent, so there are at most `n` values.
         target: target that gives the direction of the metric.
         fraction: fraction of the runs that must reach the value.
         n: number of runs.
@@ -47,7 +47,7 @@ def value_at_fraction(values: Sequence[float], target: Target, fraction: float, 
 
 
 def best_value(record: Record, target: Target, examples: float, stage: int | None = None) -> float | None:
-    """Return the best value of a run, or of a stage, within a number of examples; None without an evaluation."""
+    """Return the best value of a run, or of a stage, within a number of examples; None if there is no evaluation."""
     points = running_best(record, target, examples, stage)
     return points[-1][1] if points else None
 
@@ -79,7 +79,7 @@ def loosen_value(value: float, target: Target, factor: float) -> float:
 
 
 def cost_to_value(record: Record, target: Target, value: float, limit: float) -> tuple[int, float] | None:
-    """Return examples and scored seconds at the first evaluation that reaches a value; None without such an evaluation.
+    """Return examples and scored seconds at the first evaluation that reaches a value; None if no evaluation does.
 
     Args:
         record: record of the run.

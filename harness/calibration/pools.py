@@ -54,7 +54,7 @@ def calibrate_pool(
 
 
 def levels_hold(calibration: Calibration, tolerance_factor: float, checks: Sequence[Record]) -> bool:
-    """Return whether enough runs on further new seeds reach the main target, loosened by a factor."""
+    """Return whether enough runs on further new seeds reach the main target after it is loosened by a factor."""
     target, limit = checks[0].spec.workload.facts.targets[0], BUDGET_FRACTION * calibration.horizon
     value = loosen_value(calibration.levels["main"].value, target, tolerance_factor)
     hits = sum(cost_to_value(record, target, value, limit) is not None for record in checks)

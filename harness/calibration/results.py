@@ -33,7 +33,7 @@ class Level(Data, frozen=True, kw_only=True):
 
     Args:
         value: value of the target.
-        examples: examples to the target, one entry for each new seed of the anchor; None for a miss.
+        examples: examples to the target, one number for each new seed of the anchor; None for a miss.
         seconds: scored seconds to the target, in the same order; None for a miss.
     """
 

@@ -1,8 +1,9 @@
 """Runs the trials of a calibration.
 
 First, every reference submission is run with several hyperparameter settings (tuning). Then the best setting is run on
-new seeds, and the targets are computed from these runs. The targets are then loosened, until enough further seeds reach
-them (on a stream, until enough reach its end). docs/calibration.md describes the method.
+new seeds, and the targets are computed from these runs. The targets are then loosened until enough further seeds reach
+them. On a stream, they are loosened until enough seeds reach the end of the stream. docs/calibration.md describes the
+method.
 """
 
 from __future__ import annotations
@@ -150,8 +151,7 @@ class Calibrator:
     ) -> Calibration:
         """Run the best setting on new seeds, and compute the targets.
 
-        If the best setting belongs to another submission than the anchor, the anchor's best setting is also run on new
-        seeds.
+        If the best setting does not belong to the anchor, the anchor's best setting is also run on new seeds.
 
         Args:
             workload: the workload.
@@ -174,7 +174,9 @@ class Calibrator:
             if len(result.stages) < len(workload.facts.stages):
                 return result
             return self._find_tolerance(result, workload, families[best.submission], best, studies)
-        if "main" not in result.levels or anchor is None:  # all seeds of a variant reach its targets
+        # A variant has no anchor. Its targets are not loosened, because they are set so that all of its seeds reach
+        # them.
+        if "main" not in result.levels or anchor is None:
             return result
         setting, runs = (anchor, anchor_runs) if anchor_runs else (best, best_runs)
         self._note(f"{workload.name}: {studies} further seeds of {setting.submission}")
@@ -199,8 +201,8 @@ class Calibrator:
     ) -> Calibration:
         """Find the smallest tolerance factor with which enough new seeds reach the end of the stream.
 
-        The tolerance factor multiplies the error targets of all stages (see `loosen_targets`). The seeds are not
-        those from which the targets were computed.
+        The tolerance factor multiplies the error targets of all stages (see `loosen_targets`). The seeds are not those
+        from which the targets were computed.
         """
         allowed_misses = studies - math.ceil(SEED_FRACTION * studies - 1e-9)
         passed: dict[float, list[Record]] = {}
@@ -228,8 +230,8 @@ class Calibrator:
     def run(self, specs: Sequence[RunSpec]) -> list[Record]:
         """Run trials, and return their records in the order of the specs.
 
-        The trials may end in another order. If two settings are equally good, their order decides which of them is
-        ranked first, so the targets may depend on the order of the records.
+        The trials may end in another order. If two settings are equally good, the order of the records decides which of
+        them is ranked first. The targets may therefore depend on this order.
         """
         options = ExecutionOptions(jobs=self._options.jobs, retry_failed=self._options.retry_failed)
         records: dict[str, Record] = {}

@@ -61,7 +61,7 @@ class Ablation:
     Args:
         variant: the submission without the addition.
         ending: the gate of the whole submission (A) against the variant (B); None if it was not run.
-        reason: why the gate was not run; otherwise empty.
+        reason: why the gate was not run; empty if it was run.
     """
 
     variant: Variant
@@ -98,7 +98,8 @@ def list_variants(entry: SubmissionEntry, registry: Registry, only: Sequence[str
     variants = [*parts, *_without_settings(composition)]
     if not variants:
         raise UsageError(
-            f"{entry.name} has no part and no setting that can be removed", fix="name a submission with several parts"
+            f"{entry.name} has no part and no hyperparameter that can be removed",
+            fix="name a submission with several parts",
         )
     names = {name for variant in variants for name in _names(variant)}
     for name in only:
@@ -156,7 +157,7 @@ def _without_parts_in_file(composition: Composition) -> Iterator[Variant]:
 
 
 def _write_without(path: Path, source: str, name: str, kind: str, keep: Sequence[str]) -> SubmissionEntry:
-    """Write a copy of a file in which the recipe has no part of a kind, and return the entry of the copy.
+    """Copy a file, remove the part of a kind from the recipe in the copy, and return the entry of this recipe.
 
     Args:
         path: the file.
@@ -194,7 +195,7 @@ def _without_settings(composition: Composition) -> Iterator[Variant]:
     """Yield the variants in which the part's default or the value 0 replaces the value of a hyperparameter."""
     entry = composition.entry
     for name, domain in composition.space.items():
-        # If another part sets a hyperparameter during the run, its value in the submission has no effect.
+        # If another part sets the hyperparameter during the run, the submission's value for it has no effect.
         if name in NOT_REMOVED or name in composition.taken_over:
             continue
         current = hyperparameters.default(domain)
@@ -240,13 +241,13 @@ def run_ablation(
 ) -> Iterator[Ablation]:
     """Gate a submission against each of its variants, and yield the outcomes.
 
-    The runs of the whole submission are the same in all gates, so they are run once. The error level of a gate is
-    alpha, divided by the number of gates: the probability of any false `helps` or `harms` is at most alpha.
+    The runs of the whole submission are the same in all gates, so they are run once. The error level of each gate is
+    alpha divided by the number of gates. The probability of any false `helps` or `harms` is therefore at most alpha.
 
     Args:
         session: the session that runs the gates.
         entry: the whole submission.
-        variants: its variants.
+        variants: variants of this submission.
         workloads: the workloads of the gates.
         limits: limits of the gates. `max_minutes` is the limit of all gates together.
         on_variant: function that is called before each gate.

@@ -1,4 +1,4 @@
-"""Estimates the wall time of runs from the time per example of stored runs of any length."""
+"""Estimates the wall time of runs from the time per example in stored runs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class GateCosts:
     def minutes(self, specs: Sequence[RunSpec]) -> float | None:
         """Return the estimated wall minutes of runs that are executed one after the other.
 
-        The result is None if, for one of the runs, there is no stored run with the same hardware class and workload.
+        The result is None if a run has a hardware class and a workload for which there is no stored run.
         """
         total = 0.0
         for spec in specs:

@@ -18,7 +18,7 @@ from harness.scoring.sequential.verdict import ALPHA
 
 #: Largest number of pairs of a gate. In a series, it is also the number of seeds reserved for each candidate.
 MOST_PAIRS = 1000
-#: Side -> submission as it was planned for the first pair.
+#: Side (A or B) -> submission as it was planned for the first pair.
 Sources = Mapping[Side, SubmissionRef]
 
 
@@ -31,8 +31,8 @@ class GateLimits:
         min_effect: smallest effect that is relevant, as a log ratio.
         max_pairs: largest number of pairs, including the pairs of previous calls.
         max_minutes: largest wall time of this call in minutes; None for no limit.
-        by: `examples` to compare compute multipliers. With `time`, each budget is divided by the run's cost per example
-            before the comparison.
+        by: `examples` to compare compute multipliers. With `time`, the reference's budget for a run's metric is divided
+            by the run's cost per example before the comparison.
 
     Raises:
         UsageError: alpha or min_effect is out of range, max_pairs is below 1 or above `MOST_PAIRS`, or max_minutes is
@@ -92,7 +92,7 @@ class GateResult:
         envelopes: workload -> envelope; empty if log metrics were compared.
         pairs: all pairs, in order.
         progress: state after the last pair.
-        stopped: reason for which the gate stopped without a verdict; empty for a gate with a verdict.
+        stopped: reason why the gate stopped without a verdict; empty for a gate with a verdict.
         minutes: wall minutes of this call.
     """
 
@@ -202,7 +202,7 @@ def run_gate(
 
 
 def _stop_reason(progress: GateProgress, limits: GateLimits, timer: _PairTimer) -> str:
-    """Return the reason for which a gate without a verdict stops after this pair; empty if the gate continues."""
+    """Return the reason why a gate without a verdict stops after this pair; empty if the gate continues."""
     look = progress.look
     if look.is_over:
         worse_on = ", ".join(look.verdict.worse)
@@ -244,5 +244,5 @@ def _check_sources(first: Sources, planned: Sequence[tuple[Side, RunSpec]], pair
         if spec.submission != first[side]:
             raise UsageError(
                 f"{spec.submission.name} was edited after {_format_count(pairs)}: a gate cannot mix two sources",
-                fix="repeat the command: it starts a new gate of the edited source",
+                fix="repeat the command to start a new gate of the edited source",
             )

@@ -92,8 +92,8 @@ class SeriesLog(Data, frozen=True, kw_only=True):
         seed: root seed, from which all seeds are derived.
         min_effect: smallest effect that is relevant, as a log ratio.
         by: quantity that the gates of the series compare (see `GateLimits`).
-        candidates: candidates in the order in which they were gated. Side B of the first candidate is the original. The
-            confirmation compares the kept candidates with the original.
+        candidates: candidates in the order in which they were gated. The submission B of the first candidate is called
+            the original. The confirmation compares the kept candidates with it.
     """
 
     schema: int = 1
@@ -202,7 +202,7 @@ class SeriesFile:
         write_atomically(self.path, payload + b"\n")
 
     def snapshot(self, asked: str, ref: SubmissionRef) -> SeriesSide:
-        """Return a submission as a side of a candidate. Copy its file unless the submission is installed.
+        """Return a submission as it is stored in the series. Copy its file unless the submission is installed.
 
         Args:
             asked: name or path as given by the user.
@@ -219,7 +219,7 @@ class SeriesFile:
         return SeriesSide(asked=asked, source=source, copy=copy.as_posix())
 
     def spelling(self, side: SeriesSide) -> str:
-        """Return the text that resolves to a side's submission: the path of its copy, or the installed name."""
+        """Return the text with which a stored submission is looked up: the path of its copy, or its installed name."""
         if not side.copy:
             return side.asked
         # In `./mine.py:Name`, the name selects one of several submissions of the file.
@@ -252,7 +252,7 @@ class SeriesFile:
                 if candidate.outcome != "abandoned":
                     return log, SeriesTurn(number=number, candidate=candidate)
                 raise UsageError(
-                    f"{asked} is candidate {number} of {self.name}, which was abandoned without a verdict",
+                    f"{asked} is candidate {number} of {self.name}; this candidate was abandoned without a verdict",
                     fix="edit the candidate, or begin a series with another name: a series tests a candidate only once",
                 )
         closed = tuple(

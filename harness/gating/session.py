@@ -42,7 +42,7 @@ class GateOptions:
     Args:
         runs: folder of local runs.
         envelopes: folder of the gate workloads' envelopes.
-        use_envelope: whether metrics are converted to compute multipliers; otherwise log metrics are compared.
+        use_envelope: whether metrics are converted to compute multipliers. If not, log metrics are compared.
         budget: gate budget in examples; None for the default of each workload (see `gate_budget`).
         seed: root seed, from which all seeds are derived.
         threads: number of intra-op threads of a run.
@@ -89,7 +89,8 @@ class GateSession:
     Args:
         registry: registry of the plugins.
         options: options for planning and running trials.
-        watch: function that returns the watcher for a number of trials with a label; a watcher shows the progress.
+        watch: function that takes a label and a number of trials, and returns a context manager. This provides the
+            watcher that shows the progress of the trials.
         note: function that prints a line about the next runs and their estimated cost.
         on_pair: function that is called after every pair.
         run: function that replaces `run_trials` in tests; None for `run_trials`.
@@ -205,8 +206,8 @@ class GateSession:
     def envelopes(self, setup: GateSetup) -> tuple[Mapping[str, GateEnvelope], str]:
         """Return workload -> envelope, and the reason if envelopes cannot be used.
 
-        Missing envelopes are made. If an envelope cannot be made, the mapping is empty and the reason says why.
-        Otherwise the reason is empty.
+        Missing envelopes are made. If this fails for a workload, the mapping is empty, and the reason says why. If all
+        envelopes exist, the reason is empty.
         """
         if not self._options.use_envelope:
             return {}, "--no-envelope was given"
@@ -284,8 +285,8 @@ class GateSession:
             log = file.read() or new
             _check_same_series(file, log, new)
             log, turn = file.begin(log, (a, planned["A"]), (b or setup.b.name, planned["B"]), gated_on)
-            # If the candidate is not open, its gate has a verdict. Its stored pairs are evaluated again. The limit of
-            # this call does not apply to them, so that the verdict is the same.
+            # If the candidate is not open, its gate has a verdict. The gate is then evaluated again from its stored
+            # pairs. The `max_pairs` of this call does not limit them, so that the verdict is the same.
             allowed = limits.max_pairs if turn.candidate.open else MOST_PAIRS
             ending = self.gate(
                 replace(setup, first_study=turn.first_study),
@@ -298,7 +299,7 @@ class GateSession:
     def confirm(self, file: SeriesFile, limits: GateLimits) -> list[tuple[int, SeriesCandidate, GateEnding]]:
         """Gate every kept candidate of a series against the original, on seeds that no gate has used.
 
-        The original is side B of the series' first candidate.
+        The original is the submission B of the series' first candidate.
 
         Returns:
             For each kept candidate its number, the candidate, and the gate that confirms or refutes it.

@@ -26,10 +26,10 @@ GATE_RULESET = Ruleset(
 BUDGET_SHARE = 1 / 4
 #: Smallest number of evaluations within the default gate budget. A quarter of a short horizon has fewer: its metric is
 #: hardly better than before training.
-MIN_EVALUATIONS = 16
-#: Smallest number of evaluations within any gate budget. This number ensures that the envelope has four different
-#: horizons.
-LEAST_EVALUATIONS = 4
+DEFAULT_MIN_EVALUATIONS = 16
+#: Smallest number of evaluations within a gate budget that the user gives. This number ensures that the envelope has
+#: four different horizons.
+MIN_EVALUATIONS = 4
 #: Function that runs specifications and returns the records in the same order; finished runs are not repeated.
 Runner = Callable[[Sequence[RunSpec]], Sequence[Record]]
 
@@ -119,7 +119,7 @@ class GateSetup:
             index: index of the pair, from 0.
 
         Returns:
-            The side and the specification of each run.
+            The side (A or B) and the specification of each run.
         """
         sides: tuple[tuple[Side, SubmissionEntry], ...] = (("A", self.a), ("B", self.b))
         study = self.first_study + index
@@ -192,7 +192,7 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
 
     Args:
         facts: facts of the workload.
-        examples: requested budget in examples; None for a quarter of the horizon, but at least `MIN_EVALUATIONS` and
+        examples: requested budget in examples; None for a quarter of the horizon, but at least 16 evaluations and
             at most the horizon.
 
     Raises:
@@ -200,13 +200,13 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
             stream, in each stage).
     """
     unit, horizon = facts.eval_every * max(1, len(facts.stages)), facts.budget.horizon
-    least, most = LEAST_EVALUATIONS * unit, max(1, horizon // unit) * unit
+    least, most = MIN_EVALUATIONS * unit, max(1, horizon // unit) * unit
     if examples is None:
-        default = max(horizon * BUDGET_SHARE, MIN_EVALUATIONS * facts.eval_every)
+        default = max(horizon * BUDGET_SHARE, DEFAULT_MIN_EVALUATIONS * facts.eval_every)
         return min(most, max(least, round(default / unit) * unit))
     if not least <= examples <= most:
         raise UsageError(
-            f"--budget {examples:,} on {facts.name}: a gate budget is {least:,} to {most:,} examples there",
+            f"--budget {examples:,} on {facts.name}: a gate budget must be from {least:,} to {most:,} examples",
             fix="give a budget in this range, or omit --budget for the default",
         )
     return round(examples / unit) * unit
@@ -236,8 +236,8 @@ def find_reference(facts: WorkloadFacts, offer: Offer) -> SubmissionEntry | None
 def default_workloads(workloads: Iterable[WorkloadEntry]) -> list[str]:
     """Return the names of the default workloads of a gate.
 
-    A workload is a default workload if it is a pool, belongs to the CPU tier, needs no dataset, does not provide scores
-    of examples, and is not a variant.
+    The default workloads are the pools of the CPU tier that need no dataset and provide no scores of examples. Variants
+    are not among them.
     """
     return [
         entry.name

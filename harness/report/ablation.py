@@ -11,8 +11,8 @@ from harness.report.gate import GateReport, describe_multiplier, gate_json
 
 #: Version of the JSON schema.
 SCHEMA = 1
-#: Effect -> its description in the table.
-_WORDS = {"none": "does nothing"}
+#: Effect -> its name in the table. Effects that are absent here are shown by their own name.
+_EFFECT_NAMES = {"none": "does nothing"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class AblationRow:
         effect: `helps`, `none`, `harms`, `undecided` or `not run`.
         gate: the gate of the whole submission (A) against the submission without the addition (B); None if it was not
             run.
-        reason: why the gate was not run; otherwise empty.
+        reason: why the gate was not run; empty if it was run.
     """
 
     addition: str
@@ -36,20 +36,20 @@ class AblationRow:
 
 
 def ablation_text(submission: str, alpha: float, rows: Sequence[AblationRow]) -> str:
-    """Return the outcomes as a table, with a sentence about the additions without an effect."""
+    """Return the outcomes as a table, with remarks, and a list of the additions without an effect."""
     unit = next((row.gate.unit for row in rows if row.gate), "compute multiplier")
     table = [["addition", "removed as", "effect", unit, "pairs", ""]]
     for row in rows:
         ratio = describe_multiplier(row.gate.verdict) if row.gate else ""
         pairs = str(row.gate.verdict.pairs) if row.gate else ""
         remark = row.reason or (row.gate.stopped if row.gate else "")
-        table.append([row.addition, row.removal, _WORDS.get(row.effect, row.effect), ratio, pairs, remark])
+        table.append([row.addition, row.removal, _EFFECT_NAMES.get(row.effect, row.effect), ratio, pairs, remark])
     idle = [row.addition for row in rows if row.effect == "none"]
     lines = [text.columns(table), ""]
     lines.append(f"{submission} with the addition against {submission} without it; above 1, the addition helps")
     lines.append(f"the probability of any false `helps` or `harms` is at most {alpha:g}")
     if idle:
-        lines.append(f"without an effect of the size that matters: {', '.join(idle)}")
+        lines.append(f"additions without a relevant effect: {', '.join(idle)}")
     return "\n".join(lines)
 
 

@@ -30,7 +30,8 @@ def _scores_table(result: AlgoPerfScores, width: int | None) -> str:
     """Return the ranking.
 
     The column `profile score` follows AlgoPerf's numerical integration of the performance profile. `exact` is the exact
-    integral. `by single studies` is the range of the score over single studies. `anchored` is the anchored score.
+    integral. `by single studies` is the range of the profile score if each study is scored separately. `anchored` is
+    the anchored score.
     """
     rows = [["rank", "submission", "profile score", "exact", "by single studies", "anchored"]]
     for rank, (name, profile) in enumerate(result.profiles.items(), 1):

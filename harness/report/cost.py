@@ -10,7 +10,7 @@ from harness.scoring.cost_ratio import CostRatio
 
 SCHEMA = 1
 #: Column headings. `cost` is the cost per example divided by the baseline's cost, and `95 %` is the confidence interval
-#: of this ratio. `pairs` is the number of pairs, each of one run of the submission and one run of the baseline.
+#: of this ratio. `pairs` is the number of pairs. A pair is one run of the submission and one run of the baseline.
 #: `construction` is the time for constructing the submission.
 _HEADING = ["workload", "submission", "cost", "95 %", "pairs", "ms per example", "construction"]
 

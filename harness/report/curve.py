@@ -51,7 +51,7 @@ class Panel:
 
 
 def characters(panel: Panel, width: int = 60, height: int = 8) -> list[str]:
-    """Draw a curve with Braille characters. The bounds of y are at the left, and the first and last x are below.
+    """Draw a curve with Braille characters. The ends of the y axis are at the left, the first and the last x are below.
 
     >>> rising = Panel(label="", x=range(9), y=[i / 8 for i in range(9)])
     >>> print("\\n".join(characters(rising, width=5, height=2)))
@@ -86,11 +86,11 @@ def characters(panel: Panel, width: int = 60, height: int = 8) -> list[str]:
 
 
 def decisive_bounds(values: Sequence[float], target: Target | None) -> tuple[float, float]:
-    """Return the lower and the upper end of the range of values near the target of a curve.
+    """Return the lowest and the highest value of a curve that a drawing should show.
 
-    The range contains the second half of the curve, the target, and the best value of the whole curve. The first values
-    of a run are often many times larger than its last values. If the range contained them, the curve would look flat
-    near the target.
+    This range contains the second half of the curve, the target, and the best value of the whole curve. The first
+    values of a run are often many times larger than its last values. If the range contained them, the curve would look
+    flat near the target.
 
     >>> decisive_bounds([90.0, 3.0, 1.5, 1.25], Target(metric="loss", goal="min", value=1.0))
     (1.0, 1.5)
@@ -107,7 +107,7 @@ def _nearest_value(panel: Panel, fraction: float) -> float:
 
 
 def write(panels: Sequence[Panel], path: Path, title: str) -> None:
-    """Write the curves to a file, in the format of its suffix.
+    """Write the curves to a file, in the format that the suffix of its name determines.
 
     Raises:
         UsageError: the suffix is not a known format.

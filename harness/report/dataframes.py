@@ -37,7 +37,7 @@ POINT_COLUMNS: dict[str, Callable[[Sequence[Point], Clock], Sequence[float | Non
     "evaluated_examples": lambda points, _: [point.evaluated_examples for point in points],
     "se": lambda points, _: [point.se for point in points],
 }
-_WHOLE = frozenset({"point", "steps", "examples", "gradient_examples", "stage", "evaluated_examples"})
+_INTEGER_COLUMNS = frozenset({"point", "steps", "examples", "gradient_examples", "stage", "evaluated_examples"})
 #: Columns of every frame, before the columns of hyperparameters and metrics.
 COLUMNS = (
     *("run_id", "submission", "version", "workload", "workload_version", "hardware", "ruleset", "purpose"),
@@ -55,7 +55,7 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     - `status`: final status of the run.
     - `hit`: whether the run met its targets at any evaluation.
     - `doubt`: why somebody doubts the record; empty for most records.
-    - `point`: index of the evaluation in the run, from 0; NaN without an evaluation.
+    - `point`: index of the evaluation in the run, from 0; NaN for a run without an evaluation.
     - `steps`: number of updates until the evaluation.
     - `examples`: number of examples drawn until the evaluation.
     - `gradient_examples`: number of examples × backward passes until the evaluation.
@@ -103,11 +103,11 @@ class _Numbers:
 
     Args:
         rows: number of rows above the first number.
-        whole: whether the numbers are integers.
+        integers: whether the numbers are integers.
     """
 
-    def __init__(self, rows: int = 0, *, whole: bool = False) -> None:
-        self._values = array("q" if whole else "d")
+    def __init__(self, rows: int = 0, *, integers: bool = False) -> None:
+        self._values = array("q" if integers else "d")
         self._missing: list[int] = []
         self.extend([None] * rows)
 
@@ -121,7 +121,7 @@ class _Numbers:
         self._values.extend([0 if number is None else number for number in numbers])  # type: ignore[misc]
 
     def column(self) -> NDArray[Any]:
-        """Return the column with NaN for missing numbers; without any number, the column contains only None."""
+        """Return the column with NaN for missing numbers. If all numbers are missing, every value is None."""
         import numpy as np
 
         values = np.frombuffer(self._values, dtype=np.int64 if self._values.typecode == "q" else np.float64)
@@ -140,7 +140,7 @@ class _Table:
     def __init__(self) -> None:
         self._ends: list[int] = []
         self._fields: dict[str, list[object]] = {}
-        self._numbers = {name: _Numbers(whole=name in _WHOLE) for name in POINT_COLUMNS}
+        self._numbers = {name: _Numbers(integers=name in _INTEGER_COLUMNS) for name in POINT_COLUMNS}
         # The names of the columns after COLUMNS, in the order of their first appearance.
         self._names: dict[str, None] = {}
 

@@ -9,9 +9,9 @@ from harness.errors import escape_controls
 
 _Value = TypeVar("_Value")
 
-#: Beginning of a text that a spreadsheet evaluates.
+#: Beginning of a text that a spreadsheet evaluates as a formula.
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")
-#: Characters with a meaning in Markdown. An underscore within a word, as in `large_bn_init`, has none, and brackets
+#: Characters with a meaning in Markdown. An underscore within a word, as in `large_bn_init`, has no meaning. Brackets
 #: are a link only if an address follows.
 _MARKUP = re.compile(r"[\\`*|~]|\](?=[(\[:])|(?<!\w)_|_(?!\w)")
 #: Beginning of an HTML entity, and of an HTML tag.
@@ -20,7 +20,7 @@ _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
 def escape_csv(value: str | _Value) -> str | _Value:
-    """Return a value for a cell of a CSV file. A text that would be a formula begins with an apostrophe.
+    """Return a value for a cell of a CSV file. An apostrophe is put before a text that would be a formula.
 
     Numbers, including negative numbers, are returned unchanged.
 

@@ -1,4 +1,4 @@
-"""Exports records: one row per run as CSV or Parquet, and entries for model pages of the Hugging Face Hub.
+"""Exports records: one row per run as CSV or Parquet, and evaluation results for model pages of the Hugging Face Hub.
 
 Source: Evaluation Results, https://huggingface.co/docs/hub/eval-results, and the specification in
 https://github.com/huggingface/hub-docs/blob/main/eval_results.yaml
@@ -31,7 +31,7 @@ RUN_COLUMNS: Final = (
     *("process_seconds", "scored_seconds", "clock", "parameters", "peak_memory_bytes", "trust", "sandbox", "doubt"),
     *("started", "finished"),
 )
-#: In the repository of a model, the name of the folder that contains the entries.
+#: Name of the folder for evaluation results in the repository of a model.
 EVAL_RESULTS: Final = ".eval_results"
 
 
@@ -43,7 +43,7 @@ def run_row(record: Record, attestations: Sequence[Attestation] = (), mark: Mark
 
     Args:
         record: the record.
-        attestations: attestations that stand beside the record.
+        attestations: attestations that are stored beside the record.
         mark: the mark of the record; None if it has none.
     """
     spec, facts, overview = record.spec, record.spec.workload.facts, run_overview(record)
@@ -80,9 +80,9 @@ def as_csv(rows: Iterable[dict[str, Any]]) -> str:
 def hub_files(boards: Sequence[Leaderboard], dataset: str, dates: dict[str, str], source: str = "") -> dict[str, str]:
     """Return the contents of the files for the folder `.eval_results` of a model's repository, by file name.
 
-    There is one file for each submission, hardware class and ruleset. It has one entry for each workload. The entry is
-    the time of the reference divided by the time of the submission. It is above 1 if the submission is faster than the
-    reference, and 0 for a miss. A further entry, `anchored`, is the anchored score.
+    There is one file for each submission, hardware class and ruleset. It contains one result for each workload: the
+    time of the reference divided by the time of the submission. The result is above 1 if the submission is faster than
+    the reference, and 0 for a miss. A further result, `anchored`, is the anchored score.
 
     Args:
         boards: the leaderboards. A leaderboard without a reference gives no file.
@@ -97,12 +97,12 @@ def hub_files(boards: Sequence[Leaderboard], dataset: str, dates: dict[str, str]
             continue
         for row in board.rows:
             name = re.sub(r"[^A-Za-z0-9]+", "_", f"{row.submission}_{board.ruleset}_{board.hardware}").strip("_")
-            entries = _entries(board, row, reference, dataset, dates.get(row.submission, ""), source)
-            files[f"algorace_{name}.yaml"] = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True)
+            results = _results(board, row, reference, dataset, dates.get(row.submission, ""), source)
+            files[f"algorace_{name}.yaml"] = yaml.safe_dump(results, sort_keys=False, allow_unicode=True)
     return files
 
 
-def _entries(
+def _results(
     board: Leaderboard, row: LeaderboardRow, reference: LeaderboardRow, dataset: str, date: str, source: str
 ) -> list[dict[str, Any]]:
     values = {} if row.anchored is None else {"anchored": row.anchored}

@@ -30,12 +30,12 @@ class GateReport:
         budgets: workload id -> number of examples at which the runs end.
         envelopes: workload name -> envelope, which converts a metric to the budget of the reference. Empty if metrics
             were compared instead of budgets.
-        fallback: reason for comparing metrics instead of budgets; otherwise empty.
+        fallback: reason for comparing metrics instead of budgets; empty if budgets were compared.
         by: quantity that was compared: compute multipliers (`examples`), or these multipliers divided by the ratio of
             the costs per example (`time`).
         pairs: all pairs in order. A pair is a mapping from a workload name to the runs of A and B.
         look: the verdict on all pairs.
-        stopped: reason for which an undecided gate stopped; empty for a decided gate.
+        stopped: reason why an undecided gate stopped; empty for a decided gate.
         minutes: wall minutes of this call.
         minutes_needed: estimated wall minutes of the pairs that are still needed; None if unknown.
         command: the command that continues the gate; empty if no further pair could change the verdict.
@@ -71,8 +71,8 @@ class GateReport:
 def progress_line(look: GateLook, minutes_needed: float | None) -> str:
     """Return the line that is printed after a pair: estimate, interval, evidence, and number of pairs still needed.
 
-    The evidence is the larger of the e-values for `better` and `worse`. A gate is decided only if the evidence is at
-    least 1 / alpha.
+    The evidence is the larger of the e-values for `better` and `worse`. The outcomes `better` and `worse` require
+    evidence of at least 1 / alpha.
     """
     verdict = look.verdict.overall
     evidence = max(verdict.e_better, verdict.e_worse)
@@ -127,7 +127,7 @@ def gate_text(report: GateReport) -> str:
 
 
 def gate_json(report: GateReport) -> dict[str, Any]:
-    """Return the result as plain data. Ratios are not logarithms. A ratio that is infinite or unknown is null."""
+    """Return the result as plain data. Ratios are not given as logarithms. An infinite or unknown ratio is null."""
     verdict = report.verdict
     return {
         "schema": SCHEMA,
@@ -193,7 +193,7 @@ def _pair_json(pair: GatePair) -> dict[str, Any]:
 
 
 def _workload_lines(report: GateReport) -> list[str]:
-    """Return a line with the budget and the envelope of each workload. With several workloads, add the ratio."""
+    """Return one line per workload with budget and envelope. With several workloads, the line also has the ratio."""
     rows = []
     for workload_id, budget in report.budgets.items():
         name = workload_id.partition("@")[0]

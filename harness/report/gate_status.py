@@ -1,6 +1,6 @@
 """Shows the progress of a gate's runs.
 
-On a terminal, one line is redrawn. Otherwise only warnings and the number of ended runs are printed.
+On a terminal, one line is redrawn. To other streams, only warnings and the number of ended runs are printed.
 """
 
 from __future__ import annotations

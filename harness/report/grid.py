@@ -39,7 +39,7 @@ class Palette:
     Args:
         title: function for the title of a table.
         heading: function for the heading of a table.
-        leader: function for the row of a submission that alone has the best rank.
+        leader: function for the row of the only submission with the best rank.
         note: function for the notes below a table.
     """
 
@@ -49,7 +49,7 @@ class Palette:
     note: Callable[[str], str] = str
 
     def lines(self, decorate: Callable[[str], str], paragraph: str) -> str:
-        """Decorate each line of a paragraph separately, so that no colour extends over a line break."""
+        """Apply `decorate` to each line of a paragraph separately, so that no colour extends over a line break."""
         return "\n".join(decorate(line) for line in paragraph.split("\n"))
 
 
@@ -85,7 +85,7 @@ def grid_markdown(grid: Grid) -> list[str]:
 
 
 def grid_html(grid: Grid) -> str:
-    """Return a grid as an HTML table with its title as caption, in a region that the keyboard can scroll."""
+    """Return a grid as an HTML table with its title as caption, in a region that can be scrolled with the keyboard."""
 
     def row(values: Sequence[str], tag: str) -> str:
         cells = (

@@ -32,8 +32,8 @@ def import_csv(
 ) -> pd.DataFrame:
     """Read a CSV file with steps, seconds and a metric as a frame with the columns of `load_results`.
 
-    Every line has as many fields as the header. A cell of the metric is a number, `NaN`, `Infinity` or empty, where an
-    empty cell becomes NaN.
+    Every line has as many fields as the header. A cell of the metric is a number, `NaN`, `Infinity` or empty. An empty
+    cell becomes NaN.
 
     Args:
         path: path of the file.
@@ -47,7 +47,7 @@ def import_csv(
     Raises:
         DataError: the file cannot be read or lacks a column, a line does not fit the header, or a metric is not a
             number. The error is also raised if a step is not a whole number of at most 63 bits, a time is not a finite
-            number, or one of them is negative or smaller than in the previous line.
+            number, or a step or time is negative or smaller than in the previous line.
     """
     table = log_files.read_csv(Path(path))
     missing = [name for name in (step, metric, seconds) if name not in table.columns]
@@ -154,7 +154,7 @@ def _convert(table: LogTable, row: int, column: str, conversion: Callable[[objec
 
 
 def _check_order(table: LogTable, rows: Sequence[int], column: str, values: Sequence[float]) -> None:
-    """Raise an error unless the values are finite, not negative, and never decrease."""
+    """Raise an error if a value is not finite, is negative, or is smaller than the previous value."""
     previous: float = 0
     for row, value in zip(rows, values, strict=True):
         if not math.isfinite(value) or value < previous:

@@ -41,8 +41,8 @@ EXPLAINED = (
 )
 #: Note below a ranking that shows one row per family.
 GROUPED = (
-    "a family is shown by its best setting, which these results chose, so its score is too good; ranks count every "
-    "setting (--group none lists them)"
+    "a family is shown by its best setting; its score is too good, because these results chose the setting; "
+    "ranks count every setting (--group none lists them)"
 )
 #: Names of the amounts in `DetailRow.amounts`.
 _AMOUNTS = ("seconds", "examples", "steps")
@@ -170,8 +170,8 @@ def as_html(boards: Sequence[Leaderboard], more: Sequence[Grid] = (), marked: Se
 def as_csv(boards: Sequence[Leaderboard]) -> str:
     """Return leaderboards as CSV, with one row per submission and workload.
 
-    A miss is `inf`. The ranks are empty in rows of runs that are never ranked. An apostrophe is
-    put before a text that a spreadsheet would evaluate as a formula.
+    A miss is `inf`. The ranks are empty in rows of runs that are never ranked. An apostrophe is put before a text that
+    a spreadsheet would evaluate as a formula.
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, _csv_columns(), lineterminator="\n")

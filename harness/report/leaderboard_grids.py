@@ -80,7 +80,7 @@ def shown_rows(board: Leaderboard) -> list[LeaderboardRow]:
 
 
 def _shown_details(details: WorkloadDetails, board: Leaderboard) -> list[DetailRow]:
-    """Return the rows of a workload's table, without the rows of a family that are not its best."""
+    """Return the rows that a workload's table shows: of a grouped family, only its best row."""
     shown = {row.submission for row in shown_rows(board)}
     grouped = board.query.group != "none"
     return [
@@ -100,7 +100,7 @@ def _name(submission: str, board: Leaderboard, doubted: int) -> str:
 
 
 def workload_cell(cell: Cell | None, board: Leaderboard) -> str:
-    """Return a median with its interval or range as text. The text is `missed` for a miss and a dash without a run."""
+    """Return a median with its interval or range as text: `missed` for a miss, and a dash if there is no run."""
     if cell is None:
         return NO_VALUE
     is_metric = board.query.metric is not None

@@ -1,4 +1,4 @@
-"""Reads the logs of other tools as tables of cells, and converts cells to numbers exactly or not at all."""
+"""Reads the logs of other tools as tables of cells, and converts cells to numbers without rounding integers."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def to_integer(cell: object) -> int:
 def _exact(cell: object) -> Decimal:
     if isinstance(cell, str) and _PLAIN.fullmatch(cell.strip()):
         return Decimal(cell.strip())
-    # `isfinite` converts an integer to a float, which not every integer fits.
+    # `isfinite` is not called for an integer, because it would fail for an integer that exceeds the range of a float.
     if (isinstance(cell, int) and not isinstance(cell, bool)) or (isinstance(cell, float) and math.isfinite(cell)):
         return Decimal(cell)
     if is_empty(cell):

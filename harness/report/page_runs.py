@@ -89,13 +89,13 @@ class PageRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Limits:
-    """The largest numbers for one submission on one workload.
+    """Upper limits for one submission on one workload.
 
     Args:
-        curves: runs with a curve.
-        dots: runs with a dot in the sensitivity chart.
-        points: evaluations per curve.
-        band: evaluations in the median and the range.
+        curves: number of runs with a curve.
+        dots: number of runs with a dot in the sensitivity chart.
+        points: number of evaluations per curve.
+        band: number of evaluations in the curves of the median and the range.
     """
 
     curves: int
@@ -317,7 +317,7 @@ def _group(runs: list[PageRun], limits: _Limits) -> dict[str, Any]:
 def _listed(values: Iterable[float], digits: int = 6) -> msgspec.Raw:
     """Return a JSON list of the numbers, rounded to significant digits. A number that is not finite becomes null."""
     numbers = tuple(values)
-    # A single formatting of all numbers takes a fraction of the time of rounding and encoding each of them.
+    # To format all numbers at once is much faster than to round and encode each of them.
     listed = ",".join([f"%.{digits}g"] * len(numbers)) % numbers
     if not math.isfinite(sum(numbers)):
         listed = re.sub("-?inf|nan", "null", listed)
@@ -361,7 +361,7 @@ def _band(runs: Sequence[PageRun]) -> dict[str, NDArray[np.float64]]:
 
 
 def _column_medians(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the median of each column without its NaNs, in a small part of the time of `numpy.nanmedian`.
+    """Return the median of each column, ignoring NaNs. This is much faster than `numpy.nanmedian`.
 
     Each column must have a number that is not NaN.
     """
@@ -375,8 +375,8 @@ def _column_medians(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _rows(table: _TableRuns) -> dict[str, Any]:
-    """Return the rows of the tables of missed targets and of settings, with the numbers of all rows."""
-    missed = sorted(table.missed, key=lambda entry: entry[0])
+    """Return the rows of the tables of missed targets and settings, and the numbers of rows before the cut."""
+    missed = sorted(table.missed, key=lambda row: row[0])
     settings = sorted(table.settings.items())
     return {
         "missed": [cells for _, cells in missed[:MAX_ROWS]],

@@ -8,9 +8,9 @@ from typing import Any
 from harness.contract.power import OrderAgreement, PowerCost, PowerRow
 from harness.report import text
 
-#: A workload with fewer separated pairs per core-hour is marked.
+#: A workload with fewer separated pairs per core-hour is marked as coarse.
 LEAST_PER_CORE_HOUR = 25
-#: Smallest fraction of the pairs separated at both budgets that must have the same order at both.
+#: At least this fraction of the pairs that are separated at both budgets must have the same order at both.
 LEAST_AGREEMENT = 0.85
 #: Largest rate of false separations under permuted labels.
 MOST_FALSE = 0.05
@@ -62,7 +62,7 @@ def power_cells(row: PowerRow) -> list[str]:
 
 
 def _format_parts(cost: PowerCost) -> str:
-    """Return the parts of a cost; unknown if only the whole was measured."""
+    """Return the parts of a cost; a dash if only the total was measured."""
     if cost.evaluation == cost.start == 0:
         return _UNKNOWN
     return f"{cost.training:.2g} + {cost.evaluation:.2g} + {cost.start:.2g}"
@@ -73,12 +73,12 @@ def _format_agreement(agreement: OrderAgreement) -> str:
 
 
 def remarks(row: PowerRow) -> list[str]:
-    """Return what a reader of the row must know: missing runs, a missing slope, arms that broke, and missed goals."""
+    """Return what a reader of the row must know: missing runs, no envelope, arms that broke, missed requirements."""
     notes = []
     if row.partial:
         notes.append(f"partial: {row.seeds} of {row.planned_seeds} seeds")
     if row.scale == "log metric":
-        notes.append("no envelope, so no slope: the log of the metric is compared, and hard pairs are unknown")
+        notes.append("no envelope: the log of the metric is compared, and hard pairs are unknown")
     if row.outside:
         notes.append(f"M is extrapolated in {row.outside:.0%} of the runs")
     if row.left_out:
@@ -87,11 +87,13 @@ def remarks(row: PowerRow) -> list[str]:
         notes.append(f"coarse: fewer than {LEAST_PER_CORE_HOUR} pairs per core-hour")
     if row.false_low > MOST_FALSE:
         notes.append(f"the model is not valid here: A/A above {MOST_FALSE:.0%}")
-    # Where the full budget decides nothing, its order is that of noise.
+    # If no pair is separated at the full budget, the order there is due to chance.
     if row.agreement and row.agreement.both == 0:
         notes.append("no pair is separated at both budgets, so the orders cannot be compared")
     elif row.agreement and row.agreement.both_agreed < LEAST_AGREEMENT * row.agreement.both:
-        notes.append(f"gate budget too short: less than {LEAST_AGREEMENT:.0%} of the order holds at the full budget")
+        notes.append(
+            f"gate budget too short: less than {LEAST_AGREEMENT:.0%} of these pairs keep their order at the full budget"
+        )
     if row.agreement is None and row.budget_name == "gate":
         notes.append("not compared with the full budget")
     return [*notes, *row.notes]

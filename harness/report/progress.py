@@ -33,7 +33,7 @@ _MAX_DETAILED = 2
 
 
 class _KeptTrials:
-    """Collects the trials that were kept from earlier commands until another line is printed.
+    """Collects trials that were kept from earlier commands, until the next line is printed.
 
     There may be thousands of such trials, so they are not printed one by one.
 
@@ -69,7 +69,7 @@ class _KeptTrials:
 
 
 def describe_kept(summaries: Sequence[TrialSummary]) -> str:
-    """Return a clause that says that trials were kept, and how to rerun those that failed."""
+    """Return the remark that trials were kept. If trials failed, it says how to rerun them."""
     has_failed = any(is_retryable(summary.status) for summary in summaries)
     return "kept from earlier commands" + ("; --retry-failed reruns failed trials" if has_failed else "")
 
@@ -201,10 +201,10 @@ class LiveView:
     def finished(self, record: Record) -> None:
         number = self._number(record.run_id)
         self._running.pop(record.run_id, None)
-        marks = {"reached": "[green]✓[/]", "exhausted": "[yellow]–[/]"}
-        mark = marks.get(record.status, "[red]✗[/]")
+        symbols = {"reached": "[green]✓[/]", "exhausted": "[yellow]–[/]"}
+        symbol = symbols.get(record.status, "[red]✗[/]")
         title = _escape(self._titles.title(record.spec))
-        line = f"{mark} [dim]{number}/{self._total}[/] [bold]{title}[/] {_escape(_outcome(record))}"
+        line = f"{symbol} [dim]{number}/{self._total}[/] [bold]{title}[/] {_escape(_outcome(record))}"
         self._live.console.print(line)
 
     def kept(self, summary: TrialSummary) -> None:
@@ -320,7 +320,7 @@ def _outcome(record: Record) -> str:
 
 
 def metric_summary(record: Record) -> str:
-    """Return the best value, the final value and the target of a run's metric; empty without an evaluation.
+    """Return the best value, the final value and the target of a run's metric; empty if the run has no evaluation.
 
     An example is `loss best 1.13, final 1.15, target ≤ 1.1`.
     """

@@ -1,4 +1,4 @@
-"""Compares two runs: the differences in configuration, environment and outcome, and the curves of both."""
+"""Compares two runs: the differences in configuration, environment and outcome, and the curves of both runs."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _flatten(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def diff_text(a: Record, b: Record, width: int | None = None) -> str:
-    """Return the differences by section, and one line with the curve of every metric of each run.
+    """Return the differences by section, and one line with a curve for each metric and run.
 
     Args:
         a: record of run A.
@@ -128,7 +128,7 @@ def _curves(a: Record, b: Record) -> list[list[str]]:
     for name in sorted(metrics, key=lambda m: (m not in targets, m)):
         for side, record in (("A", a), ("B", b)):
             values = [p.metrics[name] for p in record.points if name in p.metrics]
-            # The best of many estimates is biased, so screened evaluations are drawn in the curve but not counted here.
+            # Screened evaluations are drawn in the curve. They do not count for the best value, which would be biased.
             whole = [p.metrics[name] for p in record.points if name in p.metrics and not p.screened]
             if whole:
                 numbers = _numbers(whole, targets.get(name))

@@ -19,13 +19,13 @@ from harness.report.values import format_metric
 from harness.scoring.run_overview import RunOverview, best_and_final_points, primary_target, run_overview
 from harness.scoring.trust import trust_level
 
-#: Height of a curve in lines, without stages (`HEIGHT`) and for each stage of a stream (`STAGE_HEIGHT`).
+#: Height of a curve in lines: `HEIGHT` on a workload without stages, `STAGE_HEIGHT` for each stage of a stream.
 HEIGHT, STAGE_HEIGHT = 10, 4
 #: Width of a curve in characters, if it is written to a pipe or a file. In a terminal, this is the maximum width.
 WIDTH = 72
 #: Smallest number of evaluations for which a curve is drawn.
 MIN_POINTS = 2
-#: Times below this number of seconds are left out of the ledger.
+#: Times in the ledger below this number of seconds are not shown.
 _SHOWN_SECONDS = 0.005
 #: This character marks a hyperparameter that the user set.
 MARK = "*"
@@ -158,7 +158,7 @@ def _describe_cost(record: Record) -> str:
 
 
 def _describe_settings(record: Record) -> str:
-    """Return the hyperparameters. Those that the user set are marked."""
+    """Return the hyperparameters, with `MARK` after those that the user set."""
     spec = record.spec
     values = [f"{name}={_show(value)}{MARK if name in spec.overridden else ''}" for name, value in spec.hparams.items()]
     return " ".join(values) + (f" ({MARK} set by the user)" if spec.overridden else "")
@@ -221,7 +221,7 @@ def _short(seconds: float) -> str:
 
 
 def _describe_sessions(record: Record) -> str:
-    """Return the sessions of a run that was measured in more than one session; otherwise an empty text."""
+    """Return the sessions of a run; empty for a run with only one session."""
     if len(record.sessions) < 2:
         return ""
     starts = [f"{session.id} from evaluation {session.first_point}" for session in record.sessions]
@@ -257,7 +257,7 @@ def _curves(record: Record) -> list[str]:
 
 
 def _train_loss(point: Point) -> float | None:
-    """Return the mean training loss since the previous evaluation. Old records only have the loss of the last pass."""
+    """Return the mean training loss since the previous evaluation. Old records have only the loss of the last pass."""
     return point.train_loss if point.mean_train_loss is None else point.mean_train_loss
 
 

@@ -1,4 +1,4 @@
-"""Makes the tables that are shown below the leaderboard: results of some kinds of stopping, and tuning curves."""
+"""Makes the tables below the leaderboard: results of stopping rules without a time to target, and tuning curves."""
 
 from __future__ import annotations
 

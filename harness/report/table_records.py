@@ -63,7 +63,7 @@ class TableRecords:
                 yield add_statements(item, query)
 
     def _keep_if_stopped(self, record: Record) -> bool:
-        """Return whether separate tables show the record. If it was not withdrawn, it is added to `stop_records`."""
+        """Return whether separate tables show the record. If so, add it to `stop_records` unless it was withdrawn."""
         if not _has_own_tables(record.spec):
             return False
         if self.mark_filter.admits(record):

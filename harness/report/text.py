@@ -115,7 +115,7 @@ def fit_table(
         right_aligned: indices of the columns that are aligned to the right.
         leading_columns: number of leading columns.
         width: characters per line; None for the terminal's width, or `WIDE` if there is no terminal.
-        split: whether a table that is too wide may be split by columns; otherwise its rows become blocks.
+        split: whether a table that is too wide may be split by columns. If it may not, its rows become blocks.
         style: function that adds colours to each line; None for no colours.
 
     >>> table = [["rank", "name", "seconds", "memory"], ["1", "wsd", "12.5", "3 MiB"], ["2", "sgd", "14.1", "2 MiB"]]

@@ -34,7 +34,7 @@ class TuneReport:
         ranking: the settings from best to worst.
         neighbours: the settings nearest to the best one.
         edges: hyperparameters whose best value lies at an end of the searched range.
-        left_out: one message for each value that could not run.
+        left_out: one message for each value of a hyperparameter that could not be tried.
         runs: number of runs.
         core_minutes: wall minutes × cores, summed over all runs.
         command: command that runs the best setting; empty if there is no winner.
@@ -93,8 +93,8 @@ def tune_text(report: TuneReport) -> str:
 def _table(report: TuneReport) -> str:
     """Return a table with a row for each setting.
 
-    Every workload has six columns: the mean final metric, the mean best metric, the target, the mean scored seconds,
-    the number of hits of all runs, and how the runs ended. `worse` compares the ranked quantity with the best setting.
+    Every workload has six columns: mean final metric, mean best metric, target, mean scored seconds, number of hits,
+    and how the runs ended. `worse` is the difference to the best setting in the ranked quantity.
     """
     has_several_workloads = len(report.ranking[0].outcomes) > 1
     heading, right_aligned = ["rank", "setting"], {0}
@@ -136,7 +136,7 @@ def _metric(value: float | None) -> str:
 
 
 def excess_text(excess: float | None) -> str:
-    """Return how much worse a setting is than the best one, in percent or as a factor; empty if they are equally good.
+    """Return how much worse a setting is than the best one, in percent or as a factor; empty for equally good settings.
 
     >>> excess_text(1.0412), excess_text(1.0), excess_text(7.3), excess_text(None)
     ('4.1 %', '', '7.3×', '–')

@@ -61,7 +61,10 @@ def spread(ends: Spread | None, digits: int, infinite: str = MISSED) -> str:
 
 
 def family_text(family: RowFamily | None, digits: int) -> str:
-    """Return the family of a row: its name, and in its best row the number of settings and the range of their values.
+    """Return the family of a row as text.
+
+    The text is the name of the family. In the family's best row, the number of settings and the range of their values
+    follow.
 
     >>> family_text(RowFamily(name="wsd", settings=3, is_best=True, low=1.0, high=2.0, missed=1), 1)
     'wsd: best of 3 {1.0 – 2.0, 1 missed}'
@@ -111,7 +114,7 @@ def finite_or_none(value: float | None) -> float | None:
 
 
 def family_json(family: RowFamily | None) -> dict[str, Any] | None:
-    """Return the family of a row as plain data; None for a row that is alone."""
+    """Return the family of a row as plain data; None for a row without a family."""
     if family is None:
         return None
     return {

@@ -14,8 +14,8 @@ _MARKS = {"passed": "ok", "failed": "FAILED", "unchecked": "?"}
 
 
 def findings_text(findings: Sequence[RecordFindings]) -> str:
-    """Return the table of all records and checks, the failures, and the reasons why something was not checked."""
-    rows = [["record", "what", *CHECKS]]
+    """Return the table of all records and checks, the failures, and the reasons why checks were not made."""
+    rows = [["record", "run", *CHECKS]]
     rows += [[_name(record), record.title, *_marks(record)] for record in findings]
     lines = [text.columns(rows)] if findings else []
     for record in findings:

@@ -19,7 +19,7 @@ class Aggregate:
     """Times of the submissions of one table.
 
     Args:
-        by: name of the quantity that is called time here: seconds, examples or steps.
+        by: name of the aggregated quantity (seconds, examples or steps), which the other fields call time.
         times: submission id -> workload id -> median of the times over studies.
         studies: submission id -> workload id -> (root seed, study) -> smallest time of the study's trials.
         coarse: ids of workloads that do not count in the anchored score, because they are coarse (see `is_coarse`).
@@ -45,7 +45,7 @@ def aggregate(
     Args:
         records: records of one hardware class and ruleset (see `table_key`). The records are read once, so they may
             come from a generator, which needs less memory than a list.
-        by: name of the quantity that is called time: seconds, examples or steps.
+        by: name of the quantity to aggregate (seconds, examples or steps), which the result calls time.
         targets: workload name -> targets to use instead of the workload's targets.
         explore: whether smoke runs, profiled runs and runs with overrides are also scored.
 
@@ -61,7 +61,7 @@ def aggregate_runs(runs: Sequence[ResultRun], by: Axis = "time", skipped: Sequen
 
     Args:
         runs: usable runs (see `select_usable`) of one hardware class and ruleset.
-        by: name of the quantity that is called time; it is copied to the result.
+        by: name of the aggregated quantity; it is copied to the result.
         skipped: runs that `select_usable` left out; they are copied to the result.
 
     Raises:
@@ -77,15 +77,20 @@ def aggregate_runs(runs: Sequence[ResultRun], by: Axis = "time", skipped: Sequen
         by_study = trials.setdefault(run.spec.submission.id, {}).setdefault(run.spec.workload.facts.id, {})
         by_study.setdefault(study_key(run.spec), []).append(run.result.value)
     skipped = [*skipped, *_find_incomplete(trials, runs[0].spec.ruleset.trials)]
-    studies = {s: {w: {k: study_time(v) for k, v in by.items()} for w, by in row.items()} for s, row in trials.items()}
-    times = {s: {w: workload_time(list(by.values())) for w, by in row.items()} for s, row in studies.items()}
+    studies = {
+        s: {w: {k: study_time(v) for k, v in per_study.items()} for w, per_study in row.items()}
+        for s, row in trials.items()
+    }
+    times = {
+        s: {w: workload_time(list(per_study.values())) for w, per_study in row.items()} for s, row in studies.items()
+    }
     return Aggregate(by=by, times=times, studies=studies, coarse=frozenset(coarse), skipped=tuple(skipped))
 
 
 def _find_incomplete(
     trials: Mapping[str, Mapping[str, Mapping[StudyKey, list[float]]]], expected: int
 ) -> list[Skipped]:
-    """Return the incomplete studies, and the workloads without a run of a submission.
+    """Return the incomplete studies, and the pairs (submission, workload) without a run.
 
     A study is incomplete if its number of trials is not the number that the ruleset requires.
 

@@ -50,24 +50,26 @@ def anchored_spread(
         # The larger time gives the lower score.
         deviations_below.append(term - anchored_term(ends.high, reference[w]))
         deviations_above.append(anchored_term(ends.low, reference[w]) - term)
-    score, n = math.fsum(terms), len(counted)
+    term_sum, n = math.fsum(terms), len(counted)
     if not all_intervals:
         return Spread(
-            low=(score - math.fsum(deviations_below)) / n, high=(score + math.fsum(deviations_above)) / n, kind="range"
+            low=(term_sum - math.fsum(deviations_below)) / n,
+            high=(term_sum + math.fsum(deviations_above)) / n,
+            kind="range",
         )
     if len(with_studies) > 1:
         half_width = _half_width([[anchored_term(t, reference[w]) for t in studies[w].values()] for w in with_studies])
-        return Spread(low=max(0.0, score - half_width) / n, high=min(n, score + half_width) / n, kind="interval")
-    return Spread(low=(score - deviations_below[0]) / n, high=(score + deviations_above[0]) / n, kind="interval")
+        return Spread(low=max(0.0, term_sum - half_width) / n, high=min(n, term_sum + half_width) / n, kind="interval")
+    return Spread(low=(term_sum - deviations_below[0]) / n, high=(term_sum + deviations_above[0]) / n, kind="interval")
 
 
 def _half_width(terms: Sequence[Sequence[float]]) -> float:
-    """Return half the width of a 95 % interval for the sum of the medians of several lists of terms."""
+    """Return half the width of a 95 % interval for the sum of medians, one for each list of terms."""
     from scipy.special import stdtrit  # The import of scipy.stats takes several times as long.
 
     variances = [(median_variance(values), len(values) - 1) for values in terms]
     total = math.fsum(v for v, _ in variances)
     if not total:
         return 0.0
-    degrees_of_freedom = total**2 / math.fsum(v * v / n for v, n in variances)
+    degrees_of_freedom = total**2 / math.fsum(v * v / freedom for v, freedom in variances)
     return float(stdtrit(degrees_of_freedom, 0.975)) * math.sqrt(total)

@@ -1,10 +1,10 @@
 """Scores of the ruleset `anytime`: the metric at stops that the submission does not know, compared with the reference.
 
 A stop is a number of examples s at which the weights are evaluated. Let m be the metric of the submission at the stop.
-The envelope is an isotonic fit of the reference's final metric as a function of its horizon, the number of examples
-for which its schedule plans. E(m) is the horizon at which the envelope has the value m. The ratio of the stop is
-E(m) / s. The score of a study is the geometric mean of the ratios of its stops. A score of 1 means that the submission
-at its stops is as good as runs of the reference that were planned for these stops.
+The envelope is an isotonic fit of the reference's final metric as a function of its horizon. The horizon is the number
+of examples for which the reference's schedule is planned. E(m) is the horizon at which the envelope has the value m.
+The ratio of the stop is E(m) / s. The score of a study is the geometric mean of the ratios of its stops. A score of 1
+means that the submission at its stops is as good as runs of the reference that were planned for these stops.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ class AnytimeScore:
     """The score of a submission on a workload.
 
     Args:
-        submission: `name@version`. If two different sources have this name, the beginning of the source's hash follows.
+        submission: `name@version`. If several sources have this name, the beginning of the source's hash is appended.
         workload: `name@version`.
         hardware: hardware class.
         ruleset: `name@version`.
         studies: score of each study; 0 if the run broke down before its last stop.
         clipped: number of stops whose metric is outside the reference's envelope.
         score: geometric mean over studies; nan if the score cannot be computed.
-        reason: reason why the score cannot be computed; otherwise empty.
+        reason: reason why the score cannot be computed; empty if it can be computed.
     """
 
     submission: str
@@ -90,7 +90,7 @@ class AnytimeScore:
 
 
 def drawn_horizon(horizon: int, eval_every: int, u: float) -> int:
-    """Return the budget of a study in examples: `horizon` times a factor between the two `BUDGET_FACTORS`.
+    """Return the budget of a study in examples: `horizon` times a factor in the range `BUDGET_FACTORS`.
 
     The budget is rounded so that an evaluation takes place at every stop.
 
@@ -134,7 +134,7 @@ def fit_envelope(records: Sequence[Record]) -> Envelope:
 
 
 def scores(records: Iterable[Record]) -> list[AnytimeScore]:
-    """Return the score of every submission on every workload. Within a workload, the best score is the first.
+    """Return the score of every submission on every workload. The scores of a workload are ordered from best to worst.
 
     Submissions with equal names and different sources are scored separately. If a seed has several runs, only the
     earliest run is scored.
@@ -205,8 +205,8 @@ def study_score(record: Record, envelope: Envelope) -> tuple[float, int]:
     The score is the geometric mean of E(m) / s over the stops (see the module's docstring). It is 0 if the run broke
     down before its last stop.
     """
-    whole = {point.examples: point.metrics for point in record.points if not point.screened}
-    metrics = metrics_at_stops(record.spec, whole, envelope.target)
+    whole_split = {point.examples: point.metrics for point in record.points if not point.screened}
+    metrics = metrics_at_stops(record.spec, whole_split, envelope.target)
     if len(metrics) < len(STOP_FRACTIONS):
         return 0.0, 0
     log_ratios, clipped = [], 0

@@ -18,12 +18,12 @@ class Cell:
     """The median over the studies of one submission on one workload.
 
     Args:
-        value: the median. In tables of times, inf is a miss. In tables of metrics, inf or -inf is a run that broke
-            down.
+        value: the median. In tables of times, inf stands for a miss. In tables of metrics, inf or -inf stands for a run
+            that broke down.
         spread: 95 % interval of the median; the range of the studies if there are fewer than six studies.
         studies: number of studies.
         hits: number of studies that met the target; in tables of metrics, number of studies that did not break down.
-        early: whether a run stopped because it met its target before the budget was used (tables of metrics only).
+        early: whether a run stopped because it met its target before the end of the budget (tables of metrics only).
     """
 
     value: float

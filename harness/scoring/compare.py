@@ -31,9 +31,10 @@ Trials: TypeAlias = Mapping[str, Mapping[Any, Sequence[float]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factor:
-    """The ratio of A to B in examples to the target or in seconds per example.
+    """One of the two factors of a time ratio.
 
-    The product of the two factors is the time ratio. Only pairs in which both submissions reached the target count.
+    The factors are the ratio of A to B in examples to the target, and the ratio in seconds per example. Only pairs in
+    which both submissions reached the target count.
 
     Args:
         ratio: Hodges–Lehmann estimate of the ratio of A to B.
@@ -52,8 +53,8 @@ class Pairing:
         workload: id of the workload, or `overall`.
         n: number of pairs.
         verdict: verdict on A: `faster`, `slower`, or `inconclusive`.
-        ratio: Hodges–Lehmann estimate of the time of A over the time of B. Below 1, A is faster. If runs
-            missed so often that the estimate is not finite, the ratio is 0 (misses of B) or inf (misses of A).
+        ratio: Hodges–Lehmann estimate of the time of A over the time of B. Below 1, A is faster. If runs missed so
+            often that the estimate is not finite, the ratio is 0 (misses of B) or inf (misses of A).
         spread: 95 % interval of the ratio; with fewer than six pairs, the range of the pairs' ratios.
         p: exact two-sided p-value of the sign-flip test.
         p_holm: p-value after Holm's correction over the workloads; equal to `p` for `overall`.
@@ -62,11 +63,12 @@ class Pairing:
         both_missed: number of pairs in which both runs missed the target. Such a pair is a tie.
         hits_a: fraction of A's runs that reached the target; None for `overall`.
         hits_b: fraction of B's runs that reached the target; None for `overall`.
-        mean_a: restricted mean time of A (see `restricted_mean`); None for `overall`, and without a budget in its unit.
-        mean_b: restricted mean time of B (see `restricted_mean`); None for `overall`, and without a budget in its unit.
-        examples: ratio of the examples to the target. None for `overall`, if the compared quantity is not time, or if
+        mean_a: restricted mean time of A (see `restricted_mean`). None for `overall`, and if the compared quantity has
+            no budget.
+        mean_b: restricted mean time of B; None in the cases of `mean_a`.
+        examples: factor of the examples to the target. None for `overall`, if the compared quantity is not time, and if
             there is no pair in which both runs reached the target.
-        cost: ratio of the seconds per example; None if `examples` is None.
+        cost: factor of the seconds per example; None if `examples` is None.
     """
 
     workload: str
@@ -154,7 +156,7 @@ def compare(
         explore: whether smoke runs, profiled runs and runs with overrides are also compared.
 
     Raises:
-        UsageError: there is no pair, one side has several submissions, or the records cannot be compared.
+        UsageError: there is no pair, `a` or `b` contains several submissions, or the records cannot be compared.
 
     Source: Individual Comparisons by Ranking Methods, Wilcoxon 1945
     Source: A Simple Sequentially Rejective Multiple Test Procedure, Holm 1979
@@ -169,7 +171,7 @@ def compare_runs(
     """Compare the scored runs of two submissions. `compare` explains the procedure and the arguments.
 
     Raises:
-        UsageError: there is no pair, one side has several submissions, or the runs cannot be compared.
+        UsageError: there is no pair, `a` or `b` contains several submissions, or the runs cannot be compared.
     """
     skipped: list[Skipped] = []
     usable = []
@@ -226,7 +228,7 @@ def compare_times(
         paired_blocks = [block for block in a[workload] if block in b[workload]]
         unpaired = len(a[workload]) + len(b[workload]) - 2 * len(paired_blocks)
         if unpaired:
-            skipped.append(Skipped(item=workload, reason=f"{unpaired} runs have no partner of the same seeds"))
+            skipped.append(Skipped(item=workload, reason=f"{unpaired} runs have no partner with the same seeds"))
         if paired_blocks:
             pairs[workload] = paired_blocks
     if not pairs:
@@ -294,7 +296,7 @@ def _overall(a: Blocks, b: Blocks, pairs: Mapping[str, Sequence[Block]], skipped
     means = []
     for block in full_blocks:
         logs = paired_log_ratios([a[w][block] for w in pairs], [b[w][block] for w in pairs])
-        # A miss of A on one workload cancels a miss of B on another. If one side has more misses, the block is ±inf.
+        # A miss of A on one workload cancels a miss of B on another. If misses remain, the value of the block is ±inf.
         net_misses = sum(math.copysign(1, d) for d in logs if math.isinf(d))
         finite = [d for d in logs if math.isfinite(d)]
         mean = math.fsum(finite) / len(finite) if finite else 0.0
@@ -320,7 +322,7 @@ def _factor(differences: Sequence[float]) -> Factor:
 
 
 def _best_runs(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, ScoredRun]]:
-    """Return workload -> block -> the scored run of the block, which is the one with the best result."""
+    """Return workload -> block -> the run with the best result. Of each block, only this run is scored."""
     best: dict[str, dict[Block, ScoredRun]] = {}
     for run in runs:
         row, block = best.setdefault(run.spec.workload.facts.id, {}), _block(run.spec)
@@ -371,7 +373,7 @@ def _best_trials(trials: Trials, partner: Trials) -> dict[str, dict[Block, float
 
 
 def _budgets(runs: Iterable[ScoredRun], by: Axis) -> dict[str, float]:
-    """Return workload -> budget of the quantity `by`; empty if this quantity has no budget.
+    """Return workload -> budget in the unit of the quantity `by`; empty if this quantity has no budget.
 
     A budget in seconds includes the factor by which the ruleset multiplies the workload's budget.
     """
@@ -385,11 +387,11 @@ def _budgets(runs: Iterable[ScoredRun], by: Axis) -> dict[str, float]:
     return {run.spec.workload.facts.id: budget_readers[by](run) for run in runs}
 
 
-def _only_name(runs: Sequence[ScoredRun], side: str) -> str:
+def _only_name(runs: Sequence[ScoredRun], side: Literal["A", "B"]) -> str:
     names = list(dict.fromkeys(run.spec.submission.id for run in runs))
     if len(names) != 1:
-        listed = ", ".join(names) or "no record that can be scored"
-        raise UsageError(f"side {side} must be one submission, but has {listed}", fix="name one submission per side")
+        problem = f"has records of {', '.join(names)}" if names else "has no record that can be scored"
+        raise UsageError(f"{side} must be one submission, but {problem}", fix="name one submission for A and one for B")
     return names[0]
 
 

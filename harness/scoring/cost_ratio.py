@@ -29,7 +29,8 @@ class CostRatio:
         workload: `name@version`.
         hardware: hardware class.
         n: number of pairs with the baseline; for the baseline, its number of runs.
-        ratio: scored seconds per example of the submission, divided by those of the baseline (Hodges–Lehmann estimate).
+        ratio: scored seconds per example, divided by the baseline's scored seconds per example (Hodges–Lehmann
+            estimate).
         spread: 95 % confidence interval of the ratio; the range of the ratios if there are fewer than six pairs.
         seconds_per_example: median scored seconds per example, without the construction of the submission.
         construction_seconds: median scored seconds for the construction of the submission.
@@ -48,7 +49,7 @@ class CostRatio:
 def cost_ratios(records: Iterable[Record], baseline: str) -> list[CostRatio]:
     """Return the cost of each submission relative to a baseline, on each workload.
 
-    The order is that of the first record of each workload and submission.
+    The workloads and submissions are in the order of their first records.
 
     Args:
         records: complete runs of one or several sessions. Runs of the same session and study form a pair.

@@ -35,9 +35,9 @@ class DetailRow:
         steps: steps to the target of each study's best trial.
         statuses: final status -> number of runs, all trials included.
         best: best value of the primary target's metric among the studies' best trials that missed; None if all hit.
-        doubted: number of runs that somebody doubts.
-        family: the family of the row; None if no other row is of the same method. Rows with a rank and rows without
-            are never of one family.
+        doubted: number of runs with the mark *doubted*.
+        family: the family of the row; None if no other row is of the same method. A row with a rank and a row without a
+            rank are never in one family.
     """
 
     submission: str
@@ -86,7 +86,7 @@ def build_details(
     Args:
         summaries: runs of one hardware class and ruleset, with one version of each workload.
         ranks: submission -> best and worst rank, in the leaderboard's order.
-        families: what identifies the code of each submission.
+        families: what identifies the code of each submission (see `family_keys`).
         usable: run_ids of the runs that the leaderboard scores.
         level: the set of targets to use, `easy`, `main` or `hard`.
     """
@@ -119,7 +119,7 @@ def build_details(
 
 
 def _add_families(rows: Sequence[DetailRow], keys: FamilyKeys) -> tuple[DetailRow, ...]:
-    """Return the rows with their families. The spread of a family is that of the seconds."""
+    """Return the rows with their families. The ends of a family's range are median seconds."""
     families = find_families([row.submission for row in rows], [row.seconds.value for row in rows], keys)
     return tuple(replace(row, family=family) for row, family in zip(rows, families, strict=True))
 

@@ -69,7 +69,7 @@ def _medians(runs: Sequence[RunSummary]) -> tuple[float, float]:
 
 
 def time_factors(amounts: Medians, reference: str) -> dict[str, TimeFactors]:
-    """Return the factors of every submission that has reached a target together with the reference.
+    """Return the factors of every submission that reached a target which the reference also reached.
 
     Args:
         amounts: submission -> workload -> (median scored time, median examples).
@@ -84,13 +84,13 @@ def time_factors(amounts: Medians, reference: str) -> dict[str, TimeFactors]:
             if all(0 < value < math.inf for value in values):
                 logs.append((workload, math.log(examples / reference_examples), math.log(seconds / reference_seconds)))
         if logs:
-            log_examples = math.fsum(entry[1] for entry in logs) / len(logs)
-            log_time = math.fsum(entry[2] for entry in logs) / len(logs)
+            log_examples = math.fsum(log for _, log, _ in logs) / len(logs)
+            log_time = math.fsum(log for _, _, log in logs) / len(logs)
             factors[submission] = TimeFactors(
                 examples=math.exp(log_examples),
                 cost=math.exp(log_time - log_examples),
                 time=math.exp(log_time),
-                workloads=tuple(entry[0] for entry in logs),
+                workloads=tuple(workload for workload, _, _ in logs),
             )
     return factors
 

@@ -1,7 +1,7 @@
 """Find the rows of a table that belong to one family: one method with several settings.
 
-Two submissions are one method if they consist of the same code: the same class or parts, from the same source.
-*Settings* are search spaces, defaults, model options, and hyperparameters that a user sets.
+Two submissions are one method if they consist of the same code: the same class or parts, from the same source. They may
+differ in their settings: search spaces, defaults, model options, and hyperparameters that a user sets.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class RowFamily:
     """The family of a row.
 
     Args:
-        name: name of the family: the first name of its submissions in alphabetical order.
+        name: name of the family: the name of one of its submissions, the first in alphabetical order.
         settings: number of rows of the family.
-        is_best: whether the row is the first of these rows. Rows are in the order of the table, the best first.
-        low: smallest value of the settings that have one; nan if none has.
-        high: largest value of the settings that have one; nan if none has.
-        missed: number of settings without a value.
+        is_best: whether the row is the first row of the family in the table, and therefore the best one.
+        low: smallest finite value of the settings; nan if there is no finite value.
+        high: largest finite value of the settings; nan if there is no finite value.
+        missed: number of settings without a finite value.
     """
 
     name: str
@@ -41,12 +41,12 @@ class RowFamily:
 def family_keys(submissions: Iterable[SubmissionRef]) -> FamilyKeys:
     """Return what identifies the code of each submission, by `name@version`.
 
-    The code of a submission without a class and parts is unknown, so it is a family of its own.
+    A submission that names neither a class nor parts is a family of its own, because its code is unknown.
     """
     keys: dict[str, Hashable] = {}
     # Thousands of runs refer to a few submissions.
     for ref in {ref.id: ref for ref in submissions}.values():
-        # The path of a file differs between machines, its name and its content do not.
+        # Only the name of a file is used, because its path differs between machines.
         load = (ref.load or "").rpartition("/")[2]
         loads = (load, *sorted(f"{part.kind}:{part.load}" for part in ref.parts))
         keys[ref.id] = (loads, ref.source_hash) if ref.load or ref.parts else ref.id
@@ -54,11 +54,11 @@ def family_keys(submissions: Iterable[SubmissionRef]) -> FamilyKeys:
 
 
 def find_families(submissions: Sequence[str], values: Sequence[float], keys: FamilyKeys) -> list[RowFamily | None]:
-    """Return the family of each row; None for a row that is alone.
+    """Return the family of each row; None for a row that is the only one of its family.
 
     Args:
         submissions: `name@version` of each row, the best row first.
-        values: the compared value of each row; infinite for a miss, nan without a value.
+        values: the compared value of each row; infinite for a miss, nan if there is no value.
         keys: see `family_keys`.
 
     >>> families = find_families(["b@1", "c@1", "a@1"], [1, 2, 3], {"b@1": 0, "a@1": 0})

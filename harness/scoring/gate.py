@@ -21,14 +21,15 @@ from harness.scoring.sequential.forecast import forecast_pairs
 from harness.scoring.sequential.workloads import WorkloadsVerdict, decide_workloads
 
 Side = Literal["A", "B"]
-#: Quantity that a gate compares: compute multipliers, or time multipliers (compute multiplier / cost per example).
+#: Quantity that a gate compares. `examples`: the compute multiplier. `time`: the time multiplier, which is the compute
+#: multiplier divided by the ratio of the costs per example.
 GateAxis = Literal["examples", "time"]
 #: Smallest number of pairs for the outcome `identical`. This outcome requires equal final weights within each pair. A
 #: single pair does not suffice, because both runs may have failed to change the initial weights.
 IDENTICAL_PAIRS = 2
 #: Text in the reason of a run that crashed because its submission was edited between planning and start.
 EDITED = "was edited after its trials had been planned"
-#: If both runs broke down in every pair, an error is raised from this number of pairs on.
+#: Smallest number of pairs after which a gate ends with an error because both runs of every pair broke down.
 BROKEN_PAIRS = 2
 
 
@@ -44,7 +45,7 @@ class GateRun:
         metric: primary metric at the last evaluation; None if the run broke down.
         goal: direction of the metric, `min` or `max`.
         status: final status of the run.
-        reason: reason of the status; for a run that broke down, the reason why it counts as broken down.
+        reason: reason for the status; for a run that broke down, the reason why it counts as broken down.
         weights: SHA-256 of the final weights; empty if unknown.
         constant: whether the metric was equal at all evaluations.
         seconds: wall seconds from start to end.
@@ -68,7 +69,7 @@ class GateRun:
 
     @property
     def broke(self) -> bool:
-        """Whether the run broke down, so that it has no metric to compare."""
+        """Whether the run broke down. Such a run has no metric to compare."""
         return self.metric is None
 
 
@@ -150,7 +151,7 @@ class GateLook:
         differences: workload -> log of the compute multiplier of A over B for each pair (see `GateEnvelope`). Without
             envelopes, the difference of the log metrics.
         broken: runs that broke down, in the order of the pairs.
-        outside: number of runs whose metric is outside the envelope, so that the multiplier is extrapolated.
+        outside: number of runs whose metric is outside the envelope. Their multipliers are extrapolated.
         pairs_needed: forecast of the number of further pairs; 0 if no further pair can change the outcome, None if the
             number is unknown.
     """
@@ -191,8 +192,8 @@ def judge_pairs(
             because multipliers and metrics have no common unit.
         alpha: probability of a false outcome `better` or `worse`.
         min_effect: smallest effect that is relevant, as a log ratio.
-        by: `examples` to compare compute multipliers. With `time`, each budget is divided by the run's cost per example
-            before the comparison.
+        by: `examples` to compare compute multipliers. With `time`, the reference's budget for a run's metric is divided
+            by the run's cost per example before the comparison.
 
     Raises:
         UsageError: there are no pairs, the metric of a workload is the same in all runs, or both runs of every pair
@@ -204,7 +205,7 @@ def judge_pairs(
     _check_informative(pairs, names)
     usable = envelopes if all(name in envelopes for name in names) else {}
     differences = {name: _differences([pair[name] for pair in pairs], usable.get(name), by) for name in names}
-    runs = [run for pair in pairs for both in pair.values() for run in both]
+    runs = [run for pair in pairs for two_runs in pair.values() for run in two_runs]
     identical = len(pairs) >= IDENTICAL_PAIRS and all(
         a.weights and a.weights == b.weights and a.metric == b.metric for pair in pairs for a, b in pair.values()
     )
@@ -214,7 +215,8 @@ def judge_pairs(
         pairs_needed = forecast_pairs(mean_over_workloads(differences), alpha=alpha, min_effect=min_effect)
     missing_pairs = fewest_deciding_pairs(alpha / len(names)) - len(pairs)
     if verdict.overall.outcome == "better" and missing_pairs > 0:
-        # Because of Holm's correction, this number of pairs is too small to show that A is worse on a workload.
+        # Holm's correction lowers the error level of a single workload. At that level, the pairs so far could not show
+        # that A is worse on this workload.
         overall = replace(
             verdict.overall, outcome="undecided", note="too few pairs to test whether A is worse on a workload"
         )
@@ -231,7 +233,8 @@ def judge_pairs(
 def _differences(runs: Iterable[tuple[GateRun, GateRun]], envelope: GateEnvelope | None, by: GateAxis) -> list[float]:
     sides = list(zip(*runs, strict=True))
     a, b = (
-        [_log_multiplier(run, envelope) - (_log_cost(run) if by == "time" else 0.0) for run in side] for side in sides
+        [_log_budget_or_metric(run, envelope) - (_log_cost(run) if by == "time" else 0.0) for run in side]
+        for side in sides
     )
     return pair_log_multipliers(a, b)
 
@@ -259,7 +262,7 @@ def _log_cost(run: GateRun) -> float:
     return math.log(run.cost)
 
 
-def _log_multiplier(run: GateRun, envelope: GateEnvelope | None) -> float:
+def _log_budget_or_metric(run: GateRun, envelope: GateEnvelope | None) -> float:
     """Return the log of the budget at which the reference reaches the run's metric; −inf for a run that broke down.
 
     The difference between A and B is the log multiplier. Without an envelope, the result is the log of the metric. For
@@ -287,7 +290,7 @@ def _check_informative(pairs: Sequence[GatePair], names: Iterable[str]) -> None:
     for name in names:
         run_pairs = [pair[name] for pair in pairs]
         if all(a.constant and b.constant and a.metric == b.metric for a, b in run_pairs) and not any(
-            run.broke for both in run_pairs for run in both
+            run.broke for two_runs in run_pairs for run in two_runs
         ):
             raise UsageError(
                 f"the metric on {name} is {run_pairs[0][0].metric:g} in every run, so A and B do not differ",

@@ -16,8 +16,7 @@ from harness.contract.record import Record, is_complete
 from harness.contract.workload import Goal
 from harness.errors import UsageError
 
-#: `SHARES` are the horizons of the reference as multiples of the gate budget. `SEEDS` is the number of seeds at each
-#: horizon.
+#: `SHARES`: horizons of the reference as multiples of the gate budget. `SEEDS`: number of seeds at each horizon.
 SHARES, SEEDS = (0.25, 0.5, 1.0, 2.0), 3
 
 
@@ -84,7 +83,7 @@ class GateEnvelope(Data, frozen=True, kw_only=True):
 
         Between two knots, the log budget is interpolated linearly in the log of the metric. Before the first and after
         the last knot, the log budget is extrapolated with the mean slope of the whole envelope. The slope between the
-        outermost two knots would be less precise, because it is estimated from two horizons only.
+        two outermost knots would be less precise, because it depends on two horizons only.
 
         Raises:
             UsageError: the metric is not positive, or a larger budget does not improve the reference's metric.
@@ -164,5 +163,5 @@ def fit_envelope(records: Sequence[Record], budget: int) -> GateEnvelope:
         spreads=tuple(statistics.stdev(by_horizon[h]) if len(by_horizon[h]) > 1 else 0.0 for h in horizons),
         runs=tuple(record.run_id for record in records),
     )
-    envelope.log_budget(envelope.values[0])  # Raises an error if the reference does not improve.
+    envelope.log_budget(envelope.values[0])  # Raises an error if a larger budget does not improve the metric.
     return envelope

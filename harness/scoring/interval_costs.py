@@ -27,13 +27,14 @@ from typing import NamedTuple, Protocol, TypeAlias
 from harness.contract.run import RunSpec
 from harness.scoring.time_to_target import IntervalSeconds
 
-#: Threshold for costs that depend on the seed. The excess of an arm is the median over its runs of (total seconds /
-#: total of the median costs of the same intervals) - 1. If the excess is larger than the reference's excess by more
-#: than this threshold, different intervals are expensive in different runs. The costs of the arm are then means.
+#: Threshold for costs that depend on the seed. An arm is a set of runs with the same costs (see `Arm`). Its excess is
+#: the median over its runs of (total seconds / total of the median costs of the same intervals) - 1. If the excess is
+#: larger than the reference's excess by more than this threshold, different intervals are expensive in different runs.
+#: The costs of the arm are then means.
 SEED_DEPENDENT_EXCESS = 0.05
 #: Maximum number of rounds of the median polish. It usually converges in two or three rounds.
 _POLISH_ROUNDS = 20
-#: Smallest number of runs from which it is decided that the costs of an arm depend on the seed.
+#: Smallest number of runs of an arm for the decision that its costs depend on the seed.
 _MIN_RUNS = 5
 
 
@@ -87,7 +88,7 @@ class CostModel:
         runs: arm -> number of runs from which its costs are estimated.
         by_mean: arms whose costs are means over runs, because the seed determines which intervals are expensive.
         slowdowns: (hardware class, session) -> log of (seconds in the session / seconds in a typical session).
-        unlinked: sessions that share no arm with another session. A typical slowdown is assumed for them.
+        unlinked: sessions that share no arm with another session. Their slowdown is unknown and assumed to be typical.
     """
 
     costs: Mapping[Arm, array[float]]
@@ -102,11 +103,11 @@ class CostModel:
         return _round_to_12_digits(math.fsum(costs[: index + 1])) if index < len(costs) else None
 
     def own_times_to(self, arm: Arm, intervals: IntervalSeconds, indices: Sequence[int]) -> tuple[float | None, ...]:
-        """Return the seconds of one run from its start to each of some evaluations, for paired tests.
+        """Return the seconds of one run from its start to each of the given evaluations, for paired tests.
 
         The seconds are the cost up to the evaluation × the slowness of the run. For arms in `by_mean`, they are the sum
-        of the measured seconds. In both cases, measured seconds are first divided by the slowdown of their session. A
-        result is None if a cost is unknown.
+        of the measured seconds. For every arm, the measured seconds are first divided by the slowdown of their session.
+        The result of an evaluation is None if a cost up to it is unknown.
         """
         costs = self.costs.get(arm, ())
         adjusted = _adjust_to_session(arm.hardware, intervals, self.slowdowns)
@@ -151,7 +152,7 @@ def fit_costs(
         for arm, runs_of_arm in measured.items()
     }
     costs = {arm: _by_interval(rows, statistics.median) for arm, rows in adjusted.items()}
-    # An arm with one run has the excess 0, because each median is the measurement itself.
+    # An arm with one run is left out. Its excess is 0, because each median is the measurement itself.
     excess = {arm: _median_excess(rows, costs[arm]) for arm, rows in adjusted.items() if len(rows) > 1}
     noise = max((excess.get(arm, 0.0) for arm in adjusted if is_reference[arm]), default=0.0)
     by_mean = frozenset(

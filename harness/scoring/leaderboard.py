@@ -51,7 +51,7 @@ from harness.scoring.throttling import throttling_note
 from harness.scoring.ties import rank_ties
 from harness.scoring.trust import lowest_level
 
-#: Submissions with equal scores are ordered by their total time. In this sum, a missed workload has this time.
+#: Time that stands for a miss in a submission's total time. Submissions with equal scores are ordered by total time.
 _MISS = 1e18
 
 
@@ -63,14 +63,14 @@ class LeaderboardRow:
         submission: `name@version`.
         ranks: best and worst rank consistent with the significant pairwise differences.
         n: smallest and largest number of studies on a workload.
-        anchored: anchored score, the primary score; None without a reference.
+        anchored: anchored score, the primary score; None if there is no reference.
         anchored_spread: 95 % interval of the anchored score; with fewer than six studies, its range (see
-            `anchored_spread`). None without a reference.
-        profile: AlgoPerf's profile score, which depends on which submissions the table contains.
-        ratios: workload id -> time over the best time of the table; inf is a miss.
-        speedup: speed-up over the reference; None without a reference.
-        factors: ratios of examples, cost per example and time to those of the reference. None if there is no workload
-            on which the reference and the submission reached the target.
+            `anchored_spread`). None if there is no reference.
+        profile: AlgoPerf's profile score. It depends on the other submissions of the table.
+        ratios: workload id -> time divided by the best time of the table; inf is a miss.
+        speedup: speed-up over the reference; None if there is no reference.
+        factors: ratios to the reference in examples, cost per example and time. None if there is no workload on which
+            the reference and the submission reached the target.
         mean_rank: mean of the ranks on the workloads (tables of metrics only).
         cells: workload id -> cell; a workload without a run has no item.
         memory: peak memory in bytes; 0 where unknown.
@@ -110,9 +110,10 @@ class Leaderboard:
         query: query that the leaderboard answers.
         workloads: facts of the workloads. Each workload is a column.
         anchored_workloads: ids of the workloads that count in the anchored score.
-        reference: name of the submission to which the scores are relative; None without such a submission.
+        reference: name of the submission to which the scores are relative; None if there is no such submission.
         rows: rows, the best first.
-        ties: pairs of submissions without a significant difference, and pairs whose difference contradicts the order.
+        ties: pairs of submissions without a significant difference, and pairs whose significant difference contradicts
+            the order.
         details: rows of each workload, including rows of runs that are never ranked.
         left_out: runs and workloads that were left out, with the reasons.
         notes: remarks for the reader.
@@ -192,7 +193,7 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
 
 
 def _add_families(rows: Sequence[LeaderboardRow], keys: FamilyKeys) -> tuple[LeaderboardRow, ...]:
-    """Return the rows with their families. The spread of a family is the spread of the score that orders the rows."""
+    """Return the rows with their families. The range of a family is that of the score by which the rows are ordered."""
     scores = [row.anchored if row.anchored is not None else row.profile for row in rows]
     values = [score if score is not None else row.mean_rank for score, row in zip(scores, rows, strict=True)]
     families = find_families(
@@ -225,7 +226,7 @@ class _Conditions(NamedTuple):
 
 
 def _conditions(builder: _Builder) -> dict[str, _Conditions]:
-    """Return the conditions of the runs of each submission. Only usable runs count for the trust level."""
+    """Return the conditions of the runs of each submission. Trust level and doubts are those of the usable runs."""
     runs_of: dict[str, list[RunSummary]] = defaultdict(list)
     for summary in builder.summaries:
         runs_of[summary.spec.submission.id].append(summary)
@@ -286,10 +287,10 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
 
 
 def _scored_times(aggregate: Aggregate, amounts: Medians) -> Table:
-    """Return submission -> workload -> median over studies of the scored time, or of the compared quantity.
+    """Return submission -> workload -> median over studies of the compared quantity.
 
-    For the quantity `time`, `aggregate` does not contain the scored times. It contains each run's own time (defined in
-    `interval_costs`), because intervals and tests need times with independent errors.
+    If this quantity is `time`, the medians are those of the scored times in `amounts`. `aggregate` then contains each
+    run's own time (defined in `interval_costs`), because intervals and tests need times with independent errors.
     """
     if aggregate.by != "time":
         return aggregate.times

@@ -1,4 +1,4 @@
-"""The cells of tables of metrics at a budget, and the mean rank of each submission."""
+"""The cells of tables that compare metrics at a budget, and the mean rank of each submission."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _is_better(a: float, b: float, goal: Goal) -> bool:
 
 
 def mean_rank(name: str, cells: Mapping[str, Mapping[str, Cell]], goals: Mapping[str, Goal]) -> float:
-    """Return the mean rank of a submission over workloads. On a workload without a run, the submission is the last.
+    """Return the mean rank of a submission over workloads. On a workload on which it has no run, it ranks last.
 
     Args:
         name: the submission.

@@ -1,4 +1,4 @@
-"""The evaluations of a run as columns. Each field is read from the points once, although several functions need it."""
+"""The evaluations of a run as columns. Each field is read from the points only once, for all functions."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ class PointColumns:
 
 def finite_values(values: Sequence[float]) -> Sequence[float]:
     """Return the finite values. A sequence of finite values is not copied."""
-    # A sum is finite only if all of its terms are.
+    # A sum is finite only if all of its terms are finite.
     return values if math.isfinite(sum(values)) else [value for value in values if math.isfinite(value)]

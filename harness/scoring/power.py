@@ -1,4 +1,8 @@
-"""Compute the power of a workload from runs of all arms on shared seeds: the row of `bench power`."""
+"""Compute the power of a workload (a row of `bench power`): how many pairs of submissions its runs separate.
+
+Each submission is called an arm. All arms run on the same seeds. The multiplier M of a run is the budget at which the
+reference reaches the run's metric, divided by the budget of the run.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from harness.errors import UsageError
 from harness.scoring.gate_envelope import GateEnvelope
 from harness.scoring.power_model import Separation, count_false_separations, separate_pairs
 
-#: A pair is hard if the multipliers of its arms differ by at most this factor.
+#: A pair of arms is hard if the larger of their estimated multipliers is at most this many times the smaller one.
 HARD_FACTOR = 1.1
 
 
@@ -23,10 +27,10 @@ class PowerRun:
 
     Args:
         arm: name of the submission.
-        seed: index of the seed; equal for all arms that share the seed.
+        seed: index of the seed. Runs of several arms with the same index share their random numbers.
         metric: primary metric at the end of the budget, positive; None if the run broke.
         hit: number of examples to the target; None for a miss.
-        cost: the time that the run used.
+        cost: cost of the run in core-seconds.
     """
 
     arm: str
@@ -37,8 +41,8 @@ class PowerRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PowerPlanned:
-    """What was run: the facts of a row that do not depend on the outcome.
+class PowerContext:
+    """The fields of a row that are known without the metrics: the design, the software and the machine.
 
     Args:
         workload: `name@version` of the workload.
@@ -47,7 +51,8 @@ class PowerPlanned:
         metric: name of the primary metric.
         goal: direction of the primary metric.
         arms: names of all arms of the design.
-        broken: the arms without runs on the seeds, because they broke with every setting that was tried.
+        broken: the arms of the design that were not run on the seeds, because every setting of the arm broke in the
+            tuning.
         seeds: number of seeds in the design.
         hardware: hardware class of the runs.
         torch: version of torch.
@@ -69,12 +74,12 @@ class PowerPlanned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerTable:
-    """The runs of all arms on those seeds on which every arm has a run, and the model fitted to them.
+    """The runs on the seeds on which every arm has a run, and the model fitted to these runs.
 
     Args:
-        runs: arm -> its runs in the order of the seeds, without the arms that broke with every setting.
-        seeds: number of seeds.
-        values: arm -> the values that the model compares, in the order of the seeds; None if the run broke.
+        runs: arm -> its runs in the order of the seeds. The arms in `PowerContext.broken` are absent.
+        seeds: number of these seeds.
+        values: arm -> value of each seed that the model compares (log M, or log of the metric); None if the run broke.
         separation: the fitted model.
     """
 
@@ -84,37 +89,37 @@ class PowerTable:
     separation: Separation
 
 
-def power_table(planned: PowerPlanned, runs: Sequence[PowerRun], envelope: GateEnvelope | None) -> PowerTable:
+def power_table(context: PowerContext, runs: Sequence[PowerRun], envelope: GateEnvelope | None) -> PowerTable:
     """Fit the model to the seeds on which every arm has a run.
 
     Args:
-        planned: what was run.
+        context: the design and the machine.
         runs: all runs at this budget, in any order. A seed on which an arm lacks its run is left out.
-        envelope: envelope of the reference, which converts a metric to log M. Without it, the log of the metric is
-            compared, with the sign of `goal`, so that higher is better. One slope between the two would scale all
-            differences and the error alike, so the same pairs would be separated.
+        envelope: envelope of the reference, which converts a metric to log M. None to compare the log of the metric
+            instead, negated for a metric to be minimised, so that higher is better. If log M were a linear function of
+            this log, the model would separate the same pairs with and without an envelope.
 
     Raises:
-        UsageError: fewer than two seeds are complete, or fewer than two arms have no broken run.
+        UsageError: fewer than two seeds have a run of every arm, or fewer than two arms are free of broken runs.
     """
-    running = [arm for arm in planned.arms if arm not in planned.broken]
+    running = [arm for arm in context.arms if arm not in context.broken]
     by_arm = {arm: {run.seed: run for run in runs if run.arm == arm} for arm in running}
     seeds = sorted(set.intersection(*(set(row) for row in by_arm.values()))) if by_arm else []
     if len(seeds) < 2:
         raise UsageError(
-            f"{planned.workload} at {planned.budget:,} examples: all arms have a run on {len(seeds)} seeds",
-            fix="run the study until all arms have a run on two seeds",
+            f"{context.workload} at {context.budget:,} examples: {len(seeds)} seeds have a run of every arm",
+            fix="run the study until at least two seeds have a run of every arm",
         )
     complete = {arm: [row[seed] for seed in seeds] for arm, row in by_arm.items()}
-    value = _log_multiplier(envelope, planned) if envelope else _signed_log_metric(planned.goal)
-    values: dict[str, list[float | None]] = {arm: [None] * len(seeds) for arm in planned.broken}
+    value = _log_multiplier(envelope, context) if envelope else _signed_log_metric(context.goal)
+    values: dict[str, list[float | None]] = {arm: [None] * len(seeds) for arm in context.broken}
     for arm, row in complete.items():
         values[arm] = [None if run.metric is None else value(run.metric) for run in row]
     return PowerTable(runs=complete, seeds=len(seeds), values=values, separation=separate_pairs(values))
 
 
-def _log_multiplier(envelope: GateEnvelope, planned: PowerPlanned) -> Callable[[float], float]:
-    return lambda metric: envelope.log_budget(metric) - math.log(planned.budget)
+def _log_multiplier(envelope: GateEnvelope, context: PowerContext) -> Callable[[float], float]:
+    return lambda metric: envelope.log_budget(metric) - math.log(context.budget)
 
 
 def _signed_log_metric(goal: Goal) -> Callable[[float], float]:
@@ -122,7 +127,7 @@ def _signed_log_metric(goal: Goal) -> Callable[[float], float]:
 
 
 def power_row(
-    planned: PowerPlanned,
+    context: PowerContext,
     runs: Sequence[PowerRun],
     envelope: GateEnvelope | None = None,
     order: OrderAgreement | None = None,
@@ -131,32 +136,33 @@ def power_row(
     """Return the power of a workload at one budget.
 
     Args:
-        planned: what was run.
+        context: the design and the machine.
         runs: all runs at this budget.
         envelope: see `power_table`.
-        order: agreement with the order at the full budget; None if it is unknown.
-        permutations: number of permutations of the labels.
+        order: agreement between the orders of arms at this budget and at the full budget (see `compare_orders`); None
+            if it is unknown.
+        permutations: number of permutations of the arms' labels (see `count_false_separations`).
 
     Raises:
         UsageError: see `power_table`.
     """
-    table = power_table(planned, runs, envelope)
+    table = power_table(context, runs, envelope)
     model, used = table.separation, [run for row in table.runs.values() for run in row]
     metrics = [run.metric for run in used if run.metric is not None]
     false = count_false_separations(table.values, permutations)
     hard = _hard_pairs(model) if envelope else None
     return PowerRow(
-        workload=planned.workload,
-        budget_name=planned.budget_name,
-        budget=planned.budget,
-        metric=planned.metric,
-        goal=planned.goal,
+        workload=context.workload,
+        budget_name=context.budget_name,
+        budget=context.budget,
+        metric=context.metric,
+        goal=context.goal,
         scale="log M" if envelope else "log metric",
         outside=statistics.fmean(not envelope.covers(metric) for metric in metrics) if envelope else 0.0,
-        arms=planned.arms,
+        arms=context.arms,
         left_out=model.left_out,
         seeds=table.seeds,
-        planned_seeds=planned.seeds,
+        planned_seeds=context.seeds,
         pairs=len(model.p_values),
         separated=len(model.separated),
         hard=None if hard is None else len(hard),
@@ -175,9 +181,9 @@ def power_row(
         false_high=false.high,
         permutations=false.permutations,
         agreement=order,
-        notes=planned.notes,
-        hardware=planned.hardware,
-        torch=planned.torch,
+        notes=context.notes,
+        hardware=context.hardware,
+        torch=context.torch,
     )
 
 
@@ -197,9 +203,12 @@ def _mean_cost(costs: Sequence[PowerCost]) -> PowerCost:
 
 
 def _log_spread(rows: Sequence[Sequence[float | None]]) -> float | None:
-    """Return the standard deviation of the logs within rows, pooled over rows with two values; None without such rows.
+    """Return the standard deviation of an arm's log values over seeds, pooled over the arms with at least two values.
 
-    Misses and broken runs have no logarithm and are left out.
+    Misses and broken runs have no logarithm and are left out. The result is None if no arm has two values.
+
+    Args:
+        rows: the values of each arm; None for a miss or a broken run.
     """
     logs = [[math.log(value) for value in row if value is not None] for row in rows]
     usable = [row for row in logs if len(row) > 1]
@@ -210,15 +219,21 @@ def _log_spread(rows: Sequence[Sequence[float | None]]) -> float | None:
 
 
 def compare_orders(gate: Separation, full: Separation) -> OrderAgreement:
-    """Compare the order of arms at the gate budget with that at the full budget.
+    """Compare the order of the arms at the gate budget with their order at the full budget.
+
+    A pair is not counted if it has no difference at the full budget: one of its arms was left out, or the two means are
+    equal.
 
     Args:
         gate: the model at the gate budget.
         full: the model at the full budget, fitted to runs on other seeds.
-
-    Pairs without a difference at the full budget, because an arm was left out or the means are equal, are not counted.
     """
     comparable = {pair for pair in gate.separated if full.difference(pair)}
-    both = comparable & set(full.separated)
+    separated_twice = comparable & set(full.separated)
     same = {pair for pair in comparable if (gate.difference(pair) or 0.0) * (full.difference(pair) or 0.0) > 0}
-    return OrderAgreement(decided=len(comparable), agreed=len(same), both=len(both), both_agreed=len(both & same))
+    return OrderAgreement(
+        decided=len(comparable),
+        agreed=len(same),
+        both=len(separated_twice),
+        both_agreed=len(separated_twice & same),
+    )

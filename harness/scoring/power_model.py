@@ -1,8 +1,9 @@
-"""The model that decides which pairs of arms a workload separates: value by arm and seed, with one pooled variance.
+"""The model that decides which pairs of submissions a workload separates.
 
-Every arm has one value on every seed. The model is value = arm + seed + residual. Its residuals have one variance,
-which is estimated from all arms with (arms - 1)(seeds - 1) degrees of freedom. Each pair of arms is tested by
-Student's t test of the difference of the arms' means, and Holm's procedure corrects over all pairs.
+Each submission is called an arm, and has one value on every seed. The model is value = arm + seed + residual. The
+residuals have one variance, which is estimated from all arms with (arms - 1)(seeds - 1) degrees of freedom. Each pair
+of arms is tested by Student's t test of the difference of the arms' means, and Holm's procedure corrects over all
+pairs.
 
 Source: The Arrangement of Field Experiments, Fisher 1926 (randomised blocks; here, a block is a seed)
 Source: A Simple Sequentially Rejective Multiple Test Procedure, Holm 1979
@@ -36,11 +37,11 @@ class Separation:
     Args:
         means: arm -> mean of its values over seeds, for the arms without a broken run.
         left_out: the arms with a broken run.
-        p_values: pair -> p-value of its difference after Holm's procedure. A pair of an arm that is left out has the
-            p-value 1: it counts as not separated.
+        p_values: pair -> p-value of its difference after Holm's procedure. A pair with an arm that is left out has the
+            p-value 1, so it counts as not separated.
         spread: standard deviation of an arm's values over seeds, pooled over arms.
         residual: standard deviation of the residuals, without the effect of the seed.
-        correlation: correlation between two arms over the seeds that they share, pooled over pairs; 0 without spread.
+        correlation: correlation between two arms over the seeds that they share, pooled over pairs; 0 if `spread` is 0.
     """
 
     means: Mapping[str, float]
@@ -57,7 +58,7 @@ class Separation:
 
     @property
     def range_over_spread(self) -> float:
-        """The range of the arms' means, divided by the standard deviation over seeds; 0 if no value differs."""
+        """The range of the arms' means, divided by the standard deviation over seeds; 0 if all values are equal."""
         width = max(self.means.values()) - min(self.means.values())
         if self.spread == 0:
             return math.inf if width > 0 else 0.0
@@ -77,26 +78,27 @@ def separate_pairs(values: Mapping[str, Sequence[float | None]]) -> Separation:
             the model could use, so its arm is left out of all pairs.
 
     Raises:
-        UsageError: there are fewer than two seeds, fewer than two arms without a broken run, an arm lacks a seed, or a
-            value is not finite.
+        UsageError: there are fewer than two seeds, fewer than two arms are free of broken runs, an arm lacks a seed, or
+            a value is not finite.
     """
     _check(values)
-    whole = {arm: [v for v in row if v is not None] for arm, row in sorted(values.items()) if None not in row}
-    if len(whole) < 2:
+    complete = {arm: [v for v in row if v is not None] for arm, row in sorted(values.items()) if None not in row}
+    if len(complete) < 2:
         raise UsageError(
-            f"{len(whole)} arms have no broken run, but two are needed", fix="read the logs of the runs that broke"
+            f"{len(complete)} arms are free of broken runs, but two are needed",
+            fix="read the logs of the runs that broke",
         )
-    means = {arm: statistics.fmean(row) for arm, row in whole.items()}
-    arms, seeds = len(whole), len(next(iter(whole.values())))
-    by_seed = [statistics.fmean(column) for column in zip(*whole.values(), strict=True)]
+    means = {arm: statistics.fmean(row) for arm, row in complete.items()}
+    arms, seeds = len(complete), len(next(iter(complete.values())))
+    by_seed = [statistics.fmean(column) for column in zip(*complete.values(), strict=True)]
     grand_mean = statistics.fmean(by_seed)
     residual_squares = math.fsum(
         (value - means[arm] - by_seed[seed] + grand_mean) ** 2
-        for arm, row in whole.items()
+        for arm, row in complete.items()
         for seed, value in enumerate(row)
     )
-    arm_squares = math.fsum((value - means[arm]) ** 2 for arm, row in whole.items() for value in row)
-    scale = max(abs(value - grand_mean) for row in whole.values() for value in row) + abs(grand_mean)
+    arm_squares = math.fsum((value - means[arm]) ** 2 for arm, row in complete.items() for value in row)
+    scale = max(abs(value - grand_mean) for row in complete.values() for value in row) + abs(grand_mean)
     freedom = (arms - 1) * (seeds - 1)
     residual = _drop_rounding(math.sqrt(residual_squares / freedom), scale)
     spread = _drop_rounding(math.sqrt(arm_squares / (arms * (seeds - 1))), scale)
@@ -104,7 +106,7 @@ def separate_pairs(values: Mapping[str, Sequence[float | None]]) -> Separation:
     raw = [_p_value(means, pair, residual * math.sqrt(2 / seeds), freedom, scale) for pair in pairs]
     return Separation(
         means=means,
-        left_out=tuple(arm for arm in sorted(values) if arm not in whole),
+        left_out=tuple(arm for arm in sorted(values) if arm not in complete),
         p_values=dict(zip(pairs, holm(raw), strict=True)),
         spread=spread,
         residual=residual,
@@ -167,9 +169,9 @@ def count_false_separations(
 ) -> FalseSeparations:
     """Permute the arms' labels within each seed, and count the permutations in which the model separates any pair.
 
-    After a permutation no arm differs from another, so every separation is false. Holm's procedure separates a pair if
-    and only if the smallest p-value, times the number of pairs, is at most the error rate. The smallest p-value is that
-    of the two arms with the highest and the lowest mean. Arms with a broken run are left out, as in the model.
+    After a permutation the arms differ by chance only, so every separation is false. Holm's procedure separates a pair
+    if and only if the smallest p-value, times the number of pairs, is at most the error rate. The pair of the arms with
+    the highest and the lowest mean has the smallest p-value. Arms with a broken run are left out, as in the model.
 
     Args:
         values: see `separate_pairs`.

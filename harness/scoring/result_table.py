@@ -1,4 +1,4 @@
-"""Tables, as plain data, of results that are not times to a target: `fixed-stop` claims and `anytime` scores."""
+"""Tables of `fixed-stop` claims and `anytime` scores, as plain data. These results are not times to a target."""
 
 from __future__ import annotations
 

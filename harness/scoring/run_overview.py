@@ -30,7 +30,7 @@ class RunOverview:
         reason: why the run ended, as in the record.
         target: primary target; on a stream, the primary target of the last stage that was evaluated. None if there is
             no target.
-        best: best finite value of the target's metric; None without a finite value.
+        best: best finite value of the target's metric; None if no value is finite.
         final: value of the target's metric at the last evaluation; None if the value is absent or not finite.
         examples: the larger of examples drawn and gradient-examples, at the hit or at the end of a run without a hit.
         seconds: scored seconds at the hit, or at the end of a run without a hit.
@@ -100,9 +100,8 @@ def primary_target(facts: WorkloadFacts, stage: int = 0) -> Target | None:
 def best_and_final(record: Record, target: Target, stage: int = 0) -> tuple[float | None, float | None]:
     """Return the best finite value of a metric over a run's evaluations in a stage, and its final value.
 
-    The values include estimates from a part of the split. The best value may therefore be slightly too good. It is
-    None if no value is finite. The final value is None if the last value is absent or not finite, as in a run that
-    diverged.
+    The values include estimates from a part of the split. The best value may therefore be slightly too good. It is None
+    if no value is finite. The final value is None if the last value is absent or not finite, as in a run that diverged.
     """
     values = PointColumns(record.points).values_of_stage(target.metric, stage)
     best = _best(values, target)

@@ -53,18 +53,18 @@ def required_pairs_from_pilot(
 ) -> int | None:
     """Return the total number of pairs that a comparison needs, planned from its first pairs.
 
-    The planned effect is 3 %. If all values in the confidence interval are further from 0 than 3 %, the planned effect
-    is the end of the interval that is nearest to 0. With fewer than six pairs, the range of the differences is used as
-    the interval. The observed effect is not used, because it would be too optimistic.
+    The planned effect is 3 %. If the whole confidence interval is further from 0 than 3 %, the planned effect is the
+    end of the interval that is nearer to 0. With fewer than six pairs, the range of the differences is used as the
+    interval. The observed effect is not used, because it would be too optimistic.
 
     The upper 80 % confidence limit of the standard deviation is used, because a small pilot underestimates the standard
     deviation half of the time.
 
-    The result is divided by the square of the fraction of pairs without a miss. A pair with one miss has the worst rank
-    for every size of the effect. Such pairs make small differences harder to detect.
+    A pair with one miss has the most extreme rank, however small the effect is. Such pairs make small differences
+    harder to detect. The result is therefore divided by the square of the fraction of pairs without a miss.
 
     Args:
-        differences: log ratios of the pairs so far; ±inf if one side missed.
+        differences: log ratios of the pairs so far; ±inf for a pair with one miss.
         effect: log ratio to detect; None to derive it from the pairs.
         power: probability that the test detects the effect.
         alpha: two-sided significance level.
@@ -83,7 +83,8 @@ def required_pairs_from_pilot(
     nearest_end = max(ends.low, -ends.high, 0.0)
     effect = max(MIN_EFFECT, nearest_end) if effect is None else effect
     # The test uses ranks, so the size of an outlier does not affect the test. The standard deviation is limited to
-    # twice the scaled median absolute deviation (MAD). Otherwise one outlier could raise the result to thousands.
+    # twice the scaled median absolute deviation (MAD). Without this limit, one outlier could raise the result to
+    # thousands.
     mad_sd = 1.4826 * float(np.median(np.abs(x - np.median(x))))
     sd = min(float(x.std(ddof=1)), 2 * mad_sd or math.inf)
     sd_upper = sd * _upper_limit_factor(len(x))

@@ -14,7 +14,7 @@ from harness.scoring.time_to_target import Axis, ScoredRun, TargetResult
 
 
 def cost_runs(runs: Sequence[ScoredRun], by: Axis, references: Collection[str] = ()) -> list[ScoredRun]:
-    """Return the runs with their own times instead of measured seconds. Paired tests need own times (`interval_costs`).
+    """Return the runs, each with its own time (see `interval_costs`) instead of the measured seconds, for paired tests.
 
     If `by` is not `time`, the runs are returned unchanged.
 
@@ -73,7 +73,8 @@ def describe_costs(model: CostModel, summaries: Iterable[RunSummary]) -> list[st
         count = len(model.unlinked)
         notes.append(
             f"{count} {'session has' if count == 1 else 'sessions have'} no run of a submission that also ran in "
-            "another session; the speed of the machine there is unknown"
+            "another session; the speed of the machine is unknown for "
+            f"{'this session' if count == 1 else 'these sessions'}"
         )
     return notes
 
@@ -94,13 +95,13 @@ def _contributes_to_costs(spec: RunSpec) -> bool:
 def _fit_contributing(
     runs: Sequence[ScoredRun | RunSummary], arms: Sequence[Arm], references: Collection[str]
 ) -> CostModel:
-    """Return the costs, estimated from the runs that contribute to them, and from the arms of all runs."""
+    """Return the costs, estimated from the runs that contribute to them. `arms` has the arm of each run."""
     contributing = [(run, arm) for run, arm in zip(runs, arms, strict=True) if _contributes_to_costs(run.spec)]
     return fit_costs([run for run, _ in contributing], references, [arm for _, arm in contributing])
 
 
 def _own_result(arm: Arm, run: ScoredRun | RunSummary, model: CostModel) -> TargetResult:
-    """Return the result of a run of an arm with the run's own time; unchanged if this time is unknown."""
+    """Return a run's result with the run's own time, or the unchanged result if this time is unknown."""
     result = run.result
     if result.index is None or run.intervals is None or not _uses_costs(run.spec):
         return result

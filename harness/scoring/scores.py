@@ -15,7 +15,7 @@ from harness.errors import UsageError, unknown_name_error
 
 #: submission -> workload -> time to target (any positive unit); inf is a miss. An absent workload counts as a miss.
 Table = Mapping[str, Mapping[str, float]]
-#: Table of held-out variants (variant -> base workload) without an entry.
+#: An empty table of held-out variants (variant -> base workload).
 NO_HELD_OUT: Mapping[str, str] = {}
 
 
@@ -42,8 +42,8 @@ class Profile:
     """The performance profile of one submission.
 
     Args:
-        score: area under the profile ρ(τ) for τ in [1, 4], divided by 3, so that the score is in [0, 1]. As in
-            AlgoPerf, the area is computed by the trapezoidal rule from 100 points.
+        score: area under the profile ρ(τ) (see `curve`) for τ in [1, 4], divided by 3, so that the score is in [0, 1].
+            As in AlgoPerf, the area is computed by the trapezoidal rule from 100 points.
         exact: the same area, integrated exactly.
         ratios: base workload -> time over the best time, after the penalties of `penalised_times`; inf is a miss.
     """
@@ -94,7 +94,7 @@ class Speedup:
 
 
 def study_time(trials: Iterable[float]) -> float:
-    """Return the time of a study: the smallest time of its trials. The time is inf without a trial that hit.
+    """Return the time of a study: the smallest time of its trials. The time is inf if no trial hit.
 
     >>> study_time([3.0, math.inf, 2.0])
     2.0
@@ -208,7 +208,7 @@ def geometric_speedup(times: Mapping[str, float], reference: Mapping[str, float]
     for workload in dict.fromkeys((*reference, *times)):
         time, reference_time = times.get(workload, math.inf), reference.get(workload, math.inf)
         if math.isinf(time) and math.isinf(reference_time):
-            left_out.append(Skipped(item=workload, reason="both missed the target"))
+            left_out.append(Skipped(item=workload, reason="the submission and the reference missed the target"))
         elif math.isinf(time) or math.isinf(reference_time):
             name = "the submission" if math.isinf(time) else "the reference"
             left_out.append(Skipped(item=workload, reason=f"{name} missed the target"))
@@ -222,15 +222,15 @@ def geometric_speedup(times: Mapping[str, float], reference: Mapping[str, float]
 def penalised_times(
     times: Table, *, base: Sequence[str], held_out: Mapping[str, str] = NO_HELD_OUT, limit: float = 4.0
 ) -> dict[str, dict[str, float]]:
-    """Apply AlgoPerf's rules for held-out variants to a table, and return its columns of base workloads.
+    """Apply AlgoPerf's rules for held-out variants to a table, and return the columns of the base workloads.
 
     The result depends on the order of the rules. They are applied in AlgoPerf's order:
 
-    1. If a submission missed a base workload, its time on the variant becomes a miss. The best time on a variant is
-       then taken over the submissions that reached the target on the base workload.
+    1. If a submission missed a base workload, its times on the variants of this workload become misses. The best time
+       on a variant (rule 2) is therefore taken over the submissions that reached the target on the base workload.
     2. A time above `limit` times the best time on the workload becomes a miss.
-    3. If a submission missed a variant, its time on the base workload becomes a miss. This includes variants that
-       became a miss by rule 2.
+    3. If a submission missed a variant, its time on the base workload becomes a miss. A time that became a miss by rule
+       2 also counts.
 
     Args:
         times: submission -> workload -> time to target.
@@ -283,7 +283,7 @@ def profile_scores(
     for variant, parent in held_out.items():
         if parent not in base:
             raise UsageError(
-                f"held-out {variant} belongs to {parent}, which is not among the base workloads",
+                f"the held-out variant {variant} belongs to {parent}, which is not among the base workloads",
                 fix=f"add {parent} to the base workloads, or omit {variant}",
             )
     table = penalised_times(times, base=base, held_out=held_out, limit=limit)

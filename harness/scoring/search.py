@@ -35,8 +35,8 @@ class SearchRun:
         best: best value of the target's metric; None if there is no finite value.
         final: last value of the target's metric; None if there is no finite value.
         seconds: scored seconds to the hit, or to the end of the run if there is no hit.
-        amount: the cost to the target: examples to the hit if settings are ranked by examples, otherwise scored
-            seconds; inf for a miss.
+        amount: examples to the hit if settings are ranked by examples; otherwise scored seconds to the hit. inf for a
+            miss.
         hit: whether the target was met.
         core_seconds: wall seconds of start, training, evaluation and checkpoints, × cores.
     """
@@ -55,7 +55,7 @@ class SearchRun:
 
     @property
     def broke(self) -> bool:
-        """Whether the run ended incompletely, or has no final metric. Such a run counts as worse than any other."""
+        """Whether the run did not complete, or has no final metric. Settings with such runs are ranked last."""
         return not is_complete(self.status) or self.final is None
 
 
@@ -104,7 +104,7 @@ class WorkloadOutcome:
 
     @property
     def broken(self) -> int:
-        """Number of runs that ended incompletely or have no final metric (see `SearchRun.broke`)."""
+        """Number of runs that did not complete or have no final metric (see `SearchRun.broke`)."""
         return sum(run.broke for run in self.runs)
 
     @property
@@ -130,7 +130,7 @@ class WorkloadOutcome:
     def value(self, by: SearchBy) -> float:
         """Return the ranked quantity, averaged over studies; nan if a run broke.
 
-        A metric is averaged by the arithmetic mean; examples and seconds are averaged by the geometric mean. A smaller
+        The average is the arithmetic mean for a metric, and the geometric mean for examples and seconds. A smaller
         value is better, except for a metric whose goal is `max`.
         """
         if self.broken:
@@ -153,7 +153,7 @@ class WorkloadOutcome:
         return (self.broken, misses, metric if misses else self.value(by))
 
     def ratio(self, other: WorkloadOutcome, by: SearchBy) -> float | None:
-        """Return how many times worse this outcome is than another one; None if a value is not positive and finite."""
+        """Return how many times worse this outcome is than `other`; None if a value is not positive and finite."""
         numerator, denominator = self.value(by), other.value(by)
         if by == "metric" and self.target.goal == "max":
             numerator, denominator = denominator, numerator
@@ -173,7 +173,7 @@ class RankedSetting:
     Args:
         number: number of the trial, from 0.
         point: values of the searched hyperparameters; empty for the defaults.
-        outcomes: the runs of the setting. Each workload is one entry.
+        outcomes: the runs of the setting, one outcome for each workload.
         rank: the rank from 1. Settings that are equally good have the same rank.
         score: mean rank over workloads, or mean ratio to the best setting of each workload (see `Combination`).
         excess: how many times worse this setting is than the winner, as a geometric mean over workloads; None if a

@@ -1,4 +1,4 @@
-"""Selects the runs of a table: equal hardware class and ruleset, one version of each workload, and a usable result."""
+"""Selects the usable runs of a table, all of one hardware class, one ruleset and one version of each workload."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ def keep_newest_versions(runs: Sequence[R]) -> tuple[list[R], list[Skipped]]:
             newest_facts.targets,
             newest_facts.stages,
         ):
-            skipped.append(Skipped(item=describe(run), reason=f"another budget or target of {facts.id}"))
+            skipped.append(
+                Skipped(item=describe(run), reason=f"the latest run of {facts.id} has another budget or target")
+            )
         else:
             selected.append(run)
     return selected, skipped
@@ -139,9 +141,10 @@ def qualified_id(ref: SubmissionRef, ambiguous: Collection[str]) -> str:
 
 
 def earliest_runs(runs: Iterable[R]) -> list[R]:
-    """Return the earliest of the runs with equal table, purpose, submission source, workload, horizon, stop and seeds.
+    """Return the earliest run of each trial, so that repeating a trial has no effect on the scores.
 
-    Repeating a run therefore has no effect on the scores.
+    Two runs are of one trial if they have the same table, purpose, submission source, workload, horizon, stop and
+    seeds.
     """
     first: dict[tuple[object, ...], R] = {}
     for run in sorted(runs, key=lambda r: (r.started, r.run_id)):
@@ -155,7 +158,7 @@ def earliest_runs(runs: Iterable[R]) -> list[R]:
 def select_usable(runs: Iterable[S], *, explore: bool = False) -> tuple[list[S], list[Skipped]]:
     """Return the usable runs in the order of their start, and the other runs with the reasons for their omission.
 
-    If a trial has two runs, the earlier run is scored, so that repeating a trial has no effect.
+    If a trial has several runs, the earliest run is scored. Repeating a trial therefore has no effect.
 
     Args:
         runs: runs in any order.

@@ -1,4 +1,4 @@
-"""Simulates times from known distributions, to measure the coverage of intervals, false verdicts and power."""
+"""Simulates times from known distributions, and measures coverage of intervals, rates of false verdicts, and power."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class SimulatedTable:
 
     Args:
         noise: name of the random variable's distribution in `NOISES`.
-        scale: factor of the random variable. If its standard deviation is 1, a scale of 0.03 gives times whose standard
-            deviation over seeds is about 3 %.
+        scale: factor of the random variable. If the variable has the standard deviation 1, a scale of 0.03 gives times
+            whose standard deviation over seeds is about 3 %.
         misses: probability that a run misses.
     """
 
@@ -79,7 +79,7 @@ def median_coverage(setting: SimulatedTable, n: int, repeats: int, seed: int = 0
 def false_verdicts(
     setting: SimulatedTable, n: int, repeats: int, workloads: int = 3, seed: int = 0
 ) -> tuple[float, float]:
-    """Compare a submission with a copy of itself repeatedly, so that every verdict is false.
+    """Repeatedly compare a submission with a copy of itself. Every conclusive verdict is then false.
 
     Args:
         setting: distribution of the times.
@@ -108,7 +108,7 @@ def false_verdicts(
 def false_ranks(
     setting: SimulatedTable, n: int, repeats: int, copies: int = 3, workloads: int = 3, seed: int = 0
 ) -> float:
-    """Rank copies of one submission by median time repeatedly, so that every difference in rank is false.
+    """Repeatedly rank copies of one submission by median time. Every difference in rank is then false.
 
     Args:
         setting: distribution of the times.
@@ -145,7 +145,7 @@ def power(
         setting: distribution of the times.
         repeats: number of comparisons.
         pilot: number of pairs in each pilot sample.
-        effect: true log ratio of the times of A to those of B.
+        effect: true value of log(time of A / time of B).
         seed: seed of the random numbers.
 
     Returns:

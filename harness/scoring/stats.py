@@ -41,7 +41,8 @@ class SignFlip:
         p: p-value.
         n: number of pairs.
         informative: number of pairs whose difference is not 0.
-        exact: whether the p-value is exact. Otherwise it is a normal approximation or is estimated by sampling.
+        exact: whether the p-value is exact. If not, it is a normal approximation or an estimate from random sign
+            patterns.
     """
 
     p: float
@@ -69,12 +70,12 @@ class Spread:
 def paired_log_ratios(a: Sequence[float], b: Sequence[float]) -> list[float]:
     """Return log(a/b) for each pair of times.
 
-    The value is 0 if both runs missed the target, inf if only the run of `a` missed, and -inf if only the run
-    of `b` missed.
+    The value is 0 if both runs missed the target, inf if only the run of `a` missed, and -inf if only the run of `b`
+    missed.
 
     Args:
         a: times of one submission in any unit, inf for a miss.
-        b: times of another submission in the same blocks and unit, inf for a miss. A block is a set of runs with the
+        b: times of the other submission in the same blocks and unit, inf for a miss. A block is a set of runs with the
             same hardware class, root seed and study.
 
     Raises:
@@ -84,7 +85,7 @@ def paired_log_ratios(a: Sequence[float], b: Sequence[float]) -> list[float]:
     [0.0, inf, 0.0]
     """
     if len(a) != len(b):
-        raise UsageError(f"cannot pair {len(a)} times with {len(b)}", fix="give one time per block on each side")
+        raise UsageError(f"cannot pair {len(a)} times with {len(b)}", fix="give one time of each submission per block")
     for time in (*a, *b):
         if not time > 0:
             raise UsageError(f"a time is {time!r}; a time must be positive", fix="write inf for a miss")
@@ -106,8 +107,8 @@ def sign_flip_test(differences: Sequence[float], statistic: Literal["ranks", "me
       differences have the largest ranks. Equal absolute differences get the mean of their ranks (midranks). With at
       most 400 nonzero differences, the distribution is computed exactly by dynamic programming.
     - `mean`: the statistic is the sum of the differences. With at most 32 nonzero differences, the distribution is
-      computed exactly by a meet-in-the-middle enumeration. Otherwise the p-value is estimated from 100,000 sign
-      patterns, which are drawn with a fixed seed.
+      computed exactly by a meet-in-the-middle enumeration. With more, the p-value is estimated from 100,000 sign
+      patterns that are drawn with a fixed seed.
 
     Args:
         differences: log ratios; ±inf is allowed only with `ranks`.
@@ -225,10 +226,10 @@ def _walsh_averages(x: Floats) -> Floats:
 
 
 def hodges_lehmann(differences: Sequence[float]) -> float:
-    """Return the Hodges–Lehmann estimate: the median of the averages of all pairs of differences (Walsh averages).
+    """Return the Hodges–Lehmann estimate: the median of the averages of two differences (Walsh averages).
 
-    Each difference is also paired with itself. The estimate is ±inf if the median is an average with an infinite
-    difference. The average of inf and -inf is 0.
+    All pairs of differences are averaged, and each difference also with itself. The estimate is ±inf if the median is
+    an average with an infinite difference. The average of inf and -inf is 0.
 
     Raises:
         UsageError: there are no differences, or a difference is NaN.
@@ -251,8 +252,8 @@ def interval(differences: Sequence[float], level: float = 0.95) -> Spread:
     """Return a confidence interval for the centre of paired differences, by inverting the sign-flip test on ranks.
 
     The interval contains the centres that the test does not reject. For any symmetric distribution the coverage is at
-    least `level`. If there are too few pairs for the level (fewer than six at 95 %), the result is the range of the
-    differences, with the kind `range`.
+    least `level`. With too few pairs for the level (fewer than six at 95 %), the result is the range of the
+    differences. Its kind is `range`.
 
     Args:
         differences: log ratios, ±inf if only one run of the pair missed.
@@ -280,7 +281,7 @@ def interval(differences: Sequence[float], level: float = 0.95) -> Spread:
 def _critical_rank_sum(n: int, level: float) -> int:
     """Return the largest k with P(W < k) ≤ (1 - level)/2.
 
-    Here, W is the sum of the positive ranks of n differences under the hypothesis of the sign-flip test. The confidence
+    Here, W is the sum of the ranks of the positive ones among n differences that are symmetric about 0. The confidence
     interval extends from the k-th smallest to the k-th largest Walsh average. For n above `EXACT_PAIRS`, the
     distribution of W is approximated by a normal distribution.
     """

@@ -44,7 +44,7 @@ class MetricBudget:
     """The budget at which metrics are compared.
 
     Args:
-        amount: the amount in `unit`.
+        amount: size of the budget in `unit`.
         unit: `time` (scored seconds), `examples`, `steps`, or `share` (a fraction of the workload's horizon).
     """
 
@@ -77,7 +77,7 @@ class LeaderboardQuery:
             in this list that has runs in the table.
         attestations: attestations by the content hash of the record that they describe.
         marks: the marks of records that count.
-        group: which rows are shown as one row per family: those without a rank, all, or none.
+        group: which rows are shown as one row per family: `unranked` (rows without a rank), `all` or `none`.
     """
 
     by: Axis = "time"
@@ -95,7 +95,7 @@ class LeaderboardQuery:
         return (not self.workloads or facts.name in self.workloads) and self.tier in (None, facts.tier)
 
     def measured(self) -> LeaderboardQuery:
-        """Return the query with only those parts on which the summary of a record's content depends."""
+        """Return a query that contains only the parts on which the result of `summarize_content` depends."""
         return LeaderboardQuery(by=self.by, metric=self.metric, level=self.level)
 
 
@@ -113,8 +113,8 @@ class RunSummary(Data, frozen=True, kw_only=True):
         reason: why the run ended, as in the record.
         result: result at the targets of the query.
         hit: point at which the targets were met; None for a miss.
-        metric: metric at the budget of the query; None if the query has no budget, or if the run has no evaluation
-            within the budget.
+        metric: metric at the budget of the query; None if the query has no budget, or if the metric is unknown (see
+            `metric_at`).
         memory: peak memory in bytes; 0 where unknown.
         sandbox: name of the sandbox in which the run was trained; empty if unknown.
         slowdown: description of the GPU states that slowed the run down (see `throttling.slowdown`); may be empty.
@@ -197,9 +197,9 @@ def add_statements(summary: S, query: LeaderboardQuery) -> S:
 
 
 def summarize_content(record: Record, query: LeaderboardQuery, columns: PointColumns | None = None) -> RunSummary:
-    """Summarize a record without what others say about it. The trust level is the one that the record states.
+    """Summarize a record without its attestations and marks. The trust level is the one that the record states.
 
-    The result depends on nothing but the content of the record and `query.measured()`, so that it can be stored.
+    The result depends only on the content of the record and on `query.measured()`, so that it can be stored.
 
     Args:
         record: record of the run.

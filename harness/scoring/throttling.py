@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from harness.contract.record import DeviceLog
 
-#: GPU states with reduced clocks. Seconds measured in these states are not comparable with other runs of the hardware
-#: class.
+#: GPU states with reduced clocks. Seconds measured in these states are not comparable with those of other runs of the
+#: hardware class.
 THROTTLING_STATES = frozenset(
     {"hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "power brake"}
 )

@@ -22,7 +22,7 @@ else:
 
 #: Unit of a result. `time` is the scored time: on a CPU the cost of the intervals to the hit (see `interval_costs`), on
 #: other devices the measured wall seconds. `measured-time` is the seconds of the scored clock as the run measured them.
-#: `wall` and `process` are the seconds of one clock, scored or not.
+#: `wall` and `process` are the seconds of the clock of this name, even if the other clock is scored.
 Axis = Literal["time", "measured-time", "wall", "process", "examples", "steps"]
 #: The axes of leaderboards and comparisons.
 RANKED_AXES: Final[tuple[Literal["time", "measured-time", "examples", "steps"], ...]] = (
@@ -56,8 +56,8 @@ class IntervalSeconds(Data, frozen=True):
 
     Args:
         seconds: scored seconds of the construction (index 0), and of the interval that ends at each later point.
-        sessions: (index of the first interval, id of the session) for each session of the run, in order; empty if the
-            record's field `sessions` is empty.
+        sessions: for each session of the run in order, the index of its first interval and its id; empty if the record
+            names no sessions.
     """
 
     seconds: Floats
@@ -76,8 +76,8 @@ class IntervalSeconds(Data, frozen=True):
 class ScoredRun(Data, frozen=True):
     """A run and its result, without the record's points, so that thousands of records need little memory.
 
-    `intervals` are its scored seconds between evaluations; None for a record whose points cannot be used. `examples` is
-    the scored number of examples at the hit; inf for a miss.
+    `intervals` are the run's scored seconds between evaluations; None if the points of the record cannot be used.
+    `examples` is the scored number of examples at the hit; inf for a miss.
     """
 
     run_id: str
@@ -92,7 +92,8 @@ class MetricAt(Data, frozen=True, kw_only=True):
     """The primary metric at a budget.
 
     Args:
-        value: the metric. If the run broke down before the budget: inf for a metric to be minimised, else -inf.
+        value: the metric. If the run broke down before the budget, the value is inf for a metric to be minimised, and
+            -inf for a metric to be maximised.
         at: amount consumed at the evaluation, in the budget's unit.
         stopped_early: whether the run stopped at its hit before the budget.
     """
@@ -120,7 +121,7 @@ def interval_seconds(
 
     Args:
         record: record of the run.
-        is_usable: whether `find_problem` returns None; None if the caller has not called it.
+        is_usable: whether the record is usable according to `find_problem`; None to call this function.
         columns: the columns of the record's points, if the caller has them.
     """
     columns = columns or PointColumns(record.points)
@@ -131,10 +132,10 @@ def interval_seconds(
     return IntervalSeconds(seconds, tuple((session.first_point, session.id) for session in record.sessions))
 
 
-def find_own_deaths(record: Record) -> str | None:
+def find_worker_exits(record: Record) -> str | None:
     """Return why a run whose worker ended by itself is not ranked; None for any other run.
 
-    Between its end and its restart, such a worker could have computed something that no clock has seen.
+    Between its end and its restart, such a worker could have computed something without being timed.
     """
     restarts = [] if record.ledger is None else [r for r in record.ledger.restarts if r.by == "worker"]
     if not restarts:
@@ -154,7 +155,7 @@ def find_problem(record: Record, columns: PointColumns | None = None) -> str | N
         record: record of the run.
         columns: the columns of the record's points, if the caller has them.
     """
-    if reason := find_own_deaths(record):
+    if reason := find_worker_exits(record):
         return reason
     facts = record.spec.workload.facts
     # The last metric of a diverged run may be absent, because JSON has no NaN. Such a run is a miss.
@@ -173,7 +174,7 @@ def find_problem(record: Record, columns: PointColumns | None = None) -> str | N
 def _is_consistent(columns: PointColumns, names: Sequence[str]) -> bool:
     """Return whether it is certain that `_find_problem_of_points` finds no problem. Most records are consistent."""
     seconds, process = columns.seconds, columns.process_seconds
-    # A sum is finite only if all of its terms are. A missing metric is NaN in the columns.
+    # A sum is finite only if all of its terms are finite. A missing metric is NaN in the columns.
     if not math.isfinite(sum(seconds) + sum(process) + sum([sum(columns.values(name)) for name in names])):
         return False
     return not seconds or (seconds[0] >= 0 and seconds == sorted(seconds) and min(process) >= 0)
@@ -211,17 +212,17 @@ def hit_index(
 
     Args:
         record: record of the run.
-        targets: targets to use instead of the workload's own targets; None for the own targets.
+        targets: targets to use instead of the workload's own; None to use the workload's own.
         columns: the columns of the record's points, if the caller has them.
 
     Raises:
-        UsageError: other targets were given for a stream.
+        UsageError: targets were given for a stream.
     """
     facts = record.spec.workload.facts
     if facts.stages:
         if targets is not None:
             raise UsageError(
-                f"{facts.id} is a stream: its targets decided when each stage ended, so no others can be applied",
+                f"{facts.id} is a stream: its targets decided when each stage ended, so they cannot be replaced",
                 fix="select workloads without stages, for example with --workload",
             )
         return record.hit
@@ -249,9 +250,9 @@ def _indices_that_meet(columns: PointColumns, targets: Sequence[Target]) -> Sequ
 def find_undecided(record: Record, targets: Sequence[Target], end: int | None) -> int | None:
     """Return the index of the first screened point that may meet the targets on the whole split.
 
-    The result is None if there is no such point. For the targets and levels of the workload, a screened evaluation ends
-    only when this possibility is excluded. For other targets, the possibility is excluded if a target on the primary
-    metric is missed by more than `STANDARD_ERRORS` standard errors.
+    The result is None if there is no such point. For the workload's own targets of any level, it is always None,
+    because an evaluation is screened only if it misses these targets. For other targets, a screened point misses if its
+    primary metric is more than `STANDARD_ERRORS` standard errors from a target on this metric.
 
     Args:
         record: record of a run on a pool.
@@ -269,7 +270,7 @@ def find_undecided(record: Record, targets: Sequence[Target], end: int | None) -
 
 
 def _is_missed(point: Point, targets: Sequence[Target], primary: str) -> bool:
-    """Return whether the standard error of a screened point excludes that it meets a target on the primary metric."""
+    """Return whether a screened point misses a target on the primary metric by more than `STANDARD_ERRORS` errors."""
     for target in targets:
         value = point.metrics.get(target.metric, math.nan)
         if target.metric == primary and point.se is not None:
@@ -293,11 +294,11 @@ def target_result(
     Args:
         record: record of the run.
         by: the unit of the result.
-        targets: targets to use instead of the workload's own targets; None for the own targets.
+        targets: targets to use instead of the workload's own; None to use the workload's own.
         columns: the columns of the record's points, if the caller has them.
 
     Raises:
-        UsageError: other targets were given for a stream.
+        UsageError: targets were given for a stream.
     """
     columns = columns or PointColumns(record.points)
     problem = find_problem(record, columns)
@@ -321,7 +322,7 @@ def target_result(
     if not is_finished(record.status):
         return TargetResult(status="unknown", reason="interrupted: not finished")
     if record.status == "reached":
-        return TargetResult(status="unknown", reason="stopped at its own target before it met this one")
+        return TargetResult(status="unknown", reason="the run stopped at its own target before it met this target")
     return TargetResult(status="miss", reason=f"{record.status}: {record.reason}".rstrip(": "))
 
 
@@ -361,11 +362,11 @@ def score_run(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[
         targets: workload name -> targets to use instead of the workload's own.
 
     Raises:
-        UsageError: other targets were given for a stream.
+        UsageError: targets were given for a stream.
     """
-    own_targets = targets.get(record.spec.workload.facts.name) if targets else None
+    given_targets = targets.get(record.spec.workload.facts.name) if targets else None
     columns = PointColumns(record.points)
-    result = target_result(record, by, own_targets, columns)
+    result = target_result(record, by, given_targets, columns)
     examples = math.inf if result.index is None else float(record.points[result.index].cost)
     intervals = interval_seconds(record, is_usable=result.status != "unknown" or None, columns=columns)
     return ScoredRun(record.run_id, record.started, record.spec, result, intervals, examples)

@@ -11,7 +11,7 @@ from harness.contract.run import RunSpec
 
 
 class Attestable(Protocol):
-    """A record, or a summary of a record. Its trust level is that of the record without attestations."""
+    """A record, or a summary of a record. Its field `trust` is the trust level without attestations."""
 
     @property
     def spec(self) -> RunSpec: ...
@@ -34,7 +34,7 @@ def trust_level(record: Attestable, attestations: Iterable[Attestation]) -> Trus
 
     Args:
         record: the record, or its summary.
-        attestations: attestations that stand beside the record.
+        attestations: attestations that are stored beside the record, possibly of other records.
     """
     own = [attestation for attestation in attestations if attestation.record == record.content_hash]
     if any(attestation.outcome == "refuted" for attestation in own):

@@ -61,7 +61,7 @@ def best_of_k(times: Sequence[float], k: int) -> tuple[float, float]:
 def curves(runs: Iterable[ResultRun]) -> list[TuningCurve]:
     """Return one curve for each submission and workload, for rulesets with several trials per study.
 
-    The largest k is the number of trials per study, or the total number of trials if the total is smaller.
+    The largest k is the number of trials per study, or the number of usable trials if this number is smaller.
     """
     times: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
     trials_per_study: dict[tuple[str, str, str, str], int] = {}

@@ -47,7 +47,7 @@ class _Computed(NamedTuple):
     known_hash: str | None
 
 
-class _Message(msgspec.Struct, array_like=True, tag="record"):
+class _RecordMessage(msgspec.Struct, array_like=True, tag="record"):
     """What the second process writes for a record.
 
     Args:
@@ -63,7 +63,7 @@ class _Message(msgspec.Struct, array_like=True, tag="record"):
     known_hash: str | None
 
 
-class _End(msgspec.Struct, array_like=True, tag="end"):
+class _EndMessage(msgspec.Struct, array_like=True, tag="end"):
     """What the second process writes after the last record.
 
     Args:
@@ -150,7 +150,7 @@ def _iter_sources(
         yield from iter_stored_in(folders[middle:], problems)
         return
     for message in _iter_messages(results):
-        if isinstance(message, _End):
+        if isinstance(message, _EndMessage):
             problems += message.problems
             for digest in message.verified:
                 verified.add(digest)
@@ -198,22 +198,22 @@ def _compute(
         else:
             encoded = values.take_used(digest)
         if encoded is None:
-            message = _Message(str(stored.path), b"", stored.content, stored.known_hash)
+            message = _RecordMessage(str(stored.path), b"", stored.content, stored.known_hash)
         else:
-            message = _Message(str(stored.path), digest, encoded, stored.known_hash)
+            message = _RecordMessage(str(stored.path), digest, encoded, stored.known_hash)
         _write(output, message)
-    _write(output, _End(problems, verified.new))
+    _write(output, _EndMessage(problems, verified.new))
 
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(_Message | _End)
+_DECODER = msgspec.msgpack.Decoder(_RecordMessage | _EndMessage)
 
 
-def _write(output: IO[bytes], message: _Message | _End) -> None:
+def _write(output: IO[bytes], message: _RecordMessage | _EndMessage) -> None:
     content = _ENCODER.encode(message)
     output.write(len(content).to_bytes(_LENGTH_BYTES, "big") + content)
 
 
-def _iter_messages(results: IO[bytes]) -> Iterator[_Message | _End]:
+def _iter_messages(results: IO[bytes]) -> Iterator[_RecordMessage | _EndMessage]:
     while length := results.read(_LENGTH_BYTES):
         yield _DECODER.decode(results.read(int.from_bytes(length, "big")))

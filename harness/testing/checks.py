@@ -28,13 +28,14 @@ class NotApplicable(Exception):
 def run_checks(
     checks: Mapping[str, Callable[[_CaseT], None]], case: _CaseT, workload: str, report: Callable[[CheckResult], None]
 ) -> Iterator[CheckResult]:
-    """Run checks one after the other, and yield their results. The others are run only if the first one passes.
+    """Run checks one after the other, and yield their results. The second and later checks are run only if the first
+    check passes.
 
     Args:
         checks: the checks by name. A check raises an exception if it fails.
         case: the argument of the checks.
         workload: name of the workload.
-        report: function that is called before each check, with the state `started`.
+        report: function that is called before each check, with a result that has the status `started`.
     """
     for position, (name, check) in enumerate(checks.items()):
         result = CheckResult(name=name, workload=workload, status="started")

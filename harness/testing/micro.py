@@ -1,4 +1,4 @@
-"""Micro-workloads, one of each access kind, on which a run of a few steps takes a fraction of a second.
+"""Micro-workloads, on which a run of a few steps takes a fraction of a second.
 
 `micro-images` is a pool of small images with quality scores, for a network with a convolution and batch norm.
 `micro-text` is a pool of token sequences, for a model with an embedding and a head. `micro-stream` is a stream of two

@@ -26,11 +26,11 @@ def _keep_rate(progress: object) -> float:
 
 
 def make_recipe(**parts: Any) -> Recipe:
-    """Return a recipe with the given parts. Without an optimizer and a schedule, it is SGD with a constant rate.
+    """Return a recipe with the given parts. The default optimizer is SGD, the default schedule a constant rate.
 
     Args:
-        parts: fields of `Recipe`, such as `averaging=…`. Unless an optimizer is given, the hyperparameter `lr` is added
-            to the `search_space`.
+        parts: fields of `Recipe`, such as `averaging=…`. If no optimizer is given, the hyperparameter `lr` is added to
+            the `search_space`.
 
     >>> make_recipe(schedule=lambda progress: 0.5).search_space["lr"].default
     0.05

@@ -22,7 +22,7 @@ from harness.planning.trials import PlanSettings, plan_trials
 from harness.worker.emit import Emit
 from harness.worker.job import run_job
 
-#: The watcher of runs that nobody watches.
+#: A watcher that ignores all events.
 _SILENT = CombinedWatcher(())
 
 

@@ -135,7 +135,7 @@ def check_resumption(case: SubmissionCase) -> None:
 
 
 def check_evaluated_weights(case: SubmissionCase) -> None:
-    """After an evaluation, the model has the weights that are trained."""
+    """After an evaluation, the model has the same weights as before it."""
     run = case.start()
     for _ in range(_STEPS):
         run.submission.step(run.work)
@@ -146,7 +146,7 @@ def check_evaluated_weights(case: SubmissionCase) -> None:
     changed = [name for name, parameter in model.named_parameters() if not torch.equal(before[name], parameter)]
     raise_unless(
         not changed,
-        f"eval_weights() leaves other weights in the model than it found: {', '.join(changed[:3])}",
+        f"eval_weights() does not restore the model's weights: {', '.join(changed[:3])}",
         "put the trained weights back when the context ends, in a finally clause",
     )
 
@@ -192,7 +192,7 @@ def _ends(domain: Domain) -> Iterator[Any]:
     yield from (value for value in dict.fromkeys(ends) if value != default(domain))
 
 
-#: The checks of a submission on each workload. The others are run only if the first one passes.
+#: The checks of a submission on each workload. The later checks are run only if the first check passes.
 SUBMISSION_CHECKS: Mapping[str, Callable[[SubmissionCase], None]] = MappingProxyType(
     {
         "trains": check_training,

@@ -105,7 +105,7 @@ def check_facts(case: WorkloadCase) -> None:
 
 
 def check_seeds(case: WorkloadCase) -> None:
-    """Equal seeds give equal initial weights, and different seeds different ones."""
+    """Equal seeds give equal initial weights, and different seeds give different initial weights."""
     first, repeated, different = (case.workload.build_model(seed).state_dict() for seed in (3, 3, 4))
     raise_unless(
         all(torch.equal(first[name], repeated[name]) for name in first),
@@ -124,7 +124,7 @@ def check_seeds(case: WorkloadCase) -> None:
 
 
 def check_kinds(case: WorkloadCase) -> None:
-    """Every parameter has a kind, and no other name has one."""
+    """Every parameter has a kind, and `parameter_kinds` contains no other names."""
     kinds = case.workload.parameter_kinds(case.model)
     names = {name for name, _ in case.model.named_parameters()}
     for problem, affected in (("has no kind for", names - set(kinds)), ("also names", set(kinds) - names)):
@@ -249,13 +249,13 @@ def check_other_process(case: WorkloadCase) -> None:
     case.data  # noqa: B018  the metrics of a stream may depend on it
     raise_unless(
         metrics == case.evaluate("score"),
-        "a new object of the class computes other metrics of the same weights",
-        "let the metrics depend on nothing but the weights, the split and the seed of prepare_evaluation()",
+        "a new object of the class computes other metrics for the same weights",
+        "let the metrics depend only on the weights, the split and the seed of prepare_evaluation()",
     )
 
 
 def check_fresh_held_out(case: WorkloadCase) -> None:
-    """Seeds change the held-out data of their split and no other, and equal seeds give equal data."""
+    """A seed changes the held-out data of its split only, and equal seeds give equal data."""
     if not case.entry.redraws_held_out:
         raise_unless(
             not hasattr(case.workload, REDRAW_METHOD),
@@ -270,7 +270,7 @@ def check_fresh_held_out(case: WorkloadCase) -> None:
         redrawn.data  # noqa: B018  the metrics of a stream may depend on it
         metrics.append({split: redrawn.evaluate(split) for split in _SPLITS})
     first, repeated, other = metrics
-    raise_unless(first == repeated, "two draws with one seed differ", "draw the held-out data from the seed alone")
+    raise_unless(first == repeated, "two draws with one seed differ", "draw the held-out data only from the seed")
     raise_unless(
         first["score"] != other["score"] != case.evaluate("score"),
         "two seeds give equal held-out data",
@@ -278,13 +278,13 @@ def check_fresh_held_out(case: WorkloadCase) -> None:
     )
     raise_unless(
         all(first[split] == case.evaluate(split) for split in _SPLITS if split != "score"),
-        "a split without a seed has other data",
+        "the data of a split without a seed have changed",
         "keep the usual data of every split that is not in `seeds`",
     )
 
 
 def check_shards(case: WorkloadCase) -> None:
-    """The values of the parts of a split, joined, equal those of the whole split."""
+    """The joined values of the parts of a split equal the values of the whole split."""
     if not isinstance(case.workload, Sharded):
         raise NotApplicable("the class has no methods measure() and metrics()")
     workload: Any = case.workload
@@ -333,7 +333,7 @@ def check_runs(case: WorkloadCase) -> None:
         )
 
 
-#: The checks of a workload. The others are run only if the first one passes.
+#: The checks of a workload. The later checks are run only if the first check passes.
 WORKLOAD_CHECKS: Mapping[str, Callable[[WorkloadCase], None]] = MappingProxyType(
     {
         "facts": check_facts,

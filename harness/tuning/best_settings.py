@@ -22,9 +22,9 @@ class BestSetting(Data, frozen=True, kw_only=True):
 
     Args:
         submission: `name@version`.
-        load: import path of the submission, with the path of the file if a file defines the submission. The import
-            path is empty if the submission is composed of parts.
-        source_hash: SHA-256 of the submission's source at the time of the search.
+        load: import path of the submission, with the path of the file if a file defines the submission. The import path
+            is empty if the submission is composed of parts.
+        source_hash: hash of the submission's code at the time of the search (`SubmissionRef.code_identity`).
         tier: tier of the workloads.
         workloads: the workloads of the search, each as `name@version`.
         hparams: the best values of the searched hyperparameters. The other hyperparameters keep their defaults.
@@ -33,7 +33,7 @@ class BestSetting(Data, frozen=True, kw_only=True):
         trials: number of settings that were tried.
         studies: number of seeds of each setting.
         hardware: hardware class of the runs.
-        run_ids: the run_ids of the winning setting.
+        run_ids: run IDs of the runs with this setting.
         runs: number of runs of the whole search.
         core_minutes: wall minutes × cores, summed over all runs of the search.
         found: date of the search, ISO 8601.

@@ -73,7 +73,7 @@ class TuneResult:
         setup: the search.
         ranking: the settings from best to worst.
         runs: number of runs.
-        core_minutes: wall minutes × cores, summed over all runs. Runs that an earlier command ran are included.
+        core_minutes: wall minutes × cores, summed over all runs, including the runs of earlier commands.
         spec: specification of one run of the best setting.
     """
 
@@ -98,7 +98,7 @@ class TuneResult:
         return BestSetting(
             submission=self.spec.submission.id,
             load=portable_load(setup.entry.load or "", folder),
-            source_hash=self.spec.submission.code_identity,
+            source_hash=self.spec.submission.code_identity,  # The field keeps its name in stored files.
             tier=self.spec.workload.facts.tier,
             workloads=tuple(workload.entry.facts.id for workload in setup.workloads),
             hparams=winner.point,
@@ -120,8 +120,8 @@ class TuneSession:
     Args:
         registry: the plugins.
         options: how runs are executed.
-        watch: function that takes the specifications of runs. It returns a context manager that provides the runs'
-            watcher.
+        watch: function that takes the specifications of runs, and returns a context manager. This provides the watcher
+            of the runs.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class TuneSession:
         self._registry, self._options, self._watch = registry, options, watch
 
     def cost(self, setup: TuneSetup) -> TuneCost:
-        """Return the estimated cost of a search. The estimate uses the time per example of earlier runs."""
+        """Return the cost of a search, estimated from the time per example of earlier runs."""
         options = self._options
         specs = [spec for planned in setup.plan() for spec in planned]
         missing = [
@@ -152,7 +152,7 @@ class TuneSession:
         """
         planned, options = setup.plan(), self._options
         specs = interleave(planned)
-        by, summaries = setup.request.by, {}
+        ranked_by, summaries = setup.request.by, {}
         with self._watch(specs) as watcher:
             for record in run_trials(
                 specs,
@@ -162,9 +162,9 @@ class TuneSession:
                 watcher=watcher,
                 registry=self._registry,
             ):
-                summaries[record.run_id] = summarize_run(record, by)
+                summaries[record.run_id] = summarize_run(record, ranked_by)
         runs = [[summaries[run_id(spec)] for spec in group] for group in planned]
-        ranking = rank_settings(setup.points, runs, by, options.combination)
+        ranking = rank_settings(setup.points, runs, ranked_by, options.combination)
         core_seconds = sum(summary.core_seconds for summary in summaries.values())
         return TuneResult(
             setup=setup,

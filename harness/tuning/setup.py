@@ -35,7 +35,8 @@ class TuneRequest:
         workloads: names of the workloads.
         trials: number of settings to try.
         only: name of the hyperparameter if only one is searched; None for the whole search space.
-        ranges: lower and upper end of a range, by name of the hyperparameter. They replace the range in the space.
+        ranges: name of a hyperparameter -> lower and upper end of the range that replaces its range in the search
+            space.
         studies: number of seeds per setting.
         by: quantity by which settings are ranked.
         budget: number of examples at which every run ends if settings are ranked by the metric. The text `gate` means
@@ -71,7 +72,7 @@ class TuneSetup:
         workloads: the workloads, each with its budget. Runs end at this budget if settings are ranked by the metric.
         search: the searched hyperparameters.
         points: the settings to try. Trial i runs the setting with index i.
-        left_out: one message for each value that cannot run.
+        left_out: one message for each value of a hyperparameter that cannot be tried.
         parts: the registry in which the submission's parts are looked up.
     """
 
@@ -129,7 +130,8 @@ def set_up_search(
         request: the search that the user requests.
         registry: the plugins.
         skipped: list to which a one-line message is appended for each workload of a tier whose data are missing.
-        missing: list to which the devices and data are appended that this machine lacks; None if they are errors.
+        missing: list to which an error is appended for each device or dataset that this machine lacks; None to raise
+            the first of these errors.
 
     Raises:
         UsageError: a name does not exist, the submission cannot run on a workload, a range or a budget is not allowed,

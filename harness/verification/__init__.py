@@ -6,6 +6,6 @@
   contains every attempt.
 - `rerun` repeats runs. `repetition` compares a run with its exact repetition. `fresh_seeds` compares a record with runs
   on fresh seeds.
-- The outcome of a check of the weights or of a repetition is an `Attestation`, a file beside the record.
-  `scoring.trust` derives the trust level of a record from its attestations.
+- A check of the weights and a repetition each result in an `Attestation`, a file beside the record. `scoring.trust`
+  derives the trust level of a record from its attestations.
 """

@@ -17,7 +17,7 @@ from harness.storage.layout import RECORD, SUPERSEDED
 from harness.storage.ledger import LedgerEntry, find_ledger, read_ledger
 from harness.system.beacon import CHAINS
 from harness.system.files import JSON_ERRORS, read_file
-from harness.verification.findings import Finding, judged
+from harness.verification.findings import Finding, make_finding
 
 
 class _Hash(msgspec.Struct):
@@ -54,7 +54,7 @@ class _AttemptsOfFolder:
 
     @cached_property
     def missing(self) -> Counter[tuple[str, str, str]]:
-        """The number of attempts whose record does not exist here, by source, workload and purpose.
+        """The number of attempts whose record is not in the runs folder, by source, workload and purpose.
 
         An attempt that did not finish has a record with the status `interrupted`.
         """
@@ -88,14 +88,14 @@ class AttemptChecker:
         """
         ledger = find_ledger(path.parent)
         if ledger is None:
-            return judged("ledger", [], "no ledger is beside the record")
+            return make_finding("ledger", [], "no ledger is beside the record")
         folder = self._folders.setdefault(ledger, _AttemptsOfFolder(ledger))
         if folder.problem:
-            return judged("ledger", [folder.problem])
+            return make_finding("ledger", [folder.problem])
         attempts = folder.finished.get(record.run_id, [])
         if not attempts and record.status == "interrupted":
-            return judged("ledger", [], "the run has not ended")
-        return judged("ledger", _list_problems(record, folder, attempts))
+            return make_finding("ledger", [], "the run has not ended")
+        return make_finding("ledger", _list_problems(record, folder, attempts))
 
 
 def _list_problems(record: Record, folder: _AttemptsOfFolder, attempts: list[LedgerEntry]) -> list[str]:
@@ -114,7 +114,7 @@ def _list_problems(record: Record, folder: _AttemptsOfFolder, attempts: list[Led
 
 
 def _list_nonce_problems(record: Record, entries: list[LedgerEntry]) -> list[str]:
-    """Return the problems of the order of events: commitment of the source, request of the nonce, start of the run."""
+    """Return the problems of the order of three events: the commitment of the source, the nonce, and the start."""
     submission, nonce = record.spec.submission, record.spec.nonce
     committed = ""
     for entry in entries:

@@ -18,10 +18,10 @@ _DISTRIBUTIONS = ("algorace", "torch", "numpy")
 
 
 def attest_weights(findings: RecordFindings) -> Attestation | None:
-    """Return the attestation that saved weights were evaluated; None if they were not.
+    """Return an attestation of the check of a record's saved weights.
 
-    If the weights contradict the record, the attestation refutes it. If only another check failed, there is no
-    attestation.
+    If this check failed, the attestation refutes the record. The result is None if this check was not made. It is also
+    None if this check passed but another check of the record failed.
     """
     weights = findings.finding("weights")
     if weights is None or weights.outcome == "unchecked" or (weights.outcome == "passed" and findings.failed):
@@ -39,7 +39,7 @@ def attest_weights(findings: RecordFindings) -> Attestation | None:
 
 
 def describe_here(attestation: Attestation, device: str = "cpu", threads: int = 1, ranks: int = 1) -> Attestation:
-    """Return the attestation with this machine, its software and the current time.
+    """Return the attestation with the fields that describe this machine, its software and the current time.
 
     Args:
         attestation: the attestation.

@@ -18,7 +18,7 @@ from harness.verification.attempts import AttemptChecker
 from harness.verification.copies import CopyFinder
 from harness.verification.curve import list_curve_problems
 from harness.verification.ending import list_ending_problems
-from harness.verification.findings import CHECKS, CheckName, Finding, RecordFindings, judged
+from harness.verification.findings import CHECKS, CheckName, Finding, RecordFindings, make_finding
 from harness.verification.seeds import check_seeds
 from harness.verification.weights import Judge, check_weights
 
@@ -45,8 +45,8 @@ def verify_records(
 ) -> list[RecordFindings]:
     """Return the findings about each record, in the given order.
 
-    Records are compared with all other given records, so a copy is reported in the findings of both. One record is in
-    memory at a time.
+    Records are compared with all other given records, so a copy is reported in the findings of both records. Only one
+    record is in memory at a time.
 
     Args:
         stored: the records as they are stored.
@@ -63,7 +63,7 @@ def verify_records(
 def _verify_alone(
     stored: StoredRecord, options: VerificationOptions, attempts: AttemptChecker, copies: CopyFinder
 ) -> RecordFindings:
-    """Return the findings of all checks that need no other record, and add the record to the compared records."""
+    """Return the findings of all checks that need no other record, and add the record to `copies`."""
     path = stored.path
     try:
         record = decode(stored.content, str(path))
@@ -72,11 +72,11 @@ def _verify_alone(
         return RecordFindings(path=str(path), findings=(finding,))
     copies.add(record)
     checks: dict[CheckName, Callable[[], Finding]] = {
-        "content": lambda: judged("content", _list_content_problems(record, stored)),
-        "identity": lambda: judged("identity", _list_identity_problems(record, stored)),
+        "content": lambda: make_finding("content", _list_content_problems(record, stored)),
+        "identity": lambda: make_finding("identity", _list_identity_problems(record, stored)),
         "seeds": lambda: check_seeds(record, options.beacon, options.redrawing),
-        "points": lambda: judged("points", list_curve_problems(record)),
-        "ending": lambda: judged("ending", list_ending_problems(record)),
+        "points": lambda: make_finding("points", list_curve_problems(record)),
+        "ending": lambda: make_finding("ending", list_ending_problems(record)),
         "weights": lambda: check_weights(record, path, options.weights_in, options.judge),
         "ledger": lambda: attempts.check(record, path),
     }
@@ -85,16 +85,16 @@ def _verify_alone(
         run_id=record.run_id,
         title=f"{record.spec.submission.id} on {record.spec.workload.facts.id}",
         content_hash=record.content_hash,
-        findings=tuple(_make_finding(name, check) for name, check in checks.items()),
+        findings=tuple(_run_check(name, check) for name, check in checks.items()),
     )
 
 
-def _make_finding(name: CheckName, check: Callable[[], Finding]) -> Finding:
+def _run_check(name: CheckName, check: Callable[[], Finding]) -> Finding:
     """Return the finding of a check. The check fails if the values of the record make its computation impossible."""
     try:
         return check()
     except (ArithmeticError, LookupError, ValueError) as error:
-        return judged(name, [f"its values contradict each other ({type(error).__name__}: {error})"])
+        return make_finding(name, [f"its values contradict each other ({type(error).__name__}: {error})"])
 
 
 def _list_content_problems(record: Record, stored: StoredRecord) -> list[str]:
@@ -118,5 +118,5 @@ def _add_copies(findings: RecordFindings, copies: CopyFinder) -> RecordFindings:
     """Return the findings of a record with the finding about copies, in the order of `CHECKS`."""
     if not findings.run_id:
         return findings
-    complete = (*findings.findings, judged("copies", copies.problems(findings.content_hash)))
+    complete = (*findings.findings, make_finding("copies", copies.problems(findings.content_hash)))
     return msgspec.structs.replace(findings, findings=tuple(sorted(complete, key=lambda f: CHECKS.index(f.check))))

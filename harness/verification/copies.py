@@ -14,7 +14,7 @@ _MIN_POINTS = 3
 
 
 class _Owner(NamedTuple):
-    """The first record with some weights, curve or times. The fields identify the run, up to options without effect."""
+    """A record as the owner of its weights, curve and times. The fields identify the run."""
 
     run_id: str
     content_hash: str
@@ -51,7 +51,7 @@ class CopyFinder:
             first = self._owners.setdefault(digest, owner)
             if first.run_id != owner.run_id and _is_implausible(first, owner):
                 self._report(owner, f"it has the {kind} of {first.title}")
-                self._report(first, f"{owner.title} has its {kind}")
+                self._report(first, f"{owner.title} has the same {kind}")
 
     def problems(self, record_hash: str) -> list[str]:
         """Return the problems of the record with a content hash."""
@@ -64,9 +64,9 @@ class CopyFinder:
 def _is_implausible(a: _Owner, b: _Owner) -> bool:
     """Return whether honest runs of two trials cannot give equal results.
 
-    Equal results are plausible if the same submission ran with the same seeds on the same workload, for example under
-    two rulesets, or before and after an edit without effect. Two submissions may also do the same, and gates and
-    searches compare such submissions. In a table, one of them would be a copy of the other.
+    Equal results are plausible if a submission ran twice with the same seeds on the same workload, for example under
+    two rulesets, or before and after an edit without effect. Two submissions may also have the same effect, and gates
+    and searches compare such submissions. In a table, one of them would be a copy of the other.
     """
     if (a.seeds, a.workload) != (b.seeds, b.workload):
         return True

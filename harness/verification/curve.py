@@ -9,7 +9,7 @@ from itertools import pairwise
 from harness.contract.record import Record
 from harness.contract.run import WHOLE_PURPOSES, Point, RunSpec
 
-#: Metrics of these names, or of these names followed by `/` and a task, are fractions.
+#: Metrics with these names are fractions. A name may be followed by `/` and a task.
 _FRACTIONS = frozenset({"accuracy", "error_rate"})
 #: Metrics with these names are never negative. The metric of a target whose unit begins with one of `_UNITS` is never
 #: negative either.
@@ -23,21 +23,21 @@ def list_curve_problems(record: Record) -> list[str]:
     if not points:
         complete = record.status in ("reached", "exhausted", "pruned")
         return [f"a run that is {record.status} has no points"] if complete else []
-    problems = [*_first_point(points[0]), *_final_counters(record)]
+    problems = [*_first_point_problems(points[0]), *_counter_problems(record)]
     for index, (previous, point) in enumerate(pairwise(points), start=1):
-        problems += (f"point {index}: {problem}" for problem in _step(record.spec, previous, point))
+        problems += (f"point {index}: {problem}" for problem in _step_problems(record.spec, previous, point))
     for index, point in enumerate(points):
-        problems += (f"point {index}: {problem}" for problem in _single(record.spec, point))
-    problems += _unscreenable(record)
+        problems += (f"point {index}: {problem}" for problem in _point_problems(record.spec, point))
+    problems += _screening_problems(record)
     return problems
 
 
-def _first_point(point: Point) -> Iterator[str]:
+def _first_point_problems(point: Point) -> Iterator[str]:
     if point.examples or point.steps:
         yield f"the first point is not the untrained model: it is after {point.examples} examples, {point.steps} steps"
 
 
-def _final_counters(record: Record) -> Iterator[str]:
+def _counter_problems(record: Record) -> Iterator[str]:
     totals, last = record.counters, record.points[-1]
     if not totals.steps and not totals.examples:
         return
@@ -54,7 +54,7 @@ def _final_counters(record: Record) -> Iterator[str]:
             yield f"{totals.steps:,} steps without a forward pass"
 
 
-def _step(spec: RunSpec, previous: Point, point: Point) -> Iterator[str]:
+def _step_problems(spec: RunSpec, previous: Point, point: Point) -> Iterator[str]:
     """Yield the contradictions between a point and the point before it."""
     for name in ("examples", "gradient_examples", "steps", "seconds", "process_seconds", "stage"):
         if getattr(point, name) < getattr(previous, name):
@@ -78,7 +78,7 @@ def _step(spec: RunSpec, previous: Point, point: Point) -> Iterator[str]:
         yield f"{steps} steps took no time"
 
 
-def _single(spec: RunSpec, point: Point) -> Iterator[str]:
+def _point_problems(spec: RunSpec, point: Point) -> Iterator[str]:
     """Yield the problems of a point by itself."""
     numbers = (point.seconds, point.process_seconds, *point.metrics.values())
     if not all(math.isfinite(value) for value in numbers):
@@ -89,7 +89,8 @@ def _single(spec: RunSpec, point: Point) -> Iterator[str]:
     has_accuracy = any(name.partition("/")[0] == "accuracy" for name in point.metrics)
     for name, value in point.metrics.items():
         base, target = name.partition("/")[0], targets.get(name)
-        # Where accuracies of tasks are measured, a target to be maximised without a unit is a mean of them.
+        # If the accuracies of tasks are measured, a metric to be maximised without a unit is the mean of these
+        # accuracies.
         is_mean = has_accuracy and target is not None and target.goal == "max" and not target.unit
         if (base in _FRACTIONS or is_mean) and not 0 <= value <= 1:
             yield f"{name} is {value:g}, which is not a fraction"
@@ -98,10 +99,10 @@ def _single(spec: RunSpec, point: Point) -> Iterator[str]:
     if point.se is not None and not point.screened:
         yield "it has a standard error, but is not screened"
     if point.screened and (not spec.screening or spec.purpose in WHOLE_PURPOSES):
-        yield "it is screened, but all evaluations of this run have to be whole"
+        yield "it is screened, but all evaluations of this run must use the whole split"
 
 
-def _unscreenable(record: Record) -> Iterator[str]:
+def _screening_problems(record: Record) -> Iterator[str]:
     """Yield a message for each point that is screened although its evaluation must use the whole split."""
     spec, points = record.spec, record.points
     whole = dict.fromkeys(_stage_starts(points), "the first evaluation of a stage")

@@ -31,7 +31,7 @@ class RecordFindings(Data, frozen=True, kw_only=True):
     """The findings about one record.
 
     Args:
-        path: path of the record's file, which may be packed.
+        path: path of the record's file. The file does not exist if the record was packed into a shard.
         run_id: run ID of the record; empty if the record cannot be read.
         title: submission and workload of the record; empty if the record cannot be read.
         content_hash: content hash of the record; empty if the record cannot be read.
@@ -54,7 +54,7 @@ class RecordFindings(Data, frozen=True, kw_only=True):
         return next((finding for finding in self.findings if finding.check == check), None)
 
 
-def judged(check: CheckName, problems: list[str], unchecked: str = "") -> Finding:
+def make_finding(check: CheckName, problems: list[str], unchecked: str = "") -> Finding:
     """Return the finding of a check.
 
     Args:

@@ -1,9 +1,9 @@
 """Compare the claims of records with runs on fresh seeds, by a test that may be evaluated after every run.
 
-A claim is the cost in examples at which runs of a submission reach the target of a workload, or the metric at a stop.
-The difference of a run on a fresh seed is the log of the claimed cost over the run's cost. It is negative if the run
-needs more examples. The claim is accepted when the test shows that the centre of the differences is above −log(1.1),
-refuted when it shows that the centre is below, and undecided otherwise.
+In this module, a claim is the cost in examples at which runs of a submission reach the target of a workload, or the
+metric at a stop. The difference of a run on a fresh seed is log(claimed cost / cost of the run). It is negative if the
+run needs more examples. The claim is accepted when the test shows that the centre of the differences is above
+−log(1.1). It is refuted when the test shows that the centre is below this value. Until then, it is undecided.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from harness.scoring.sequential.differences import mean_over_workloads
 from harness.scoring.sequential.verdict import decide
 from harness.scoring.stats import hodges_lehmann
 
-#: A claim is accepted if fresh seeds are not slower than this factor.
+#: Log of the largest factor by which fresh seeds may be slower than an accepted claim.
 TOLERANCE: Final = math.log(1.1)
 #: Difference of a run that missed the target, diverged or failed.
 MISS: Final = -math.inf
@@ -60,7 +60,7 @@ class Claim:
         record = self.records[0]
         if self.spec.stop is not None:
             if self.spec.workload.facts.stages:
-                return "a run on a stream that ends at a stop is compared only exactly"
+                return "a run on a stream that ends at a stop can only be repeated exactly"
             return (
                 "" if is_complete(record.status) and len(_whole_points(record)) > 1 else f"the run is {record.status}"
             )
@@ -72,7 +72,7 @@ class Claim:
         """Return the log of (claimed cost / cost of a run on a fresh seed).
 
         Runs to a stop have no hit. For them, the cost of a final metric is the cost at which the curve of the record
-        reaches this metric. A metric that is better than the whole curve gets the cost at the stop, the largest one.
+        reaches this metric. If the metric is better than the whole curve, its cost is that at the stop.
         """
         if self.spec.stop is None:
             return self._log_cost() - math.log(fresh.points[fresh.hit].cost) if fresh.hit is not None else MISS
@@ -88,7 +88,7 @@ class Claim:
         )
 
     def fresh_spec(self, nonce: Nonce, study: int, redrawing: Collection[str]) -> RunSpec:
-        """Return the specification of a run on a fresh seed and, if the workload can draw them, fresh held-out data.
+        """Return the specification of a run on a fresh seed, and on fresh held-out data if the workload can draw them.
 
         Args:
             nonce: the number from which all seeds are derived.
@@ -116,7 +116,7 @@ def _whole_points(record: Record) -> list[Point]:
 
 
 def _log_share_of_stop(points: Sequence[Point], target: Target, value: float) -> float:
-    """Return the log of the cost at which a curve first was as good as a value, relative to the curve's last cost.
+    """Return log(cost at which a curve first reaches a value / last cost of the curve).
 
     The logs of the costs are interpolated linearly in the metric between the best values so far.
     """
@@ -142,7 +142,7 @@ class FreshVerdict:
     """The outcome of runs on fresh seeds.
 
     Args:
-        outcome: whether the claims are accepted.
+        outcome: `accepted`, `refuted` or `undecided`.
         estimate: estimate of the centre of the differences; ±inf if many runs missed.
         differences: workload -> difference of each seed.
     """
@@ -155,14 +155,15 @@ class FreshVerdict:
         """Return the outcome in one line."""
         seeds = len(next(iter(self.differences.values())))
         workloads = ", ".join(
-            f"{_ratio(hodges_lehmann(values))} on {workload}" for workload, values in sorted(self.differences.items())
+            f"{_ratio(hodges_lehmann(values))} the stated examples on {workload}"
+            for workload, values in sorted(self.differences.items())
         )
         meaning = {
-            "accepted": "fresh seeds are not slower by 10 %",
+            "accepted": "fresh seeds are slower by less than 10 %, or not slower",
             "refuted": "fresh seeds are slower by more than 10 %",
-            "undecided": "there were too few runs to decide whether fresh seeds are slower by 10 %",
+            "undecided": "there were too few runs to decide whether fresh seeds are slower by more than 10 %",
         }[self.outcome]
-        return f"{meaning}: {seeds} seeds need {workloads} of the examples that the record states"
+        return f"{meaning}: {seeds} seeds need {workloads}"
 
 
 def _ratio(difference: float) -> str:
@@ -172,8 +173,8 @@ def _ratio(difference: float) -> str:
 def judge_differences(differences: Mapping[str, Sequence[float]]) -> FreshVerdict:
     """Return the verdict on the claims after some seeds.
 
-    With several workloads, the mean over workloads of each seed is tested. The claims are accepted only if, in
-    addition, no estimate on a single workload is slower than the tolerance.
+    With several workloads, the mean over workloads of each seed is tested. In addition, the claims are accepted only if
+    the estimate on every single workload is within the tolerance.
 
     Args:
         differences: workload -> difference of each seed, in the same order of seeds.

@@ -26,7 +26,7 @@ def require_source(spec: RunSpec) -> None:
     """Raise an error unless the source at hand is the one that ran.
 
     Raises:
-        UsageError: the source at hand has another hash than the submission's source in the record.
+        UsageError: the hash of the source at hand differs from that of the submission's source in the record.
     """
     submission = spec.submission
     loads = [part.load for part in submission.parts] + ([submission.load] if submission.load else [])
@@ -60,8 +60,8 @@ def find_environment_difference(record: Record) -> str:
 def repeated_spec(record: Record) -> RunSpec:
     """Return the specification with which a run is repeated exactly.
 
-    Records from before the introduction of screened evaluations seem to allow them, because the field `screening` is
-    then at its default. Such a run is repeated without screened evaluations.
+    In records that are older than screened evaluations, the field `screening` has its default value, which allows them.
+    Such a run is repeated without screened evaluations.
     """
     screened = record.screening is not None or any(point.screened for point in record.points)
     return record.spec if screened else msgspec.structs.replace(record.spec, screening=False)

@@ -59,10 +59,11 @@ class Rerun:
     redrawing: Collection[str] = ()
 
     def repeat_record(self, record: Record) -> Iterator[Attestation]:
-        """Repeat a run exactly, on fresh seeds, or both, and yield an attestation for each.
+        """Repeat a run exactly, on fresh seeds, or both, and yield an attestation for each of these checks.
 
         Raises:
-            UsageError: the source at hand is another one, the run has not ended, or the method cannot be used.
+            UsageError: the source at hand differs from the record's, the run has not ended, or the method cannot be
+                used.
         """
         if record.status == "interrupted":
             raise UsageError(f"{record.run_id} has not ended", fix="resume it with the command that started it")
@@ -97,7 +98,7 @@ class Rerun:
         """Test claims together on fresh seeds, and yield an attestation for each of their records.
 
         Raises:
-            UsageError: the source at hand is another one.
+            UsageError: the source at hand differs from the source of a claim.
         """
         for claim in claims:
             require_source(claim.spec)

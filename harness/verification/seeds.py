@@ -10,7 +10,7 @@ from harness.contract.run import Nonce, RunSpec
 from harness.planning.nonces import find_nonce_problem
 from harness.planning.seeds import expected_held_out, expected_seeds
 from harness.system.beacon import CHAINS, Beacon, BeaconError
-from harness.verification.findings import Finding, judged
+from harness.verification.findings import Finding, make_finding
 
 #: Seconds by which the clock of the machine that ran a trial may be behind the beacon's.
 _CLOCK_ERROR_S = 60.0
@@ -26,19 +26,19 @@ def check_seeds(record: Record, beacon: Beacon | None = None, redrawing: Collect
     """
     nonce = record.spec.nonce
     if nonce is not None and (problem := find_nonce_problem(nonce)):
-        return judged("seeds", [problem])
+        return make_finding("seeds", [problem])
     if expected_seeds(record.spec) != record.spec.seeds:
         origin = "root seed" if nonce is None else "nonce"
-        return judged("seeds", [f"the seeds do not follow from the {origin}"])
+        return make_finding("seeds", [f"the seeds do not follow from the {origin}"])
     if problem := find_held_out_problem(record.spec, redrawing):
-        return judged("seeds", [problem])
+        return make_finding("seeds", [problem])
     if nonce is None or nonce.source != "beacon":
-        return judged("seeds", [])
+        return make_finding("seeds", [])
     published = CHAINS[nonce.chain].time_of(nonce.round)
     started = _seconds(record.started)
     if started is not None and started + _CLOCK_ERROR_S < published:
-        return judged("seeds", [f"the run started before round {nonce.round} of the beacon was published"])
-    return judged("seeds", []) if beacon is None else _read_again(nonce, beacon)
+        return make_finding("seeds", [f"the run started before round {nonce.round} of the beacon was published"])
+    return make_finding("seeds", []) if beacon is None else _read_again(nonce, beacon)
 
 
 def find_held_out_problem(spec: RunSpec, redrawing: Collection[str]) -> str:
@@ -47,7 +47,7 @@ def find_held_out_problem(spec: RunSpec, redrawing: Collection[str]) -> str:
     Args:
         spec: the trial.
         redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce. The record
-            is not asked, because its author could have left the data out.
+            is not used instead, because its author could have removed this information.
     """
     if spec.held_out is not None:
         follows = spec.held_out == expected_held_out(spec)
@@ -62,10 +62,10 @@ def _read_again(nonce: Nonce, beacon: Beacon) -> Finding:
     try:
         answer = Beacon(chain=chain, relays=beacon.relays, clock=beacon.clock, sleep=beacon.sleep).read(nonce.round)
     except BeaconError as error:
-        return judged("seeds", [], f"the beacon cannot be read: {error.what}")
+        return make_finding("seeds", [], f"the beacon cannot be read: {error.what}")
     if (answer.randomness, answer.signature) != (nonce.value, nonce.signature):
-        return judged("seeds", [f"the beacon published another number in round {nonce.round}"])
-    return judged("seeds", [])
+        return make_finding("seeds", [f"the beacon published another number in round {nonce.round}"])
+    return make_finding("seeds", [])
 
 
 def _seconds(time: str) -> float | None:

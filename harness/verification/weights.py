@@ -13,7 +13,7 @@ from harness.contract.record import Record
 from harness.errors import StoreError
 from harness.execution.judging import find_difference, judge_weights
 from harness.system.files import open_regular
-from harness.verification.findings import Finding, judged
+from harness.verification.findings import Finding, make_finding
 
 #: Name of the file with the final weights in the folder of a run.
 WEIGHTS = "final.safetensors"
@@ -35,34 +35,34 @@ def check_weights(
         judge: function that evaluates the weights; None to compare only their hash.
     """
     if not record.final_weights:
-        return judged("weights", [], "the run saved no weights")
+        return make_finding("weights", [], "the run saved no weights")
     candidates = [path.parent / WEIGHTS, *(runs / record.run_id / WEIGHTS for runs in elsewhere)]
     file = next((candidate for candidate in candidates if candidate.is_file()), None)
     if file is None:
-        return judged("weights", [], "the weights are not at hand")
+        return make_finding("weights", [], "the weights are not at hand")
     try:
         with open_regular(file) as content:
             if os.fstat(content.fileno()).st_size > _MAX_WEIGHTS_BYTES:
                 problem = f"{file.name} has more than {_MAX_WEIGHTS_BYTES:,} bytes, the limit for weights"
-                return judged("weights", [problem])
+                return make_finding("weights", [problem])
             digest = hashlib.file_digest(content, "sha256").hexdigest()
     except StoreError as error:
-        return judged("weights", [], str(error))
+        return make_finding("weights", [], str(error))
     if digest != record.final_weights:
-        return judged("weights", [f"{file.name} is not the file whose hash is in the record"])
+        return make_finding("weights", [f"{file.name} is not the file whose hash is in the record"])
     if judge is None:
-        return judged("weights", [], "the weights have the hash of the record; they were not evaluated")
+        return make_finding("weights", [], "the weights have the hash of the record; they were not evaluated")
     return _compare_metrics(record, file, judge)
 
 
 def _compare_metrics(record: Record, file: Path, judge: Judge) -> Finding:
     last = len(record.points) - 1
     if last < 0 or record.points[last].screened:
-        return judged("weights", [], "the last evaluation used only a part of the split")
+        return make_finding("weights", [], "the last evaluation used only a part of the split")
     stage = record.points[last].stage if record.spec.workload.facts.stages else None
     weights = StoredWeights(path=str(file.absolute()), point=last, stage=stage)
     answer = judge(JudgeRequest(spec=record.spec, weights=(weights,)))
     if answer.error:
-        return judged("weights", [], f"the weights cannot be evaluated: {answer.error}")
+        return make_finding("weights", [], f"the weights cannot be evaluated: {answer.error}")
     difference = find_difference(record.points, answer.judgements, answer.tolerances)
-    return judged("weights", [difference] if difference else [])
+    return make_finding("weights", [difference] if difference else [])

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import studies.methods.design as methods
 from harness.contract.power import OrderAgreement, PowerBudget, PowerCost, PowerRow
 from harness.plugins.registry import Registry
-from harness.scoring.power import PowerPlanned, PowerRun, compare_orders, power_row, power_table
+from harness.scoring.power import PowerContext, PowerRun, compare_orders, power_row, power_table
 from studies.methods.design import Stage
 from studies.methods.figures import MEASURED, read_stored
 from studies.methods.results import Results
@@ -55,8 +55,8 @@ class EarlierRows:
             order = self._order(stages["gate"], stages["full"]) if len(stages) == 2 else None
             for budget, stage in stages.items():
                 notes = (NOTE, ORDER_NOTE) if order and budget == "gate" else (NOTE,)
-                planned, envelope = self._planned(stage, budget, notes), self._rows.envelope(workload)
-                rows.append(power_row(planned, self._runs(stage), envelope, order if budget == "gate" else None))
+                context, envelope = self._context(stage, budget, notes), self._rows.envelope(workload)
+                rows.append(power_row(context, self._runs(stage), envelope, order if budget == "gate" else None))
         return rows
 
     def _stages(self, workload: str) -> dict[PowerBudget, Stage]:
@@ -78,14 +78,14 @@ class EarlierRows:
         first = [run for run in self._runs(gate) if run.seed < _ORDER_SEEDS]
         last = [run for run in self._runs(full) if run.seed >= _ORDER_SEEDS]
         return compare_orders(
-            power_table(self._planned(gate, "gate"), first, envelope).separation,
-            power_table(self._planned(full, "full"), last, envelope).separation,
+            power_table(self._context(gate, "gate"), first, envelope).separation,
+            power_table(self._context(full, "full"), last, envelope).separation,
         )
 
-    def _planned(self, stage: Stage, budget: PowerBudget, notes: Iterable[str] = ()) -> PowerPlanned:
+    def _context(self, stage: Stage, budget: PowerBudget, notes: Iterable[str] = ()) -> PowerContext:
         facts = self._registry.workload(stage.workload).facts
         figures = [run for arm in stage.arms for run in self._results.fresh_runs(stage, arm, "loss").values()]
-        return PowerPlanned(
+        return PowerContext(
             workload=facts.id,
             budget_name=budget,
             budget=self._plan.examples(stage.workload, budget),

@@ -13,7 +13,7 @@ from harness.gating.envelopes import read_envelope
 from harness.gating.setup import GateWorkload
 from harness.plugins.registry import Registry
 from harness.scoring.gate_envelope import GateEnvelope
-from harness.scoring.power import PowerPlanned, PowerRun, PowerTable, compare_orders, power_row, power_table
+from harness.scoring.power import PowerContext, PowerRun, PowerTable, compare_orders, power_row, power_table
 from harness.system.files import read_struct
 from studies.power.design import BUDGETS, PowerDesign
 from studies.power.figures import PowerFigures, RunKey, best_trials
@@ -70,10 +70,10 @@ class PowerRows:
         """Return the row of a workload at a budget.
 
         Raises:
-            UsageError: fewer than two seeds are complete, or fewer than two arms have no broken run.
+            UsageError: fewer than two seeds have a run of every arm, or fewer than two arms are free of broken runs.
         """
         order = self._order(workload) if budget == "gate" else None
-        return power_row(self._planned(workload, budget), self._runs(workload, budget), self.envelope(workload), order)
+        return power_row(self._context(workload, budget), self._runs(workload, budget), self.envelope(workload), order)
 
     def _order(self, workload: str) -> OrderAgreement | None:
         """Return the agreement of the orders at both budgets; None if the full budget was not run."""
@@ -84,18 +84,18 @@ class PowerRows:
         return compare_orders(gate.separation, full.separation)
 
     def _table(self, workload: str, budget: PowerBudget) -> PowerTable:
-        return power_table(self._planned(workload, budget), self._runs(workload, budget), self.envelope(workload))
+        return power_table(self._context(workload, budget), self._runs(workload, budget), self.envelope(workload))
 
     def envelope(self, workload: str) -> GateEnvelope | None:
         """Return the envelope at the gate budget. It also converts the metric at the full budget."""
         entry, budget = self._registry.workload(workload), self._plan.examples(workload, "gate")
         return read_envelope(self._envelopes, GateWorkload(entry=entry, device="cpu", budget=budget))
 
-    def _planned(self, workload: str, budget: PowerBudget) -> PowerPlanned:
+    def _context(self, workload: str, budget: PowerBudget) -> PowerContext:
         facts = self._registry.workload(workload).facts
         best = best_trials(self._figures, facts.id)
         own = self._selected(workload, budget)
-        return PowerPlanned(
+        return PowerContext(
             workload=facts.id,
             budget_name=budget,
             budget=self._plan.examples(workload, budget),

@@ -13,7 +13,7 @@ from harness.contract.record import Ledger, Restart, Spent
 from harness.contract.run import Point
 from harness.execution.account import Account
 from harness.execution.meter import Charge
-from harness.scoring.time_to_target import find_own_deaths
+from harness.scoring.time_to_target import find_worker_exits
 from harness.storage.layout import ACCOUNT
 from harness.storage.run_folder import RunFolder
 from tests.helpers import spec_of, submission
@@ -145,7 +145,7 @@ def test_superseded_runs_are_attempts(folder: RunFolder) -> None:
 def test_only_deaths_that_nobody_outside_forced_are_not_ranked(restarts: Any, words: str | None) -> None:
     ledger = Ledger(restarts=tuple(Restart(by=by) for by in restarts))
     record: Any = SimpleNamespace(ledger=ledger)
-    reason = find_own_deaths(record)
+    reason = find_worker_exits(record)
     assert (reason is None) is (words is None)
     if words is not None and reason is not None:
         assert words in reason

@@ -248,7 +248,7 @@ def test_without_names_it_is_the_reference_on_the_gate_set(bench: Bench) -> None
         ((*GATE, "--min-effect", "much"), "'much' must be a percentage of at least 0, such as 3"),
         (
             (*GATE, "--budget", "10"),
-            f"--budget 10 on resnet-digits: a gate budget is 1,024 to {FACTS.budget.horizon:,} examples there",
+            f"--budget 10 on resnet-digits: a gate budget must be from 1,024 to {FACTS.budget.horizon:,} examples",
         ),
         (("gate", "--confirm", "none"), "there is no series in .bench-series/none.json"),
         (
@@ -347,7 +347,7 @@ def test_an_undecided_candidate_that_another_follows_is_given_up(bench: Bench) -
     write(0.9)
     result = bench(*series())
     assert result.code == 2
-    assert "./mine.py is candidate 1 of edits, which was abandoned without a verdict" in result.err
+    assert "./mine.py is candidate 1 of edits; this candidate was abandoned without a verdict" in result.err
 
 
 @pytest.mark.slow

@@ -206,7 +206,7 @@ def test_a_gate_budget_is_a_quarter_and_whole_evaluations() -> None:
     assert gate_budget(builders.facts(eval_every=10)) == 100, "a horizon of ten evaluations"
     assert gate_budget(micro.FACTS, 700) == 704
     for wrong in (0, 100, 10_000):
-        with pytest.raises(UsageError, match="a gate budget is 256 to 6,400 examples there"):
+        with pytest.raises(UsageError, match="a gate budget must be from 256 to 6,400 examples"):
             gate_budget(micro.FACTS, wrong)
 
 

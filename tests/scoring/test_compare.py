@@ -66,7 +66,7 @@ def test_pairing_is_by_block_and_the_rest_is_named() -> None:
     assert result.workloads[0].n == 6
     assert result.workloads[0].ratio == 1.0
     assert result.workloads[0].verdict == "inconclusive"
-    assert [str(s) for s in result.skipped] == ["w@1: 2 runs have no partner of the same seeds"]
+    assert [str(s) for s in result.skipped] == ["w@1: 2 runs have no partner with the same seeds"]
 
 
 def test_workloads_of_one_side_are_named_and_overall_needs_common_blocks() -> None:
@@ -126,9 +126,9 @@ def test_studies_of_several_trials_pair_by_their_best() -> None:
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
-    with pytest.raises(UsageError, match="side A must be one submission"):
+    with pytest.raises(UsageError, match="A must be one submission"):
         compare([], runs("b", NOISE))
-    with pytest.raises(UsageError, match="side B must be one submission, but has b@1, c@1"):
+    with pytest.raises(UsageError, match="B must be one submission, but has records of b@1, c@1"):
         compare(runs("a", NOISE), runs("b", NOISE) + runs("c", NOISE))
     with pytest.raises(UsageError, match="have no pair of runs"):
         compare(runs("a", NOISE), runs("b", NOISE, "v"))

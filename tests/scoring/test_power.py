@@ -16,7 +16,7 @@ from harness.contract.power import PowerCost
 from harness.contract.record import Ledger, Spent
 from harness.errors import UsageError
 from harness.scoring.gate_envelope import GateEnvelope
-from harness.scoring.power import PowerPlanned, PowerRun, compare_orders, power_row, power_table
+from harness.scoring.power import PowerContext, PowerRun, compare_orders, power_row, power_table
 from harness.scoring.power_costs import run_cost
 from harness.scoring.power_model import Separation, count_false_separations, separate_pairs
 from harness.scoring.stats import holm
@@ -175,19 +175,19 @@ def test_values_that_cannot_be_compared_are_refused() -> None:
         separate_pairs({"a": (0.1, 0.2), "b": (0.2,)})
     with pytest.raises(UsageError, match="not finite"):
         separate_pairs({"a": (0.1, math.inf), "b": (0.2, 0.3)})
-    with pytest.raises(UsageError, match="1 arms have no broken run"):
+    with pytest.raises(UsageError, match="1 arms are free of broken runs"):
         separate_pairs({"a": (0.1, 0.2), "b": (0.2, None)})
 
 
 # --- the row --------------------------------------------------------------------------------------------
 
 
-def planned(**changes: object) -> PowerPlanned:
+def context(**changes: object) -> PowerContext:
     fields = {
         "workload": "w@1", "budget_name": "gate", "budget": 100, "metric": "loss", "goal": "min",
         "arms": ("a", "b", "c"), "seeds": 4, "hardware": "cpu", "torch": "2",
     }  # fmt: skip
-    return PowerPlanned(**{**fields, **changes})  # type: ignore[arg-type]
+    return PowerContext(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 def runs(values: dict[str, tuple[float, ...]] | None = None) -> list[PowerRun]:
@@ -205,7 +205,7 @@ ENVELOPE = GateEnvelope(
 
 
 def test_the_row_counts_pairs_and_costs() -> None:
-    row = power_row(planned(), runs(), permutations=200)
+    row = power_row(context(), runs(), permutations=200)
     assert (row.scale, row.pairs, row.separated, row.hard) == ("log metric", 3, 2, None)
     assert row.core_hours == pytest.approx(12 * 4 / 3600)
     assert row.per_core_hour == pytest.approx(2 / row.core_hours)
@@ -216,7 +216,7 @@ def test_the_row_counts_pairs_and_costs() -> None:
 
 def test_a_straight_envelope_separates_the_same_pairs_and_scales_the_spread() -> None:
     """The envelope has one slope: log 2 of budget for log 0.8 of the metric."""
-    plain, scaled = power_row(planned(), runs(), permutations=200), power_row(planned(), runs(), ENVELOPE, None, 200)
+    plain, scaled = power_row(context(), runs(), permutations=200), power_row(context(), runs(), ENVELOPE, None, 200)
     assert (scaled.scale, scaled.separated) == ("log M", plain.separated)
     slope = math.log(2) / -math.log(0.8)
     assert scaled.spread_multiplier == pytest.approx(slope * plain.spread_metric)
@@ -226,22 +226,22 @@ def test_a_straight_envelope_separates_the_same_pairs_and_scales_the_spread() ->
 
 
 def test_seeds_on_which_an_arm_has_no_run_are_left_out() -> None:
-    row = power_row(planned(), [run for run in runs() if (run.arm, run.seed) != ("b", 3)], permutations=200)
+    row = power_row(context(), [run for run in runs() if (run.arm, run.seed) != ("b", 3)], permutations=200)
     assert (row.seeds, row.planned_seeds, row.partial) == (3, 4, True)
     assert row.core_hours == pytest.approx(9 * 4 / 3600)
     with pytest.raises(UsageError, match="1 seeds"):
-        power_row(planned(), [run for run in runs() if run.seed == 0])
+        power_row(context(), [run for run in runs() if run.seed == 0])
 
 
 def test_an_arm_that_broke_while_it_was_tuned_is_named_and_its_pairs_count() -> None:
-    row = power_row(planned(arms=("a", "b", "c", "x"), broken=("x",)), runs(), permutations=200)
+    row = power_row(context(arms=("a", "b", "c", "x"), broken=("x",)), runs(), permutations=200)
     assert (row.left_out, row.pairs, row.partial) == (("x",), 6, False)
 
 
 def test_the_spread_of_hits_uses_arms_with_two_hits() -> None:
     hits = {("a", 0): 100, ("a", 1): 200, ("b", 0): 100}
     made = [PowerRun(arm=r.arm, seed=r.seed, metric=r.metric, hit=hits.get((r.arm, r.seed)), cost=COST) for r in runs()]
-    row = power_row(planned(), made, permutations=200)
+    row = power_row(context(), made, permutations=200)
     assert row.spread_target == pytest.approx(math.log(2) / math.sqrt(2))
     assert row.hits == 3
 
@@ -260,7 +260,7 @@ def test_agreement_counts_the_pairs_that_the_gate_separates() -> None:
 
 def test_power_table_refuses_a_study_without_runs() -> None:
     with pytest.raises(UsageError, match="0 seeds"):
-        power_table(planned(), [], None)
+        power_table(context(), [], None)
 
 
 # --- the cost -------------------------------------------------------------------------------------------

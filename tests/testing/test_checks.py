@@ -57,7 +57,7 @@ def results_of(name: str, check: str, folder: Path) -> list[CheckResult]:
         ("Idle", "trains", "the run ended as rejected", ""),
         ("Unrepeatable", "repeats", "two runs with the same seeds differ", "task.rng"),
         ("Forgetful", "resumes", "interrupted and resumed differs", "state_dict()"),
-        ("Swapping", "restores weights", "leaves other weights in the model than it found: 0.weight", "finally"),
+        ("Swapping", "restores weights", "does not restore the model's weights: 0.weight", "finally"),
         ("NeedsHorizon", "declares horizon", "without a horizon, the run ends as crashed: TypeError", "'horizon' to"),
         ("Narrow", "search space", "nesterov=False is in the search space, but ValueError: only nesterov", "narrow"),
         ("Seedless", "seeds", "models of different seeds have equal weights", "depend on the argument `seed`"),

@@ -38,7 +38,7 @@ class Hit:
     """The first evaluation of a trial that met the target.
 
     Args:
-        index: index of the row, from 0.
+        index: index of the evaluation's row, from 0.
         seconds: time of the evaluation in seconds.
     """
 
@@ -68,13 +68,13 @@ class Logs:
 def first_hit(data: bytes, target: Target) -> Hit | None:
     """Return the first row of an `eval_measurements.csv` that meets a target; None if no row does.
 
-    Two kinds of rows are skipped: rows without a metric, and an incomplete last row (too few fields and no line break),
-    which was being written when the run ended. Skipped rows count in the index of an evaluation. Rows after the hit are
-    not read.
+    Two kinds of rows are skipped: rows without a metric, and an incomplete last row. Such a row has too few fields and
+    no line break, because the run ended while it was being written. The index of a row counts the skipped rows before
+    it. Rows after the hit are not read.
 
     Args:
         data: content of the file.
-        target: target on the column `validation/<metric>`.
+        target: the target. Its metric is in the column `validation/<metric>`.
 
     Raises:
         DataError: the file is empty, a column is missing or given twice, no row is complete, a row has more or fewer
@@ -106,7 +106,7 @@ def _first_hit(rows: Iterator[list[bytes]], target: Target, *, may_end_early: bo
                 break
             raise DataError(f"row {index} has {len(row)} fields, but the header has {width}", fix=_FIX)
         complete_rows += 1
-        # An evaluation that did not measure the metric, and `nan`, do not meet the target.
+        # An empty field (the evaluation did not measure the metric) does not meet the target. Neither does `nan`.
         if row[metric_column] and sign * _metric(row[metric_column], index) >= goal:
             return Hit(index=index, seconds=_seconds(row[time_column], index))
     if not complete_rows:
@@ -155,7 +155,7 @@ def _list_folders(folder: Path, where: str, skipped: list[Skipped]) -> list[os.D
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a folder that is not hidden. A link that leads to itself is not a folder."""
+    """Return whether a directory entry is a folder that is not hidden. A link that leads to itself is not a folder."""
     try:
         return entry.is_dir() and not entry.name.startswith(".")
     except OSError:
@@ -163,7 +163,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _numbered(folder: Path, prefix: str, where: str, skipped: list[Skipped]) -> list[tuple[int, Path]]:
-    """Return the folders `<prefix>_<number>`, ordered by number. Other folders are added to `skipped`."""
+    """Return the folders `<prefix>_<number>`, ordered by number. Folders with other names are added to `skipped`."""
     numbered = []
     for entry in _list_folders(folder, where, skipped):
         match = re.fullmatch(rf"{prefix}_(\d+)", entry.name)
@@ -197,7 +197,7 @@ def _study_time(
 ) -> tuple[int, float | None]:
     """Return the number of trials read, and the time of the study in seconds.
 
-    The time of the study is the time of the trial that hit at the smallest evaluation index. If several trials have
+    The time of the study is the time of the trial that hit at the smallest evaluation index. If several trials hit at
     this index, the smallest of their times is used. The time is inf if all trials missed, and None if no trial could be
     read.
     """
@@ -230,7 +230,7 @@ def read_logs(
 
     Args:
         logs_dir: folder with one folder per submission, or folder with `external_tuning/` and `self_tuning/`.
-        targets: workload -> target of the workloads to score. Workloads without a target are skipped.
+        targets: workload -> target, for every workload to score. Other workloads are skipped.
         ruleset: `external` or `self-tuning`; with `self-tuning` only the first trial of a study is read.
 
     Raises:

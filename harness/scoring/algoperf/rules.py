@@ -33,13 +33,14 @@ class AlgoPerfScores:
 
     Args:
         ruleset: `external` or `self-tuning`.
-        base: base workloads, from whose times the profile is computed.
+        base: base workloads. The profile is computed from the times on these workloads.
         held_out: held-out variant -> its base workload.
         time_to_target: submission -> workload -> seconds; None if the submission missed the target or has no logs.
         profiles: submission -> profile, best first.
-        anchored: anchored scores; None without a reference.
-        ranges: submission -> lowest and highest profile score over single studies. This is not a confidence interval.
-        ties: ties in the ranking; None if no studies were tested.
+        anchored: anchored scores; None if there is no reference.
+        ranges: submission -> lowest and highest of its profile scores if each study is scored separately. This is not a
+            confidence interval.
+        ties: ties in the ranking; None if ties were not tested.
         skipped: items that were left out or are missing, with the reasons.
     """
 
@@ -81,7 +82,7 @@ class AlgoPerfScores:
         return plain
 
 
-# --- held-outs, tables ---------------------------------------------------------------------------------------------
+# --- held-out variants, tables ------------------------------------------------------------------------------------
 
 
 def held_out_bases(names: Iterable[str], base: Sequence[str]) -> dict[str, str]:
@@ -161,7 +162,8 @@ def score_table(
         times: submission -> workload -> seconds; inf is a miss. An absent workload counts as a miss.
         ruleset: name of the ruleset in the output.
         base: workloads from whose times the profile is computed.
-        held_out: held-out variants. If a submission misses a variant, its base workload counts as missed.
+        held_out: held-out variants. If a submission misses a variant, the base workload of the variant counts as
+            missed.
         limit: largest ratio of a time to the best time on its workload. A larger time counts as a miss.
         reference: submission to which the anchored scores are relative; None for no anchored scores.
 
@@ -201,8 +203,9 @@ def score_logs(
         logs_dir: folder of the logs (see `read_logs`).
         ruleset: `external` or `self-tuning`.
         targets: AlgoPerf's targets file, or a table of targets; by default the targets of version 0.5.
-        held_out: file with a list of held-out variants, their names, or `none` for no variants; by default the list in
-            the targets file, or the six variants of version 0.5 if the file has no such list.
+        held_out: file with a list of held-out variants, a sequence of their names, or `none` for no variants. The
+            default is the list in the targets file. If this file has no such list, the default is the six variants of
+            version 0.5.
         reference: submission to which the anchored scores are relative; by default `baseline`, if the logs contain it.
         without: submissions to leave out, for example to see how the profile scores depend on them.
         ties: whether to test which submissions are tied, over all scored workloads and studies (needs numpy and scipy).

@@ -1,4 +1,4 @@
-"""Reads AlgoPerf's files of targets and of held-out variants. A file is read whole or refused."""
+"""Reads AlgoPerf's files of targets and of held-out variants. A file with an error is refused as a whole."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from harness.errors import DataError, StoreError, UsageError, unknown_name_error
 from harness.scoring.algoperf.targets import BASE_WORKLOADS, HELD_OUT_WORKLOADS, METRIC_GOALS, TARGETS
 from harness.system.files import describe_json_error, parse_json, read_text
 
-#: Version of the benchmark whose base workloads and held-out variants apply to files that name neither.
+#: Version of AlgoPerf. Its base workloads and held-out variants apply to a targets file without these lists.
 DEFAULT_VERSION = "0.5"
-#: Word that stands for no held-out variants instead of a file.
+#: Word that users give instead of a file for no held-out variants.
 NO_VARIANTS = "none"
 
 _GOALS: dict[str, Literal["min", "max"]] = {"minimize": "min", "maximize": "max"}
@@ -37,7 +37,7 @@ class TargetTable:
     Args:
         targets: workload -> target.
         base: base workloads.
-        held_out: held-out variants, possibly none of them; None if the variants of version 0.5 apply.
+        held_out: held-out variants; empty if there are none. None if the variants of version 0.5 apply.
     """
 
     targets: Mapping[str, Target]
@@ -67,7 +67,7 @@ def make_target(workload: str, metric: str, value: float, goal: Literal["min", "
 def default_targets() -> TargetTable:
     """Return the targets of AlgoPerf's version 0.5."""
     return TargetTable(
-        targets={workload: make_target(workload, *entry) for workload, entry in TARGETS.items()},
+        targets={workload: make_target(workload, metric, value) for workload, (metric, value) in TARGETS.items()},
         base=BASE_WORKLOADS,
         held_out=HELD_OUT_WORKLOADS,
     )
@@ -77,12 +77,12 @@ def read_targets(path: str | os.PathLike[str]) -> TargetTable:
     """Read targets from AlgoPerf's JSON: `{"workloads": {name: {"target_metric_name", "validation_target_value"}}}`.
 
     The lists `base_workloads` and `held_out_workloads` name the workloads that are scored. An empty list of held-out
-    workloads means that there are none. The lists of version 0.5 apply to a file without these lists, unless the file's
-    `benchmark_version` is another version.
+    workloads means that there are none. The lists of version 0.5 apply to a file without these lists. The
+    `benchmark_version` of such a file is 0.5 or absent.
 
     Raises:
-        DataError: the file is missing, is not JSON, lacks a field, has an unknown field, or names a workload without a
-            target.
+        DataError: the file is missing, is not JSON, lacks a field or a list, has an unknown field, or names a workload
+            without a target.
         UsageError: the direction of a metric is unknown.
     """
     content = _read_json(path)
@@ -121,8 +121,8 @@ def held_out_names(held_out: str | os.PathLike[str] | Sequence[str] | None, tabl
 
     Args:
         held_out: file with a list of variants, their names, or `none`; None for the variants of the table.
-        table: table of targets. The variants of version 0.5 with a target and a base workload in the table apply if
-            `table.held_out` is None.
+        table: table of targets. If `table.held_out` is None, the variants of version 0.5 apply that have a target and a
+            base workload in the table.
 
     Raises:
         DataError: the file is missing or is not a list of names.

@@ -20,7 +20,7 @@ METRIC_GOALS: dict[str, Literal["min", "max"]] = {
     "wer": "min",
 }
 
-#: The workloads whose times to target form the performance profiles. Held-out variants do not.
+#: The base workloads. The performance profiles are computed from the times to target on these workloads only.
 BASE_WORKLOADS = (
     "criteo1tb",
     "fastmri",

@@ -1,9 +1,8 @@
 """Sequential tests of paired differences, valid after every pair, and the verdicts of gates.
 
 A gate compares a candidate A with a submission B, pair by pair, until there is a verdict. Both runs of a pair have the
-same seed. The compute multiplier of A over B is the budget at which the reference reaches A's metric, divided by the
-budget at which the reference reaches B's metric. The difference of a pair is the logarithm of the multiplier. A
-positive difference means that A is better.
+same seed. The compute multiplier of A over B is (the reference's budget for A's metric) / (the reference's budget for
+B's metric). The difference of a pair is the logarithm of the multiplier. A positive difference means that A is better.
 
 - `evidence`: the e-process, a test that is valid after every pair.
 - `confidence`: the confidence sequence, the set of centres that the e-process does not reject.

@@ -76,14 +76,14 @@ def run_gates(differences: ArrayLike, *, alpha: float = ALPHA, min_effect: float
 def _excluded_centres(rows: Floats, threshold: float, min_effect: float) -> Booleans:
     """Return an array of shape (6, gates, pairs).
 
-    Entries 0 to 2 say whether −min_effect, 0 and min_effect are below the confidence sequence. Entries 3 to 5 say
+    The rows 0 to 2 say whether −min_effect, 0 and min_effect are below the confidence sequence. The rows 3 to 5 say
     whether these three values are above the confidence sequence.
     """
     import numpy as np
 
     scales = past_scales(rows)
-    sides = [log_evidence(rows, centre=centre, scales=scales) for centre in (-min_effect, 0.0, min_effect)]
-    log_wealth = np.array([side.better for side in sides] + [side.worse for side in sides])
+    evidence = [log_evidence(rows, centre=centre, scales=scales) for centre in (-min_effect, 0.0, min_effect)]
+    log_wealth = np.array([at_centre.better for at_centre in evidence] + [at_centre.worse for at_centre in evidence])
     return np.asarray(np.maximum.accumulate(log_wealth, axis=-1) >= threshold)
 
 

@@ -1,6 +1,7 @@
 """Computes the confidence sequence of a gate: one interval after every pair, all valid at the same time.
 
-The interval after a pair contains the centres against which the evidence has not reached 1/α after any pair so far.
+The interval after a pair contains the centres that no pair so far has excluded. A centre is excluded when the evidence
+against it reaches 1/α.
 
 Source: Time-Uniform, Nonparametric, Nonasymptotic Confidence Sequences, Howard, Ramdas, McAuliffe and Sekhon 2021,
     arXiv 1810.08240 (a confidence sequence inverts tests that are valid after every observation)
@@ -50,11 +51,12 @@ def confidence_sequence(
 
     If each difference is symmetric about the centre, the probability that all intervals contain the centre is at least
     1 − alpha. The interval is (−inf, inf) until there are enough pairs (`fewest_deciding_pairs`: six for alpha 0.05).
-    If runs of one side broke down, one end may remain infinite. Both ends are +inf if breakdowns of B exclude every
+    If runs of A or B broke down, one end may remain infinite. Both ends are +inf if breakdowns of B exclude every
     finite centre.
 
     Args:
-        differences: one difference for each pair, in the order of the pairs; ±inf if one side broke down.
+        differences: one difference for each pair, in the order of the pairs; ±inf for a pair with one run that broke
+            down.
         alpha: probability that the centre is outside one of the intervals.
         scales: the result of `past_scales(differences)`; None to compute it.
 

@@ -11,6 +11,8 @@ from harness.errors import UsageError
 def pair_log_multipliers(a: Sequence[float], b: Sequence[float]) -> list[float]:
     """Return a − b for each pair of log multipliers.
 
+    The log multiplier of a run is the log of the reference's budget for the run's metric, up to a constant.
+
     The difference is 0 if both runs broke down, −inf if only the run of A broke down, and inf if only the run of B
     broke down.
 
@@ -25,7 +27,7 @@ def pair_log_multipliers(a: Sequence[float], b: Sequence[float]) -> list[float]:
     [0.25, -inf, 0.0, inf]
     """
     if len(a) != len(b):
-        raise UsageError(f"cannot pair {len(a)} runs with {len(b)}", fix="give one run of each side per seed")
+        raise UsageError(f"cannot pair {len(a)} runs with {len(b)}", fix="give one run of A and one run of B per seed")
     for value in (*a, *b):
         if math.isnan(value) or value == math.inf:
             raise UsageError(f"a log multiplier is {value!r}", fix="write -inf for a run that missed or broke down")
@@ -35,8 +37,8 @@ def pair_log_multipliers(a: Sequence[float], b: Sequence[float]) -> list[float]:
 def mean_over_workloads(differences: Mapping[str, Sequence[float]]) -> list[float]:
     """Return the mean over workloads of the differences of each seed.
 
-    If one of the differences is infinite, the mean is infinite. If the differences contain +inf and −inf, the mean is
-    0, so that the seed is a tie.
+    If a seed has an infinite difference, its mean is infinite. If it has both +inf and −inf, its mean is 0, and the
+    seed counts as a tie.
 
     Args:
         differences: workload -> one difference for each seed, in the same order of seeds for every workload.

@@ -1,4 +1,6 @@
-"""Computes the e-process of a gate: bets on the sign of each difference that are fair under symmetric distributions.
+"""Computes the e-process of a gate: the wealth of bets on the sign of each pair's difference.
+
+The bets are fair if the differences are distributed symmetrically.
 
 Let dᵢ be the difference of pair i. The null hypothesis is that each dᵢ is symmetric about a centre θ, given the
 previous pairs. Under this hypothesis, dᵢ − θ is positive with probability ½ for every given |dᵢ − θ|. A bet on positive
@@ -13,10 +15,10 @@ martingale. The weighted mean of the products for several δ (`BETS`) is also a 
 inequality, the probability that this mean ever reaches 1/α is at most α.
 
 No assumption is made about the absolute values |dᵢ − θ|. They may have heavy tails, depend on previous pairs, or be
-infinite (if a run broke down). Differences that are not symmetric about θ are evidence against θ, even if their mean or
-median is θ. For example, if the differences have an exponential distribution that is shifted to mean 0, a tenth of the
-gates is decided within 40 pairs (`docs/measured/sequential.txt`). The difference of two exchangeable runs is always
-symmetric about 0.
+infinite (if a run broke down). A skewed distribution of the differences is evidence against θ, even if its mean or
+median is θ. For example, let the differences have an exponential distribution that is shifted to mean 0. A tenth of the
+gates is then decided within 40 pairs (`docs/measured/sequential.txt`). The difference of two exchangeable runs is
+always symmetric about 0.
 
 Every factor increases with dᵢ − θ, and the scales do not depend on θ. The evidence that the centre is above θ therefore
 decreases if θ increases.
@@ -54,7 +56,9 @@ MAX_SCORE = 2.0
 
 
 class Evidence(NamedTuple):
-    """The log wealth of the two one-sided bets after each pair, in arrays of shape (..., n). Both start at log ½.
+    """The log wealth of two one-sided bets after each of n pairs, in arrays of shape (..., n).
+
+    Each bet starts with half of the wealth, log ½.
 
     Args:
         better: log wealth of the bet that the centre is above θ.
@@ -72,7 +76,7 @@ def log_evidence(differences: ArrayLike, *, centre: ArrayLike = 0.0, scales: Arr
     probability is therefore at most α.
 
     Args:
-        differences: array of shape (..., n), in the order of the pairs; ±inf if one side broke down.
+        differences: array of shape (..., n), in the order of the pairs; ±inf for a pair with one run that broke down.
         centre: the centre θ, a number or an array of shape (...).
         scales: array of shape (..., n), the result of `past_scales(differences)`; None to compute it.
 
@@ -108,7 +112,7 @@ def scale_scores(deviations: Floats, scale: Floats) -> Floats:
     the score is ±`MAX_SCORE`. The sign of the score is the sign of the deviation.
 
     Args:
-        deviations: differences from the centre; ±inf if one side broke down.
+        deviations: differences minus the centre; ±inf for a pair with one run that broke down.
         scale: scale of each deviation, in an array of the same shape.
     """
     import numpy as np
@@ -123,8 +127,7 @@ def scale_scores(deviations: Floats, scale: Floats) -> Floats:
 def fewest_deciding_pairs(alpha: float) -> int:
     """Return the smallest number of pairs that can decide a gate at the error level alpha.
 
-    A gate is decided with this number of pairs in the most extreme case, in which the same side breaks down in every
-    pair.
+    This number suffices in the most extreme case: every run of one submission breaks down, and no run of the other.
 
     Raises:
         UsageError: alpha is outside (0, 1).

@@ -31,8 +31,9 @@ def forecast_pairs(
     The forecast assumes that the estimates from the pairs so far are correct.
 
     The gate is continued with simulated pairs. Their differences are normal. The centre and scale are estimated from
-    the finite differences so far, and ties and breakdowns are as frequent as so far. The random numbers have fixed
-    seeds. The result is meant for display only. With few pairs, the estimates and therefore the forecast are imprecise.
+    the finite differences so far. Ties and breakdowns are as frequent as among the pairs so far. The random numbers
+    have fixed seeds. The result is meant for display only. With few pairs, the estimates and therefore the forecast are
+    imprecise.
 
     Args:
         differences: differences as for `decide`.
@@ -102,7 +103,7 @@ def _decisions(x: Floats, future: Floats, scale: float, threshold: float, min_ef
 
 
 def _running_estimate(x: Floats, future: Floats) -> Floats:
-    """Return the mean of the finite differences after each further pair; `decide` uses a similar estimate."""
+    """Return the mean of the finite differences after each further pair; it approximates the estimate of `decide`."""
     import numpy as np
 
     finite = x[np.isfinite(x)]

@@ -1,6 +1,6 @@
 """Estimates the rate of false verdicts from gates between stored runs of one submission (A/A tests).
 
-In such a gate, both sides are the same submission. The outcomes `better` and `worse` are therefore false.
+In such a gate, A and B are the same submission. The outcomes `better` and `worse` are therefore false.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resolution:
+class ResampledGates:
     """The outcomes of resampled A/A gates.
 
     Args:
@@ -48,13 +48,13 @@ def resample_gates(
     alpha: float = ALPHA,
     min_effect: float = MIN_EFFECT,
     seed: int = 0,
-) -> Resolution:
+) -> ResampledGates:
     """Compute gates between stored runs of one submission. The runs of each pair are drawn at random.
 
     For each gate, the runs are shuffled, and neighbouring runs form pairs. If one shuffle gives too few pairs, the runs
     are shuffled again for the remaining pairs. The two runs of a pair are always different runs, and both signs of a
     difference are equally likely. The two runs of a pair have different seeds. The differences therefore vary more than
-    in a real gate, in which both runs of a pair have the same seed.
+    in a real gate, in which the runs of a pair share a seed.
 
     Args:
         log_multipliers: array of shape (runs,) or (runs, workloads); −inf for a run that missed or broke down.
@@ -83,7 +83,7 @@ def resample_gates(
     runs = run_gates(differences, alpha=alpha, min_effect=min_effect)
     false_verdicts = sum(outcome in ("better", "worse") for outcome in runs.outcomes)
     equivalent_pairs = [n for n, outcome in zip(runs.pairs, runs.outcomes, strict=True) if outcome == "equivalent"]
-    return Resolution(
+    return ResampledGates(
         gates=gates,
         pairs=max_pairs,
         false=hit_rate(false_verdicts, gates),

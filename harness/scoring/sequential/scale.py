@@ -42,9 +42,10 @@ def shamos_scale(values: ArrayLike) -> Floats:
 
 
 def past_scales(differences: ArrayLike) -> Floats:
-    """Return the scale of all pairs before each pair: entry i is `shamos_scale` of the first i differences.
+    """Return for each pair the scale of all pairs before it: element i is `shamos_scale` of the first i differences.
 
-    The test in `evidence` is valid only if the scale is known before pair i is run and is equal for every centre.
+    The test in `evidence` is valid only if the scale for a pair is known before the pair is run, and is equal for every
+    centre.
 
     Args:
         differences: array of shape (..., n).
@@ -80,13 +81,13 @@ def _distances(values: ArrayLike) -> Floats:
 
 
 def _median_distance(distances: Floats) -> Floats:
-    """Return the median of the distances over the last axis, without the NaN entries."""
+    """Return the median of the distances over the last axis, ignoring NaN."""
     import numpy as np
 
     missing = np.isnan(distances)
     if distances.shape[-1] and not missing.any():
         return np.asarray(np.median(distances, axis=-1))
-    # NaN is sorted last, so the first `counts` entries of each row are the values that are not NaN.
+    # NaN is sorted last, so the first `counts` elements of each row are the values that are not NaN.
     ordered = np.concatenate([np.sort(distances, axis=-1), np.full((*distances.shape[:-1], 1), math.nan)], axis=-1)
     counts = (~missing).sum(axis=-1)[..., None]
     middle = [np.take_along_axis(ordered, np.maximum(k, 0), axis=-1)[..., 0] for k in ((counts - 1) // 2, counts // 2)]

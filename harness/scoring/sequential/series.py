@@ -7,7 +7,7 @@ an effect among the kept candidates. At any time, this rate is at most α, for a
 no candidate has an effect, the probability that a candidate is kept is at most α.
 
 The levels decrease slowly. If none of the first 99 candidates is kept, candidate 100 needs 4,500 times the evidence of
-a single gate. If all pairs agree, twelve more pairs give this evidence.
+a single gate. If the differences of all pairs have the same sign, twelve more pairs give this evidence.
 
 A kept candidate is tested a second time, by `decide` at level α on seeds that no candidate has used. This test is
 called the confirmation. The candidate's effect is estimated from the confirmation only. The estimate of the first gate
@@ -85,8 +85,8 @@ def series_level(state: SeriesState) -> float:
 def record_candidate(state: SeriesState, *, kept: bool) -> SeriesState:
     """Return the state of a series after its next candidate.
 
-    A candidate whose gate was abandoned counts as tested and not kept. Otherwise a candidate could be tested again and
-    again until it is kept.
+    A candidate whose gate was abandoned counts as tested and not kept. If it did not count, it could be tested again
+    and again until it is kept.
 
     Args:
         state: state before the candidate.

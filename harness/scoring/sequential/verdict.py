@@ -30,15 +30,15 @@ class GateVerdict:
     Args:
         outcome: `better`, `worse`, `equivalent`, `identical` or `undecided`.
         pairs: number of pairs.
-        ties: number of pairs without a difference.
+        ties: number of pairs whose difference is 0.
         broken_a: number of pairs in which only A broke down or missed.
         broken_b: number of pairs in which only B broke down or missed.
-        estimate: Hodges–Lehmann estimate of the log multiplier of A over B; ±inf if one side broke down very often.
+        estimate: Hodges–Lehmann estimate of the log multiplier of A over B; ±inf if A or B broke down very often.
         low: lower end of the confidence sequence for the centre of the differences; may be -inf.
         high: upper end of the confidence sequence; may be inf. `low > high` means that the interval is empty.
         e_better: largest e-value for `better` after any pair, for the centre 0. The outcome `better` requires at least
             1/alpha. Without an effect, the probability of such a large e-value is at most 1/e_better.
-        e_worse: largest e-value for `worse`, with the same meaning.
+        e_worse: the same for the outcome `worse`.
         alpha: probability of a false outcome `better` or `worse`.
         min_effect: smallest effect that is relevant, as a log ratio.
         note: a remark for the reader; may be empty.
@@ -75,13 +75,13 @@ def decide(
     - `identical`: the argument `identical` is True, and every difference is 0.
     - `undecided`: none of these conditions holds.
 
-    If every difference is symmetric about 0 given the previous pairs, the probability that `better` or `worse` is
-    returned after any number of pairs is at most `alpha`. The verdict depends only on the pairs and their order.
+    Suppose that every difference is symmetric about 0, given the previous pairs. The probability that `better` or
+    `worse` is ever returned is then at most `alpha`. The verdict depends only on the pairs and their order.
 
     Args:
-        differences: log multiplier of A over B for each pair, in the order of the pairs (see `pair_log_multipliers`).
-            A positive value means that A is better. The value is +inf if only B broke down or missed, −inf if only A
-            broke down or missed, and 0 if both sides broke down or missed.
+        differences: log multiplier of A over B for each pair, in the order of the pairs (see `pair_log_multipliers`). A
+            positive value means that A is better. The value is +inf if only B broke down or missed, −inf if only A
+            broke down or missed, and 0 if both runs broke down or missed.
         alpha: probability of a false outcome `better` or `worse`.
         min_effect: smallest effect that is relevant, as a log ratio. With 0, no gate is `equivalent`.
         identical: whether metrics and weights of A and B are equal in every pair.
