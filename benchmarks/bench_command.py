@@ -1,4 +1,7 @@
-"""The command `bench run` as a process: start it, wait for a moment, find its processes, and read its records."""
+"""The command `bench run` as a process: start it, wait for a moment, find its processes, and read its records.
+
+The benchmarks use it to stop or kill the command at chosen moments, called disturbances here.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 POLL_S = 0.002
-#: Largest number of times that the command is repeated after the last disturbance until it succeeds.
+#: Largest number of times that `finish` starts or awaits the command until it succeeds.
 COMMANDS_ALLOWED = 4
-#: Fields of a record that must be equal. Fields with seconds are left out at every depth.
+#: Fields of a record that a comparison uses. Nested fields with seconds are left out.
 COMPARED = ("run_id", "status", "points", "hit", "stage_hits", "counters", "final_weights", "crossing_weights")
 
 
@@ -25,11 +28,11 @@ Records = dict[str, Any]
 
 @dataclass
 class BenchCommand:
-    """The command `bench run` of one case. It may be started several times with the same folder of runs.
+    """The command `bench run` of one case. `start` may be called several times with the same folder of runs.
 
     Args:
-        arguments: arguments of `bench run` without those that every case has.
-        folder: empty folder for the runs and for the output.
+        arguments: arguments of `bench run`, without `--json`, `--jobs` and `--runs`, which `start` adds.
+        folder: empty folder for the runs. The output is written to files beside it.
     """
 
     arguments: tuple[str, ...]
@@ -72,14 +75,14 @@ class BenchCommand:
         return b"continued from step" in self.log.read_bytes()
 
     def wait(self, limit: float) -> bool:
-        """Wait for the end of the command, and return whether it ended within a number of seconds."""
+        """Wait for the end of the command for at most `limit` seconds, and return whether it ended."""
         deadline = time.monotonic() + limit
         while not self.has_ended and time.monotonic() < deadline:
             time.sleep(POLL_S)
         return self.has_ended
 
     def wait_for_moment(self, lines: int, delay: float) -> bool:
-        """Wait until stderr has a number of lines, then for some seconds. Return False if the command has ended."""
+        """Wait until stderr has `lines` lines, then for `delay` seconds. Return False if the command has ended."""
         while self.lines < lines and not self.has_ended:
             time.sleep(POLL_S)
         return not self.wait(delay)
@@ -89,7 +92,7 @@ class BenchCommand:
 
         Raises:
             TimeoutError: a command did not end.
-            RuntimeError: the last command allowed did not succeed.
+            RuntimeError: the command failed `COMMANDS_ALLOWED` times.
             ValueError: the command printed something other than records.
         """
         for _ in range(COMMANDS_ALLOWED):
@@ -117,7 +120,7 @@ class BenchCommand:
 
 
 def list_children(command: int = 0) -> list[int]:
-    """Return the ids of the harness's processes that descend from this script, except a command itself.
+    """Return the ids of the harness's processes that descend from this script, except the process `command`.
 
     With Ray, the workers descend from the cluster, which this script has started, and not from the command.
     """

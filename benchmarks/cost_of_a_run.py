@@ -1,27 +1,28 @@
 """Measure the wall time of a run that is not training time, and divide it into parts.
 
 For each workload, the reference runs `--trials` trials, one at a time. They run with workers that a fork server forks
-(forked), and with workers that start as new Python processes (fresh). The table has these columns. Except for `n`,
-`first start` and `wall/scored`, they are medians over trials, in seconds per trial.
+(forked), and with workers that start as new Python processes (fresh). Except for `n`, `first start` and `wall/scored`,
+the columns of the table are medians over trials, in seconds per trial:
 
 - n: number of trials.
-- scored: processor seconds of the training. These seconds are the scored time on a CPU.
-- training: wall seconds of the training. On a busy machine they are more than the scored seconds.
-- evaluation, checkpoints: wall seconds of evaluations and of checkpoints. The training clock is stopped meanwhile.
+- scored: processor seconds of the training, which are the scored time on a CPU.
+- training: wall seconds of the training. On a busy machine, they exceed the scored seconds.
+- evaluation, checkpoints: wall seconds of evaluations and of checkpoints, during which the training clock is stopped.
   Evaluation includes the evaluation of the untrained model.
 - first start: wall seconds from the call to the first event of the first trial.
-- next start: wall seconds from the end of a trial to the first event of the next trial. It has two parts: `building`
-  (import of the workload, and construction of the model and the data) and `rest`.
+- next start: wall seconds from the end of a trial to the first event of the next trial. The columns `building` (import
+  of the workload, and construction of the model and the data) and `rest` divide it into two parts.
 - processor: processor seconds of all processes (supervisor, fork server, worker, evaluator) from the end of a trial to
-  the end of the next one, without the first three trials. On a busy machine, this figure varies less than wall seconds.
-- wall/scored: wall seconds of all trials, including the first start, divided by the scored seconds of all trials.
+  the end of the next one. The first three trials are left out. On a busy machine, this figure varies less than wall
+  seconds.
+- wall/scored: (wall seconds of all trials, including the first start) / (scored seconds of all trials).
 - goal: whether both goals below are met.
 
 The first goal is a wall/scored of at most 1.3, if a run trains for at least 5 s, and of at most 2 otherwise. The second
 goal is a `rest` of at most 0.5 s. The cache of generated data is empty before the trials of each row. With `--cached`,
-the cache contains the data of these trials, as if another submission had already run with the same seeds. With
-`--smoke`, the trials train only for a moment, so that nearly all of the measured time is overhead. To measure an
-earlier version, set PYTHONPATH to a checkout of it.
+the cache contains the data of these trials, as after a run of another submission with the same seeds. With `--smoke`,
+the trials train only for a moment, so that nearly all of the measured time is overhead. To measure an earlier version,
+set PYTHONPATH to a checkout of it.
 
     python benchmarks/cost_of_a_run.py [--workload lm-tiny] [--trials 10] [--workers forked] [--cached] [--smoke]
 """
@@ -56,7 +57,7 @@ HEADINGS = (
     "workload,workers,n,scored,training,evaluation,checkpoints,first start,next start,building,rest,processor,"
     "wall/scored,goal"
 )
-#: Trials whose processor seconds are left out: the fork server and the templates of evaluators start in them.
+#: Number of trials whose processor seconds are left out, because the fork server and evaluators' templates start then.
 FIRST_TRIALS = 3
 COLUMNS = HEADINGS.split(",")
 
@@ -117,9 +118,9 @@ class Timeline(SilentWatcher):
 
 
 def read_processor_seconds() -> float:
-    """Return the processor seconds of this process, its running descendants, and the ended ones that were waited for.
+    """Return the processor seconds of this process, its running descendants, and its ended descendants.
 
-    Without Linux, return NaN.
+    Ended descendants count if their parent waited for them. On systems other than Linux, return NaN.
     """
     parents, seconds = dict[int, int](), dict[int, float]()
     for path in Path("/proc").glob("[0-9]*/stat"):

@@ -1,10 +1,10 @@
-"""Test the estimation of costs on simulated and on real runs. A cost is the scored time of one evaluation interval.
+"""Test the estimation of costs on simulated and on real runs. A cost is a submission's scored time per interval.
 
     python benchmarks/costs.py --simulate
     python benchmarks/costs.py --sessions --runs /tmp/costs        (about 10 minutes; nothing else should run)
 
-`--simulate` prints the largest error of a cost if some intervals are periodically more expensive. It also prints the
-rate of false verdicts in comparisons of a submission with its copy.
+`--simulate` prints the largest error of a cost if every third interval is more expensive. It also prints the rate of
+false verdicts if a submission is compared with its copy.
 
 `--sessions` runs two submissions ten times each in two sessions on one core. The first session is quiet; in the second,
 a process keeps the same core busy. For each session, the script prints the ratio of the two costs with its confidence
@@ -61,12 +61,12 @@ def main() -> None:
 
 
 def template() -> RunSpec:
-    """Return a specification. The simulations replace the name of its submission, and the study."""
+    """Return a specification, in which the simulations replace the submission's name and the study."""
     return harness.plan("adamw-cosine", "resnet-digits").phase1[0]
 
 
 def simulated_run(spec: RunSpec, name: str, study: int, seconds: list[float]) -> ScoredRun:
-    """Return a run of the submission `name` that reaches the target after intervals of these lengths in seconds."""
+    """Return a run of the submission `name` that reaches the target after intervals that take these `seconds`."""
     submission = msgspec.structs.replace(spec.submission, name=name)
     spec = msgspec.structs.replace(spec, submission=submission, study=study)
     result = TargetResult(status="hit", value=math.fsum(seconds), index=len(seconds) - 1)
@@ -74,9 +74,9 @@ def simulated_run(spec: RunSpec, name: str, study: int, seconds: list[float]) ->
 
 
 def simulate_periodic() -> None:
-    """Print the largest error of a cost if every third interval is five times as expensive as the others.
+    """Print the largest error of a cost if every third interval takes 5 s and the others take 1 s.
 
-    The mean cost of an interval is 7/3.
+    The mean cost of an interval is therefore 7/3 s.
     """
     spec, source = template(), random.Random(0)
     for scale in (0.02, 0.1, 0.3):
@@ -97,10 +97,10 @@ def simulate_periodic() -> None:
 
 
 def simulate_copies(repeats: int) -> None:
-    """Print the rate of false verdicts in comparisons of a submission with its copy.
+    """Print the rate of false verdicts if a submission is compared with its copy.
 
-    The rate is printed for three definitions of a run's time: the time computed from the costs that all runs of a
-    submission share (`shared costs`), the run's own time (`own times`), and the measured time (`measured`).
+    The rate is printed for three definitions of a run's time: the sum of costs shared by all runs of a submission
+    (`shared costs`), the sum of the run's own costs (`own times`), and the measured time (`measured`).
     """
     spec, source = template(), random.Random(1)
     n = 10

@@ -2,18 +2,18 @@
 
 Kinds of input: stored records and shards, configuration (YAML and JSON), every command line, data files, Python files
 of submissions, workloads and plugins, folders of AlgoPerf's logs, and logs of other tools. A case consists of an input
-and a command that reads the input. The input is a valid sample with one change. Each command runs in a process of its
-own with limits on time and memory. A case fails if
+and a command that reads the input. The input is a valid sample with one change, or without a change in some cases. Each
+command runs in a process of its own with limits on time and memory. A case fails if
 
 - the command ends with a traceback, an internal error or a signal, hangs, or needs more than 1 GiB;
-- a message is longer than 1,500 characters or contains control characters, or a failure has no message;
-- a change that can be detected is accepted: the command uses a record whose content does not match its hash, a file
-  that does not match its checksum, a key that is given twice, a row that does not fit its header, or a number outside
-  its range;
-- an input without a change is refused. One case in thirty has such an input.
+- a message is longer than 1,500 characters or contains control characters;
+- the command fails without a message;
+- the command accepts a change that it can detect: a record whose content does not match its hash, a file that does not
+  match its checksum, a key that is given twice, a row that does not fit its header, or a number outside its range;
+- the command refuses a valid input that was not changed.
 
-A failure is made smaller and written to `--out` as a JSON file, which `--replay` runs again. Cases are determined by
-the seed, their kind and their index.
+A failing case is made smaller and written to the folder `--out` as a JSON file. `--replay` runs such a file again. The
+seed, the kind and the index of a case determine the case.
 
     python benchmarks/fuzz.py --seconds 600 --seed 1
     python benchmarks/fuzz.py --cases 10000 --seed 1 --kind records --kind yaml
@@ -73,11 +73,17 @@ def main() -> int:
     parser.add_argument("--cases", type=int, help="stop after this number of cases")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", action="append", choices=sorted(KINDS), help="only this kind; may be repeated")
-    parser.add_argument("--out", type=Path, default=Path("fuzz-failures"), help="folder of the failures")
+    parser.add_argument("--out", type=Path, default=Path("fuzz-failures"), help="folder for the failing cases")
     parser.add_argument(
         "--wall", type=float, default=10.0, help="wall seconds after which a case counts as hanging (default: 10)"
     )
-    parser.add_argument("--replay", type=Path, nargs="+", metavar="PATH", help="run these failures or folders again")
+    parser.add_argument(
+        "--replay",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help="run these stored cases again; PATH is a file or a folder",
+    )
     options = parser.parse_args()
     if options.seconds is None and options.cases is None:
         options.seconds = 60.0
@@ -99,11 +105,11 @@ def main() -> int:
 
 
 class Fuzzer:
-    """Makes, runs and judges cases, and writes the failures.
+    """Makes, runs and judges cases, and writes the failing ones.
 
     Args:
         runner: runs cases.
-        out: folder of the failures.
+        out: folder for the failing cases.
     """
 
     def __init__(self, runner: CaseRunner, out: Path) -> None:
@@ -111,7 +117,7 @@ class Fuzzer:
         self._limits = runner.limits
         self._patient = CaseRunner(runner.folder, replace(runner.limits, wall_seconds=8 * runner.limits.wall_seconds))
         self._out = out
-        #: Outcomes of cases without their damaged entry, for cases in which `bench` must ignore this entry.
+        #: Outcomes of cases without the damaged file that `bench` must ignore.
         self._references: dict[str, CaseOutcome] = {}
         self.counts: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
@@ -122,7 +128,7 @@ class Fuzzer:
         """Run cases of these kinds, print the results by kind, and return the exit code.
 
         Args:
-            kinds: names of kinds. They take turns, except that a kind that needs torch comes last.
+            kinds: names of kinds. Cases of these kinds alternate. Kinds that need torch come last.
             seed: seed of all cases.
             cases: number of cases; None for no limit.
             seconds: wall seconds; None for no limit.
@@ -169,11 +175,11 @@ class Fuzzer:
         self.signatures[name] += 1
         if self.signatures[name] > _MAX_WRITTEN:
             return
-        # Only some failures are made smaller. A hang would take the whole limit at every attempt. An input that is
+        # Not every failing case is made smaller. A hang would take the whole limit at every attempt. An input that is
         # accepted or refused by mistake is not made smaller, because the same answer may be right for a smaller input.
         smaller = (
             case
-            if problem.startswith(("hang", "accepted", "refused"))
+            if problem.startswith(("hang", "accepted", "refused", "wrong"))
             else minimise(case, lambda c: self._signature(c) == name)
         )
         path = self._out / f"{case.kind}-{case.number}.json"
@@ -182,11 +188,11 @@ class Fuzzer:
 
     def _run_patiently(self, case: FuzzCase) -> CaseOutcome:
         outcome = self._runner.run(case)
-        # Other processes may have slowed the case down. The limit on CPU time stays the same.
+        # Other processes may have slowed the case down, so only the limit on wall time is raised.
         return self._patient.run(case) if outcome.exit_code == -signal.SIGALRM else outcome
 
     def _reference(self, case: FuzzCase) -> CaseOutcome | None:
-        """Return the outcome of a case without its damaged entry; None unless `bench` must ignore such an entry."""
+        """Return the outcome of a case without the damaged file that `bench` must ignore; None without such a file."""
         if not case.ignored:
             return None
         reference = replace(without_ignored(case), number=0, change="")

@@ -3,16 +3,16 @@
     python benchmarks/gpu.py                 # on a GPU; under nine minutes, without downloads
     python benchmarks/gpu.py --toy           # on a CPU; tiny sizes that only test the script
 
-Runs are made by the code of the worker: `harness.worker.setup` builds a run, `TrainingRun.train` trains it, and the
-clock of the run measures its time. The script reports one throughput for each interval between two evaluations. The
-first interval is left out, because kernels and caches warm up in it. The overhead of the harness is the time of its
-steps divided by the time of the steps of a hand-written loop. Groups of a few steps of the harness and of the loop
-alternate, and the device is synchronised before and after each group. Optimisations are turned off one at a time. An
-optimisation that this version lacks is reported as absent. A measurement that would start after `--seconds` is reported
+The script uses the code of the worker: `harness.worker.setup` builds a run, `TrainingRun.train` trains it, and the
+clock of the run measures its time. It reports one throughput for each interval between two evaluations. The first
+interval is left out, because kernels and caches warm up in it. The overhead of the harness is the time of its steps,
+divided by the time of the steps of a hand-written loop. Groups of a few steps of the harness and of the loop alternate,
+and the device is synchronised before and after each group. Optimisations are turned off one at a time. An optimisation
+that the checked-out version lacks is reported as absent. A measurement that would start after `--seconds` is reported
 as left out.
 
-The utilisation is (6·N + 6·L·D·T) · tokens/s divided by the manufacturer's dense bf16 peak (harness/hardware.yaml),
-for N parameters, L layers, width D and sequence length T.
+The utilisation is (6·N + 6·L·D·T) · tokens/s divided by the manufacturer's dense bf16 peak (harness/hardware.yaml).
+Here N is the number of parameters, L the number of layers, D the width, and T the sequence length.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Session:
     Args:
         device: `cuda`, `cpu` …
         sizes: sizes of the measurements.
-        compiled: whether losses are compiled; only if this version can compile them.
+        compiled: whether losses are compiled. Not every version of the worker can do this.
         deadline: value of `time.monotonic` after which no measurement starts.
         folder: folder of all runs. The runs share the compiled graphs in this folder.
         registry: the plugins.
@@ -166,7 +166,7 @@ class Session:
         return pictures(**(arguments | changes))
 
 
-#: Whether this version can split batches into microbatches, and whether it can compile losses.
+#: Whether the checked-out worker can split batches into microbatches (`PARTED`), and compile losses (`COMPILES`).
 PARTED = importlib.util.find_spec("harness.worker.microbatch") is not None
 COMPILES = importlib.util.find_spec("harness.worker.compile_cache") is not None
 
@@ -175,10 +175,10 @@ COMPILES = importlib.util.find_spec("harness.worker.compile_cache") is not None
 
 
 def measure_run(session: Session, workload: WorkloadEntry, submission: str) -> dict[str, Any]:
-    """Measure the examples per scored second in each interval of a whole run, and its memory.
+    """Measure the examples per scored second in each interval of a whole run, and the peak memory of the run.
 
     Raises:
-        RuntimeError: the run did not end at its budget.
+        RuntimeError: the run ended before its budget was used.
     """
     spec = session.spec(workload, submission)
     run_warnings: list[str] = []
@@ -229,10 +229,10 @@ def language(session: Session, submission: str = "adamw-cosine", **changes: Any)
 
 
 def overhead(session: Session) -> dict[str, Any]:
-    """Measure the time of the harness's steps divided by the time of the steps of a hand-written loop (`bare`).
+    """Measure the time of the harness's steps, divided by the time of the steps of a hand-written loop (`bare`).
 
-    Groups of steps of the harness and of the loop alternate in the order A B B A …, so that drift of the clock
-    frequency cancels. The harness and the loop use the same facts, device and compilation.
+    Groups of steps of the harness and of the loop alternate in the order A B B A …, so that a drift of the processor's
+    clock frequency cancels. The harness and the loop use the same facts, device and compilation.
     """
     workload = session.words()
     spec = session.spec(workload, "adamw-cosine")
@@ -298,7 +298,7 @@ def waits(session: Session) -> dict[str, Any]:
 
 
 def _one_step(run: Any) -> None:
-    """Make one step as `TrainingRun.train` does between two evaluations, but do not compare counters with limits."""
+    """Make one step as `TrainingRun.train` does between two evaluations, without comparing counters with limits."""
     run.work.begin_step()
     run.submission.step(run.work)
     run.work.end_step()
@@ -358,14 +358,14 @@ Measurement = tuple[str, Callable[[Session], dict[str, Any]], Callable[[], Abstr
 
 
 def measurements(session: Session) -> list[Measurement]:
-    """Return all measurements. The most important measurement is the first one.
+    """Return all measurements. The most important ones are first.
 
-    A measurement consists of its name, a function that measures, a context manager in which this function is called,
-    and the reason why the measurement is left out. The reason is empty for measurements that are made.
+    A measurement consists of its name, the function that measures, a context manager for the call of this function, and
+    the reason why the measurement is left out. The reason is empty if the measurement is made.
     """
     compiles = "" if COMPILES else "absent: this version's Work does not compile"
     if COMPILES and not session.compiled:
-        compiles = "left out: without --compile nothing is compiled on a processor"
+        compiles = "left out: without --compile nothing is compiled on a CPU"
     fused = "" if LOGITS_IN_PARTS else "absent: this version computes all logits at once"
     return [
         ("bf16 product", products, nullcontext, ""),
@@ -418,7 +418,7 @@ def measure(session: Session, part_of_name: str) -> None:
 
 
 def _free_memory(device: str) -> None:
-    """Free the memory of a run. The run's clock has excluded its objects from garbage collection with `gc.freeze`."""
+    """Free the memory of a run. Its objects were excluded from garbage collection by `gc.freeze` in the run's clock."""
     gc.unfreeze()
     gc.enable()
     gc.collect()
@@ -497,11 +497,12 @@ def main() -> None:
     if on_processor and not options.toy:
         parser.error("this machine has no GPU; use --toy, which only tests the script")
     began = datetime.now(UTC)
-    # The folder is in memory if possible, since each evaluation writes a checkpoint of three times the weights' size.
+    # The folder is in memory if possible, because each evaluation writes a checkpoint three times as large as the
+    # weights.
     shared = Path("/dev/shm") if Path("/dev/shm").is_dir() and not options.toy else None
     with tempfile.TemporaryDirectory(dir=shared, prefix="bench-gpu-") as folder:
-        # Without a folder of compiled graphs, the worker would first compile in another process. Here the first
-        # interval is discarded instead, which is faster.
+        # Without this folder, the worker would first compile in another process. Here the measurements discard the
+        # first interval instead, which is faster.
         (Path(folder) / "compiled").mkdir()
         session = Session(
             device=options.device,

@@ -1,8 +1,7 @@
 """The workloads that `gpu.py` measures, and a hand-written training loop for comparison.
 
-The workloads are subclasses of two workloads in `workloads/`. The facts of the subclasses differ as follows: no target
-is ever met, evaluations are a fixed number of steps apart, and a run ends after a fixed number of evaluations. The data
-are generated.
+The workloads are subclasses of two workloads in `workloads/`, with other facts: no target is ever met, evaluations are
+a fixed number of steps apart, and a run ends after a fixed number of evaluations. The data are generated.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from workloads.resnet.classifier import pieces
 from workloads.resnet.facts import RESNET_CIFAR10
 from workloads.resnet.model import ResnetConfig
 
-#: Whether this version computes the loss in chunks, without the logits of a whole batch.
+#: Whether the checked-out version computes the loss in chunks, without the logits of a whole batch.
 LOGITS_IN_PARTS = Lm124mSynthetic.loss is not NextSymbol.loss
 
 _HERE = Path(__file__).resolve()
@@ -71,8 +70,9 @@ class Words(Lm124mSynthetic):
 
     Args:
         toy: whether the model and the sequences are tiny, for a CPU.
-        micro: examples per forward and backward pass, if this version has microbatches. With 0, the harness chooses.
-        whole_logits: whether the loss is computed from all logits at once, even if this version could chunk them.
+        micro: examples per forward and backward pass, if the worker has microbatches. With 0, the harness chooses.
+        whole_logits: whether the loss is computed from all logits at once, even if the workload can compute it in
+            chunks.
         batch, steps, intervals, dtype, compiled: see `_timed`.
     """
 
@@ -114,9 +114,9 @@ def words(**arguments: Any) -> WorkloadEntry:
 def flops_per_token(model: nn.Module, config: Any) -> float:
     """Return the floating-point operations of matrix products per token: 6·N + 6·L·D·T.
 
-    The operations are those of one forward and one backward pass. N is the number of parameters (the tied embedding
-    counts once, as the head; norms are included but negligible), L the number of layers, D the width and T the sequence
-    length. For causal attention, only the unmasked half counts.
+    The operations are those of one forward and one backward pass. N is the number of parameters, L the number of
+    layers, D the width and T the sequence length. The tied embedding counts once, as the head. Norms are included but
+    negligible. For causal attention, only the unmasked half counts.
     """
     parameters = sum(p.numel() for p in model.parameters())
     attention: int = config.layers * config.width * config.context
@@ -179,12 +179,12 @@ def _noise(n: int) -> tuple[Tensor, Tensor]:
 
 
 def bare_words(spec: RunSpec, workload: Words, micro: int, compiled: bool) -> Callable[[], None]:
-    """Return a function that makes one training step on `Words` in plain PyTorch. The tokens are on the device.
+    """Return a function that makes one training step on `Words` in plain PyTorch, with all tokens on the device.
 
     Args:
         spec, workload: the trial and the workload that the harness trains.
         micro: sequences per forward and backward pass.
-        compiled: whether the loss is compiled, as the harness compiles it.
+        compiled: whether the loss is compiled in the same way as in the harness.
     """
     device, hp, facts = torch.device(spec.device), spec.hparams, spec.workload.facts
     model = workload.build_model(spec.seeds.model).to(device)

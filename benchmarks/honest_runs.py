@@ -1,14 +1,14 @@
 """Run honest submissions, and check that no run is rejected, flagged or charged for work that it did not do.
 
-The plan has the unusual submissions in `honest_submissions.py` and all installed submissions, each with random seeds,
-on workloads that take seconds, the cheapest first. Finished runs are kept, so the same command continues the plan. The
-script prints a line for each run with a problem, and a table. It exits with 1 if there is a run with one of these
+The submissions are the unusual ones in `honest_submissions.py` and all installed ones. Each runs with random seeds on
+workloads that take seconds, the cheapest workload first. Finished runs are kept, so the same command continues the
+plan. The script prints a table, and a line for each run with a problem. The exit code is 1 if a run has one of these
 problems:
 
 - status `rejected` or `crashed`
-- a restart that the worker caused, so that the run is not ranked
-- work off the clock (`helper_seconds`) of more than 0.05 s plus 10 % of the scored time, for a submission without
-  processes and threads
+- a worker that ended by itself and had to be restarted, so that the run is not ranked
+- more than 0.05 s plus 10 % of the scored time charged as work off the clock (`helper_seconds`), although the
+  submission uses no processes and threads of its own
 
     python benchmarks/honest_runs.py [--runs DIR] [--count 300] [--busy 2] [--minutes 15] [--seed 0]
 """
@@ -38,8 +38,7 @@ MICRO = str(ROOT / "tests" / "micro.py")
 WORKLOADS = (f"{MICRO}:Micro", f"{MICRO}:MicroStream", "continual-digits", "continual-digits+noise")
 #: Submissions that compute in processes and threads on purpose.
 WITH_HELPERS = frozenset({"DataLoaderWorkers", "ChildProcess", "Program", "Threads"})
-#: Limit of the charged work off the clock that is not reported as a problem: the first number in seconds, plus the
-#: second number times the scored time.
+#: Largest work off the clock that is not a problem: the first number in seconds + the second number × the scored time.
 MAX_HELPERS = (0.05, 0.1)
 
 
@@ -58,7 +57,7 @@ def main() -> int:
 
 
 def list_specs(count: int, rng: random.Random) -> Iterator[tuple[str, RunSpec]]:
-    """Yield the name of a submission and a trial. Pairs that cannot run are left out."""
+    """Yield pairs (name of a submission, its trial). A submission is left out on a workload on which it cannot run."""
     from honest_submissions import NAMES
 
     from harness.plugins.registry import load_registry
@@ -107,7 +106,7 @@ def find_problem(name: str, record: Record) -> str:
         return f"{record.status}: {record.reason}"
     ledger = record.ledger
     if ledger is None:
-        return "no ledger"
+        return "the record has no ledger"
     if own := [restart.reason for restart in ledger.restarts if restart.by == "worker"]:
         return f"the worker ended by itself: {own}"
     number, fraction = MAX_HELPERS
@@ -118,14 +117,14 @@ def find_problem(name: str, record: Record) -> str:
 
 
 def work_for_ever() -> None:
-    """Use a processor."""
+    """Keep one processor busy."""
     while True:
         sum(range(10_000))
 
 
 @contextlib.contextmanager
 def keep_busy(number: int) -> Iterator[None]:
-    """Within this context, processes use the processors."""
+    """Within this context, keep `number` processors busy with other processes."""
     processes = [multiprocessing.Process(target=work_for_ever, daemon=True) for _ in range(number)]
     for process in processes:
         process.start()

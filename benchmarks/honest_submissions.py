@@ -56,7 +56,7 @@ class Plain:
 
 
 class Teacher(Plain):
-    """Learns from a deepcopy of the model, renewed every ten steps."""
+    """Learns from a deep copy of the model that is renewed every ten steps."""
 
     def update(self, work: Work) -> None:
         if self.steps % 10 == 1:
@@ -86,9 +86,9 @@ class LineSearch(Plain):
 
 
 class RefreshesStatistics(Plain):
-    """Makes forward passes over fresh batches before every evaluation, as for batch norm.
+    """Makes forward passes over fresh batches before every evaluation, as if to refresh the statistics of batch norm.
 
-    The passes have at most as many examples as an evaluation interval, as the rule `draw_size` requires.
+    The passes together have at most the number of examples of an evaluation interval, as the rule `draw_size` requires.
     """
 
     work: Work | None = None
@@ -107,7 +107,7 @@ class RefreshesStatistics(Plain):
 
 
 class CompilesUpdates(Plain):
-    """Traces its update."""
+    """Compiles its update rule with torch.jit.trace."""
 
     def update(self, work: Work) -> None:
         work.backward(work.draw())
@@ -154,7 +154,7 @@ class Program(Plain):
 
 
 class Accumulates(Plain):
-    """Adds up the gradients of two steps."""
+    """Accumulates gradients, and updates the weights at every second step."""
 
     def step(self, work: Work) -> None:
         self.steps += 1
@@ -182,7 +182,7 @@ class StatisticsHooks(Plain):
 
 
 class Averages(Plain):
-    """Evaluates an exponential moving average."""
+    """Evaluates an exponential moving average of the weights."""
 
     @property
     def mean(self) -> list[Tensor]:
@@ -209,7 +209,7 @@ class Averages(Plain):
 
 
 class SwapsData(Averages):
-    """Swaps averages in by exchanging `.data`."""
+    """Puts the averages into the model by assigning `.data`."""
 
     def put(self, values: list[Tensor]) -> None:
         for p, v in zip(self.model.parameters(), values, strict=True):
@@ -254,7 +254,7 @@ class Functional(Plain):
 
 
 class AutogradGrad(Plain):
-    """Computes gradients with autograd.grad."""
+    """Computes gradients with torch.autograd.grad."""
 
     def update(self, work: Work) -> None:
         loss = work.loss(work.draw())
@@ -265,7 +265,7 @@ class AutogradGrad(Plain):
 
 
 class UpdatesByHand(Plain):
-    """Updates without an optimizer."""
+    """Updates the weights without an optimizer."""
 
     def update(self, work: Work) -> None:
         work.backward(work.draw())
@@ -330,7 +330,7 @@ class DoubleState(Plain):
 
 
 class Talks(Plain):
-    """Prints and logs."""
+    """Prints and logs in every step."""
 
     def update(self, work: Work) -> None:
         print("step", self.steps, flush=True)
@@ -357,7 +357,7 @@ class CollectsGarbage(Plain):
 
 
 class Threads(Plain):
-    """Computes in a thread that ends before the step does. Another thread only waits."""
+    """Computes in a thread that ends before the step does. A second thread waits until the run ends."""
 
     def update(self, work: Work) -> None:
         if self.steps == 1:
@@ -399,7 +399,7 @@ class Perturbs(Plain):
 
 
 class Mixes(Plain):
-    """Trains on batches that it mixes from two draws."""
+    """Trains on batches that are concatenations of two draws."""
 
     def update(self, work: Work) -> None:
         work.backward(Batch.cat([work.draw(), work.draw()]))
@@ -407,7 +407,7 @@ class Mixes(Plain):
 
 
 class Freezes(Plain):
-    """Freezes all parameters but the last two in the first steps."""
+    """Freezes all parameters except the last two in the first ten steps."""
 
     def update(self, work: Work) -> None:
         for p in list(self.model.parameters())[:-2]:

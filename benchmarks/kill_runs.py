@@ -1,19 +1,19 @@
-"""Disturb runs at random moments, and check that they end exactly like undisturbed runs.
+"""Disturb runs at random moments, and check that their results equal those of undisturbed runs.
 
 The script starts `bench run`, disturbs it one to three times at random moments, and repeats the same command until it
-has succeeded. A disturbance is one of these:
+succeeds. A disturbance is one of these:
 
 - SIGKILL, SIGTERM or SIGINT to the command (the supervisor), to one of the processes that it started, or to all of them
 - SIGSTOP, and SIGCONT some seconds later
-- a disk that becomes full and has space again before the next command. The runs are in a small tmpfs. Where no file
-  system can be mounted, the processes' maximum file size becomes 0 instead.
+- a disk that becomes full and has space again before the next command: the runs are in a small tmpfs. If no file system
+  can be mounted, the maximum file size of the processes becomes 0 instead.
 - with `--executor ray`: the removal of a node of the cluster
 
-The records must have the same status, points, counters and weights as the records of an undisturbed command, apart from
-seconds. The submissions have much state: moments, averages, replay buffers, snapshots. The script prints a table with a
-row for each kind of disturbance. The columns are: the number of disturbances; the number of commands; the number of
-commands with a run that was resumed from a checkpoint; the number of commands that ended exactly like the undisturbed
-command; and the number of commands whose records were lost. The exit code is 1 if a command ended differently.
+Apart from seconds, the records must have the same status, points, counters and weights as the records of an undisturbed
+command. The submissions have much state: moments, averages, replay buffers, snapshots. The table of results has a row
+for each kind of disturbance and these columns: the number of disturbances; the number of disturbed commands; how many
+of them resumed a run from a checkpoint (resumed), had the records of the undisturbed command (exact), or lost records
+(lost). The exit code is 1 if not all commands are exact.
 
     python benchmarks/kill_runs.py [--kills 100] [--seed 0] [--cases NAME,NAME] [--executor local|ray]
 """
@@ -42,7 +42,7 @@ from typing import Any
 from bench_command import ROOT, BenchCommand, Records, command_of, list_children, send
 
 _MUCH_STATE = "benchmarks/much_state.py:MuchState"
-#: The arguments of `bench run` by the name of the case.
+#: Name of a case -> arguments of `bench run`.
 CASES: dict[str, tuple[str, ...]] = {
     "pool": ("-s", _MUCH_STATE, "-w", "tests/micro.py:Micro"),
     "stream": ("-s", _MUCH_STATE, "-w", "continual-digits"),
@@ -55,17 +55,17 @@ CASES: dict[str, tuple[str, ...]] = {
 }
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGSTOP)
 VICTIMS = ("supervisor", "child", "all")
-#: Seconds from SIGSTOP to SIGCONT, at most.
+#: Maximum number of seconds from SIGSTOP to SIGCONT.
 MAX_PAUSE_S = 4.0
 #: Size of the tmpfs of a run with a full disk. The files of the largest case need less than half of it.
 DISK_BYTES = 64 << 20
-#: Seconds until a command without a disturbance, or on a full disk, counts as hung.
+#: Seconds after which an undisturbed command, or one on a full disk, counts as hung.
 HANG_S = 1800.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disturbance:
-    """A kind of disturbance. `signal_number` is sent to `victim`; the victims `disk` and `node` get no signal."""
+    """A kind of disturbance. `signal_number` is sent to `victim`. The victims `full disk` and `node` get no signal."""
 
     victim: str
     signal_number: signal.Signals | None = None
@@ -81,7 +81,7 @@ class Undisturbed:
     Args:
         records: the compared fields of the records, by run_id.
         lines: number of lines that the command printed to stderr.
-        start: seconds until the first of these lines.
+        start: seconds until the first line.
         seconds: seconds until the end.
     """
 
@@ -93,7 +93,7 @@ class Undisturbed:
 
 @dataclass
 class Tally:
-    """Counts for one kind of disturbance."""
+    """The counts in one row of the table."""
 
     disturbances: int = 0
     commands: int = 0
@@ -109,7 +109,7 @@ def main() -> int:
     parser.add_argument("--cases", default=",".join(CASES), help=f"comma-separated cases (default: {','.join(CASES)})")
     parser.add_argument("--executor", choices=["local", "ray"], default="local")
     options = parser.parse_args()
-    # A script that a shell started in the background ignores SIGINT, and so would the processes that it starts.
+    # In a shell's background job, SIGINT is ignored by the script and by the processes that it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="kill-runs-") as name, cluster(options.executor) as nodes:
@@ -152,8 +152,8 @@ def disturb_all(
             path.mkdir(exist_ok=True)
             bench = BenchCommand(cases[name], path)
             atexit.register(bench.kill)
-            # A worker that is killed three times in a row without progress counts as crashed. A worker is therefore
-            # killed at most twice.
+            # A worker that is killed three times in a row without progress counts as crashed, so workers are killed at
+            # most twice.
             times = rng.randint(1, 3 if kind.victim == "supervisor" else 2)
             moments = disturb(bench, kind, undisturbed[name], min(times, kills - done), rng, nodes)
             problem = compare(bench, undisturbed[name])
@@ -189,7 +189,7 @@ def disturb(
     while len(moments) < times:
         if bench.has_ended:
             bench.start()
-        # One moment in eight is before the first line of progress. After a miss, one moment in two is before this line.
+        # One moment in eight is before the first line of progress; after a command that ended too early, one in two.
         in_start = rng.random() < (1 / 2 if misses else 1 / 8)
         lines = 0 if in_start else rng.randint(1, max(1, whole.lines - 2))
         interval = (whole.seconds - whole.start) / whole.lines
@@ -210,7 +210,7 @@ def disturb(
 
 
 def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, nodes: Any) -> str:
-    """Disturb a command now. Return a description of the victim, or an empty string if there was no victim."""
+    """Disturb a command now. Return text for the report, or an empty string if no process was there to disturb."""
     assert bench.process is not None
     children = list_children(bench.process.pid)
     if kind.victim == "full disk":
@@ -238,7 +238,7 @@ def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, nodes: An
 
 
 def compare(bench: BenchCommand, whole: Undisturbed) -> str:
-    """Finish a command and compare its records with the undisturbed ones. Return the difference, or an empty string."""
+    """Finish a command and compare its records with the undisturbed ones. Return the first difference."""
     try:
         records = bench.finish(60 + 20 * whole.seconds)
     except (TimeoutError, RuntimeError, ValueError) as error:
@@ -292,7 +292,7 @@ def fill_disk(bench: BenchCommand, pids: list[int]) -> None:
 
 @contextlib.contextmanager
 def cluster(executor: str) -> Iterator[Any]:
-    """Start a Ray cluster of two nodes on this machine, with one trial per node; None for another executor."""
+    """Start a Ray cluster of two nodes, with one trial per node; yield None if the executor is not Ray."""
     if executor != "ray":
         yield None
         return

@@ -1,10 +1,10 @@
-"""Measure how much the loss that `lm-tiny` reaches depends on the seed of its language and on the held-out sample.
+"""Measure how much the loss on `lm-tiny` depends on the seed of its language and on the held-out sample.
 
     python -m benchmarks.language_seeds              # about four minutes on one core
 
 The reference (AdamW with a cosine schedule at its tuned learning rate) trains on six languages to the gate budget, with
-two seeds each, on one thread and in a plain training loop. Equal seeds have equal initial weights in all languages. A
-first line keeps the language of the workload, and evaluates the same weights on eight fresh held-out samples.
+two seeds each, on one thread and in a plain training loop. For a seed, the initial weights are equal in all languages.
+The first result is for the language of the workload: the loss of the same weights on eight fresh held-out samples.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LENGTH = LmTiny.facts.tokens_per_example + 1
 
 
 class Outcome(NamedTuple):
-    """The losses of one run, in nats per character; `excess` is above the entropy of the language."""
+    """The loss of one run in nats per character, its excess over the language's entropy, and its standard error."""
 
     loss: float
     excess: float
@@ -42,13 +42,13 @@ class Outcome(NamedTuple):
 
 
 def held_out(language: Language, sample: str) -> tuple[Tensor, Tensor]:
-    """Return the documents of a sample, (n, 65), and their exact nats per character, (n,)."""
+    """Return the documents of a sample, (n, 65), and their exact negative log-likelihoods per character, (n,)."""
     tokens_NT = language.documents(SCORE_DOCUMENTS, length=_LENGTH, stream_seed=sample)
     return as_tensor(tokens_NT), torch.tensor(-language.log_probs(tokens_NT).mean(axis=1))
 
 
 def train(language: Language, seed: int, examples: int) -> nn.Module:
-    """Return a model that the reference has trained on documents of a language."""
+    """Return a model after training with the reference on documents of a language."""
     work = LmTiny()
     model = work.build_model(seed)
     size = work.facts.batch_sizes[0]
@@ -85,7 +85,7 @@ def judge(model: nn.Module, language: Language, sample: str) -> Outcome:
 
 
 def report_languages(examples: int, seeds: Sequence[int]) -> None:
-    """Print the mean losses of each language after some examples, and their spread over the languages."""
+    """Print the mean losses in each language after `examples` examples, and their spread over the languages."""
     print(f"\n{examples:,} examples, {len(seeds)} seeds\nlanguage  entropy    loss  excess  seed sd")
     rows = []
     for number in LANGUAGES:
@@ -108,7 +108,7 @@ def report_samples() -> None:
     model = train(language, SEEDS[0], GATE_BUDGET)
     outcomes = [judge(model, language, f"sample/{k}") for k in range(8)]
     losses = [outcome.loss for outcome in outcomes]
-    print(f"\nthe same weights on 8 samples: mean {statistics.fmean(losses):.4f}, sd {statistics.stdev(losses):.4f}, ")
+    print(f"\nthe same weights on 8 samples: mean {statistics.fmean(losses):.4f}, sd {statistics.stdev(losses):.4f}")
     print(f"standard error of one sample {statistics.fmean(o.se for o in outcomes):.4f}")
 
 

@@ -3,14 +3,14 @@
     python -m benchmarks.language_separation language   # entropies of the language, and the speed of its generation
     python -m benchmarks.language_separation run        # about 25 minutes on one core; resumes if it was stopped
     python -m benchmarks.language_separation report     # the tables of docs/synthetic-language.md
-    python -m benchmarks.language_separation resolution # one run: the metric's standard error as a fraction of time
+    python -m benchmarks.language_separation resolution # one run: the metric's standard error in examples
 
 The design was fixed before the first run. Each arm is tuned on the seed 900 over the learning rates 0.00125, 0.0025 and
-0.005, by the loss after 75 % of the horizon. While the best rate is the lowest or the highest in the list, the list is
-extended beyond this rate by a factor of two. Then each arm runs at its best rate on the seeds 100-103. The reference,
-AdamW with a cosine schedule, determines the target and runs on 6 more seeds. Two arms are separated if their means
-differ by more than 3 times the larger of their standard deviations. Runs have one thread. Seconds are process seconds
-of training without evaluation. Evaluation is on the split `score`.
+0.005, by the loss after 75 % of the horizon. While the best rate is at an end of this list, the list is extended at
+that end by a factor of two. Then each arm runs at its best rate on the seeds 100-103. The reference, AdamW with a
+cosine schedule, determines the target and runs on 6 more seeds. Two arms are separated if their means differ by more
+than 3 times the larger of their standard deviations. Runs have one thread. Seconds are process seconds of training
+without evaluation. Evaluation is on the split `score`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LEARNING_RATES = (0.00125, 0.0025, 0.005)
 TUNING_SEED = 900
 SEEDS = tuple(range(100, 104))
 REFERENCE_SEEDS = tuple(range(104, 110))
-#: Planned length of a run, as a fraction of the horizon.
+#: Planned length of a run, at which the schedule ends, as a fraction of the horizon.
 PLAN_FOR = 0.75
 #: Length of the warm-up, and of the decay of WSD (warm-up, stable, decay), as fractions of the planned length.
 WARM_UP = 0.05
@@ -48,7 +48,7 @@ WEIGHT_DECAY = 0.1
 
 
 def factor(schedule: str, share: float) -> float:
-    """Return the factor of the learning rate at a fraction `share` of the planned steps, including warm-up.
+    """Return the factor of the learning rate, including warm-up, after a fraction `share` of the planned steps.
 
     >>> factor("cosine", 1.0), factor("constant", 1.2), factor("wsd", 0.85)
     (0.0, 1.0, 0.5)
@@ -63,7 +63,10 @@ def factor(schedule: str, share: float) -> float:
 
 
 def optimizers(arm: str, model: torch.nn.Module, lr: float) -> list[torch.optim.Optimizer]:
-    """Build AdamW for all parameters, or Muon for matrices (with AdamW's update scale) and AdamW for the others."""
+    """Build AdamW for all parameters; for a Muon arm, build Muon for matrices and AdamW for the other parameters.
+
+    Muon has AdamW's update scale.
+    """
     kinds = LmTiny().parameter_kinds(model)
     matrices = [p for name, p in model.named_parameters() if kinds[name] == "matrix"]
     others = [p for name, p in model.named_parameters() if kinds[name] != "matrix"]
@@ -77,10 +80,10 @@ def optimizers(arm: str, model: torch.nn.Module, lr: float) -> list[torch.optim.
 
 
 def train(arm: str, lr: float, seed: int, stop: float = -math.inf) -> tuple[dict[str, Any], torch.nn.Module]:
-    """Train one run and return it with its model.
+    """Train a model and return the data of the run and the model.
 
     The run ends at its planned length, or at the horizon if the learning rate is constant. It ends early if the loss is
-    at most `stop`. The run has a point [examples, seconds, loss] per evaluation.
+    at most `stop`. The data have a point [examples, seconds, loss] per evaluation.
     """
     work, facts = LmTiny(), LmTiny.facts
     model, pool = work.build_model(seed), work.train_data(seed)
@@ -128,7 +131,7 @@ def planned_loss(run: dict[str, Any]) -> float:
 
 
 def ensure(arm: str, lr: float, seed: int) -> float:
-    """Return the loss of a run at its planned length. Make and store the run if it is not stored."""
+    """Return the loss of a run at its planned length. If the run is not stored, make and store it."""
     runs = load()
     for run in runs:
         if (run["arm"], run["lr"], run["seed"]) == (arm, lr, seed):
@@ -180,7 +183,7 @@ def find_hit(run: dict[str, Any], target: float) -> Hit | None:
 
 
 def reported() -> dict[str, list[dict[str, Any]]]:
-    """Return the runs of each arm on the reported seeds."""
+    """Return the runs of each arm on the seeds of the tables."""
     return {arm: [r for r in load() if r["arm"] == arm and r["seed"] in SEEDS] for arm in ARMS}
 
 
@@ -205,7 +208,7 @@ def report() -> None:
 
 
 def _report_reference(target: float) -> None:
-    """Print the loss that 90 % of the reference's runs reach, and their time to the target, over all its seeds."""
+    """Print the loss that 90 % of the reference's runs reach, and the times of all its runs to the target."""
     runs = [r for r in load() if r["arm"] == REFERENCE and r["seed"] in SEEDS + REFERENCE_SEEDS]
     last = sorted(planned_loss(r) for r in runs)
     print(f"{REFERENCE}, {len(runs)} seeds: loss {statistics.mean(last):.4f} sd {statistics.stdev(last):.4f}")
@@ -219,7 +222,7 @@ def _report_reference(target: float) -> None:
 
 
 def resolution() -> None:
-    """Print the score metric's standard error at the target, in nats and as a fraction of the reference's time."""
+    """Print the metric's standard error on the split `score`, in nats and as a fraction of the time to the target."""
     target = LmTiny.facts.targets[0].value
     stored_run = next(r for r in load() if r["arm"] == REFERENCE and r["seed"] == SEEDS[0])
     run, model = train(stored_run["arm"], stored_run["lr"], stored_run["seed"], stop=target)
@@ -261,7 +264,7 @@ def language() -> None:
 
 
 def crossing(curve: list[tuple[int, float]], value: float) -> float:
-    """Return the examples at which a curve of (examples, loss) first reaches a loss, by linear interpolation."""
+    """Return the interpolated number of examples at which a curve of (examples, loss) first reaches `value`."""
     for (earlier, loss_before), (later, loss_after) in itertools.pairwise(curve):
         if loss_after <= value:
             return earlier + (later - earlier) * (loss_before - value) / (loss_before - loss_after)

@@ -3,8 +3,8 @@
 python -m benchmarks.many_records make FOLDER [--records 10000] [--packed]
 python -m benchmarks.many_records measure FOLDER [--browser]
 
-`make` writes run folders to FOLDER/runs, or with `--packed` shards to FOLDER/results. `measure` runs each command in a
-process of its own, and prints wall seconds, processor seconds and peak memory of the process.
+`make` writes run folders to FOLDER/runs; with `--packed`, it writes shards to FOLDER/results instead. `measure` runs
+each command in a process of its own, and prints wall seconds, processor seconds and peak memory of this process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TRIALS = 10
 
 
 def make_records(count: int) -> Iterator[object]:
-    """Yield records of 5 submissions × 8 workloads × studies × 10 trials, with about 50 to 100 evaluations each."""
+    """Yield `count` records of 5 submissions on 8 workloads, with 10 trials per study and 50 to 100 points each."""
     from harness.contract.domains import HParams
     from harness.contract.record import Environment, Record, Session, Usage
     from harness.contract.run import Counters, Point, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
@@ -99,7 +99,7 @@ def make_records(count: int) -> Iterator[object]:
 
 
 def make(folder: Path, count: int, *, packed: bool) -> None:
-    """Write records with their run ids and content hashes as run folders or as shards."""
+    """Write `count` records, with run_ids and content hashes, as run folders or as shards."""
     from msgspec.structs import replace
 
     from harness.contract.record import Record
@@ -127,7 +127,7 @@ def make(folder: Path, count: int, *, packed: bool) -> None:
 
 def run_measured(label: str, *command: str) -> None:
     """Run Python with arguments, and print wall seconds, processor seconds and peak memory of the process."""
-    # An installed package has compiled bytecode. Compiling all modules again would take 0.2 s.
+    # Without bytecode, each process would compile all modules, which takes 0.2 s. Installed packages have bytecode.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
     with open(os.devnull, "wb") as sink:
@@ -153,7 +153,7 @@ for path in Path(sys.argv[1]).glob("*/record.json"):
 
 
 def measure(folder: Path, cache: str, *, browser: bool) -> None:
-    """Measure the commands and functions on the records in a folder, with an empty folder of caches."""
+    """Measure the commands and functions on the records in a folder. `cache` is an empty folder for caches."""
     runs, results, page = str(folder / "runs"), str(folder / "results"), str(folder / "report.html")
     folders = ("--runs", runs, "--results", results)
     bench = ("-m", "harness.cli")
@@ -161,7 +161,7 @@ def measure(folder: Path, cache: str, *, browser: bool) -> None:
     load = f"import harness; frame = harness.load_results(*{existing!r}); assert len(frame)"
     leaderboard = (*bench, "leaderboard", *folders, "--reference", SUBMISSIONS[0])
     run_measured("bench --help", *bench, "--help")
-    # No file is verified yet, so that the first command computes all content hashes.
+    # The cache lists no verified file, so the first command computes all content hashes.
     os.environ["BENCH_CACHE"] = cache
     run_measured("leaderboard, first time", *leaderboard)
     run_measured("bench leaderboard", *leaderboard)
@@ -200,8 +200,8 @@ def main() -> None:
     parser.add_argument("action", choices=["make", "measure"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--records", type=int, default=10_000)
-    parser.add_argument("--packed", action="store_true", help="write shards instead of run folders")
-    parser.add_argument("--browser", action="store_true", help="also open the report in Chromium")
+    parser.add_argument("--packed", action="store_true", help="with make: write shards instead of run folders")
+    parser.add_argument("--browser", action="store_true", help="with measure: also open the report in Chromium")
     arguments = parser.parse_args()
     if arguments.action == "make":
         make(arguments.folder, arguments.records, packed=arguments.packed)

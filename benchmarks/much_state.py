@@ -1,7 +1,7 @@
 """A submission with state of every kind, for `benchmarks/kill_runs.py`.
 
-It has momentum, an average of the weights, a learning rate that depends on the losses so far, random numbers, replay if
-the workload offers a buffer, and snapshots that it restores.
+It has momentum, an average of the weights, a learning rate that depends on the losses so far, random numbers, and
+snapshots that it restores. It also has replay, if the workload offers a buffer.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import nn
 
 from harness.api import Batch, Task, Work
 
-#: Number of steps between two snapshots. A snapshot is restored if the step after it increases the loss.
+#: Number of steps between two snapshots. If the step after a snapshot increases the loss, the snapshot is restored.
 TRIAL_EVERY = 4
 DECAY = 0.9
 RATE = 0.01
-#: Seconds of sleep per step. They make the run longer at no cost, so that most random moments are during training.
+#: Seconds of sleep per step. They make the training long enough that most random moments are during training.
 PAUSE_S = 0.02
 
 

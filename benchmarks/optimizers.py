@@ -1,13 +1,14 @@
 """Compare the time per step of each optimizer part with the time per step of the corresponding library optimizer.
 
-The two optimizers update tensors of the same shapes with the same gradients. Their steps alternate (A B B A …) in one
+Both optimizers update tensors of the same shapes with the same gradients. Their steps alternate (A B B A …) in one
 process and are measured in processor seconds of one thread. The time to set the gradients is not measured. Each
-repetition builds both optimizers. Each pair of neighbouring steps gives one ratio: the seconds of the part's step
-divided by the seconds of the library's step. The result of a repetition is the median of these ratios. The script
-prints the minimum and the median over repetitions. Its last line shows whether all medians are at most 1.05. A part
-that wraps no library is compared with a library optimizer of the same algorithm: NAdamW and LAMB with those of timm,
-and SGDW with that of pytorch_optimizer. `pip install --no-deps timm` suffices, since the models of timm, which need
-torchvision, are not imported.
+repetition builds both optimizers. Each pair of neighbouring steps gives one ratio: seconds of the part's step / seconds
+of the library's step. The result of a repetition is the median of these ratios. The script prints the minimum and the
+median over repetitions. Its last line shows whether all medians are at most 1.05.
+
+Parts that wrap no library are compared with library optimizers of the same algorithm: NAdamW and LAMB with timm's, SGDW
+with pytorch_optimizer's. `pip install --no-deps timm` suffices, because timm's models, which need torchvision, are not
+imported.
 
     python benchmarks/optimizers.py [--model resnet-digits] [--repetitions 9] [--steps 30] [--only lion soap …]
 """
@@ -37,7 +38,7 @@ from submissions.optimizers.groups import decay_groups
 
 #: Maximum ratio of a part's time to the library's time.
 LIMIT = 1.05
-#: Function from the parameters and the hyperparameters to an optimizer, or to a list of optimizers.
+#: Function (parameters, hyperparameters) -> an optimizer, or a list of optimizers.
 BuildOptimizer = Callable[[Sequence[Parameter], dict[str, Any]], Any]
 
 
@@ -83,7 +84,7 @@ def _measure_ratio(
     library: BuildOptimizer,
     steps: int,
 ) -> float:
-    """Return the median of the steps' ratios. A ratio is the part's seconds divided by the library's seconds."""
+    """Return the median over steps of the ratio: seconds of the part's step / seconds of the library's step."""
     generator = torch.Generator().manual_seed(0)
     gradients = [torch.randn(p.tensor.shape, generator=generator) for p in templates]
     sides = []
@@ -103,9 +104,10 @@ def _measure_ratio(
 def _step(
     parameters: Sequence[Parameter], optimizers: Sequence[Any], gradients: Sequence[Tensor], sign: float
 ) -> float:
-    """Return the seconds of one step.
+    """Make one step, and return its seconds.
 
-    `sign` is the sign of the gradients. It alternates, so that optimizers that adapt their rate do not diverge.
+    `sign` is the sign of the gradients. The caller alternates it, so that optimizers that adapt their rate do not
+    diverge.
     """
     for p, gradient in zip(parameters, gradients, strict=True):
         p.tensor.grad = sign * gradient
@@ -125,12 +127,12 @@ def _build_part(load: str, parameters: Sequence[Parameter], hparams: dict[str, A
 def _library(
     where: str, options: Callable[[dict[str, Any]], dict[str, Any]], train: bool = False, grouped: bool = True
 ) -> BuildOptimizer:
-    """Return a function that builds a library optimizer for the parameter groups that the submission gets.
+    """Return a function that builds a library optimizer with the same parameter groups as the part.
 
     Args:
         where: import path of the optimizer's class, `module:Class`.
         options: function from the hyperparameters to the keyword arguments of the class.
-        train: whether `train()` of the optimizer is called.
+        train: whether `optimizer.train()` is called after construction.
         grouped: whether the optimizer gets parameter groups with and without weight decay.
     """
 

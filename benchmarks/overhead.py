@@ -1,11 +1,12 @@
 """Measure the overhead of the harness per training step, relative to a hand-written loop.
 
-Both loops train the same model with the same optimizer, schedule, data and threads. Within a repetition, their steps
-alternate (A B B A …) in one process and are measured in processor seconds of one thread, so that drift of the machine's
-speed cancels. The ratio of a repetition is the ratio of the two loops' mean times. A mean omits the fastest and the
-slowest tenth of the steps, which other processes may have affected. Each repetition builds both loops, in alternating
-order, since the location of a model in memory changes its speed by up to 0.7 % (measured between two hand-written
-loops). The last line is the upper bound of the 95 % interval of the mean ratio.
+The harness and the hand-written loop train the same model with the same optimizer, schedule, data and threads. Within a
+repetition, their steps alternate (A B B A …) in one process and are measured in processor seconds of one thread, so
+that drift of the machine's speed cancels. A repetition's ratio is the harness's mean time per step / the loop's mean
+time per step. The means omit the fastest and the slowest tenth of the steps, which other processes may have affected.
+Each repetition builds both loops, in alternating order, because a model's location in memory changes its speed by up to
+0.7 % (measured between two hand-written loops). The last line is the upper bound of the 95 % interval of the mean
+ratio.
 
     python benchmarks/overhead.py [--workload lm-tiny] [--repetitions 30] [--steps 40]
 """
@@ -64,7 +65,7 @@ def main() -> None:
 
 
 def _time_alternating(in_harness: Callable[[], None], bare: Callable[[], None], steps: int) -> tuple[float, float]:
-    """Return the processor seconds per step of both loops, as trimmed means over `steps` steps."""
+    """Return the processor seconds per step of `in_harness` and of `bare`, as trimmed means over `steps` steps."""
     spent: dict[Callable[[], None], list[float]] = {in_harness: [], bare: []}
     for index in range(steps):
         for step in (in_harness, bare) if index % 2 else (bare, in_harness):
@@ -75,7 +76,7 @@ def _time_alternating(in_harness: Callable[[], None], bare: Callable[[], None], 
 
 
 def _harness_step(spec: RunSpec) -> Callable[[], None]:
-    """Build a run as the worker does. Return a function that makes one step as `TrainingRun.train` does."""
+    """Return a function that makes one step of a run. Run and step are made as in the worker."""
 
     def ignore(event: AnyEvent) -> None: ...
 
@@ -83,7 +84,7 @@ def _harness_step(spec: RunSpec) -> Callable[[], None]:
     run = setup.start_run(Job(spec=spec, folder=folder, evaluation_folder=folder, resume=False), ignore)
 
     def step() -> None:
-        # The loop of the worker also compares both counters with limits before each step.
+        # Like the loop of the worker, compare two counters with their limits before each step.
         if run.work.examples < math.inf and run.work.gradient_examples < math.inf:
             run.work.begin_step()
             run.submission.step(run.work)

@@ -1,12 +1,13 @@
-"""Measure what a keep-or-discard loop keeps: fifteen one-line edits, of which five do nothing and two are improvements.
+"""Measure what a keep-or-discard loop keeps of fifteen one-line edits: five do nothing, and two are improvements.
 
     python benchmarks/planted_edits.py FOLDER
 
 The loop uses only the commands of skills/algorace. It writes a workload with `bench new workload`, gates every edit in
-one series, and confirms what the series kept. Then it prints one line per edit: its kind, the verdict, the pairs and
-the processor time. The exit code is 1 if an edit without effect was confirmed, or if an improvement was not kept. The
-options after FOLDER are passed on to `bench gate`. If the command is repeated, it goes on after the last finished gate:
-the JSON of every gate is kept in FOLDER/gates, because a series answers only once about an undecided candidate.
+one series, and confirms the kept edits on new seeds. Then it prints one line per edit: its kind, the verdict, the pairs
+and the processor time. The exit code is 1 if an edit without effect was confirmed, or if an improvement was not
+confirmed. Options after FOLDER are passed on to `bench gate`. If the script is repeated, it goes on after the last
+finished gate. For this, it stores the JSON of every gate in FOLDER/gates, because a series answers only once about an
+undecided candidate.
 """
 
 from __future__ import annotations
@@ -91,9 +92,9 @@ class Edit(NamedTuple):
 
     Args:
         title: description for the table.
-        planted: whether the edit is known to do nothing or to help. `unknown` if only the gate tells.
-        old: text that occurs once in the file.
-        new: text that replaces it.
+        planted: whether the edit does nothing or is an improvement; `unknown` if nobody knows before the gate.
+        old: text that occurs exactly once in the file.
+        new: text that replaces the old text.
     """
 
     title: str
@@ -112,8 +113,8 @@ class Edit(NamedTuple):
         return text.replace(self.old, self.new)
 
 
-#: Two of the edits without effect leave every number as it is. Two change only how numbers are rounded. One draws other
-#: random orders: its runs differ as much as runs with other orders do, and it is no better on average.
+#: Two of the edits without effect leave every number as it is. Two change only the rounding. One draws other random
+#: orders: single runs differ, as with other seeds, but no order is better on average.
 EDITS = (
     Edit("another docstring", "no effect", "Adam with a", "Adam, written by hand, with a"),
     Edit("cosine instead of constant", "unknown", 'schedule="constant"', 'schedule="cosine"'),
@@ -167,7 +168,7 @@ class Outcome:
 
 
 def run_bench(folder: Path, *arguments: str, codes: Sequence[int] = (0,)) -> str:
-    """Run a `bench` command in a folder, and return what it prints. End the script if the command fails."""
+    """Run a `bench` command in a folder, and return its output. End the script if the exit code is not in `codes`."""
     command = [sys.executable, "-m", "harness.cli", *arguments]
     completed = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
     if completed.returncode not in codes:
@@ -187,7 +188,10 @@ def processor_seconds() -> float:
 
 
 def gate_once(folder: Path, number: int, options: Sequence[str]) -> tuple[Any, float]:
-    """Gate `candidate.py` against `best.py`, unless this was done before; return the JSON and the processor seconds."""
+    """Gate `candidate.py` against `best.py`, or read the stored result of this gate.
+
+    Return the JSON and the seconds.
+    """
     path = folder / "gates" / f"{number:02}.json"
     if not path.exists():
         before = processor_seconds()
@@ -200,7 +204,7 @@ def gate_once(folder: Path, number: int, options: Sequence[str]) -> tuple[Any, f
 
 
 def try_edits(folder: Path, options: Sequence[str]) -> list[Outcome]:
-    """Gate every edit against the best file so far."""
+    """Gate every edit against the best file so far, which contains all kept edits."""
     best, candidate = folder / "best.py", folder / "candidate.py"
     best.write_text(START)
     outcomes = []
@@ -216,7 +220,7 @@ def try_edits(folder: Path, options: Sequence[str]) -> list[Outcome]:
 
 
 def confirm(folder: Path, outcomes: Sequence[Outcome], options: Sequence[str]) -> set[str]:
-    """Confirm what was kept; return the titles of the confirmed edits."""
+    """Confirm the kept edits on new seeds, and return the titles of the confirmed ones."""
     confirmed = set()
     before = processor_seconds()
     for gate in run_gate(folder, "--confirm", "edits", *options)["confirmed"]:
@@ -243,7 +247,9 @@ def main() -> int:
     wrong = [o.edit.title for o in outcomes if o.edit.planted == "no effect" and o.edit.title in confirmed]
     missed = [o.edit.title for o in outcomes if o.edit.planted == "improvement" and o.edit.title not in confirmed]
     seconds = sum(outcome.seconds for outcome in outcomes)
-    print(f"edits without effect that were confirmed: {len(wrong)}; improvements that were not: {len(missed)}")
+    print(
+        f"edits without effect that were confirmed: {len(wrong)}; improvements that were not confirmed: {len(missed)}"
+    )
     print(f"the fifteen gates took {seconds:.0f} processor seconds ({seconds / 60:.1f} core-minutes)")
     return 1 if wrong or missed else 0
 

@@ -1,11 +1,12 @@
-"""Measure the rate of false verdicts of `bench gate` on real runs. Both sides of a gate are runs of one submission.
+"""Measure the rate of false verdicts of `bench gate` on real runs of one submission, the reference.
 
     python benchmarks/resampled_gates.py -w resnet-digits,lm-tiny --count 64 --runs runs/resampled
 
 First, the reference runs at the gate budget on seeds that no other command uses. Finished runs are kept, so the command
-can be stopped and repeated. Then 2,000 gates are drawn from the runs of each workload. Each gate tests after every
-pair, for at most 40 pairs. The verdicts `better` and `worse` are false, because both sides are the same submission. The
-exit code is 1 if more than 5 % of the gates of a workload have a false verdict.
+can be stopped and repeated. Then 2,000 gates are drawn from the runs of each workload. A gate compares two groups of
+runs, called sides. It tests after every pair, for at most 40 pairs. The verdicts `better` and `worse` are false,
+because both sides are runs of the reference. The exit code is 1 if more than 5 % of the gates of a workload have a
+false verdict.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from harness.scoring.gate import judge_run
 from harness.scoring.sequential.resample import resample_gates
 from harness.storage.layout import run_id
 
-#: Root seed of the runs. Other commands use the root seed 0 by default, so the seeds of their runs are different.
+#: Root seed of the runs. Other commands use the root seed 0 by default, so their runs have other seeds.
 ROOT_SEED = 20_261_128
 ENVELOPES = Path(__file__).resolve().parents[1] / "calibration" / "gate"
 
@@ -62,9 +63,10 @@ def main() -> int:
 
 
 def log_multipliers(workload: GateWorkload, registry: Registry, options: argparse.Namespace) -> list[float]:
-    """Run the reference on many seeds, and return the logarithm of the compute multiplier of each run.
+    """Run the reference on many seeds, and return the log compute multiplier of each run.
 
-    The value is −inf if a run broke down.
+    The compute multiplier of a run is the budget at which the reference's envelope has the run's metric, divided by the
+    gate budget. The value is −inf for a failed run.
     """
     reference = find_reference(workload.entry.facts, registry)
     envelope = read_envelope(ENVELOPES, workload)

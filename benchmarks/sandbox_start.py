@@ -3,7 +3,7 @@
     python benchmarks/sandbox_start.py [--repeats N]
 
 `plan`: the supervisor decides what the sandbox permits. `enter`: a process forked from this one enters the sandbox. The
-medians of wall and processor time over the repeats are printed. On a busy machine, only processor times are meaningful.
+script prints the medians of wall and processor time over the repeats. On a busy machine, use only the processor times.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Measure the microseconds per update of each installed schedule at its defaults.
 
-Other load on the machine can only increase a measured time. Each time is therefore the minimum over several
-repetitions. Times are processor times of one thread. As in a recipe, an update creates a `Progress` and calls the
-schedule.
+Other load on the machine can only increase a measured time, so each time is the minimum over several repetitions. Times
+are processor times of one thread. An update creates a `Progress` and calls the schedule, as in a recipe.
 
     python benchmarks/schedules.py [--updates 20000] [--repetitions 7]
 """

@@ -1,4 +1,4 @@
-"""Measure the time to score published AlgoPerf logs and 10,000 records, or simulate the statistics of tables.
+"""Measure the time to score published AlgoPerf logs and 10,000 records, or test the statistics of tables by simulation.
 
 python benchmarks/scoring.py [LOGS_DIR] [--records 10000]
 python benchmarks/scoring.py --simulate
@@ -42,17 +42,17 @@ def score_published(folder: str) -> None:
     from harness.scoring.algoperf.targets import HELD_OUT_WORKLOADS
 
     files = timed("  list the files", lambda: list(Path(folder).rglob(MEASUREMENTS)))
-    size = timed("  read their bytes and drop them", lambda: sum(len(path.read_bytes()) for path in files))
+    size = timed("  read their bytes and discard them", lambda: sum(len(path.read_bytes()) for path in files))
     table = default_targets()
     wanted = {w: table.targets[w] for w in (*table.base, *HELD_OUT_WORKLOADS)}
     logs = timed("  read and parse up to each hit", lambda: read_logs(folder, wanted))
     timed("  score the table", lambda: score_table(logs.times()))
-    timed("all steps, with ranges of ranks and ties", lambda: score_logs(folder))
+    timed("all steps, and ranges of ranks and ties", lambda: score_logs(folder))
     print(f"{len(files)} files, {size / 1e6:.0f} MB, {logs.trials} trials, {len(logs.skipped)} remarks")
 
 
 def make_records(count: int) -> list[bytes]:
-    """Return valid records as JSON: 5 submissions × 10 workloads, with 20 to 50 evaluations each and some misses."""
+    """Return valid records as JSON, of 5 submissions on 10 workloads. They have 20 to 50 points, and 5 % are misses."""
     import msgspec
 
     from harness.contract.record import Record, Status
@@ -105,7 +105,7 @@ def make_records(count: int) -> list[bytes]:
 
 
 def score_records(count: int) -> None:
-    """Write, read, decode, aggregate and score synthetic records, and print the time of each step."""
+    """Write, read, decode, aggregate and score synthetic records. Print the seconds of each step."""
     import msgspec
 
     from harness.contract.record import Record
@@ -123,9 +123,9 @@ def score_records(count: int) -> None:
         def stream() -> Iterator[Record]:
             return (decoder.decode(path.read_bytes()) for path in paths)
 
-        timed("  read the files and drop them", lambda: sum(len(path.read_bytes()) for path in paths))
-        timed("  read, decode, validate and drop them", lambda: sum(1 for _ in stream()))
-        table = timed("  the same with hits, studies, medians", lambda: aggregate.aggregate(stream()))
+        timed("  read the files and discard them", lambda: sum(len(path.read_bytes()) for path in paths))
+        timed("  read, decode, validate and discard them", lambda: sum(1 for _ in stream()))
+        table = timed("  the same, then find hits, studies, medians", lambda: aggregate.aggregate(stream()))
         reference = table.times["s0@1"]
         anchored = timed("  anchored scores", lambda: scores.anchored_scores(table.times, reference))
         timed("  profile scores", lambda: scores.profile_scores(table.times, base=list(reference)))

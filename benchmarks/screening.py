@@ -1,4 +1,4 @@
-"""Compare screened evaluations with evaluations of the whole split, on the same weights.
+"""Compare screened evaluations with evaluations of the whole split, for the same weights.
 
 A screened evaluation measures only a random part of a split (docs/architecture.md, "Screened evaluation"). Every run of
 this benchmark uses shadow evaluation: each screened evaluation is repeated on the whole split. The benchmark counts the
@@ -8,12 +8,12 @@ decisions that differ between the two evaluations. It also measures the time tha
     python benchmarks/screening.py --workloads lm-tiny --seeds 1
     python benchmarks/screening.py --smoke                      (a few steps of each run)
 
-If the data of a workload are missing, the workload is skipped and its name is printed. If the command is repeated, runs
-that have finished are not run again. The exit code is 1 if any decision differed.
+A workload whose data are missing is skipped, and its name is printed. If the command is repeated, runs that have
+finished are not run again. The exit code is 1 if any decision differed.
 
-Columns of the table: `screened` is the fraction of the evaluations that were screened. `examples` is the number of
-measured examples, as a fraction of the examples of whole evaluations. `s screened` and `s whole` are the seconds of all
-evaluations with and without screening. `disagreements` is the number of different decisions.
+Columns of the table: `screened` is the fraction of the evaluations that were screened. `examples` is a ratio: measured
+examples / examples that whole evaluations measure. `s screened` and `s whole` are the seconds of all evaluations with
+and without screening. `disagreements` is the number of decisions that differed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from harness.contract.run import ExecutionOptions
 from harness.datasets import local
 from harness.plugins.registry import Registry, load_registry
 
-#: The submissions that are run by default on workloads with a pool, and on workloads with a stream.
+#: The default submissions for workloads with a pool, and for workloads with a stream.
 POOL_ARMS = ("adamw-cosine", "adamw-constant", "muon-wsd")
 STREAM_ARMS = ("replay", "rewarm-replay", "temporal-ensemble")
 #: Column headings. The class `Row` explains the columns.
@@ -48,11 +48,11 @@ class Row:
         runs: number of runs that ended.
         evaluations: number of evaluations.
         screened: fraction of the evaluations that were screened.
-        examples: number of measured examples, divided by the number that evaluations of the whole split would measure.
+        examples: measured examples / examples that evaluations of the whole split would measure.
         screened_seconds: wall seconds for the evaluations, without the repetitions on the whole split.
-        whole_seconds: wall seconds for the same evaluations if each of them measures the whole split.
+        whole_seconds: wall seconds for the same evaluations on the whole split.
         disagreements: one text for every evaluation at which a decision differed.
-        disabled: reasons for which runs had no screened evaluations, each with the number of runs.
+        disabled: reasons why runs had no screened evaluations, each with the number of these runs.
     """
 
     workload: str
@@ -109,7 +109,7 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--arms", type=_split, default=(), help="comma-separated submissions to run")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--runs", type=Path, default=Path("runs-screening"))
-    parser.add_argument("--smoke", action="store_true", help="a few steps of each run")
+    parser.add_argument("--smoke", action="store_true", help="stop each run after a few steps")
     return parser.parse_args()
 
 

@@ -1,14 +1,14 @@
-"""Simulate screened evaluations of losses at their target: how often a part excludes a target that the split meets.
+"""Simulate screened evaluations of a loss: how often does a part of the split exclude a target that the split meets?
 
-The target of every evaluation is exactly the mean of the whole split, which therefore meets it. All sizes of a part are
-tried. If a part excludes the target, this decision is wrong. A scenario draws the values of three evaluations: the last
-two of the whole split, and a later one, of which parts are measured. The table has these columns. Columns with the name
-`plain` are computed without difference estimates.
+A scenario draws the values of three evaluations: two of the whole split, and a later one, of which parts are measured.
+The target of the later evaluation is exactly the mean of its whole split, which therefore meets the target. All sizes
+of a part are tried. If a part excludes the target, this decision is wrong. The columns of the table follow. Columns
+with `plain` in their names are computed without difference estimates.
 
 - `wrong`: number of wrong decisions.
 - `differences`: fraction of the evaluations in which the smallest part used a difference estimate.
-- `share`: mean fraction of the split that excludes a second target, which the split misses by a quarter of the standard
-  deviation of the values.
+- `share`: mean fraction of the split that suffices to exclude a second target. The whole split misses this target by a
+  quarter of the standard deviation of the values.
 
     python benchmarks/screening_simulation.py [--evaluations 7000] [--seed 0]
 """
@@ -46,7 +46,7 @@ class Scenario:
 
     Args:
         name: the scenario in words.
-        draw: returns the values of three evaluations in units of about the standard deviation of a baseline.
+        draw: returns the values of three evaluations. Their unit is about the standard deviation of an evaluation.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Scenario:
 
 
 def normal_changes(ratio: float, slope: float = 1.0) -> Callable[[Generator], DrawnValues]:
-    """Values and their changes are normal. Changes have `ratio` times the standard deviation of the values."""
+    """Values are normal with the standard deviation 1. Their changes are normal with the standard deviation `ratio`."""
 
     def draw(rng: Generator) -> DrawnValues:
         earlier = rng.normal(10.0, 1.0, EXAMPLES)
@@ -72,7 +72,7 @@ def skewed_values(rng: Generator) -> DrawnValues:
 
 
 def skewed_changes(rng: Generator) -> DrawnValues:
-    """Most examples hardly change; the improvements have an exponential distribution."""
+    """All examples improve by amounts with an exponential distribution, so most examples hardly change."""
     earlier = rng.normal(10.0, 1.0, EXAMPLES)
     baseline = earlier - rng.exponential(0.3, EXAMPLES)
     return earlier, baseline, baseline - rng.exponential(0.3, EXAMPLES)
@@ -93,9 +93,10 @@ def heavy_values(rng: Generator) -> DrawnValues:
 
 
 def group_improves(share: float, by: float, ratio: float) -> Callable[[Generator], DrawnValues]:
-    """Changes are those of `normal_changes(ratio)`, but a group of examples finally improves by `by` more.
+    """Values change as in `normal_changes(ratio)`. In the later evaluation, a random group improves further, by `by`.
 
-    The examples of this group improve at most to the best value of the evaluation before.
+    The group contains the fraction `share` of the examples. None of them improves beyond the best value of the
+    evaluation before.
     """
 
     def draw(rng: Generator) -> DrawnValues:
@@ -127,7 +128,7 @@ class Count:
 
     Args:
         wrong: number of wrong decisions.
-        shares: the fractions of the split that excluded the second target.
+        shares: the fractions of the split that sufficed to exclude the second target.
     """
 
     wrong: int = 0
@@ -136,7 +137,7 @@ class Count:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--evaluations", type=int, default=7_000, help="per scenario")
+    parser.add_argument("--evaluations", type=int, default=7_000, help="number of evaluations per scenario")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     print(_line(_HEADINGS))
@@ -172,7 +173,7 @@ def simulate(scenario: Scenario, evaluations: int, rng: Generator) -> tuple[list
 
 
 def share_that_decides(values: Tensor, baselines: TaskBaselines, target: float) -> float:
-    """Return the size of the smallest part that excludes a target, as a fraction of the split; 1 if no part does."""
+    """Return the smallest part that excludes a target, as a fraction of the split; 1 if no part excludes it."""
     totals: Mapping[str, Sequence[int]] = {"loss": [len(values)]}
     decisions = {"the target": (Target(metric="loss", goal="min", value=target),)}
     size = 0

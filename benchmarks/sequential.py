@@ -2,8 +2,8 @@
 
 python benchmarks/sequential.py [--quick]
 
-Every gate is evaluated after every pair. The exit code is 1 if a goal is missed. With `--quick`, sizes are tiny and
-goals are not checked.
+Every gate tests after every pair. The exit code is 1 if a goal is missed. With `--quick`, sizes are tiny and goals are
+not checked.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from harness.scoring.sequential.series import SeriesState, record_candidate, ser
 from harness.scoring.sequential.verdict import ALPHA, decide
 
 Floats: TypeAlias = NDArray[np.float64]
-#: Function that draws an array of a shape from a distribution.
+#: Function (random generator, shape) -> array drawn from a distribution.
 Sampler: TypeAlias = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
 #: Maximum number of pairs of a gate.
 PAIRS = 40
-#: Prior standard deviation of the effect in the t e-process, as a multiple of the standard deviation of a difference.
+#: Prior standard deviation of the effect in the t e-process. The effect is the mean over the standard deviation.
 PRIOR = 1.0
 
 
@@ -45,16 +45,16 @@ class Goals:
     """The missed goals.
 
     Args:
-        judge: whether goals are checked; false with `--quick`.
+        checks_goals: whether goals are checked; false with `--quick`.
         missed: names of the missed goals.
     """
 
-    judge: bool
+    checks_goals: bool
     missed: list[str] = field(default_factory=list)
 
     def check(self, holds: bool, name: str) -> str:
         """Return `ok` or `MISSED`, and record a missed goal. Return `-` if goals are not checked."""
-        if not self.judge:
+        if not self.checks_goals:
             return "-"
         if not holds:
             self.missed.append(name)
@@ -70,15 +70,15 @@ def exchangeable(draw: Sampler) -> Sampler:
 
 
 def subtract(a: Floats, b: Floats) -> Floats:
-    """Return a − b, and 0 where both runs broke (−inf)."""
+    """Return a − b, and 0 if both runs failed (−inf)."""
     with np.errstate(invalid="ignore"):
         return np.where(a == b, 0.0, a - b)
 
 
 def with_loss(draw: Sampler, share: float, loss: float) -> Sampler:
-    """Return a function that draws runs. With probability `share`, a run is worse by `loss`.
+    """Return a function that draws values of runs. With probability `share`, a value is lower by `loss`.
 
-    A loss of inf stands for a run that broke or missed its target.
+    A loss of inf stands for a run that failed or missed its target.
     """
     return lambda rng, shape: draw(rng, shape) - np.where(rng.random(shape) < share, loss, 0.0)
 
@@ -115,31 +115,31 @@ NULLS: dict[str, Sampler] = {
     "Cauchy": lambda rng, shape: rng.standard_cauchy(shape),
     "exchangeable, exponential runs": exchangeable(exponential),
     "exchangeable, log-normal runs": exchangeable(log_normal),
-    "10 % misses in both arms": exchangeable(with_loss(normal, 0.1, math.inf)),
-    "10 % jumps by 10 in either arm": exchangeable(with_loss(normal, 0.1, 10.0)),
+    "10 % misses of A and of B": exchangeable(with_loss(normal, 0.1, math.inf)),
+    "10 % jumps by 10 of A and of B": exchangeable(with_loss(normal, 0.1, 10.0)),
     "equal sizes, ±1": lambda rng, shape: np.where(rng.random(shape) < 0.5, 1.0, -1.0),
     "whole numbers, many ties": lambda rng, shape: np.round(rng.standard_normal(shape)),
     "deviation changes tenfold": wild_scale,
 }
-#: Distributions of differences that are not symmetric. The null hypothesis does not hold, although the median or the
-#: mean is 0.
+#: Distributions of differences that are not symmetric about 0, although the median or the mean is 0. They violate the
+#: null hypothesis.
 SKEWED: dict[str, Sampler] = {
     "exponential, median 0": lambda rng, shape: exponential(rng, shape) - math.log(2),
     "exponential, mean 0": lambda rng, shape: exponential(rng, shape) - 1.0,
     "log-normal, median 0": lambda rng, shape: log_normal(rng, shape) - 1.0,
     "log-normal, mean 0": lambda rng, shape: log_normal(rng, shape) - math.exp(0.5),
-    "normal, 10 % jumps by 10 in A alone": with_loss(normal, 0.1, 10.0),
-    "normal, 10 % breaks of A alone": with_loss(normal, 0.1, math.inf),
-    "normal, 30 % breaks of A alone": with_loss(normal, 0.3, math.inf),
+    "normal, 10 % jumps by 10 of only A": with_loss(normal, 0.1, 10.0),
+    "normal, 10 % failures of only A": with_loss(normal, 0.1, math.inf),
+    "normal, 30 % failures of only A": with_loss(normal, 0.3, math.inf),
 }
-#: Distributions with effects, in addition to normal ones; without goals.
+#: Further distributions with an effect, for which there are no goals.
 EFFECTS: dict[str, Sampler] = {
     "t 2.5 degrees, centre 1": lambda rng, shape: rng.standard_t(2.5, shape) + 1.0,
     "Laplace, centre 1": lambda rng, shape: rng.laplace(1.0, size=shape),
-    "normal, 1, 10 % misses in both": lambda rng, shape: subtract(
+    "normal, 1, 10 % misses of A, B": lambda rng, shape: subtract(
         with_loss(run_around(1.0), 0.1, math.inf)(rng, shape), with_loss(run_around(0.0), 0.1, math.inf)(rng, shape)
     ),
-    "normal, 1, 20 % breaks of B": lambda rng, shape: 1.0 - with_loss(normal, 0.2, math.inf)(rng, shape),
+    "normal, 1, 20 % failures of B": lambda rng, shape: 1.0 - with_loss(normal, 0.2, math.inf)(rng, shape),
 }
 
 
@@ -167,7 +167,7 @@ def t_mixture(x: Floats, prior: float = PRIOR) -> Floats:
 
 
 def residual_squares(squares: Floats, sums: Floats, n: NDArray[np.int_]) -> Floats:
-    """Return the sum of squares about the mean, bounded below, so that t is finite for equal differences."""
+    """Return the sum of squares about the mean. A lower bound keeps t finite if all differences are equal."""
     return np.asarray(np.maximum(squares - sums**2 / n, 1e-9 * squares) + (squares == 0))
 
 
@@ -191,7 +191,7 @@ def show_errors(gates: int, goals: Goals) -> None:
         goal = goals.check(false.value <= ALPHA, f"false verdicts, {name}")
         interval = f"{false.low:.4f} to {false.high:.4f}"
         print(f"{name:<38}{false.value:>7.4f}{interval:>18}{goal:>8}{parametric_rates(x)}", flush=True)
-    print("\nNot symmetric: the null does not hold, and nothing bounds the share of verdicts (for information)")
+    print("\nNot symmetric: the null hypothesis does not hold, so nothing bounds the rates (for information)")
     print(f"{'':<38}{'better':>7}{'worse':>9}{'':>17}{'t mixture':>12}{'t test':>9}")
     for i, (name, draw) in enumerate(SKEWED.items()):
         x = draw(np.random.default_rng(100 + i), (gates, PAIRS))
@@ -201,7 +201,7 @@ def show_errors(gates: int, goals: Goals) -> None:
 
 
 def parametric_rates(x: Floats) -> str:
-    """Format the verdict rates of the t e-process and of a t test repeated after every pair; `-` if runs broke."""
+    """Format the verdict rates of the t e-process and of a t test repeated after every pair; `-` if a run failed."""
     if not np.isfinite(x).all():
         return f"{'-':>12}{'-':>9}"
     mixture = float((t_mixture(x) >= math.log(1 / ALPHA)).any(axis=1).mean())
@@ -209,7 +209,7 @@ def parametric_rates(x: Floats) -> str:
 
 
 def t_test_pairs(effect: float, power: float = 0.8) -> int:
-    """Return the number of pairs with which a two-sided paired t test at 5 % has the power `power`.
+    """Return the number of pairs that a two-sided paired t test at 5 % needs for the power `power`.
 
     `effect` is the known mean of the differences divided by their standard deviation.
     """
@@ -238,7 +238,7 @@ def show_power(gates: int, goals: Goals) -> None:
     for name, draw in EFFECTS.items():
         middle, most = pairs_to_decide(run_gates(draw(np.random.default_rng(5), (gates, 60)), min_effect=0.0))
         print(f"{name:<34}{'':>14}{middle:>8.0f}{most:>7.0f}", flush=True)
-    print("\nPairs to `equivalent`, no effect, min_effect log 1.03 (90 %: inf if fewer are decided in 60 pairs)")
+    print("\nPairs to `equivalent`, no effect, min_effect log 1.03 (inf if too few gates decide within 60 pairs)")
     for deviation in (0.01, 0.02, 0.03):
         runs = run_gates(np.random.default_rng(6).normal(0.0, deviation, (gates, 60)))
         middle, most = pairs_to_decide(runs, "equivalent")
@@ -248,7 +248,7 @@ def show_power(gates: int, goals: Goals) -> None:
 def pairs_to_decide(runs: GateRuns, outcome: str = "better") -> tuple[float, float]:
     """Return the median and the 90 % quantile of the number of pairs until an outcome.
 
-    Gates with another outcome count as inf.
+    A gate with another outcome counts as inf.
     """
     pairs = [n if o == outcome else math.inf for n, o in zip(runs.pairs, runs.outcomes, strict=True)]
     middle, most = np.quantile(pairs, [0.5, 0.9], method="inverted_cdf")
@@ -256,13 +256,13 @@ def pairs_to_decide(runs: GateRuns, outcome: str = "better") -> tuple[float, flo
 
 
 def run_series(repeats: int, effects: Floats, rng: np.random.Generator, draw: Sampler) -> tuple[NDArray[np.bool_], int]:
-    """Simulate series. Return a mask of the kept candidates, (repeats, candidates), and the number of confirmed ones.
+    """Simulate series. Return which candidates were kept, (repeats, candidates), and the number of confirmed ones.
 
     Args:
         repeats: number of series.
         effects: effect of each candidate, (candidates,). It is added to the differences of the candidate.
         rng: random number generator.
-        draw: distribution of the differences without an effect.
+        draw: draws differences for a candidate without an effect.
     """
     states = [SeriesState() for _ in range(repeats)]
     kept = np.zeros((repeats, len(effects)), dtype=bool)
@@ -282,31 +282,34 @@ def run_series(repeats: int, effects: Floats, rng: np.random.Generator, draw: Sa
 
 
 def show_series(repeats: int, candidates: int, goals: Goals) -> None:
-    """Print the results of series of no-op edits, and of series in which every fifth edit is an improvement."""
+    """Print the results of series without improvements, and of series in which every fifth edit is an improvement."""
     print(f"\nSeries: {repeats} series of {candidates} edits, {PAIRS} pairs at most, min_effect 0")
-    distributions = {"normal": normal, "10 % misses in both arms": NULLS["10 % misses in both arms"]}
+    distributions = {"normal": normal, "10 % misses of A and of B": NULLS["10 % misses of A and of B"]}
     for name, draw in distributions.items():
         rng = np.random.default_rng(7)
         alone = run_gates(draw(rng, (repeats * candidates, PAIRS)), min_effect=0.0).outcomes
         one_by_one = np.array([o == "better" for o in alone]).reshape(repeats, candidates)
         kept, confirmed = run_series(repeats, np.zeros(candidates), rng, draw)
         most, clean = int(kept.sum(axis=1).max()), 1 - confirmed / repeats
-        print(f"no-op edits, {name}")
-        print(f"  each at 5 %, no series: {one_by_one.any(axis=1).mean():.3f} of the series keep one or more")
-        print(f"  e-LOND: {kept.any(axis=1).mean():.3f} keep one or more; at most {most} kept", end="")
+        print(f"edits without effect, {name}")
+        print(f"  each gate at 5 %, without a series: one or more kept in {one_by_one.any(axis=1).mean():.3f} of them")
+        print(
+            f"  series (e-LOND): one or more kept in {kept.any(axis=1).mean():.3f} of them; at most {most} kept", end=""
+        )
         print(f"; goal at most 5: {goals.check(most <= 5, f'series, {name}')}")
         goal = goals.check(clean >= 0.95, f"confirmation, {name}")
-        print(f"  after confirmation: none in {clean:.3f} of the series; goal 0.95: {goal}", flush=True)
+        print(f"  after confirmation: none left in {clean:.3f} of the series; goal at least 0.95: {goal}", flush=True)
     effects = np.where(np.arange(candidates) % 5 == 4, 2.0, 0.0)
     kept, confirmed = run_series(repeats, effects, np.random.default_rng(8), normal)
     false = (kept & (effects == 0)).sum(axis=1) / np.maximum(kept.sum(axis=1), 1)
-    print("every fifth edit helps by 2 deviations")
-    print(f"  kept {kept[:, effects > 0].mean():.3f} of them; false among those kept, mean {false.mean():.4f}")
-    print(f"  confirmed {confirmed / max(1, kept.sum()):.3f} of those kept", flush=True)
+    print("every fifth edit is better by 2 standard deviations")
+    print(f"  kept {kept[:, effects > 0].mean():.3f} of the improvements", end="")
+    print(f"; mean fraction of edits without effect among the kept edits {false.mean():.4f}")
+    print(f"  confirmed {confirmed / max(1, kept.sum()):.3f} of the kept edits", flush=True)
 
 
 def show_verdicts(goals: Goals) -> None:
-    """Print the verdicts for exact copies and constant differences, which are known in advance."""
+    """Print the verdicts for exact copies and for constant differences. The right verdicts are known in advance."""
     print("\nCopies and constant differences, min_effect log 1.03")
     cases = {
         "exact copy, 1 pair": (decide([0.0], identical=True), "identical"),
@@ -320,14 +323,14 @@ def show_verdicts(goals: Goals) -> None:
 
 
 def show_forecasts(gates: int) -> None:
-    """Print the median forecast of further pairs after four pairs, and the median number that was needed."""
+    """Print the median forecast of further pairs after four pairs, and the median of the pairs that were needed."""
     print(f"\nForecast after four pairs: {gates} gates, medians (for information)")
     for effect in (1.0, 2.0):
         x = np.random.default_rng(9).normal(effect, 1.0, (gates, 60)) * MIN_EFFECT
         forecasts = [forecast_pairs(row[:4].tolist()) for row in x]
         actual = [n - 4 for n in run_gates(x).pairs]
         middle = np.median([math.inf if n is None else n for n in forecasts])
-        print(f"mean over deviation {effect}: forecast {middle:.0f}, came to {np.median(actual):.0f}", flush=True)
+        print(f"mean over deviation {effect}: forecast {middle:.0f}, needed {np.median(actual):.0f}", flush=True)
 
 
 def cpu_name() -> str:
@@ -344,7 +347,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="use tiny sizes, without checking goals")
     quick = parser.parse_args().quick
-    goals = Goals(judge=not quick)
+    goals = Goals(checks_goals=not quick)
     print(f"python benchmarks/sequential.py{' --quick' if quick else ''}")
     versions = f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}"
     print(f"{versions}, one core of {cpu_name()}")

@@ -2,15 +2,15 @@
 
 The script prints four figures, one per line:
 
-1. *cost per trial*: processor seconds of a complete tiny trial (supervisor and worker), minus those of a process that
-   starts the interpreter and imports and warms up the third-party packages of a worker. Trials and such processes
+1. *cost per trial*: the processor seconds of a complete tiny trial (supervisor and worker), minus those of a process
+   that starts the interpreter, and imports and warms up the third-party packages of a worker. Trials and such processes
    alternate. The figure is the median of the differences.
 2. *plan*: seconds to plan 10,000 trials and compute their run_ids, as `--dry-run` does.
 3. *resume*: seconds to recognise 10,000 finished trials from their records.
-4. *two workers*: the throughput of two trials at once divided by the throughput of one trial at a time; and the
-   processor seconds of a trial that runs beside another trial, divided by those of a trial that runs alone. All trials
-   do the same computation, which occupies a core for 10 s. Other load on the machine makes this figure worse, so the
-   load is printed.
+4. *two workers*: two ratios. The first is the throughput with two trials at once, divided by the throughput with one
+   trial at a time. The second is the processor seconds of a trial beside another trial, divided by those of a trial on
+   its own. All trials do the same computation, which occupies a core for 10 s. Other load on the machine makes both
+   ratios worse, so the load is printed.
 
     python benchmarks/sweep.py [--quick]
 """
@@ -65,8 +65,8 @@ def execute(job, emit):
 if __name__ == "__main__":
     main(execute)
 """
-#: Source of a program that imports the third-party packages of a worker. It also uses them once, since they import more
-#: modules at their first use.
+#: Source of a program that imports the third-party packages of a worker. It also uses the packages once, because they
+#: import more modules at their first use.
 _THIRD_PARTY = """
 import msgspec, numpy, safetensors.torch, torch
 from torch import nn
@@ -82,8 +82,8 @@ class Sizes:
     Args:
         trials: number of planned trials.
         repetitions: number of repetitions of the cost per trial.
-        seconds: seconds that a trial of the last figure occupies a core.
-        pairs: number of pairs of trials of the last figure.
+        seconds: seconds for which a trial of *two workers* occupies a core.
+        pairs: number of pairs of trials of *two workers*.
     """
 
     trials: int
@@ -110,12 +110,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"resume: {resume_many(where / 'resume', specs):.2f} s for {len(specs):,} finished trials", flush=True)
         throughput, slower = two_workers(where, sizes)
         print(
-            f"two workers: {throughput:.2f} × the throughput of one, {slower:.3f} × the processor seconds", flush=True
+            f"two workers: {throughput:.2f} × the throughput of one worker, "
+            f"{slower:.3f} × its processor seconds per trial",
+            flush=True,
         )
 
 
 def cost_per_trial(runs: Path, sizes: Sizes) -> float:
-    """Return the processor seconds of a tiny trial, without those for the interpreter and third-party imports."""
+    """Return the processor seconds of a tiny trial, minus those of the interpreter and of third-party imports."""
     source = runs / "task.py"
     runs.mkdir()
     source.write_text(_TASK)

@@ -1,15 +1,17 @@
-"""Measure how much longer a run takes because of what makes its record trustworthy.
+"""Measure how much longer a run takes because of the protections that make its record trustworthy.
 
-These parts are the evaluator process, the sandbox, the reaper, and the supervisor's account of the worker's processes.
-The same trials of the reference run with them and without them. The two kinds of run alternate (A B B A …) in one
-process, one trial at a time, so that changes of the machine's speed affect both. Without them, the worker evaluates its
-own weights, it has no sandbox and no reaper, and the supervisor neither reads `/proc` nor writes the account.
+The protections are the evaluator process, the sandbox, the reaper, and the supervisor's account of the worker's
+processes. The same trials of the reference run with the protections and without them. The two kinds of run alternate (A
+B B A …) in one process, one trial at a time, so that changes of the machine's speed affect both kinds. Without the
+protections, the worker evaluates its own weights, it has no sandbox and no reaper, and the supervisor neither reads
+`/proc` nor writes the account.
 
-The table has medians over trials of wall seconds and processor seconds per trial, and of parts of them.
-Wall seconds are those of one trial, with its start and its end. Processor seconds are those of all processes. Then
-follow the ratios with / without of both times: the geometric mean over the pairs of trials, and its 95 % interval. The
-goal is that a run takes at most 5 % longer. On a busy machine, the ratio of the processor seconds is more exact than
-that of the wall seconds. The first pairs are left out: the fork servers and the templates of evaluators start in them.
+The table has medians over trials: wall seconds and processor seconds per trial, and the seconds of parts of a trial.
+Wall seconds run from the start of one trial to its end. Processor seconds are those of all processes. Below the table
+are the ratios of both times, with / without protections: the geometric mean over the pairs of trials, and its 95 %
+interval. The goal is that a run takes at most 5 % longer. On a busy machine, the ratio of the processor seconds is more
+exact than the ratio of the wall seconds. The first pairs are left out, because the fork servers and the templates of
+evaluators start in them.
 
     python benchmarks/trust_cost.py [--workload resnet-digits] [--pairs 10] [--smoke]
 """
@@ -42,7 +44,7 @@ from harness.hardware import detect
 from harness.report.text import columns
 from harness.system import process_tree, sandbox
 
-#: The goal: the largest ratio of the wall times with and without the parts.
+#: The goal: the largest ratio of the wall times with / without protections.
 GOAL = 1.05
 WITH, WITHOUT = "with", "without"
 
@@ -80,20 +82,20 @@ def main() -> None:
 
 
 def run(spec: RunSpec, kind: str, runs: Path) -> TimedTrial:
-    """Run a trial with the parts or without them."""
-    with without_parts() if kind == WITHOUT else contextlib.nullcontext():
+    """Run a trial with the protections or without them."""
+    with without_protections() if kind == WITHOUT else contextlib.nullcontext():
         began, used = time.perf_counter(), read_processor_seconds()
         (record,) = harness.run_trials([spec], runs, options=ExecutionOptions(jobs=1))
         seconds, process_seconds = time.perf_counter() - began, read_processor_seconds() - used
     expected = "evaluated" if kind == WITH else "self-reported"
     if not record.usage.forked or record.trust != expected or record.status in ("crashed", "rejected", "interrupted"):
-        sys.exit(f"a trial {kind} the parts ended as {record.status} ({record.reason}), {record.trust}")
+        sys.exit(f"a trial {kind} the protections ended as {record.status} ({record.reason}), {record.trust}")
     return TimedTrial(record=record, seconds=seconds, process_seconds=process_seconds)
 
 
 @contextlib.contextmanager
-def without_parts() -> Iterator[None]:
-    """Within this context, runs have no evaluator, no sandbox, no reaper, and no account of the worker's processes."""
+def without_protections() -> Iterator[None]:
+    """Within this context, runs have no evaluator, sandbox, reaper or account of the worker's processes."""
     server = [sys.executable, "-S", "-P", str(Path(__file__).with_name("unguarded_server.py"))]
     with (
         mock.patch.dict(os.environ, {sandbox.VARIABLE: "none"}),

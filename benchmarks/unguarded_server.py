@@ -12,7 +12,7 @@ from harness.worker import fork_server, process
 
 
 def stay_in_process(close: Iterable[int]) -> None:
-    """Replace `enter_worker`: this process is the worker, and no reaper is forked."""
+    """Do nothing, in place of `enter_worker`: this process becomes the worker, and no reaper is forked."""
 
 
 if __name__ == "__main__":

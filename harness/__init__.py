@@ -34,7 +34,7 @@ __all__ = [
     "to_parquet",
 ]
 
-#: The module that defines each name. The module is imported when the name is first used, so `import harness` is fast.
+#: Name -> the module that defines it. The module is imported when the name is first used, so `import harness` is fast.
 _LAZY = {
     "compare": "harness.scoring.compare",
     "import_csv": "harness.report.imported_logs",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from harness.worker.protocols import Averager, Order, Parameter, Replayer, Submission, Task, Work, Workload
     from harness.worker.recipe import Recipe
 
-#: The module that defines each name that is imported when it is first used.
+#: Name -> the module that defines it, for the names whose modules import torch.
 _LAZY = {
     "Batch": "harness.worker.data.batch",
     "evaluation_rows": "harness.worker.data.evaluation_order",

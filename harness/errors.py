@@ -1,4 +1,4 @@
-"""The errors that users read. Each message says what was requested, what is wrong and what to do."""
+"""The errors that users read. Each message tells what was requested, what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ EXIT_INTERRUPTED = 130
 
 #: Maximum number of characters of a message.
 MAX_MESSAGE = 1500
-#: Maximum numbers of characters of the two parts of an error's message. The message also contains the program's name.
+#: Maximum numbers of characters of an error's `what` and `fix`. A message also contains the program's name.
 _MAX_WHAT, _MAX_FIX = 800, 650
-#: Maximum number of characters of the problems in an error that lists several errors.
+#: Maximum number of characters of the problems that a combined error lists.
 _MAX_COMBINED = 270
 #: Maximum number of characters of a list of known names.
 _MAX_NAMES = 500
-#: Characters that move the cursor, change colours or the direction of writing, end a line, or cannot be encoded.
+#: Characters that move the cursor, change colours or the writing direction, end a line, or cannot be encoded.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 def escape_controls(text: str, keep: str = "") -> str:
-    r"""Return a text with every control character in the notation of Python.
+    r"""Return a text in which every control character is written as a Python escape.
 
     Args:
         text: any text.
@@ -40,13 +40,13 @@ def escape_controls(text: str, keep: str = "") -> str:
 
 
 def limit_message(text: str, limit: int = MAX_MESSAGE) -> str:
-    r"""Return a text that is safe to show as a message: without control characters, and not too long.
+    r"""Return a text that is safe to print as a message: it has no control characters and a limited length.
 
     Line breaks are kept. The middle of a text that is too long is left out, because a message usually names the input
     at the beginning and the problem at the end.
 
     Args:
-        text: any text; it may quote a file or name a path.
+        text: any text. It may quote a file or name a path.
         limit: maximum number of characters.
 
     >>> print(limit_message("a\x1b[2J" + "b" * 100, 20))
@@ -58,14 +58,14 @@ def limit_message(text: str, limit: int = MAX_MESSAGE) -> str:
 
 
 class BenchError(Exception):
-    """Base class of all errors of the benchmark. An error has a one-line problem, and a remedy for the user.
+    """Base class of all errors of the benchmark. An error has a problem and a fix, one line each.
 
     The command line prints the error as `what (fix)` and exits with `exit_code`. Both parts often quote a user's input,
-    so control characters in them are escaped, and their length is limited.
+    so control characters in them are escaped and their length is limited.
 
     Args:
-        what: description of the request and of the problem; one line without a full stop.
-        fix: the remedy, as a command if there is one; one line without a full stop. None if no remedy is known.
+        what: description of the request and of the problem. One line without a full stop.
+        fix: what the user can do, as a command if possible. One line without a full stop. None if nothing is known.
 
     >>> print(BenchError("curve.svg cannot be written: the disk is full", fix="choose another folder"))
     curve.svg cannot be written: the disk is full (choose another folder)
@@ -89,7 +89,7 @@ def _one_line(text: str, limit: int) -> str:
 
 
 class UsageError(BenchError):
-    """The request is invalid: an unknown name, a value that is not allowed, or two options that exclude each other.
+    """The request is invalid: an unknown name, a value that is not allowed, or two options that cannot be combined.
 
     >>> print(UsageError("lr=-1 is out of range", fix="allowed: above 0"))
     lr=-1 is out of range (allowed: above 0)
@@ -149,8 +149,8 @@ def combine_errors(errors: Sequence[BenchError]) -> BenchError:
         errors: at least one error. A single error is returned as it is.
 
     Returns:
-        An error of the class with the largest exit code. Its attribute `problems` has all errors. Its text lists the
-        errors that fit into a line.
+        An error of the class with the largest exit code. Its attribute `problems` contains all errors. Its text lists
+        the first errors, as far as they fit into one line.
 
     >>> errors = UsageError("lr=-1 is out of range", fix="use lr > 0"), DataError("no mnist", fix="get it")
     >>> error = combine_errors(errors)
@@ -167,7 +167,7 @@ def combine_errors(errors: Sequence[BenchError]) -> BenchError:
         shown += 1
     more = f"; and {len(problems) - shown} more" if shown < len(problems) else ""
     fixes = list(dict.fromkeys(problem.fix for problem in problems[:shown] if problem.fix))
-    # A long list of known names must leave room for the other remedies.
+    # A long list of known names must leave room for the other fixes.
     fixes = [limit_message(fix, (_MAX_FIX - 2 * len(fixes)) // len(fixes)) for fix in fixes]
     worst = max(problems, key=lambda problem: problem.exit_code)
     combined = type(worst)(
@@ -181,15 +181,15 @@ def combine_errors(errors: Sequence[BenchError]) -> BenchError:
 def suggest_nearest(name: str, known: Iterable[str]) -> str:
     """Return the hint `; did you mean 'x'?` for an unknown name.
 
-    The hint suggests at most three known names that contain `name` as a word between hyphens. If there is no such name,
-    it suggests the most similar known name.
+    The hint suggests at most three known names that contain `name` as a word between hyphens. Without such a name, it
+    suggests the most similar known name.
 
     Args:
         name: the unknown name.
         known: the names that exist.
 
     Returns:
-        The hint, or an empty string if no known name is similar.
+        The hint; "" if no known name is similar.
 
     >>> suggest_nearest("wsdd", ["wsd", "adamw-cosine"])
     "; did you mean 'wsd'?"
@@ -203,10 +203,10 @@ def suggest_nearest(name: str, known: Iterable[str]) -> str:
 
 
 def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """Return the error for a name that does not exist. The message suggests similar names and lists all known names.
+    """Return the error for an unknown name. The message suggests similar names and lists all known names.
 
     Args:
-        kind: the kind of thing that the name denotes, such as `ruleset`.
+        kind: what the name should denote, such as `ruleset`.
         name: the unknown name.
         known: the names that exist.
 
@@ -219,12 +219,12 @@ def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> UsageError
     return UsageError(f"unknown {kind} {shown!r}{suggest_nearest(name, names)}", fix=fix)
 
 
-#: Maximum number of characters of an unknown name in a message. Longer names are not compared with the known names.
+#: Maximum number of characters of an unknown name in a message. A longer name is not compared with the known names.
 _MAX_SHOWN = 200
 
 
 def _join_names(names: list[str]) -> str:
-    """Return a list of names in one line. The last names are only counted if the list would be too long."""
+    """Return a list of names as one line. If the list is too long, it ends with the number of the remaining names."""
     lengths = accumulate(len(name) + len(", ") for name in names)
     shown = [name for name, length in zip(names, lengths, strict=True) if length <= _MAX_NAMES]
     return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(shown) < len(names) else "")

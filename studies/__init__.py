@@ -1,1 +1,1 @@
-"""Studies that use the Python API of `harness` and whose design is fixed before the first run."""
+"""Studies: each uses the Python API of `harness`, and its design was fixed before the first run."""

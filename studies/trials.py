@@ -1,4 +1,4 @@
-"""Runs the trials of a study in the terminal."""
+"""Run the trials of a study with a view of their progress."""
 
 from __future__ import annotations
 

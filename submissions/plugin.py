@@ -89,14 +89,14 @@ _SCHEDULES = (
     large_then_decay,
     swa_lr,
 )
-#: Hyperparameters of an optimizer that a schedule sets at every update.
+#: Schedule -> the hyperparameters of the optimizer that it sets at every update.
 _TAKEN_OVER = {"schedule:one-cycle": frozenset({"beta1", "momentum"})}
 _OTHERS = (quality_ascending, reservoir, sam)
 
 
 @hookimpl
 def bench_parts() -> Iterable[PartEntry]:
-    """Return the entry of each part. The entry is in the module of the part.
+    """Return the entries of all parts. A part's entry is in the part's module.
 
     `takes_over` is added here, because an edit of a part's module would change the source hash of finished runs.
     """

@@ -34,7 +34,7 @@ PRESETS = (
         name="adamw-constant",
         summary="AdamW with a short warmup and then a constant learning rate",
         parts=("optimizer:adamw", "schedule:constant"),
-        # The learning rate must be smaller than with a decay, because its noise stays in the weights to the end.
+        # The learning rate must be smaller than with a decay. Its noise is still in the weights at the end of the run.
         space={"lr": LogUniform(3e-4, 1e-2, default=3e-3), "warmup": Fixed(20, limits=(0, None))},
         tags=("anytime", "family"),
     ),

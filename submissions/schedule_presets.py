@@ -1,6 +1,6 @@
-"""A submission for every schedule, with AdamW. If the paper used SGD with momentum, there is a second one with SGD.
+"""Submissions for the schedules: one with AdamW for each, and a second with SGD if the schedule's paper used SGD.
 
-These submissions differ from `adamw-cosine` or `sgd-nesterov` only in the schedule, so a comparison measures the
+Each submission differs from `adamw-cosine` or `sgd-nesterov` only in the schedule, so that a comparison measures the
 effect of the schedule.
 """
 
@@ -15,8 +15,8 @@ _D2Z = Source(
     arxiv="2502.15938",
     equation="the baselines that decay to 10 %",
 )
-#: Smaller learning rates for schedules without a decay to a small value. If the learning rate stays large to the end,
-#: its noise stays in the weights.
+#: Smaller learning rates, for schedules that do not decay to a small value. At the end of such a run, the weights still
+#: have the noise of a large learning rate.
 _UNDECAYED: dict[str, Domain] = {"lr": LogUniform(3e-4, 1e-2, default=3e-3)}
 
 

@@ -1,1 +1,1 @@
-"""Scripts that generate pages and pictures and check the documents; they are not part of the package."""
+"""Scripts that generate pages and pictures and check the documents; the pip package does not contain them."""

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PLACEHOLDER = re.compile(r"@[A-Z]{3,}@")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ +(.*?)\s*$", re.MULTILINE)
-#: Fenced blocks and code spans, in which headings and links are ignored.
+#: Code in which headings and links are ignored: fenced blocks and spans.
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
 
@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def find_problems(page: Path) -> Iterator[str]:
-    """Yield a page's broken links and its placeholders."""
+    """Yield a page's broken links, and placeholders of figures that were not generated."""
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     yield from (f"placeholder {name}" for name in PLACEHOLDER.findall(text))
     for link in LINK.findall(CODE.sub("", text)):

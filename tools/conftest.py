@@ -1,4 +1,4 @@
-"""Doctests of the tools: those of a module that needs the extra `docs` are left out without it."""
+"""Doctests of the tools. Without the extra `docs`, those of the modules that need it are not collected."""
 
 from __future__ import annotations
 

@@ -58,11 +58,10 @@ VERBS = _words(
     weigh wrap write yield
     """
 )
-#: First words of questions, whose functions return a bool.
+#: First words of functions that answer a question with a bool.
 QUESTIONS = _words("can has is may must should was")
 
-#: Types → nouns that are descriptive for values of these types. The plural of a noun is also descriptive for
-#: containers.
+#: Types -> nouns that describe values of these types. The plural of a noun describes a container of these values.
 NOUNS = {
     frozenset({"Path"}): "file folder path",
     frozenset({"str"}): """
@@ -83,7 +82,7 @@ NOUNS = {
 }
 CONTAINERS = _words("list tuple dict set frozenset Mapping Sequence Iterable Iterator Generator NDArray Floats Tensor")
 PREPOSITIONS = _words("after as at before below between by for from in of on over per than to under with")
-#: Words of a return type that do not describe the value.
+#: Words in return annotations that do not describe the value.
 EMPTY = _words("any bool callable generic int iterable iterator mapping none object sequence str type")
 PROPERTIES = frozenset({"property", "cached_property", "setter"})
 FILLERS = _words(
@@ -141,7 +140,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def report(names: list[Name], local_names: list[Local], rest: bool) -> int:
-    """Print the two fractions and, with `--rest`, the names that are not descriptive; return the exit code."""
+    """Print the fractions of descriptive function names and of fillers, and return the exit code.
+
+    With `rest`, also print the names that are not descriptive.
+    """
     rejected = [name for name in names if not name.rule]
     fillers = [local for local in local_names if local.is_filler]
     if rest:
@@ -216,7 +218,7 @@ def is_verb(word: str, returns: str) -> bool:
 
 
 def is_noun_of(noun: str, identifiers: set[str]) -> bool:
-    """Return whether a noun is descriptive for a value of a type, given by the identifiers in its annotation."""
+    """Return whether a noun describes values of a type. `identifiers` are those in the annotation of the type."""
     for types, text in NOUNS.items():
         nouns = text.split()
         if noun in nouns and types & identifiers:
@@ -290,7 +292,7 @@ def local_bindings(tree: ast.Module, file: str) -> Iterator[Local]:
 
 
 def _own_nodes(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
-    """Yield the nodes of a function, without those of nested functions and classes."""
+    """Yield the nodes of a function, except those inside nested functions and classes."""
     waiting: list[ast.AST] = list(ast.iter_child_nodes(function))
     while waiting:
         node = waiting.pop()

@@ -21,7 +21,7 @@ def docstring_text(documented: object) -> str:
 
 
 def argument_texts(documented: object) -> dict[str, str]:
-    """Return the description of each argument or field, as one line, by name.
+    """Return a mapping from the name of each argument or field to its description in one line.
 
     Args:
         documented: a function or class. A line of its section `Args:` may describe several names: `a, b: text`.

@@ -3,7 +3,7 @@
 usage: python -m tools.draw_map [--check]
 
 The command writes harness/map.svg and the generated block of harness/README.md. With `--check` it writes nothing,
-prints the names of stale files, and returns exit code 1 if there are any.
+prints the names of stale files, and returns exit code 1 if there is one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Arrow = tuple[str, str]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the stale files, or print their names with `--check`; return the exit code."""
+    """Write the stale files; with `--check`, print their names instead. Return the exit code."""
     if arguments not in ([], ["--check"]):
         print(__doc__, file=sys.stderr)
         return 2
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def generated(root: Path) -> Mapping[Path, str]:
-    """Return the content of each generated file by its path in the repository."""
+    """Return a mapping from the path of each generated file in the repository to its content."""
     page = replace_block(_read(root / PAGE), "files", "python -m tools.draw_map", file_list(root))
     return {PICTURE: svg(folder_graph(root)), PAGE: page}
 
@@ -76,7 +76,7 @@ def folder_graph(root: Path) -> Graph:
     row_of = {name: index for index, row in enumerate(rows) for name in row}
     imports = folder_imports()
     if unknown := {name for arrow in imports for name in arrow} - set(row_of):
-        raise SystemExit(f"{', '.join(sorted(unknown))}: in {PACKAGE}/ but not in a layer of the import contract")
+        raise SystemExit(f"{', '.join(sorted(unknown))}: found in {PACKAGE}/, but in no layer of the import contract")
     down = sorted(arrow for arrow in imports if row_of[arrow[0]] <= row_of[arrow[1]])
     up = imports - set(down)
     return Graph(
@@ -96,7 +96,7 @@ def layers(root: Path) -> list[list[str]]:
 
 
 def folder_imports() -> set[Arrow]:
-    """Return the pairs (a, b) of folders in which a file in a imports a file in b, except for type checking."""
+    """Return the pairs (a, b) of folders in which a file in a imports a file in b, not only for type checking."""
     graph = grimp.build_graph(PACKAGE, exclude_type_checking_imports=True, cache_dir=None)
     arrows = {
         (_folder(module), _folder(imported))
@@ -151,7 +151,7 @@ def first_sentence(docstring: str) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the Python and data files below a folder: first the files in the folder itself, then in subfolders."""
+    """Return the Python and data files below a folder, first those in the folder itself."""
     paths = [path for path in folder.rglob("*") if path.suffix in {".py", ".yaml"}]
     return sorted(
         paths, key=lambda path: (path.parent.relative_to(folder).parts, path.name != "__init__.py", path.name)
@@ -202,9 +202,9 @@ def _module_name(root: Path, path: Path) -> str:
 
 
 def _folder(module: str) -> str:
-    """Return the name of the folder, or of the single file, directly in the package that contains a module.
+    """Return the name of the file or folder, directly in the package, that contains a module.
 
-    The package's own `__init__` is in no folder; its result is the name of the package.
+    The package's own `__init__` is in no folder. For it, return the name of the package.
     """
     name = module.split(".")[1:2]
     return name[0] if name and name != ["__init__"] else PACKAGE

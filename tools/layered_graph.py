@@ -1,8 +1,8 @@
-"""Draw a layered graph as SVG, with boxes in rows and arrows that do not cross boxes.
+"""Draw a layered graph as SVG, with boxes in rows. Arrows do not cross boxes.
 
-Source: Sugiyama, Tagawa, Toda, Methods for Visual Understanding of Hierarchical System Structures (1981). An arrow over
-several rows gets a point in each of these rows. The nodes of a row are ordered by the mean position of their
-neighbours.
+Source: Sugiyama, Tagawa, Toda, Methods for Visual Understanding of Hierarchical System Structures (1981). An arrow that
+passes through rows gets a point in each of them. Boxes and points, the nodes, are ordered within their row by the mean
+position of their neighbours.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Graph:
 
 
 def svg(graph: Graph) -> str:
-    """Return the graph as an SVG document; equal graphs give equal bytes."""
+    """Return the graph as an SVG document. Equal graphs give equal bytes."""
     row_of = {name: index for index, row in enumerate(graph.rows) for name in row}
     arrows = [*graph.arrows, *graph.dashed]
     paths = {arrow: _nodes_along(arrow, row_of) for arrow in arrows if row_of[arrow[0]] < row_of[arrow[1]]}
@@ -131,7 +131,7 @@ def _segments(paths: Sequence[Path]) -> Iterator[tuple[Node, Node]]:
 
 
 def _crossings(rows: Sequence[Sequence[Node]], paths: Sequence[Path], sideways: Sequence[Arrow]) -> int:
-    """Return the number of crossing pairs of arrows, plus 4 for each node between the ends of an arrow along a row."""
+    """Return the number of crossing pairs of arrows, plus 4 for each node that an arrow within a row crosses."""
     position = {node: (row, index) for row, nodes in enumerate(rows) for index, node in enumerate(nodes)}
     segments: list[list[tuple[int, int]]] = [[] for _ in rows]
     for above, below in _segments(paths):
@@ -156,7 +156,10 @@ def _place(rows: Sequence[Sequence[Node]], paths: Sequence[Path]) -> dict[Node, 
 
 
 def _pack(row: Sequence[Node], targets: Mapping[Node, float]) -> dict[Node, float]:
-    """Return the nodes' centres from left to right. A centre is as near to its target as the previous node allows."""
+    """Return the nodes' centres from left to right.
+
+    A centre is at its target, or further right if the previous node needs the space.
+    """
     centres: dict[Node, float] = {}
     edge = float("-inf")
     for node in row:

@@ -33,7 +33,7 @@ STREAM_COLUMNS = (
     "best reference",
     "targets of the stages, without the factor",
     "tolerance factor",
-    "new seeds run with the factor",
+    "number of new seeds run with the factor",
     "evaluations at which a stage can end, median",
     "resolution",
 )
@@ -85,7 +85,7 @@ def _stream_row(calibration: Calibration, registry: Registry) -> list[str]:
 
 
 def _resolution(calibration: Calibration, registry: Registry) -> str:
-    """Return the calibration's resolution; if it has none, the resolution in the workload's facts, with a star."""
+    """Return the calibration's resolution; if there is none, that of the workload's facts, with a star."""
     if calibration.resolution is not None:
         return _percent(calibration.resolution)
     known = registry.workload(calibration.workload.partition("@")[0]).facts.resolution

@@ -30,7 +30,7 @@ EXIT_CODES = {
 VARIABLES = {
     "BENCH_BEACON": "address of the public randomness beacon for `--nonce beacon`",
     "BENCH_CACHE": "folder of caches; by default a folder in the platform's folder of caches",
-    "BENCH_CHECKPOINT_SHARE": "largest fraction of the wall time that checkpoints may take (default: 0.03)",
+    "BENCH_CHECKPOINT_SHARE": "maximum fraction of a run's wall time that checkpoints may take (default: 0.03)",
     "BENCH_DATA": "folder of datasets; by default a folder in the platform's folder of caches",
     "BENCH_DATA_SOURCE": "folder or address from which `bench data get` takes files instead of the published addresses",
     "BENCH_DEBUG": "any value: print the traceback of an internal error",
@@ -109,7 +109,7 @@ def _paragraphs(text: str) -> list[str]:
 
 
 def _plain(paragraph: str) -> str:
-    """Return a paragraph with an empty line after it. Lines that the help page does not wrap become a block of text."""
+    """Return a paragraph as Markdown. Lines that the help page does not wrap become a code block."""
     if paragraph.startswith("\b"):
         lines = paragraph.splitlines()[1:]
         return "\n".join(["```text", *lines, "```", ""])
@@ -138,7 +138,7 @@ def _options(command: click.Command) -> list[str]:
 
 
 def _default(option: click.Option) -> str:
-    """Return the default of an option in code font, with its variable; empty if there is neither."""
+    """Return the default of an option and its environment variable in code font; empty if it has neither."""
     default = option.default
     shown = f"`{default}`" if option.show_default and isinstance(default, str | int | float | Path) else ""
     variable = f"`{option.envvar}`" if isinstance(option.envvar, str) else ""

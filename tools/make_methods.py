@@ -22,8 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "methods.md"
 LEVELS = ROOT / "tools" / "levels.yaml"
 DISTRIBUTION = "algorace"
-#: The page with the tables of the comparison, whose rows begin with the name of an arm.
+#: The page with the tables of the comparison. Each row begins with the name of a submission (arm).
 COMPARISON = "docs/comparison.md"
+#: A row of an arm that was run.
 ARM = re.compile(r"^\| `([a-z0-9-]+)` \|(?! not run)", re.MULTILINE)
 #: Method → its evidence as pairs of level and file.
 Levels = Mapping[str, Sequence[tuple[str, str]]]
@@ -63,16 +64,17 @@ The column *evidence* names the kinds of evidence for a method, with links:
 No kind of evidence implies another. For example, a *compared* method is not always a *reproduced* one. A part counts as
 compared if a compared submission contains it.
 """
-#: Kinds of parts that have a page with descriptions. The tables here omit their summaries, which are fragments.
+#: Kinds of parts with descriptions on another page. The tables of these kinds have no column `summary`.
 DESCRIPTIONS = {
     "optimizer": "[optimizers.md](optimizers.md#optimizers) describes each optimizer.",
     "schedule": "[schedules.md](schedules.md#the-schedules) defines each schedule by a formula.",
     "averaging": "[optimizers.md](optimizers.md#averaging) defines each average by a formula.",
     "gradient": "[optimizers.md](optimizers.md#optimizers) describes the part.",
 }
-SUBMISSIONS = """A submission is a named composition of parts, or a class with its own step. *Further papers* are the
-papers of a submission that its parts do not cite. In summaries, the *peak* is the highest learning rate of a run."""
-#: Sentences about the words in the summaries of the other kinds.
+SUBMISSIONS = """A submission is a named composition of parts, or a class with its own step. The column *further
+papers* has the papers of a submission that its parts do not cite. In summaries, the *peak* is the highest learning rate
+of a run."""
+#: Kind of part -> explanation of terms in the summaries of this kind.
 TERMS = {
     "order": "A workload on a pool may give every example a score with the name `quality`.",
     "replay": "The *reservoir* is the replay buffer of the harness. It holds a uniform sample of the past examples.",
@@ -80,7 +82,7 @@ TERMS = {
 
 
 def levels(registry: Registry) -> Levels:
-    """Return the evidence in tools/levels.yaml, and `compared` for the methods in the tables of the comparison."""
+    """Return the evidence in tools/levels.yaml. Add `compared` for the methods in docs/comparison.md."""
     evidence: dict[str, list[tuple[str, str]]] = {}
     for level, places in read_levels().items():
         for place, names in places.items():
@@ -92,7 +94,7 @@ def levels(registry: Registry) -> Levels:
 
 
 def compared_methods(registry: Registry, comparison: str) -> Sequence[str]:
-    """Return the names of the arms with runs in the tables of the comparison, and of their parts."""
+    """Return the names of the arms that were run, and of their parts, from the text of docs/comparison.md."""
     arms = {arm: registry.submission(arm) for arm in ARM.findall(comparison)}
     return sorted({*arms, *(part for entry in arms.values() for part in entry.parts)})
 

@@ -18,10 +18,10 @@ from tools.markdown import table_lines
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "power.md"
 COMMAND = "python -m tools.make_power"
-#: The columns of the first table. The second table has the other columns.
+#: Columns of the first table, in addition to the first three headings and the costs.
 FIRST = ("pairs separated", "per core-hour", "hard pairs separated", "hard per core-hour", "order at full budget")
 COSTS = ("core-s per run", "training + evaluation + start")
-#: Goal for at least four workloads: separated pairs per core-hour.
+#: Number of separated pairs per core-hour that at least four workloads should reach.
 GOAL = 80
 
 
@@ -62,7 +62,7 @@ def summary(rows: Sequence[PowerRow]) -> str:
 
 
 def missing(rows: Sequence[PowerRow], design: PowerDesign) -> str:
-    """Return a table of the workloads and budgets of the design whose row is missing or partial, with the command.
+    """Return a table of the missing and partial rows of the design, with the commands that complete them.
 
     Only rows of the installed versions count.
     """

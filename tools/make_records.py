@@ -20,13 +20,13 @@ from tools.docstrings import argument_texts, docstring_text
 from tools.markdown import table_lines
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "records.md"
-#: Type → the type whose docstring describes its other fields.
+#: Type -> another type whose docstring describes fields of the same names.
 DESCRIBED_BY: Mapping[type, type] = {
     PartRef: PartEntry,
     SubmissionRef: SubmissionEntry,
     WorkloadRef: WorkloadEntry,
 }
-#: Descriptions of fields whose meaning follows from the type alone.
+#: Descriptions of fields that no docstring describes.
 FURTHER = {"WorkloadRef.facts": "the workload as data"}
 HEAD = """# Records
 
@@ -83,7 +83,7 @@ def _rows(record_type: type[msgspec.Struct]) -> Iterator[tuple[str, str, str, st
 
 
 def _values_text(hint: Any, text: str) -> str:
-    """Return a sentence with all values of a field, or all keys of a dict; empty if `text` contains all of them."""
+    """Return a sentence with the possible values of a field, or keys of a dict; "" if `text` contains all of them."""
     literals = [value for part in _parts(hint) if (value := _literals(part))]
     names = [f"`{value}`" for value in literals[0]] if literals else []
     if all(name in text for name in names):

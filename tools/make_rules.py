@@ -23,7 +23,7 @@ def page() -> str:
 def rules() -> str:
     """Return the rules as Markdown.
 
-    The first sentence of a rule is its heading. A list says what is forbidden, why, and what to do instead.
+    The heading of a rule is its first sentence. The list below says what is forbidden, why, and what to do instead.
     """
     return "\n\n".join(_rule(docstring) for _, docstring in rule_docs())
 

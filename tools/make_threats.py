@@ -23,11 +23,11 @@ class Threat:
     """A cheat and its test.
 
     Args:
-        family: the first sentence of the test's module.
+        family: kind of cheat: the first sentence of the test's module.
         test: `file::function`.
         way: the cheat in words.
         verdict: one of `VERDICTS`.
-        by: the mechanism that stops the cheat, or the gain of the cheat.
+        by: the mechanism that stops the cheat, or the advantage that the cheat still gains.
     """
 
     family: str
@@ -61,10 +61,10 @@ def _description(node: ast.FunctionDef) -> dict[str, str]:
 
 
 def tables() -> str:
-    """Return a summary and one table for each family, as Markdown."""
+    """Return a summary and one table for each kind of cheat, as Markdown."""
     threats = list(list_threats())
     counts = ", ".join(f"{sum(t.verdict == verdict for t in threats)} {verdict}" for verdict in VERDICTS)
-    lines = [f"{len(threats)} ways are tested: {counts}."]
+    lines = [f"{len(threats)} ways to cheat are tested: {counts}."]
     for family in dict.fromkeys(threat.family for threat in threats):
         lines += ["", f"### {family}", "", "| way | verdict | why | test |", "|---|---|---|---|"]
         lines += [f"| {t.way} | {t.verdict} | {t.by} | `{t.test}` |" for t in threats if t.family == family]

@@ -1,4 +1,4 @@
-"""An extension of griffe, which reads the docstrings for the site: doctests become blocks of code."""
+"""An extension of griffe, the reader of docstrings for the site. It turns doctests into code blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hook of mkdocs: links from the pages to other files of the repository become links to GitHub.
+"""A hook of mkdocs that turns links to repository files outside `docs/` into links to GitHub.
 
 The pages are written for GitHub, where `../CONTRIBUTING.md` is a relative link. The site contains only `docs/`.
 """
@@ -37,7 +37,7 @@ def replace_links(markdown: str, page: str) -> str:
         if "://" in target or target.startswith("mailto:"):
             return match[0]
         path = os.path.normpath(os.path.join("docs", os.path.dirname(page), target))
-        # A link to a folder or to a file that is not a page shows the file on GitHub.
+        # A link to anything else than a page leads to GitHub.
         if path.startswith("docs/") and path.endswith(".md"):
             return f"{before}{os.path.relpath(path, os.path.dirname(f'docs/{page}'))}{anchor})"
         return f"{before}{BLOB}{path}{anchor})"

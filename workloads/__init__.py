@@ -1,1 +1,1 @@
-"""First-party workload plugins."""
+"""The plugin with the workloads of AlgoRace."""

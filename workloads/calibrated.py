@@ -1,4 +1,4 @@
-"""Put targets and resolution from a calibration (`calibration/*.json`) into a workload's facts."""
+"""Put the targets and the resolution from a calibration (`calibration/*.json`) into a workload's facts."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def calibrated(
     A test checks that the arguments equal the values in the calibration's file.
 
     Args:
-        facts: facts with exactly one target. Only the value of the target is replaced.
+        facts: facts with exactly one target. The metric and the goal of this target are kept.
         easy, main, hard: target values of the three levels.
-        resolution: standard error of the metric on the split `score`, expressed as a fraction of the examples that the
-            reference needs to reach the target; None if unknown.
+        resolution: standard error of the metric on the split `score`, converted to examples and divided by the examples
+            that the reference needs to reach the target; None if unknown.
     """
     (target,) = facts.targets
     values = {"easy": easy, "main": main, "hard": hard}
@@ -38,5 +38,5 @@ def calibrated(
 
 
 def calibration(name: str) -> str:
-    """Return the path of the calibration of the workload `name`, as a value of `WorkloadFacts.reference`."""
+    """Return the path of the calibration of the workload `name`, as it is stored in `WorkloadFacts.reference`."""
     return f"calibration/{name.replace(':', '_')}.json"

@@ -1,4 +1,4 @@
-"""The datasets of the first-party workloads, with their sources, licences and checksums."""
+"""The datasets of the workloads of AlgoRace, with their sources, licences and checksums."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FINEWEB_SHARDS = 103
 FINEWEB_RESERVED = (42, 43)
 #: Number of tokens in the validation shard and in every training shard except the last.
 FINEWEB_SHARD_TOKENS = 100_000_000
-#: Size in bytes of a shard with this number of tokens: a header of 1,024 bytes, and two bytes per token.
+#: Size in bytes of a shard of `FINEWEB_SHARD_TOKENS` tokens: a header of 1,024 bytes, and two bytes per token.
 FINEWEB_SHARD_BYTES = 1024 + 2 * FINEWEB_SHARD_TOKENS
 
 
@@ -147,8 +147,7 @@ FINEWEB = DatasetEntry(
     licence="ODC-By 1.0",
     files=(
         _fineweb(FINEWEB_VALIDATION % 0),
-        # The last shard is smaller, and its size is unknown. Its entry declares one token, so that `--tokens` selects
-        # this shard last.
+        # The last shard is smaller, and its size is unknown. It declares one token, so that `--tokens` selects it last.
         *(
             _fineweb(FINEWEB_TRAIN % k, 0 if k in FINEWEB_RESERVED else FINEWEB_SHARD_TOKENS)
             for k in range(1, FINEWEB_SHARDS)

@@ -23,12 +23,12 @@ from workloads.formats import idx
 Part: TypeAlias = Literal["train", "score", "feedback", "audit"]
 CLASSES = 10
 PIXELS = 784
-#: Mean and standard deviation of the pixels in [0, 1] over the training file. Constants are used, so that no part
-#: influences how another part is normalised.
+#: Mean and standard deviation of the pixels in [0, 1] over the training file. They are constants, so that the
+#: normalisation of one part does not depend on the images of another part.
 PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
-#: Sizes of the parts of the training file, in sixtieths of the file. The part `audit` is the test file, which no run
-#: reads. The content of an image, not its position in the file, determines the part of the image. Copies of the dataset
-#: in another order therefore give the same parts.
+#: Sizes of the parts of the training file, in sixtieths of the file. The part `audit` is the test file, from which no
+#: other part is taken. An image's part depends on its content and not on its position in the file, so copies of the
+#: dataset in another order give the same parts.
 _SHARES: dict[Part, int] = {"train": 50, "feedback": 2, "score": 8}
 
 
@@ -53,7 +53,7 @@ def load(part: Part) -> Digits:
     Raises:
         DataError: the dataset is missing, or one of its files is damaged.
     """
-    # The folder is looked up at every call, since the setting BENCH_DATA may change between calls.
+    # The folder is looked up at every call, because the setting BENCH_DATA may change between calls.
     folder = str(dataset_path(MNIST))
     if part == "audit":
         return _read(folder, "t10k")
@@ -78,7 +78,10 @@ def _read(folder: str, prefix: str) -> Digits:
 
 
 def _order_by_content(x_NHW: NDArray[Any], y_N: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the images' positions, sorted by a hash of image and label. The order in the file then has no effect."""
+    """Return the images' positions, sorted by a hash of image and label.
+
+    The order in the file therefore has no effect.
+    """
     rows = np.concatenate([x_NHW.reshape(len(x_NHW), -1), y_N[:, None]], axis=1)
     digests = b"".join(blake2b(row.tobytes(), digest_size=8).digest() for row in rows)
     return np.argsort(np.frombuffer(digests, dtype=">u8"), kind="stable")
@@ -94,7 +97,7 @@ def normalised(x: Tensor) -> Tensor:
 
 
 def noisy(labels_B: Tensor, rates_B: Tensor, classes: int, generator: torch.Generator) -> Tensor:
-    """Return the labels with noise: a label is replaced, with its probability in `rates_B`, by a random other class.
+    """Return the labels with noise: each label is replaced by a random other class with a given probability.
 
     Args:
         labels_B: the labels, int64, shape (n,), from 0 to `classes` - 1.

@@ -1,4 +1,4 @@
-"""The plugin that registers the first-party workloads through the public hooks. This module must not import torch."""
+"""The plugin that registers the workloads of AlgoRace through the public hooks. This module must not import torch."""
 
 from __future__ import annotations
 

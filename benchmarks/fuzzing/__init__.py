@@ -1,1 +1,1 @@
-"""The parts of `benchmarks/fuzz.py`: cases, generators of cases by kind of input, and the processes that run them."""
+"""The parts of `benchmarks/fuzz.py`: cases, functions that make them, the judge, and the processes that run them."""

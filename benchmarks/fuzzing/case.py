@@ -13,21 +13,21 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-#: Types of the entries of a case's folder. A sparse file has the size `size` and occupies no space.
+#: Types of the items in a case's folder. A sparse file has the size `size` and occupies no space.
 FileType = Literal["file", "folder", "fifo", "link", "sparse"]
 #: `any`: every outcome without a failure is right. `accepted`: the input is valid, so the command must use it.
-#: `refused`: the command must not use it. `usage`: it must be refused with exit code 2. `trial`: the command must go on
-#: to run a trial, which no case does.
+#: `refused`: the command must not use the input. `usage`: the command must refuse it with exit code 2. `trial`: the
+#: command must try to run a trial, which the fuzzer then prevents.
 Expected = Literal["any", "accepted", "refused", "usage", "trial"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaseFile:
-    """An entry of the folder in which a case runs.
+    """A file, folder, pipe or link in the folder in which a case runs.
 
     Args:
         path: path relative to the folder.
-        type: type of the entry.
+        type: type of the item.
         content: content of a file.
         target: target of a symbolic link.
         size: size in bytes of a sparse file.
@@ -42,21 +42,21 @@ class CaseFile:
 
 @dataclass(frozen=True, kw_only=True)
 class FuzzCase:
-    """A command with its input.
+    """A command with its input, and the expected outcome.
 
     Args:
         kind: kind of input.
         number: index of the case among the cases of its kind.
-        files: entries of the folder in which the command runs.
+        files: files, folders, pipes and links in the folder in which the command runs.
         arguments: arguments of `bench`.
         function: name of a function of the package `harness` that is called instead of `bench`; empty for `bench`.
         keywords: keyword arguments of the function.
         environment: environment variables.
-        expected: the outcome that is expected.
+        expected: the expected outcome.
         absent: text that must not appear on stdout, such as the run_id of a damaged record; empty for no check.
         present: text that must appear in the output, such as the name of a damaged log; empty for no check.
-        ignored: path of a damaged entry that `bench` must ignore. The exit code, stdout and the report must be those of
-            the same case without the entry. Empty for no check.
+        ignored: path of a damaged file that `bench` must ignore. The exit code, stdout and the report must be the same
+            as without this file. Empty for no check.
         change: how the valid input was changed, for the report.
     """
 
@@ -75,12 +75,12 @@ class FuzzCase:
 
 
 def without_ignored(case: FuzzCase) -> FuzzCase:
-    """Return a case without the entry that `bench` must ignore."""
+    """Return a case without the file that `bench` must ignore."""
     return replace(case, files=tuple(file for file in case.files if file.path != case.ignored), ignored="")
 
 
 def write_files(files: Sequence[CaseFile], folder: Path) -> None:
-    """Write the entries of a case. An entry whose name the file system refuses is left out."""
+    """Write the files of a case, except those whose name the file system refuses."""
     for file in files:
         try:
             path = os.fsencode(str(folder / file.path))

@@ -1,4 +1,4 @@
-"""Cases of command lines, generated from the commands: options with odd values, and odd paths."""
+"""Cases of command lines, generated from the declared commands and options: odd values and odd paths."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ _ASSIGNMENTS = (
         "lr=\x00",
     ),
 )
-#: Options that a case does not set: `--plot` starts matplotlib for some formats, `--help` ends the command.
+#: Options that no case sets: `--help` ends the command, and `--in-process` would train in this process.
 _SKIPPED = frozenset({"help", "in_process"})
-#: Arguments that are put first, so that no case trains or writes outside its folder.
+#: Command -> arguments that every odd case gets, so that no case trains.
 _FIRST = {"run": ("--dry-run",), "tune": ("--dry-run",), "calibrate": ("--dry-run",)}
 
 
@@ -122,11 +122,12 @@ def _walk(group: click.Group, words: tuple[str, ...]) -> Iterator[tuple[tuple[st
             yield (*words, name), command
 
 
-#: Run_id of a record in the files of a case, and options whose range begins at 1.
+#: Run_id of a record in the files of a case.
 RUN_ID = record_cases.run_ids()[0]
+#: Names of options whose range begins at 1.
 _COUNTS = ("STUDIES", "THREADS", "JOBS")
-#: A call of every command that succeeds with the files of a case, or goes on to run a trial. None for a command that
-#: needs results of another machine, or another connection.
+#: A valid call of every command, with the files of a case. It succeeds or goes on to run a trial. None for a command
+#: that needs results of another machine, or a network connection.
 VALID_CALLS: dict[tuple[str, ...], tuple[str, ...] | None] = {
     ("run",): ("--dry-run", "-s", "wsd", "-w", "lm-tiny"),
     ("runs",): (),
@@ -168,7 +169,7 @@ VALID_CALLS: dict[tuple[str, ...], tuple[str, ...] | None] = {
     ("hardware",): (),
     ("plugins",): (),
 }
-#: Assignments of hyperparameters that no submission accepts, and the commands that take assignments.
+#: Assignments of hyperparameters that no submission accepts.
 _WRONG_ASSIGNMENTS = (
     *(
         "lr=nan",
@@ -196,8 +197,9 @@ _WRONG_ASSIGNMENTS = (
     ),
     *("beta1=-0.1", "warmup=-1", "shape=missing", "lr=0x10", "lr=1_0", "lr=\u0661", "lr= 1 2", "Lr=1"),
 )
+#: Commands that take assignments.
 _SETTING = (("run",), ("cost",), ("show",))
-#: Environment variable -> value outside its range, for `bench run`.
+#: Environment variable -> wrong values for `bench run`.
 _WRONG_VARIABLES = {
     **{f"BENCH_{name}": ("0", "-1", "1.5", "010", "x", "1e3", "\u0661", "99999999999999999999") for name in _COUNTS},
     "BENCH_SEED": ("1.5", "x", "010", "9223372036854775808", "nan", "1_0"),
@@ -208,7 +210,7 @@ _WRONG_VARIABLES = {
 
 
 def make_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case with a command and up to five options."""
+    """Return a case with a command that has a known right answer, or with a command and odd options."""
     return _make_judged_case(number, rng) if rng.random() < 0.4 else _make_odd_case(number, rng)
 
 
@@ -255,7 +257,7 @@ def _arguments(command: click.Command) -> list[click.Argument]:
 
 
 def _wrong_option(command: click.Command, rng: random.Random) -> list[str]:
-    """Return an option with a value that is none of its choices, or is outside its range; empty if there is none."""
+    """Return an option with a value outside its choices or range; empty if the command has no such option."""
     options = [p for p in command.params if isinstance(p, click.Option) and p.name not in _SKIPPED and not p.is_flag]
     wrong: dict[str, list[str]] = {}
     for option in options:
@@ -275,7 +277,7 @@ def _wrong_option(command: click.Command, rng: random.Random) -> list[str]:
 
 
 def _make_odd_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case with a command and up to five options that are odd."""
+    """Return a case with a command and up to five options with odd values. Many answers to it are right."""
     words = rng.choice(commands())
     command = _command(words)
     options = [p for p in command.params if isinstance(p, click.Option) and p.name not in _SKIPPED]
@@ -345,7 +347,7 @@ def _environment(rng: random.Random) -> dict[str, str]:
         ]
     )
     text = rng.choice([*mutations.TEXTS, *map(str, mutations.NUMBERS), *_PATHS]).replace("\x00", "")
-    # An environment of more than 128 KiB for a variable cannot be passed to a process.
+    # Linux refuses an environment variable of more than 128 KiB.
     return {name: text[:10_000]}
 
 

@@ -36,7 +36,7 @@ def sample_files() -> dict[str, tuple[str, bytes]]:
 
 
 def install_plugin(site: Path) -> None:
-    """Write a plugin with two datasets per sample to a folder of the import path: with a checksum and without one."""
+    """Write a plugin that declares each sample as two datasets, one of them without a checksum, to an import folder."""
     entries = []
     for name, (file, content) in sample_files().items():
         digest = hashlib.sha256(content).hexdigest()
@@ -99,7 +99,7 @@ def _change(path: str, content: bytes, rng: random.Random) -> CaseFile:
 
 
 def _bound(file: CaseFile, dataset: str) -> CaseFile:
-    """Return a file, with a smaller size if its dataset has no published size. Such a file is hashed, however large."""
+    """Return the file. It is made smaller if the dataset has no published size, because `bench` then hashes it all."""
     return replace(file, size=min(file.size, 300 << 20)) if dataset.endswith("-unknown") else file
 
 
@@ -126,7 +126,7 @@ def _import(number: int, dataset: str, file_name: str, content: bytes, rng: rand
         ]
     )
     same = changed.type == "file" and changed.content == content
-    # A gzip file with other bytes and the same content is right only where the checksum of the content is published.
+    # A gzip file with other bytes and the same content is valid only if the checksum of the content is published.
     is_wrong = not same and not dataset.endswith("-unknown") and "--accept-checksum" not in options
     expected: Expected = "refused" if is_wrong and len(files) == 1 and "--only" not in options else "any"
     if same and command[-1] == "source" and not {"--only", "--copy"} & {*options}:
@@ -172,7 +172,7 @@ def _verify(number: int, dataset: str, file_name: str, content: bytes, rng: rand
         ]
         files[chosen] = rng.choice(changed)
         if dataset.endswith("-unknown") and rng.random() < 0.4:
-            # Without a published checksum, the file is compared with the one that was recorded.
+            # Without a published checksum, the file is compared with the checksum in provenance.json.
             digest = hashlib.sha256(content).hexdigest()
             changed_note = {**note, "sha256": rng.choice(["0" * 64, digest.upper(), digest[:-1], ""])}
             other = json.dumps({"schema": 1, "files": {file_name: changed_note}}).encode()

@@ -1,4 +1,4 @@
-"""Decide whether a case failed."""
+"""Decide from the outcome of a case whether the case failed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import signal
 
 from fuzzing.case import FuzzCase
-from fuzzing.process import EXIT_ESCAPED, NO_TRIAL, CaseOutcome, Limits
+from fuzzing.process import EXIT_ESCAPED, TRIAL_REFUSED, CaseOutcome, Limits
 
 #: Maximum number of characters of a message.
 MAX_MESSAGE = 1500
@@ -20,14 +20,14 @@ _EXIT_CODES = frozenset({0, 1, 2, 3, 4, 130})
 def find_failure(
     case: FuzzCase, outcome: CaseOutcome, limits: Limits, reference: CaseOutcome | None = None
 ) -> str | None:
-    """Return the problem that a case shows, in one line; None if the outcome is right.
+    """Return in one line the problem that a case shows; None if the outcome is right.
 
     Args:
         case: the case.
         outcome: the outcome of the case.
         limits: limits of the case.
-        reference: the outcome of the same case without the entry that `bench` must ignore; None if there is no such
-            entry.
+        reference: the outcome of the case without the damaged file that `bench` must ignore; None if the case has no
+            such file.
     """
     code = outcome.exit_code
     if code in (-signal.SIGALRM, -signal.SIGXCPU, -signal.SIGKILL):
@@ -46,7 +46,7 @@ def find_failure(
 
 
 def _find_bad_output(case: FuzzCase, outcome: CaseOutcome) -> str | None:
-    # The message of an error is the last part of stderr. Every other line is a message of its own.
+    # An error message is the last part of stderr and may have several lines. Each line before it is one message.
     start = outcome.stderr.rfind("\nbench: ") + 1
     is_error = outcome.stderr.startswith("bench: ", start)
     before, message = (outcome.stderr[:start], outcome.stderr[start:]) if is_error else (outcome.stderr, "")
@@ -73,32 +73,34 @@ def _find_bad_output(case: FuzzCase, outcome: CaseOutcome) -> str | None:
 
 
 def _find_wrong_answer(case: FuzzCase, outcome: CaseOutcome, reference: CaseOutcome | None) -> str | None:
-    starts_trial = NO_TRIAL in outcome.stderr
+    starts_trial = TRIAL_REFUSED in outcome.stderr
     accepted = outcome.exit_code == 0 or starts_trial
     match case.expected:
         case "accepted" if not accepted:
             return f"refused: {case.change}: {outcome.stderr.strip()[:300]}"
         case "refused" if accepted:
             return f"accepted: {case.change}"
-        case "usage" if accepted or outcome.exit_code != 2:
+        case "usage" if accepted:
             return f"accepted: {case.change} (exit code {outcome.exit_code})"
+        case "usage" if outcome.exit_code != 2:
+            return f"wrong exit code: {outcome.exit_code} instead of 2: {case.change}"
         case "trial" if not starts_trial:
-            return f"accepted: no trial started: {case.change} (exit code {outcome.exit_code})"
+            return f"wrong answer: no trial started: {case.change} (exit code {outcome.exit_code})"
     if case.absent and case.absent in outcome.stdout:
-        return f"accepted: {case.absent} is shown although its record was changed: {case.change}"
+        return f"wrong answer: {case.absent} is shown although its record was changed: {case.change}"
     if case.present and outcome.exit_code == 0 and case.present not in outcome.stdout + outcome.stderr:
-        return f"accepted: {case.present} is not named: {case.change}"
+        return f"wrong answer: {case.present} is not named: {case.change}"
     if reference is None:
         return None
     if outcome.exit_code != reference.exit_code:
-        return f"accepted: {case.ignored} changes the exit code: {case.change}"
+        return f"wrong answer: {case.ignored} changes the exit code: {case.change}"
     for name in ("stdout", "report"):
         if _remove_problems(getattr(outcome, name)) != _remove_problems(getattr(reference, name)):
-            return f"accepted: {case.ignored} changes the {name}: {case.change}"
+            return f"wrong answer: {case.ignored} changes the {name}: {case.change}"
     return None
 
 
-#: Pattern of the list of unreadable records. The list is JSON on stdout or in the report, or Markdown on stdout.
+#: Pattern of the list of unreadable records, as JSON or as Markdown.
 _PROBLEMS = re.compile(r'"problems":\s*\[(?:\s*"(?:[^"\\]|\\.)*",?)*\s*\]|\n\n?- left out: [^\n]*')
 
 
@@ -107,7 +109,7 @@ def _remove_problems(text: str) -> str:
 
 
 def _is_data(case: FuzzCase) -> bool:
-    """Return whether stdout is data for a program and not text for a person."""
+    """Return whether stdout is data for a program. Such data may contain control characters."""
     return bool({"--json", "json", "csv", "html", "md", "--format=json"} & set(case.arguments))
 
 
@@ -124,6 +126,6 @@ def _last_line(text: str) -> str:
 
 
 def signature(kind: str, problem: str) -> str:
-    """Return the part of a problem that failures with the same cause have in common."""
+    """Return a problem without its numbers, paths and names, so that failures with the same cause are equal."""
     text = re.sub(r"""(['"]).*?\1|0x[0-9a-f]+|[0-9]+|/\S+|run-\S+""", "_", problem)
     return f"{kind}: {text[:90]}"

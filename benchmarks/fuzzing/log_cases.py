@@ -1,4 +1,4 @@
-"""Cases of results of other tools: AlgoPerf's trees of logs and target files, CSV files, and histories of W&B."""
+"""Cases of results of other tools: AlgoPerf's logs and target files, CSV files, and run histories of W&B."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def make_algoperf_case(number: int, rng: random.Random) -> FuzzCase:
             files["targets.json"] = CaseFile(path="targets.json", content=content)
             expected, change = "refused", f"a target of {value!r}"[:80]
         case "misfit":
-            # Every trial is named by its folder if it cannot be used.
+            # The output must name the folder of the trial that cannot be used.
             text, change = misfit(logs[path], rng)
             files[path] = CaseFile(path=path, content=text.encode())
             present = "/".join(path.split("/")[1:-1])
@@ -114,7 +114,7 @@ def make_algoperf_case(number: int, rng: random.Random) -> FuzzCase:
 
 
 def misfit(text: str, rng: random.Random) -> tuple[str, str]:
-    """Return a CSV file with a row before its last ones that does not fit the header, and what is wrong with it."""
+    """Return a CSV file in which a row of the first half does not fit the header, and the name of the mistake."""
     header, *rows = text.splitlines()
     where = rng.randrange(len(rows) // 2)
     fields = rows[where].split(",")
@@ -139,7 +139,7 @@ def misfit(text: str, rng: random.Random) -> tuple[str, str]:
 
 
 def _wrong_targets(change: str, rng: random.Random) -> tuple[bytes, str]:
-    """Return a targets file that has to be refused, and what is wrong with it."""
+    """Return a targets file that has to be refused, and the name of the mistake."""
     text = json.dumps(_TARGETS)
     match change:
         case "twice":
@@ -186,7 +186,7 @@ def change_csv(text: str, rng: random.Random) -> bytes:
 
 
 def odd_number(rng: random.Random) -> str:
-    """Return a text that is, or looks like, a number."""
+    """Return an unusual number as text, or a text that looks like a number."""
     return rng.choice(
         ["NaN", "Infinity", "-inf", "1e400", "tensor(2.0)", "2.5", "-3", "9" * 30, "1e-400", "0x10", "1,5"]
     )
@@ -225,7 +225,7 @@ def make_import_case(number: int, rng: random.Random) -> FuzzCase:
             value = rng.choice([-1, 1e30, float("nan"), float("inf"), 10**400, "tensor(2.0)", "x", None, True])
             value = rng.choice([value, 1.5]) if column == "_step" else value
             file = CaseFile(path=path, content=_replace_cell(column, value, is_csv, rng))
-            # None is an empty cell of the time in JSON, and the text `None` in CSV.
+            # None becomes null (a missing time) in JSON, and the text `None` in CSV. Both are refused.
             expected, change = "refused", f"{column} {value!r}"
             if column == "_runtime" and value == 1e30:
                 expected = "any"
@@ -243,7 +243,7 @@ def make_import_case(number: int, rng: random.Random) -> FuzzCase:
             file = mutations.change_type(path, rng)
         case _:
             name = rng.choice([n for n in ("submission", "workload", "path", "metric", "step") if n in keywords])
-            # A program that passes half of a surrogate pair gets an error of pandas.
+            # Half of a surrogate pair raises an error in pandas, which is not a fault of `bench`.
             keywords[name] = mutations.odd_text(rng).encode("utf-8", "replace").decode()
     return FuzzCase(
         kind="imports",
@@ -265,7 +265,7 @@ def _replace_cell(column: str, value: Any, is_csv: bool, rng: random.Random) -> 
 
 
 def _misfit_json(rng: random.Random) -> tuple[str, str]:
-    """Return a history as JSON lines with a row that is no object or has a key twice, and what is wrong with it."""
+    """Return a history as JSON lines in which one line is not an object or has a key twice, and the mistake."""
     lines = [json.dumps(row) for row in _ROWS]
     where = rng.randrange(len(lines))
     change = rng.choice(["a key twice", "a list", "a number", "two rows in a line"])

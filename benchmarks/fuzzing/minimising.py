@@ -12,11 +12,11 @@ _ATTEMPTS = 40
 
 
 def minimise(case: FuzzCase, still_fails: Callable[[FuzzCase], bool]) -> FuzzCase:
-    """Return the smallest case that was found with the same failure.
+    """Return the smallest case found that fails in the same way.
 
     Args:
         case: a failing case.
-        still_fails: function that runs a case and returns whether it fails as the first one did.
+        still_fails: function that runs a case and returns whether it fails in the same way as `case`.
     """
     attempts = 0
     progress = True
@@ -33,7 +33,7 @@ def minimise(case: FuzzCase, still_fails: Callable[[FuzzCase], bool]) -> FuzzCas
 
 
 def _smaller_cases(case: FuzzCase) -> Iterator[FuzzCase]:
-    """Yield cases with one argument, file, variable or part of a file less."""
+    """Yield cases that lack one file, variable, argument, or half of one file."""
     for index in range(len(case.files)):
         yield replace(case, files=case.files[:index] + case.files[index + 1 :])
     for name in case.environment:

@@ -1,4 +1,4 @@
-"""Changes of valid samples: of bytes, of JSON values, and of whole files; and values that programs tend to mistake."""
+"""Changes of bytes, JSON values and whole files, and values that programs often handle wrongly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from fuzzing.case import CaseFile
 
-#: Numbers at the ends of types, and beyond them.
+#: Numbers at the limits of number types, and beyond them.
 NUMBERS: tuple[Any, ...] = (
     *(0, -1, 1, 2, 10**6, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**30, 10**400),
     *(0.5, -0.5, 1e-320, 1e308, -1e308, float("nan"), float("inf"), -float("inf")),
@@ -148,7 +148,7 @@ BYTES: tuple[bytes, ...] = (
 
 
 def odd_text(rng: random.Random) -> str:
-    """Return a text that programs tend to mistake, sometimes joined to another one."""
+    """Return a text that programs often handle wrongly, or two such texts joined."""
     text = rng.choice(TEXTS)
     return text if rng.random() < 0.8 else text + rng.choice(TEXTS)
 
@@ -170,7 +170,7 @@ def odd_value(rng: random.Random) -> Any:
 
 
 def change_bytes(content: bytes, rng: random.Random) -> bytes:
-    """Return a content with one to three changes of its bytes."""
+    """Return the content with one to three changes of its bytes."""
     changed = bytearray(content)
     for _ in range(rng.choice([1, 1, 2, 3])):
         where = rng.randrange(len(changed) + 1)
@@ -216,7 +216,7 @@ def change_json(value: Any, rng: random.Random) -> Any:
 
 
 def _random_place(value: Any, rng: random.Random) -> tuple[Any, Any]:
-    """Return a container in a JSON value and a key of it; (None, None) if there is no container with an item."""
+    """Return a list or object in a JSON value and one of its keys; (None, None) if all lists and objects are empty."""
     parent, key = None, None
     while isinstance(value, (dict, list)) and value:
         parent = value
@@ -228,7 +228,7 @@ def _random_place(value: Any, rng: random.Random) -> tuple[Any, Any]:
 
 
 def write_json(value: Any, rng: random.Random) -> bytes:
-    """Return a value as JSON, sometimes with a key that is given twice. NaN and Infinity are written as Python does."""
+    """Return a value as JSON, sometimes with a key that is given twice. NaN and Infinity are kept."""
     text = json.dumps(value, indent=rng.choice([None, 1]))
     if isinstance(value, dict) and value and rng.random() < 0.1:
         key = rng.choice(list(value))
@@ -237,7 +237,7 @@ def write_json(value: Any, rng: random.Random) -> bytes:
 
 
 def change_type(path: str, rng: random.Random) -> CaseFile:
-    """Return an entry that is not a plain file of usual size, in place of a file."""
+    """Return a replacement of a file: a folder, pipe or link, or a file of unusual size or content."""
     return rng.choice(
         [
             CaseFile(path=path, type="folder"),

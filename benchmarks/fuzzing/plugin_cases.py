@@ -1,4 +1,4 @@
-"""Fuzz cases that consist of a damaged Python file: a submission, a workload or an installed plugin."""
+"""Cases of Python files: a changed submission, workload or installed plugin."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def bench_submissions():
         space={"lr": LogUniform(1e-3, 1e-1, default=1e-2)},
     )
 """
-#: Statements that end, disturb or bloat an import.
+#: Statements that end an import, change the state of the process, or use much memory or output.
 _STATEMENTS = (
     *(
         "raise SystemExit(3)",
@@ -138,7 +138,7 @@ _STATEMENTS = (
         "import sys; sys.stderr.write('\\x1b[31m' * 999)\nraise SystemExit(5)",
     ),
 )
-#: Statements at the end of a file after which its import has failed.
+#: Statements that make the import of a file fail if the file ends with them.
 _ENDINGS = (
     *("raise SystemExit(3)", "raise KeyboardInterrupt", "raise Exception('\\x1b[31m\\n')", "1 / 0", "assert False"),
     *(
@@ -149,7 +149,7 @@ _ENDINGS = (
     ),
     *("def f(): f()\nf()", "raise BaseException('x' * 10000)", "(", "\x00", "while True: pass"),
 )
-#: Kind of sample -> pairs of a text in the sample and its replacements. Each replacement makes a declaration invalid.
+#: Kind of sample -> pairs (text in the sample, replacements). Each replacement makes the declaration invalid.
 _INVALID: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "class": (
         (
@@ -188,7 +188,7 @@ _INVALID: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         ('summary="x"', ("summary=''", "summary='a\\nb'", "summary=5")),
     ),
 }
-#: Values of a class's attributes.
+#: Odd values for attributes of a class.
 _VALUES = (
     *(
         "None",
@@ -225,7 +225,7 @@ _VALUES = (
 )
 
 
-#: Kind of sample, source, flag of `bench run`, and name in the source.
+#: (kind of sample, source text, flag of `bench run`, name of the object in the source)
 _SAMPLES = (
     ("recipe", _RECIPE, "-s", "Mine"),
     ("class", CLASS, "-s", "Mine"),
@@ -242,7 +242,7 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
 
 
 def _make_judged_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case whose file is valid, or has one mistake because of which no trial can be planned."""
+    """Return a case whose file is valid, or has one mistake that prevents the planning of a trial."""
     kind, source, flag, name = rng.choice(_SAMPLES)
     change = rng.choice(["nothing", "ending", "ending", "declaration", "declaration", "declaration"])
     expected: Expected = "refused"
@@ -276,7 +276,7 @@ def _below_site(files: list[CaseFile]) -> tuple[CaseFile, ...]:
 
 
 def change_source(source: str, rng: random.Random) -> bytes:
-    """Return a Python source that was changed so that it is broken, or declares odd values."""
+    """Return a Python source with a change that breaks it or declares odd values."""
     lines = source.splitlines()
     where = rng.randrange(len(lines) + 1)
     match rng.randrange(7):
@@ -294,7 +294,7 @@ def change_source(source: str, rng: random.Random) -> bytes:
             encoding = rng.choice(["latin-1", "utf-16", "missing", "\x1b"])
             return f"# -*- coding: {encoding} -*-\n{source}\n# é".encode(rng.choice(["latin-1", "utf-8", "utf-16"]))
         case _:
-            # An attribute or a keyword argument with another value.
+            # Give an attribute or a keyword argument another value.
             marked = [i for i, line in enumerate(lines) if "=" in line and not line.lstrip().startswith(("def", "for"))]
             if marked:
                 i = rng.choice(marked)

@@ -1,7 +1,7 @@
 """Run each case in a process of its own, forked from this one, with limits on time and memory.
 
-No case trains, and no case opens a network connection. Plugins are read in a process that is forked from the case's
-process; `bench` itself starts a new interpreter, which takes seconds.
+No case trains, and no case opens a network connection. `bench` reads plugins in a new interpreter, which takes seconds
+to start. In a case, a process forked from the case's process reads them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from typing import Any, NoReturn
 
 from fuzzing.case import FuzzCase, write_files
 
-#: Seconds after which reading a plugin fails in a case.
+#: Limit in seconds for reading a plugin in a case.
 PLUGIN_SECONDS = 4
-#: Exit code of a case in which an exception left the command.
+#: Exit code of a case whose command raised an exception.
 EXIT_ESCAPED = 99
-#: Name of the HTML file that cases write, and message of a command that would run a trial.
+#: Name of the HTML file that cases write.
 REPORT = "out.html"
-NO_TRIAL = "the fuzzer runs no trial"
+#: Error message with which the fuzzer prevents a trial. Its presence shows that the command would have run a trial.
+TRIAL_REFUSED = "the fuzzer runs no trial"
 #: Maximum number of bytes that are read of each output of a case.
 _MAX_OUTPUT = 32 << 20
 
@@ -37,9 +38,9 @@ class Limits:
     """Limits of a case.
 
     Args:
-        wall_seconds: wall seconds, after which a case counts as hanging.
-        cpu_seconds: CPU seconds, after which a case counts as hanging.
-        memory_bytes: bytes of memory beyond those of this process.
+        wall_seconds: wall seconds after which a case counts as hanging.
+        cpu_seconds: CPU seconds after which a case counts as hanging.
+        memory_bytes: bytes of memory that a case may use beyond those of this process.
     """
 
     wall_seconds: float = 10.0
@@ -52,7 +53,7 @@ class CaseOutcome:
     """The outcome of a case.
 
     Args:
-        exit_code: exit code; negative for death by a signal.
+        exit_code: exit code; negative if a signal ended the process.
         stdout: text on stdout.
         stderr: text on stderr.
         report: content of the HTML file that the command wrote.
@@ -142,7 +143,7 @@ class CaseRunner:
             os._exit(code)
 
     def _limit(self) -> None:
-        # RLIMIT_DATA and not RLIMIT_AS: an address range that is only reserved, or maps a library, takes no memory.
+        # RLIMIT_DATA instead of RLIMIT_AS, because reserved addresses and mapped libraries take no memory.
         own = int(_own_status("VmData")) << 10
         for limit, value in (
             (resource.RLIMIT_DATA, own + self.limits.memory_bytes),
@@ -170,7 +171,7 @@ def _redirect(outputs: Path) -> None:
         descriptor = os.open(path, flags, 0o600)
         os.dup2(descriptor, number)
         os.close(descriptor)
-    # The streams of this process may belong to a test runner.
+    # A test runner may have replaced the streams of this process.
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
@@ -207,7 +208,7 @@ def _call(case: FuzzCase) -> int:
 
 
 def _forbid_side_effects() -> None:
-    """Replace the functions with which a command would train, sleep, connect to the network or start an interpreter."""
+    """Replace the functions that would train, sleep, connect to the network or start an interpreter."""
     import socket
     import subprocess
 
@@ -217,13 +218,13 @@ def _forbid_side_effects() -> None:
     from harness.plugins.reading import _Child
 
     def refuse_trials(*arguments: Any, **keywords: Any) -> NoReturn:
-        raise UsageError(NO_TRIAL, fix="run the command itself")
+        raise UsageError(TRIAL_REFUSED, fix="run the command itself")
 
     start_program = subprocess.Popen.__init__
 
     def refuse_interpreter(self: Any, command: Any, *arguments: Any, **keywords: Any) -> None:
         if isinstance(command, (list, tuple)) and command and command[0] == sys.executable:
-            raise UsageError(NO_TRIAL, fix="run the command itself")
+            raise UsageError(TRIAL_REFUSED, fix="run the command itself")
         start_program(self, command, *arguments, **keywords)
 
     def refuse_connection(*arguments: Any, **keywords: Any) -> NoReturn:
@@ -280,7 +281,7 @@ def _fork_reader(folder: Path, errors: Any) -> ForkedReader:
 
 
 def warm_up(*names: str) -> None:
-    """Import the modules that commands import, and the modules with these names, so that forked cases have them."""
+    """Import the modules of all commands and the modules `names` before the forks, so that no case imports them."""
     modules = ["cli.app", "report.html", "report.dataframes", "report.imported_logs", "report.curve", "plugins.child"]
     modules += ["execution.local", "execution.ray", "execution.slurm", "gating.session", "tuning.session"]
     others = ["pandas", "scipy.stats", "scipy.optimize", "yaml", "lzma", "gzip", "urllib.request"]
@@ -290,6 +291,6 @@ def warm_up(*names: str) -> None:
 
     for load, _ in COMMANDS.values():
         importlib.import_module(load.partition(":")[0])
-    # Objects that are never collected are not copied in forked processes.
+    # Forked processes share the memory of frozen objects, because the garbage collector does not touch them.
     gc.collect()
     gc.freeze()

@@ -21,7 +21,7 @@ from harness.storage.records import content_hash, encode, iter_records
 from harness.storage.shards import ShardIndex
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Folders below `results/` with one record of each form: a pool, a stream, a curriculum.
+#: Patterns of folders below `results/`, one for each form of training data: a pool, a stream, a curriculum.
 _FORMS = ("*/lm-tiny/wsd", "*/continual-digits/adamw-cosine", "*/curriculum-lm/*")
 _SHARD = layout.shard_name(1)
 _INDEX = layout.shard_index(Path(_SHARD)).name
@@ -48,7 +48,7 @@ def sample_files() -> tuple[tuple[str, bytes], ...]:
 
 
 def run_ids() -> tuple[str, ...]:
-    """Return the run_ids of the samples, of which `valid_files` has the first two."""
+    """Return the run_ids of the samples. `valid_files` contains the first two as plain records."""
     return tuple(run_id for run_id, _ in sample_files())
 
 
@@ -82,7 +82,7 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
 
 @functools.cache
 def planned_record() -> Record:
-    """Return a record of the trial that `_PLANNED` plans on this machine."""
+    """Return a record of the trial that the command `_RUN` plans on this machine."""
     from harness import plan
 
     (spec,) = plan("wsd", "lm-tiny").phase1
@@ -116,7 +116,7 @@ def _change_record(number: int, rng: random.Random) -> FuzzCase:
             others.append(CaseFile(path=f"runs/{run_id}/note.txt", content=note))
         case "beside":
             others.append(_odd_neighbour(run_id, rng))
-    # A record with a right hash under another run_id than its own is that of another trial.
+    # A record with a right hash is undamaged, unless it states the run_id of another trial.
     is_damaged = not _is_equal_json(changed.content, content)
     if change == "rehashed":
         is_damaged = _run_id_of(changed.content) != run_id
@@ -157,8 +157,8 @@ class RecordCommand(NamedTuple):
 
     Args:
         arguments: arguments of `bench`.
-        damaged: the outcome that is expected if a record is damaged.
-        lists: whether stdout names records, but must not name a damaged one.
+        damaged: the expected outcome if a record is damaged.
+        lists: whether stdout names the valid records, so that it must not name a damaged one.
         computes: whether the result must be the same with and without a damaged record.
         valid: whether the command succeeds with valid records.
         function: name of a function of the package `harness`; empty for `bench`.
@@ -172,12 +172,12 @@ class RecordCommand(NamedTuple):
     function: str = ""
 
 
-#: Plans one trial. The trial runs unless its record is valid.
+#: The command plans one trial, and runs it unless a valid record of it exists.
 _RUN = RecordCommand(("run", "-s", "wsd", "-w", "lm-tiny"), "trial")
 
 
 def _commands(run_id: str, other: str, rng: random.Random) -> list[RecordCommand]:
-    """Return commands that read a record, of which one is chosen."""
+    """Return the commands that may read the changed record, with random options."""
     as_json = rng.choice([(), ("--json",)])
     metric, form = rng.choice(["examples", "steps", "metric@1000"]), rng.choice(["table", "md", "csv", "json", "html"])
     workload, by = (
@@ -206,7 +206,7 @@ def _commands(run_id: str, other: str, rng: random.Random) -> list[RecordCommand
 
 
 def _run_id_of(content: bytes) -> str | None:
-    """Return the run_id that a record states; None if it is no JSON object with a run_id."""
+    """Return the run_id that a record states; None if the content is not a JSON object with a run_id."""
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
@@ -215,7 +215,7 @@ def _run_id_of(content: bytes) -> str | None:
 
 
 def _has_own_run_id(content: bytes) -> bool:
-    """Return whether the run_id of a record follows from its specification. True if there is none to compare."""
+    """Return whether the run_id of a record follows from its specification; True if the run_id cannot be computed."""
     try:
         return layout.run_id_of_json(content) == _run_id_of(content)
     except Exception:
@@ -236,7 +236,7 @@ def rehash(value: Any, rng: random.Random) -> bytes:
 
 
 def _is_equal_json(changed: bytes, content: bytes) -> bool:
-    """Return whether both texts have the same value, apart from white space and the order of keys."""
+    """Return whether both JSON texts are equal, apart from white space and the order of keys."""
     try:
         return json.dumps(json.loads(changed), sort_keys=True) == json.dumps(json.loads(content), sort_keys=True)
     except (ValueError, RecursionError):
@@ -259,7 +259,7 @@ def _change_shard(number: int, rng: random.Random) -> FuzzCase:
             changed = mutations.change_type(path, rng)
         case _:
             changed = CaseFile(path=path, content=mutations.change_bytes(files[path], rng))
-    # An index that is missing, or that leads to itself, is computed again from the shard.
+    # An index that is missing, or is a link to itself, is computed again from the shard.
     same = (
         changed.target in ("missing", path.rpartition("/")[2])
         if path.endswith(_INDEX)
@@ -268,7 +268,7 @@ def _change_shard(number: int, rng: random.Random) -> FuzzCase:
     if changed.type == "file" and path.endswith(_INDEX):
         same = _is_equal_index(changed.content, index)
     run_id = rng.choice(sample_files())[0]
-    # An entry of an index that is damaged concerns one record. A damaged shard concerns all.
+    # A damaged index may concern one record only. A damaged shard concerns all records.
     whole: Expected = "any" if path.endswith(_INDEX) else "refused"
     commands: list[tuple[tuple[str, ...], Expected]] = [
         (("results", "verify", "results"), "refused"),

@@ -1,4 +1,4 @@
-"""Cases of configuration: sweeps, the project file, rulesets, best settings, series, envelopes and the plugin cache."""
+"""Cases of settings in files: sweeps, `bench.yaml`, rulesets, best settings, series, envelopes, the plugin cache."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ _BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 )
 
 
-#: Name of a file -> paths of values in its JSON, and values that are outside their ranges.
+#: File name -> pairs (path of a value in the file, values outside its range).
 _WRONG_NUMBERS: dict[str, tuple[tuple[tuple[str | int, ...], tuple[Any, ...]], ...]] = {
     "mine.yaml": ((("budget_factor",), (0, -1, float("nan"), float("inf"), "x", True, [1], 10**400)),),
     "best_settings.json": (
@@ -227,7 +227,7 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
 
 
 def _complete(text: str, name: str) -> bytes:
-    """Return a file that its command can use. The candidates of a series have other sources than the submissions."""
+    """Return a file that its command can use. A series is emptied: its candidates do not match the real submissions."""
     return (
         json.dumps({**_SERIES, "candidates": []}).encode()
         if name.endswith("s.json") and "series" in name
@@ -236,7 +236,7 @@ def _complete(text: str, name: str) -> bytes:
 
 
 def _make_invalid(text: str, change: str, rng: random.Random) -> tuple[bytes, str]:
-    """Return a file of settings that has to be refused, and what is wrong with it."""
+    """Return a file of settings that has to be refused, and the name of the mistake."""
     lines = text.splitlines()
     values = yaml.safe_load(text)
     key = rng.choice([key for key in RANGES if key in values])
@@ -257,7 +257,7 @@ def _make_invalid(text: str, change: str, rng: random.Random) -> tuple[bytes, st
     where = rng.randrange(len(lines))
     line = lines[where]
     name = line.partition(":")[0]
-    # In either notation of the key, as a mapping in a mapping, and as a merged mapping.
+    # A repetition of the key in one of three notations, or a nested mapping with a repeated key.
     again = rng.choice([line, f'"{name}": 1', f"? {name}\n: 1", "set: {lr: 0.001, lr: 0.002}\nset: {lr: 1}"])
     if "ruleset: quick" in lines and "set: {lr" in text and rng.random() < 0.3:
         nested = rng.choice(["{lr: 0.001, lr: 0.002}", '{lr: 0.001, "lr": 0.002}', "{lr: 0.001, ? lr : 0.002}"])
@@ -267,7 +267,7 @@ def _make_invalid(text: str, change: str, rng: random.Random) -> tuple[bytes, st
 
 
 def _set_wrong_number(values: Any, name: str, rng: random.Random) -> tuple[Any, str]:
-    """Change one value to one that is outside its range, and return the content and the change."""
+    """Replace one value by a value outside its range, and return the content and a description of the change."""
     path, wrong = rng.choice(_WRONG_NUMBERS[name])
     value = rng.choice(wrong)
     parent = values

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from harness.cli.shown_errors import ShowError
 
-#: Number of new objects after which the garbage collector runs.
+#: The garbage collector runs after this number of new objects.
 _GC_THRESHOLD = 100_000
 
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Commands that read thousands of records create many objects and hardly any cycles. With the default threshold,
     # the collector takes a twentieth of the time of such a command.
     gc.set_threshold(_GC_THRESHOLD)
-    # At the end, the collector would visit all objects several times, although the process frees its memory anyway.
+    # At exit, the collector would visit all objects several times, although the process frees its memory anyway.
     atexit.register(gc.freeze)
     prepare_streams()
     sys.exit(invoke(list(sys.argv[1:] if arguments is None else arguments)))
@@ -33,8 +33,8 @@ def invoke(arguments: list[str]) -> int:
     """Run `bench` and return its exit code.
 
     The code is 0 for success, 1 for a failure, 2 for wrong usage, 3 for a broken plugin or an internal error, 4 for an
-    undecided gate, and 130 for an interruption. It is 1 if standard output cannot be written, unless the reader of a
-    pipe has closed the pipe.
+    undecided gate, and 130 for an interruption. If standard output cannot be written, a code of 0 becomes 1, unless the
+    reader of a pipe has closed the pipe.
     """
     from harness.cli.app import COMMANDS
     from harness.cli.shown_errors import ShownError, choose_printer
@@ -105,7 +105,7 @@ def _run_app(arguments: list[str], show: ShowError) -> int:
 
 
 def _require_usable(arguments: list[str]) -> None:
-    """Raise UsageError if an argument contains a character that no name of a file or plugin can contain."""
+    """Raise a UsageError if an argument contains a character that cannot occur in the name of a file or plugin."""
     from harness.errors import UsageError
     from harness.system.files import find_unusable_character
 

@@ -34,12 +34,12 @@ from harness.report.gate import GateReport
 @click.argument("submission", type=NameType("submission"))
 @click.option(
     "-w", "--workload", "workloads", multiple=True, type=NameType("workload"),
-    help="Comma-separated workloads: names, or files ./task.py (default: as bench gate).",
+    help="Comma-separated workloads: names, or files ./task.py (default: those of bench gate).",
 )  # fmt: skip
-@click.option("--only", multiple=True, metavar="NAME", help="Only these parts, kinds of parts or hyperparameters.")
+@click.option("--only", multiple=True, metavar="NAME", help="Leave out these parts, kinds of parts or hyperparameters.")
 @click.option(
     "--alpha", type=float, default=0.05, show_default=True,
-    help="Largest probability of any false `helps` or `harms`. It is divided by the number of gates.",
+    help="Maximum probability that any gate falsely reports `helps` or `harms`. Each gate gets an equal share.",
 )  # fmt: skip
 @click.option("--max-pairs", type=int, default=40, show_default=True, help="Maximum number of pairs of each gate.")
 @click.option("--max-minutes", type=float, help="Maximum wall time of this call in minutes, for all gates together.")
@@ -100,7 +100,7 @@ def ablate(
     def show(variant: Variant) -> None:
         note(f"{variant.addition}: {variant.removal}")
 
-    # A dry run refuses the same options as a run.
+    # A dry run also looks up the workloads, so that it refuses the same options as a run.
     chosen = session.workloads(split_names(workloads), budget)
     if dry_run:
         _print_variants(entry.name, variants, as_json)
@@ -120,7 +120,7 @@ def _print_variants(name: str, variants: tuple[Variant, ...], as_json: bool) -> 
         print_json({"submission": name, "additions": additions})
         return
     print_text(text.columns([["addition", "removed as"], *([v.addition, v.removal] for v in variants)]))
-    note(f"{len(variants)} gates of {name}; its own runs are the same in all of them")
+    note(f"{len(variants)} gates of {name}; all of them share the runs of {name} itself")
 
 
 def _row(ablation: Ablation) -> AblationRow:

@@ -1,4 +1,4 @@
-"""The group of all commands. It imports the module of a command when the command is called."""
+"""The group of all commands. The module of a command is imported when the command is called."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.cli.commands import examples
 from harness.cli.shown_errors import JSON_ERRORS_OPTION, JSON_ERRORS_VARIABLE
 from harness.errors import StoreError, UsageError, unknown_name_error
 
-#: Command -> (module:attribute, summary). `bench --help` prints these summaries without importing the commands.
+#: Command -> (module:attribute, summary). `bench --help` prints the summaries without importing the commands' modules.
 COMMANDS = {
     "run": ("harness.cli.run:run", "Run submissions on workloads."),
     "runs": ("harness.cli.runs:runs", "List runs: metrics, settings, notes."),
@@ -51,7 +51,7 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called."""
+    """A group that imports a command's module when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -113,7 +113,7 @@ def app(context: click.Context, blocked: tuple[str, ...]) -> None:
 
 
 def _check_working_folder() -> None:
-    """Check that the current folder exists. Otherwise `runs` and `bench.yaml` would seem to be missing.
+    """Check that the current folder exists. Without it, `runs` and `bench.yaml` would seem to be missing.
 
     Raises:
         StoreError: the current folder was deleted, or this process may not access it.

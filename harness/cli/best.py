@@ -32,16 +32,23 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis
 
 @click.command(epilog=examples("bench best lm-tiny --by examples"))
 @click.argument("workload", type=NameType("workload"))
-@click.option("-s", "--submission", "submissions", multiple=True, type=NameType("submission"), help="Only these (a,b).")
+@click.option(
+    "-s",
+    "--submission",
+    "submissions",
+    multiple=True,
+    type=NameType("submission"),
+    help="Only these submissions (comma-separated).",
+)
 @folder_options
 @click.option("--by", type=click.Choice(RANKED_AXES), default="time", show_default=True, help="Quantity to compare.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path, by: Axis, as_json: bool) -> int:
-    """Print the configuration that reached a workload's target first, as a command.
+    """Print the command of the configuration that reached a workload's target first.
 
-    The configuration is that of the best single run, including runs with overrides. Use it only as a starting point:
-    the best of many runs overestimates the performance of its configuration. If no run reached the target, the
-    configuration is that of the run with the best metric, and the exit code is 1.
+    Configurations are compared by their best single runs, including runs with overrides. Use the result only as a
+    starting point: the best of many runs overestimates the performance of its configuration. If no run reached the
+    target, the configuration with the best metric is printed, and the exit code is 1.
     """
     query = LeaderboardQuery(by=by)
     workload_names: set[str] = set()
@@ -84,7 +91,7 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
 
 
 def _print_nearest(summaries: Sequence[RunSummary], as_json: bool) -> int:
-    """Print the configuration with the best metric. No run has reached the target of the workload."""
+    """Print the configuration with the best metric, after no run has reached the target of the workload."""
     facts = summaries[0].spec.workload.facts
     measured = [summary for summary in summaries if summary.best is not None]
     if not measured:
@@ -113,7 +120,7 @@ def _print_json(chosen: RunSummary, kind: str, quantity: str, value: float | Non
 
     Args:
         chosen: the run.
-        kind: name of the field that contains `quantity`: `by` if the run reached the target, otherwise `metric`.
+        kind: name of the JSON field for `quantity`: `by` if the run reached the target, otherwise `metric`.
         quantity: the quantity by which the run was chosen.
         value: the value of this quantity.
     """
@@ -130,7 +137,7 @@ def _print_remark(chosen: RunSummary, remark: str) -> None:
 
 
 def _command_words(spec: RunSpec) -> list[str]:
-    """Return the command that runs a configuration again, as a list of options. It sets every hyperparameter."""
+    """Return the command that runs a configuration again, as words that each contain one option with its value."""
     words = ["bench run"]
 
     def add(option: str, value: object) -> None:

@@ -39,10 +39,10 @@ from harness.system.files import write_atomically
 @click.option(
     "--studies",
     type=LimitedInteger("studies"),
-    help="Number of new seeds for the best setting (default: the ruleset's).",
+    help="Number of new seeds for the best setting (default: from the ruleset).",
 )
 @click.option(
-    "--rates", type=LimitedInteger("rates"), help="Number of learning rates per family (default: the ruleset's)."
+    "--rates", type=LimitedInteger("rates"), help="Number of learning rates per family (default: from the ruleset)."
 )
 @click.option("--variants/--no-variants", default=True, help="Also run the best setting on the workload's variants.")
 @click.option(
@@ -73,7 +73,7 @@ from harness.system.files import write_atomically
     "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
 )
 @click.option("--retry-failed", is_flag=True, help="Rerun trials that failed.")
-@click.option("--dry-run", is_flag=True, help="Print the tuning trials and run nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the tuning trials without running anything.")
 @click.option("--json", "as_json", is_flag=True, help="Print the calibrations, or the planned trials, as JSON.")
 @click.pass_obj
 def command(
@@ -100,8 +100,8 @@ def command(
     A variant (such as lm-tiny+postnorm) uses the best setting of its base workload. If only the variant is calibrated,
     the setting is read from the calibration of the base workload.
 
-    The seeds of tuning, of calibration and of the leaderboard are disjoint. If the command is repeated, finished trials
-    are not run again.
+    The seeds of tuning, of calibration and of the leaderboard are disjoint. If the command is repeated, only unfinished
+    trials are run.
     """
     registry = open_registry(blocked_plugins)
     entry = resolve_workload(workload, registry)
@@ -164,7 +164,7 @@ def _print_calibration(result: Calibration) -> None:
         rows.append([f"  {stage.name}", f"{result.metric} {stage.value:g}", f"at the end: {floors}" if floors else ""])
     if result.stages or result.checks:
         tolerance_text = (
-            "no factor is large enough"
+            "none of the factors is large enough"
             if result.slack is None
             else f"{result.slack:g} times the errors: {len(result.checks)} seeds"
         )
@@ -175,7 +175,7 @@ def _print_calibration(result: Calibration) -> None:
 
 
 def _format_hits(examples: Sequence[int | None]) -> str:
-    """Return the number of seeds that reached a level, and the range of their numbers of examples."""
+    """Return how many seeds reached a level, and the range of the numbers of examples that they needed."""
     hit_examples = sorted(n for n in examples if n is not None)
     span = f", {hit_examples[0]:,} to {hit_examples[-1]:,} examples" if hit_examples else ""
     return f"{len(hit_examples)} of {len(examples)} seeds{span}"

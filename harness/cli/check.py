@@ -1,4 +1,4 @@
-"""`bench check`: check somebody's submission or workload before it runs."""
+"""`bench check`: check a submission or workload before it is run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def check(blocked_plugins: list[str], target: str, workloads: tuple[str, ...], a
         is_submission = isinstance(entry, SubmissionEntry)
         kind = "submission" if is_submission else "workload"
         if workloads and not is_submission:
-            raise UsageError(f"{target} is a workload, so it is not checked on others", fix="leave out --workload")
+            raise UsageError(
+                f"{target} is a workload, so it is not checked on other workloads", fix="leave out --workload"
+            )
         chosen = tuple(resolve_workload(name, registry) for name in split_names(workloads))
         note(f"checking the {kind} {entry.name}")
         request = (

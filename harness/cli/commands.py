@@ -1,4 +1,4 @@
-"""Format command lines: examples for a help page, and the current call with some options changed."""
+"""Format command lines: examples for a help page, and the current call with changed options."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def examples(*lines: str) -> str:
 
 
 def repeat_command(context: click.Context, changes: Mapping[str, str]) -> str:
-    """Return the command line of the current call, with some values replaced.
+    """Return the command line of the current call with some values replaced.
 
     The command line contains the arguments and options that the user typed, and the parameters in `changes`.
 
     Args:
         context: click's context of the call.
-        changes: new values by parameter name. A new value replaces the value in the call.
+        changes: new values by parameter name.
 
     Returns:
         The command line, quoted for a shell.

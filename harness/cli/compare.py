@@ -45,7 +45,7 @@ def compare(
     a: str, b: str, runs: Path, results: Path, workloads: tuple[str, ...], by: Axis, hardware: str | None,
     ruleset: str | None, limit: float | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Decide whether A is faster or slower than B. The runs are compared in pairs with equal seeds.
+    """Decide whether A is faster or slower than B. Runs with equal seeds are compared in pairs.
 
     With fewer than six pairs, the result is always inconclusive. All runs should be made by one command on one machine.
     """

@@ -8,7 +8,7 @@ from click.shell_completion import get_completion_class
 from harness.cli.commands import examples
 from harness.cli.output import print_text
 
-#: Variable in which the script passes the request for completions to `bench`.
+#: Environment variable with which the script passes a request for completions to `bench`.
 VARIABLE = "_BENCH_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
 

@@ -18,7 +18,7 @@ _READERS = (
     *("runs", "note", "show", "leaderboard", "best", "compare", "diff", "report", "publish"),
     *("results doubt", "results withdraw", "results restore"),
 )
-#: Key of the project file -> commands. The key sets the option of the same name of these commands.
+#: Key of the project file -> the commands whose option of the same name it sets.
 KEYS = {
     "ruleset": ("run",),
     "studies": ("run",),
@@ -34,15 +34,15 @@ _NUMBERS = frozenset({"studies", "seed", "threads"})
 
 
 def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
-    """Return the settings of the project file as click's `default_map`: option values by command.
+    """Return the settings of the project file as click's `default_map`: the values of options, by command.
 
     Args:
         path: path of the file; None for `bench.yaml` in the current folder. If the file does not exist, the result is
             empty.
 
     Raises:
-        UsageError: the file is not YAML, is not a mapping, or has an unknown key, or a value of the wrong type
-            or outside its range.
+        UsageError: the file is not YAML, is not a mapping, has an unknown key, or has a value of the wrong type or
+            outside its range.
     """
     path = path or Path(PROJECT_FILE)
     if not path.exists():
@@ -74,7 +74,7 @@ def read_default_map(path: Path | None = None) -> dict[str, dict[str, Any]]:
 
 
 def option_rows(context: click.Context) -> list[tuple[str, str, str]]:
-    """Return every option of a command as (name, value, source of the value)."""
+    """Return the name, the value and the source of the value for every option of a command."""
     origins = {
         "COMMANDLINE": "flag",
         "ENVIRONMENT": "environment",

@@ -1,4 +1,4 @@
-"""`bench cost`: measure the cost per example of submissions, relative to one of them."""
+"""`bench cost`: measure the cost per example of submissions, relative to one of the submissions."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from harness.scoring.cost_ratio import cost_ratios
     "-w", "--workload", "workloads", multiple=True, required=True, type=NameType("workload"),
     help="Comma-separated workloads.",
 )  # fmt: skip
-@click.option("--to", "baseline", help="Submission whose cost is set to 1 (default: the last one).")
-@click.option("--pairs", type=LimitedInteger("pairs"), default=10, show_default=True, help="Runs of each submission.")
+@click.option("--to", "baseline", help="Submission whose cost counts as 1 (default: the last one).")
+@click.option("--pairs", type=LimitedInteger("pairs"), default=10, show_default=True, help="Runs per submission.")
 @click.option(
     "--intervals", type=LimitedInteger("intervals"), default=8, show_default=True,
-    help="Number of evaluations of a run; on a stream, of each stage.",
+    help="Number of evaluations per run; on a stream, per stage.",
 )  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter.")
 @click.option("--seed", type=LimitedInteger("seed"), default=0, show_default=True, help="Root seed.")
@@ -53,7 +53,7 @@ def cost(
     """Measure the cost per example of submissions in short runs that alternate.
 
     The ratio of two costs depends much less on the machine than seconds do. Every call repeats all measurements. Runs
-    end after a few evaluations, so the result contains no information about the metric.
+    end after a few evaluations, so the result says nothing about the metric.
     """
     registry = open_registry(blocked_plugins)
     names = split_names([submissions])

@@ -20,15 +20,17 @@ from harness.plugins.registry import Registry, load_registry
 from harness.report import text
 from harness.system.units import format_size
 
-#: A dataset with the states of its files.
+#: A dataset and the states of its files.
 DatasetStates: TypeAlias = tuple[DatasetEntry, list[manage.FileState]]
 
 
-_only = click.option("--only", multiple=True, metavar="PATTERN", help="Only files that match, for example 'train*'.")
+_only = click.option(
+    "--only", multiple=True, metavar="PATTERN", help="Only files that match PATTERN, such as 'train*'."
+)
 _accept = click.option(
     "--accept-checksum",
     is_flag=True,
-    help="Accept files with the right format that differ from the published files; provenance.json records this.",
+    help="Accept files that differ from the published files if their format is right. provenance.json records this.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -101,7 +103,7 @@ def get(
     accept_checksum: bool,
     as_json: bool,
 ) -> None:
-    """Fetch datasets. If the command is repeated, interrupted downloads continue where they stopped."""
+    """Fetch datasets. If an interrupted command is repeated, the download continues where it stopped."""
     if tokens is not None and only:
         raise UsageError(
             "--tokens and --only cannot be combined, because both choose files", fix="leave out one of them"
@@ -184,7 +186,7 @@ def _count_installed(entry: DatasetEntry) -> int:
 
 
 def _describe_installation(entry: DatasetEntry) -> str:
-    """Return a text with the number of installed files of a dataset, or with the names of damaged files.
+    """Describe how much of a dataset is installed, or which files are damaged.
 
     Only the names and sizes of the files are checked.
     """
@@ -195,7 +197,7 @@ def _describe_installation(entry: DatasetEntry) -> str:
 
 
 def _describe_cache(use: generated.CacheUse) -> str:
-    """Return the number and the total size of the entries of a cache, in words."""
+    """Return the number of entries of a cache and their total size, in words."""
     entries = "entry" if use.entries == 1 else "entries"
     return f"{use.entries} {entries}" + (f" of {format_size(use.size)}" if use.size else "")
 
@@ -227,7 +229,7 @@ def _dataset_json(entry: DatasetEntry) -> dict[str, Any]:
 
 
 def _damaged(entry: DatasetEntry) -> list[str]:
-    """Return the names of the files with a wrong size, or the name of the provenance file if it cannot be read."""
+    """Return the names of the files that have a wrong size, or of the provenance file if it cannot be read."""
     try:
         return list(manage.size_mismatches(entry))
     except DataError:

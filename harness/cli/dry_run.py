@@ -24,7 +24,7 @@ def print_plan(phased_plan: PhasedPlan, runs: Path, execution: ExecutionOptions,
     Args:
         phased_plan: the plan. It may contain trials that cannot run on this machine.
         runs: folder of local runs.
-        execution: options that are passed to the executor.
+        execution: options for the executor.
         as_json: whether to print JSON.
     """
     specs = phased_plan.phase1
@@ -59,14 +59,14 @@ def print_plan(phased_plan: PhasedPlan, runs: Path, execution: ExecutionOptions,
     note(f"{len(specs)} trials{finished}{pending}{estimate}")
     if without_estimate:
         note(
-            f"no earlier record from this hardware for {without_estimate} of them; the estimate leaves them out, and ≤ "
-            "marks the workload's limit"
+            f"no earlier record from this hardware for {without_estimate} of them; the total leaves these out, and the "
+            "times with ≤ are limits of the workload"
         )
     note_missing(phased_plan.missing)
 
 
 def note_missing(missing: Sequence[BenchError]) -> None:
-    """Print what this machine lacks for the trials of a plan, one problem per line."""
+    """Print the devices and data that this machine lacks for the trials of a plan, one per line."""
     if missing:
         note("this machine lacks what these trials need:")
     for line in dict.fromkeys(str(error) for error in missing):
@@ -74,7 +74,7 @@ def note_missing(missing: Sequence[BenchError]) -> None:
 
 
 def _describe_duration(spec: RunSpec, estimates: Estimates) -> str:
-    """Return the estimated wall seconds of a trial in words, or the limit of the workload on scored seconds."""
+    """Return the estimated wall seconds of a trial in words, or without an estimate the limit on scored seconds."""
     if spec.smoke:
         return "?"
     seconds = estimates.median_seconds(spec)

@@ -45,20 +45,20 @@ FORMATS = ("csv", "parquet", "hf")
     show_default=True,
     help="Format of the export.",
 )
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write; for hf, a folder (default: stdout).")
-@click.option("--dataset", metavar="OWNER/NAME", help="hf: dataset on the Hub that hosts the benchmark.")
-@click.option("--source", default="", metavar="URL", help="hf: address of the published records.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="File; for hf, folder (default: stdout).")
+@click.option("--dataset", metavar="OWNER/NAME", help="For hf: dataset on the Hub that hosts the benchmark.")
+@click.option("--source", default="", metavar="URL", help="For hf: address of the published records.")
 @click.pass_obj
 def export(
     blocked_plugins: list[str], folder: Path, output_format: str, out: Path | None, dataset: str | None, source: str
 ) -> int:
     """Export the records below FOLDER.
 
-    CSV and Parquet have one row per run. hf writes YAML files to the folder .eval_results below --out, with the speed
-    of each submission relative to the reference. Withdrawn records are left out.
+    CSV and Parquet have one row per run. The format hf has YAML files in the folder .eval_results below --out, with the
+    speed of each submission relative to the reference. Withdrawn records are left out.
     """
     if output_format == "parquet" and out is None:
-        raise UsageError("Parquet is not text", fix="name the file with --out runs.parquet")
+        raise UsageError("Parquet is not text and cannot be printed", fix="name the file with --out runs.parquet")
     if output_format == "hf" and not dataset:
         raise UsageError("--format hf needs the dataset that hosts the benchmark", fix="add --dataset OWNER/NAME")
     problems: list[str] = []

@@ -1,4 +1,4 @@
-"""`bench gate`: test sequentially whether one submission is better than another, from paired runs."""
+"""`bench gate`: test from paired runs, in a sequential test, whether one submission is better than another."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from harness.tuning.known_settings import KnownSettings
 
 #: Exit code of an undecided gate.
 EXIT_UNDECIDED = 4
-#: The printed command that continues a gate raises `--max-pairs` by at least this number.
+#: For an undecided gate, a command with a larger `--max-pairs` is printed. It adds at least this number of pairs.
 MORE_PAIRS = 10
 
 
@@ -79,7 +79,7 @@ class GateFlags:
 )
 @click.option(
     "-w", "--workload", "workloads", multiple=True, type=NameType("workload"),
-    help="Comma-separated workloads: names, or files ./task.py (default: CPU workloads with a pool and no dataset).",
+    help="Comma-separated workloads: names, or files ./task.py (default: CPU pool workloads without a dataset).",
 )  # fmt: skip
 @click.option(
     "--best", "use_best", is_flag=True,
@@ -91,22 +91,22 @@ class GateFlags:
 )  # fmt: skip
 @click.option(
     "--by", type=click.Choice(["examples", "time"]), default="examples", show_default=True,
-    help="Unit of the compute that A and B need for the same metric: examples or scored seconds.",
+    help="Compare the examples or the scored seconds that A and B need for the same metric.",
 )  # fmt: skip
 @click.option(
-    "--alpha", type=float, default=0.05, show_default=True, help="Largest probability of a false `better` or `worse`."
+    "--alpha", type=float, default=0.05, show_default=True, help="Maximum probability of a false `better` or `worse`."
 )
 @click.option(
     "--max-pairs",
     type=int,
     default=40,
     show_default=True,
-    help="Maximum number of pairs, including the pairs of earlier calls.",
+    help="Maximum number of pairs, counting the pairs of earlier calls.",
 )
 @click.option("--max-minutes", type=float, help="Maximum wall time of this call in minutes.")
 @click.option(
     "--envelope", "only_envelopes", multiple=True, type=NameType("workload"), metavar="WORKLOAD",
-    help="Only make the envelopes of these workloads (comma-separated); run no gate.",
+    help="Only measure the envelopes of these workloads (comma-separated), without a gate.",
 )  # fmt: skip
 @click.option(
     "--series",
@@ -234,8 +234,8 @@ def _confirm_series(
 ) -> int:
     """Retest the kept candidates of a series and return the exit code.
 
-    The exit code is 0 if every kept candidate is better than the series' first B. It is 1 if a verdict is `worse`,
-    `equivalent` or `identical`. Otherwise some verdicts are `undecided`, and the exit code is 4.
+    The exit code is 0 if every kept candidate is better than the first B of the series. It is 1 if a verdict is
+    `worse`, `equivalent` or `identical`. Otherwise some verdicts are `undecided`, and the exit code is 4.
     """
     retests = [
         (number, candidate, _make_report(end, context)) for number, candidate, end in session.confirm(file, limits)

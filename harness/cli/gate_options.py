@@ -42,7 +42,7 @@ _OPTIONS = (
         type=Percent(),
         default=3.0,
         show_default="3 %",
-        help="Smallest relevant effect in percent. Smaller effects count as none.",
+        help="Smallest relevant effect in percent. Submissions with a smaller difference count as equivalent.",
     ),
     click.option(
         "--no-envelope",
@@ -70,7 +70,7 @@ _OPTIONS = (
         default=1,
         envvar="BENCH_THREADS",
         show_default=True,
-        help="Number of processor threads per run; part of the hardware class.",
+        help="Number of processor threads per run. It is part of the hardware class.",
     ),
     click.option(
         "--runs",
@@ -78,7 +78,7 @@ _OPTIONS = (
         default=Path("runs"),
         envvar="BENCH_RUNS",
         show_default=True,
-        help="Folder of local runs. Finished runs in it are used.",
+        help="Folder of local runs. Finished runs in it are not repeated.",
     ),
     click.option(
         "--executor",

@@ -1,4 +1,4 @@
-"""Open a session of gates whose progress is shown on stderr."""
+"""Open a session of gates that shows its progress on stderr."""
 
 from __future__ import annotations
 

@@ -11,11 +11,11 @@ from harness.errors import BenchError
 from harness.planning.compose import compose
 from harness.plugins.registry import Registry
 
-#: Smallest number of submissions with one optimizer that form a group of their own.
+#: An optimizer forms a group of its own if at least this number of submissions have no distinguishing part besides it.
 MIN_GROUP = 4
-#: Characters that begin the name of a variant or of a scenario of a workload.
+#: Characters with which the suffix of a variant or of a scenario begins in the name of a workload.
 _VARIANT_MARKS = "+:"
-#: Kinds of parts that are in most submissions. All other kinds distinguish a submission.
+#: Kinds of parts that most submissions have. A part of any other kind distinguishes a submission.
 _COMMON_KINDS = ("optimizer", "schedule")
 
 
@@ -42,10 +42,10 @@ def _fold_variants(names: Sequence[str]) -> list[str]:
 
 
 def group_submissions(submissions: Sequence[SubmissionEntry], registry: Registry) -> dict[str, list[str]]:
-    """Return the names of submissions, grouped by the part that distinguishes a submission from the others.
+    """Return the names of submissions, grouped by the part that distinguishes a submission.
 
-    Parts other than the optimizer and the schedule distinguish a submission. If there are several of them, the kind
-    that comes last in the table of kinds is the group. If there are none, the group is the optimizer.
+    Parts other than the optimizer and the schedule distinguish a submission. If there are several, the group is the
+    kind that comes last in the table of kinds. If there are none, the group is the optimizer.
     """
     kinds = {entry.name: _part_names(entry, registry) for entry in submissions}
     optimizers = Counter(parts.get("optimizer", "") for parts in kinds.values() if set(parts) <= set(_COMMON_KINDS))
@@ -65,7 +65,7 @@ def group_submissions(submissions: Sequence[SubmissionEntry], registry: Registry
 
 
 def _part_names(entry: SubmissionEntry, registry: Registry) -> dict[str, str]:
-    """Return the names of a submission's parts by kind; empty if a part is missing."""
+    """Return the names of a submission's parts by kind; empty if one of the parts does not exist."""
     try:
         return {part.kind: part.name for part in compose(entry, registry).parts}
     except BenchError:

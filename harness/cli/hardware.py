@@ -22,13 +22,13 @@ from harness.system.sandbox import find_offer
 @click.command(epilog=examples("bench hardware --threads 2"))
 @click.option(
     "--threads", type=LimitedInteger("threads"), default=1, envvar="BENCH_THREADS", show_default=True,
-    help="Number of processor threads per trial; part of a processor's class.",
+    help="Number of processor threads per trial. It is part of the class of a processor.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(threads: int, as_json: bool) -> int:
     """Print this machine's hardware classes and all declared classes.
 
-    Only results of the same class can be compared. Each kind of hardware that is not declared is a separate class.
+    Only results of the same class can be compared. Hardware that is not declared gets a class of its own.
     """
     machine_rows = _machine_rows(threads)
     sandbox_name = find_offer(Path(tempfile.gettempdir())).name
@@ -59,7 +59,7 @@ def command(threads: int, as_json: bool) -> int:
 
 
 def _machine_rows(threads: int) -> list[dict[str, Any]]:
-    """Return the possible classes of a run on this machine: the processor, one GPU, all visible GPUs."""
+    """Return the possible classes of a run on this machine: with the processor, one GPU, or all visible GPUs."""
     visible = len(detect.run_gpus("cuda", len(detect.all_gpus())))
     configurations = [("cpu", 1, f"--threads {threads}")]
     configurations += [("cuda", n, f"--gpus {n}") for n in sorted({1, visible}) if visible]

@@ -67,11 +67,11 @@ COLOURED = Palette(
 @click.option(
     "--reference",
     type=NameType("submission"),
-    help="Submission to which scores are relative (default: tagged `reference`).",
+    help="Submission to which scores are relative (default: any with the tag `reference`).",
 )
 @click.option(
     "--group", type=click.Choice(["unranked", "all", "none"]), default="unranked", show_default=True,
-    help="If one method has several settings, show only its best row, with the spread of the settings. This applies to "
+    help="If one method has rows with several settings, show only the best, with their spread. This is done for "
     "rows without a rank, to all rows, or to none.",
 )  # fmt: skip
 @click.option(
@@ -124,7 +124,7 @@ def leaderboard_query(
     """Return the leaderboard query for the options of the command.
 
     Raises:
-        UsageError: the value of `--by` is unknown, or `--target` was given together with a metric at a budget.
+        UsageError: the value of `--by` is unknown, or `--target` is combined with a metric at a budget.
     """
     metric = parse_metric_budget(by.removeprefix("metric@")) if by.startswith("metric@") else None
     if metric is not None and level != "main":
@@ -143,7 +143,7 @@ def leaderboard_query(
 
 
 def _explain_no_runs(boards: Sequence[Leaderboard]) -> str:
-    """Return a message with the reasons why no run is shown."""
+    """Return a message that no run is shown, with the reasons."""
     reasons = Counter(skip.reason for board in boards for skip in board.left_out)
     if not reasons:
         return f"no finished runs; {RUN_FIRST}"

@@ -1,4 +1,4 @@
-"""`bench list`: list the installed workloads, submissions and parts, all names or those that match a search."""
+"""`bench list`: list all installed workloads, submissions and parts, or those that match a search."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from harness.planning.compose import Composition, compose
 from harness.plugins.registry import Registry
 from harness.report import text
 
-#: An entry that `bench list` lists.
+#: A kind of entry that `bench list` lists.
 ListedEntry: TypeAlias = WorkloadEntry | SubmissionEntry | PartEntry
-#: The kinds of entries, and the kinds of parts.
+#: Values of `--kind`: the kinds of entries, and the kinds of parts.
 KINDS = ("workload", "submission", "part", *PART_KINDS)
-#: Characters per line of the names of a group, if the output is not a terminal.
+#: Characters per line of names, if the output is not a terminal.
 WIDTH = 100
 
 
@@ -31,7 +31,7 @@ WIDTH = 100
 @click.argument("words", nargs=-1, type=NameType("entry"), metavar="[WORD]...")
 @click.option("--kind", type=click.Choice(KINDS), help="Only entries of this kind.")
 @click.option("--tier", type=click.Choice(["cpu", "gpu", "cluster"]), help="Only workloads of this tier.")
-@click.option("--all", "with_summaries", is_flag=True, help="Describe every entry, instead of listing groups of names.")
+@click.option("--all", "with_summaries", is_flag=True, help="Describe every entry instead of listing names in groups.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -44,8 +44,8 @@ def command(
 ) -> None:
     """List workloads, submissions and parts.
 
-    Without arguments, only names are listed, in groups: workloads by tier, submissions by their parts, parts by their
-    kind. With words, entries are described whose name, summary, parts, tags or papers contain every word.
+    Without arguments, all names are listed in groups: workloads by tier, submissions by their parts, parts by their
+    kind. With words, the command describes the entries whose name, summary, parts, tags or papers contain every word.
     """
     registry = resolve.open_registry(blocked_plugins)
     resolve.require_plugins(registry)
@@ -73,7 +73,7 @@ def command(
         _print_names("workloads, by tier", group_workloads(workloads))
         _print_names("submissions, by their parts", group_submissions(submissions, registry))
         _print_names("parts, by kind", group_parts(parts))
-        note("bench list WORD searches and describes; bench show NAME shows everything about one entry")
+        note("bench list WORD describes the entries that contain WORD; bench show NAME describes one entry in full")
     if not (workloads or submissions or parts):
         listed: tuple[ListedEntry, ...] = (*registry.workloads(), *registry.submissions(), *registry.parts())
         names = [entry.name for entry in listed]
@@ -87,7 +87,7 @@ def command(
 
 
 def _shared_names(entries: Sequence[ListedEntry]) -> list[str]:
-    """Return a line for each name that several distributions offer, with the names that tell them apart."""
+    """Return a line for each name that several distributions offer, with the longer names that are unambiguous."""
     forms: dict[tuple[type[ListedEntry], str], list[str]] = {}
     for entry in entries:
         name = entry.id if isinstance(entry, PartEntry) else entry.name
@@ -106,7 +106,7 @@ def _has_kind(entry: ListedEntry, kind: str | None) -> bool:
 
 
 def _matches(entry: ListedEntry, words: Sequence[str]) -> bool:
-    """Return whether the texts of an entry contain every word, in upper or lower case."""
+    """Return whether the texts of an entry contain every word. Upper and lower case are not distinguished."""
     texts = [entry.name, entry.summary]
     if isinstance(entry, SubmissionEntry):
         texts += [*entry.parts, *entry.tags]
@@ -153,7 +153,7 @@ def _print_summaries(
 
 
 def submission_json(entry: SubmissionEntry, registry: Registry) -> dict[str, Any]:
-    """Return the data that `bench list --json` and `bench show --json` print for a submission."""
+    """Return the JSON data of a submission for `bench list --json` and `bench show --json`."""
     composition = _try_to_compose(entry, registry)
     parts = composition.parts if composition else ()
     titles = {source.title for source in entry.sources}
@@ -196,7 +196,7 @@ def _sources_json(sources: tuple[Source, ...]) -> list[dict[str, Any]]:
 
 
 def _try_to_compose(entry: SubmissionEntry, registry: Registry) -> Composition | None:
-    """Return the composition, or None if a part is missing. A missing part is an error only if a run needs the part."""
+    """Return the composition, or None if the parts cannot be composed. Only a run of the submission reports this."""
     try:
         return compose(entry, registry)
     except BenchError:

@@ -1,4 +1,4 @@
-"""`bench results doubt|withdraw|restore`: mark a record, and take a mark back."""
+"""`bench results doubt|withdraw|restore`: mark a record as doubted or withdrawn, or take the mark back."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from harness.storage.records import decode_stored
 
 
 def mark_command(name: str, event: MarkEvent, summary: str) -> click.Command:
-    """Return the command that appends a mark to the file beside the records.
+    """Return the command that appends a mark to the file of marks beside the records.
 
     Args:
         name: name of the command.
-        event: what the mark states.
-        summary: the help of the command.
+        event: the event that the mark states.
+        summary: help text of the command.
     """
 
     @click.command(
         name, help=summary, epilog=examples(f'bench results {name} run-1f2e3d4c --why "the machine was throttled"')
     )
     @click.argument("record")
-    @click.option("--why", required=True, metavar="TEXT", help="The reason, which tables show.")
+    @click.option("--why", required=True, metavar="TEXT", help="The reason. Tables show it.")
     @folder_options
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     def command(record: str, why: str, runs: Path, results: Path, as_json: bool) -> None:
@@ -63,10 +63,10 @@ def _mark(name: str, event: MarkEvent, why: str, runs: Path, results: Path, as_j
 
 
 def _containing_folder(path: Path, runs: Path, results: Path) -> Path:
-    """Return the folder of records in which a record is.
+    """Return the folder of records that contains a record.
 
     Raises:
-        UsageError: the record is in neither folder.
+        UsageError: neither folder contains the record.
     """
     for folder in (results, runs):
         if path.absolute().resolve().is_relative_to(folder.absolute().resolve()):
@@ -84,6 +84,6 @@ doubt = mark_command(
 withdraw = mark_command(
     "withdraw",
     "withdrawn",
-    "Withdraw RECORD. Tables leave it out and say so. Its file does not change.",
+    "Withdraw RECORD. Tables leave it out and report this. The file of the record does not change.",
 )
-restore = mark_command("restore", "restored", "Take back the doubt about RECORD, or its withdrawal.")
+restore = mark_command("restore", "restored", "Take back the doubt about RECORD or the withdrawal of RECORD.")

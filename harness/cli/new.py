@@ -33,7 +33,7 @@ def _add_options(command: Callable[..., int]) -> Callable[..., int]:
             type=click.Path(path_type=Path),
             default=".",
             metavar="DIR",
-            help="Write into this folder.",
+            help="Folder in which the package or file is made.",
         ),
         click.argument("name"),
     ):
@@ -54,7 +54,8 @@ def _add_options(command: Callable[..., int]) -> Callable[..., int]:
 def new_submission(source: str | None, **options: Any) -> int:
     """Make a package for a submission, a training algorithm.
 
-    The package bench-NAME has the code of a file, or a recipe with an optimizer and a schedule to be replaced by yours.
+    The package bench-NAME contains the code of FILE. Without --from, it contains a recipe; replace its optimizer and
+    schedule by your own.
     """
     return _write("submission", source=source, **options)
 
@@ -64,7 +65,7 @@ def new_submission(source: str | None, **options: Any) -> int:
 def new_workload(**options: Any) -> int:
     """Make a package for a workload: a model, data and a target.
 
-    The package bench-NAME has a small network on points in the plane, to be replaced by yours.
+    The package bench-NAME contains a small network on points in the plane. Replace both by your own.
     """
     return _write("workload", **options)
 
@@ -83,7 +84,7 @@ def _write(kind: Kind, name: str, folder: Path, single_file: bool, as_json: bool
 
 
 def _next_commands(kind: Kind, scaffold: Scaffold, single_file: bool) -> list[str]:
-    """Return the commands that install, test, check and run what was written."""
+    """Return the commands with which the user installs, tests, checks and runs the new package or file."""
     path = shlex.quote(str(scaffold.path))
     name = scaffold.path.name.removeprefix("bench-")
     if single_file:

@@ -21,10 +21,10 @@ SCHEMA = 1
 def print_json(data: Mapping[str, Any]) -> None:
     """Print an object as JSON to stdout. All commands print JSON with this function.
 
-    If the encoding of stdout lacks a character, all characters outside of ASCII are escaped.
+    If stdout cannot encode a character, all characters outside ASCII are escaped.
 
     Args:
-        data: the object, with plain data and structs. If it has no key `schema`, the key is added with the value
+        data: the object, made of plain data and structs. If it has no key `schema`, this key is added with the value
             `SCHEMA`.
     """
     click.echo(_json_text({"schema": SCHEMA, **data}))
@@ -34,8 +34,8 @@ def print_json_list(fields: Mapping[str, Any], name: str, items: Iterable[Any]) 
     """Print an object with a long list in the format of `print_json`. Only one item of the list is in memory at a time.
 
     Args:
-        fields: all fields except the list. `schema` is added.
-        name: name of the field that contains the list. Keys are sorted, so this name must come after all other names.
+        fields: all fields except the list. The field `schema` is added.
+        name: name of the field for the list. Keys are printed in sorted order, so this name must come after all others.
         items: the items of the list, which are plain data or structs.
     """
     head = _json_text({"schema": SCHEMA, **fields, name: []}).removesuffix("[]\n}")
@@ -52,7 +52,7 @@ def _json_text(data: Any) -> str:
 
 
 def print_text(text: str) -> None:
-    """Print lines to stdout. Control characters are escaped: a text may quote a record, a note or a plugin."""
+    """Print lines to stdout. Control characters are escaped, because a text may quote a record, a note or a plugin."""
     click.echo(escape_controls(text, keep="\n\t"))
 
 
@@ -64,8 +64,8 @@ def note(message: str) -> None:
 def supports_color(stream: Any = None) -> bool:
     """Return whether output to a stream may be coloured.
 
-    Output to a terminal is coloured. The environment variable `NO_COLOR` disables colours for all streams.
-    `FORCE_COLOR` enables colours for all streams, unless `NO_COLOR` is set.
+    By default, only output to a terminal is coloured. With the environment variable `FORCE_COLOR`, output to every
+    stream is. The variable `NO_COLOR` disables all colours and takes precedence.
 
     Args:
         stream: the stream; None for stderr.

@@ -1,4 +1,4 @@
-"""`bench publish`: check records, and add them to the published records."""
+"""`bench publish`: check runs, and add their records to the published records."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from harness.verification.checks import VerificationOptions
 @folder_options
 @click.option(
     "--to", "checkout", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
-    help="Publish into DIR/results, where DIR is a checkout of a repository of results, and print the commands for a "
-    "pull request.",
+    help="Publish into DIR/results and print the commands for a pull request. DIR is a checkout of a repository of "
+    "results.",
 )  # fmt: skip
-@click.option("--no-weights", is_flag=True, help="Do not evaluate saved weights; compare only their hashes.")
-@click.option("--online", is_flag=True, help="Check nonces by reading their rounds from the beacon again.")
-@click.option("--dry-run", is_flag=True, help="Check everything and write nothing.")
+@click.option("--no-weights", is_flag=True, help="Compare only the hashes of saved weights; do not evaluate them.")
+@click.option("--online", is_flag=True, help="Read the round of each nonce from the beacon again and compare it.")
+@click.option("--dry-run", is_flag=True, help="Check everything without writing anything.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -46,12 +46,12 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Check runs, and add them to the published records.
+    """Check runs, and add their records to the published records.
 
     RUN is the path of a run, a run ID or its first characters, the name of a submission, or a folder of runs. All
-    trials of the ruleset are published together: the command refuses incomplete studies and says how to complete them.
-    It also refuses records that fail a check of bench verify. The folder of published records is replaced in one step,
-    and its LEADERBOARD.md is drawn again. docs/publishing.md describes the whole path.
+    trials of the ruleset are published together: the command refuses incomplete studies and prints how to complete
+    them. It also refuses records that fail a check of bench verify. The folder of published records is replaced in one
+    step, and its LEADERBOARD.md is written again. docs/publishing.md describes publishing from start to end.
     """
     if checkout is not None:
         if not (checkout / ".git").exists():
@@ -89,5 +89,5 @@ def command(
         for line in commands:
             print_text(line)
         if commands:
-            note("type these commands, then open a pull request for the branch; nothing was sent")
+            note("nothing was sent; type these commands, then open a pull request for the branch")
     return EXIT_FAILED if report.is_refused else EXIT_OK

@@ -29,7 +29,7 @@ from harness.storage.records import StoredRecord, decode_stored, iter_listed_rec
 from harness.storage.shards import find_packed
 
 F = TypeVar("F", bound=Callable[..., Any])
-#: The remedy in messages if there are no results.
+#: How to get results, for messages about missing results.
 RUN_FIRST = "run trials with bench run"
 
 
@@ -60,9 +60,10 @@ def existing_folders(runs: Path, results: Path) -> list[Path]:
 
 
 def list_folders(runs: Path, results: Path, problems: list[str]) -> list[layout.ListedFolder]:
-    """Return the folders of runs and results and every folder below them, each with the names of its files.
+    """Return the folders of runs and results and all folders below them, each with the names of its files.
 
-    Listing takes as long as reading. A command that searches the folders for several kinds of files lists them once.
+    Listing folders takes as long as reading them, so a command that searches for several kinds of files lists them
+    once.
 
     Args:
         runs: folder of local runs.
@@ -81,14 +82,14 @@ def records(
     table_records: TableRecords,
     note_marks: bool = False,
 ) -> Iterator[Record]:
-    """Yield the records of leaderboards, then print a note for each file that cannot be read.
+    """Yield the records for leaderboards, then print a note for each file that cannot be read.
 
     Args:
         listed: the folders of records with the names of their files.
         problems: list to which a one-line message is appended for each file that cannot be read.
-        table_records: the object that selects the records. It also collects the marked records, and the records of
-            other tables.
-        note_marks: whether to print a note for each marked record. Otherwise the caller shows the marked records.
+        table_records: the object that selects the records. It also collects the marked records, and the records for
+            tables other than leaderboards.
+        note_marks: whether to print a note for each marked record. If False, the caller shows the marked records.
     """
     yield from table_records.scored(iter_listed_records(listed, problems))
     _note_problems(problems)
@@ -103,11 +104,11 @@ def summaries(
     query: LeaderboardQuery,
     values: DerivedValues[S],
 ) -> Iterator[S]:
-    """Yield the summaries of the records of leaderboards, then print a note for each file that cannot be read.
+    """Yield the summaries of the records for leaderboards, then print a note for each file that cannot be read.
 
     Args:
         listed, problems, table_records: see `records`.
-        query: the query with the attestations and marks.
+        query: the query, which contains the attestations and marks.
         values: the result of `stored_summaries` for the query.
     """
     yield from table_records.summaries(listed, problems, query, values)
@@ -122,7 +123,7 @@ def _note_problems(problems: Iterable[str]) -> None:
 def make_table_records(
     runs: Path, results: Path, problems: list[str], listed: Iterable[layout.ListedFolder]
 ) -> TableRecords:
-    """Return an object that selects the records of tables. It knows the marks in both folders.
+    """Return an object that selects the records of tables and knows the marks in both folders.
 
     Args:
         runs, results, problems: see `list_folders`.
@@ -133,7 +134,7 @@ def make_table_records(
 
 
 def is_named(identity: str, names: Sequence[str]) -> bool:
-    """Return whether an identifier `name@version` is selected by names, which may contain a version.
+    """Return whether one of the names selects an identifier `name@version`. A name may or may not contain a version.
 
     If there are no names, every identifier is selected.
 
@@ -159,7 +160,7 @@ def check_workloads(names: Iterable[str], known: Collection[str]) -> None:
 
 
 def references(blocked_plugins: Sequence[str] | None, name: str | None) -> tuple[str, ...]:
-    """Return the names of the submissions that may be the reference of the scores.
+    """Return the names of the submissions that may be the reference for scores.
 
     Args:
         blocked_plugins: names of plugins that are not loaded.
@@ -171,7 +172,7 @@ def references(blocked_plugins: Sequence[str] | None, name: str | None) -> tuple
 
 
 def one_group(group: Sequence[R], hardware: str | None, ruleset: str | None) -> list[R]:
-    """Return the runs of one hardware class and one ruleset.
+    """Return the runs that have one hardware class and one ruleset.
 
     Args:
         group: records, or runs without their points.
@@ -179,8 +180,8 @@ def one_group(group: Sequence[R], hardware: str | None, ruleset: str | None) -> 
         ruleset: name of the chosen ruleset; None if all records have the same ruleset.
 
     Raises:
-        UsageError: the records have several hardware classes or rulesets, and the user did not choose one of them. The
-            error is also raised if the chosen class or ruleset has no records.
+        UsageError: the records have several hardware classes or rulesets, and the user did not choose one. The error is
+            also raised if the chosen class or ruleset has no records.
     """
     choices = (
         ("hardware class", "hardware classes", "--hardware", hardware, {r.spec.hardware for r in group}),
@@ -197,7 +198,7 @@ def one_group(group: Sequence[R], hardware: str | None, ruleset: str | None) -> 
 
 
 def runs_of_submission(candidates: Sequence[R], name: str) -> list[R]:
-    """Return the runs of one version and source of a submission.
+    """Return the runs of one version and one source of a submission.
 
     Args:
         candidates: records, or runs without their points.
@@ -220,17 +221,17 @@ def runs_of_submission(candidates: Sequence[R], name: str) -> list[R]:
         raise UsageError(f"{name} has records of several versions", fix=f"choose one of {', '.join(versions)}")
     sources = sorted({f"{name_and_version}#{r.spec.submission.code_identity[:6]}" for r in matching_records})
     if len(sources) > 1:
-        raise UsageError(f"{name} was edited between its runs", fix=f"choose one of {', '.join(sources)}")
+        raise UsageError(f"the source of {name} changed between its runs", fix=f"choose one of {', '.join(sources)}")
     return matching_records
 
 
 def find_run(name: str, runs: Path, results: Path) -> Record:
-    """Return the record of one run. The arguments and errors are those of `locate_run`."""
+    """Return the record of one run. The arguments and errors are as in `locate_run`."""
     return decode_stored(locate_run(name, runs, results))
 
 
 def locate_run(name: str, runs: Path, results: Path) -> StoredRecord:
-    """Return the record of one run as it is stored, with its path.
+    """Return the stored record of one run, with its path.
 
     Args:
         name: path of the run's folder, path of its record (packed or not), or first characters of its run_id.
@@ -272,8 +273,8 @@ def locate_run(name: str, runs: Path, results: Path) -> StoredRecord:
 
 
 def note_stale_tables(results: Path, written: Iterable[Path]) -> None:
-    """Tell the user how to draw the page of the published records again, if attestations were written beside them."""
+    """If attestations were written beside the published records, print how to write the page of these records again."""
     page = results / layout.LEADERBOARD
     if page.is_file() and any(path.resolve().is_relative_to(results.resolve()) for path in written):
         command = f"bench leaderboard --runs none --results {results} --format md > {page}"
-        note(f"trust levels may have changed; draw the tables again: {command}")
+        note(f"trust levels may have changed; write the tables again: {command}")

@@ -39,7 +39,7 @@ from harness.system.files import write_atomically, write_error
 @click.option(
     "--reference",
     type=NameType("submission"),
-    help="Submission to which scores are relative (default: tagged `reference`).",
+    help="Submission to which scores are relative (default: any with the tag `reference`).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the path and size of the file as JSON.")
 @click.pass_obj
@@ -52,7 +52,7 @@ def report(
     reference: str | None,
     as_json: bool,
 ) -> None:
-    """Write OUT, an HTML file with tables and curves that can be opened without a network."""
+    """Write OUT, an HTML file with tables and curves that can be opened offline."""
     if out.suffix not in (".html", ".htm"):
         raise UsageError(f"{out} must end in .html", fix=f"run bench report {out.with_suffix('.html')}")
     problems: list[str] = []

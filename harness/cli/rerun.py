@@ -46,27 +46,27 @@ from harness.verification.rerun import Rerun, RerunMethod
 @folder_options
 @click.option(
     "--workloads", type=LimitedInteger("workloads"), metavar="N",
-    help="Test a submission on N workloads, drawn at random from the workloads of its records.",
+    help="Test a submission on N workloads that are drawn at random from the workloads of its records.",
 )  # fmt: skip
 @click.option(
     "--method", type=click.Choice(["auto", "exact", "fresh-seeds"]), default="auto", show_default=True,
-    help="exact: repeat the run with the same seeds; fresh-seeds: run with new seeds; auto: the methods that are "
-    "needed and that this machine permits.",
+    help="exact: repeat the run with the same seeds; fresh-seeds: run with new seeds; auto: each method that is "
+    "needed and that this machine allows.",
 )  # fmt: skip
 @click.option(
     "--nonce", default="beacon", show_default=True, metavar="beacon|local|HEX",
-    help="Origin of the fresh seeds, as in bench run.",
+    help="Origin of the fresh seeds, as for bench run.",
 )  # fmt: skip
 @click.option(
     "--max-minutes", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
-    help="Number of minutes after which no further run is started.",
+    help="No run is started after this number of minutes.",
 )  # fmt: skip
-@click.option("--jobs", type=LimitedInteger("jobs"), default=2, show_default=True, help="Number of seeds at once.")
+@click.option("--jobs", type=LimitedInteger("jobs"), default=2, show_default=True, help="Number of runs at once.")
 @click.option(
     "--source", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
-    help="File of the submission, if the file has been moved since the record was made.",
+    help="New path of the submission's file, if the file was moved after the run.",
 )  # fmt: skip
-@click.option("--no-attestation", is_flag=True, help="Write no attestation beside the record.")
+@click.option("--no-attestation", is_flag=True, help="Do not write an attestation beside the record.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def rerun(
@@ -86,9 +86,9 @@ def rerun(
     """Repeat the run of a record, or test a submission on fresh seeds.
 
     On a machine with the same processor and torch, a run with the same seeds must have the same weights and the same
-    points, apart from times. Runs with fresh seeds are compared by a sequential test. This test accepts the record
-    unless the fresh runs need 10 % more examples. The outcome is written beside the record as an attestation; the
-    record does not change. The exit code is 1 if an outcome is not accepted.
+    points, apart from times. Runs with fresh seeds are compared with the record by a sequential test. This test accepts
+    the record unless the fresh runs need 10 % more examples. The outcome is written beside the record as an
+    attestation, and the record does not change. The exit code is 1 if an outcome is not accepted.
     """
     if math.isnan(max_minutes):
         raise UsageError("--max-minutes nan is not a number", fix="give a number of minutes above 0")
@@ -129,7 +129,7 @@ def _finish(
     write: bool,
     as_json: bool,
 ) -> int:
-    """Write the attestations, print them with the trust levels, and return the exit code."""
+    """Write the attestations, print them with the resulting trust levels, and return the exit code."""
     by_hash = {record.content_hash: (record, folder) for record, folder in located}
     entries = []
     for attestation in attestations:
@@ -167,7 +167,7 @@ def _draw_nonce(kind: str) -> Nonce:
 
 
 def _with_source(record: Record, source: Path | None) -> Record:
-    """Return the record with another path of the submission's file. The file must have the hash in the record."""
+    """Return the record with a new path of the submission's file. The file must have the hash in the record."""
     if source is None:
         return record
     submission = record.spec.submission
@@ -180,7 +180,7 @@ def _with_source(record: Record, source: Path | None) -> Record:
 
 
 def _read_claimed_records(name: str, runs: Path, results: Path) -> list[tuple[Record, Path]]:
-    """Return the scored records of one version and source of a submission, each with its folder."""
+    """Return the scored records of one version and one source of a submission, each with its folder."""
     located: dict[str, tuple[Record, Path]] = {}
     problems: list[str] = []
     for stored in iter_stored(existing_folders(runs, results), problems):

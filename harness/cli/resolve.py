@@ -1,6 +1,6 @@
 """Functions that several commands use.
 
-They open the plugin registry, parse flags of the form `NAME=VALUE`, and complete names in the shell.
+They open the plugin registry, parse flags of the form `NAME=VALUE`, and complete names in a shell.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.planning import rulesets
 from harness.plugins.registry import Registry, load_registry
 from harness.storage import layout
 
-#: Kind of the names that a parameter completes.
+#: Kind of names that are completed for a parameter.
 NameKind: TypeAlias = Literal["submission", "workload", "entry", "dataset", "executor", "ruleset", "run"]
 
 
@@ -38,7 +38,7 @@ def open_registry(blocked_plugins: Sequence[str] | None) -> Registry:
 
 
 def require_plugins(registry: Registry) -> None:
-    """Raise an error if there are plugins and all of them are broken. A list of entries would then be empty.
+    """Raise an error if there are plugins and all of them are broken, because a list of entries would be empty.
 
     Raises:
         PluginError: all plugins are broken.
@@ -71,7 +71,7 @@ def parse_assignments(pairs: Sequence[str], flag: str) -> dict[str, Scalar | str
             example = "address=auto" if flag == "--executor-option" else "lr=3e-4"
             raise UsageError(f"{flag} {pair} must be of the form NAME=VALUE", fix=f"write for example {flag} {example}")
         if name in values:
-            grid = f"; bench run --set {name}={values[name]},{value} runs both, as a grid"
+            grid = f"; bench run --set {name}={values[name]},{value} runs both values, as a grid"
             fix = "keep one of them" + ("" if flag == "--executor-option" else grid)
             raise UsageError(f"{flag} {name} is given twice: {values[name]} and {value}", fix=fix)
         values[name] = value
@@ -98,14 +98,14 @@ def parse_grid(pairs: Sequence[str], flag: str) -> dict[str, tuple[str, ...]]:
         values = tuple(value.strip() for value in next(csv.reader([str(text)], skipinitialspace=True)) or [""])
         if len(values) > 1 and not all(values):
             raise UsageError(
-                f"{flag} {name}={text} has no value before or after one of its commas", fix="give a value there"
+                f"{flag} {name}={text} lacks a value before or after one of its commas", fix="give a value there"
             )
         grid[name] = values
     return grid
 
 
 def format_grid(grid: Mapping[str, Sequence[Scalar]]) -> tuple[str, ...]:
-    """Return assignments `NAME=VALUE,VALUE…` from which `parse_grid` returns the values of a grid.
+    """Return the assignments `NAME=VALUE,VALUE…` of a grid. `parse_grid` is the inverse.
 
     >>> format_grid({"lr": [0.001, 0.003], "nesterov": [True], "shape": ["a,b"]})
     ('lr=0.001,0.003', 'nesterov=true', 'shape="a,b"')
@@ -120,7 +120,7 @@ def _quote_value(value: Scalar) -> str:
 
 
 class LimitedInteger(click.IntRange):
-    """An integer in the range of an option in `harness.contract.limits`, from a flag or an environment variable.
+    """An integer from a flag or an environment variable, in the range of an option in `harness.contract.limits`.
 
     Args:
         option: name of the option in `RANGES`.
@@ -132,7 +132,7 @@ class LimitedInteger(click.IntRange):
         self._option = option
 
     def _describe_range(self) -> str:
-        # The help shows only ends that a user may meet.
+        # The help shows only limits that users may reach.
         return "64 bits" if self.min is None else super()._describe_range()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -143,7 +143,7 @@ class LimitedInteger(click.IntRange):
 
 
 class NameType(click.ParamType[str]):
-    """A parameter that is a name, or a list of names separated by commas, with shell completion.
+    """A parameter that is a name or a comma-separated list of names, with shell completion.
 
     Args:
         kind: kind of the names to complete: `submission`, `workload`, `entry` for submissions, workloads and parts,
@@ -172,7 +172,7 @@ class NameType(click.ParamType[str]):
 
 
 def _known_names(kind: NameKind, context: click.Context) -> dict[str, str]:
-    """Return the names of a kind with their descriptions."""
+    """Return the names of a kind, with a description of each."""
     if kind == "run":
         return run_names(context)
     if kind == "ruleset":
@@ -193,7 +193,7 @@ def run_names(context: click.Context) -> dict[str, str]:
     """Return the IDs of the runs in the command's folder of local runs. Only the names of the folders are read."""
     folder = Path(context.params.get("runs") or "runs")
     if context.get_parameter_source("runs") in (None, ParameterSource.DEFAULT):
-        # The project file is read here, because click does not call the group's function while it completes.
+        # The project file is read here, because click does not call the group's function during completion.
         folder = Path(config.read_default_map().get("runs", {}).get("runs", folder))
     if not folder.is_dir():
         return {}

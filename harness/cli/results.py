@@ -1,4 +1,4 @@
-"""`bench results`: pack record files into shards, unpack shards, verify, mark and export records."""
+"""`bench results`: pack record files into shards, unpack shards, and verify, mark and export records."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pack(folder: Path, as_json: bool) -> int:
     """Pack the records below FOLDER into shards.
 
     Each subfolder with new records gets one new shard. Existing shards do not change. A plain file is removed after its
-    shard has been written to disk and read back. Run folders and damaged records do not change.
+    shard has been written to disk and read back. Run folders and damaged records are left as they are.
     """
     return _print_reports(folder, packing.pack(folder), "packed", as_json)
 
@@ -46,8 +46,8 @@ def pack(folder: Path, as_json: bool) -> int:
 def unpack(folder: Path, as_json: bool) -> int:
     """Write the record files of the shards below FOLDER, byte for byte.
 
-    A shard is removed after all its files have been written. If one of its files already exists with different content,
-    no file of the shard is written and the shard is not removed.
+    A shard is removed after all its files have been written. If a file already exists with different content, no file
+    of its shard is written and the shard is not removed.
     """
     return _print_reports(folder, packing.unpack(folder), "unpacked", as_json)
 
@@ -58,8 +58,8 @@ def unpack(folder: Path, as_json: bool) -> int:
 def verify(folder: Path, as_json: bool) -> int:
     """Check every record below FOLDER, packed or not.
 
-    The command checks the SHA-256 of shards and packed files. It also checks the content hash and run ID of each
-    record. The exit code is 1 if there is a problem.
+    The command checks the SHA-256 of shards and packed files, and the content hash and run ID of each record. The exit
+    code is 1 if there is a problem.
     """
     return _print_reports(folder, verification.verify(folder), "verified", as_json)
 
@@ -69,7 +69,7 @@ for _command in (doubt, withdraw, restore, export):
 
 
 def _print_reports(folder: Path, reports: Iterable[FolderReport], verb: str, as_json: bool) -> int:
-    """Print the result of each folder as soon as it is finished, then the totals, and return the exit code."""
+    """Print the result for each folder as soon as it is known, then the totals, and return the exit code."""
     finished_reports: list[FolderReport] = []
     for report in reports:
         finished_reports.append(report)

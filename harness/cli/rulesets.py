@@ -16,7 +16,8 @@ def command(as_json: bool) -> None:
     """List the rulesets.
 
     The column `trials` is the number of settings per study. The column `studies` is the number of scored studies; 3+5
-    means 3 tuning studies and 5 scored studies. The column `budget` is a multiple of the workload's budget.
+    means 3 tuning studies and 5 scored studies. The column `budget` is the factor by which the workload's budget is
+    multiplied.
     """
     known = rulesets.rulesets().values()
     if as_json:

@@ -32,7 +32,7 @@ from harness.storage.layout import RECORD, run_id
 from harness.tuning.best_settings import FILE
 from harness.tuning.known_settings import KnownSettings
 
-#: Largest number of failed trials that the summary lists.
+#: Maximum number of failed trials that the summary lists.
 MAX_LISTED_FAILURES = 20
 
 
@@ -69,18 +69,21 @@ MAX_LISTED_FAILURES = 20
 )
 @click.option(
     "--nonce", default="none", envvar="BENCH_NONCE", show_default=True, metavar="beacon|local|HEX|none",
-    help="Derive the seeds from a number that nobody chose: the next round of a public randomness beacon, a random "
-    "number of this machine, or 64 hexadecimal digits.",
+    help="Derive the seeds from a number: the next round of a public randomness beacon, a random number of this "
+    "machine, or the given 64 hexadecimal digits.",
 )  # fmt: skip
 @click.option(
     "--set",
     "settings",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Set a hyperparameter (unranked); lr=1e-3,3e-3 runs a grid.",
+    help="Set a hyperparameter (never ranked). lr=1e-3,3e-3 runs a grid.",
 )
 @click.option(
-    "--best", "use_best", is_flag=True, help="Use the best known settings (bench tune --write); ruleset quick."
+    "--best",
+    "use_best",
+    is_flag=True,
+    help="Use the best known settings (bench tune --write), with ruleset quick.",
 )
 @click.option(
     "--settings", "settings_file", type=click.Path(path_type=Path, dir_okay=False), default=FILE, show_default=True,
@@ -89,7 +92,7 @@ MAX_LISTED_FAILURES = 20
 @click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
 @click.option(
     "--threads", type=LimitedInteger("threads"), default=1, envvar="BENCH_THREADS", show_default=True,
-    help="Number of processor threads per trial; part of the hardware class.",
+    help="Number of processor threads per trial. It is part of the hardware class.",
 )  # fmt: skip
 @click.option(
     "--gpus", "--ranks", "ranks", type=LimitedInteger("ranks"), default=1, show_default=True,
@@ -117,25 +120,23 @@ MAX_LISTED_FAILURES = 20
 @click.option(
     "--retry-failed", is_flag=True, help="Rerun trials that crashed, were rejected, timed out or ran out of memory."
 )
-@click.option("--force", is_flag=True, help="Rerun finished trials; their files are moved to superseded/.")
+@click.option("--force", is_flag=True, help="Rerun finished trials. Their earlier files are moved to superseded/.")
 @click.option(
     "--prune",
     is_flag=True,
-    help="End a trial after half of its budget if it is far from the target, and count it as missed (unranked).",
+    help="End a trial after half of its budget or later if it is far from the target (never ranked).",
 )
-@click.option("--smoke", is_flag=True, help="Run only a few steps of each trial (unranked).")
+@click.option("--smoke", is_flag=True, help="Run only a few steps of each trial (never ranked).")
 @click.option(
-    "--profile", is_flag=True, help="Time the phases of a step: data, forward, backward, optimizer (unranked)."
+    "--profile", is_flag=True, help="Time the phases of a step: data, forward, backward, optimizer (never ranked)."
 )
-@click.option(
-    "--grad-norm", is_flag=True, help="Store the norm of the gradients at every evaluation, while the clock is stopped."
-)
+@click.option("--grad-norm", is_flag=True, help="Store the norm of the gradients at every evaluation. It is not timed.")
 @click.option("--deterministic", is_flag=True, help="Use deterministic, slower kernels on a GPU.")
 @click.option("--whole-evaluation", is_flag=True, help="Use the whole score split in every evaluation.")
 @click.option(
     "--shadow-evaluation",
     is_flag=True,
-    help="Repeat every screened evaluation on the whole split, and compare the decisions.",
+    help="Repeat every evaluation that used a part of the split on the whole split, and compare the decisions.",
 )
 @click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
 @click.option("--in-process", is_flag=True, help="Run one trial in this process, for a debugger.")
@@ -152,7 +153,7 @@ MAX_LISTED_FAILURES = 20
 def run(context: click.Context, /, sweep: Path | None, show_config: bool, **values: Any) -> int:
     """Run submissions on workloads, or the plan in a sweep file.
 
-    Running the same command again skips finished trials and resumes the others.
+    If the same command is run again, finished trials are skipped and the others are resumed.
     """
     if show_config:
         rows = config.option_rows(context)
@@ -189,7 +190,7 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """The options of `bench run`, one field per option. A sweep file sets the same options."""
+    """The options of `bench run`, one field for each. A sweep file sets options of the same names."""
 
     submissions: tuple[str, ...]
     workloads: tuple[str, ...]
@@ -247,10 +248,10 @@ class RunOptions:
         return phased_plan
 
     def _plan_with_nonce(self, registry: Registry, best_settings: BestSettingsOf | None) -> PhasedPlan:
-        """Plan the trials. If the options ask for a nonce, request it, and plan the trials again with this nonce."""
+        """Plan the trials. If the options ask for a nonce, request it, and plan the trials again with it."""
         phased_plan = self._plan(registry, best_settings)
         if self.nonce == "none" or self.dry_run:
-            return phased_plan  # A dry run writes nothing, so it commits no source and requests no nonce.
+            return phased_plan  # A dry run writes nothing and requests no nonce.
         requested = request_nonce(self.nonce, submission_sources(phased_plan), self.runs, public_beacon())
         if requested is None:
             return phased_plan
@@ -282,7 +283,7 @@ class RunOptions:
         )
 
     def execution(self) -> ExecutionOptions:
-        """Return the options that are passed to the executor."""
+        """Return the options for the executor."""
         assignments = parse_assignments(self.executor_options, "--executor-option")
         return ExecutionOptions(
             force=self.force,
@@ -314,7 +315,7 @@ def _run(registry: Registry, phased_plan: PhasedPlan, options: RunOptions) -> li
             )
         )
     if phased_plan.pending_pairs and has_unfinished(summaries):
-        note("the stop is chosen after all tuning trials have ended; to continue, run the same command again")
+        note("the stop is chosen when all tuning trials are finished; to finish them, run the same command again")
     return _sort_as_planned(summaries, phased_plan)
 
 

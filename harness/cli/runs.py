@@ -25,8 +25,8 @@ from harness.storage.marks import index_marks
 from harness.storage.notes import read_note, write_note
 from harness.storage.records import iter_records
 
-#: Value of `--sort` -> sort key of a run. Runs are sorted in ascending order, and runs without a value come last.
-#: Metrics of different workloads cannot be compared, so runs are sorted by workload first.
+#: Value of `--sort` -> sort key of a run. Runs are sorted in ascending order, and runs without a value come last. For
+#: metrics, the first criterion is the workload, because metrics of different workloads cannot be compared.
 SORT_KEYS: dict[str, Callable[[RunOverview], Any]] = {
     "metric": lambda run: (run.workload, run.best is None, _metric_for_sorting(run)),
     "final": lambda run: (run.workload, run.final is None, _metric_for_sorting(run, final=True)),
@@ -37,13 +37,13 @@ SORT_KEYS: dict[str, Callable[[RunOverview], Any]] = {
 
 
 class ValueFilter:
-    """Accepts values of a hyperparameter that are equal to a text, or that lie in the closed range `LOW..HIGH`.
+    """A filter for values of a hyperparameter. It accepts a value that equals a text or lies in a range `LOW..HIGH`.
 
     >>> ValueFilter("1e-3").accepts(0.001), ValueFilter("1e-4..1e-2").accepts(0.02), ValueFilter("True").accepts(True)
     (True, False, True)
 
     Args:
-        text: a value or a range.
+        text: a value, or a range including its ends.
     """
 
     def __init__(self, text: str) -> None:
@@ -55,7 +55,7 @@ class ValueFilter:
             self._range = math.inf, -math.inf
 
     def accepts(self, value: Scalar) -> bool:
-        """Return whether the value is accepted."""
+        """Return whether a value passes the filter."""
         if isinstance(value, str | bool):
             return str(value).lower() == self._text
         return self._range[0] <= value <= self._range[1]
@@ -84,9 +84,9 @@ class ValueFilter:
 @click.option("--failed", is_flag=True, help="Only runs that are neither reached nor exhausted.")
 @click.option(
     "--where", "settings", multiple=True, metavar="NAME=VALUE",
-    help="Only runs with this value of a hyperparameter: one value, several (1e-3,3e-3) or a range (1e-4..1e-2).",
+    help="Only runs with these values of a hyperparameter: one, several (1e-3,3e-3) or a range (1e-4..1e-2).",
 )  # fmt: skip
-@click.option("--since", metavar="DATE", help="Only runs started on or after this day (2026-01-31).")
+@click.option("--since", metavar="DATE", help="Only runs that started on or after this day, such as 2026-01-31.")
 @click.option("--noted", metavar="TEXT", help="Only runs whose note contains this text.")
 @click.option(
     "--sort",
@@ -94,12 +94,12 @@ class ValueFilter:
     type=click.Choice(list(SORT_KEYS)),
     default="started",
     show_default=True,
-    help="Value to sort by. The best metric, the shortest time or the earliest start is first.",
+    help="Value to sort by. The best metric, the shortest time or the earliest start comes first.",
 )
 @click.option(
     "--limit",
     type=LimitedInteger("limit"),
-    help="Print at most this number of runs: the first ones, or the latest ones when sorted by start.",
+    help="Print at most this number of runs: the first ones, or if sorted by start the latest ones.",
 )
 @folder_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -119,7 +119,7 @@ def runs(
 ) -> None:
     """List runs with their best and final metric, their overrides and notes.
 
-    The columns `seconds` and `examples` are measured at the hit, or at the end of a run without a hit.
+    The columns `seconds` and `examples` show the values at the hit, or at the end of a run without a hit.
     """
     problems: list[str] = []
     hparams = {name: tuple(map(ValueFilter, values)) for name, values in parse_grid(settings, "--where").items()}
@@ -155,7 +155,7 @@ def runs(
     if not shown:
         note("no run matches; leave out a filter, or start runs with bench run")
     elif len(shown) < len(overviews):
-        note(f"{len(shown)} of {len(overviews)} runs are listed; a larger --limit lists more")
+        note(f"{len(shown)} of {len(overviews)} matching runs are listed; a larger --limit lists more")
 
 
 @click.command("note", epilog=examples("bench note run-1f2e3d4c warmup too short"))
@@ -166,13 +166,13 @@ def runs(
 def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path, as_json: bool) -> None:
     """Write a note about a run. Without words, print the existing note.
 
-    RUN is a path, a run_id, or the first characters of a run_id. The run must be in the folder of local runs.
+    RUN is a path, a run_id, or the first characters of a run_id. Only runs in the folder of local runs can have notes.
     """
     record = find_run(run, runs, results)
     folder = runs / record.run_id
     if not folder.is_dir():
         raise UsageError(
-            f"{record.run_id} is not in {runs}, but only local runs have notes",
+            f"{record.run_id} is not in {runs}, and only local runs can have notes",
             fix="give the folder of the run with --runs",
         )
     if words:
@@ -186,12 +186,12 @@ def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path, as
 def _overviews(
     folders: Sequence[Path], runs: Path, hparams: Mapping[str, Sequence[ValueFilter]], problems: list[str]
 ) -> Iterator[RunOverview]:
-    """Yield the overviews of all records whose hyperparameters are accepted.
+    """Yield the overviews of all records with accepted values of the hyperparameters.
 
     Args:
         folders: folders of records.
         runs: folder of local runs, which contains the notes.
-        hparams: accepted values of hyperparameters by name.
+        hparams: filters of the accepted values, by name of the hyperparameter.
         problems: list to which a message is appended for each file that cannot be read.
     """
     marks = index_marks(folders, problems)

@@ -1,4 +1,4 @@
-"""Compute the curve of a schedule, or of the schedule of a submission, for `bench show`."""
+"""Compute the curve of a schedule, or of a submission's schedule, for `bench show`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from harness.plugins.loading import select_keywords
 from harness.report import curve as plotting
 from harness.report import text
 
-#: Default number of updates, examples per update and tokens per example, without `--horizon` and `--workload`.
+#: Number of updates, examples per update and tokens per example if neither an option nor a workload determines them.
 HORIZON, BATCH_SIZE, TOKENS = 1000, 256, 4096
-#: Without `--at`, the curve is printed at the ends of this number of equal intervals.
+#: Without `--at`, the factors are listed at the ends of this number of equal intervals.
 _ROWS = 20
 
 
@@ -32,9 +32,9 @@ class CurveRequest:
 
     Args:
         overrides: values of hyperparameters by name (`--set`).
-        horizon: number of updates in the budget; None for the default or the workload's budget.
+        horizon: number of updates in the budget; None for the workload's budget or the default.
         at: updates whose factors are printed; None for regular intervals.
-        facts: the workload that determines budget, batch size, tokens and stages; None without `--workload`.
+        facts: the workload that determines the budget, batch size, tokens and stages; None without `--workload`.
         tasks: number of tasks of equal length; None without `--tasks`.
     """
 
@@ -46,7 +46,7 @@ class CurveRequest:
 
     @property
     def needs_curve(self) -> bool:
-        """Whether the user gave an option that requires a curve."""
+        """Whether the user gave an option that only applies to a curve."""
         return bool(self.overrides) or any(v is not None for v in (self.horizon, self.at, self.facts, self.tasks))
 
 
@@ -69,8 +69,8 @@ class ScheduleCurve:
     def json(self) -> dict[str, Any]:
         """Return the curve as data.
 
-        The field `schedule` is a list of rows with `step` and `factor`. If the schedule sets the momentum or the weight
-        decay, the rows also have `momentum` or `weight_decay`.
+        The field `schedule` is a list of rows with `step` and `factor`, the factor of the learning rate. If the
+        schedule sets the momentum or the weight decay, each row also has `momentum` or `weight_decay`.
         """
         steps = self.at
         if steps is None:
@@ -83,7 +83,7 @@ class ScheduleCurve:
         }
 
     def panels(self, points: int = 1000) -> list[plotting.Panel]:
-        """Return a panel for each factor that the schedule sets, over the whole budget."""
+        """Return a panel for each factor that the schedule sets. Each covers the whole budget."""
         last = self.plan.horizon
         steps = [round(i * last / points) for i in range(points + 1)] if last > points else list(range(last + 1))
         factors = self._factors(steps)
@@ -99,7 +99,7 @@ class ScheduleCurve:
         ]
 
     def text(self) -> str:
-        """Return the curves drawn with characters, and a table of the updates in `at`."""
+        """Return the curves, drawn with characters, and a table of the factors at the updates in `at`."""
         hparams = select_keywords(self.schedule, self.hparams)
         values = ", ".join(f"{k}={f'{v:.6g}' if isinstance(v, float) else v}" for k, v in sorted(hparams.items()))
         planned = "" if self.plan.planned == self.plan.horizon else f", planned for {self.plan.planned:,}"
@@ -127,7 +127,7 @@ class ScheduleCurve:
 
 
 def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> ScheduleCurve | None:
-    """Return the curve of a schedule or of a submission's schedule, or None if the submission has no schedule.
+    """Return the curve of a schedule, or of the schedule of a submission; None if the submission has no schedule.
 
     Args:
         source: a schedule, or a composed submission.
@@ -155,7 +155,7 @@ def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> Sch
 
 
 def _select_valid(values: HParams, space: Space) -> HParams:
-    """Return the values that are allowed by the domains of their hyperparameters."""
+    """Return the values that are allowed in the domains of their hyperparameters."""
     valid: HParams = {}
     for name, value in values.items():
         try:
@@ -166,7 +166,10 @@ def _select_valid(values: HParams, space: Space) -> HParams:
 
 
 def _batch_size_domain(space: Space, facts: WorkloadFacts | None) -> Choice | Fixed:
-    """Return the domain of the batch size: the sizes that the workload allows, or any size without a workload."""
+    """Return the domain of the batch size: the sizes that the workload allows.
+
+    Without a workload, any size is allowed.
+    """
     if facts is not None:
         return Choice(tuple(facts.batch_sizes), default=batch_size(space, facts))
     default = hyperparameters.default(space["batch_size"]) if "batch_size" in space else BATCH_SIZE
@@ -174,10 +177,10 @@ def _batch_size_domain(space: Space, facts: WorkloadFacts | None) -> Choice | Fi
 
 
 def _load_schedule(composition: Composition) -> schedule_curve.Schedule | None:
-    """Return the schedule of a submission, or None for a submission class, which has no schedule.
+    """Return the schedule of a submission, or None if the submission is a class whose `step` sets the learning rate.
 
-    The schedule is a part of the submission or the schedule of its recipe. If a submission consists only of parts and
-    has no schedule, the learning rate is constant.
+    The schedule is a part of the submission, or is defined by its recipe. If a submission consists only of parts and
+    none of them is a schedule, the learning rate is constant.
     """
     for part in composition.parts:
         if part.kind == "schedule":
@@ -190,7 +193,7 @@ def _load_schedule(composition: Composition) -> schedule_curve.Schedule | None:
 
 
 def _make_plan(values: HParams, request: CurveRequest) -> schedule_curve.Plan:
-    """Return the plan for the requested horizon, or for the workload's budget."""
+    """Return the plan of a run: for the requested horizon if there is one, otherwise for the workload's budget."""
     facts, size = request.facts, int(values["batch_size"])
     horizon, tokens, task_lengths = HORIZON, TOKENS, (1,) * (request.tasks or 0)
     if facts is not None:

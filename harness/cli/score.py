@@ -28,14 +28,14 @@ from harness.scoring.algoperf.logs import RULESETS, RulesetName
 )  # fmt: skip
 @click.option(
     "--held-out", type=click.Path(path_type=Path),
-    help="JSON file with a list of held-out workload variants, or `none` (default: those of the targets).",
+    help="JSON file with a list of held-out workload variants, or `none` (default: the list for the targets).",
 )  # fmt: skip
 @click.option("--reference", help="Submission to which anchored scores are relative (default: `baseline`).")
 @click.option(
     "--without", multiple=True,
     help="Comma-separated submissions to exclude. The profile score depends on which submissions are included.",
 )  # fmt: skip
-@click.option("--all-skipped", is_flag=True, help="Print every skipped item, one per line.")
+@click.option("--all-skipped", is_flag=True, help="Print everything that was skipped, one item per line.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def score(
     logs: Path | None, ruleset: RulesetName, targets: Path | None, held_out: Path | None,

@@ -65,7 +65,7 @@ class Steps(click.ParamType[tuple[int, ...]]):
     "-w",
     type=NameType("workload"),
     metavar="NAME",
-    help="Workload from which budget, batch size, tokens and stages are taken.",
+    help="Workload that determines the budget, batch size, tokens and stages.",
 )
 @click.option(
     "--tasks",
@@ -77,7 +77,7 @@ class Steps(click.ParamType[tuple[int, ...]]):
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write the curve to a file (.svg, .html; .png and .pdf require the extra `plot`).",
+    help="Write the curve to a file: .svg or .html, or with the extra `plot` also .png or .pdf.",
 )
 @folder_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -97,10 +97,10 @@ def show(
 ) -> None:
     """Describe a workload, a submission, a part or a run, and draw its curve.
 
-    A schedule's factors multiply the peak learning rate. The schedule of a submission is planned for the fraction
-    `horizon_fraction` of the budget. A schedule without a submission is planned for the whole budget, and its
-    hyperparameters have the defaults of its function (no warmup, a final factor of 0). A run is named by its path, its
-    run_id, or the first characters of its run_id.
+    A schedule's factors multiply the peak learning rate. The schedule of a submission covers the fraction
+    `horizon_fraction` of the budget. A schedule without a submission covers the whole budget, and its hyperparameters
+    have the defaults of its function (no warmup, a final factor of 0). A run is named by its path, its run_id, or the
+    first characters of its run_id.
     """
     if names_run(name):
         given = [flag for flag, value in (("--set", pairs), ("--horizon", horizon), ("--at", at), ("-w", workload),
@@ -140,7 +140,7 @@ def _entry_curve(
         entry: the entry.
         registry: the plugins.
         request: the options of the command.
-        required: whether a missing curve is an error.
+        required: whether it is an error if there is no curve.
 
     Raises:
         UsageError: a curve is required and the entry has no schedule, or a hyperparameter is not valid.
@@ -148,7 +148,7 @@ def _entry_curve(
     """
     curve, reason = None, ""
     if isinstance(entry, WorkloadEntry) or (isinstance(entry, PartEntry) and entry.kind != "schedule"):
-        reason = "only submissions and schedules have a curve"
+        reason = "only submissions and schedules have such a curve"
         if isinstance(entry, PartEntry):
             _check_hyperparameters(entry, request)  # Invalid values are reported first.
     else:
@@ -168,7 +168,7 @@ def _entry_curve(
 
 
 def _check_hyperparameters(part: PartEntry, request: CurveRequest) -> None:
-    """Raise an error if the hyperparameters are not valid for the requested horizon."""
+    """Raise an error if the hyperparameters in the request are not valid for the horizon in the request."""
     hyperparameters.resolve(part.space, request.overrides, part.checks, {"horizon": request.horizon or HORIZON})
 
 
@@ -320,7 +320,7 @@ def _format_targets(targets: tuple[Target, ...]) -> str:
 
 
 def _format_target_group(targets: list[Target]) -> str:
-    """Format targets that have the same goal, value and unit, with all digits of the value."""
+    """Format targets that share the goal, value and unit. All digits of the value are printed."""
     target = targets[0]
     sign = "≤" if target.goal == "min" else "≥"
     metrics = ", ".join(target.metric for target in targets)

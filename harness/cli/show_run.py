@@ -15,14 +15,14 @@ from harness.storage.marks import read_marks
 from harness.storage.notes import read_note
 from harness.storage.records import decode_stored
 
-#: The first characters of a run_id without its prefix: 4 to 16 hexadecimal digits, of which at least one is 0 to 9.
+#: First characters of a run_id without its prefix: 4 to 16 hexadecimal digits, at least one of which is 0 to 9.
 _BARE_ID = re.compile(r"(?=[a-f]*[0-9])[0-9a-f]{4,16}")
 
 
 def names_run(name: str) -> bool:
     """Return whether a name can refer to a run.
 
-    It can if it is a run_id, the first characters of a run_id, or the path of a run's folder or of its record.
+    A name can if it is a run_id, the first characters of a run_id, or the path of a run's folder or record.
 
     >>> names_run("run-1f2e"), names_run("1f2e"), names_run("wsd"), names_run("d2z")
     (True, True, False, False)
@@ -42,7 +42,7 @@ def show_run(name: str, runs: Path, results: Path, as_json: bool) -> None:
         as_json: whether to print JSON.
 
     Raises:
-        UsageError: the name matches no run, or several runs.
+        UsageError: no run or several runs match the name.
     """
     stored = locate_run(name, runs, results)
     record = decode_stored(stored)

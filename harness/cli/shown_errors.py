@@ -1,4 +1,4 @@
-"""Show the error of a command on stderr: as one line of text, or as one line of JSON."""
+"""Show the error of a command on stderr as one line of text or of JSON."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from harness.cli.output import SCHEMA
 from harness.cli.streams import output_failure
 from harness.errors import EXIT_BROKEN, EXIT_FAILED, EXIT_USAGE, MAX_MESSAGE, BenchError, limit_message
 
-#: The option of `bench`, and the environment variable, with which errors are printed as JSON.
+#: Errors are printed as JSON if `bench` gets this option or the environment variable below is set.
 JSON_ERRORS_OPTION = "--json-errors"
 JSON_ERRORS_VARIABLE = "BENCH_JSON_ERRORS"
-#: Largest number of problems that a message lists.
+#: Maximum number of problems that a message lists.
 MAX_PROBLEMS = 8
 
 
@@ -27,11 +27,11 @@ class ShownError:
     """An error as the command line shows it.
 
     Args:
-        kind: name of the error's class, `Interrupted` or `InternalError`.
+        kind: `Interrupted`, `InternalError`, or the name of the error's class.
         exit_code: the exit code of the command.
         what: description of the request and of the problem.
         fix: the remedy; None if no remedy is known.
-        problems: the problems and remedies, if there are several; otherwise empty.
+        problems: the problems with their remedies if there are several; otherwise empty.
     """
 
     kind: str
@@ -46,7 +46,7 @@ ShowError: TypeAlias = Callable[[ShownError], None]
 
 
 def choose_printer(arguments: Sequence[str], commands: Collection[str]) -> ShowError:
-    """Return the function that prints errors. It prints JSON if a variable or an option before the command requests it.
+    """Return the function that prints errors. It prints JSON if a variable or an option before the command asks for it.
 
     Args:
         arguments: the arguments of `bench`.
@@ -58,7 +58,7 @@ def choose_printer(arguments: Sequence[str], commands: Collection[str]) -> ShowE
 
 
 def describe_unexpected(error: Exception) -> ShownError | None:
-    """Return the description of an error that is not a BenchError; None if `invoke` reports the error."""
+    """Return the description of an error that is not a BenchError, or None if `invoke` reports the error."""
     if isinstance(error, OSError) and output_failure() is not None:
         return None
     if os.environ.get("BENCH_DEBUG"):
@@ -75,10 +75,10 @@ def describe_unexpected(error: Exception) -> ShownError | None:
             kind="StoreError",
             exit_code=EXIT_FAILED,
             what=f"the system has reached a limit: {error.strerror}",
-            fix="free some of it and repeat the command",
+            fix="free space, memory or open files, then repeat the command",
         )
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
-        # The text is from an argument or the file system, which have other encodings than files of the harness.
+        # The text is an argument or comes from the file system. Their encodings may differ from that of the harness.
         return ShownError(
             kind="UsageError",
             exit_code=EXIT_USAGE,
@@ -97,13 +97,13 @@ def _print_line(error: ShownError) -> None:
     if error.problems:
         print(_format_problems(error.problems), file=sys.stderr)
         return
-    # The message of click quotes the command line, which can contain any character.
+    # A message from click quotes the command line, which can contain any character.
     text = f"{error.what} ({error.fix})" if error.fix else error.what
     print(f"bench: {limit_message(text, MAX_MESSAGE - len('bench: '))}", file=sys.stderr)
 
 
 def _format_problems(problems: Sequence[BenchError]) -> str:
-    """Return several problems as text, one per line. The text as a whole is not longer than other messages."""
+    """Return several problems as text, one per line. The whole text is not longer than another message may be."""
     shown = problems[:MAX_PROBLEMS]
     limit = (MAX_MESSAGE - 100) // len(shown) - len("\n  ")
     lines = [f"bench: {len(problems)} problems", *(f"  {limit_message(str(problem), limit)}" for problem in shown)]
@@ -113,7 +113,7 @@ def _format_problems(problems: Sequence[BenchError]) -> str:
 
 
 def _print_json(error: ShownError) -> None:
-    """Print an error as one line of JSON. Characters outside of ASCII are escaped."""
+    """Print an error as one line of JSON. Characters outside ASCII are escaped."""
     fields = {
         "kind": error.kind,
         "exit_code": error.exit_code,

@@ -1,9 +1,9 @@
-"""Standard streams that are closed or full, or whose encoding lacks characters, and the errors of writing to them.
+"""Handle standard streams that are closed or full, or that cannot encode a character.
 
-- Standard output: a failed write ends the command with one message and exit code 1. If the program that reads a pipe
-  has closed it (`bench runs | head -1`), there is no message, and the exit code is that of the command.
+- Standard output: a failed write ends the command with one message and exit code 1. If the reader of a pipe has closed
+  it (`bench runs | head -1`), there is no message, and the command keeps its exit code.
 - Standard error: messages that cannot be written are dropped. The exit code does not change.
-- Characters that the encoding of standard output lacks are replaced.
+- Characters that standard output cannot encode are replaced.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _REPLACE = "bench-replace"
-#: Replacements of characters that the harness prints. All other characters that cannot be encoded become `?`.
+#: Replacements of characters that the harness prints. Other characters that cannot be encoded become `?`.
 _REPLACEMENTS: dict[str, str] = {
     "≥": ">=",
     "≤": "<=",
@@ -38,16 +38,16 @@ _REPLACEMENTS: dict[str, str] = {
     "█": "#",
     "\u2800": " ",
 }
-#: The characters of braille patterns, of which curves consist.
+#: The braille patterns, the characters from which curves are drawn.
 _BRAILLE = range(0x2801, 0x2900)
 
 
 def prepare_streams() -> None:
-    """Replace the standard streams by streams that have the properties that this module describes."""
+    """Replace the standard streams by streams with the properties that this module describes."""
     _open_closed_descriptors()
     codecs.register_error(_REPLACE, _replace)
     output, errors = sys.stdout, sys.stderr
-    # The streams of a test or of a program that embeds this one stay as they are.
+    # If a test or an embedding program has replaced a stream, its stream is kept.
     if output is None or isinstance(output, io.TextIOWrapper):
         sys.stdout = io.TextIOWrapper(
             io.BufferedWriter(OutputFile(1, "wb", closefd=False)),
@@ -65,7 +65,7 @@ def prepare_streams() -> None:
 
 
 class OutputFile(io.FileIO):
-    """A file that keeps the first error in writing to it."""
+    """A file that remembers the first error in writing to it."""
 
     failure: OSError | None = None
 
@@ -78,7 +78,7 @@ class OutputFile(io.FileIO):
 
 
 class LossyFile(io.FileIO):
-    """A file that drops what cannot be written to it."""
+    """A file that drops data that cannot be written to it."""
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
@@ -88,14 +88,14 @@ class LossyFile(io.FileIO):
 
 
 def flush_output() -> OSError | None:
-    """Flush standard output. If this or an earlier write failed, return the error and discard the rest."""
+    """Flush standard output. If this or an earlier write failed, return the error and discard the remaining output."""
     failure = output_failure()
     try:
         sys.stdout.flush()
     except OSError as error:
         failure = failure or error
     if failure is not None:
-        # Otherwise the interpreter would fail in the same way at its end.
+        # Without this, the interpreter would fail in the same way when it exits.
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
@@ -103,13 +103,13 @@ def flush_output() -> OSError | None:
 
 
 def output_failure() -> OSError | None:
-    """Return the first error in writing to standard output so far; None if there was none."""
+    """Return the first error so far in writing to standard output, or None."""
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     return raw.failure if isinstance(raw, OutputFile) else None
 
 
 def can_encode(text: str) -> bool:
-    """Return whether the encoding of standard output has all characters of a text."""
+    """Return whether standard output can encode all characters of a text."""
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
@@ -119,7 +119,7 @@ def can_encode(text: str) -> bool:
 
 def _open_closed_descriptors() -> None:
     """Open the descriptors 0 to 2 if they are closed, so that no other file gets one of these numbers."""
-    # Writing to descriptor 1 must fail, since its output is lost. Therefore it is opened for reading.
+    # Output to descriptor 1 would be lost, so writing to it must fail. Therefore it is opened for reading.
     for descriptor, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(descriptor)

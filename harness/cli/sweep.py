@@ -1,4 +1,4 @@
-"""Read a sweep file, a YAML file with options of `bench run`. Each key is an option."""
+"""Read a sweep file: a YAML file in which each key is an option of `bench run`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from harness.system.yaml_text import read_yaml
 class Sweep(Data, frozen=True, kw_only=True):
     """The content of a sweep file.
 
-    A field that is not listed here sets the option of `bench run` with the same name.
+    Each other field sets the option of `bench run` with the same name.
 
     Args:
         submissions: names of submissions (option `-s`).
         workloads: names of workloads (option `-w`).
-        set: values of hyperparameters by name (option `--set`). A list of values is a grid. The runs are never ranked.
+        set: values of hyperparameters by name (option `--set`). A list of values is a grid. Runs with such values are
+            never ranked.
         options: options of the executor by name (option `--executor-option`).
     """
 
@@ -46,7 +47,7 @@ class Sweep(Data, frozen=True, kw_only=True):
     prune: bool | None = None
 
 
-#: Fix in errors about an invalid sweep file. It shows the shortest valid file.
+#: Fix for errors about an invalid sweep file. It shows the shortest valid file.
 _EXAMPLE = "write for example submissions: [wsd], workloads: [lm-tiny]"
 
 

@@ -48,7 +48,7 @@ class GateOrExamples(click.ParamType[int | str]):
 
 @dataclass(frozen=True, kw_only=True)
 class TuneFlags:
-    """The options of `bench tune`. Each option is one field."""
+    """The options of `bench tune`, one field for each."""
 
     workloads: tuple[str, ...]
     trials: int
@@ -86,25 +86,25 @@ class TuneFlags:
 @click.option(
     "--trials", type=LimitedInteger("trials"), default=8, show_default=True, help="Number of settings to try."
 )
-@click.option("--only", metavar="NAME", help="Search this hyperparameter alone, at values around its default.")
+@click.option("--only", metavar="NAME", help="Search only this hyperparameter, at values around its default.")
 @click.option(
-    "--range", "ranges", multiple=True, metavar="NAME=LOW..HIGH", help="Search a hyperparameter between these values."
+    "--range", "ranges", multiple=True, metavar="NAME=LOW..HIGH", help="Range in which a hyperparameter is searched."
 )
 @click.option(
     "--studies", type=LimitedInteger("studies"), default=1, show_default=True, help="Number of seeds per setting."
 )
 @click.option(
     "--budget", type=GateOrExamples(), metavar="EXAMPLES",
-    help="Number of examples at which every run and its schedule end; `gate` means the budget of bench gate.",
+    help="Number of examples after which every run and its schedule end, or `gate` for the budget of bench gate.",
 )  # fmt: skip
 @click.option(
     "--by", type=click.Choice(["metric", "time", "examples"]),
-    help="metric: rank by the metric at the budget. time, examples: rank by the time or the examples to the target. "
+    help="Rank by the metric at the budget, or by the time or the examples to the target. "
     "Default: metric with --budget, otherwise time.",
 )  # fmt: skip
 @click.option(
     "--combine", "combination", type=click.Choice(["rank", "ratio"]), default="rank", show_default=True,
-    help="Combine several workloads by the mean rank or by the mean ratio to the best setting.",
+    help="Rank settings over several workloads by their mean rank, or by their mean ratio to the best setting.",
 )  # fmt: skip
 @click.option("--write", is_flag=True, help="Store the best setting for bench run --best.")
 @click.option(
@@ -112,7 +112,7 @@ class TuneFlags:
     help="File of the best known settings.",
 )  # fmt: skip
 @click.option(
-    "--seed", type=LimitedInteger("seed"), default=0, envvar="BENCH_SEED", show_default=True, help="Root of all seeds."
+    "--seed", type=LimitedInteger("seed"), default=0, envvar="BENCH_SEED", show_default=True, help="Root seed."
 )
 @click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
 @click.option(
@@ -121,7 +121,7 @@ class TuneFlags:
 )  # fmt: skip
 @click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
-    help="Folder of local runs. Finished trials in it are not run again.",
+    help="Folder of local runs. Finished trials in it are not repeated.",
 )  # fmt: skip
 @click.option(
     "--executor",
@@ -137,14 +137,14 @@ class TuneFlags:
 @click.option("--retry-failed", is_flag=True, help="Rerun trials that failed.")
 @click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
 @observe_option
-@click.option("--dry-run", is_flag=True, help="Print the settings and the cost without running them.")
+@click.option("--dry-run", is_flag=True, help="Print the settings and the cost without running anything.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def tune(blocked_plugins: list[str], /, submission: str, **values: Any) -> int:
     """Search the hyperparameters of a submission, on tuning seeds.
 
     Without --only, the whole search space is searched. The defaults are tried first, then points of a quasi-random
-    sequence. If the command is repeated, finished trials are not run again. A larger --trials adds settings.
+    sequence. If the command is repeated, only unfinished trials are run. A larger --trials adds settings.
     """
     flags = TuneFlags(**values)
     registry = open_registry(blocked_plugins)
@@ -163,7 +163,7 @@ def tune(blocked_plugins: list[str], /, submission: str, **values: Any) -> int:
         execution=ExecutionOptions(jobs=flags.jobs, retry_failed=flags.retry_failed),
         combination=flags.combination,
     )
-    registry.executor(flags.executor)  # raises an error for an unknown executor also in a dry run
+    registry.executor(flags.executor)  # an unknown executor is an error even in a dry run
     session = TuneSession(registry, options, watch=watch)
     cost = session.cost(setup)
     if flags.dry_run:
@@ -190,7 +190,7 @@ def _request(submission: str, flags: TuneFlags) -> TuneRequest:
     for option in flags.ranges:
         name, ends = parse_range(option)
         if name in ranges:
-            raise UsageError(f"--range {name} is given twice", fix="keep only one range")
+            raise UsageError(f"--range {name} is given twice", fix="keep one of the ranges")
         ranges[name] = ends
     return TuneRequest(
         submission=submission,
@@ -224,7 +224,7 @@ def _print_plan(setup: TuneSetup, flags: TuneFlags, cost: Any) -> None:
 
 
 def _store(result: TuneResult, path: Path) -> str:
-    """Store the best setting in a file, and return the path of the file."""
+    """Store the best setting in a file and return the file's path."""
     replaced = write_best_setting(path, result.best_setting(path.parent))
     if replaced is not None:
         old = " ".join(f"{name}={value}" for name, value in replaced.hparams.items()) or "the defaults"

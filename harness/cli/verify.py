@@ -27,13 +27,13 @@ from harness.verification.findings import RecordFindings
 )
 @click.argument("names", nargs=-1, required=True, type=NameType("run"), metavar="RECORD...")
 @folder_options
-@click.option("--no-weights", is_flag=True, help="Do not evaluate saved weights; compare only their hashes.")
+@click.option("--no-weights", is_flag=True, help="Compare only the hashes of saved weights; do not evaluate them.")
 @click.option("--attest", is_flag=True, help="Write an attestation beside each record whose weights were evaluated.")
 @click.option(
     "--against", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="FOLDER",
-    help="Also compare the records with all records below FOLDER, to find copies.",
+    help="Also compare the records with all records below FOLDER to find copies.",
 )  # fmt: skip
-@click.option("--online", is_flag=True, help="Check nonces by reading their rounds from the beacon again.")
+@click.option("--online", is_flag=True, help="Read the round of each nonce from the beacon again and compare it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def verify(
@@ -73,7 +73,7 @@ def verify(
 
 
 def _stored_records(names: Sequence[str], runs: Path, results: Path, problems: list[str]) -> Iterator[StoredRecord]:
-    """Yield the records that the arguments name, each file once."""
+    """Yield the records that the arguments name. A file that is named several times is yielded once."""
     seen: set[Path] = set()
     for name in names:
         path = Path(name)

@@ -26,13 +26,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 def watch_trials(registry: Registry, total: int, specs: Iterable[RunSpec] = ()) -> Iterator[CombinedWatcher]:
     """Provide a watcher that updates the progress display and notifies the plugins' observers.
 
-    Meanwhile, the output of libraries to stdout is redirected to stderr, unless stdout is a terminal. Otherwise it
-    would be mixed with the command's results. For example, Ray prints to stdout that a node has died.
+    Meanwhile, what libraries print to stdout is redirected to stderr, so that it is not mixed with the command's
+    results. For example, Ray prints to stdout that a node has died. If stdout is a terminal, nothing is redirected.
 
     Args:
         registry: the plugins.
         total: number of trials.
-        specs: the trials that are known beforehand. The display shows the hyperparameters that differ between them.
+        specs: trials that are known beforehand. The display shows the hyperparameters in which they differ.
     """
     observers = command_observers(registry)
     # FORCE_COLOR also allows colours in pipes and files, but only a terminal can be redrawn.
@@ -51,7 +51,7 @@ def observe_option(command: F) -> F:
 
     return click.option(
         "--observe", multiple=True, metavar="NAME[=FOLDER]", callback=remember,
-        help="Log the runs: csv, tensorboard, wandb or a plugin's observer, into FOLDER (default: observed/NAME).",
+        help="Log the runs with csv, tensorboard, wandb or a plugin's observer, in FOLDER (default: observed/NAME).",
     )(command)  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def find_requested_observers(registry: Registry) -> list[RequestedObserver]:
 
 
 def command_observers(registry: Registry) -> Observers:
-    """Return the observers of the running command. They are started by the first call and end with the command."""
+    """Return the observers of the running command. The first call starts them, and they end with the command."""
     context = click.get_current_context()
     observers = context.meta.get(_OBSERVERS)
     if observers is None:

@@ -1,4 +1,7 @@
-"""Attestations: the outcomes of checks in which somebody evaluated or repeated a run. They stand beside the record."""
+"""Attestations: the outcomes of checks in which somebody evaluated or repeated a run.
+
+Each is a file beside the record.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from harness.contract.run import Nonce
 
 ATTESTATION_SCHEMA = 1
 #: How a record was checked. `weights`: a separate process evaluated the saved weights. `exact`: the run was repeated
-#: with the same seeds in an equal environment. `fresh-seeds`: runs with new seeds were compared with the record.
+#: with the same seeds in an equal environment. `fresh-seeds`: the record was compared with runs on new seeds.
 AttestationMethod = Literal["weights", "exact", "fresh-seeds"]
 #: The result of a check.
 AttestationOutcome = Literal["accepted", "refuted", "undecided"]
@@ -25,11 +28,11 @@ class Attestation(Data, frozen=True, kw_only=True):
         method: how the record was checked.
         outcome: the result.
         detail: what was compared and what differed, in one line.
-        source_hash: SHA-256 of the submission's source that was run; empty if the submission was not run.
-        nonce: the nonce of the fresh seeds; None without fresh seeds.
-        runs: number of runs that were made.
-        estimate: estimated log ratio of the record's cost to the cost on fresh seeds; None without fresh seeds. A
-            negative number means that fresh seeds are slower.
+        source_hash: SHA-256 of the submission's source that the check ran; empty if it did not run the submission.
+        nonce: the nonce of the fresh seeds; None for a check without fresh seeds.
+        runs: number of runs that the check made.
+        estimate: estimated log of (the record's cost / the cost on fresh seeds). A negative number means that runs on
+            fresh seeds are slower than the record. None for a check without fresh seeds.
         machine: hash of the name of the machine that made the check.
         hardware: hardware class on which the check was made.
         hardware_name: name of the processor.

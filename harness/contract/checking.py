@@ -7,8 +7,8 @@ from typing import Literal
 from harness.contract.base import Data
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 
-#: `started` is the state of a check that has not ended. A check is skipped if it does not apply, or if it needs the
-#: result of a check that failed.
+#: `started`: the check has not ended. `skipped`: the check does not apply, or it needs the result of a check that
+#: failed.
 CheckStatus = Literal["started", "passed", "failed", "skipped"]
 
 
@@ -18,7 +18,7 @@ class CheckRequest(Data, frozen=True, kw_only=True):
     Args:
         submission: the submission; None to check the workload.
         workloads: the workloads on which the submission is checked; empty for the micro-workloads. If `submission` is
-            None, the workload to check.
+            None, the tuple has only the workload to check.
         blocked: names of the plugins that are not read.
     """
 
@@ -32,7 +32,7 @@ class CheckResult(Data, frozen=True, kw_only=True):
 
     Args:
         name: name of the check.
-        workload: name of the workload of the check; empty for a check of declarations.
+        workload: name of the workload of the check; empty for a check of a declaration, which needs no workload.
         status: see `CheckStatus`.
         problem: what failed, or why the check was skipped.
         fix: what to do about the problem.

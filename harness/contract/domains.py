@@ -15,7 +15,7 @@ HParams: TypeAlias = dict[str, Scalar]
 
 
 def _require_finite(*numbers: float | None) -> None:
-    """Raise ValueError if a number is not finite. Entries are sent as JSON, which has no such numbers."""
+    """Raise ValueError if a number is not finite. JSON, in which entries are sent, has only finite numbers."""
     for number in numbers:
         if isinstance(number, float) and not math.isfinite(number):
             raise ValueError(f"{number} is not a finite number; None stands for the default, or for no limit")
@@ -28,8 +28,8 @@ class LogUniform(msgspec.Struct, frozen=True, tag="log-uniform", forbid_unknown_
         low: lower end of the search range, > 0.
         high: upper end of the search range.
         default: value without tuning; None for the geometric mean of `low` and `high`.
-        limits: inclusive lower and upper bounds on overrides. A bound that is None does not apply. If `limits` is None,
-            an override may be any positive number.
+        limits: inclusive lower and upper bounds on overrides. A bound that is None does not apply. If `limits` itself
+            is None, an override may be any positive number.
     """
 
     low: float
@@ -48,8 +48,8 @@ class Uniform(msgspec.Struct, frozen=True, tag="uniform", forbid_unknown_fields=
         low: lower end of the search range.
         high: upper end of the search range.
         default: value without tuning; None for the mean of `low` and `high`.
-        limits: inclusive lower and upper bounds on overrides. A bound that is None does not apply. If `limits` is None,
-            the bounds are `low` and `high`.
+        limits: inclusive lower and upper bounds on overrides. A bound that is None does not apply. If `limits` itself
+            is None, the bounds are `low` and `high`.
     """
 
     low: float
@@ -68,8 +68,8 @@ class Integer(msgspec.Struct, frozen=True, tag="integer", forbid_unknown_fields=
         low: lower end of the search range.
         high: upper end of the search range.
         default: value without tuning; None for the mean of `low` and `high`, rounded down.
-        limits: inclusive lower and upper bounds on overrides. A bound that is None does not apply. If `limits` is None,
-            the bounds are `low` and `high`.
+        limits: inclusive lower and upper bounds on overrides. A bound that is None does not apply. If `limits` itself
+            is None, the bounds are `low` and `high`.
     """
 
     low: int
@@ -96,7 +96,7 @@ class Fixed(msgspec.Struct, frozen=True, tag="fixed", forbid_unknown_fields=True
     Args:
         default: value without an override. The type of the default is the type of the hyperparameter.
         limits: inclusive lower and upper bounds on overrides of a number. A bound that is None does not apply. If
-            `limits` is None, an override may be any finite number.
+            `limits` itself is None, an override may be any finite number.
         values: values that an override may have; None for any value of the type of `default` within `limits`.
     """
 

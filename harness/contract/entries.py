@@ -7,8 +7,8 @@ from harness.contract.domains import HParams, Scalar, Space
 from harness.contract.part_kinds import PART_KINDS, PartKindName
 from harness.contract.workload import WorkloadFacts
 
-#: The names of the needs that a submission may declare. If a declared need is not provided by the workload or by the
-#: ruleset, the submission is ineligible and is not run.
+#: The names of the needs that a submission may declare. If the workload or the ruleset does not provide a declared
+#: need, the submission is ineligible and is not run.
 NEEDS = frozenset(
     {"horizon", "boundaries", "feedback", "holdout", "raw-grad", "pool", "stream", "replay", "scores", "tokens"}
 )
@@ -35,15 +35,16 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
         facts: the workload as data.
         load: import path of the class, `package.module:Class`. Only the worker imports it.
         arguments: keyword arguments of the class. Variants of a workload have the same class and different arguments.
-        aliases: further names that users may write; records always contain `facts.name`.
+        aliases: further names that users may write; records contain only `facts.name`.
         summary: description in one line.
         sources: papers that define the workload.
-        sibling: name of the workload on the next smaller tier that represents the same kind of task; may be None.
-        needs_data: the required datasets. `name` is a whole dataset, `name/pattern` means the files of a dataset that
-            match a pattern, and `name:4.1B` means a number of training tokens of a dataset.
-        redraws_held_out: whether the class has a method `draw_held_out(seeds)`, with which runs with a nonce draw their
-            held-out data afresh (see `harness.worker.redrawing.Redrawable`).
-        distribution: name of the Python distribution that yields the entry; the loader fills it in.
+        sibling: name of the workload on the next smaller tier that represents the same kind of task; None if there is
+            none.
+        needs_data: the required datasets. `name` stands for a whole dataset, `name/pattern` for the files of a dataset
+            that match a pattern, and `name:4.1B` for a number of training tokens of a dataset.
+        redraws_held_out: whether runs with a nonce draw their held-out data afresh. The class then has a method
+            `draw_held_out(seeds)` (see `harness.worker.redrawing.Redrawable`).
+        distribution: name of the Python distribution that yields the entry; filled in by the harness.
     """
 
     facts: WorkloadFacts
@@ -70,16 +71,16 @@ class PartEntry(Data, frozen=True, kw_only=True):
         name: name of the part, unique within its kind; `kind:name` identifies the part.
         load: import path of the callable, `package.module:callable`.
         summary: description in one line.
-        space: domains of the hyperparameters by name; the names are the callable's keyword arguments.
+        space: domains of the hyperparameters by name. The names are those of the callable's keyword arguments.
         checks: relations that the hyperparameters must satisfy, such as `"beta1 < 1"` or
             `"warmup + decay <= horizon"`.
         needs: names of the needs of the part (see `NEEDS`), in addition to the needs that the kind implies.
         excludes: kinds of parts with which this part cannot be combined.
-        aliases: further names that users may write; compositions and records always contain `name`.
+        aliases: further names that users may write; compositions and records contain only `name`.
         sources: papers that define the method.
         takes_over: names of hyperparameters of other parts that this part sets during the run, such as `beta1` for a
-            schedule that cycles the momentum. They keep their defaults: they are neither searched nor overridden.
-        distribution: name of the Python distribution that yields the entry; the loader fills it in.
+            schedule that cycles the momentum. Neither a search nor an override can change them.
+        distribution: name of the Python distribution that yields the entry; filled in by the harness.
     """
 
     kind: PartKindName
@@ -110,19 +111,19 @@ class SubmissionEntry(Data, frozen=True, kw_only=True):
 
     Args:
         name: name of the submission.
-        version: version of the submission; increased when a change alters results.
+        version: version of the submission. It must increase when a change alters results.
         summary: description in one line.
         load: import path `package.module:Name` of a `Recipe` or of a class that implements `Submission`. None if the
             submission consists only of `parts`.
         parts: the parts of the submission, in the form `kind:name`.
-        needs: names of the needs of the submission (see `NEEDS`), in addition to the needs of the parts.
+        needs: names of the needs of the submission (see `NEEDS`), in addition to the needs of its parts.
         space: domains of the hyperparameters by name. A domain in `space` replaces a part's domain of the same name.
-        points: hyperparameter settings to try in this order. They are used instead of settings drawn from `space`.
-        checks: relations that the hyperparameters must satisfy, in addition to the checks of the parts.
+        points: hyperparameter settings that are tried in this order, instead of settings drawn from `space`.
+        checks: relations that the hyperparameters must satisfy, in addition to the checks of its parts.
         model_options: model options that the submission requests; the workload must offer them.
         sources: papers that define the method.
         tags: words with which users can filter submissions.
-        distribution: name of the Python distribution that yields the entry; the loader fills it in.
+        distribution: name of the Python distribution that yields the entry; filled in by the harness.
     """
 
     name: str
@@ -147,7 +148,7 @@ class ExecutorEntry(Data, frozen=True, kw_only=True):
         name: name of the executor, for `--executor`.
         load: import path of the function that executes trials, `package.module:function`.
         summary: description in one line.
-        distribution: name of the Python distribution that yields the entry; the loader fills it in.
+        distribution: name of the Python distribution that yields the entry; filled in by the harness.
     """
 
     name: str
@@ -161,12 +162,12 @@ class ObserverEntry(Data, frozen=True, kw_only=True):
 
     Args:
         name: name of the observer, for `--observe`.
-        load: import path of a class, `package.module:Class`. An object of the class is made in the observer's process,
-            with the path of the folder for its files, and implements hooks of observers as methods.
+        load: import path of a class, `package.module:Class`. The class has hooks of observers as methods. The process
+            of the observer creates an object of the class, with the path of the folder for its files as the argument.
         summary: description in one line.
-        imports: names of the modules that the class imports and that may not be installed.
-        install: the command that installs these modules; may be empty.
-        distribution: name of the Python distribution that yields the entry; the loader fills it in.
+        imports: names of modules that the class imports, but that may be missing on the machine.
+        install: the command that installs these modules; empty if there is none.
+        distribution: name of the Python distribution that yields the entry; filled in by the harness.
     """
 
     name: str
@@ -183,13 +184,13 @@ class DatasetFile(Data, frozen=True, kw_only=True):
     Args:
         name: name of the file in the dataset's folder.
         sha256: SHA-256 of the published file, in hex; empty if no trustworthy value is known.
-        content_sha256: SHA-256 of the decompressed content of a published gzip file; empty for other files. A file with
-            this content is accepted, even if it was compressed differently and has a different size.
+        content_sha256: SHA-256 of the decompressed content of a published gzip file; empty for other files. A gzip file
+            with this content is accepted, even if its compression and its size differ.
         size: size of the published file in bytes; 0 if unknown.
-        urls: addresses from which the file can be downloaded. The preferred address is the first.
-        member: path of the file inside the tar archive at `urls`; empty if `urls` are the addresses of the file itself.
-        tokens: number of training tokens in the file; 0 for a file that is always downloaded. If a number of tokens is
-            requested, files are downloaded in their order until they contain at least this number of tokens.
+        urls: addresses from which the file can be downloaded. The first address is preferred.
+        member: path of the file inside the tar archive at `urls`; empty if the file itself is at `urls`.
+        tokens: number of training tokens in the file; 0 for a file that is always downloaded. If a user requests a
+            number of tokens, files are downloaded in the order of the entry until they contain at least this number.
     """
 
     name: str
@@ -211,13 +212,13 @@ class DatasetEntry(Data, frozen=True, kw_only=True):
         title: description in one line.
         licence: licence of the dataset.
         files: the files that `bench data get` downloads.
-        folders: names of folders that may not be redistributed; `bench data import` links a user's copy.
-        check: import path `package.module:function` of a function that checks the format; empty for no function. The
-            function is called with the path of each file or folder, and raises `DataError` if the format is wrong. For
-            a file without a known checksum, there is no other check.
+        folders: names of folders that must not be redistributed. `bench data import` links the user's copy.
+        check: import path `package.module:function` of a function that checks the format. The function is called with
+            the path of each file or folder, and raises `DataError` if the format is wrong. It is the only check of a
+            file without a known checksum. Empty for no function.
         homepage: address of the dataset's web page.
-        note: further information for users; may be empty.
-        distribution: name of the Python distribution that yields the entry; the loader fills it in.
+        note: further information for users, or empty.
+        distribution: name of the Python distribution that yields the entry; filled in by the harness.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The events of a run. The worker and the evaluator send them to their supervisor as lines of text.
 
-The worker is the process that trains one trial. The evaluator evaluates its weights, unless the worker does this. The
-supervisor starts and monitors both.
+The worker is the process that trains one trial. The evaluator is a process that evaluates the weights, unless the
+worker does so itself. The supervisor starts and monitors both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from harness.contract.run import Counters, Point
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
-    """Base class of the events. An event is encoded as one line of JSON with its tag in the field `event`."""
+    """Base class of the events. An event is one line of JSON, and its field `event` contains the tag of its class."""
 
 
 class Confined(Event, frozen=True, kw_only=True, tag="confined"):
@@ -45,14 +45,14 @@ class Ready(Event, frozen=True, kw_only=True, tag="ready"):
     resumed_from: int | None = None
 
 
-#: Number of seconds within which the worker should report that the clock has stopped. The report takes longer if the
-#: worker waits for a processor or is suspended. The worker then adds the delay to the timed interval, and reports the
-#: stop a second time.
+#: Number of seconds within which the worker should report that the clock has stopped. If the worker waits for a
+#: processor or is suspended, the report takes longer. The worker then adds the delay to the timed interval, and reports
+#: the stop a second time.
 REPORT_S = 1e-4
 
 
 class ClockChanged(Event, frozen=True, kw_only=True, tag="clock"):
-    """The clock started or stopped. A second stop without a start corrects the seconds of the first one.
+    """The clock started or stopped. A second stop without a start between them corrects the seconds of the first.
 
     Args:
         running: whether the clock runs after the change.
@@ -68,7 +68,7 @@ class ClockChanged(Event, frozen=True, kw_only=True, tag="clock"):
 
 
 class PhaseBegan(Event, frozen=True, kw_only=True, tag="phase"):
-    """A phase began, and the clock neither started nor stopped."""
+    """A phase began without a start or stop of the clock."""
 
     phase: Phase
 
@@ -80,13 +80,13 @@ class Evaluated(Event, frozen=True, kw_only=True, tag="evaluated"):
 
 
 class Restored(Event, frozen=True, kw_only=True, tag="restored"):
-    """The evaluator begins with these evaluations, which it restored from its files; none in a new run."""
+    """The evaluator has started, with the evaluations that it restored from its files. In a new run, there are none."""
 
     points: tuple[Point, ...] = ()
 
 
 class Judged(Event, frozen=True, kw_only=True, tag="judged"):
-    """The evaluator has decided that the run is over. The fields are those of `Done` and `Record`."""
+    """The evaluator has decided that the run is over. The fields mean the same as in `Done` and `Record`."""
 
     status: Status
     reason: str = ""
@@ -107,7 +107,7 @@ class EvaluatorFailed(Event, frozen=True, kw_only=True, tag="evaluator-failed"):
 
 
 class DevicesSampled(Event, frozen=True, kw_only=True, tag="watched"):
-    """The supervisor sampled the state of the run's GPUs. The supervisor emits this event; a worker never sends it.
+    """The supervisor sampled the state of the run's GPUs. Only the supervisor emits this event.
 
     Args:
         log: the GPUs, and the samples since the previous event of this type.
@@ -129,15 +129,14 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
         status: final status of the run.
         reason: reason for which the run ended, in one sentence.
         hit: index of the first evaluation that met the target, among all evaluations of the run; None for a miss.
-        stage_hits: on a stream, one index for each completed stage: the evaluation that ended the stage. Empty on a
-            pool.
+        stage_hits: on a stream, the index of the evaluation that ended each completed stage. Empty on a pool.
         counters: the totals at the end.
         usage: the resources used.
         final_weights: SHA-256 of the evaluated weights at the end; empty if they were not saved.
         crossing_weights: SHA-256 of the evaluated weights at the hit; empty for a miss.
         profile: seconds by phase of a step; empty unless `spec.profile` is True.
-        screening: number and cost of the screened evaluations. None if the run failed, or if screened evaluations were
-            not allowed in this run.
+        screening: number and cost of the screened evaluations. None if the run failed, or if it was not allowed to
+            screen evaluations.
     """
 
     status: Status

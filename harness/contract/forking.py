@@ -1,8 +1,8 @@
 """The messages between a supervisor and its fork server (see `harness.worker.fork_server`).
 
-The supervisor sends one request per worker over a Unix socket. A request consists of the length of the message in 8
-bytes and of the message. The file descriptors of `DESCRIPTORS` are attached to the length. The server answers on the
-worker's status pipe.
+The supervisor sends one request per worker over a Unix socket. A request consists of the message's length in 8 bytes,
+and of the message. The file descriptors of `DESCRIPTORS` are attached to the length. The server answers on the worker's
+status pipe.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from harness.contract.run import RunSpec
 DESCRIPTORS = ("stdin", "log", "events", "lock", "status", "peer")
 #: What a process of a trial does: it trains (`worker`), or it evaluates the weights of the worker (`evaluator`).
 Role = Literal["worker", "evaluator"]
-#: The reason that a worker gives if it ends because its evaluator has ended. The supervisor replaces it by the
-#: evaluator's reason.
+#: The reason that a worker gives if it ends because its evaluator has ended. The supervisor replaces it with the reason
+#: of the evaluator.
 EVALUATOR_ENDED = "the evaluator of this trial has ended"
 #: The format of the length of a message: an unsigned integer of 8 bytes.
 LENGTH = struct.Struct("=Q")
-#: The format of an answer: its kind and a number. An answer is so short that it is written to a pipe atomically.
+#: The format of an answer: its kind and a number. An answer is short enough to be written to a pipe atomically.
 ANSWER = struct.Struct("=cq")
-#: The kind of an answer, which determines the meaning of its number. `STARTED`: process id of the worker. `ENDED`: exit
+#: The kind of an answer. It determines the meaning of the number. `STARTED`: process id of the worker. `ENDED`: exit
 #: code of the worker; a negative code is the number of the signal that killed the worker. `FAILED`: number of the
-#: system error because of which no worker was forked.
+#: system error that prevented the fork.
 AnswerKind = Literal[b"s", b"e", b"f"]
 STARTED: AnswerKind = b"s"
 ENDED: AnswerKind = b"e"
@@ -43,9 +43,9 @@ class ForkRequest(Data, frozen=True, kw_only=True):
         environment: all environment variables of the worker.
         folder: the worker's current folder.
         cores: indices of the processor cores to which the worker is pinned. If empty, the worker is not pinned.
-        role: what the process does.
-        evaluated: the trial of an evaluator, which may be forked from a template (see `harness.worker.templates`); None
-            for a worker.
+        role: what the process does, see `Role`.
+        evaluated: for an evaluator, the trial whose weights it evaluates. It may be forked from a template of this
+            trial's workload (see `harness.worker.templates`). None for a worker.
     """
 
     environment: dict[str, str]

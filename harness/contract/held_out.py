@@ -7,10 +7,10 @@ from harness.contract.workload import Split
 
 
 class HeldOutSeeds(Data, frozen=True, kw_only=True):
-    """The seeds of the held-out splits: 64 hexadecimal digits for each split.
+    """The seeds of the held-out splits, with 64 hexadecimal digits for each split.
 
-    A process gets an empty text instead of a seed that it must not know. A process that runs a submission never knows
-    the seed of `audit`. It knows the seed of `score` only if it evaluates its own weights.
+    If a process must not know a seed, it gets an empty text instead. A process that runs a submission never knows the
+    seed of `audit`. It knows the seed of `score` only if it evaluates its own weights.
 
     Args:
         feedback: seed of the split `feedback`.
@@ -23,6 +23,6 @@ class HeldOutSeeds(Data, frozen=True, kw_only=True):
     audit: str
 
     def by_split(self) -> dict[Split, str]:
-        """Return the known seeds."""
+        """Return a mapping from each split with a known seed to this seed."""
         seeds: dict[Split, str] = {"feedback": self.feedback, "score": self.score, "audit": self.audit}
         return {split: seed for split, seed in seeds.items() if seed}

@@ -32,7 +32,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def bench_workloads() -> Iterable[WorkloadEntry]:  # type: ignore[empty-body]
-    """Yield the workloads of this plugin. The harness imports the class of a workload only to run a trial.
+    """Yield the workloads of this plugin. The class of a workload is imported only to run a trial.
 
     Example::
 
@@ -84,7 +84,7 @@ def bench_executors() -> Iterable[ExecutorEntry]:  # type: ignore[empty-body]
 
 @hookspec
 def bench_observers() -> Iterable[ObserverEntry]:  # type: ignore[empty-body]
-    """Yield the observers of this plugin that run only if the user asks for them with `--observe NAME`.
+    """Yield the observers of this plugin that run only on request (`--observe NAME`).
 
     Example::
 
@@ -114,8 +114,8 @@ def bench_run_started(trial: ObservedTrial) -> None:
     """Handle the start or resumption of a trial.
 
     The three hooks of observers are called in a process of the plugin, and no run waits for them. An exception is
-    reported once and has no other effect. A plugin that is too slow misses events. The process has a few seconds to
-    end after the last run; docs/authors.md describes it.
+    reported once and has no other effect. If a plugin is too slow, it misses events. After the last run, the process
+    has a few seconds to end. docs/authors.md describes the details.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""Parses and validates hyperparameters, and checks the relations between them."""
+"""Parse and validate the values of hyperparameters, and check relations between them."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def validate(name: str, value: Scalar, domain: Domain) -> Scalar:
 def override_limits(domain: LogUniform | Uniform | Integer | Fixed) -> tuple[float, float]:
     """Return the lower and the upper bound on an override. A bound that does not apply is infinite.
 
-    If a `LogUniform` has no `limits`, the bounds on overrides are 0 and infinity instead of its search range.
+    A `LogUniform` without `limits` has the bounds 0 and infinity, not the ends of its search range.
     """
     if domain.limits is not None:
         low, high = domain.limits
@@ -108,16 +108,16 @@ def override_limits(domain: LogUniform | Uniform | Integer | Fixed) -> tuple[flo
 def resolve(
     space: Space, overrides: Mapping[str, Scalar | str], checks: Iterable[str], context: Mapping[str, float | None]
 ) -> HParams:
-    """Return the value of every hyperparameter: the override if there is one, or else the default.
+    """Return the value of every hyperparameter: its override if there is one, otherwise its default.
 
     The hyperparameters are in alphabetical order.
 
     Args:
         space: domains of the hyperparameters by name.
-        overrides: values of overrides by name. A value that is a string is parsed.
+        overrides: values of overrides by name. A string is parsed.
         checks: relations that the values must satisfy.
-        context: numbers of updates to which the relations may refer. `horizon` is the number of updates of the run.
-            `task` is the number of updates of the shortest task. A value is None if it is unknown.
+        context: values of `horizon` and `task`, to which the relations may refer; None for an unknown value. `horizon`
+            is the number of updates of the run, and `task` is the number of updates of the shortest task.
 
     Raises:
         UsageError: a name is unknown, a value is not allowed, or a relation does not hold.
@@ -154,7 +154,7 @@ def steps(value: float, horizon: float) -> float:
     """Return a duration in updates.
 
     Args:
-        value: the duration. A value below 1 is a fraction of the horizon; other values are numbers of updates.
+        value: the duration. A value below 1 is a fraction of the horizon. Any other value is a number of updates.
         horizon: number of updates for which the schedule is planned.
 
     >>> steps(0.1, 500), steps(100, 500)
@@ -166,12 +166,12 @@ def steps(value: float, horizon: float) -> float:
 def check_relation(check: str, values: Mapping[str, Scalar], context: Mapping[str, float | None]) -> None:
     """Check that a relation such as `"steps(warmup) + steps(decay) <= horizon"` holds.
 
-    The check is skipped if the value of a name in the relation is None.
+    If a name in the relation has the value None, the relation is not checked.
 
     Args:
         check: the text of the relation.
         values: values of the hyperparameters by name.
-        context: numbers of updates that the relation may refer to, by name (see `resolve`); None if unknown.
+        context: values of `horizon` and `task` (see `resolve`).
 
     Raises:
         UsageError: the relation does not hold. The message contains the relation and the values.
@@ -305,7 +305,7 @@ def _convert(name: str, text: str, domain: Domain) -> Scalar:
 
 
 def _describe_numbers(domain: LogUniform | Uniform | Integer | Fixed) -> str:
-    """Return the range of numbers that an override may have, in words."""
+    """Return in words the range of numbers that an override may have."""
     low, high = override_limits(domain)
     if low == -math.inf:
         return f"at most {high:g}" if high != math.inf else "any finite number"

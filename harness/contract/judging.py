@@ -9,9 +9,9 @@ from harness.contract.run import RunSpec
 
 #: How far a record can be believed. `self-reported`: the training process evaluated its own weights. `evaluated`: a
 #: process that never imported the submission evaluated the weights, on the splits `score` and `audit`. `verified`:
-#: somebody else repeated the run.
+#: somebody other than the record's author repeated the run.
 Trust = Literal["self-reported", "evaluated", "verified"]
-#: The labels in ascending order.
+#: The trust levels in ascending order.
 TRUST_LEVELS: Final[tuple[Trust, ...]] = ("self-reported", "evaluated", "verified")
 
 
@@ -20,8 +20,8 @@ class Judgement(Data, frozen=True, kw_only=True):
 
     Args:
         point: index of the evaluation among all evaluations of the run.
-        score: the metrics by name, measured on the whole split `score`.
-        audit: the metrics by name, measured on the split `audit`; empty if the workload cannot be evaluated on it.
+        score: metrics on the whole split `score`, by name.
+        audit: metrics on the split `audit`, by name; empty if the workload cannot be evaluated on this split.
         weights: SHA-256 of the file with the evaluated weights; empty if the weights were not stored.
     """
 
@@ -58,11 +58,11 @@ class JudgeRequest(Data, frozen=True, kw_only=True):
 
 
 class JudgeAnswer(Data, frozen=True, kw_only=True):
-    """The result of a request, which the judge writes to standard output.
+    """The result of a request. The process `harness.worker.judge` writes it to standard output.
 
     Args:
         judgements: the metrics of each file, in the order of the request.
-        tolerances: the tolerance of each metric on the split `score`, by name (see `tolerance`).
+        tolerances: for each metric on the split `score`, the largest difference of equal values (see `tolerance`).
         warnings: messages for the user.
         error: why the weights could not be evaluated; empty if they were evaluated.
     """
@@ -73,15 +73,15 @@ class JudgeAnswer(Data, frozen=True, kw_only=True):
     error: str = ""
 
 
-#: Largest difference between two evaluations of the same weights, for a mean of losses. Rounding errors depend on the
-#: kernels, the number of ranks and the sizes of passes.
+#: Largest difference between two evaluations of the same weights by a mean of losses. Such differences are rounding
+#: errors, which depend on the kernels, the number of ranks and the sizes of passes.
 MEAN_TOLERANCE = 1e-4
-#: Number of examples that two evaluations of the same weights may classify differently.
+#: Maximum number of examples that two evaluations of the same weights may classify differently.
 ACCURACY_EXAMPLES = 2
 
 
 def tolerance(examples: int, accuracy: bool) -> float:
-    """Return the largest difference at which two values of a metric for the same weights count as equal.
+    """Return the tolerance of a metric: the largest difference at which two values for the same weights count as equal.
 
     Args:
         examples: number of examples from which the metric is computed.

@@ -1,4 +1,4 @@
-"""The limits of user input: ranges of integers (in flags, variables, YAML files and Python), and sizes."""
+"""The limits of user input: the size of a submission, and ranges of integers in flags, variables, files and Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class IntegerRange:
 
 #: Maximum number of trials of a plan, over all submissions, workloads, settings and studies.
 MAX_TRIALS = 100_000
-#: Option -> its range. The upper ends limit the consequences of a typing error, such as a plan of a billion trials.
+#: Option -> its range. The upper ends limit the effect of a typing error, such as a plan of a billion trials.
 RANGES: dict[str, IntegerRange] = {
     "jobs": IntegerRange(low=1, high=100_000),
     "ranks": IntegerRange(low=1, high=10_000),
@@ -30,7 +30,7 @@ RANGES: dict[str, IntegerRange] = {
     "studies": IntegerRange(low=1, high=MAX_TRIALS),
     "threads": IntegerRange(low=1, high=10_000),
     "tuning_studies": IntegerRange(low=0, high=MAX_TRIALS),
-    # Options of single commands.
+    # Options of only one command each.
     "trials": IntegerRange(low=1, high=MAX_TRIALS),
     "rates": IntegerRange(low=1, high=10_000),
     "pairs": IntegerRange(low=2, high=100_000),
@@ -51,7 +51,7 @@ _DECIMAL_FLOAT = re.compile(
 def parse_number(text: str) -> float:
     """Return the value of a number in decimal notation.
 
-    Python's `float` also accepts `1_0`, `010` and digits of other scripts. In a setting, these are typing errors.
+    Unlike Python's `float`, it rejects `1_0`, `010` and digits of other scripts, which are typing errors in a setting.
 
     Raises:
         ValueError: the text is not a decimal number, `nan` or `inf`.
@@ -65,7 +65,7 @@ def parse_number(text: str) -> float:
 
 
 def check_integer(name: str, value: object, place: str = "") -> int:
-    """Return the value of an option, if it is an integer in the option's range.
+    """Return the value of an option as an integer, after checking that it is in the option's range.
 
     Args:
         name: name of the option in `RANGES`.

@@ -1,4 +1,4 @@
-"""Marks: statements about a record that are made after the run. A record can be doubted, withdrawn and restored."""
+"""Marks: statements about a record, made after the run. A mark states a doubt, a withdrawal or a restoration."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 from harness.contract.base import Data
 
-#: What a mark states. `doubted`: tables show the record with a mark. `withdrawn`: tables leave the record out.
-#: `restored`: earlier marks no longer count.
+#: What a mark states. `doubted`: tables show the record, but with the mark. `withdrawn`: tables leave the record out.
+#: `restored`: the earlier marks of the record no longer count.
 MarkEvent: TypeAlias = Literal["doubted", "withdrawn", "restored"]
 #: Maximum number of characters of a reason.
 MAX_WHY: Final = 500
 
 
 class Mark(Data, frozen=True, kw_only=True):
-    """A statement about one record. The last mark of a record counts.
+    """A statement about one record. If a record has several marks, only the last one counts.
 
     Args:
         time: time of the mark, UTC in ISO 8601.
@@ -51,5 +51,5 @@ class Markable(Protocol):
 
 
 def mark_of(record: Markable, marks: Marks) -> Mark | None:
-    """Return the mark of a record; None if it has none."""
+    """Return the mark of a record that counts; None if the record has none."""
     return marks.get((record.run_id, record.content_hash))

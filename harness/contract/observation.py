@@ -1,7 +1,7 @@
-"""The data that observers receive. An observer is a plugin that follows runs in a process of its own.
+"""The data that observers receive. An observer is a plugin that follows runs in a separate process.
 
-An observer may belong to the author of a submission. Therefore the data contain nothing that would help a submission:
-no seeds, no targets, no budget, and no path of a folder.
+The author of a submission may also have written an observer. The data therefore contain nothing that would help a
+submission: no seeds, no targets, no budget, and no path of a folder.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ ObserverHook: TypeAlias = Literal["bench_run_started", "bench_evaluated", "bench
 
 
 class ObservedTrial(Data, frozen=True, kw_only=True):
-    """A trial, as an observer sees it.
+    """The data of a trial that an observer receives.
 
     Args:
-        id: identifier of the trial within the command. It is random: another command gives the trial another `id`.
+        id: identifier of the trial within the command. It is random: every command gives the trial another `id`.
         submission: name of the submission.
         submission_version: version of the submission.
         workload: name of the workload.
@@ -55,10 +55,10 @@ class ObservedTrial(Data, frozen=True, kw_only=True):
 
 
 class TrialOutcome(Data, frozen=True, kw_only=True):
-    """The end of a trial, as an observer sees it.
+    """The data about the end of a trial that an observer receives.
 
     Args:
-        run_id: identifier of the record. `bench show RUN_ID` prints the record, which has the reason for the end.
+        run_id: identifier of the record. `bench show RUN_ID` prints the record, including the reason for the end.
         status: how the trial ended.
         counters: the totals at the end.
         usage: the resources used.

@@ -16,10 +16,10 @@ class PartKind(Data, frozen=True, kw_only=True):
         name: name of the kind in entries. The field of `Recipe` for parts of this kind has the same name.
         title: heading of the section about this kind in the documentation.
         purpose: purpose of a part of this kind, in one line.
-        arguments: names of the positional arguments of a part; hyperparameters are keyword arguments.
+        arguments: names of the positional arguments of a part. Its hyperparameters are keyword arguments.
         called_with: the positional arguments of a part, in words.
         returns: the return value of a part, in words.
-        implied_needs: needs of every part of this kind, in addition to the needs that a part declares (see
+        implied_needs: needs that every part of this kind has, without declaring them (see
             `harness.contract.entries.NEEDS`).
         required: whether a submission that consists only of parts must have a part of this kind.
     """

@@ -7,15 +7,16 @@ from typing import Literal
 from harness.contract.base import Data
 from harness.contract.workload import Goal
 
-#: The budget of the runs. `gate`: the short budget of `bench gate`. `full`: the budget of the workload.
+#: Name of a budget. `gate`: the short budget of `bench gate`. `full`: the whole budget of the workload.
 PowerBudget = Literal["gate", "full"]
-#: The quantity that the model compares: the log of the compute multiplier M, or the log of the metric if there is no
-#: envelope of the reference.
+#: The quantity that the statistical model compares. `log M`: the log of the compute multiplier M, that is, the budget
+#: with which the reference reaches the run's metric, divided by the run's budget. `log metric`: the log of the metric,
+#: if there is no envelope (the reference's metric as a function of its budget).
 PowerScale = Literal["log M", "log metric"]
 
 
 class PowerCost(Data, frozen=True, kw_only=True):
-    """The cost of a run. If only the total was measured, it is in `training`, and `evaluation` and `start` are 0.
+    """The cost of a run. If only the total was measured, `training` contains it, and `evaluation` and `start` are 0.
 
     Args:
         training: core-seconds on the run's clock: construction and training.
@@ -36,13 +37,15 @@ class PowerCost(Data, frozen=True, kw_only=True):
 
 
 class OrderAgreement(Data, frozen=True, kw_only=True):
-    """How often the order of two arms at the gate budget is also their order at the full budget, on other seeds.
+    """How often the order of two arms (submissions) at the gate budget is also their order at the full budget.
+
+    The seeds at the two budgets are different.
 
     Args:
-        decided: number of pairs that are separated at the gate budget and have a difference at the full budget.
-        agreed: number of these pairs with the same order at the full budget.
+        decided: number of pairs of arms that are separated at the gate budget and have a difference at the full budget.
+        agreed: number of the pairs in `decided` that have the same order at the full budget.
         both: number of pairs that are separated at both budgets.
-        both_agreed: number of these pairs with the same order.
+        both_agreed: number of the pairs in `both` that have the same order at both budgets.
     """
 
     decided: int
@@ -61,17 +64,17 @@ class PowerRow(Data, frozen=True, kw_only=True):
         metric: name of the primary metric.
         goal: direction of the primary metric.
         scale: the quantity that is compared.
-        outside: fraction of the runs whose metric is outside the envelope, so that M is extrapolated; 0 without
+        outside: fraction of the runs whose metric is outside the envelope, so that M is extrapolated; 0 if there is no
             envelope.
-        arms: names of the arms.
-        left_out: the arms with a run that broke down. Their pairs never count as separated.
+        arms: names of the arms (the compared submissions).
+        left_out: the arms with a failed run. Pairs with such an arm never count as separated.
         seeds: number of seeds on which all arms have a run.
         planned_seeds: number of seeds in the design.
         pairs: number of pairs of arms, including the pairs with an arm in `left_out`.
         separated: number of pairs that the model separates.
         hard: number of pairs whose estimated multipliers are within 10 %; None if M is unknown.
-        hard_separated: number of these pairs that the model separates; None if M is unknown.
-        core_hours: core-hours of all runs of these arms and seeds. Tuning is not included.
+        hard_separated: number of the pairs in `hard` that the model separates; None if M is unknown.
+        core_hours: core-hours of all runs of these arms and seeds, without tuning.
         cost: mean cost of a run.
         spread_metric: standard deviation of the log metric over the seeds of an arm.
         spread_multiplier: standard deviation of log M over the seeds of an arm; None if M is unknown.
@@ -79,10 +82,11 @@ class PowerRow(Data, frozen=True, kw_only=True):
             arm reached the target on two seeds.
         hits: number of runs that reached the target.
         residual: standard deviation of the residuals of the model, without the effect of the seed.
-        correlation: correlation between two arms over the seeds that they share.
+        correlation: correlation between two arms over the seeds that they share, pooled over all pairs of arms.
         range_over_spread: difference between the best and the worst arm's mean, divided by the standard deviation over
             seeds; 0 if no metric differs.
-        false_rate: fraction of permutations of the arms' labels within seeds in which the model separates any pair.
+        false_rate: fraction of the permutations of the arms' labels within seeds for which the model separates at
+            least one pair.
         false_low, false_high: 95 % confidence interval of `false_rate`.
         permutations: number of permutations.
         agreement: agreement with the order at the full budget; None if the full budget was not run.
@@ -141,7 +145,7 @@ class PowerRow(Data, frozen=True, kw_only=True):
 
 
 class PowerFile(Data, frozen=True, kw_only=True):
-    """The file `power.json` in the top-level package of workloads: the power of these workloads.
+    """The content of `power.json` in a top-level package of workloads: the power of the package's workloads.
 
     Args:
         schema: version of the file format.

@@ -11,13 +11,13 @@ DataPart = Literal["train", "score", "feedback"]
 
 
 class PreparedData(Data, frozen=True, kw_only=True):
-    """A part of a workload's data, and the manifest that lists its files once they exist.
+    """A part of a workload's data, and the path of its manifest, a list of the files of this data.
 
     Args:
         part: the training data or a held-out split.
-        manifest: path of the manifest.
-        seedless: path of the manifest for all seeds of the training data. It is written instead of `manifest` if
-            opening the data needs no generated data. Empty for a held-out split.
+        manifest: path of the manifest. The manifest exists once the data exist.
+        seedless: path of a manifest for all seeds of the training data. If opening the data needs no generated data, it
+            is written instead of `manifest`. Empty for a held-out split.
     """
 
     part: DataPart

@@ -1,4 +1,4 @@
-"""The publication file, which stands beside published records and states how they were published."""
+"""The publication file. It is beside published records and states how they were published."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ class Publication(Data, frozen=True, kw_only=True):
         date: time of the command, UTC in ISO 8601.
         version: version of algorace.
         submission: `name@version`.
-        source_hash: hash of the submission's source.
+        source_hash: SHA-256 of the submission's source.
         workload: `name@version`.
         ruleset: `name@version`.
         hardware: hardware class.
-        records: content hash of each record, by run ID.
-        attempts: number of runs of the trials that were run more than once, by run ID.
-        unpublished: run IDs of other runs of the same source on this workload in the ledger of the runs folder.
+        records: run ID -> content hash of the record.
+        attempts: run ID -> number of attempts, for trials that were run more than once.
+        unpublished: run IDs in the ledger that were not published, of runs of the same source on this workload. The
+            ledger is the file `ledger.jsonl` of the runs folder, which lists all attempts to run trials.
         other_sources: number of other sources of the submission that were run on this workload.
-        ledger_entries: number of entries of the ledger; 0 without a ledger.
-        ledger_hash: SHA-256 of the last line of the ledger, in hex. A ledger that is rewritten later has another hash.
-        unchecked: number of records on which a check could not be made, by name of the check.
+        ledger_entries: number of lines of the ledger; 0 without a ledger.
+        ledger_hash: SHA-256 of the last line of the ledger, in hex. If the ledger is rewritten later, it has another
+            hash.
+        unchecked: name of a check -> number of records on which this check could not be made.
     """
 
     schema: int = PUBLICATION_SCHEMA

@@ -16,7 +16,10 @@ Status = Literal[
 
 
 def is_finished(status: Status) -> bool:
-    """Return whether the trial is finished. An interrupted trial is not: repeating its command resumes it."""
+    """Return whether the trial is finished.
+
+    An interrupted trial is not finished: if its command is repeated, the trial resumes.
+    """
     return status != "interrupted"
 
 
@@ -26,7 +29,7 @@ def is_complete(status: Status) -> bool:
 
 
 def is_success(status: Status) -> bool:
-    """Return whether the run ended without a failure: the run is complete, or `--prune` ended it early."""
+    """Return whether the run ended without a failure: it is complete, or the option `--prune` ended it early."""
     return is_complete(status) or status == "pruned"
 
 
@@ -36,7 +39,10 @@ def is_broken(status: Status) -> bool:
 
 
 def is_retryable(status: Status) -> bool:
-    """Return whether `--retry-failed` starts the trial again. A diverged trial would diverge again and is excluded."""
+    """Return whether `--retry-failed` starts the trial again.
+
+    A diverged trial is not started again, because it would diverge again.
+    """
     return status in ("crashed", "rejected", "out-of-memory", "timeout")
 
 
@@ -45,7 +51,7 @@ MAX_REASON = 1_000
 
 
 def shorten_reason(reason: str) -> str:
-    """Return a reason with at most `MAX_REASON` characters. A longer reason ends with an ellipsis."""
+    """Return a reason with at most `MAX_REASON` characters. A longer reason is cut and ends with an ellipsis."""
     return reason if len(reason) <= MAX_REASON else f"{reason[: MAX_REASON - 1]}…"
 
 
@@ -97,7 +103,7 @@ class DeviceLog(Data, frozen=True, kw_only=True):
     """The GPUs of a run, and samples of their state while the clock was stopped.
 
     Args:
-        by: name of the programming interface of the driver from which the samples were read.
+        by: name of the driver's programming interface, from which the samples were read.
         devices: the GPUs, one per rank.
         readings: the samples in chronological order.
     """
@@ -141,16 +147,17 @@ class Usage(Data, frozen=True, kw_only=True):
     """The resources that a run used.
 
     Args:
-        peak_memory_bytes: peak memory of a rank in bytes: memory of the GPU, or of the process if there is no GPU.
-        optimizer_state_bytes: size in bytes of the tensors in the submission's state. The model is not included.
+        peak_memory_bytes: peak memory in bytes of the rank that used most: memory of its GPU or, without a GPU, of its
+            process.
+        optimizer_state_bytes: size in bytes of the tensors in the submission's state, without the model.
         parameters: number of the model's parameters.
         import_seconds: processor seconds for importing the submission, with the clock stopped.
         evaluation_seconds: wall seconds for evaluations, with the clock stopped.
         checkpoint_seconds: wall seconds for writing checkpoints and weights, with the clock stopped.
         start_seconds: wall seconds from the last start of the worker to its first event. In this time, the clock runs
             only while the submission is constructed.
-        build_seconds: the part of `start_seconds` in which the worker imported the workload and built the model and the
-            data.
+        build_seconds: the part of `start_seconds` in which the worker imported the workload, and built the model and
+            the data.
         forked: whether the worker was forked from a fork server.
     """
 
@@ -166,17 +173,19 @@ class Usage(Data, frozen=True, kw_only=True):
 
 
 class Screening(Data, frozen=True, kw_only=True):
-    """Counts and times of a run's evaluations on the score split. A screened evaluation uses only a part of the split.
+    """Counts and times of a run's evaluations on the split `score`. A screened evaluation uses only a part of it.
 
     Args:
         evaluations: number of evaluations.
         screened: number of screened evaluations.
-        examples: number of examples measured.
+        examples: number of examples that the evaluations measured.
         whole_examples: number of examples that evaluations of the whole split would have measured.
-        shadow: whether every screened evaluation was repeated on the whole split. The repetition's result is stored.
+        shadow: whether every screened evaluation was repeated on the whole split. If so, the result of the repetition
+            is stored.
         screened_seconds: wall seconds for all evaluations, without the repetitions.
-        whole_seconds: wall seconds that the same evaluations took on the whole split, if `shadow` is True; otherwise 0.
-        disagreements: a text for every screened evaluation that decided differently from its repetition.
+        whole_seconds: wall seconds for the same evaluations on the whole split; 0 if `shadow` is False.
+        disagreements: one text for every screened evaluation after which a decision differed from that of its
+            repetition.
         disabled: reason why no evaluation could be screened; empty if evaluations could be screened.
     """
 
@@ -192,15 +201,15 @@ class Screening(Data, frozen=True, kw_only=True):
 
 
 class Session(Data, frozen=True, kw_only=True):
-    """The part of a run that one invocation of a command measured on one machine.
+    """The part of a run that was measured on one machine by one invocation of a command.
 
-    A run that was interrupted and resumed has several sessions.
+    If a run was interrupted and resumed, it has several sessions.
 
     Args:
         invocation: random identifier of the invocation.
         machine: hash of the machine's name.
-        first_point: index in `points` of the first evaluation in this session. The interval before an evaluation is
-            counted in the session of that evaluation.
+        first_point: index in `points` of the first evaluation in this session. The interval before this evaluation
+            belongs to the same session.
     """
 
     invocation: str
@@ -213,7 +222,7 @@ class Session(Data, frozen=True, kw_only=True):
         return f"{self.machine}/{self.invocation}"
 
 
-#: What a worker does at one moment. docs/architecture.md defines each value.
+#: The kind of work that a worker does at one moment. docs/architecture.md defines each value.
 Phase = Literal[
     "start", "compile", "import", "build", "construction", "loading", "first batch", "training", "averaging", "state",
     "evaluation", "checkpoint",
@@ -222,8 +231,8 @@ Phase = Literal[
 ON_CLOCK: Final[frozenset[Phase]] = frozenset(
     {"construction", "loading", "first batch", "training", "averaging", "state"}
 )
-#: Who ended a worker before the end of its trial. `user`: the command was stopped. `supervisor`: the supervisor was
-#: killed, or the machine went down. `worker`: the worker died, ended by itself, or was killed by something that the
+#: Who ended a worker before the end of its trial. `user`: the user stopped the command. `supervisor`: the supervisor
+#: was killed, or the machine went down. `worker`: the worker died, ended by itself, or was killed for a reason that the
 #: supervisor does not know.
 Ender = Literal["user", "supervisor", "worker"]
 
@@ -246,8 +255,8 @@ class Restart(Data, frozen=True, kw_only=True):
     Args:
         by: who ended the previous worker.
         reason: why the previous worker ended, as far as the supervisor knows.
-        lost: the time on the clock that the previous worker used after the checkpoint from which the run was resumed.
-        charged: whether `lost` is part of the scored time. It is False only if the user stopped the run.
+        lost: the time on the clock that the previous worker used after its last checkpoint.
+        charged: whether `lost` is part of the scored time. It is False only if the user stopped the command.
     """
 
     by: Ender
@@ -261,11 +270,11 @@ class Ledger(Data, frozen=True, kw_only=True):
 
     Args:
         phases: the time in each phase, summed over all workers of the trial.
-        helper_seconds: processor seconds of child processes, and of threads beside the main thread, while the clock was
-            stopped. They are part of the scored processor seconds.
-        helpers: processor seconds of the busiest of these processes and threads, by name.
+        helper_seconds: processor seconds of helpers while the clock was stopped. Helpers are child processes, and
+            threads beside the main thread. The scored processor seconds include these seconds.
+        helpers: processor seconds of the busiest helpers, by name.
         restarts: the starts of the worker after its first start, in order.
-        attempts: number of runs of this trial in the same folder of runs, including superseded runs.
+        attempts: number of runs of this trial in the same folder of runs, including runs that were replaced.
     """
 
     phases: dict[Phase, Spent] = {}
@@ -280,15 +289,15 @@ class Record(Data, frozen=True, kw_only=True):
 
     Args:
         schema: version of the record format.
-        run_id: hash of the spec, the submission's source, the hardware class and the number of threads.
+        run_id: hash of the specification, which includes the submission's source, the hardware class and the threads.
         spec: the specification of the trial.
         status: how the trial ended.
         reason: why the trial ended, in one sentence.
         points: the evaluations in chronological order.
         hit: index in `points` of the first evaluation that met the target; None for a miss. On a stream, it is the
-            index of the evaluation that ended the last stage with all floors met.
-        stage_hits: on a stream, one index in `points` for each completed stage: the evaluation that ended the stage.
-            Empty on a pool.
+            evaluation that ended the last stage with all floors met.
+        stage_hits: on a stream, the index in `points` of the evaluation that ended each completed stage. Empty on a
+            pool.
         counters: the totals at the end.
         usage: the resources used.
         environment: the machine and the software of the worker; None if the worker did not start.
@@ -296,18 +305,17 @@ class Record(Data, frozen=True, kw_only=True):
         crossing_weights: SHA-256 of the evaluated weights at the hit; empty for a miss.
         profile: seconds by phase of a step; empty unless `spec.profile` is True.
         deaths: number of consecutive times that the worker was killed before it made progress.
-        devices: the GPUs of the run with samples of their state; None on a CPU, or if they were not recorded.
-        screening: number and cost of the screened evaluations; None if screening was not allowed or the run failed.
+        devices: the GPUs of the run with samples of their state; None on a CPU, or if nothing was recorded.
+        screening: number and cost of the screened evaluations; None if the run failed or was not allowed to screen
+            evaluations.
         judgements: the metrics from a process that never imported the submission: at the hit, at the end of each stage,
-            at each number of examples at which `anytime` scores the metric, and at the end. Empty if the worker
-            evaluated its own weights.
+            at each stop that `anytime` scores, and at the end. Empty if the worker evaluated its own weights.
         trust: how far the record can be believed.
-        sessions: the sessions in which the run was measured, in order; empty in records that were made before this
-            field existed.
+        sessions: the sessions in which the run was measured, in order; empty in records from before this field existed.
         sandbox: the sandbox in which the worker ran, such as `landlock-abi7+namespaces`; `none` if it ran without a
-            sandbox; empty if no worker started, and in records that were made before this field existed.
-        ledger: the time that the trial used on and off the clock, and its restarts; None in records that were made
-            before this field existed.
+            sandbox; empty if no worker started, and in records from before this field existed.
+        ledger: the time that the trial used on and off the clock, and its restarts; None in records from before this
+            field existed.
         started: time of the start, UTC in ISO 8601.
         finished: time of the end, UTC in ISO 8601.
         content_hash: SHA-256 of all fields except this one. It detects accidental changes, not forgery.
@@ -341,16 +349,16 @@ class Record(Data, frozen=True, kw_only=True):
 
 
 class TrialSummary(Data, frozen=True, kw_only=True):
-    """The outcome of one trial in short form. In plans with many trials, summaries need less memory than records.
+    """The outcome of one trial in short form. A plan may have many trials, and summaries need less memory than records.
 
     Args:
         run_id: identifier of the trial.
         spec: the specification of the trial.
         status: how the trial ended.
         reason: why the trial ended, in one sentence.
-        kept: whether the trial ended in an earlier command and was not run again.
+        kept: whether the trial ended in an earlier command and was therefore not run again.
         path: path of the trial's folder.
-        outdated: whether the source of the workload changed after the kept trial, without a new version.
+        outdated: whether the workload's source changed after a kept trial, although its version did not.
     """
 
     run_id: str

@@ -17,15 +17,15 @@ from harness.contract.workload import WorkloadFacts
 Clock = Literal["process", "wall"]
 #: The purpose of a trial. Trials with different purposes have different seeds.
 Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm", "cost", "rerun"]
-#: The origin of a nonce.
+#: The origin of a nonce; see `Nonce`.
 NonceSource = Literal["beacon", "local", "given"]
-#: The purposes of trials whose curves are used to compute targets or envelopes. All evaluations of such a trial use the
+#: The purposes of trials from whose curves targets or envelopes are computed. All evaluations of such a trial use the
 #: whole split.
 WHOLE_PURPOSES: Final[frozenset[Purpose]] = frozenset({"target", "envelope", "gate-envelope"})
-#: If an estimate from a part of a split is at least this number of standard errors away from a value, the metric on the
-#: whole split is assumed to be on the same side of the value.
+#: If an estimate from a part of a split differs from a value by at least this number of standard errors, the metric on
+#: the whole split is assumed to be on the same side of the value as the estimate.
 STANDARD_ERRORS: Final = 6.0
-#: The ruleset `anytime` scores a run at these fractions of its budget, which was drawn at random.
+#: Fractions of a run's random budget at which the ruleset `anytime` scores the run.
 STOP_FRACTIONS: Final = (1 / 8, 1 / 4, 1 / 2, 1.0)
 
 
@@ -38,18 +38,18 @@ class Ruleset(Data, frozen=True, kw_only=True):
         summary: description in one line.
         trials: number of hyperparameter settings that are tried in each study.
         studies: number of scored studies.
-        tuning_studies: number of studies that run before the scored studies, to choose a setting or the number of
-            examples at which runs end. Their seeds differ from those of the scored studies.
+        tuning_studies: number of studies that run before the scored studies, to choose a setting or a stop (the number
+            of examples at which runs end). Their seeds differ from those of the scored studies.
         budget_factor: factor by which the workload's budget is multiplied.
-        tuning: how settings are chosen: `defaults` (the submission's defaults), `space` (drawn quasi-randomly from the
-            submission's search space) or `rates` (the defaults, except that each setting has another learning rate;
-            neighbouring learning rates differ by a constant factor).
+        tuning: how settings are chosen. `defaults`: the submission's defaults. `space`: drawn quasi-randomly from the
+            submission's search space. `rates`: the defaults, except that each setting has another learning rate.
+            Neighbouring learning rates differ by a constant factor.
         hides: names from `NEEDS` that the ruleset does not provide, such as `horizon` in `anytime`.
         stopping: name of the `StoppingRule` that decides when a run ends. `first-hit`: at the first hit. `share`: at
-            the fraction `stop_share` of the horizon, whether or not the target is met. `chosen`: at a number of
-            examples that was chosen from the tuning studies. `drawn`: at a random budget, which is drawn per study.
-        stop_share: fraction of the horizon at which a run ends if `stopping` is `share`. The resulting number of
-            examples is rounded down to a multiple of the workload's `eval_every`.
+            the fraction `stop_share` of the horizon, whether or not the target is met. `chosen`: at a stop that was
+            chosen from the tuning studies. `drawn`: at a random budget, which is drawn for each study.
+        stop_share: fraction of the horizon at which a run ends if `stopping` is `share`. The number of examples is
+            rounded down to a multiple of the workload's `eval_every`.
         ranked: whether tables rank the submissions.
     """
 
@@ -71,7 +71,7 @@ class Nonce(Data, frozen=True, kw_only=True):
     """A number from which the seeds of a published run are derived, so that nobody can choose them.
 
     Args:
-        value: 32 bytes in hex. With a beacon, this is the random number that the beacon published in the round `round`.
+        value: 32 bytes in hex. With a beacon, it is the random number that the beacon published in round `round`.
         source: `beacon` (a round of a public randomness beacon), `local` (a random number of this machine) or `given`
             (the user gave the value).
         chain: hash of the beacon's chain in hex; empty without a beacon.
@@ -89,13 +89,13 @@ class Nonce(Data, frozen=True, kw_only=True):
 class Seeds(Data, frozen=True, kw_only=True):
     """The seeds of one trial, one for each role.
 
-    Each seed is derived from the root seed or the nonce, the workload, the study, the trial and the role. It does not
-    depend on the submission.
+    Each seed is derived from five things: the root seed or the nonce, the workload, the study, the trial and the role.
+    It does not depend on the submission.
 
     Args:
         model: seed of the model's initial weights.
-        data: seed of the training data and of their default order.
-        submission: seed of the submission's generator and of global randomness during training.
+        data: seed of the training data and of their order, unless the submission chooses the order.
+        submission: seed of the submission's random generator, and of the global generators during training.
         replay: seed of the replay buffer.
     """
 
@@ -121,7 +121,7 @@ class SubmissionRef(Data, frozen=True, kw_only=True):
         needs: names of the needs of the submission and of its parts (see `harness.contract.entries.NEEDS`).
         source_hash: SHA-256 of the submission's source at the time of planning; empty if it was not computed.
         code_hash: SHA-256 of the tokens of the source, without comments and layout. Empty for code that is distributed
-            with the harness, and in records that were made before this field existed.
+            with the harness, and in records from before this field existed.
     """
 
     # The docstring of `SubmissionEntry` describes the fields that are not listed above.
@@ -149,12 +149,12 @@ class WorkloadRef(Data, frozen=True, kw_only=True):
     """The workload of a trial, as it was at the time of planning.
 
     Args:
-        source_hash: SHA-256 of the workload's source at the time of planning, if the source is in a file that a user
-            names or in an editable installation; otherwise empty. With the hash, edits without a new version can be
-            recognised. The hash is not part of the `run_id`, which contains the version.
-        code_hash: SHA-256 of the tokens of this source, without comments and layout. Empty in records that were made
-            before this field existed. For a workload in a file that a user names, the version ends with the first
-            digits of this hash.
+        source_hash: SHA-256 of the workload's source at the time of planning. It is stored if the source can change
+            without a new version: in a file that a user names, or in an editable installation. Otherwise empty. The
+            hash is not part of the `run_id`, which contains the version.
+        code_hash: SHA-256 of the tokens of this source, without comments and layout. Empty in records from before this
+            field existed. For a workload in a file that a user names, the version ends with the first digits of this
+            hash.
     """
 
     # The docstring of `WorkloadEntry` describes the fields that are not listed above.
@@ -179,20 +179,19 @@ class RunSpec(Data, frozen=True, kw_only=True):
         workload: the workload.
         submission: the submission.
         hparams: values of all hyperparameters by name.
-        overridden: names of the hyperparameters that the user overrode. A run with overrides is never ranked.
+        overridden: names of the hyperparameters that the user set. A run with such overrides is never ranked.
         ruleset: the ruleset.
-        purpose: the use of the run. `score`: tables. `tuning`: choice of settings and of the numbers of examples at
-            which runs end. `target`: calibration of targets. `envelope`: envelope of the reference for `anytime`.
-            `gate`: pairs of `bench gate`. `gate-envelope`: envelope of the reference for `bench gate`. `confirm`:
-            retests of a series of gates. `cost`: measurements of `bench cost`. `rerun`: runs of `bench rerun` on fresh
-            seeds.
+        purpose: the use of the run. `score`: tables. `tuning`: choice of settings and of stops. `target`: calibration
+            of targets. `envelope`: envelope of the reference for `anytime`. `gate`: pairs of `bench gate`.
+            `gate-envelope`: envelope of the reference for `bench gate`. `confirm`: retests of a series of gates.
+            `cost`: measurements of `bench cost`. `rerun`: runs of `bench rerun` on fresh seeds.
         study: index of the study, from 0.
         trial: index of the setting within the study, from 0.
         root_seed: seed from which `seeds` are derived; 0 if they are derived from a nonce.
         seeds: the derived seeds.
         stop: number of examples at which the run ends, whether or not the target is met; None if the run ends at the
-            first hit. The number is a multiple of the workload's `eval_every`. On a stream, a stage ends after
-            the fraction `stop / horizon` of its maximum length. This fraction is the same for all stages.
+            first hit. It is a multiple of the workload's `eval_every`. On a stream, every stage ends after the same
+            fraction `stop / horizon` of its maximum length.
         prune: whether a run is ended early if it is unlikely to reach the target. Such a run is never ranked.
         ranks: number of processes that share the run, each with its own device.
         device: torch device: `cpu`, `cuda`, `mps` …
@@ -202,11 +201,10 @@ class RunSpec(Data, frozen=True, kw_only=True):
         profile: whether the seconds of each phase of a step are measured, which slows the run down. Such a run is never
             ranked.
         deterministic: whether a GPU uses deterministic kernels.
-        screening: whether an evaluation may use only a part of the split, if this part is sufficient for all decisions
-            that depend on the evaluation.
+        screening: whether an evaluation may use only a part of the split, if this part suffices for all decisions that
+            depend on the evaluation.
         nonce: the number from which `seeds` are derived; None if they are derived from `root_seed`.
-        held_out: the seeds of the held-out data, which are derived from the nonce; None if the workload's usual
-            held-out data are used.
+        held_out: seeds of the held-out data, derived from the nonce; None for the workload's fixed held-out data.
     """
 
     workload: WorkloadRef
@@ -234,7 +232,7 @@ class RunSpec(Data, frozen=True, kw_only=True):
 
     @property
     def clock(self) -> Clock:
-        """The scored seconds. On a CPU, they are processor seconds, because other processes lengthen the wall time."""
+        """The kind of seconds that is scored. On a CPU, it is processor seconds: other processes lengthen wall time."""
         return "process" if self.device.partition(":")[0] == "cpu" else "wall"
 
     @property
@@ -291,7 +289,7 @@ class Point(Data, frozen=True, kw_only=True):
         process_seconds: processor seconds on the clock, summed over threads and ranks.
         metrics: finite metrics by name, measured on the split `score`.
         lr: learning rate of the last update; None if the submission does not report it.
-        train_loss: mean training loss of the last pass; None if there was no pass yet, or if the loss is not finite.
+        train_loss: mean training loss of the last pass; None before the first pass, or if the loss is not finite.
         stage: on a stream, index of the current stage; 0 on a pool.
         evaluated_examples: number of examples of the split `score` that a screened evaluation used; None for an
             evaluation of the whole split.
@@ -299,8 +297,8 @@ class Point(Data, frozen=True, kw_only=True):
             split; None for an evaluation of the whole split.
         mean_train_loss: mean of the training loss over all passes since the previous evaluation; None if there was no
             pass, or if the mean is not finite.
-        grad_norm: L2 norm of the gradients of all parameters after the last update; None if `--grad-norm` was not
-            given, if there are no gradients, or if the norm is not finite.
+        grad_norm: L2 norm of the gradients of all parameters after the last update; None without `--grad-norm`, without
+            gradients, or if the norm is not finite.
     """
 
     examples: int
@@ -319,11 +317,11 @@ class Point(Data, frozen=True, kw_only=True):
 
     @property
     def screened(self) -> bool:
-        """Whether the metrics are estimates from a part of the score split. Such a point is used only in curves."""
+        """Whether the metrics are estimates from a part of the score split. Only curves use such a point."""
         return self.evaluated_examples is not None
 
     def scored(self, clock: Clock) -> float:
-        """Return the scored seconds: processor seconds if `clock` is `process`, or else wall seconds."""
+        """Return the scored seconds: processor seconds if `clock` is `process`, otherwise wall seconds."""
         return self.process_seconds if clock == "process" else self.seconds
 
     @property
@@ -338,18 +336,18 @@ class Job(Data, frozen=True, kw_only=True):
     Args:
         spec: the specification of the trial.
         folder: path of the worker's folder in the trial's folder, where the worker writes its files.
-        evaluation_folder: path of the folder for the results of evaluations and for the final weights: the trial's
-            folder if an evaluator writes them, or `folder` if the worker writes them.
+        evaluation_folder: path of the folder for the results of evaluations and for the final weights. It is the
+            trial's folder if an evaluator writes them, and `folder` if the worker writes them.
         resume: whether to resume from the folder's checkpoint, if there is one.
-        shadow_evaluation: whether every screened evaluation is repeated on the whole split, and both results stored.
+        shadow_evaluation: whether to repeat every screened evaluation on the whole split, and to store both results.
         grad_norm: whether evaluations contain the norm of the gradients.
         sandbox: the sandbox that the worker enters first; None for a run without a worker process.
-        unprepared: the parts of the data whose files may not exist yet. A child process of the worker opens
-            them before the worker enters the sandbox, so that the files can be written.
+        unprepared: the parts of the data whose files may not exist yet. Before the worker enters the sandbox, its child
+            process opens these parts, so that the files can be written.
         git: commit of the current folder, for the record.
-        keep_weights: whether the worker stores the weights of every evaluation that is judged after the run: the
-            evaluations that end a stage, and the evaluations at scored stops.
-        checkpoint_share: largest fraction of wall time that checkpoints may take; None for the default.
+        keep_weights: whether the worker stores the weights of the evaluations that are judged after the run. These are
+            the evaluations that end a stage, and the evaluations at scored stops.
+        checkpoint_share: maximum fraction of the wall time that checkpoints may take; None for the default.
     """
 
     spec: RunSpec

@@ -6,8 +6,8 @@ import re
 
 from harness.contract.base import Data
 
-#: The value of a record's field `sandbox` for a run without a sandbox. In records that were made before this field
-#: existed, the field is empty.
+#: The value of a record's field `sandbox` for a run without a sandbox. In records from before this field existed, it
+#: is empty.
 NO_SANDBOX = "none"
 _NAMESPACES = "namespaces"
 _OPEN_NETWORK = " (network open)"
@@ -19,7 +19,7 @@ class SandboxOffer(Data, frozen=True, kw_only=True):
 
     Args:
         landlock: version of Landlock's interface; 0 if the kernel has no Landlock.
-        namespaces: whether a process may have mount, network and IPC namespaces of its own.
+        namespaces: whether a process may create its own mount, network and IPC namespaces.
     """
 
     landlock: int = 0
@@ -38,11 +38,11 @@ class SandboxRequest(Data, frozen=True, kw_only=True):
     Args:
         offer: the mechanisms to use.
         readable: files and folders that may be read and executed, with everything in them.
-        listable: folders whose names may be listed, with all folders in them. Their files may not be read.
+        listable: folders of which the names of all items, at every depth, may be listed. Their files may not be read.
         usable: files and devices that may be read and written, but not created or removed.
         writable: folders in which everything may be read, written, created and removed.
-        hidden: folder with the folders of all runs. None of its content is visible, except for the `writable` folders.
-        network: whether the network stays open, because the ranks of the run are connected by it.
+        hidden: folder that contains the folders of all runs. Only its `writable` folders are visible.
+        network: whether the network stays open, because it connects the ranks of the run.
     """
 
     offer: SandboxOffer
@@ -61,7 +61,9 @@ class SandboxRequest(Data, frozen=True, kw_only=True):
 
 
 def weaker_sandbox(first: str, second: str) -> str:
-    """Return the weaker of two sandboxes. A run that several workers trained has the weakest of their sandboxes.
+    """Return the weaker of two sandboxes.
+
+    If several workers trained a run, its record has the weakest of their sandboxes.
 
     >>> weaker_sandbox("landlock-abi7+namespaces", "landlock-abi7"), weaker_sandbox("none", "namespaces")
     ('landlock-abi7', 'none')

@@ -15,7 +15,7 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
         examples: number of examples drawn so far.
         tokens: number of tokens drawn so far.
         batch_size: number of examples per update.
-        task_index: index of the current stage, from 0, on a stream with visible boundaries; otherwise None.
+        task_index: on a stream with visible boundaries, index of the current stage, from 0; otherwise None.
         task_step: index of the next update within the current stage, from 0; None if `task_index` is None.
         task_horizon: number of updates planned for the current stage: its maximum length times `horizon_fraction`. None
             if `task_index` is None or the ruleset hides the horizon.
@@ -36,7 +36,7 @@ class Factors(msgspec.Struct, frozen=True, gc=False):
 
     Args:
         lr: factor by which the peak learning rate is multiplied.
-        momentum: value of the momentum (or beta1), not a factor; None to leave the momentum unchanged.
+        momentum: new value (not a factor) of the momentum or beta1; None to leave it unchanged.
         weight_decay: factor by which the weight decay is multiplied; None to leave the weight decay unchanged.
     """
 
@@ -46,7 +46,7 @@ class Factors(msgspec.Struct, frozen=True, gc=False):
 
 
 def planned_updates(examples: int, horizon_fraction: float, batch_size: int) -> int:
-    """Return T, the number of updates for which a schedule is planned; at least 1.
+    """Return T, the number of updates for which a schedule is planned. It is at least 1.
 
     Args:
         examples: budget in examples.

@@ -14,11 +14,11 @@ Kind = Literal["matrix", "embedding", "head", "norm", "bias", "conv"]
 Split = Literal["feedback", "score", "audit"]
 
 
-#: Sign between the version of a workload in a file and the hash of its source: `1#0f3a9c2e`.
+#: Sign in the version of a workload in a file, before the hash of the workload's code: `1#0f3a9c2e`.
 SOURCE_MARK = "#"
-#: A workload whose resolution (see `is_coarse`) is larger cannot rank submissions by time.
+#: Maximum resolution (see `is_coarse`) of a workload that can rank submissions by time.
 FINE_RESOLUTION = 0.02
-#: A workload on which the reference has fewer evaluations before its hit cannot rank submissions by time.
+#: Minimum number of the reference's evaluations before its hit, on a workload that can rank submissions by time.
 MIN_EVALUATIONS = 50
 
 
@@ -26,9 +26,9 @@ def is_coarse(resolution: float | None, evaluations: float | None) -> bool:
     """Return whether a workload's evaluations are too few or too noisy to rank submissions by time.
 
     Args:
-        resolution: number of examples that the reference needs near the target to improve the metric on the split
-            `score` by one standard error, divided by its number of examples up to the target. The learning curve gives
-            both numbers. None if unknown.
+        resolution: number of further examples, near the target, with which the reference improves the metric on the
+            split `score` by one standard error. It is given as a fraction of the reference's examples to the target.
+            None if unknown.
         evaluations: number of evaluations before the reference's hit. On a stream, only evaluations that could end a
             stage count. None if unknown.
 
@@ -47,7 +47,7 @@ class Target(Data, frozen=True, kw_only=True):
         metric: name of the metric.
         goal: `min` if the metric must be at most `value`, `max` if it must be at least `value`.
         value: the value.
-        unit: unit of the value, for tables; may be empty.
+        unit: unit of the value, for tables; "" if there is none.
     """
 
     metric: str
@@ -75,7 +75,7 @@ class Stage(Data, frozen=True, kw_only=True):
     Args:
         name: name of the stage in records.
         targets: targets that one evaluation must meet together to end the stage.
-        floors: further targets that must be met at the end of the last stage.
+        floors: further targets for earlier tasks, which must be met at the end of the last stage.
         max_examples: maximum number of examples drawn in the stage. If it is reached, the run is exhausted.
         min_examples: minimum number of examples drawn in the stage. Without a minimum, a stage could end after a few
             steps, which would be too short to measure forgetting.
@@ -94,8 +94,8 @@ class Budget(Data, frozen=True, kw_only=True):
     Args:
         horizon: number of examples that a run may draw; on a stream, the sum of the stages' maxima.
         gradient_examples: maximum number of examples × backward passes.
-        seconds: maximum number of scored seconds by hardware class. The key `default` is required. It applies to all
-            hardware classes that are not among the keys.
+        seconds: maximum number of scored seconds by hardware class. The key `default` is required, and applies to all
+            hardware classes that are not keys.
     """
 
     horizon: int
@@ -122,10 +122,10 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
 
     Args:
         name: name of the workload.
-        version: version of the workload; increased when a change alters results.
+        version: version of the workload. It must increase when a change alters results.
         tier: `cpu` (at most 2 minutes on one core), `gpu` or `cluster`.
         access: `pool` (random access, the submission may choose the order) or `stream` (one pass through stages).
-        targets: targets that one evaluation must meet together; the first is the primary target.
+        targets: targets that one evaluation must meet together. The first is the primary target.
         stages: the stages of a stream; empty on a pool.
         budget: the budget of a run.
         batch_sizes: the batch sizes from which a submission may choose. The first is the default. Each size divides
@@ -138,11 +138,12 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
         scores: names of the quality scores that the pool provides for each training example.
         replay_capacity: number of examples that the replay buffer can hold; 0 for no replay buffer.
         boundaries: whether the submission can see the stage boundaries of a stream.
-        resolution: number of examples that the reference needs near the target to improve the metric by one standard
-            error, divided by its number of examples up to the target (see `is_coarse`); None if unknown.
+        resolution: number of further examples, near the target, with which the reference improves the metric by one
+            standard error. It is given as a fraction of the reference's examples to the target (see `is_coarse`). None
+            if unknown.
         coarse: whether the evaluations are too few or too noisy to rank submissions by time (see `is_coarse`). The
             anchored score does not include coarse workloads.
-        reference: names of the calibration runs from whose results the target was calculated.
+        reference: paths of the calibrations from which the target was calculated.
         levels: further targets by level (`easy`, `hard`). Tables can be recomputed with these targets.
     """
 
@@ -176,11 +177,11 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
 class Shard(Data, frozen=True, kw_only=True):
     """The part of the evaluation examples that one rank evaluates. By default, it contains all examples.
 
-    A rank is one of several processes that share a run. Each rank has its own device. A window restricts the evaluation
-    to a part of the examples, and the ranks divide the window among them. Consecutive windows of a split are disjoint,
-    and together they contain every example. On a stream, the window applies to every task.
+    A rank is one of several processes that share a run. Each rank has its own device. A window is a part of a split. It
+    restricts an evaluation to its examples, which the ranks divide among them. Consecutive windows of a split are
+    disjoint, and together they contain every example. On a stream, the window applies to every task.
 
-    Instead of a window, a shard can have chosen examples. `harness.api.evaluation_rows` returns them.
+    Instead of a window, a shard can have a list of chosen examples. `harness.api.evaluation_rows` returns them.
 
     Args:
         index: index of the shard, from 0.
@@ -207,11 +208,11 @@ class Shard(Data, frozen=True, kw_only=True):
         return self.start > 0 or self.stop is not None or self.chosen is not None
 
     def rows(self, n: int, unit: int = 1) -> range:
-        """Return the indices of this shard's examples. They are consecutive. The range may be empty.
+        """Return the consecutive indices of this shard's examples. The range may be empty.
 
         Args:
             n: number of examples in total.
-            unit: number of examples in a piece. A piece is never divided between shards, so its result does not depend
+            unit: number of examples in a piece. A piece always belongs to one shard, so that its result does not depend
                 on the number of shards. The limits of a window are rounded up to a multiple of `unit`.
         """
         pieces = -(-n // unit)

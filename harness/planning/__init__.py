@@ -1,1 +1,1 @@
-"""Plan trials: turn names, rulesets and options into the specifications of trials."""
+"""Plan trials: turn names, rulesets and options into the trials' specifications."""

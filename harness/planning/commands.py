@@ -1,4 +1,4 @@
-"""The command that plans a trial again, from its specification."""
+"""Reconstruct the command that plans a trial from the trial's specification."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from harness.planning.rulesets import rulesets
 
 
 def typed_name(name: str, load: str | None) -> str:
-    """Return the name with which a user names an entry: its installed name, or the path of a file outside plugins."""
+    """Return what a user types to name an entry: its name if it is installed, or the path of its file."""
     return load if load and ".py:" in load else name
 
 
 def study_command(spec: RunSpec, studies: int, runs: str) -> str:
-    """Return the command that runs all studies of a trial's submission on its workload, with the same options.
+    """Return the command that runs all studies of a trial's submission on the trial's workload, with the same options.
 
     Args:
         spec: specification of any of the trials.

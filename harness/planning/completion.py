@@ -1,4 +1,4 @@
-"""Complete the entry of a submission with the declarations of the object that the entry loads, and compare both."""
+"""Complete the entry of a submission with the declarations of the object that the entry loads, and compare the two."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from harness.plugins.contents import Signature
 from harness.plugins.loading import is_file, split_load
 from harness.plugins.unpackaged import ReadSubmission, read_loaded_facts, read_loaded_submission
 
-#: Fields that an entry takes from its object if the entry leaves them out. Each function converts a value of the field
-#: to the form in which the values of entry and object are compared.
+#: Fields that are taken from the loaded object if the entry leaves them out. The function of a field converts a value
+#: to the form in which the values of the entry and the object are compared.
 _FIELDS: Mapping[str, Callable[[Any], object]] = {
     "parts": frozenset,
     "space": dict,
@@ -24,7 +24,8 @@ _FIELDS: Mapping[str, Callable[[Any], object]] = {
     "model_options": dict,
     "version": str,
 }
-#: Further such fields. They only describe the submission, so the entry and the object may differ.
+#: Other fields that are taken from the object. They only describe the submission, so the entry and the object may
+#: differ in them.
 _DESCRIPTIVE_FIELDS = ("sources", "tags")
 _DEFAULTS = SubmissionEntry(name="default", summary="default")
 #: Hyperparameters that the harness itself uses.
@@ -50,7 +51,7 @@ def _merge(entry: SubmissionEntry, loaded: ReadSubmission) -> SubmissionEntry:
     """Return the entry, with its missing fields taken from the object.
 
     Raises:
-        PluginError: both declare a field, with different values.
+        PluginError: the entry and the object declare different values of a field.
     """
     declared = loaded.entry
     changes = {
@@ -78,7 +79,7 @@ def _merge(entry: SubmissionEntry, loaded: ReadSubmission) -> SubmissionEntry:
 
 
 def _describe(written: Any, declared_value: Any) -> str:
-    """Return the difference between two values of a field. For sets and mappings, name only the items that differ."""
+    """Describe the difference between two values of a field. For sets and mappings, name only the items that differ."""
     if isinstance(written, str):
         return f"{written} and {declared_value}"
     differing = sorted(
@@ -95,7 +96,7 @@ def check_arguments(submission: ReadSubmission, registry: Parts) -> None:
     """Check that the hyperparameters of a recipe and the arguments of its functions fit together.
 
     Raises:
-        PluginError: an argument without a default is not a hyperparameter, or a hyperparameter is not an argument, or a
+        PluginError: an argument without a default has no hyperparameter, a hyperparameter has no argument, or a
             hyperparameter has the name of an argument that the harness passes.
         UsageError: the parts cannot be composed.
     """
@@ -113,9 +114,10 @@ def check_arguments(submission: ReadSubmission, registry: Parts) -> None:
             names = ", ".join(sorted(clash))
             raise PluginError(
                 f"{function} takes {names} by position, and there is a hyperparameter of the same name",
-                fix="rename one of the two",
+                fix="rename the argument or the hyperparameter",
             )
-    # The functions of installed parts may have more arguments than their entries declare. Only loading them shows this.
+    # The functions of installed parts may have more arguments than their entries declare, which only loading the parts
+    # would show. So submissions with parts are not checked here.
     if submission.signatures and not composition.parts and (unused := _unused_names(submission.signatures, space)):
         names = ", ".join(sorted(unused))
         raise PluginError(

@@ -15,13 +15,13 @@ from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 
 #: The domain of `horizon_fraction`, the fraction of the horizon at which a schedule ends. A run with a decaying
-#: learning rate reaches its target near the end of the schedule. The default is below 1, so that this end comes before
-#: the horizon.
+#: learning rate reaches its target near the end of the schedule. The default is below 1, so that the schedule ends
+#: before the horizon.
 HORIZON_FRACTION = Uniform(0.3, 1.0, default=0.75, limits=(1e-6, 1.0))
 
 
 class Parts(Protocol):
-    """The part of the plugin registry's interface that looks up parts."""
+    """The method of the plugin registry that looks up a part."""
 
     def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry: ...
 
@@ -36,7 +36,7 @@ class Composition:
         space: the search space, merged from the spaces of all parts and of the submission.
         checks: the checks of the submission and of all parts.
         needs: the needs of the submission and of all parts.
-        taken_over: id of the part that sets a hyperparameter during the run, by name (see `PartEntry.takes_over`).
+        taken_over: by hyperparameter, the id of the part that sets it during the run (see `PartEntry.takes_over`).
     """
 
     entry: SubmissionEntry
@@ -52,7 +52,7 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
 
     Raises:
         UsageError: two parts have the same kind, cannot be combined, or define the same hyperparameter differently; or
-            a part of a required kind is missing.
+            there is no part of a required kind.
     """
     parts = tuple(registry.part(*_kind_and_name(name), prefer=entry.distribution) for name in entry.parts)
     kinds = [part.kind for part in parts]
@@ -83,7 +83,7 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
             space[name] = domain
     needs = entry.needs.union(*(part.all_needs for part in parts))
     space |= entry.space
-    # A value that another part replaces at every update has no effect, so it must not use up tuning trials.
+    # A value that a part replaces at every update has no effect, so tuning must not spend trials on it.
     taken_over = {name: part.id for part in parts for name in sorted(part.takes_over) if name in space}
     for name in taken_over:
         space[name] = Fixed(hyperparameters.default(space[name]))
@@ -94,7 +94,7 @@ def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
 
 
 def find_ineligibility(composition: Composition, facts: WorkloadFacts, ruleset: Ruleset, ranks: int = 1) -> str:
-    """Return why a submission is ineligible on a workload under a ruleset; empty if the submission is eligible.
+    """Return why a submission is ineligible on a workload under a ruleset; "" if the submission is eligible.
 
     The reason is a clause whose subject is the submission, such as "needs a replay buffer".
 
@@ -105,8 +105,8 @@ def find_ineligibility(composition: Composition, facts: WorkloadFacts, ruleset: 
         ranks: number of devices that share a trial.
     """
     needs, is_stream = composition.needs, facts.access == "stream"
-    # need -> description of what is missing on this workload under this ruleset; False if nothing is missing. The need
-    # `tokens` is absent, because every workload declares `tokens_per_example`.
+    # need -> what this workload lacks under this ruleset, or False if it lacks nothing for this need. The need `tokens`
+    # is not listed, because every workload declares `tokens_per_example`.
     missing = {
         "horizon": "horizon" in ruleset.hides and "the horizon, which the ruleset hides",
         "pool": is_stream and "random access to its training data",

@@ -14,11 +14,11 @@ from harness.contract.run import RunSpec
 from harness.storage import records
 from harness.system.files import JSON_ERRORS
 
-#: Wall seconds for starting the interpreter and importing torch. Records do not contain this time.
+#: Wall seconds for starting the interpreter and importing torch. Records do not include this time.
 STARTUP_S = 4.0
 #: Purposes of trials that end before the workload's budget is spent.
 SHORT_PURPOSES = frozenset({"gate", "gate-envelope", "confirm", "cost"})
-#: Name of the ruleset of `bench tune`. Its trials may also end before the budget is spent.
+#: Name of the ruleset of `bench tune`. Trials under this ruleset may also end before the budget is spent.
 TUNE = "tune"
 
 
@@ -87,8 +87,8 @@ class Estimates:
     def median_seconds(self, spec: RunSpec) -> float | None:
         """Return the median wall seconds of earlier trials of this submission on this workload.
 
-        If there are no such trials, return the median over all submissions on this workload. If there are no trials of
-        this workload, or if the trial is a smoke run, return None.
+        If there are none, return the median over all submissions on this workload. If there are no trials on this
+        workload, or if the given trial is a smoke run, return None.
         """
         if spec.smoke:
             return None
@@ -97,7 +97,7 @@ class Estimates:
         return statistics.median(seconds) if seconds else None
 
     def total_seconds(self, specs: Sequence[RunSpec], jobs: int = 1) -> tuple[float, int]:
-        """Return the estimated wall seconds of all trials together, and the number of trials without an estimate.
+        """Return the estimated wall seconds for running all trials, and the number of trials without an estimate.
 
         Args:
             specs: the trials.

@@ -1,4 +1,4 @@
-"""Expand a grid to one setting for each combination of values. A grid has several values of some hyperparameters."""
+"""Expand a grid, which has several values of some hyperparameters, to one setting for each combination of values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def expand_grid(overrides: Mapping[str, Override]) -> list[dict[str, Scalar]]:
         overrides: one value or a sequence of values, by name of the hyperparameter. A string is one value.
 
     Raises:
-        UsageError: there are too many combinations, or a hyperparameter has no value, or has two equal values.
+        UsageError: there are too many combinations, or a hyperparameter has no value or two equal values.
 
     >>> expand_grid({"lr": [0.001, 0.003], "beta2": 0.95})
     [{'lr': 0.001, 'beta2': 0.95}, {'lr': 0.003, 'beta2': 0.95}]
@@ -40,13 +40,13 @@ def expand_grid(overrides: Mapping[str, Override]) -> list[dict[str, Scalar]]:
                 equal = f"{first} and {second}"
                 raise UsageError(
                     f"the grid {name}={','.join(map(str, values))}: {equal} are equal",
-                    fix="keep only one of the two values",
+                    fix="keep only one of these values",
                 )
     return [dict(zip(values_by_name, point, strict=True)) for point in itertools.product(*values_by_name.values())]
 
 
 def name_point(point: Mapping[str, Scalar]) -> str:
-    """Return a text that names the values of a point of a grid.
+    """Return a text with the values of a point of a grid.
 
     >>> name_point({"lr": 0.001, "shape": "linear"})
     'lr=0.001 shape=linear'

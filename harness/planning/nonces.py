@@ -1,4 +1,4 @@
-"""Request the nonce of a published run after the sources of its submissions were committed to the ledger."""
+"""Request the nonce of a published run after the source hashes of its submissions were written to the ledger."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ _HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class RequestedNonce(NamedTuple):
-    """A nonce, and a message for the user; the message is empty if there is nothing to report."""
+    """A nonce, and a message for the user; the message is "" if there is nothing to report."""
 
     nonce: Nonce
     message: str = ""
 
 
 def public_beacon() -> Beacon:
-    """Return the client of the beacon. If the environment names relays, the client uses these."""
+    """Return the client of the beacon. It uses the relays that the environment variable names, if it names any."""
     relays = [relay.strip().rstrip("/") for relay in os.environ.get(RELAYS_VARIABLE, "").split(",") if relay.strip()]
     return Beacon(relays=tuple(relays)) if relays else Beacon()
 
 
 def request_nonce(kind: str, sources: Mapping[str, str], runs: Path, beacon: Beacon) -> RequestedNonce | None:
-    """Return the nonce of the runs of some submissions, requested after their sources were committed to the ledger.
+    """Return the nonce for the runs of some submissions, after writing the submissions' source hashes to the ledger.
 
-    If the ledger contains a nonce for these sources, this nonce is used again. A repeated command then continues the
+    If the ledger already contains a nonce for these sources, it is used again. A repeated command then continues the
     same runs, and nobody can draw nonces until one is favourable. If the beacon cannot be read, the nonce is a random
-    number of this machine.
+    number that this machine draws.
 
     Args:
         kind: `none`, `beacon`, `local`, or 64 hexadecimal digits.
-        sources: source hash of each submission, by `name@version`.
+        sources: source hash of each submission, by the submission's `name@version`.
         runs: the runs folder, which contains the ledger.
         beacon: client of the beacon.
 
@@ -66,7 +66,7 @@ def request_nonce(kind: str, sources: Mapping[str, str], runs: Path, beacon: Bea
 
 
 def draw_nonce(kind: str, beacon: Beacon) -> RequestedNonce:
-    """Return a new nonce. If the beacon cannot be read, the nonce is a random number of this machine.
+    """Return a new nonce. If the beacon cannot be read, the nonce is a random number that this machine draws.
 
     Args:
         kind: `beacon`, `local`, or 64 hexadecimal digits.
@@ -103,7 +103,7 @@ def submission_sources(specs: Iterable[RunSpec]) -> dict[str, str]:
 
 
 def find_nonce_problem(nonce: Nonce) -> str:
-    """Return why a nonce is invalid, as far as this can be checked offline; empty if no problem was found.
+    """Return why a nonce is invalid, as far as this can be checked offline; "" if no problem was found.
 
     The signature of a beacon's round is not verified (see `harness.system.beacon`).
     """

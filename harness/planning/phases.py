@@ -1,7 +1,7 @@
 """Plan the trials of several submissions on several workloads, in one or two phases.
 
-Most rulesets have one phase. The ruleset `fixed-stop` has two phases, because it chooses the stop from the records of
-tuning trials. Under `anytime`, the runs of the reference for the envelope come first.
+Most rulesets have one phase. The ruleset `fixed-stop` has two: the records of the first phase, which are tuning trials,
+determine the stop of the second. Under `anytime`, the runs of the reference for the envelope come first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SubmissionOnWorkload:
         submission: the submission.
         workload: the workload.
         settings: the ruleset and the options of the trials.
-        point: text that names the point of a grid, for messages; empty without a grid.
+        point: text that names the point of a grid in messages; "" without a grid.
     """
 
     submission: SubmissionEntry
@@ -45,7 +45,7 @@ class SubmissionOnWorkload:
 
 @dataclass(frozen=True, kw_only=True)
 class PhasedPlan:
-    """The trials of the first phase, and the pairs that also have a second phase.
+    """The trials of the first phase, and the pairs that also have trials in a second phase.
 
     A pair is a submission and a workload on which the submission runs. The second phase depends on the records of the
     first phase. Iterating over a plan yields the trials of the first phase.
@@ -53,10 +53,10 @@ class PhasedPlan:
     Args:
         phase1: the trials of the first phase, in the order in which they should run. The submissions alternate, so that
             changes of the machine's speed affect all submissions.
-        skipped: one-line messages with the reasons, one for each pair that cannot run.
-        missing: errors about devices and data that this machine lacks, if `plan` was called with `require_machine`
-            False; otherwise empty.
-        pending_pairs: pairs that have a second phase.
+        skipped: one-line messages, one for each pair that cannot run, with the reason.
+        missing: errors about devices and data that this machine lacks. They are collected here only if `plan` was
+            called with `require_machine=False`.
+        pending_pairs: pairs that also have trials in the second phase.
         registry: the registry in which parts are looked up.
     """
 
@@ -110,8 +110,8 @@ def plan_phases(
     Args:
         pairs: submissions with their workloads, ordered by workload.
         registry: the registry in which parts are looked up.
-        references: submissions whose runs may provide the envelope for a stopping rule. The first submission that can
-            run on the workload is used.
+        references: submissions whose runs may provide the envelope for a stopping rule. The first of them that can run
+            on the workload is used.
 
     Raises:
         UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
@@ -149,7 +149,7 @@ def plan_phases(
 
 
 def _plan_tuning(pair: SubmissionOnWorkload, registry: compose.Parts) -> Sequence[RunSpec]:
-    """Return the tuning trials of a pair. They use the whole budget and tuning seeds."""
+    """Return the tuning trials of a pair. They use tuning seeds and the whole budget."""
     return plan_trials(
         pair.workload,
         pair.submission,
@@ -168,14 +168,14 @@ def _plan_envelope(
     settings: PlanSettings,
     horizons: Iterable[int],
 ) -> Sequence[RunSpec]:
-    """Return one trial of the reference for each horizon. The schedule of each trial is planned for its horizon."""
+    """Return one trial of the reference for each horizon, with a schedule that ends at this horizon."""
     settings = replace(settings, overrides={})  # overrides do not apply to the reference of the envelope
     nothing_hidden = msgspec.structs.replace(settings.ruleset, hides=frozenset())
     for reference in references:
         composition = compose.compose(reference, registry)
         if compose.find_ineligibility(composition, workload.facts, nothing_hidden, settings.ranks):
             continue
-        # The runs of the envelope end at their horizon, so their schedules are planned for the whole horizon.
+        # The schedule of a run for the envelope ends at the run's horizon, not at a fraction of it.
         points: list[HParams] = [{"horizon_fraction": 1.0}] if "horizon_fraction" in composition.space else [{}]
         return [
             spec

@@ -57,28 +57,29 @@ def plan(
 
     Args:
         submissions: submissions, separated by commas or as a sequence. Each is the name of an installed submission, a
-            file `./mine.py[:Name]`, a class `torch.optim:Adam`, or a list of parts `adamw+wsd`.
+            file `./mine.py` or `./mine.py:Name`, a class `torch.optim:Adam`, or several parts `adamw+wsd`.
         workloads: workloads, separated by commas or as a sequence. Each is the name of an installed workload, a file,
             or `tier:cpu` for all workloads of a tier.
-        ruleset: name of a ruleset (`bench rulesets`), path of a YAML file, or a `Ruleset`.
+        ruleset: name of a ruleset (see `bench rulesets`), path of a YAML file, or a `Ruleset`.
         studies: number of independent repetitions; None for the ruleset's number.
         seed: root seed, from which all seeds are derived.
-        overrides: values of hyperparameters, by name; trials with overrides are never ranked. A sequence of values is a
-            grid: the trials are planned for every combination of values.
+        overrides: values of hyperparameters, by name. Trials with overrides are never ranked. If a value is a sequence,
+            it spans a grid: trials are planned for every combination of values.
         best_settings: function that returns the best known setting of a submission on a workload. Values in `overrides`
-            take precedence. Trials with such a setting are never ranked.
-        device: `cpu`, `cuda`, `cuda:0` …, `mps`; None to choose the device by the workload's tier.
-        threads: number of intra-op threads of a trial; part of the hardware class.
+            take precedence over this setting. Trials with such a setting are never ranked.
+        device: `cpu`, `cuda`, `cuda:0` …, `mps`; None for the device of the workload's tier.
+        threads: number of intra-op threads of a trial. It is part of the hardware class.
         ranks: number of devices that share a trial.
-        smoke: whether each trial runs only a few steps; such trials are never ranked.
-        profile: whether to time the phases of a step; such trials are never ranked.
+        smoke: whether each trial runs only a few steps. Such trials are never ranked.
+        profile: whether to time the phases of a step. Such trials are never ranked.
         deterministic: whether to use deterministic kernels on a GPU.
-        prune: whether trials are ended early if they are unlikely to reach the target; such trials are never ranked.
-        screening: whether an evaluation may use only a part of the split, if this part is sufficient for all decisions.
+        prune: whether trials end early if they are unlikely to reach the target. Such trials are never ranked.
+        screening: whether an evaluation may use a part of the split if this part already decides whether the targets
+            are reached.
         nonce: number from which the seeds are derived; None to derive them from the root seed.
         allow_slow: whether GPU workloads may run on the CPU.
-        require_machine: whether it is an error if this machine lacks a device or data. Otherwise the plan lists what
-            is missing.
+        require_machine: whether it is an error if this machine lacks a device or data. If False, the plan lists what is
+            missing.
         registry: the plugins; None for the installed plugins.
 
     Returns:
@@ -88,7 +89,7 @@ def plan(
     Raises:
         UsageError: a name, an option or a hyperparameter is wrong, there are too many trials, or no trial can run. If
             there are several problems, the message lists all of them.
-        DataError: the data of a workload are missing. The message contains the command that fetches the data.
+        DataError: the data of a workload are missing. The error suggests the command that fetches the data.
     """
     registry = registry if registry is not None else load_registry()
     settings = PlanSettings(

@@ -1,4 +1,4 @@
-"""Check that this machine has the device and the data that a workload needs."""
+"""Check that this machine has the device and the data for a workload."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class WorkloadChoice:
 
     Args:
         workloads: the workloads, each with the device on which its trials run.
-        unknown: errors of names that denote no workload, or of an option whose value is not allowed.
+        unknown: errors about names that denote no workload, and about a device that is not allowed.
         missing: errors about devices and data that this machine lacks.
-        skipped: one-line messages, one for each workload of a tier whose data are missing.
+        skipped: one-line messages, one for each workload of a tier that is left out because its data are missing.
     """
 
     workloads: tuple[tuple[WorkloadEntry, str], ...]
@@ -41,9 +41,9 @@ def choose_workloads(
     """Look up workloads and compare what they need with this machine. All problems are collected.
 
     Args:
-        names: names of workloads or tiers; see `resolve_workloads`.
+        names: names of workloads or tiers, as for `resolve_workloads`.
         registry: the plugins.
-        device: `cpu`, `cuda`, `cuda:0` …, `mps`; None to choose the device by the workload's tier.
+        device: `cpu`, `cuda`, `cuda:0` …, `mps`; None for the device of the workload's tier.
         allow_slow: whether a GPU workload may run on the CPU.
         ranks: number of devices that share a trial.
     """
@@ -86,12 +86,13 @@ def runnable_workloads(
     Args:
         names, registry, device, allow_slow: see `choose_workloads`.
         skipped: list to which a one-line message is appended for each workload of a tier whose data are missing.
-        missing: list to which the devices and data are appended that this machine lacks; None if they are errors.
+        missing: list to which an error is appended for each device and for data that this machine lacks. If None, these
+            errors are raised.
 
     Raises:
         UsageError: a name does not exist, or a workload needs a GPU and this machine has none. If there are several
             problems, the message lists all of them.
-        DataError: the data of a workload that was requested by name are missing. The message contains the command that
+        DataError: the data of a workload that was requested by name are missing. The error suggests the command that
             fetches the data.
     """
     choice = choose_workloads(names, registry, device, allow_slow)
@@ -130,7 +131,7 @@ def _data_problems(workload: WorkloadEntry, registry: Registry, commands: Mappin
 
 
 def missing_size(workload: WorkloadEntry, registry: Registry) -> int:
-    """Return the number of bytes of the missing files of a workload, as published; 0 if they are unknown."""
+    """Return the total size in bytes of the missing files of a workload, as published; 0 if the sizes are unknown."""
     size = 0
     for requirement in map(DataRequirement.parse, workload.needs_data):
         dataset = registry.dataset(requirement.dataset)
@@ -143,7 +144,7 @@ def find_missing_data(workload: WorkloadEntry, registry: Registry) -> dict[str, 
     """Return the missing or damaged data of a workload. Only the names and sizes of the files are checked.
 
     Returns:
-        A description of the damage for each command that fetches data. The description is empty if files are missing.
+        For each command that fetches missing or damaged data, a description of the damage; "" if files are missing.
     """
     problems = {}
     for requirement in map(DataRequirement.parse, workload.needs_data):
@@ -206,9 +207,10 @@ def _device_problems(
 
 
 def _cpu_sibling(workload: WorkloadEntry, registry: Registry) -> str | None:
-    """Return the name of the related workload in the CPU tier; None if there is none.
+    """Return the name of the related workload in the CPU tier, or None.
 
-    A sibling is a smaller workload of the same kind. The siblings are followed until a workload is in the CPU tier.
+    A sibling is a smaller workload of the same kind. The function goes from sibling to sibling until it finds a
+    workload in the CPU tier.
     """
     while workload.facts.tier != "cpu" and workload.sibling:
         workload = registry.workload(workload.sibling)

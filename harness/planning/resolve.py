@@ -1,6 +1,6 @@
 """Find the submissions and workloads that a name denotes.
 
-A name is the name of an installed entry, or denotes a file, a class, a composition of parts, or a tier.
+A name may denote an installed entry, a file, a class, a composition of parts, or a tier.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness.plugins.unpackaged import entry_from_class, submission_from_path, w
 
 
 def split_names(values: Iterable[str]) -> list[str]:
-    """Split comma-separated values into one list with each name once.
+    """Split comma-separated values into one list that contains each name once.
 
     The path of an existing file is not split at its commas.
 
@@ -32,11 +32,11 @@ def split_names(values: Iterable[str]) -> list[str]:
 
 
 def _split_at_commas(value: str) -> Iterator[str]:
-    """Yield the names in a value. Of several existing paths that begin at the same place, the longest is a name."""
+    """Yield the names in a value. If several existing paths begin at the same place, the longest one is a name."""
     pieces = value.split(",")
     start = 0
     while start < len(pieces):
-        # Only a piece with the end of a file name can be the last piece of a path.
+        # A path can only end with a piece that looks like the end of a file name.
         ends = (end for end in range(len(pieces), start + 1, -1) if split_file_name(pieces[end - 1].strip()))
         joined = ((end, ",".join(pieces[start:end])) for end in ends)
         end = next((end for end, text in joined if is_existing_file(text.strip())), start + 1)
@@ -47,8 +47,8 @@ def _split_at_commas(value: str) -> Iterator[str]:
 def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
     """Return the submission that a name denotes.
 
-    The name may be the name of an installed submission, the path of a file, a class, several parts joined by `+`, or an
-    optimizer. The entry of an installed submission is completed with what its code declares.
+    The name may denote an installed submission, a file, a class, several parts joined by `+`, or an optimizer. The
+    entry of an installed submission is completed with the declarations of its code.
 
     Raises:
         UsageError: there is no submission with this name.
@@ -60,8 +60,8 @@ def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
         return submission.entry
     if any(name in (entry.name, f"{entry.distribution}:{entry.name}") for entry in registry.submissions()):
         return complete_submission(registry.submission(name), registry)
-    # The optimizer is the only kind of part that every submission needs. An optimizer without other parts is a
-    # submission with a constant learning rate.
+    # The optimizer is the only kind of part that every submission needs. The name of an optimizer denotes a submission
+    # that consists of this optimizer, with a constant learning rate.
     required_parts = [part for part in registry.parts() if PART_KINDS[part.kind].required]
     if "+" in name or any(name in (part.name, part.id, *part.aliases) for part in required_parts):
         return compose.parse_parts(name)
@@ -75,8 +75,8 @@ def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
 
     Raises:
         UsageError: no workload or tier has this name.
-        PluginError: the code of a workload that is requested by name cannot be loaded, or has other facts than its
-            entry.
+        PluginError: the code of a workload that is requested by name cannot be loaded, or its facts differ from those
+            of the entry.
     """
     if split_file_name(name) is not None:
         return [workload_from_path(name)]
@@ -85,7 +85,8 @@ def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
         entries = [entry for entry in registry.workloads() if entry.facts.tier == tier and "+" not in entry.name]
         if not entries:
             raise UsageError(f"no workload of tier {tier!r}", fix="choose one of the tiers cpu, gpu, cluster")
-        # Importing the code of all workloads of a tier would take long. The workers compare the facts instead.
+        # Importing the code of all workloads of a tier would take long. Instead, each worker compares the facts when it
+        # runs.
         return entries
     entry = registry.workload(name)
     check_workload(entry)
@@ -111,10 +112,10 @@ def reference_submissions(registry: Registry) -> list[SubmissionEntry]:
 
 
 def tagged_submissions(registry: Registry, tag: str) -> list[SubmissionEntry]:
-    """Return the submissions whose entries have a tag, completed with what their code declares.
+    """Return the submissions whose entries have a tag, completed with the declarations of their code.
 
-    A submission whose code is broken is left out, so that it does not break the plans of other submissions. A request
-    for it by name raises its error.
+    A submission whose code raises an error is left out, so that the other submissions can still be planned. A request
+    for this submission by name raises the error.
     """
     entries = []
     for entry in registry.submissions():

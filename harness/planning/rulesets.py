@@ -1,4 +1,4 @@
-"""Read and validate the rulesets of the benchmark and rulesets in a user's YAML file."""
+"""Read and validate rulesets: those of the benchmark, and those in YAML files of users."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from harness.planning.stopping_rules import STOPPING_RULES, stopping_rule
 from harness.system.yaml_text import read_yaml
 
 _FILE = Path(__file__).with_name("rulesets.yaml")
-#: A larger budget could not be counted in an integer of 64 bits.
+#: Maximum of `budget_factor`. With a larger factor, a budget might not fit into an integer of 64 bits.
 _MAX_BUDGET_FACTOR = 1_000_000
 
 
 @functools.cache
 def rulesets() -> Mapping[str, Ruleset]:
-    """Return the rulesets of this benchmark, by name."""
+    """Return the rulesets that come with the benchmark, by name."""
     return {name: _ruleset(name, fields, _FILE) for name, fields in _read(_FILE).items()}
 
 

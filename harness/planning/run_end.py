@@ -1,4 +1,4 @@
-"""Decides at each evaluation whether a run is over."""
+"""Decide at each evaluation whether a run is over."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Verdict(NamedTuple):
 
 #: `--prune` ends no run before this fraction of the horizon.
 PRUNE_BUDGET = 0.5
-#: After that fraction, `--prune` ends a run if the target metric has covered less than this fraction of the distance
+#: After `PRUNE_BUDGET`, `--prune` ends a run if the target metric has covered less than this fraction of the distance
 #: from its initial value to the target.
 PRUNE_PROGRESS = 0.5
 
@@ -36,12 +36,12 @@ def decide_end(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[
         spec: the specification of the trial.
         point: the current evaluation. On a stream, `point.stage` is the index of the current stage.
         stage_began: number of examples that had been drawn when the current stage began; 0 on a pool.
-        earlier: the earlier evaluations, beginning with that of the untrained model. Only `--prune` needs them.
+        earlier: the earlier evaluations, of which the first is that of the untrained model. Only `--prune` needs them.
     """
     facts = spec.workload.facts
     if reason := _describe_divergence(point):
         return Verdict("diverged", reason)
-    # The budget is checked before the targets, since a hit outside the budget does not count.
+    # The budget is checked before the targets, because a hit outside the budget does not count.
     limit = spec.seconds_allowed
     if point.scored(spec.clock) > limit:
         return Verdict("timeout", f"the budget of {limit:g} {spec.clock} seconds is spent")
@@ -69,7 +69,8 @@ def _decide_stream_end(spec: RunSpec, point: Point, began: int) -> Verdict | Non
     """Return the verdict on a run on a stream, or None if the run is not over.
 
     The run is over when the targets and the floors of the last stage are met, or at the stop of the last stage. It is
-    also over when a stage has used its budget of examples and does not meet its targets, or the last stage its floors.
+    also over when a stage has used up its examples without meeting its targets. For the last stage, the floors must be
+    met, too.
     """
     stages = spec.workload.facts.stages
     stage, is_last, is_over = stages[point.stage], point.stage + 1 == len(stages), is_stage_over(spec, point, began)
@@ -87,8 +88,8 @@ def is_stage_over(spec: RunSpec, point: Point, began: int) -> bool:
     """Return whether the current stage of a stream is over.
 
     A stage is over when its minimum number of examples has been drawn and all its targets are met. In a run with a
-    stop, the targets are ignored: a stage is over after `max_examples * stop / horizon` examples, where `max_examples`
-    is the cap of the stage and the result is rounded down to a multiple of `eval_every`.
+    stop, the targets are ignored. A stage is then over after `max_examples * stop / horizon` examples, rounded down to
+    a multiple of `eval_every`, where `max_examples` is the maximum length of the stage.
 
     Args:
         spec: the specification of the trial.
@@ -103,7 +104,7 @@ def is_stage_over(spec: RunSpec, point: Point, began: int) -> bool:
 
 
 def _describe_divergence(point: Point) -> str:
-    """Return a message if the run has diverged, else an empty string.
+    """Return a message if the run has diverged; "" otherwise.
 
     A run has diverged if a metric is not finite or the training loss is NaN.
     """
@@ -116,11 +117,12 @@ def _describe_divergence(point: Point) -> str:
 
 
 def _describe_low_progress(spec: RunSpec, point: Point, earlier: Sequence[Point]) -> str:
-    """Return a reason to prune a run on a pool, or an empty string if the run may continue.
+    """Return the reason to prune a run on a pool; "" if the run may continue.
 
-    `PRUNE_PROGRESS` and `PRUNE_BUDGET` define the rule. Single evaluations are noisy, so the best value of the metric
-    counts. With many schedules, the metric improves most near the end of the run. `PRUNE_PROGRESS` is therefore so low
-    that `--prune` would end none of the published runs that reached their target (tests/report/test_published.py).
+    The rule is defined by `PRUNE_PROGRESS` and `PRUNE_BUDGET`. Single evaluations are noisy, so the best value of the
+    metric counts. With many schedules, the metric improves most near the end of the run. `PRUNE_PROGRESS` is therefore
+    low. With it, `--prune` would end none of the published runs that reached their target
+    (tests/report/test_published.py).
     """
     facts = spec.workload.facts
     target, fraction = facts.targets[0], point.examples / facts.budget.horizon
@@ -138,7 +140,7 @@ def _describe_low_progress(spec: RunSpec, point: Point, earlier: Sequence[Point]
 
 
 def _decide_budget_end(spec: RunSpec, point: Point) -> Verdict | None:
-    """Return the verdict if the budget of examples or of gradient-examples is spent; None otherwise."""
+    """Return the verdict if the budget of examples or of gradient-examples is spent, or None if neither is."""
     budget = spec.workload.facts.budget
     if point.examples >= budget.horizon:
         return Verdict("exhausted", f"the budget of {budget.horizon:,} examples is spent")

@@ -1,4 +1,4 @@
-"""Draw hyperparameter settings. Each search space has a fixed quasi-random sequence of points.
+"""Draw hyperparameter settings. Each search space has its own fixed quasi-random sequence of points.
 
 Source: Halton, On the efficiency of certain quasi-random sequences of points, Numerische Mathematik 2 (1960);
 scrambled as in Owen, A randomized Halton algorithm in R, arXiv 1706.02808 (scipy's implementation).
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from harness.contract.domains import Choice, Domain, Fixed, HParams, Integer, LogUniform, Scalar, Space
 
-#: Seed of the scrambling. It never changes, so that the points are the same for all users.
+#: Seed of the scrambling. It never changes, so all users get the same points.
 SEED = 2024
 #: Ratio of consecutive learning rates under `tuning: rates`.
 RATE_FACTOR = 3.0
@@ -60,7 +60,7 @@ def value_at(domain: Domain, u: float) -> Scalar:
 
 
 def quantile_of(domain: Domain, value: Scalar) -> float:
-    """Return the quantile of a value in a domain. This is the inverse of `value_at` for real values.
+    """Return the quantile of a value in a domain. For real values, this is the inverse of `value_at`.
 
     The quantile of a value below the range is less than 0, and the quantile of a value above the range is more than 1.
 

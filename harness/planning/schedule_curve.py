@@ -1,4 +1,4 @@
-"""Evaluate a schedule at given updates of a planned run, without a training run and without importing torch."""
+"""Compute the factors of a schedule at given updates of a planned run, without training and without torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.errors import PluginError
 from harness.plugins import loading
 from harness.plugins.loading import select_keywords
 
-#: A schedule: a function of the progress and hyperparameters that returns factors of the default values.
+#: A schedule: a function of the progress and of hyperparameters. It returns factors by which defaults are multiplied.
 Schedule: TypeAlias = Callable[..., "Factors | float"]
 
 
@@ -27,11 +27,12 @@ class Plan:
 
     Args:
         horizon: number of updates in the budget.
-        fraction: fraction of these updates for which the schedule is planned (`horizon_fraction`).
+        fraction: fraction of these updates that the schedule covers (`horizon_fraction`).
         batch_size: number of examples per update.
         tokens_per_example: number of tokens per example.
-        tasks: number of updates in the budget of each task of a stream with visible task boundaries; otherwise empty.
-        holds: whether the factor is constant after the planned updates. This is the case for schedules with the need
+        tasks: for a stream with visible task boundaries, the number of updates in the budget of each task; otherwise
+            empty.
+        holds: whether the factors stay constant after the planned updates. They do for schedules with the need
             `horizon`.
     """
 
@@ -57,7 +58,7 @@ class Plan:
         return self._planned_updates(min(self.tasks)) if self.tasks else None
 
     def progress(self, step: int) -> Progress:
-        """Return the progress of a run before the update `step`, if every task uses its whole budget."""
+        """Return the progress of a run before the update `step`. Every task is assumed to use its whole budget."""
         task_index = task_step = task_horizon = None
         if self.tasks:
             begins = [0, *accumulate(self.tasks)]
@@ -109,7 +110,7 @@ def curve(schedule: Schedule, hparams: Mapping[str, Scalar], plan: Plan, steps: 
 def default_hparams(part: PartEntry, function: Callable[..., Any]) -> HParams:
     """Return the default hyperparameters of a part.
 
-    A default in the signature of the part's function has priority over the default in the part's search space.
+    If the signature of the part's function has a default, this default takes precedence over that of the search space.
     """
     function_defaults = {
         name: p.default for name, p in inspect.signature(function).parameters.items() if p.default is not p.empty

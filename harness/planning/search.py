@@ -1,7 +1,7 @@
 """Choose the settings that a hyperparameter search tries.
 
-A search varies all hyperparameters of a search space, or only one of them. A point contains those values of a setting
-that may differ from the defaults.
+A search varies all hyperparameters of a search space, or one of them. A point contains values of the searched
+hyperparameters. Hyperparameters that a point does not contain have their defaults.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from harness.contract.domains import Choice, Domain, Fixed, HParams, Integer, Lo
 from harness.errors import UsageError, unknown_name_error
 from harness.planning.sampling import draw_points, quantile_of, round_to_six_digits, value_at
 
-#: Ratio of neighbouring values in a search of one hyperparameter, if the values are multiples of its default.
+#: Ratio of neighbouring values in a search of one hyperparameter, if these values are multiples of the default.
 STEP = 2.0
-#: The search of a space fails if more than this number of points are refused.
+#: If more than this number of points are refused, the search of a space fails.
 MAX_REFUSED = 200
-#: For a hyperparameter without a declared range, a range whose ends have at least this ratio is searched
-#: logarithmically.
+#: A range of a hyperparameter without a declared range is searched logarithmically if its upper end is at least this
+#: multiple of its lower end.
 LOG_RATIO = 4.0
 
 
@@ -32,9 +32,9 @@ class Search:
     Args:
         domains: the searched hyperparameters with the domains in which they are searched.
         defaults: the default of each searched hyperparameter.
-        only: name of the hyperparameter if the search varies only one; None for a search of the whole space.
-        spaced_by_default: whether the values are multiples of the default. This is the case in a search of one
-            hyperparameter if no range was requested and the declared domain is log-uniform or fixed.
+        only: name of the hyperparameter, if the search varies one; None if it varies the whole space.
+        spaced_by_default: whether the values are multiples of the default. They are in a search of one hyperparameter
+            if no range was requested and the declared domain is log-uniform or fixed.
     """
 
     domains: Space
@@ -43,11 +43,11 @@ class Search:
     spaced_by_default: bool = False
 
     def values_of(self, point: HParams) -> HParams:
-        """Return the values of all searched hyperparameters at a point. Values that the point lacks are defaults."""
+        """Return the values of all searched hyperparameters at a point, including those that are defaults."""
         return {**self.defaults, **point}
 
     def candidates(self, trials: int) -> Iterator[HParams]:
-        """Yield points to try. The empty point stands for the defaults.
+        """Yield points to try. The empty point means that all hyperparameters have their defaults.
 
         A search of a space yields the defaults and then the points of an endless quasi-random sequence. A search of one
         hyperparameter yields at most `trials` values in ascending order, or all values of a choice.
@@ -73,7 +73,7 @@ class Search:
         return [value_at(domain, q) for q in quantiles]
 
     def distance(self, a: HParams, b: HParams) -> float:
-        """Return the Euclidean distance between two points after every range is scaled to length 1."""
+        """Return the Euclidean distance between two points, with every range scaled to length 1."""
         first, second = self.values_of(a), self.values_of(b)
         return math.hypot(
             *(quantile_of(domain, first[n]) - quantile_of(domain, second[n]) for n, domain in self.domains.items())
@@ -92,8 +92,8 @@ def choose_search(
 
     Args:
         space: the search space of the submission.
-        only: name of the hyperparameter if only one is searched; None for all that have a range or a choice.
-        ranges: lower and upper end of a range, by name of the hyperparameter. They replace the range in the space.
+        only: name of the hyperparameter, if one is searched; None for all hyperparameters with a range or a choice.
+        ranges: lower and upper end of a range, by name of the hyperparameter. It replaces the range in the space.
         excluded: names of hyperparameters that may not be searched.
         submission: name of the submission, for messages.
 
@@ -112,7 +112,7 @@ def choose_search(
     for name in ranges:
         if only is not None and name != only:
             raise UsageError(
-                f"--range {name} cannot be used, because --only {only} searches {only} alone",
+                f"--range {name} cannot be used, because --only {only} excludes all other hyperparameters",
                 fix=f"give --range {only}=LOW..HIGH",
             )
     if only is not None:
@@ -137,7 +137,7 @@ def choose_search(
 
 
 def _domain_with_range(name: str, domain: Domain) -> Domain:
-    """Return a domain that can be searched. The range of a fixed hyperparameter lies around its default."""
+    """Return a domain that can be searched. A fixed hyperparameter gets a range around its default."""
     if not isinstance(domain, Fixed):
         return domain
     if domain.values is not None:
@@ -155,12 +155,12 @@ def _domain_with_range(name: str, domain: Domain) -> Domain:
 
 
 def range_domain(name: str, domain: Domain, ends: tuple[float, float]) -> Domain:
-    """Return the domain of a hyperparameter with another range.
+    """Return the domain of a hyperparameter with a new range.
 
     Args:
         name: name of the hyperparameter, for messages.
         domain: the declared domain.
-        ends: lower and upper end of the other range.
+        ends: lower and upper end of the new range.
 
     Raises:
         UsageError: the hyperparameter is not a number, or one of the ends is not an allowed value.
@@ -188,7 +188,7 @@ def _is_number(domain: Fixed) -> bool:
 
 
 def _integer_limits(domain: Integer | Fixed) -> tuple[int | None, int | None] | None:
-    """Return the smallest and largest allowed integer; None for a missing limit."""
+    """Return the minimum and the maximum that the limits allow. Each is None if there is no such limit."""
     if domain.limits is None:
         return None
     low, high = domain.limits
@@ -218,16 +218,16 @@ def parse_range(text: str) -> tuple[str, tuple[float, float]]:
 def select_points(search: Search, trials: int, check: Callable[[HParams], None]) -> tuple[list[HParams], list[str]]:
     """Return the points to try.
 
-    Points that `check` refuses are left out. In a search of one hyperparameter, each of them has a message. In a search
-    of a space they are skipped without a message, as in rulesets that draw settings from the space.
+    Points that `check` refuses are left out. In a search of one hyperparameter, a message is returned for each of them.
+    In a search of a space they are skipped without a message, as in rulesets that draw settings from the space.
 
     Args:
         search: the search.
         trials: number of points.
-        check: raises a UsageError for a point that is not allowed on a workload.
+        check: function that raises a UsageError for a point that is not allowed on a workload.
 
     Returns:
-        The points, and the messages.
+        The points, and the messages about the points that were left out.
 
     Raises:
         UsageError: all points, or too many points, are refused.
@@ -258,7 +258,7 @@ class Edge:
     Args:
         name: the hyperparameter.
         value: its best value.
-        low, high: ends of the range that should be searched next.
+        low, high: ends of the range to search next.
     """
 
     name: str
@@ -268,7 +268,7 @@ class Edge:
 
     @property
     def option(self) -> str:
-        """The command-line option that searches this next range."""
+        """The command-line option with which the next search covers the range from `low` to `high`."""
         return f"--range {self.name}={self.low:g}..{self.high:g}"
 
 
@@ -277,11 +277,11 @@ def find_edges(search: Search, space: Space, winner: HParams, points: Sequence[H
 
     In a search of one hyperparameter, a value lies at an end if it is the smallest or largest value that was tried. In
     a search of a space with n points, a value lies at an end if its quantile is within min(0.05, 1/(2n)) of 0 or 1. An
-    end does not count if no value beyond it is allowed.
+    end is ignored if the declared space allows no value beyond it.
 
     Args:
         search: the search.
-        space: the declared space, which gives the allowed values.
+        space: the declared space, which determines the allowed values.
         winner: the best point.
         points: all points that were tried.
     """
@@ -305,7 +305,7 @@ def find_edges(search: Search, space: Space, winner: HParams, points: Sequence[H
 
 
 def _widen(name: str, domain: Domain, declared: Domain, value: float, downward: bool) -> Edge | None:
-    """Return the edge with a range that extends beyond `value`; None if no value beyond is allowed."""
+    """Return the edge with a range that extends beyond `value`, or None if no value beyond `value` is allowed."""
     assert not isinstance(domain, Choice | Fixed)
     assert not isinstance(declared, Choice)
     smallest, largest = hyperparameters.override_limits(declared)

@@ -13,11 +13,10 @@ from harness.contract.run import Nonce, Purpose, RunSpec, Seeds
 def derive_seeds(root: int | str, workload: str, study: int, trial: int, purpose: Purpose = "score") -> Seeds:
     """Derive the seeds of a trial, one for each role (model, data, submission and replay).
 
-    The seeds are equal for all submissions, so that runs can be compared in pairs. Different purposes have different
-    seeds.
+    The seeds are equal for all submissions, so that runs can be compared in pairs. They differ between purposes.
 
     Args:
-        root: the root seed, or the root of a study from `nonce_root`, from which all other seeds are derived.
+        root: the root seed, or the root of the study from `nonce_root`.
         workload: the workload's name.
         study: index of the study.
         trial: index of the trial in its study.
@@ -56,11 +55,11 @@ def expected_seeds(spec: RunSpec) -> Seeds:
 
 
 def with_seeds(spec: RunSpec, *, redraws_held_out: bool) -> RunSpec:
-    """Return the specification with the seeds that follow from its nonce or root seed, study, trial and purpose.
+    """Return the specification with the seeds that follow from its root seed or nonce, study, trial and purpose.
 
     Args:
         spec: the specification, whose seeds are replaced.
-        redraws_held_out: whether the workload draws its held-out data afresh in runs with a nonce.
+        redraws_held_out: whether the workload draws new held-out data in runs with a nonce.
     """
     held_out = expected_held_out(spec) if redraws_held_out else None
     return msgspec.structs.replace(spec, seeds=expected_seeds(spec), held_out=held_out)
@@ -69,9 +68,9 @@ def with_seeds(spec: RunSpec, *, redraws_held_out: bool) -> RunSpec:
 def expected_held_out(spec: RunSpec) -> HeldOutSeeds | None:
     """Return the seeds of the held-out data that follow from the nonce of a trial; None without a nonce.
 
-    The seed of a split is the hex of SHA-256(`root/workload/study/held-out/split`), where the root is that of
-    `nonce_root`; purposes other than `score` stand in front of it. All trials of a study have equal held-out data, so
-    that their metrics can be compared.
+    The seed of a split is the hex of SHA-256(`root/workload/study/held-out/split`), where `root` is the result of
+    `nonce_root`. If the purpose is not `score`, the text begins with `purpose/`. All trials of a study have equal
+    held-out data, so that their metrics can be compared.
     """
     if spec.nonce is None:
         return None
@@ -86,13 +85,13 @@ def expected_held_out(spec: RunSpec) -> HeldOutSeeds | None:
 
 
 def without_secrets(spec: RunSpec, *, evaluates: bool) -> RunSpec:
-    """Return the specification for a process that runs the submission, which must not know the held-out data.
+    """Return the specification for a process that runs the submission. The submission must not know the held-out data.
 
     The nonce is left out, because all seeds follow from it.
 
     Args:
         spec: the specification.
-        evaluates: whether the process evaluates its own weights, and therefore needs the split `score`.
+        evaluates: whether the process evaluates the weights itself. Then it needs the seed of the split `score`.
     """
     held_out = spec.held_out
     if held_out is not None:

@@ -1,9 +1,9 @@
 """Decide when the trials of a ruleset end.
 
-Each kind of stopping is an object. The field `stopping` of a ruleset contains its name. To add a kind of stopping, add
-a class in this module and an entry in `STOPPING_RULES`. Other code calls the methods of the object and never compares
-names. The results of a kind of stopping are times to target, which the leaderboard ranks, or other values, which are
-shown in separate tables (`has_own_tables`).
+Each kind of stopping, such as `first-hit`, is an object whose name is the value of the field `stopping` of a ruleset.
+To add a kind of stopping, add a class in this module and its object to `STOPPING_RULES`. Other code calls the methods
+of the object and never compares names. Some kinds of stopping yield times to target, which the leaderboard ranks. The
+results of other kinds are shown in separate tables (`has_own_tables`).
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from harness.scoring.result_table import ResultTable
 class StoppingRule:
     """Trials end at the first evaluation that meets the target, or at the end of the budget (`first-hit`).
 
-    This class is the base class of all other kinds of stopping.
+    This class is also the base class of the other kinds of stopping.
     """
 
     name: ClassVar[str] = "first-hit"
     #: Whether results are shown in separate tables instead of the leaderboard, because they are not times to target.
     has_own_tables: ClassVar[bool] = False
-    #: The key of the results in JSON; used only if `has_own_tables`.
+    #: The key of the results in JSON. It is used only if `has_own_tables` is true.
     json_key: ClassVar[str] = ""
     #: Whether tuning trials run first, each over the whole budget. Their records determine the stop of other trials.
     chooses_stop: ClassVar[bool] = False
 
     def find_problem(self, ruleset: Ruleset) -> str:
-        """Return why a ruleset cannot use this kind of stopping; empty if it can."""
+        """Return why a ruleset cannot use this kind of stopping; "" if it can."""
         return ""
 
     def exclusion_reason(self, facts: WorkloadFacts) -> str:
-        """Return why a workload cannot run under this kind of stopping; empty if it can."""
+        """Return why a workload cannot be run under this kind of stopping; "" if it can."""
         return ""
 
     def stop(self, facts: WorkloadFacts, ruleset: Ruleset) -> int | None:
         """Return the number of examples after which every trial ends, a multiple of `eval_every`.
 
         None means that the ruleset does not determine the stop. A trial then ends at the stop of `choose_stop` or at
-        the end of `horizon`, if the rule has one of these, or else at its first hit.
+        the end of the study's `horizon`, if there is one of these. Otherwise, it ends at its first hit.
         """
         return None
 
@@ -63,11 +63,11 @@ class StoppingRule:
         return None
 
     def reference_horizons(self, facts: WorkloadFacts) -> tuple[int, ...]:
-        """Return the horizons (in examples) with which the reference runs before all other trials; empty for none."""
+        """Return the horizons, in examples, with which the reference runs before all other trials; empty for none."""
         return ()
 
     def choose_stop(self, tuning: Sequence[Record], studies: int) -> int:
-        """Choose the stop, in examples, from the records of tuning trials; used only if `chooses_stop`.
+        """Choose the stop, in examples, from the records of tuning trials. It is called only if `chooses_stop` is true.
 
         Args:
             tuning: records of the tuning trials.
@@ -76,10 +76,10 @@ class StoppingRule:
         raise AssertionError(f"{self.name} does not choose a stop")
 
     def tabulate(self, records: Sequence[Record]) -> list[ResultTable]:
-        """Return the tables of the results; used only if `has_own_tables`.
+        """Return the tables of the results. It is called only if `has_own_tables` is true.
 
         Args:
-            records: records under all kinds of stopping. Records under other kinds are ignored.
+            records: records under all kinds of stopping. Records under other kinds than this one are ignored.
         """
         raise AssertionError(f"results of {self.name} are in the leaderboard")
 
@@ -94,7 +94,7 @@ class StopAtFraction(StoppingRule):
 
 
 class _OneTrialOnPools(StoppingRule):
-    """Base class of kinds of stopping that ignore the target. They require one trial per study, and exclude streams."""
+    """Base class of kinds of stopping that ignore the target. They require one trial per study and exclude streams."""
 
     has_own_tables = True
 
@@ -102,7 +102,7 @@ class _OneTrialOnPools(StoppingRule):
         return "" if ruleset.trials == 1 else f"stopping: {self.name} requires trials: 1"
 
     def exclusion_reason(self, facts: WorkloadFacts) -> str:
-        return "the results of this ruleset are defined for pools only, not for streams" if facts.stages else ""
+        return "the results of this ruleset are not defined for streams" if facts.stages else ""
 
 
 class ChosenStop(_OneTrialOnPools):

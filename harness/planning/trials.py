@@ -40,16 +40,17 @@ class PlanSettings:
         ruleset: the rules; see `harness.planning.rulesets`.
         studies: number of independent repetitions; None for the ruleset's number.
         seed: the root seed, from which all other seeds are derived.
-        overrides: values of hyperparameters that the user set, by name; trials with overrides are never ranked.
-        device: `cpu`, `cuda`, `cuda:0` …, `mps`; None to choose the device by the workload's tier.
+        overrides: values of hyperparameters that the user set, by name. Trials with overrides are never ranked.
+        device: `cpu`, `cuda`, `cuda:0` …, `mps`; None for the device of the workload's tier.
         threads: number of intra-op threads of a trial.
         smoke: whether each trial runs only a few steps.
         profile: whether to time the phases of a step.
         deterministic: whether to use deterministic kernels on a GPU.
-        prune: whether trials are ended early if they are unlikely to reach the target.
+        prune: whether trials end early if they are unlikely to reach the target.
         ranks: number of devices that share a trial.
-        screening: whether an evaluation may use only a part of the split, if this part is sufficient for all decisions.
-        nonce: number from which the seeds are derived instead of the root seed; None for the root seed.
+        screening: whether an evaluation may use a part of the split if this part already decides whether the targets
+            are reached.
+        nonce: number from which the seeds are derived; None to derive them from the root seed.
 
     Raises:
         UsageError: a number is not an integer or is outside its range.
@@ -74,11 +75,11 @@ class PlanSettings:
 
     @property
     def trials(self) -> int:
-        """Number of trials of a submission on a workload: those of the scored studies and those for tuning."""
+        """Number of trials of a submission on a workload, in scored studies and tuning studies together."""
         return ((self.studies or self.ruleset.studies) + self.ruleset.tuning_studies) * self.ruleset.trials
 
     def study_seed(self, facts: WorkloadFacts, study: int) -> int:
-        """Return the number from which random choices of the ruleset in a study are derived, such as a budget."""
+        """Return the number from which the ruleset's random choices in a study, such as a budget, are derived."""
         return self.seed if self.nonce is None else int(nonce_root(self.nonce, facts.id, study), 16)
 
 
@@ -104,11 +105,11 @@ def plan_trials(
         settings: the ruleset and options.
         purpose: purpose of the trials, which determines their seeds.
         studies: number of studies; None for the number in the settings or the ruleset.
-        first_study: index of the first study; the seeds of a study are derived from its index.
-        points: hyperparameters to try in every study, one point for each trial; None for the points of the ruleset.
+        first_study: index of the first study. The seeds of a study are derived from its index.
+        points: hyperparameters to try in every study, one point for each trial; None for the ruleset's points.
         stop: number of examples after which a trial ends; None for the ruleset's stop.
         horizon: horizon in examples. The runs end there, whether or not they meet the target. None for the horizon of
-            the ruleset or workload.
+            the ruleset, or else of the workload.
 
     Raises:
         UsageError: there are too many trials, or a hyperparameter does not exist, is out of range, or conflicts with
@@ -184,8 +185,8 @@ def hyperparameter_settings(
     """Return a function that returns the hyperparameters of a study's trials, given the index of the study.
 
     Under `tuning: space`, the studies share one sequence of points: study 0 takes the first `trials` points, study 1
-    takes the next `trials` points, and so on. Points that fail a check are skipped. If the submission declares a list
-    of points, every study tries the points of this list instead.
+    takes the next `trials` points, and so on. Points that fail a check are skipped. If the submission itself declares a
+    list of points, every study tries the first `trials` points of this list instead.
 
     Raises:
         UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
@@ -221,9 +222,9 @@ def hyperparameter_settings(
 
 
 def _resolve_hparams(composition: Composition, facts: WorkloadFacts, settings: PlanSettings, point: HParams) -> HParams:
-    """Return the value of every hyperparameter: the override if there is one, or the point's value, or the default."""
+    """Return the value of every hyperparameter: the override, the point's value or the default, in this order."""
     space = dict(composition.space)
-    # Every submission may choose any batch size that the workload offers.
+    # Every submission may use any batch size that the workload offers.
     space["batch_size"] = Choice(tuple(facts.batch_sizes), default=batch_size(composition.space, facts))
     assigned = {**point, **settings.overrides}
     for name in assigned:
@@ -250,7 +251,7 @@ def _resolve_hparams(composition: Composition, facts: WorkloadFacts, settings: P
 
 
 def batch_size(space: Space, facts: WorkloadFacts) -> int:
-    """Return the workload's batch size whose ratio to the default in a submission's space is nearest to 1.
+    """Return the batch size of the workload that is nearest, as a ratio, to the default in a submission's space.
 
     If the space has no batch size, return the workload's first batch size.
     """
@@ -262,7 +263,7 @@ def batch_size(space: Space, facts: WorkloadFacts) -> int:
 
 
 def _apply_budget(facts: WorkloadFacts, settings: PlanSettings) -> WorkloadFacts:
-    """Return the facts with the budget that the ruleset allows, or with the short budget of a smoke run."""
+    """Return the facts with the budget under the ruleset, or with the short budget of a smoke run."""
     budget, factor = facts.budget, settings.ruleset.budget_factor
     if settings.smoke:
         horizon = min(budget.horizon, SMOKE_EVALUATIONS * facts.eval_every)
@@ -272,7 +273,7 @@ def _apply_budget(facts: WorkloadFacts, settings: PlanSettings) -> WorkloadFacts
 
 
 def _scale_budget(facts: WorkloadFacts, factor: float) -> WorkloadFacts:
-    """Return the facts with the budget and the maximum lengths of a stream's stages multiplied by a factor."""
+    """Return the facts with the budget and the maximum lengths of stages multiplied by a factor."""
     budget = facts.budget
     stages = tuple(
         msgspec.structs.replace(stage, max_examples=round(stage.max_examples * factor)) for stage in facts.stages
@@ -303,7 +304,7 @@ def _submission_ref(composition: Composition) -> SubmissionRef:
         model_options=entry.model_options,
         distribution=entry.distribution,
         source_hash=source_hash(loads),
-        # For submissions that are distributed with the harness, the source hash identifies the code. The run IDs of
-        # published runs depend on this.
+        # For submissions that are distributed with the harness, the source hash identifies the code, because the run
+        # IDs of published runs are computed with it.
         code_hash="" if sources <= {OWN_NAME} else code_hash(loads),
     )

@@ -23,11 +23,11 @@ from harness.system.files import cache_folder, read_struct
 
 #: Version of the cache file's format.
 _SCHEMA = 2
-#: Maximum number of plugins, files and classes in the cache. The oldest are removed first.
+#: Maximum number of plugins, files and classes in the cache. If there are more, the oldest ones are removed.
 _CAPACITY = 256
 #: Seconds for which a plugin that took too long is not read again.
 _TIMEOUT_EXPIRES_S = 3600.0
-#: Folders of this package with the code that reads plugins. A changed or new file in them invalidates the cache.
+#: Folders of this package with the code that reads plugins. A change in these folders invalidates the cache.
 _READER_FOLDERS = ("contract", "plugins")
 
 
@@ -47,7 +47,7 @@ class CachedPlugin(Data, frozen=True, kw_only=True):
             read again.
         contents: the entries of the plugin, or the error.
         known: `kind:name` of the entries that the plugin offered when it was last read without an error.
-        read_at: time at which the plugin was read, in seconds since 1970; 0 for an answer that does not expire.
+        read_at: time at which the plugin was read, in seconds since 1970; 0 for contents that do not expire.
     """
 
     stamp: str
@@ -63,14 +63,14 @@ class _Cache(Data, frozen=True, kw_only=True):
 
 
 def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = False) -> dict[str, CachedPlugin]:
-    """Return the contents of plugins, from the cache if they are valid, otherwise from child processes.
+    """Return the contents of plugins, from the cache if they are valid there, otherwise from child processes.
 
     Args:
-        requests: requests by their keys in the cache.
-        refresh: whether to read all plugins in child processes.
+        requests: key in the cache -> request.
+        refresh: whether to read all plugins in child processes, even if the cache is valid.
 
     Returns:
-        The contents by the keys of the requests.
+        A mapping from the keys in `requests` to the contents.
 
     Raises:
         UsageError: `BENCH_PLUGIN_TIMEOUT` is not a positive number of seconds.
@@ -101,8 +101,8 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
         )
         was_good = previous_plugin is not None and previous_plugin.stamp == stamp and not previous_plugin.contents.error
         # A transient error is not cached, because it must not outlive its cause. An error of a file is not cached
-        # either, because the file's author is probably still editing the file. The error of a plugin that hangs is
-        # cached for some time, because otherwise every command would wait for this plugin.
+        # either, because the file's author is probably still editing the file. If a plugin hangs, its error is cached
+        # for some time. Otherwise, every command would wait for this plugin.
         if (
             contents.error is None
             or (requests[key].request.action == "plugin" and not contents.passing)
@@ -161,7 +161,7 @@ def _is_valid(cached: CachedPlugin, stamp: str, installed: str, limit: float) ->
 
 
 def _load_cache() -> dict[str, CachedPlugin]:
-    # A cache that cannot be read is not an error. All plugins are then read again, and the file is replaced.
+    # If the cache cannot be read, all plugins are read again, and the file is replaced.
     with contextlib.suppress(OSError, RuntimeError, StoreError):
         cache = read_struct(cache_folder() / "plugins.json", _Cache)
         if cache.schema == _SCHEMA:

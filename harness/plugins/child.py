@@ -37,12 +37,12 @@ from harness.system.files import read_struct
 
 #: Names of all hooks.
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("bench_"))
-#: Maximum number of entries of one hook. A generator that yields more is assumed to be infinite.
+#: Maximum number of entries of one hook. A generator that yields more entries is assumed to be infinite.
 _MAX_ENTRIES = 10_000
-#: Remedy if a plugin uses a name or field that this version does not have.
+#: Remedy if a plugin uses a name or field that this version of the harness does not have.
 NEWER_VERSION = f"if the plugin is for a newer version than {__version__}, update algorace"
 _EntryT = TypeVar("_EntryT", bound=Entry)
-#: The reader of each target that is not a plugin.
+#: Kind of target -> the function that reads it. Plugins are read by `read_plugin`.
 _READERS: Mapping[Action, Callable[[ReadRequest], PluginContents]] = {
     "submission": objects.read_submission_file,
     "workload": objects.read_workload_file,
@@ -55,8 +55,8 @@ _READERS: Mapping[Action, Callable[[ReadRequest], PluginContents]] = {
 def main(folder: Path) -> None:
     """Execute the request in a folder and write the answer there."""
     request = read_struct(folder / "request.json", ReadRequest)
-    # If a plugin hangs and the requesting process has died, the alarm ends this process. The requesting process allows
-    # for a busy machine, so the alarm comes much later than the limit.
+    # If a plugin hangs and the requesting process has died, the alarm ends this process. The alarm comes much later
+    # than the limit, because the requesting process gives its child more time on a busy machine.
     signal.alarm(math.ceil(10 * request.limit) + 5)
     sys.path[:] = request.path
     contents = read(request)
@@ -88,7 +88,8 @@ def read(request: ReadRequest) -> PluginContents:
 def find_fix(error: BaseException) -> str | None:
     """Return the remedy for an error that depends on the installed packages; None for other errors.
 
-    Errors of a plugin for a newer version are imports from `harness.api`, or fields of entries, that do not exist here.
+    Besides missing packages, these are errors of a plugin for a newer version of the harness: it imports a name from
+    `harness.api`, or sets a field of an entry, that this version does not have.
 
     >>> find_fix(ModuleNotFoundError("No module named 'numba.core'", name="numba.core"))
     'pip install numba, or install the plugin again with its dependencies'
@@ -101,7 +102,7 @@ def find_fix(error: BaseException) -> str | None:
 
 
 def _is_passing(error: BaseException | None) -> bool:
-    """Return whether an error may be due to a lack of memory, space or open files, or to a signal from outside."""
+    """Return whether an error may be transient: a lack of memory, space or open files, or a signal from outside."""
     return isinstance(error, OSError | MemoryError | KeyboardInterrupt)
 
 
@@ -166,7 +167,7 @@ def register(plugin: Any, title: str) -> pluggy.PluginManager:
 
 
 def _refuse_undecorated(plugin: Any) -> None:
-    """Raise PluginError for a function that has a hook's name but no `@hookimpl`. pluggy would ignore this function."""
+    """Raise PluginError if a function has a hook's name but no `@hookimpl`, because pluggy ignores such a function."""
     for name, value in vars(plugin).items() if isinstance(plugin, ModuleType) else ():
         if name in HOOKS and inspect.isfunction(value) and not hasattr(value, f"{hookspecs.PROJECT}_impl"):
             raise PluginError(f"{name} is not marked with @hookimpl", fix="import hookimpl from harness.api")

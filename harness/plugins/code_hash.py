@@ -1,7 +1,7 @@
-"""Compute the hash of a submission's code: of its tokens, without comments and layout.
+"""Compute the code hash of a submission: the hash of its tokens, without comments and layout.
 
-`source_hash` is the hash of the bytes. An edited comment changes the bytes but not the results, so finished runs are
-kept if the code is equal (docs/adr/0020-a-comment-reruns-nothing.md).
+`source_hash` is the hash of the bytes. An edited comment changes the bytes but not the results, so a finished run is
+kept if its code hash is equal (docs/adr/0020-a-comment-reruns-nothing.md).
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ _SKIPPED = frozenset({tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize
 _LAYOUT: Mapping[int, str] = MappingProxyType(
     {tokenize.INDENT: "{indent}", tokenize.DEDENT: "{dedent}", tokenize.NEWLINE: "{newline}"}
 )
-#: Tokens that begin and end an f-string or t-string, by the version of Python; before 3.12, an f-string is one token.
+#: Tokens that begin and end an f-string or t-string, by the version of Python. Before 3.12, an f-string is one token.
 _BEGINS = frozenset(getattr(tokenize, name) for name in ("FSTRING_START", "TSTRING_START") if hasattr(tokenize, name))
 _ENDS = frozenset(getattr(tokenize, name) for name in ("FSTRING_END", "TSTRING_END") if hasattr(tokenize, name))
 
 
 def code_hash(loads: Iterable[str]) -> str:
-    """Return the SHA-256 of the tokens of the source files of these import paths, without importing a module.
+    """Return the SHA-256 of the tokens in the source files of these import paths, without importing a module.
 
-    The files are those of `source_hash`. Comments, empty lines, indentation and line breaks within brackets do not
-    count. Docstrings count only if a file reads docstrings. If a file reads its source, or cannot be tokenised, the
-    bytes of all files count.
+    The hash covers the same files as `source_hash`. Comments, empty lines, indentation and line breaks within brackets
+    do not count. Docstrings count only if a file reads docstrings. If a file reads its own source, or cannot be
+    tokenised, the hash covers the bytes of all files instead.
 
     Raises:
         PluginError: an import path is malformed.
@@ -65,7 +65,7 @@ def code_hash(loads: Iterable[str]) -> str:
 
 
 def _mentions(words: Iterable[str], names: tuple[str, ...]) -> bool:
-    """Return whether a token is one of these names, or a string with one of them, as in `getattr(f, "__doc__")`."""
+    """Return whether a token is one of the names, or a string that contains one, as in `getattr(f, "__doc__")`."""
     return any(word in names or (word[-1:] in "'\"" and any(name in word for name in names)) for word in words if word)
 
 

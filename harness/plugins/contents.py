@@ -14,8 +14,9 @@ from harness.contract.entries import (
     WorkloadEntry,
 )
 
-#: What a child process reads: a plugin with all its entries; the submission or workload in a file; a class without an
-#: entry; or the submission or workload that an entry loads.
+#: What a child process reads. `plugin`: a plugin with all its entries. `submission`, `workload`: the submission or
+#: workload in a file. `class`: a class without an entry. `loaded submission`, `loaded workload`: the object that an
+#: entry loads.
 Action = Literal["plugin", "submission", "workload", "class", "loaded submission", "loaded workload"]
 
 
@@ -23,10 +24,11 @@ class ReadRequest(Data, frozen=True, kw_only=True):
     """A request to a child process to read a plugin, file or class.
 
     Args:
-        action: kind of `target`.
-        target: the entry point's value, the file's path, or an import path.
+        action: what the target is.
+        target: value of the entry point, path of the file, or import path.
         title: the name under which pluggy registers the plugin; empty for a file or class.
-        name: name of the submission or workload in the file; None if the file must define exactly one.
+        name: name of the submission or workload in the file; None if none was named, so that the file must define
+            exactly one.
         path: `sys.path` of the requesting process.
         limit: seconds after which the child process ends itself.
     """
@@ -40,14 +42,14 @@ class ReadRequest(Data, frozen=True, kw_only=True):
 
 
 class Signature(Data, frozen=True, kw_only=True):
-    """The arguments of a function of a recipe.
+    """The arguments of a function that is a part of a recipe.
 
     Args:
         kind: kind of the part.
         function: name of the function.
         positional: names of the arguments that the harness passes by position.
         accepted: names of the arguments that may be hyperparameters.
-        required: those of `accepted` that have no default and that only a hyperparameter can supply.
+        required: names in `accepted` without a default, whose values only hyperparameters can supply.
         open: whether the function accepts any hyperparameter (`**kwargs`).
     """
 
@@ -64,15 +66,15 @@ class PluginContents(Data, frozen=True, kw_only=True):
 
     Args:
         hooks: names of the hooks that the plugin implements.
-        workloads, submissions, parts, executors, observers, datasets: the entries that the hooks yield. If an entry
-            loads the target, there is one submission or workload, with the declarations of the target itself.
+        workloads, submissions, parts, executors, observers, datasets: the entries that the hooks yield. If the target
+            is what an entry loads, there is one submission or workload, with the declarations of the target itself.
         signatures: the signatures of the functions of a recipe that was read.
         is_derived: whether the search space of a submission was derived from the signature of an optimizer class.
         error: the error in one line; None if there was no error.
         fix: what to do about the error; None if unknown.
         passing: whether the error is transient: the child process was killed, took too long or could not be started, or
-            the system lacked memory or space. Such an error is not cached, except for a plugin that took too long.
-        limit_s: the time limit in seconds that was exceeded; 0 if no time limit was exceeded.
+            the system lacked memory or space. Such an error is not cached, unless the plugin took too long.
+        limit_s: the time limit in seconds that was exceeded; 0 if none was exceeded.
     """
 
     hooks: tuple[str, ...] = ()

@@ -55,7 +55,7 @@ class EntryPoint:
     def key(self) -> str:
         """The plugin's key in the cache.
 
-        The key does not contain the version, so that the entry names that an earlier version offered stay in the cache.
+        It does not contain the version, so that the entry names of an earlier version stay in the cache.
         """
         return "\n".join(("plugin", sys.prefix, self.distribution, self.name, self.value))
 
@@ -69,7 +69,7 @@ class EntryPoint:
 def discover() -> tuple[EntryPoint, ...]:
     """Return all entry points of the group `bench`, sorted by distribution, name and value.
 
-    If a distribution is installed twice, the first installation on `sys.path` is used, as for an import.
+    If a distribution is installed twice, the first installation on `sys.path` is used, as in an import.
     """
     by_distribution: dict[str, list[EntryPoint]] = {}
     for distribution in metadata.distributions():
@@ -88,7 +88,7 @@ def discover() -> tuple[EntryPoint, ...]:
 def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
     """Return a distribution's name and version.
 
-    If the file METADATA is broken or missing, placeholders are returned, so that the plugin is still listed.
+    If the file METADATA is broken or missing, return placeholders, so that the plugin is still listed.
     """
     try:
         return distribution.metadata["Name"] or "unknown", distribution.metadata["Version"] or "0"
@@ -110,9 +110,9 @@ def _entry_points(distribution: metadata.Distribution, name: str, version: str) 
 
 
 def find_unmet_requirement(distribution: metadata.Distribution) -> str | None:
-    """Return why a distribution needs another version of this package; None if it does not.
+    """Return why a distribution needs another version of this package; None if this version suffices.
 
-    A plugin for a newer version would otherwise fail somewhere, with an error that does not name the reason.
+    Without this check, a plugin for a newer version would fail somewhere, with an error that does not name the reason.
     """
     for line in _list_requirements(distribution):
         match = re.match(r"[\w.-]+", line)
@@ -147,7 +147,7 @@ def normalise(name: str) -> str:
 
 
 def _iter_file_states(top: str) -> Iterator[str]:
-    """Yield the state of every Python file of a top-level package."""
+    """Yield the states (path, time and size) of all Python files of a top-level package."""
     folders, origin = locate_top(top)
     if origin is not None:
         yield cache.file_state(origin)
@@ -179,11 +179,11 @@ def _iter_folder_states(folder: str | Path) -> Iterator[str]:
 class Selection:
     """The choice of plugins to read.
 
-    A blocked plugin is not read. If plugins are allowed by name, no other plugins are read.
+    A blocked plugin is not read. If plugins are allowed by name, only these plugins are read.
 
     Args:
         blocked: names of plugins or distributions that are not read.
-        allowed: names of plugins or distributions that are read; if empty, all are allowed.
+        allowed: names of plugins or distributions that are read. If it is empty, all are allowed.
     """
 
     blocked: frozenset[str]

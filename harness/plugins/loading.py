@@ -24,8 +24,8 @@ def load_object(load: str) -> Any:
     """Return the object at an import path.
 
     Raises:
-        PluginError: the module cannot be imported, or does not define the name. The message has the import path, and
-            the file and line of the error.
+        PluginError: the module cannot be imported, or does not define the name. The message contains the import path,
+            and the file and line of the error.
     """
     python_process.provide_builtins()
     module_name, name = split_load(load)
@@ -39,7 +39,7 @@ def load_object(load: str) -> Any:
 
 @contextmanager
 def drop_output() -> Iterator[None]:
-    """Drop what the code of a plugin prints to stdout, which is for the results of a command."""
+    """Discard what a plugin prints to stdout within this context, because stdout is for the results of a command."""
     with open(os.devnull, "w", encoding="utf-8") as null, redirect_stdout(null):
         yield
 
@@ -104,7 +104,10 @@ def import_file(path: Path) -> ModuleType:
 
 
 def select_keywords(part: Callable[..., Any], hparams: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Return the hyperparameters that are arguments of a part's function. A function with `**kwargs` gets all."""
+    """Return the hyperparameters that are arguments of a part's function.
+
+    A function with `**kwargs` gets all of them.
+    """
     parameters = inspect.signature(part).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return dict(hparams)

@@ -11,7 +11,7 @@ _SUFFIX = ".py"
 
 
 class FileName(NamedTuple):
-    """The path of a Python file as it was given, and the name of an object in the file; None without a name."""
+    """The path of a Python file as the user gave it, and the name of an object in it; None if no name was given."""
 
     path: str
     name: str | None
@@ -39,11 +39,11 @@ def is_existing_file(text: str) -> bool:
 
 
 def locate(module: str) -> Path | None:
-    """Return the file of a module, or None if the file cannot be found. Neither module nor parents are imported.
+    """Return the file of a module, or None if the file cannot be found. Nothing is imported.
 
-    For a dotted name, `importlib.util.find_spec` would import the parents of the module. Therefore it is called only
-    for the top-level package. It also finds packages in editable installs. The path of the module is derived from the
-    path of its top-level package.
+    For a dotted name, `importlib.util.find_spec` would import the packages that contain the module. Therefore it is
+    called only for the top-level package, whose folders then lead to the file. It also finds packages in editable
+    installs.
     """
     top, *submodules = module.split(".")
     folders, origin = locate_top(top)
@@ -61,7 +61,7 @@ def locate_top(top: str) -> tuple[tuple[str, ...], Path | None]:
     """Return the folders of a top-level package, and the file that runs when the package is imported.
 
     If `top` is a module in a single file, there are no folders. If `top` is a namespace package, the file is None. If
-    there is no module with this name, there are no folders, and the file is None.
+    no module has this name, there are no folders, and the file is None.
     """
     try:
         spec = importlib.util.find_spec(top)

@@ -1,4 +1,4 @@
-"""Bring an entry into the form in which it is read from the cache."""
+"""Convert an entry into the form that it has when it is read from the cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EntryT = TypeVar("_EntryT", bound=Entry)
 
 
 def normalise(entry: Any, expected: type[_EntryT], origin: str) -> _EntryT:
-    """Validate an entry, and return it as it will be read from the cache, with every field in its declared type.
+    """Validate an entry, and return it as the cache would return it, with every field in its declared type.
 
     Args:
         entry: the entry.
@@ -25,7 +25,7 @@ def normalise(entry: Any, expected: type[_EntryT], origin: str) -> _EntryT:
     """
     fix = f"correct the fields of this {expected.__name__}"
     try:
-        # Constructors of structs do not check types, but decoding does.
+        # The constructor of a struct does not check types, but decoding does.
         normalised = msgspec.json.decode(msgspec.json.encode(entry), type=expected)
     except (msgspec.MsgspecError, TypeError, ValueError) as error:
         name = getattr(getattr(entry, "facts", entry), "name", None)

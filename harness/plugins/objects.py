@@ -23,7 +23,7 @@ _SUBMISSION_KINDS = "a Recipe, a class with step(), eval_weights() and state_dic
 #: Fields with the same names in a recipe or class and in an entry.
 _SUBMISSION_FIELDS = ("needs", "checks", "model_options", "sources", "parts", "tags", "version")
 _WORKLOAD_FIELDS = ("sources", "sibling", "needs_data")
-#: Name of an entry that contains only what an object declares.
+#: Name for the entry of an object that declares no name.
 _NAMELESS = "loaded"
 
 
@@ -31,7 +31,7 @@ _NAMELESS = "loaded"
 
 
 def read_loaded_submission(request: ReadRequest) -> PluginContents:
-    """Read what the object at an import path declares: a recipe, a submission class or a torch optimizer class.
+    """Read the declarations of the recipe, submission class or torch optimizer class at an import path.
 
     Raises:
         PluginError: the object cannot be loaded, is not a submission, or has methods with wrong arguments.
@@ -49,8 +49,8 @@ def read_loaded_submission(request: ReadRequest) -> PluginContents:
 def read_loaded_workload(request: ReadRequest) -> PluginContents:
     """Read the facts of the workload class at an import path.
 
-    The keyword arguments of the class are unknown here, and facts may depend on them. A class without the attribute
-    `facts` is therefore accepted, and the answer then contains no workload.
+    The keyword arguments of the class are unknown here, and the facts may depend on them. A class without the attribute
+    `facts` is therefore accepted. The answer then contains no workload.
 
     Raises:
         PluginError: the class cannot be loaded, or has methods with wrong arguments.
@@ -73,8 +73,8 @@ def read_loaded_workload(request: ReadRequest) -> PluginContents:
 def read_submission_file(request: ReadRequest) -> PluginContents:
     """Read the submission in a file.
 
-    If the request has no name, the file must define exactly one submission; optimizer classes do not count if the file
-    also defines a `Recipe` or a submission class.
+    If the request has no name, the file must define exactly one submission. Optimizer classes count only if the file
+    defines neither a `Recipe` nor a submission class.
 
     Raises:
         PluginError: the file does not define a submission, or defines several.
@@ -124,12 +124,12 @@ def read_workload_file(request: ReadRequest) -> PluginContents:
 
 
 def _find_submissions(module: ModuleType, name: str | None) -> list[tuple[str, Any]]:
-    """Return the names and objects of the submissions in a file; only the object `name` if a name is given."""
+    """Return the names and objects of the submissions in a file. If a name is given, only this object counts."""
     return [(n, value) for n, value in _public_names(module, name) if _is_submission(value, module, name)]
 
 
 def _entry_name(module: ModuleType) -> str:
-    """Return the name of an entry, which is derived from the file's name: `my-optimizer` for `my_optimizer.py`."""
+    """Return the name of a file's entry, derived from the file's name: `my-optimizer` for `my_optimizer.py`."""
     stem = Path(_file_name(module)).stem.lower().replace("_", "-")
     return re.sub(r"[^a-z0-9.+-]+", "-", stem).strip("-.+") or "file"
 
@@ -140,7 +140,10 @@ def _file_name(module: ModuleType) -> str:
 
 
 def _public_names(module: ModuleType, name: str | None) -> list[tuple[str, Any]]:
-    """Return the public names and objects of a module, each object once; only the object `name` if a name is given."""
+    """Return the public names and objects of a module, each object once.
+
+    If a name is given, return only this object.
+    """
     if name is not None:
         return [(name, vars(module)[name])] if name in vars(module) else []
     by_identity: dict[int, tuple[str, Any]] = {}
@@ -185,7 +188,7 @@ def _pick_one(
 
 
 def _is_defined_in(module: ModuleType, value: Any, name: str | None) -> bool:
-    """Return whether a class belongs to a file, because it is defined there or was requested by name."""
+    """Return whether a class counts as defined in a file: it is defined there, or was requested by name."""
     return name is not None or value.__module__ == module.__name__
 
 
@@ -198,7 +201,7 @@ def _is_submission(value: Any, module: ModuleType, name: str | None) -> bool:
 
 
 def _is_recipe(value: Any) -> bool:
-    # Code that defines a recipe has already imported `harness.worker.recipe`. An import here would load torch for
+    # Code that defines a recipe has already imported `harness.worker.recipe`. To import it here would load torch for
     # every file.
     recipes = sys.modules.get("harness.worker.recipe")
     return recipes is not None and isinstance(value, recipes.Recipe)
@@ -222,7 +225,7 @@ def _describe_submission(value: Any, fields: dict[str, Any], origin: str) -> Plu
 
     Args:
         value: a recipe, a submission class or a torch optimizer class.
-        fields: the fields of the entry that the object does not determine.
+        fields: fields of the entry that are not declarations of the object.
         origin: the file or import path, for messages.
 
     Raises:

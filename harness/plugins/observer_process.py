@@ -22,8 +22,8 @@ from harness.contract.observation import ObserverCall
 from harness.plugins import loading
 from harness.plugins.child import register
 
-#: If the command was killed, it cannot end this process at its deadline. The process then ends itself this number of
-#: seconds after the deadline.
+#: Seconds after the deadline at which this process ends itself. It does so only if the command was killed, because
+#: otherwise the command ends it at the deadline.
 _GRACE_S = 1.0
 #: Increment of the niceness, so that an observer takes no processor time that a trial could use.
 _NICENESS = 10
@@ -35,7 +35,7 @@ def main(module: str, title: str, wait_s: float, folder: str = "") -> None:
     Args:
         module: value of the plugin's entry point, or the import path of an observer's class.
         title: the name under which pluggy registers the plugin.
-        wait_s: seconds after the end of the pipe after which this process ends itself.
+        wait_s: deadline of this process, in seconds after the end of the pipe.
         folder: folder for the files of an observer's class; empty for a plugin.
     """
     pipe = _take_over_streams()
@@ -51,10 +51,10 @@ def main(module: str, title: str, wait_s: float, folder: str = "") -> None:
 
 
 def _take_over_streams() -> BinaryIO:
-    """Return the pipe of the command, which is the standard input, and redirect the standard streams.
+    """Return the pipe of the command, which is this process's standard input, and redirect the standard streams.
 
-    The code of the plugin reads an empty standard input. It writes to stderr, because stdout is the output of the
-    command.
+    Afterwards, the code of the plugin reads an empty standard input. It writes to stderr, because stdout belongs to the
+    output of the command.
     """
     pipe = os.fdopen(os.dup(0), "rb")
     null = os.open(os.devnull, os.O_RDONLY)
@@ -66,9 +66,9 @@ def _take_over_streams() -> BinaryIO:
 
 
 def _end_after_pipe(descriptor: int, seconds: float) -> None:
-    """Kill this process and the processes that it started, some seconds after the writing end of the pipe is closed.
+    """Kill this process and the processes that it started, `seconds` after the writing end of the pipe is closed.
 
-    Normally, the command kills a process that is still busy then. This function is needed if the command was killed.
+    Normally, the command kills this process if it is still busy then. This function is for a command that was killed.
     """
     poll = select.poll()
     poll.register(descriptor, 0)
@@ -79,7 +79,7 @@ def _end_after_pipe(descriptor: int, seconds: float) -> None:
 
 
 class _Observer:
-    """A plugin that observes runs. Only its first failure is reported."""
+    """A plugin that observes runs. Only the plugin's first failure is reported."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -87,7 +87,7 @@ class _Observer:
         self._failed = False
 
     def load(self, module: str, folder: str) -> None:
-        """Import and register the plugin. A plugin that cannot be imported is reported and not called."""
+        """Import and register the plugin. If it cannot be imported, report this, and never call it."""
         try:
             loaded = loading.load_entry_point(module)
             self._manager = register(loaded(Path(folder)) if folder else loaded, self._title)

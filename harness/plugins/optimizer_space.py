@@ -9,7 +9,7 @@ from typing import Any
 from harness.contract.domains import Fixed, LogUniform, Scalar, Space
 from harness.errors import PluginError
 
-#: Arguments with the same meaning in all optimizers, and the smallest and largest values that they may have.
+#: Argument with the same meaning in all optimizers -> the minimum and maximum of its values.
 _LIMITS = {
     "momentum": (0.0, 0.999999),
     "betas": (0.0, 0.999999),
@@ -19,14 +19,14 @@ _LIMITS = {
 
 
 def signature_space(optimizer: Any) -> Space:
-    """Return the search space of an optimizer class: the learning rate is searched, other scalars keep their defaults.
+    """Return the search space of an optimizer class. Only the learning rate is searched. Other scalars are fixed.
 
     `betas` become the hyperparameters `beta1`, `beta2` and so on.
 
     Raises:
-        PluginError: the class has an argument without a default, other than the parameters and the learning rate.
-            The error is also raised if `step` requires a closure, as `torch.optim.LBFGS.step` does. Such an optimizer
-            decides how often an update computes the loss, but the submission must decide this.
+        PluginError: an argument other than the parameters and the learning rate has no default. The error is also
+            raised if `step` requires a closure, as `torch.optim.LBFGS.step` does. Such an optimizer decides how often
+            an update computes the loss, but the submission must decide this.
     """
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is closure.empty:

@@ -15,9 +15,10 @@ FILE = "power.json"
 
 
 def published_power(entries: Iterable[WorkloadEntry]) -> tuple[PowerRow, ...]:
-    """Return the published rows of workloads, in the order of the workloads; gate budgets come first.
+    """Return the published rows of workloads, in the order of the workloads.
 
-    Only rows of a workload's current version are returned. No package is imported.
+    The gate budget of a workload comes before its full budget. Rows of earlier versions of a workload are left out. No
+    package is imported.
 
     Raises:
         StoreError: a file is damaged.

@@ -20,7 +20,7 @@ from harness.system import python_process
 from harness.system.files import read_struct
 from harness.system.process_tree import read_processor_wait
 
-#: Number of bytes at the end of a child's stderr in which the last line is searched.
+#: Number of bytes at the end of a child's stderr that are searched for the last line.
 _ERROR_BYTES = 4096
 
 #: Name of the environment variable that sets the time limit of a child process in seconds.
@@ -47,7 +47,7 @@ def time_limit() -> float:
 
 
 def read_in_children(requests: Sequence[ReadRequest], limit: float) -> list[PluginContents]:
-    """Read the target of each request in a separate process. Several processes run at once.
+    """Read the target of each request in a separate process. Several of these processes run at once.
 
     If a process fails, the failure is returned as `PluginContents.error`.
 
@@ -84,7 +84,7 @@ def read_in_children(requests: Sequence[ReadRequest], limit: float) -> list[Plug
 
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    """Create a temporary folder and remove it at the end.
+    """Create a temporary folder, and remove it at the end of the context.
 
     Raises:
         StoreError: no folder for temporary files can be written.
@@ -99,7 +99,7 @@ def _temporary_folder() -> Iterator[Path]:
 
 
 def _passing_error(error: str) -> PluginContents:
-    """Return a transient error, for a process that gave no answer."""
+    """Return the contents of a plugin whose process gave no answer. The error counts as transient."""
     return PluginContents(error=error, passing=True)
 
 
@@ -132,7 +132,7 @@ class _Child:
         """Return whether the process has ended. A process that exceeds its time limit is killed."""
         if self._process.poll() is not None:
             return True
-        # On a busy machine, the time for which the process waited for a processor does not count.
+        # The time for which the process waited for a processor does not count. It may be long on a busy machine.
         if time.monotonic() < self._deadline + read_processor_wait(self._process.pid):
             return False
         self._timed_out = True
@@ -155,7 +155,7 @@ class _Child:
         if self._timed_out:
             return PluginContents(
                 error=f"it took longer than {self._limit:g} s to import",
-                fix=f"set {TIMEOUT_VARIABLE} to a larger number of seconds; bench plugins --refresh tries again",
+                fix=f"set {TIMEOUT_VARIABLE} to a larger number of seconds; then run bench plugins --refresh",
                 passing=True,
                 limit_s=self._limit,
             )

@@ -1,4 +1,4 @@
-"""The registry, which looks up the entries of installed plugins by name and keeps the errors of broken plugins."""
+"""The registry: it looks up the entries of installed plugins by name, and stores the errors of broken plugins."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Plugin:
 
     Args:
         distribution, version: the distribution that declares the entry point.
-        name: name of the entry point; users write `distribution:name`.
+        name: name of the entry point. Users refer to the plugin as `distribution:name`.
         module: value of the entry point, `package.module` or `package.module:object`.
         hooks: names of the hooks that the plugin implements.
         error: the error of a broken plugin in one line; None if the plugin works.
@@ -93,7 +93,7 @@ class Registry:
         return self._all(ExecutorEntry)
 
     def observers(self) -> tuple[ObserverEntry, ...]:
-        """Return all observers that run only if the user asks for them, sorted by name."""
+        """Return all observers that run only on request (`--observe`), sorted by name."""
         return self._all(ObserverEntry)
 
     def datasets(self) -> tuple[DatasetEntry, ...]:
@@ -110,30 +110,30 @@ class Registry:
         return self._look_up("workload", name, self.workloads())
 
     def submission(self, name: str) -> SubmissionEntry:
-        """Return the submission with a name. The errors are those of `workload`."""
+        """Return the submission with a name. It raises the same errors as `workload`."""
         return self._look_up("submission", name, self.submissions())
 
     def executor(self, name: str) -> ExecutorEntry:
-        """Return the executor with a name. The errors are those of `workload`."""
+        """Return the executor with a name. It raises the same errors as `workload`."""
         return self._look_up("executor", name, self.executors())
 
     def observer(self, name: str) -> ObserverEntry:
-        """Return the observer with a name. The errors are those of `workload`."""
+        """Return the observer with a name. It raises the same errors as `workload`."""
         return self._look_up("observer", name, self.observers())
 
     def dataset(self, name: str) -> DatasetEntry:
-        """Return the dataset with a name. The errors are those of `workload`."""
+        """Return the dataset with a name. It raises the same errors as `workload`."""
         return self._look_up("dataset", name, self.datasets())
 
     def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry:
-        """Return the part with a name. The errors are those of `workload`.
+        """Return the part with a name. It raises the same errors as `workload`.
 
         Args:
-            kind: the part's kind; None for any kind, in which case only one kind may have a part with this name.
+            kind: the part's kind; None for any kind. Then only one kind may have a part with this name.
             name: `name` or `kind:name`, optionally after `distribution:`.
-            prefer: distribution whose part is returned if several distributions offer a part with this name. Callers
-                pass the distribution of the submission, so that the installation of a plugin cannot change the parts of
-                another plugin's submission.
+            prefer: a distribution whose part is preferred if several distributions offer a part with this name. Callers
+                pass the distribution of the submission, so that installing a plugin cannot change the parts of another
+                plugin's submission.
         """
         if kind is not None and kind not in PART_KINDS:
             kind, name = None, f"{kind}:{name}"  # the text before the colon is a distribution
@@ -156,7 +156,7 @@ class Registry:
             name: the name that the user gave.
             candidates: the entries to search.
         """
-        # Names without a distribution are tried first, since some names contain colons.
+        # Names without a distribution are tried first, because some of them contain colons.
         for form in ("plain", "qualified"):
             matches = [entry for entry in candidates if name in getattr(_spellings(entry), form)]
             if len(matches) == 1:
@@ -175,7 +175,7 @@ class Registry:
         plugins = [plugin.id for plugin in self.plugins if any(entry in plugin.entries for entry in matches)]
         return UsageError(
             f"{owners[0]} offers the {label} {name!r} twice, in {' and '.join(plugins)}",
-            fix=f"block one: -p no:{plugins[0]}",
+            fix=f"block one of them, for example: -p no:{plugins[0]}",
         )
 
     def _broken_error(self, label: str, name: str) -> PluginError | None:
@@ -198,7 +198,7 @@ class Registry:
         return None
 
     def _unknown_error(self, label: str, name: str, candidates: Sequence[Entry]) -> UsageError:
-        # If all candidates are parts of one kind, the suggestions omit the kind, so that the nearest name is found.
+        # For parts of any kind, the list shows the kinds. The nearest name is found without the kinds.
         listed = sorted({_id(entry) if label == "part" else entry.name for entry in candidates})
         near = suggest_nearest(name.lower(), {entry.name for entry in candidates})
         path = "a file's name ends in .py; " if os.sep in name else ""
@@ -211,10 +211,10 @@ class Registry:
         return UsageError(f"unknown {label} {name!r}{near}", fix=fix)
 
     def _hint_at_others(self, label: str, name: str) -> str:
-        """Return a hint if the unknown name belongs to another type of entry, else an empty string.
+        """Return a hint if the unknown name belongs to another type of entry, otherwise an empty string.
 
-        The hint is given if a submission was requested and the name is that of a part, or if a part was requested and
-        the name occurs in the name of a submission.
+        There are two cases: a submission was requested, and a part has this name; or a part was requested, and the name
+        occurs in the name of a submission.
         """
         if label == "submission":
             parts = [part.id for part in self.parts() if name in _spellings(part).plain]
@@ -274,8 +274,8 @@ def load_registry(block: Sequence[str] = (), refresh: bool = False) -> Registry:
     """Read the installed plugins, from the cache or in child processes.
 
     Args:
-        block: plugins to skip, by distribution, entry-point name or `distribution:name`, in addition to those that
-            `BENCH_PLUGINS` blocks.
+        block: plugins to skip, by distribution, entry-point name or `distribution:name`. They are skipped in addition
+            to the plugins that `BENCH_PLUGINS` blocks.
         refresh: whether to read all plugins again, including those that failed before.
 
     Raises:
@@ -292,7 +292,7 @@ def load_registry(block: Sequence[str] = (), refresh: bool = False) -> Registry:
     return Registry(
         [_plugin(point, cached.get(point.key)) for point in allowed],
         blocked=[point.id for point in installed if point not in allowed],
-        warnings=[f"no plugin is named {name!r}; nothing is blocked or allowed by this name" for name in unmatched],
+        warnings=[f"no plugin is named {name!r}, so this name blocks or allows nothing" for name in unmatched],
     )
 
 

@@ -1,4 +1,4 @@
-"""Check the signatures of the code of submissions and workloads, and describe those of a recipe's functions."""
+"""Check the signatures of submissions and workloads, and describe the signatures of a recipe's functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ SUBMISSION_METHODS: Mapping[str, tuple[str, ...]] = {
     "state_dict": (),
     "load_state_dict": ("state",),
 }
-#: Methods of a workload, with the names of the arguments that the harness passes. It passes `per_example` by name.
+#: Methods of a workload, with the names of the arguments that the harness passes. It passes one further argument,
+#: `per_example` of `loss`, by name.
 WORKLOAD_METHODS: Mapping[str, tuple[str, ...]] = {
     "build_model": ("seed",),
     "parameter_kinds": ("model",),
@@ -26,7 +27,7 @@ WORKLOAD_METHODS: Mapping[str, tuple[str, ...]] = {
     "outputs": ("model", "batch"),
     "evaluate": ("model", "split", "stage"),
 }
-#: Method of a workload that draws its held-out data afresh. A workload need not have it.
+#: Method of a workload that draws its held-out data afresh. It is optional.
 REDRAW_METHOD = "draw_held_out"
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -73,7 +74,7 @@ def _describe_part(part: Callable[..., Any], kind: PartKind, recipe: str) -> Sig
             f"the {kind.name} {function} of {recipe} has the wrong arguments: {function}{_text(part)}",
             fix=f"the harness calls {call}: define it with the positional arguments {', '.join(kind.arguments)}",
         )
-    # The harness passes `horizon` to every part but a schedule, which reads it from its progress.
+    # The harness passes `horizon` to every part except schedules, which read it from their progress.
     supplied = {"horizon"} if kind.name != "schedule" else set()
     return Signature(
         kind=kind.name,
@@ -140,7 +141,10 @@ def _check_method(
 
 
 def _accepts(function: Callable[..., Any], positional: tuple[str, ...], keywords: Mapping[str, object]) -> bool:
-    """Return whether a function can be called with these arguments. True if unknown, as for functions written in C."""
+    """Return whether a function can be called with these arguments.
+
+    Return True if this is unknown, as for functions written in C.
+    """
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

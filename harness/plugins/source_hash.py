@@ -1,4 +1,4 @@
-"""Compute the hash of a submission's source, which identifies the code of a run."""
+"""Compute the hash of a submission's source. It identifies the code of a run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from harness.plugins.locating import locate
 from harness.system.files import read_file
 from harness.system.python_process import is_editable
 
-#: Maximum number of files that are hashed for one module. See `source_hash` for modules with more files.
+#: Maximum number of files that are hashed for one module. `source_hash` describes what happens beyond it.
 _CLOSURE_LIMIT = 64
 
 
 def may_change(load: str, distribution: str) -> bool:
-    """Return whether code may change without a new version: in a file or an editable installation.
+    """Return whether code may change without a new version, because it is in a file or an editable installation.
 
     Args:
         load: import path of the code.
@@ -42,9 +42,9 @@ def source_hash(loads: Iterable[str]) -> str:
 
     The hash of a module covers the module's own file, and all files of the same top-level package that the module
     imports directly or indirectly. An edited helper therefore changes the hash. If there are more than `_CLOSURE_LIMIT`
-    such files, as for torch, only the module's own file and the version of the package are hashed. If the module's file
-    cannot be found, only the version is hashed. If the package is not installed, the import path is hashed instead of
-    the version.
+    such files, as for torch, the hash covers only the module's own file and the version of the package. If the module's
+    file cannot be found, it covers only the version. If the package is not installed, the import path replaces the
+    version.
 
     Raises:
         PluginError: an import path is malformed.
@@ -75,7 +75,7 @@ def hash_contents(contents: Iterable[tuple[str, bytes]]) -> str:
 
 
 def is_hashed_whole(module: str) -> bool:
-    """Return whether the hash of a module covers its source, and not only the version of its package."""
+    """Return whether the hash of a module covers all source files that it imports from its package."""
     return 0 < len(import_closure(module)) <= _CLOSURE_LIMIT
 
 
@@ -99,7 +99,7 @@ def _read_module(load: str, module: str) -> Iterator[tuple[str, bytes]]:
 
 
 def import_closure(module: str) -> dict[str, Path]:
-    """Return the files of a module and of the modules of its package that it imports, directly or indirectly.
+    """Return the files of a module, and of the modules that it imports from its package, directly or indirectly.
 
     The search stops when there are more than `_CLOSURE_LIMIT` files.
     """
@@ -132,9 +132,9 @@ def _read_content(path: Path) -> bytes:
 
 @functools.lru_cache(maxsize=512)
 def _find_imports(name: str, is_package: bool, source: bytes) -> frozenset[str]:
-    """Return the dotted names of the modules, and of attributes of modules, that a module imports from its own package.
+    """Return the dotted names that a module imports from its own top-level package.
 
-    The package is the top-level package of the module.
+    They are the names of modules, and of attributes of modules.
 
     Args:
         name: dotted name of the module.

@@ -1,4 +1,4 @@
-"""Limit the size of a submission's files, so that a submission cannot contain weights that were trained before."""
+"""Limit the size of a submission's files, so that a submission cannot contain weights from earlier training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.plugins.loading import is_file, split_load
 from harness.plugins.locating import locate_top
 from harness.plugins.source_hash import is_hashed_whole
 
-#: Files that Python writes beside the source.
+#: Folders of bytecode that Python writes beside the source. Their files are not counted.
 _BYTECODE = "__pycache__"
 
 
@@ -21,15 +21,15 @@ def check_size(name: str, loads: Iterable[str]) -> None:
     """Check the size of the files that a submission consists of.
 
     A submission in a file consists of this file. A submission in a package consists of all files of its top-level
-    package, including data. A package that is too large for its source to be hashed, such as torch, is a library: a
-    record contains its version, and its size is not limited.
+    package, including data. Some packages, such as torch, are too large for their source to be hashed. They count as
+    libraries: a record contains their version, and their size is not limited.
 
     Args:
         name: name of the submission, for the error message.
         loads: import paths of the submission and of its parts.
 
     Raises:
-        UsageError: the files are larger than `MAX_SUBMISSION_BYTES` together.
+        UsageError: together, the files are larger than `MAX_SUBMISSION_BYTES`.
     """
     sizes = {}
     for load in loads:

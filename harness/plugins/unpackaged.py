@@ -1,4 +1,4 @@
-"""Read submissions and workloads from their code: Python files, classes, and what the entries of plugins load."""
+"""Read submissions and workloads from their code: from Python files, from classes, and from objects of plugins."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from harness.plugins.source_hash import import_closure
 
 
 class ReadSubmission(NamedTuple):
-    """What the code of a submission declares. The other fields are those of `PluginContents`."""
+    """What the code of a submission declares. `signatures` and `is_derived` are explained in `PluginContents`."""
 
     entry: SubmissionEntry
     signatures: tuple[Signature, ...] = ()
@@ -44,13 +44,13 @@ def submission_from_path(text: str) -> ReadSubmission:
 
     Raises:
         UsageError: the file does not exist, raises an exception, takes too long to import, or does not define exactly
-            one submission. The message has the file and, if known, the line.
+            one submission. The message contains the file and, if known, the line.
     """
     return ReadSubmission.from_contents(_read_path(text, "submission"))
 
 
 def workload_from_path(text: str) -> WorkloadEntry:
-    """Return the entry of the workload in a file. Arguments and errors are those of `submission_from_path`."""
+    """Return the entry of the workload in a file. The argument and the errors are as in `submission_from_path`."""
     return _with_source(_read_path(text, "workload").workloads[0])
 
 
@@ -71,22 +71,22 @@ def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginCo
 
 
 def _with_source(entry: WorkloadEntry) -> WorkloadEntry:
-    """Return the workload with a part of the hash of its code appended to its version.
+    """Return the workload's entry with a part of the hash of the workload's code appended to the version.
 
     Users do not raise the version at every edit of a file. With the hash in the version, results of earlier code never
-    count as results of the current code, and are never in the same table.
+    count as results of the current code, and the two kinds of results are never in the same table.
     """
     version = f"{entry.facts.version}{SOURCE_MARK}{code_hash([entry.load])[:_SOURCE_DIGITS]}"
     return msgspec.structs.replace(entry, facts=msgspec.structs.replace(entry.facts, version=version))
 
 
-#: Number of digits of the hash in the version of a workload.
+#: Number of digits of the code's hash in the version of a workload.
 _SOURCE_DIGITS = 8
 
 
-#: What to do if the code of an entry raises an error.
+#: Fix for an entry whose code raises an error. The placeholder is the entry's import path.
 _IMPORT_FIX = "correct {}, then run bench check"
-#: Largest number of characters of a path in a message.
+#: Maximum number of characters of a path in a message.
 _MAX_SHOWN = 200
 
 
@@ -108,7 +108,7 @@ def entry_from_class(load: str) -> SubmissionEntry:
 
 
 def read_loaded_submission(entry: SubmissionEntry) -> ReadSubmission:
-    """Return the declarations of the object that a submission's entry loads.
+    """Return what the object declares that a submission's entry loads.
 
     Raises:
         PluginError: the object cannot be loaded, is not a submission, or has a method or part with wrong arguments.
@@ -127,8 +127,8 @@ def read_loaded_facts(entry: WorkloadEntry) -> WorkloadFacts | None:
     """Return the facts of the class that a workload's entry loads.
 
     Returns:
-        The facts; None if they are not an attribute of the class, or if the class takes too long to import. The worker
-        then compares them.
+        The facts; None if they are not an attribute of the class, or if the class takes too long to import. In these
+        cases, the worker compares the facts with the entry.
 
     Raises:
         PluginError: the class cannot be loaded, or has a method with wrong arguments.
@@ -145,17 +145,17 @@ def read_loaded_facts(entry: WorkloadEntry) -> WorkloadFacts | None:
 def _read_loaded(action: Action, load: str) -> PluginContents:
     module, _ = split_load(load)
     files = [Path(module)] if is_file(module) else sorted(import_closure(module).values())
-    # Two checkouts may contain the same module. The path keeps their answers in the cache apart.
+    # Two checkouts may contain the same module. With the path in the key, their answers in the cache stay separate.
     return _read(ReadRequest(action=action, target=load), files, key_path=str(files[-1]) if files else "")
 
 
 def _read(request: ReadRequest, files: Sequence[Path], key_path: str = "") -> PluginContents:
-    """Return the answer to a request, from the cache unless one of these files has changed.
+    """Return the answer to a request. The answer comes from the cache unless one of the files has changed.
 
     Args:
         request: the request.
         files: the files on which the answer depends.
-        key_path: path that distinguishes equal requests in the cache; may be empty.
+        key_path: path that distinguishes requests for the same target in the cache; "" if none is needed.
     """
     key = "\n".join((request.action, request.target, request.name or key_path))
     stamp = cache.stamp(map(cache.file_state, files))

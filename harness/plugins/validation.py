@@ -31,7 +31,7 @@ _LOAD = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*|.+\.py:[A-Za-z_][\w.]*")
 
 
 def validate_entry(entry: Entry) -> list[str]:
-    """Return the problems of an entry as clauses; the list is empty if the entry is valid.
+    """Return the problems of an entry as clauses. The list is empty if the entry is valid.
 
     The types of fields are checked when the entry is decoded, not here.
     """
@@ -57,7 +57,7 @@ def _check_identity(
         yield f"the name {entry.name!r} {_NAME_RULE}"
     version = entry.facts.version if isinstance(entry, WorkloadEntry) else getattr(entry, "version", "1")
     if not version or "@" in version or version != version.strip():
-        yield f"the version {version!r} must be a word without @"
+        yield f"the version {version!r} must not be empty, contain @, or begin or end with a space"
     if not entry.summary.strip() or "\n" in entry.summary:
         yield "the summary must be one line"
     if entry.load is not None and not _LOAD.fullmatch(entry.load):
@@ -142,7 +142,7 @@ def _check_facts(facts: WorkloadFacts) -> Iterator[str]:
         if level not in ("easy", "hard"):
             yield f"levels are 'easy' and 'hard', not {level!r}"
         elif facts.stages:
-            yield "a stream cannot have other levels, since its targets end its stages"
+            yield "a stream cannot have other levels, because the targets end its stages"
         elif [(t.metric, t.goal) for t in targets] != [(t.metric, t.goal) for t in facts.targets]:
             yield f"the {level} targets must have the same metrics and goals as the targets"
     yield from _check_stages(facts)
@@ -194,7 +194,7 @@ def _find_domain_problem(domain: Domain) -> str:
 
 
 def find_duplicate(names: Iterable[str]) -> str | None:
-    """Return the first name that occurs twice, or None.
+    """Return the first name that occurs a second time, or None.
 
     >>> find_duplicate(["a", "b", "a"])
     'a'

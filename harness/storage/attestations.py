@@ -1,7 +1,7 @@
 """Read and write attestations, small JSON files in the folder of the record that they describe.
 
-The name of a file contains the record's content hash and the hash of the attestation, so that attestations never
-replace each other, and so that packed records keep theirs.
+The name of a file contains the record's content hash and the hash of the attestation. So attestations never replace
+each other, and an attestation can be found for a packed record.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def read_attestations(folder: Path, names: Iterable[str] | None = None) -> tuple
 
     Args:
         folder: folder of records.
-        names: names of the files in the folder; None to list the folder.
+        names: names of the files in the folder; None to list the folder's files here.
     """
     attestations, problems = [], []
     try:
@@ -61,7 +61,7 @@ def read_attestations(folder: Path, names: Iterable[str] | None = None) -> tuple
 
 
 def index_attestations(listed: Iterable[ListedFolder], problems: list[str]) -> dict[str, list[Attestation]]:
-    """Return the attestations in some folders by the content hash of the record that they describe.
+    """Return the attestations in some folders, by the content hash of the record that they describe.
 
     Args:
         listed: the folders with the names of their files.

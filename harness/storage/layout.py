@@ -1,4 +1,4 @@
-"""Name the files of records, shards, checkpoints and compiler caches, and compute run ids."""
+"""Define the names of files and folders of runs, records, shards and checkpoints, and compute run IDs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from harness.system.files import read_error, walk_folders
 RECORD = "record.json"
 #: Name of the page with the tables of the published records.
 LEADERBOARD = "LEADERBOARD.md"
-#: Name of the file with the evaluated weights at the end of a run.
+#: Name of the file with the weights that are evaluated at the end of a run.
 FINAL_WEIGHTS = "final.safetensors"
-#: Name of the folder to which the worker of an unfinished run may write. The worker may not write to other folders.
+#: Name of the only folder to which the worker of an unfinished run may write.
 WORKER = "worker"
-#: Name of the compiler cache's folder in the worker's folder.
+#: Name of the compiler cache's folder, in the worker's folder.
 COMPILED = "compiled"
 #: Names of the last checkpoint and of the previous checkpoint, in the worker's folder.
 CHECKPOINTS = ("checkpoint.pt", "checkpoint.previous.pt")
@@ -30,7 +30,7 @@ CHECKPOINTS = ("checkpoint.pt", "checkpoint.previous.pt")
 DAMAGED_CHECKPOINTS = "checkpoint*.corrupt"
 #: Name of the file in which the supervisor keeps the account of an unfinished run (`harness.execution.account`).
 ACCOUNT = "account.json"
-#: Name of the folder for the results of evaluations in the folder of an unfinished run.
+#: Name of the folder for the results of evaluations, in the folder of an unfinished run.
 EVALUATOR = "evaluator"
 #: Name of the folder for replaced runs. The records in this folder are never read.
 SUPERSEDED = "superseded"
@@ -46,21 +46,21 @@ SHARD_NAME = re.compile(r"records-(\d{4,})\.jsonl\.xz")
 INDEX_NAME = re.compile(r"records-(\d{4,})\.index\.json")
 
 
-#: Fields that were added to `RunSpec` after records had been published, with their defaults. A field at its default is
-#: left out of the hash, so that a trial has the run_id that it had before the field existed.
+#: Fields that were added to `RunSpec` after records had been published, with their defaults. A field with its default
+#: value is left out of the hash, so that a trial keeps the run_id that it had before the field existed.
 LATER_FIELDS: Final[Mapping[str, object]] = MappingProxyType({"screening": True, "nonce": None, "held_out": None})
 
 
 def run_id(spec: RunSpec) -> str:
-    """Return the run_id of a trial, a hash of everything that decides the trial's outcome."""
+    """Return the run_id of a trial. It is a hash of everything that decides the trial's outcome."""
     return _hash_spec(msgspec.to_builtins(spec, order="sorted"))
 
 
 def run_id_of_json(record: bytes) -> str:
-    """Return the run_id of the trial whose record is given as JSON.
+    """Return the run_id of the trial of a record that is given as JSON.
 
-    The spec in the JSON is hashed and not the decoded spec, because decoding adds fields that did not exist when the
-    record was written.
+    The hash is computed from the spec in the JSON, not from the decoded spec, because decoding adds fields that did not
+    exist when the record was written.
 
     Raises:
         msgspec.DecodeError: the record is not JSON or has no spec.
@@ -98,7 +98,7 @@ def is_run_id(name: str) -> bool:
 
 
 def file_stem(entry_name: str) -> str:
-    """Convert the name of a workload or submission to a form that can be the name of a folder or file.
+    """Convert the name of a workload or submission to a form that can be part of a file's or folder's name.
 
     >>> file_stem("continual-mnist:task")
     'continual-mnist_task'
@@ -107,12 +107,12 @@ def file_stem(entry_name: str) -> str:
 
 
 def is_published_record(name: str) -> bool:
-    """Return whether a file name has the form of a published record, `run-….json`."""
+    """Return whether a file name has the form of the name of a published record: `run-….json`."""
     return name.endswith(".json") and RUN_ID_PREFIX in name
 
 
 def is_record(name: str) -> bool:
-    """Return whether a file name is that of a record, either in a run folder or published."""
+    """Return whether a file name is the name of a record, in a run folder or published."""
     return name == RECORD or is_published_record(name)
 
 
@@ -136,13 +136,13 @@ def shard_name(number: int) -> str:
 
 
 def shard_number(name: str) -> int:
-    """Return the number in the name of a shard or index, or 0 for another file."""
+    """Return the number in the name of a shard or index; 0 if the name is not of this form."""
     match = SHARD_NAME.fullmatch(name) or INDEX_NAME.fullmatch(name)
     return int(match[1]) if match else 0
 
 
 def walk_all(folders: Iterable[Path], problems: list[str]) -> Iterator[ListedFolder]:
-    """Yield these folders and every folder below them, as `walk_records` does."""
+    """Yield these folders and all folders below them, as `walk_records` does for one folder."""
     for folder in folders:
         yield from walk_records(folder, problems)
 
@@ -151,7 +151,7 @@ def walk_records(folder: Path, problems: list[str]) -> Iterator[ListedFolder]:
     """Yield this folder and every folder below it in sorted order, each with the sorted names of its files.
 
     Folders of replaced runs (`superseded/`) and of archived records (`archive/`) below this folder are skipped. A
-    folder with the name of a record or shard counts as a file, so that reading it gives an error.
+    folder whose name is that of a record or shard is yielded as a file, so that reading it raises an error.
 
     Args:
         folder: folder to search.

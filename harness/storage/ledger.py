@@ -1,8 +1,8 @@
-"""The ledger of a runs folder: a file to which every attempt to run a trial is appended, before and after it runs.
+"""The ledger of a runs folder: a file to which entries are appended before and after every attempt to run a trial.
 
-`ledger.jsonl` has one entry per line. Every entry contains the SHA-256 of the line before it, so that a line can
-neither be changed nor removed without changing all lines after it. If somebody rewrites the whole ledger, only a
-comparison with an earlier copy, or with the published hash of an earlier last line, shows the change.
+`ledger.jsonl` has one entry per line. Every entry contains the SHA-256 of the line before it, so a line cannot be
+changed or removed without changing all lines after it. If somebody rewrites the whole ledger, the change can only be
+detected by a comparison with an earlier copy, or with the published hash of an earlier last line.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ LEDGER: Final = "ledger.jsonl"
 ORIGIN: Final = "0" * 64
 #: Maximum size of a ledger in bytes: about a million attempts.
 _MAX_BYTES = 1 << 30
-#: An entry is written in milliseconds. Another process holds the lock for longer only if that process is stopped.
+#: Seconds to wait for the lock. Appending takes milliseconds, so a lock is held this long only by a stopped process.
 _LOCK_TIMEOUT_S = 60.0
 _RESTORE = "restore it, or use another runs folder"
-#: The event that an entry states: the sources of submissions were committed before a nonce was requested, a nonce was
-#: obtained, or an attempt was started, resumed from a checkpoint or finished.
+#: The event that an entry states. `committed`: source hashes of submissions, before a nonce is requested. `nonce`: a
+#: nonce was obtained. `started`, `resumed` (from a checkpoint), `finished`: an attempt.
 LedgerEvent = Literal["committed", "nonce", "started", "resumed", "finished"]
 
 
@@ -47,9 +47,10 @@ class LedgerEntry(Data, frozen=True, kw_only=True, omit_defaults=True):
         previous: SHA-256 of the line before this entry, in hex; `ORIGIN` in the first entry.
         time: time of the entry, UTC in ISO 8601.
         event: the event that the entry states.
-        sources: source hash of each submission, by `name@version`. The events `committed` and `nonce` have this field.
-        nonce: the nonce. The event `nonce` has this field.
-        run_id: the trial. The events `started`, `resumed` and `finished` have this field and the fields below it.
+        sources: source hash of each submission, by `name@version`. Only the events `committed` and `nonce` have this
+            field.
+        nonce: the nonce. Only the event `nonce` has this field.
+        run_id: the trial. Only the events `started`, `resumed` and `finished` have this field and those below.
         submission: `name@version` of the submission.
         source_hash: source hash of the submission.
         workload: `name@version` of the workload.
@@ -79,7 +80,7 @@ class LedgerEntry(Data, frozen=True, kw_only=True, omit_defaults=True):
 class AttemptLedger:
     """A ledger that is open for appending. Several processes may append to the same ledger.
 
-    Only lines that were added since the last call are read.
+    Each call reads only the lines that were added since the last call.
 
     Args:
         runs: the runs folder. It is created by the first entry.
@@ -127,7 +128,7 @@ class AttemptLedger:
         return entry
 
     def find_nonce(self, sources: dict[str, str], source: str) -> Nonce | None:
-        """Return the newest nonce that was requested after all of these sources were committed; None if there is none.
+        """Return the newest nonce that was requested after all of these sources were committed, or None.
 
         Args:
             sources: source hash of each submission, by `name@version`.
@@ -163,11 +164,11 @@ class AttemptLedger:
 def read_ledger(path: Path) -> list[LedgerEntry]:
     """Return the entries of a ledger, after checking every link.
 
-    A last line without a line break is ignored, because the process that wrote it was killed.
+    A last line without a line break is ignored, because it is incomplete: the process that wrote it was killed.
 
     Raises:
         StoreError: the file cannot be read.
-        DamagedError: a line is damaged, was changed, or is not the successor of the line before it.
+        DamagedError: a line is damaged, was changed, or does not follow the line before it.
     """
     entries, last = [], ORIGIN
     for line in read_file(path, limit=_MAX_BYTES).splitlines(keepends=True):
@@ -192,7 +193,7 @@ def line_hash(line: bytes) -> str:
 
 
 def find_ledger(folder: Path) -> Path | None:
-    """Return the ledger of a run's folder or of a runs folder; None if there is none."""
+    """Return the ledger for a run's folder or a runs folder, or None if it does not exist."""
     for candidate in (folder / LEDGER, folder.parent / LEDGER):
         with contextlib.suppress(OSError):
             if candidate.is_file():
@@ -202,7 +203,7 @@ def find_ledger(folder: Path) -> Path | None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Lock a ledger. Without locks between machines, the chain still shows whether two processes wrote at once."""
+    """Lock a ledger. If locks do not work between machines, the chain of hashes still shows simultaneous writes."""
     descriptor = wait_for_lock(path, _LOCK_TIMEOUT_S)
     try:
         yield

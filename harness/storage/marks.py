@@ -1,7 +1,7 @@
-"""Read and append marks of records. `marks.jsonl` is beside the records, in the folder that contains all of them.
+"""Read and append marks of records. The file `marks.jsonl` is in the folder that contains all of these records.
 
-One line is one mark. Lines are only appended, so that the history of a record stays visible. The last mark of a record
-counts, in the order of time, so that two versions of the file can be merged line by line.
+Each line is a mark. Lines are only appended, so that the history of a record stays visible. The mark with the latest
+time counts for a record, so two versions of the file can be merged line by line.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from harness.system.locks import wait_for_lock
 
 #: Name of the file with the marks.
 MARKS: Final = "marks.jsonl"
-#: Number of folders above a folder of records in which the file is looked for: hardware class, workload, submission.
+#: The file is looked for in this number of folders above a folder of records: submission, workload, hardware class.
 _LEVELS_ABOVE = 3
-#: A mark is appended in milliseconds, so another process holds the lock for long only if it publishes into the folder.
+#: Seconds to wait for the lock. Appending a mark takes milliseconds, but publishing into the folder may take longer.
 _LOCK_TIMEOUT_S = 60.0
 
 
 def append_mark(folder: Path, mark: Mark) -> Path:
-    """Append a mark to the file of a folder of records, and return the path of the file.
+    """Append a mark to the file of marks of a folder of records, and return the path of the file.
 
     Raises:
         StoreError: the file cannot be written, or another process holds the lock of the folder.
@@ -88,17 +88,17 @@ def lock_marks(folder: Path) -> Iterator[None]:
 
 
 def _is_current(folder: Path, descriptor: int) -> bool:
-    """Return whether a descriptor is of the folder that has this path now."""
+    """Return whether a descriptor belongs to the folder that currently has this path."""
     here, locked = os.stat(folder), os.fstat(descriptor)
-    # On a file system without locks, another file is locked in place of the folder.
+    # On a file system without locks, another file is locked instead of the folder.
     return (here.st_dev, here.st_ino) == (locked.st_dev, locked.st_ino) or not stat.S_ISDIR(locked.st_mode)
 
 
 def index_marks(folders: Iterable[Path], problems: list[str], listed: Iterable[ListedFolder] | None = None) -> Marks:
-    """Return the marks that count, for the records below some folders.
+    """Return the latest marks of the records below some folders, without records whose mark was taken back.
 
-    The file is looked for in each folder, in the folders below it, and in the next folders above it, because a command
-    may read only a part of the published records.
+    The file of marks is looked for in each folder, in the folders below it, and in the next folders above it, because a
+    command may read only a part of the published records.
 
     Args:
         folders: folders of records.
@@ -112,7 +112,7 @@ def index_marks(folders: Iterable[Path], problems: list[str], listed: Iterable[L
 def read_marks(
     folders: Iterable[Path], problems: list[str], listed: Iterable[ListedFolder] | None = None
 ) -> list[Mark]:
-    """Return all marks of the records below some folders, in the order of time.
+    """Return all marks of the records below some folders, sorted by time.
 
     Args:
         folders, problems, listed: see `index_marks`.
@@ -154,7 +154,7 @@ def _find_files_above(folder: Path) -> Iterator[Path]:
 
 
 def _find_files_below(folder: Path) -> Iterator[Path]:
-    # Whoever reads the records reports folders that cannot be listed.
+    # Folders that cannot be listed are reported when the records are read.
     for path, subfolders, names in walk_folders(folder, lambda path, error: None):
         subfolders[:] = [name for name in subfolders if name != SUPERSEDED and not is_run_id(name)]
         if MARKS in names:

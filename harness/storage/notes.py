@@ -14,7 +14,7 @@ MAX_BYTES = 10_000
 
 
 def read_note(folder: Path) -> str:
-    """Return the note about the run in a folder, in one line; empty if there is no note."""
+    """Return the note about the run in a folder, as one line; "" if there is no note."""
     try:
         with open_regular(folder / NOTE) as file:
             return " ".join(file.read(MAX_BYTES).decode("utf-8", errors="replace").split())
@@ -23,7 +23,7 @@ def read_note(folder: Path) -> str:
 
 
 def write_note(folder: Path, note: str) -> None:
-    """Write the note about the run in a folder. An earlier note is replaced.
+    """Write the note about the run in a folder, replacing an earlier note.
 
     Raises:
         StoreError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""Pack record files into shards and unpack the shards. No record is lost if a call is interrupted.
+"""Pack record files into shards, and unpack the shards. No record is lost if a call is interrupted.
 
 Packing writes a shard, reads it back, syncs it to disk and writes its index. Only then are the packed files removed.
 Unpacking removes a shard only after all its files are written. If a call is interrupted, the next call completes it.
@@ -36,8 +36,8 @@ from harness.system.locks import LockHeldError, take_lock
 def pack(folder: Path) -> Iterator[FolderReport]:
     """Pack the published records below a folder into one new shard per subfolder.
 
-    Records in run folders (`record.json`) are not packed, since a run resumes from its folder. Damaged records are not
-    packed either. If folders cannot be listed, the last report contains them.
+    Records in run folders (`record.json`) are not packed, because a run resumes from its folder. Damaged records are
+    not packed either. If folders cannot be listed, an additional last report lists them.
 
     Raises:
         StoreError: a folder cannot be written, or another process is packing it.
@@ -74,7 +74,7 @@ def _pack_folder(folder: Path) -> FolderReport:
 
 
 def _complete_indexes(folder: Path, problems: list[str]) -> list[str]:
-    """Write the index of every shard that has no index, and return the names of these shards."""
+    """Write the index of every shard without an index, and return the names of these shards."""
     names = os.listdir(folder)
     problems += shards.find_missing_shards(folder, names)
     completed_shards = []
@@ -102,7 +102,7 @@ def _describe_shard(shard: Path) -> list[PackedFile]:
 
 
 def _describe_line(line: bytes, shard: Path) -> PackedFile:
-    """Return the index entry of a line of a shard."""
+    """Return the index entry for a line of a shard."""
     try:
         name, content = shards.file_name(line), shards.file_content(line)
     except JSON_ERRORS as error:
@@ -115,7 +115,7 @@ def _packed_file(name: str, content: bytes, label: str) -> PackedFile:
     """Return the index entry of a record file.
 
     Raises:
-        StoreError: the content is not a valid record, or its schema is not the one that this version reads.
+        StoreError: the content is not a valid record, or has a schema that this version does not read.
     """
     record = decode(content, label)
     digest = hashlib.sha256(content).hexdigest()
@@ -123,15 +123,15 @@ def _packed_file(name: str, content: bytes, label: str) -> PackedFile:
 
 
 def _indexed_shards(folder: Path) -> list[Path]:
-    """Return the shards of a folder that have an index. `_complete_indexes` has reported the other shards."""
+    """Return the shards of a folder that have an index. `_complete_indexes` has reported the others as problems."""
     return [shard for shard in shards.shards_among(folder, os.listdir(folder)) if layout.shard_index(shard).exists()]
 
 
 def _find_packed_entries(folder: Path, names: set[str], problems: list[str]) -> dict[str, PackedFile]:
     """Return the index entries of the files in undamaged shards of a folder, by file name.
 
-    Shards that contain none of the files `names` are skipped. A damaged shard is reported as a problem, and the files
-    in its index count as not packed.
+    Shards that contain none of the files in `names` are skipped. A damaged shard is reported as a problem, and its
+    files count as not packed.
     """
     packed: dict[str, PackedFile] = {}
     for shard in _indexed_shards(folder):
@@ -145,7 +145,7 @@ def _find_packed_entries(folder: Path, names: set[str], problems: list[str]) -> 
 
 
 def _equals_packed_copy(path: Path, entry: PackedFile, problems: list[str]) -> bool:
-    """Return whether a plain file equals its packed copy, and report a problem if it does not."""
+    """Return whether a plain file equals its packed copy. A difference is reported as a problem."""
     try:
         same = _hash(path) == entry.sha256
     except StoreError as error:
@@ -159,7 +159,7 @@ def _equals_packed_copy(path: Path, entry: PackedFile, problems: list[str]) -> b
 
 
 def _describe(path: Path, problems: list[str]) -> PackedFile | None:
-    """Return the index entry of a plain record file, or report a problem and return None if it cannot be packed."""
+    """Return the index entry for a plain record file. If it cannot be packed, report a problem and return None."""
     try:
         shards.require_record_name(path.name, path.parent)
         return _packed_file(path.name, read_file(path), str(path))
@@ -211,10 +211,10 @@ def _remove(folder: Path, entries: Iterable[PackedFile]) -> None:
 
 
 def unpack(folder: Path) -> Iterator[FolderReport]:
-    """Write the record files of all shards below a folder, byte for byte, then remove the shards.
+    """Write the record files of all shards below a folder, byte for byte, and remove the shards.
 
-    A shard is not removed if it is damaged or if one of its files already exists with other content. If folders cannot
-    be listed, the last report contains them.
+    A shard is not removed if it is damaged or if one of its files already exists with different content. If folders
+    cannot be listed, an additional last report lists them.
 
     Raises:
         StoreError: a folder cannot be written, or another process is packing it.
@@ -247,7 +247,7 @@ def _unpack_shard(shard: Path) -> int:
     """Write the files of a shard, remove the shard, and return the number of files.
 
     Raises:
-        DamagedError: the shard is damaged, or a file exists with other content; nothing was written.
+        DamagedError: the shard is damaged, or a file exists with different content. Then no file has been written.
     """
     for entry, content in shards.read_files(shard):
         path = shard.with_name(entry.file)
@@ -262,7 +262,7 @@ def _unpack_shard(shard: Path) -> int:
         if not path.exists():
             write_atomically(path, content)
         count += 1
-    # The index is removed first, because the next call can read a shard without an index but not an index without a
+    # The index is removed first, because the next call can read a shard without an index, but not an index without a
     # shard.
     _unlink(layout.shard_index(shard))
     _unlink(shard)
@@ -284,7 +284,7 @@ def _locked(folder: Path) -> Iterator[None]:
         descriptor = take_lock(folder, has_content=True)
     except LockHeldError:
         raise StoreError(
-            f"another process packs or unpacks {folder}", fix="wait until it has ended and repeat the command"
+            f"another process packs or unpacks {folder}", fix="wait until it has finished, then repeat the command"
         ) from None
     except OSError as error:
         raise read_error(folder, error) from None
@@ -312,7 +312,7 @@ def _unlink(path: Path) -> None:
 
 
 def _conflict_fix(path: Path) -> str:
-    """Return what a user can do if a plain file and the packed record of the same name differ."""
+    """Return what a user can do if a plain file differs from the packed record of the same name."""
     return (
         f"to keep the packed record, delete the plain file; to replace it, move the plain file away, run "
         f"bench results unpack {path.parent}, and move it back"

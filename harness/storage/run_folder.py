@@ -34,7 +34,7 @@ class RunFolder:
 
     Args:
         root: folder with one subfolder per trial.
-        identity: the trial's run_id, which is the name of its folder.
+        identity: the trial's run_id. It is also the name of the trial's folder.
     """
 
     def __init__(self, root: Path, identity: str) -> None:
@@ -49,7 +49,7 @@ class RunFolder:
 
     @property
     def worker_path(self) -> Path:
-        """The folder in which the worker may write. It writes checkpoints, the compiler's cache and temporary files."""
+        """The folder in which the worker may write: checkpoints, the compiler's cache and temporary files."""
         return self.path / WORKER
 
     def record(self) -> Record | None:
@@ -74,8 +74,9 @@ class RunFolder:
     def lock(self, timeout: float = 10.0) -> Iterator[None]:
         """Hold the lock of this trial.
 
-        The worker inherits the lock's descriptor, so the lock lasts until both supervisor and worker have ended. If a
-        supervisor is killed, the next supervisor waits until the worker of the killed supervisor has ended.
+        The worker inherits the lock's descriptor, so the lock lasts until both the supervisor and the worker have
+        ended. If a supervisor is killed, the next supervisor therefore waits until the worker of the killed one has
+        ended.
 
         Args:
             timeout: seconds to wait for the lock.
@@ -95,7 +96,7 @@ class RunFolder:
         except OSError as error:
             raise write_error(path, error) from error
         try:
-            # While the lock is held, no other process writes here. Temporary files were left by a process that was
+            # While the lock is held, no other process writes here. So temporary files are left from a process that was
             # killed.
             for folder in (self.path, self.worker_path):
                 for temporary in folder.glob(".*.tmp"):
@@ -106,11 +107,11 @@ class RunFolder:
             self.lock_descriptor = -1
 
     def supersede(self, *, keep_checkpoints: bool = False) -> None:
-        """Move the files of an earlier run of this trial to `superseded/`, so that the trial runs again.
+        """Move the files of an earlier run of this trial to `superseded/`, so that the trial can run again.
 
         Args:
-            keep_checkpoints: whether the worker's folder, the account and the evaluator's state stay, so that the trial
-                resumes from the last checkpoint; otherwise the trial starts from the beginning.
+            keep_checkpoints: whether the worker's folder, the account and the evaluator's state stay. If they do, the
+                trial resumes from the last checkpoint. If not, it starts from the beginning.
         """
         contents = [p for p in self.path.iterdir() if p.name != "lock"] if self.path.exists() else []
         if keep_checkpoints:
@@ -132,13 +133,13 @@ class RunFolder:
         return sum(1 for _ in folder.glob(f"{self.identity}-*")) if folder.exists() else 0
 
     def prepare_worker(self, *, has_results: bool = False, has_compiler_cache: bool = False) -> None:
-        """Make the worker's folder, in which a new worker finds the checkpoints of its run.
+        """Make the worker's folder. If it exists, keep the checkpoints, which the new worker needs to resume the run.
 
         All other files in the folder are removed, so that a submission cannot leave anything for the next worker.
 
         Args:
-            has_results: whether the results of evaluations in the folder are kept.
-            has_compiler_cache: whether the compiler's cache is kept.
+            has_results: whether the folder contains results of evaluations, which are kept.
+            has_compiler_cache: whether the folder contains the compiler's cache, which is kept.
 
         Raises:
             StoreError: the folder cannot be written.
@@ -157,9 +158,9 @@ class RunFolder:
             raise write_error(folder, error) from error
 
     def collect_worker_files(self) -> None:
-        """Move the files that are kept out of the folder of a worker that has ended.
+        """Move the files that are to be kept out of the folder of a worker that has ended.
 
-        These files are damaged checkpoints and, if the worker evaluated its own weights, the final weights.
+        They are the damaged checkpoints and, if the worker evaluated its own weights, the final weights.
 
         Raises:
             StoreError: the folder cannot be written.
@@ -174,7 +175,7 @@ class RunFolder:
             raise write_error(self.path, error) from error
 
     def remove_checkpoints(self) -> None:
-        """Remove the files that only an unfinished run needs: the folders of worker and evaluator, and the account."""
+        """Remove the files that only an unfinished run needs: the worker's and evaluator's folders, and the account."""
         with contextlib.suppress(OSError):
             (self.path / ACCOUNT).unlink(missing_ok=True)
         for name in (WORKER, EVALUATOR):

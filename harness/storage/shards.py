@@ -1,12 +1,12 @@
-"""Read and write shards. A shard is a compressed file that contains record files of a folder, and has an index.
+"""Read and write shards. A shard is a compressed file that contains record files of one folder. It has an index.
 
-`records-0001.jsonl.xz` has one line for each record file, in the order of the file names. `records-0001.index.json`
-lists these files with their hashes. Neither file is changed later. Records that are packed later go into a new shard,
-`records-0002`.
+`records-0001.jsonl.xz` has one line for each record file, in the order of the file names. Its index
+`records-0001.index.json` lists these files with their hashes. Neither file changes later: records that are packed later
+go into a new shard, `records-0002`.
 
 A line is the record's JSON without white space. Indenting this JSON by one space restores the file byte for byte. A
-file with other white space, or with a name other than its run_id, is stored as text:
-`{"file": name, "text": content}`.
+file with other white space, or with a name that is not its run_id, is stored as text instead: `{"file": name, "text":
+content}`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from harness.errors import DamagedError, StoreError
 from harness.storage import layout
 from harness.system.files import JSON_ERRORS, describe_json_error, is_file_name, open_regular, read_struct
 
-#: liblzma's default preset. Higher presets save one percent of the size and take 1.5 times as long.
+#: Preset of the compression, liblzma's default. Higher presets save one percent of the size and take 1.5 times as long.
 _PRESET = 6
 #: Maximum number of bytes that are read or decompressed at once.
 _CHUNK = 1 << 18
@@ -39,7 +39,7 @@ class PackedFile(Data, frozen=True, kw_only=True):
     """A record file in a shard.
 
     Args:
-        file: the file's name; unpacking writes it to the shard's folder.
+        file: the file's name. Unpacking writes the file to the shard's folder.
         run_id: the record's run_id.
         sha256: SHA-256 of the file's bytes, in hex.
         content_hash: the record's content hash.
@@ -76,7 +76,7 @@ class FolderReport(Data, frozen=True, kw_only=True):
         folder: the folder's path.
         records: number of record files that were packed, unpacked or verified.
         shards: names of the shards that were written, removed or verified.
-        problems: a one-line message for each file that is damaged or contradicts another file; such files are not
+        problems: a one-line message for each file that is damaged or contradicts another file. Such files are not
             changed.
     """
 
@@ -87,7 +87,7 @@ class FolderReport(Data, frozen=True, kw_only=True):
 
 
 class PackedLine(NamedTuple):
-    """A line of a shard, without the newline, and its entry in the index."""
+    """A line of a shard without its newline, and the line's entry in the index."""
 
     packed: PackedFile
     line: bytes
@@ -104,7 +104,7 @@ class _Verbatim(msgspec.Struct, frozen=True):
 
 
 class _Identity(msgspec.Struct):
-    """The fields of a record that give the name of its file and the hash of its content."""
+    """The fields of a record that determine the name of its file and the hash of its content."""
 
     run_id: str
     content_hash: str = ""
@@ -114,7 +114,7 @@ _VERBATIM_START = b'{"file":'
 
 
 def encode_line(name: str, content: bytes) -> bytes:
-    """Return the shard line of a record file, whose content must be valid JSON in UTF-8."""
+    """Return the line of a shard for a record file. The file's content must be valid JSON in UTF-8."""
     compact = msgspec.json.format(content, indent=-1)
     if not compact.startswith(_VERBATIM_START) and file_name(compact) == name and file_content(compact) == content:
         return compact
@@ -146,7 +146,7 @@ def file_content(line: bytes) -> bytes:
 def record_json(line: bytes) -> bytes:
     """Return the JSON of the record that a line contains.
 
-    The white space may differ from that of the record file. This makes the function faster than `file_content`.
+    Its white space may differ from that of the record file, so this function is faster than `file_content`.
 
     Raises:
         msgspec.DecodeError: the line is damaged.
@@ -179,9 +179,9 @@ def read_index(shard: Path) -> ShardIndex:
 
 
 def require_record_name(name: str, location: Path) -> None:
-    """Raise DamagedError unless a name is the file name of a record.
+    """Raise a DamagedError unless a name is the file name of a record.
 
-    This check ensures that unpacking writes only records, and only to the shard's folder.
+    With this check, unpacking can write only records, and only to the shard's folder.
 
     Args:
         name: the file name.
@@ -199,7 +199,7 @@ def read_shard(path: Path) -> Iterator[PackedLine]:
     """Yield the lines of a shard, after comparing the shard's SHA-256 with the value in the shard's index.
 
     Raises:
-        StoreError: the shard or its index is missing, cannot be read or is damaged; the message names the file.
+        StoreError: the shard or its index is missing, cannot be read or is damaged. The message names the file.
     """
     index = read_index(path)
     with open_shard(path) as file:
@@ -214,10 +214,10 @@ def read_shard(path: Path) -> Iterator[PackedLine]:
 
 
 def read_files(shard: Path) -> Iterator[tuple[PackedFile, bytes]]:
-    """Yield the index entry and the content of each file in a shard, after comparing all values of the entry.
+    """Yield the index entry and the content of each file in a shard, after comparing them.
 
     Raises:
-        StoreError: the shard or its index is missing, cannot be read or is damaged; the message names the file.
+        StoreError: the shard or its index is missing, cannot be read or is damaged. The message names the file.
     """
     for entry, line in read_shard(shard):
         try:
@@ -226,7 +226,7 @@ def read_files(shard: Path) -> Iterator[tuple[PackedFile, bytes]]:
         except JSON_ERRORS as error:
             raise DamagedError(f"shard {shard} is damaged: {describe_json_error(error)}", fix=RESTORE) from None
         if name != entry.file:
-            raise DamagedError(f"record {name} in {shard} has the name {entry.file} in the index", fix=RESTORE)
+            raise DamagedError(f"record {name} in {shard} is called {entry.file} in the index", fix=RESTORE)
         if hashlib.sha256(content).hexdigest() != entry.sha256:
             raise DamagedError(f"record {entry.file} in {shard} does not match its hash in the index", fix=RESTORE)
         if (record.run_id, record.content_hash) != (entry.run_id, entry.content_hash):
@@ -247,11 +247,11 @@ def open_shard(path: Path) -> Iterator[BufferedReader]:
 
 
 def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    """Yield all lines of a compressed file, without newlines. Lines are decompressed as they are requested.
+    """Yield all lines of a compressed file, without newlines. Each line is decompressed only when it is requested.
 
     Args:
         file: the compressed file.
-        path: path of the file in error messages.
+        path: path of the file, for error messages.
 
     Raises:
         DamagedError: the file is truncated or cannot be decompressed.
@@ -274,13 +274,13 @@ def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
 
 
 def shards_among(folder: Path, names: Iterable[str]) -> list[Path]:
-    """Return the paths of the shards among a folder's file names, in the order in which they were written."""
+    """Return the paths of the shards among the names of a folder's files, in the order in which they were written."""
     shards = [name for name in names if layout.SHARD_NAME.fullmatch(name)]
     return [folder / name for name in sorted(shards, key=layout.shard_number)]
 
 
 def find_missing_shards(folder: Path, names: Collection[str]) -> list[str]:
-    """Return a one-line message for each index among a folder's file names whose shard is missing."""
+    """Return a one-line message for each index, among the names of a folder's files, whose shard is missing."""
     indexes = [folder / name for name in names if layout.INDEX_NAME.fullmatch(name)]
     missing = [(index, shard) for index in indexes if (shard := layout.indexed_shard(index)).name not in names]
     return [f"shard {shard} of index {index.name} is missing ({RESTORE})" for index, shard in missing]
@@ -293,7 +293,7 @@ def find_packed(path: Path) -> bytes | None:
         path: path of the record's file before it was packed.
 
     Raises:
-        StoreError: the shard or an index in the folder is damaged; the message names the file.
+        StoreError: the shard or an index in the folder is damaged. The message names the file.
     """
     if not path.parent.is_dir():
         return None

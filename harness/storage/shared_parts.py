@@ -1,4 +1,4 @@
-"""Let records share equal parts, so that thousands of specifications need little memory."""
+"""Let records share equal parts, so that thousands of records need little memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.storage.derived import DerivedValue
 
 D = TypeVar("D", bound=DerivedValue)
 T = TypeVar("T")
-#: Maximum number of different parts with one name. Further parts are not shared.
+#: Maximum number of different parts with the same name. More parts than this are not shared.
 _MAX_VARIANTS = 20
 
 
@@ -22,7 +22,7 @@ class SharedParts:
         self._parts: dict[Hashable, list[object]] = {}
 
     def share(self, item: D) -> D:
-        """Return an equal record or value whose parts are those of earlier items, as far as they are equal."""
+        """Return an equal record or value that shares its parts with earlier items, as far as the parts are equal."""
         spec = item.spec
         facts = spec.workload.facts
         shared_spec = replace(

@@ -14,8 +14,8 @@ from harness.storage.marks import MARKS, lock_marks
 from harness.system.exchange import exchange_folders
 from harness.system.files import sync_folder, walk_folders, write_error
 
-#: Files that are changed in place. All files not named here are replaced as a whole, so the copy shares them with the
-#: folder.
+#: Files that are changed in place. The copy shares all other files with the folder, because these are never changed but
+#: replaced as a whole.
 _CHANGED_IN_PLACE: Final = frozenset({MARKS})
 
 
@@ -23,14 +23,14 @@ _CHANGED_IN_PLACE: Final = frozenset({MARKS})
 def stage_changes(folder: Path) -> Iterator[Path]:
     """Yield a copy of a folder. When the block ends, the copy replaces the folder in one step.
 
-    If the block raises an error, or the process is killed, the folder is unchanged. A copy that a killed process left
-    is removed by the next call. Files that another process added to the folder meanwhile are kept.
+    If the block raises an error, or the process is killed, the folder does not change. The next call removes the copy
+    that a killed process left. Files that another process adds to the folder during the block are kept.
 
     Args:
-        folder: the folder, which is created if it does not exist.
+        folder: the folder. It is created if it does not exist.
 
     Raises:
-        StoreError: the folder cannot be copied or replaced, or another process changes it.
+        StoreError: the folder cannot be copied or replaced, or another process is changing it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def stage_changes(folder: Path) -> Iterator[Path]:
 
 
 def _share(source: str, target: str) -> None:
-    """Link a file to a second name, or copy it if it is changed in place or cannot be linked."""
+    """Make a link to a file. If the file is changed in place or cannot be linked, copy it instead."""
     if os.path.basename(source) not in _CHANGED_IN_PLACE:
         try:
             os.link(source, target, follow_symlinks=False)
@@ -93,7 +93,7 @@ def _exchange(stage: Path, folder: Path) -> None:
 
 
 def _keep_added(old: Path, folder: Path, copied: set[Path]) -> None:
-    """Link files that were added to the old folder after it was copied into the new folder."""
+    """Link files into the new folder that were added to the old folder after it was copied."""
     for name in sorted(_list_files(old) - copied):
         target = folder / name
         if not target.exists() and not name.name.endswith(".tmp"):

@@ -1,4 +1,4 @@
-"""Verify records, packed or not: the hashes of shards, files and contents, and the run_ids."""
+"""Verify records, packed or not: hashes of shards, files and contents, and run_ids."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.system.files import read_file
 def verify(folder: Path) -> Iterator[FolderReport]:
     """Check the hashes and run_ids of all records below a folder, packed or not. No file is changed.
 
-    If folders cannot be listed, the last report contains them.
+    If folders cannot be listed, an additional last report lists them.
     """
     unreadable: list[str] = []
     for subfolder, names in layout.walk_records(folder, unreadable):
@@ -52,7 +52,7 @@ def _verify_record(content: bytes, path: Path, label: str, hashes: dict[str, str
 
     Args:
         content: the record's JSON.
-        path: path of the record's file, which may be packed.
+        path: path of the record's file. If the record is packed, the file need not exist.
         label: name of the record in messages.
         hashes: content hashes of the folder's records that were already checked, by run_id.
     """

@@ -1,7 +1,7 @@
 """Plan and run the comparison of schedules and optimizers, and write its page docs/comparison.md.
 
-Each trial has one thread. A run with stored figures or with a record in --runs is not repeated. If the command is
-stopped, the same command resumes it.
+Each trial has one thread. A run is not repeated if its figures are stored, or if its record is in --runs. If the
+command is stopped, the same command resumes it.
 
     python -m studies.methods --plan
     python -m studies.methods                            (hours; may be stopped at any time)
@@ -44,12 +44,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m studies.methods", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--plan", action="store_true", help="print the trials and their estimated time, without running"
+        "--plan", action="store_true", help="print the trials and their estimated time, and run nothing"
     )
-    parser.add_argument("--table", action="store_true", help="print the page, without running trials")
+    parser.add_argument("--table", action="store_true", help="print the page, and run nothing")
     parser.add_argument("--arms", type=_names, default=(), help="comma-separated submissions (default: all)")
     parser.add_argument("--workloads", type=_names, default=(), help="comma-separated workloads (default: all)")
-    parser.add_argument("--seeds", type=int, help="number of fresh seeds of each setting (default: from the design)")
+    parser.add_argument("--seeds", type=int, help="number of fresh seeds for each setting (default: as in the design)")
     parser.add_argument(
         "--smoke", action="store_true", help="run only a few steps of each trial; such runs are not in the tables"
     )
@@ -67,7 +67,7 @@ def _names(text: str) -> tuple[str, ...]:
 def _plan_or_run(options: argparse.Namespace) -> int:
     design, registry = read_design(), load_registry()
     problems: list[str] = []
-    # Stored figures are those of whole runs, so they cannot replace smoke runs.
+    # All stored figures are from whole runs, so they cannot replace smoke runs.
     stored = None if options.new or options.smoke else MEASURED
     finished = read_finished(stored, options.runs, design, problems)
     for problem in problems:

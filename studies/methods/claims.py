@@ -1,8 +1,8 @@
-"""Judge the papers' claims about the compared methods by the results of the runs.
+"""Judge claims of papers about the compared methods, by the results of the runs.
 
 A claim about full budgets is tested on both workloads together, and a claim about the small budget on one workload.
-These tests were specified before the runs. The tests of claims about full budgets on single workloads are post hoc and
-descriptive. They are reported because the variance between seeds is far larger on one of the workloads.
+These tests were specified before the runs. Claims about full budgets were also tested on single workloads. The latter
+tests are post hoc and descriptive: they are reported because one workload has a far larger variance between seeds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from studies.methods.differences import (
 )
 from studies.methods.results import Results
 
-#: The verdicts on a claim. Details of a failure follow a colon.
+#: The verdicts on a claim. `fails` may be followed by a colon and the reason.
 VERDICTS = ("holds", "fails", "undecided", "not tested (a seed missed or broke)", "not finished", "not tried")
 #: The name of each measure on the page.
 MEASURED: Mapping[Measure, str] = {"loss": "loss", "target": "examples to the target"}
@@ -37,7 +37,7 @@ class JudgedClaim:
     Args:
         claim: the claim.
         stages: the stages on which the claim was tested.
-        difference: result of the test. Its p value is corrected over all claims that were judged together.
+        difference: result of the test. Its p value is corrected over all claims of one call.
         verdict: one of `VERDICTS`.
     """
 
@@ -48,7 +48,7 @@ class JudgedClaim:
 
 
 def judge_claims(results: Results) -> list[JudgedClaim]:
-    """Judge every claim on all its stages together."""
+    """Judge every claim by one test on all its stages together."""
     design = results.design
     questions = [(claim, design.stages_of(claim)) for claim in design.claims]
     tested = []
@@ -99,11 +99,11 @@ def _judge(
 def claim_verdict(claim: Claim, difference: Difference, design: Design) -> str:
     """Return the verdict of a test on a claim.
 
-    A claim of kind `better` fails if the arm is significantly worse, or if the whole interval of the ratio is at or
-    above 1 − `min_effect`. Otherwise the claim holds if the arm is significantly better.
+    A claim of kind `better` fails if the arm is significantly worse. It also fails if the ratio is at least 1 −
+    `min_effect` in its whole interval. If the claim does not fail, it holds if the arm is significantly better.
 
-    A claim of kind `not worse` holds if the whole interval of the ratio is at or below 1 + `min_effect`, or if the arm
-    is significantly better. Otherwise the claim fails if the arm is significantly worse.
+    A claim of kind `not worse` holds if the ratio is at most 1 + `min_effect` in its whole interval, or if the arm is
+    significantly better. If the claim does not hold, it fails if the arm is significantly worse.
 
     If both arms missed on a seed, the interval is ignored, because such pairs make the interval too narrow.
     """
@@ -127,7 +127,7 @@ def claim_verdict(claim: Claim, difference: Difference, design: Design) -> str:
 
 
 def describe_on_one_workload(results: Results, judged: JudgedClaim) -> str:
-    """Format a verdict, such as `lm-tiny 0.720 [0.675, 0.768] holds`. Without a ratio, format the hits of both arms."""
+    """Format a verdict, such as `lm-tiny 0.720 [0.675, 0.768] holds`. Without a ratio, format the numbers of hits."""
     claim, (stage,), difference = judged.claim, judged.stages, judged.difference
     if difference.ratio is None:
         runs = [results.fresh_runs(stage, arm, claim.measure).values() for arm in (claim.arm, claim.other)]
@@ -144,6 +144,6 @@ def describe_stages(claim: Claim, design: Design) -> str:
 
 
 def describe_claim(claim: Claim, design: Design) -> str:
-    """Return the text of the claim. If the claim is tested by two measures, the text includes the measure."""
+    """Return the text of the claim, with the measure if the same claim is tested by both measures."""
     twice = any(other.says == claim.says and other.measure != claim.measure for other in design.claims)
     return claim.says + (f" (by {MEASURED[claim.measure]})" if twice else "")

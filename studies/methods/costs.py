@@ -13,12 +13,12 @@ from studies.methods.design import Stage
 from studies.methods.figures import TUNED, FinishedRuns, RunFigures
 from studies.methods.plan import StudyPlan
 
-#: Estimate of the wall seconds of a run on a workload without earlier runs.
+#: Estimated wall seconds of a run on a workload on which no run has ended.
 UNKNOWN_S = 60.0
 
 
 class RunCosts:
-    """Estimates of the wall seconds of a run, from earlier runs of the same arm, or of any arm, on the same workload.
+    """Estimates of the wall seconds of a run, from earlier runs on the same workload, if possible of the same arm.
 
     Args:
         figures: the figures of earlier runs.
@@ -42,7 +42,7 @@ class RunCosts:
 
 
 class StageProgress:
-    """The finished and the missing runs of a stage.
+    """The finished and the missing runs of a stage, and the time of the missing ones.
 
     Args:
         stage: the stage.
@@ -57,8 +57,8 @@ class StageProgress:
         self._costs = costs
         per_arm = {arm: plan.tuning_specs_of(stage, arm) for arm in stage.arms}
         self.tuning = interleave(list(per_arm.values()))
-        #: Minimum and maximum wall seconds of the missing runs. They differ if an arm is not tuned yet: its measures
-        #: may then choose the same setting or different settings, and every chosen setting must run.
+        #: Minimum and maximum wall seconds of the missing runs. They differ if an arm is not tuned yet. The best
+        #: settings by its measures may then be one setting or several, and each best setting must run.
         self.min_seconds = self.max_seconds = 0.0
         #: Number of runs on fresh seeds that have ended.
         self.fresh_done = 0
@@ -85,7 +85,7 @@ class StageProgress:
         self.max_seconds += seconds + possible_seconds
 
     def lines(self) -> Iterator[str]:
-        """Yield a heading of three lines, then a line for each setting on the tuning seed."""
+        """Yield three lines about the stage, then a line for each setting on the tuning seed."""
         stage = self._stage
         settings = "one or two settings" if len(stage.measures) > 1 else "one setting"
         settings = "the defaults" if stage.settings == "defaults" else settings

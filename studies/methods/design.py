@@ -1,8 +1,9 @@
 """Read the design of the study from `design.yaml`: its arms, stages and claims.
 
-An arm is a submission that the study compares with others. A family is a group of arms that are compared with the
-family's first arm. A main arm is an arm of a family. A stage is one workload at one budget. In a stage, several
-settings of each arm run on one seed, the tuning seed. Then the best settings run on other seeds, the fresh seeds.
+An arm is a submission that the study compares with others. A family is a group of arms. Its first arm is the baseline
+with which its other arms are compared. A main arm is an arm of a family. A stage is one workload at one budget. In a
+stage, several settings of each arm run on one seed, the tuning seed. Then the best settings run on other seeds, the
+fresh seeds.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from harness.planning.rulesets import ruleset
 Measure = Literal["loss", "target"]
 #: What a claim states about its arm: the arm is better than another arm (`better`), or it is not worse (`not worse`).
 ClaimKind = Literal["better", "not worse"]
-#: The settings that are tried for an arm. `points` are points in the space of learning rate and horizon fraction.
-#: `rates` are learning rates. `defaults` is only the default setting.
+#: The settings that are tried for an arm. `points` are pairs of a learning rate and a horizon fraction. `rates` are
+#: learning rates. `defaults` is only the default setting.
 Settings = Literal["points", "rates", "defaults"]
 #: The purpose of a stage. `full`: to test claims about full budgets. `small`: to test claims about a small budget.
-#: `others`: to run the arms outside the families with a tuned learning rate. `untuned`: to run these arms with their
-#: default hyperparameters.
+#: `others`: to run the arms outside the families with a tuned learning rate. `untuned`: to run the arms outside the
+#: families with default hyperparameters.
 Role = Literal["full", "small", "others", "untuned"]
 
 FOLDER = Path(__file__).parent
@@ -45,10 +46,10 @@ class Stage(Data, frozen=True, kw_only=True):
         workload: name of the workload.
         arms: names of the submissions that run in this stage.
         seeds: number of fresh seeds for each best setting.
-        budget: budget in examples; the workload's budget when None.
-        settings: the settings that are tried on the tuning seed. With `defaults`, no run uses the tuning seed.
-        measures: the measures by which best settings are chosen. The best setting by each measure runs on fresh seeds.
-        eval_every: number of examples between evaluations; the workload's number when None.
+        budget: budget in examples; None for the workload's own budget.
+        settings: the settings that run on the tuning seed. With `defaults`, nothing runs on the tuning seed.
+        measures: the measures that choose best settings. The best setting by each measure runs on fresh seeds.
+        eval_every: number of examples between evaluations; None for the workload's own number.
     """
 
     role: Role
@@ -89,10 +90,10 @@ class Claim(Data, frozen=True, kw_only=True):
         paper: title of the paper.
         says: the part of the claim that can be tested here, in a few words.
         arm: the method that is claimed to be better, or not worse.
-        other: the method with which it is compared.
+        other: the other method, with which `arm` is compared.
         measure: the quantity that is compared.
         kind: whether the arm is claimed to be better or not worse.
-        small: whether the claim is tested at the small budget instead of the full budgets.
+        small: whether the claim is tested at the small budget and not at the full budgets.
         confounds: differences between this study and the paper's experiments.
     """
 
@@ -112,11 +113,11 @@ class Design(Data, frozen=True, kw_only=True):
     Args:
         ruleset: the ruleset of every run. `ruleset.trials` is the number of settings that are tried for a main arm (an
             arm of a family). `ruleset.studies` is the number of fresh seeds of each best setting.
-        root_seed: root of all seeds.
+        root_seed: the root seed, from which all seeds are derived.
         rates: number of learning rates that are tried for each arm that is not a main arm.
-        alpha: two-sided error rate after correction for multiple tests. It holds for each table, and for all claims
-            together.
-        min_effect: smallest difference between a ratio and 1 that supports a claim.
+        alpha: two-sided error rate after correction for multiple tests. It holds for each table separately, and for all
+            claims together.
+        min_effect: smallest relative difference (ratio − 1) that supports a claim.
         versions: the versions of workloads on which the study ran, by name; all others are the installed versions.
         families: the names of the arms of each family. The first arm is the baseline of the family.
         stages: the stages, in the order in which they run.
@@ -178,7 +179,7 @@ class Design(Data, frozen=True, kw_only=True):
             seeds: number of fresh seeds for each best setting; the number in the design if None.
 
         Raises:
-            UsageError: no stage contains an arm or a workload of this name.
+            UsageError: no stage contains one of the arms or workloads.
         """
         for kind, names, known in (
             ("arm", arms, {arm for stage in self.stages for arm in stage.arms}),

@@ -1,9 +1,9 @@
 """Compare two arms over pairs of runs with equal seeds, by the tests of `harness.scoring` with corrected intervals.
 
 One workload has five pairs, which are too few for a test without assumptions about distributions. On one workload, the
-arms are therefore compared by Student's t test on the logarithms of the losses. A loss is a mean over many examples and
-therefore nearly normal. Both workloads together have ten pairs. On both workloads together, the arms are compared by
-the exact sign-flip test, in which misses have the worst ranks.
+arms are therefore compared by Student's t test on the logarithms of the losses. The test assumes normal differences: a
+loss is nearly normal, because it is a mean over many examples. Both workloads together have ten pairs. For these pairs,
+the exact sign-flip test compares the arms, and misses have the worst ranks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Difference:
 
     Args:
         n: number of pairs.
-        ratio: the arm's value divided by the other arm's value. Below 1, the arm is better. None if there is no ratio.
+        ratio: the arm's value divided by the other arm's value. Below 1, the arm is better. None without values.
         low, high: bounds of the corrected interval; None without an interval.
         p: two-sided p value before correction; 1 if no test is possible.
         both_missed: number of pairs in which both arms missed. The ratio of such a pair is 1, but the pair is no
@@ -51,7 +51,7 @@ class Difference:
 def log_ratios(results: Results, stage: Stage, arm: str, other: str, measure: Measure) -> list[float]:
     """Return log(arm/other) for every seed with runs of both arms.
 
-    A log ratio is ±inf if one of the two runs missed or broke, and 0 if both runs missed or broke.
+    A log ratio is ±inf if exactly one of the two runs missed or broke, and 0 if both runs missed or broke.
     """
     pairs = _paired_values(results, stage, arm, other, measure)
     return stats.paired_log_ratios([a for a, _ in pairs], [b for _, b in pairs])
@@ -81,8 +81,8 @@ def pool_log_ratios(results: Results, stages: Sequence[Stage], arm: str, other: 
 def compare_by_t(differences: Sequence[float], tests: int, design: Design) -> Difference:
     """Test paired log ratios by Student's t, with an interval at 1 − α/tests.
 
-    There is no test if a run broke, since a mean over the other seeds would reward breaking. There is also no test
-    before all seeds have run, since a few pairs can agree by chance.
+    There is no test if a run broke: if only the other seeds counted, an arm would gain from breaking. There is also no
+    test before all seeds have run, because a few pairs can agree by chance.
 
     Args:
         differences: paired log ratios.
@@ -120,7 +120,7 @@ def compare_by_flips(differences: Sequence[float], tests: int, design: Design) -
 
 
 def correct_by_holm(differences: Sequence[Difference], design: Design) -> list[Difference]:
-    """Return the differences with p values corrected over all of them, and with verdicts."""
+    """Return the differences with their verdicts, and with p values corrected over all of the differences."""
     corrected = stats.holm([difference.p for difference in differences])
     return [_with_verdict(replace(d, p_holm=p), design) for d, p in zip(differences, corrected, strict=True)]
 
@@ -133,7 +133,7 @@ def _with_verdict(difference: Difference, design: Design) -> Difference:
 
 
 def compare_losses_with_first(results: Results, stage: Stage, arms: Sequence[str]) -> dict[str, Difference]:
-    """Compare the loss of every other arm with the loss of the first arm, corrected over all comparisons."""
+    """Compare the loss of every other arm with the loss of the first arm, and correct the p values."""
     first, *compared = arms
     differences = [
         compare_by_t(log_ratios(results, stage, arm, first, "loss"), len(compared), results.design) for arm in compared

@@ -1,4 +1,4 @@
-"""Read the figures (results) of runs from a stored file or from records, and choose the best settings."""
+"""Read the figures (results) of runs from a stored file or from records, and choose the best settings of arms."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MEASURED = FOLDER / "measured.json"
 #: The hyperparameters that are tuned, in the order of the search space.
 TUNED = ("horizon_fraction", "lr")
 
-#: Arm, workload, budget, purpose, study, trial, tuned hyperparameters.
+#: Arm, workload, budget, purpose, study, trial, tuned hyperparameters of a run.
 RunKey: TypeAlias = tuple[str, str, int, str, int, int, tuple[tuple[str, Scalar], ...]]
 
 
@@ -39,9 +39,9 @@ class RunFigures(Data, frozen=True, kw_only=True):
         study, trial: index of the study and of the trial.
         hparams: the tuned hyperparameters, including `adam_lr` if the arm has a second learning rate.
         status: how the run ended.
-        loss: the score metric at the end of the budget; None if the run broke.
+        loss: the metric on the split `score` at the end of the budget; None if the run broke, that is, ended earlier.
         hit: number of examples drawn at the first evaluation that met the target; None for a miss.
-        seconds: scored seconds at the hit; None for a miss.
+        seconds: scored seconds until the hit; None for a miss.
         spent: wall seconds of the whole run, including evaluations and checkpoints, without the start of its process.
         hardware: the hardware class.
         torch: the version of torch.
@@ -76,7 +76,7 @@ class RunFigures(Data, frozen=True, kw_only=True):
         return is_complete(self.status)
 
     def value(self, measure: Measure) -> float:
-        """Return the value of a measure; lower is better. The value is inf for a miss or a run that broke."""
+        """Return the value of a measure. Lower is better. A miss and a broken run have the value inf."""
         value = self.loss if measure == "loss" else self.hit
         return math.inf if value is None else float(value)
 
@@ -89,7 +89,7 @@ class FinishedRuns:
     """The runs of the study that have ended.
 
     Args:
-        stored: runs with stored figures, by key. Stored figures stay valid if the source of a submission changes.
+        stored: runs with stored figures, by key. They stay valid if the source of a submission changes.
         recorded: runs with a record, by run_id.
     """
 
@@ -112,7 +112,7 @@ def read_finished(stored: Path | None, runs: Path, design: Design, problems: lis
         stored: path of a file of figures; None to read no stored figures.
         runs: folder with one subfolder per trial; it need not exist.
         design: the design, whose ruleset and root seed identify the study's records. Smoke runs are ignored.
-        problems: list to which a one-line message is appended for each file that is not a record.
+        problems: list to which a one-line message is appended for each file that cannot be read as a record.
     """
     records = [record for record in iter_records([runs], problems) if _is_of_study(record, design)]
     records.sort(key=lambda record: record.started)
@@ -163,12 +163,12 @@ def figures_of_record(record: Record) -> RunFigures:
 
 
 def tuned_hparams(spec: RunSpec) -> HParams:
-    """Return the hyperparameters of a run that are in its figures."""
+    """Return the hyperparameters that are stored in the figures of a run."""
     return {name: spec.hparams[name] for name in (*TUNED, "adam_lr") if name in spec.hparams}
 
 
 def key_of_spec(spec: RunSpec) -> RunKey:
-    """Return the key of the figures of a planned run.
+    """Return the key under which the figures of a planned run are stored.
 
     The key contains the submission's name but not its source hash, and the workload's name but not its version. Stored
     runs are therefore not repeated if the source changes, or if the installed version is not the studied one.
@@ -181,11 +181,11 @@ def key_of_spec(spec: RunSpec) -> RunKey:
 
 
 def choose_settings(tuning: Sequence[RunFigures]) -> Mapping[Measure, RunFigures]:
-    """Return the tuning run of the best setting by each measure; empty without runs.
+    """Return measure -> the tuning run with the best setting; empty if there are no runs.
 
-    The best setting by `target` has the fewest examples to the target and, among equals (for example if all missed),
-    the lowest loss. The best setting by `loss` has the lowest loss and, among equals, the fewest examples. Remaining
-    ties are broken by the index of the trial.
+    By `target`, the best setting has the fewest examples to the target. Equal settings (for example if all missed) are
+    ordered by the loss. By `loss`, the best setting has the lowest loss. Equal settings are ordered by the examples to
+    the target. The index of the trial breaks the remaining ties.
     """
     if not tuning:
         return {}

@@ -38,8 +38,8 @@ CLAIMS_TOGETHER = (
     "the first run:"
 )
 CLAIMS_ALONE = (
-    "The claims about full budgets were also tested on each workload alone. These tests are post hoc: they were added "
-    "after the runs of that workload."
+    "The claims about full budgets were also tested on each workload separately. These tests are post hoc: they were "
+    "added after the runs of that workload."
 )
 ARMS_THAT_DIFFER = (
     "The next list has one line for every table. It names the arms whose loss differs significantly from the loss of "
@@ -146,7 +146,7 @@ def _summary(results: Results) -> str:
         decided = [judged for judged in of_stage if judged.verdict.startswith(("holds", "fails"))]
         rest = Counter(judged.verdict for judged in of_stage if judged not in decided)
         counted = [f"- {verdict.capitalize()}: {_count_claims(n)}." for verdict, n in rest.items()]
-        lines += [f"On {stage.workload} alone:\n", *_list_verdicts(decided, design), *counted, ""]
+        lines += [f"On {stage.workload}:\n", *_list_verdicts(decided, design), *counted, ""]
     lines.append(ARMS_THAT_DIFFER + "\n")
     for arms in design.families.values():
         for stage in (*design.full_stages, design.small_stage):
@@ -168,11 +168,11 @@ def _summary(results: Results) -> str:
 
 
 def _list_verdicts(judged_claims: Iterable[JudgedClaim], design: Design) -> list[str]:
-    """Return a line such as `- **Holds** (2 claims):` for every verdict with claims, each followed by its claims."""
+    """Return the claims as a list, grouped by verdict. A group begins with a line such as `- **Holds** (2 claims):`."""
     listed: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
     for judged in judged_claims:
         verdict, _, detail = judged.verdict.partition(": ")
-        # A list of the verdicts on one workload already names the workload.
+        # The text above a list about one workload already names the workload.
         place = (
             "" if judged.stages in [(stage,) for stage in design.full_stages] else describe_stages(judged.claim, design)
         )
@@ -196,16 +196,16 @@ def _method(design: Design) -> list[str]:
         "## Method\n",
         "### Settings\n",
         f"Only the learning rate and the `horizon_fraction` of an arm are tuned. {trials} settings of these two were "
-        f"tried on one tuning seed. Two of them then ran on {seeds} fresh seeds: the setting with the lowest loss, and "
-        "the setting with the fewest examples to the target. Each measure is compared at its own best setting. All "
-        "other hyperparameters have their default values.\n",
+        f"tried on one tuning seed. Two of these settings then ran on {seeds} fresh seeds: the one with the lowest "
+        "loss, and the one with the fewest examples to the target. Each measure is compared at its own best setting. "
+        "All other hyperparameters have their default values.\n",
         "### Columns of the tables\n",
         "- *best setting by loss* and *best setting by examples*: the learning rate and, if the arm has one, the "
         "`horizon_fraction`.\n"
         f"- *mean loss*: the mean over the {seeds} fresh seeds.\n"
         f"- *median examples to target* and *median seconds to target*: the medians over the {seeds} fresh seeds, in "
-        f"which a miss counts as infinite. *missed* therefore means that fewer than {seeds // 2 + 1} of the {seeds} "
-        "seeds hit.\n"
+        f"which a miss counts as infinite. If fewer than {seeds // 2 + 1} of the {seeds} seeds hit, the cell shows "
+        "*missed*.\n"
         "- *hits*: the number of runs that hit / the number of runs.\n"
         "- *loss ratio* and *examples ratio*: the value of the arm divided by the value of the first arm. A ratio "
         "below 1 is better. The interval is in brackets.\n"
@@ -220,17 +220,17 @@ def _method(design: Design) -> list[str]:
         f"normal. A test without this assumption cannot be significant with {seeds} pairs.\n",
         "### Tests on both workloads together\n",
         "The tables *Both workloads together* use the exact sign-flip test on all pairs. The ratio is the "
-        "Hodges–Lehmann estimate. A pair with one miss has the worst rank. Its ratio is `inf` if the compared arm "
-        "missed, and 0 if the first arm missed. An estimate or a bound of an interval can therefore also be `inf` or "
-        "0.\n",
-        "The sign-flip test shows whether an arm is better on both workloads. Suppose that an arm is better on one "
-        "workload and worse on the other. The test is then not significant with any number of seeds.\n",
+        "Hodges–Lehmann estimate. A pair with exactly one miss has the worst rank. Its ratio is `inf` if the "
+        "compared arm missed, and 0 if the first arm missed. The estimate or a bound of its interval can therefore "
+        "also be `inf` or 0.\n",
+        "The sign-flip test shows whether an arm is better on both workloads. If an arm is better on one workload "
+        "and worse on the other, the test is not significant with any number of seeds.\n",
         "### Rules that were made stricter\n",
         "Four rules were made stricter after the runs on `resnet-digits`, but before the runs of `lm-tiny` on fresh "
         "seeds:\n",
-        "- If a run of an arm broke, the arm is not tested on its other seeds either.\n"
+        "- If a run of an arm broke, there is no test for this arm.\n"
         "- Pairs in which both arms missed are not evidence that the two arms are equal.\n"
-        f"- A difference that is certainly below {design.min_effect:.0%} does not support the claim that an arm is "
-        "better.\n"
-        "- The tables *Both workloads together* are corrected over the tests of both measures.\n",
+        f"- If the whole interval shows a difference below {design.min_effect:.0%}, the difference does not support "
+        "the claim that an arm is better.\n"
+        "- In the tables *Both workloads together*, the correction covers the tests of both measures.\n",
     ]

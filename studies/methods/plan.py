@@ -27,7 +27,7 @@ class StudyPlan:
     Args:
         design: the design of the study.
         registry: the registry in which submissions and workloads are looked up.
-        smoke: whether each trial runs only a few steps, to test the study; such runs are not in the tables.
+        smoke: whether each trial runs only a few steps, to test the study. Such runs are not in the tables.
     """
 
     def __init__(self, design: Design, registry: Registry, *, smoke: bool = False) -> None:
@@ -43,7 +43,7 @@ class StudyPlan:
         return interleave([self.tuning_specs_of(stage, arm) for arm in stage.arms])
 
     def tuning_specs_of(self, stage: Stage, arm: str) -> Sequence[RunSpec]:
-        """Return the trials of one arm's settings on the tuning seed; empty for a stage of defaults."""
+        """Return the trials of one arm's settings on the tuning seed; empty if the stage uses default settings."""
         if stage.settings == "defaults":
             return ()
         entry = self._registry.submission(arm)
@@ -64,7 +64,7 @@ class StudyPlan:
         return sorted(specs, key=lambda spec: spec.study)
 
     def fresh_specs_of(self, stage: Stage, arm: str, tuning: Sequence[RunFigures]) -> Sequence[RunSpec]:
-        """Return one arm's trials on fresh seeds, with its best settings. Without tuning runs, use its defaults."""
+        """Return one arm's trials on fresh seeds, with its best settings or, without tuning runs, its defaults."""
         entry, best = self._registry.submission(arm), choose_settings(tuning)
         settings = [_whole_setting(entry, stage, best[measure]) for measure in stage.measures] if best else [{}]
         specs = [spec for setting in settings for spec in self._plan(stage, entry, [setting], "score", stage.seeds)]
@@ -102,8 +102,9 @@ def settings_to_try(entry: SubmissionEntry, registry: Registry, stage: Stage, de
     """Return the settings that are tried for an arm on the tuning seed.
 
     With `rates`, the settings are learning rates around the arm's default, or the arm's own list of settings. With
-    `points`, the settings are points of the Halton sequence over the arm's learning rate and `horizon_fraction`. If an
-    arm has two learning rates, for hidden weights and for all other weights, the ratio of their defaults is kept.
+    `points`, the settings are points of the Halton sequence over the arm's learning rate and `horizon_fraction`. Some
+    arms have two learning rates, for hidden weights and for all other weights. Their ratio is the ratio of their
+    defaults.
     """
     space = compose(entry, registry).space
     default = float(hyperparameters.default(space["lr"]))
@@ -122,5 +123,5 @@ def settings_to_try(entry: SubmissionEntry, registry: Registry, stage: Stage, de
 
 
 def _whole_setting(entry: SubmissionEntry, stage: Stage, run: RunFigures) -> HParams:
-    """Return all hyperparameters of a tuning run's setting. The figures of the run may contain only some of them."""
+    """Return all hyperparameters of a tuning run's setting. The run's figures may not contain all of them."""
     return entry.points[run.trial] if stage.settings == "rates" and entry.points else run.hparams

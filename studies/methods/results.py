@@ -33,7 +33,7 @@ class Results:
         return [run for run in self._runs(stage, arm) if run.purpose == "tuning"]
 
     def fresh_runs(self, stage: Stage, arm: str, measure: Measure) -> dict[int, RunFigures]:
-        """Return the runs of the best setting, or of the defaults, on fresh seeds, by the index of the study."""
+        """Return the runs on fresh seeds by the index of the study: runs of the best setting, or of the defaults."""
         runs = [run for run in self._runs(stage, arm) if run.purpose == "score"]
         if stage.settings != "defaults":
             best = self.best_setting(stage, arm, measure)

@@ -14,7 +14,7 @@ from studies.trials import run_visibly
 
 
 class StudyRunner:
-    """Runs the trials without stored figures. Finished trials in `runs` are not repeated; interrupted trials resume.
+    """Runs the trials that have no stored figures. Finished trials are kept, and interrupted trials are resumed.
 
     Args:
         plan: object that makes the trials.
@@ -51,7 +51,7 @@ class StudyRunner:
         return figures
 
     def run_specs(self, specs: Sequence[RunSpec]) -> list[RunFigures]:
-        """Run the trials without stored figures, and return the figures of all trials in their order."""
+        """Run the trials that have no figures yet. Return the figures of all trials in the order of `specs`."""
         missing = [spec for spec in specs if key_of_spec(spec) not in self._figures]
         for record in run_visibly(missing, self._runs, self._options, self._registry):
             figures = figures_of_record(record)

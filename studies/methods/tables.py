@@ -24,7 +24,7 @@ from studies.methods.differences import (
 from studies.methods.figures import RunFigures
 from studies.methods.results import Results
 
-# --- a family's tables --------------------------------------------------------------------------------
+# --- the tables of a family --------------------------------------------------------------------------------
 
 
 def loss_table(results: Results, stage: Stage, arms: Sequence[str]) -> str:
@@ -79,7 +79,8 @@ def overall_table(results: Results, arms: Sequence[str]) -> str:
 def others_section(results: Results) -> str:
     """Return the section about the arms outside the families.
 
-    The section has results with a tuned learning rate on one workload, and with default hyperparameters on the other.
+    The section has results with a tuned learning rate on one workload, and with default hyperparameters on the other
+    workload.
     """
     design = results.design
     stage, untuned = design.others_stage, design.untuned_stage
@@ -87,8 +88,8 @@ def others_section(results: Results) -> str:
     target_heads = ("median examples to target", "hits", "median seconds to target")
     heading = ("arm", "learning rate", "mean loss", "range of losses", *target_heads, f"{untuned.workload}, untuned")
     text = (
-        "This table has the arms that are in no table above. They had fewer tuning runs than the arms above, so there "
-        "are no tests between the two groups.\n\n"
+        "This table has the arms that are in no table above. They had fewer tuning runs than the other arms, so no "
+        "test compares the two groups.\n\n"
         f"The arms ran on `{stage.workload}` with {design.rates} learning rates on the tuning seed, and with the "
         "default `horizon_fraction`. The learning rate with the fewest examples to the target then ran on "
         f"{stage.seeds} fresh seeds. The last column shows one run with default hyperparameters on "
@@ -134,22 +135,22 @@ def claims_section(results: Results) -> str:
     for judged in judge_claims(results):
         claim, difference = judged.claim, judged.difference
         ratio, p = _difference_cells(difference)[:2] if difference.ratio is not None else ("–", "")
-        alone = "; ".join(filter(None, by_claim.get(claim, ())))
+        single = "; ".join(filter(None, by_claim.get(claim, ())))
         place = describe_stages(claim, design)
-        cells = [claim.paper, claim.says, place, MEASURED[claim.measure], ratio, p, f"**{judged.verdict}**", alone]
+        cells = [claim.paper, claim.says, place, MEASURED[claim.measure], ratio, p, f"**{judged.verdict}**", single]
         rows.append([*cells, claim.confounds])
-    tested = ("tested on", "measure", "ratio", "p value", "verdict", "each workload alone")
+    tested = ("tested on", "measure", "ratio", "p value", "verdict", "each workload separately")
     heading = ("paper", "claim", *tested, "differences from the paper")
     text = (
         "The tests were specified before the runs. Claims about full budgets are tested on both workloads together by "
         "the sign-flip test. Claims about the small budget are tested by Student's t test. The p values and the "
-        f"intervals are corrected over these {len(design.claims)} tests. A ratio is the value of the method that the "
-        "claim favours, divided by the value of the other method.\n\n"
+        f"intervals are corrected over these {len(design.claims)} tests. A ratio compares the method that the claim "
+        "favours with the other method: value of the favoured method / value of the other.\n\n"
         "A claim says either that a method is better than another, or that it is not worse. The verdicts are:\n\n"
         "- A claim of the kind *better* **holds** if the method is significantly better.\n"
-        "- A claim of the kind *better* **fails** if the method is significantly worse. It also fails if the whole "
-        f"interval of the ratio is at or above {1 - design.min_effect:g}, which means a gain of at most "
-        f"{design.min_effect:.0%}.\n"
+        "- A claim of the kind *better* **fails** if the method is significantly worse. It also fails if the gain is "
+        f"at most {design.min_effect:.0%}, that is, if the whole interval of the ratio is at or above "
+        f"{1 - design.min_effect:g}.\n"
         "- A claim of the kind *not worse* **holds** if the whole interval of the ratio is at or below "
         f"{1 + design.min_effect:g}. It also holds if the method is significantly better.\n"
         "- A claim of the kind *not worse* **fails** if it does not hold and the method is significantly worse.\n"
@@ -157,11 +158,11 @@ def claims_section(results: Results) -> str:
         "workloads disagree.\n\n"
         "Most papers use larger networks and more updates than this study, so a claim that fails here may hold "
         "in the setting of its paper.\n\n"
-        "The column *each workload alone* shows the result of Student's t test on one workload. These "
+        "The column *each workload separately* shows the result of Student's t test on one workload. These "
         f"{len(each_workload)} tests are corrected together. They are post hoc. They were added after the runs, "
         "because the results vary far more between seeds on `resnet-digits` than on `lm-tiny`. The test on both "
-        "workloads together gives all pairs equal weights. Its result can therefore be undecided although the result "
-        "on one workload alone is clear. If a run missed the target, there is no ratio. The column then shows the "
+        "workloads together gives all pairs equal weights. This test can therefore be undecided although the test "
+        "on one workload is significant. If a run missed the target, there is no ratio. The column then shows the "
         "number of hits of each arm.\n"
     )
     return "\n".join(["## Claims from papers\n", text, *markdown_table(heading, rows), ""])
@@ -177,14 +178,14 @@ def format_setting(run: RunFigures) -> str:
 
 
 def format_rate(best: RunFigures, tuning: Sequence[RunFigures]) -> str:
-    """Format the learning rate, such as `0.03 ↑`. The mark means that no higher (↑) or lower (↓) rate was tried."""
+    """Format the learning rate, such as `0.03 ↑`. A mark shows that it is the highest (↑) or lowest (↓) rate tried."""
     learning_rate, learning_rates = float(best.hparams["lr"]), [float(run.hparams["lr"]) for run in tuning]
     mark = " ↑" if learning_rate == max(learning_rates) else " ↓" if learning_rate == min(learning_rates) else ""
     return f"{learning_rate:.3g}{mark if len(set(learning_rates)) > 1 else ''}"
 
 
 def _format_mean_loss(fresh: Sequence[RunFigures]) -> str:
-    """Format the mean loss over the complete runs, and the number of runs that broke."""
+    """Format the mean loss over the complete runs, and the number of broken runs, if any."""
     losses = [run.loss for run in fresh if run.loss is not None]
     broke = f"{len(fresh) - len(losses)}/{len(fresh)} broke"
     if not losses:
@@ -195,7 +196,7 @@ def _format_mean_loss(fresh: Sequence[RunFigures]) -> str:
 def _difference_cells(difference: Difference | None) -> list[str]:
     """Return the cells with the ratio and its interval, the corrected p value, and the verdict.
 
-    The ratio of the first arm, whose difference is None, is 1.
+    `difference` is None for the first arm, whose ratio is 1.
     """
     if difference is None:
         return ["1", "", ""]
@@ -221,7 +222,7 @@ def _target_cells(fresh: Sequence[RunFigures]) -> list[str]:
 
 
 def describe_hits(fresh: Sequence[RunFigures]) -> str:
-    """Format the hits, such as `reached 4/5, median 12,800 examples`. Without a hit, format the final loss instead.
+    """Format the hits, such as `reached 4/5, median 12,800 examples`. If no run hit, format the final loss.
 
     For a single run, the text contains no counts.
 

@@ -1,1 +1,1 @@
-"""The study of power: how many pairs of submissions a workload separates per core-hour."""
+"""The study of power, the number of pairs of submissions that a workload separates per core-hour."""

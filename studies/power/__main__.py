@@ -1,7 +1,7 @@
 """Plan and run the study of power, and write its published rows.
 
-Each trial has one thread. A run with stored figures or with a record in --runs is not repeated. If the command is
-stopped, the same command resumes it.
+Each trial has one thread. A run is not repeated if its figures are stored, or if its record is in --runs. If the
+command is stopped, the same command resumes it.
 
     python -m studies.power --plan
     python -m studies.power --workloads curriculum-mnist --budgets gate
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m studies.power", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--plan", action="store_true", help="print the missing runs, without running")
+    parser.add_argument("--plan", action="store_true", help="print the numbers of missing runs, and run nothing")
     parser.add_argument(
         "--publish",
         action="store_true",

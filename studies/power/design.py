@@ -1,6 +1,7 @@
 """Read the design of the study from `design.yaml`: its arms, workloads and seeds.
 
-An arm is a submission with a tuned learning rate. Each workload has two budgets: its gate budget and its full budget.
+An arm is a submission with a tuned learning rate. Each workload has two budgets: its gate budget (of `bench gate`) and
+its full budget.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ class PowerDesign(Data, frozen=True, kw_only=True):
     Args:
         ruleset: the ruleset of every run. `ruleset.trials` is the number of learning rates that are tried for an arm.
             `ruleset.studies` is the number of fresh seeds at the gate budget.
-        root_seed: root of all seeds.
-        full_seeds: number of seeds at the full budget; other seeds than those at the gate budget.
-        arms: the arms on workloads of each access kind.
+        root_seed: the root seed, from which all seeds are derived.
+        full_seeds: number of fresh seeds at the full budget. They differ from those at the gate budget.
+        arms: access kind of a workload (pool or stream) -> the arms on such workloads.
         workloads: names of the workloads, in the order in which they run.
     """
 
@@ -44,7 +45,7 @@ class PowerDesign(Data, frozen=True, kw_only=True):
     workloads: tuple[str, ...]
 
     def seeds(self, budget: PowerBudget) -> range:
-        """Return the indices of the studies whose seeds a budget uses."""
+        """Return the indices of the studies that run at a budget. Each study has its own seeds."""
         gate = self.ruleset.studies
         return range(gate) if budget == "gate" else range(gate, gate + self.full_seeds)
 

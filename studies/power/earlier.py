@@ -1,6 +1,6 @@
-"""Compute rows from the figures of `studies.methods`, which has the pool arms of this study on the same seeds.
+"""Compute rows from the figures of `studies.methods`, an earlier study with the same pool arms on the same seeds.
 
-The arms were tuned there with five settings of the learning rate and the horizon fraction, on a seed of their own.
+That study tuned each arm with five settings of the learning rate and the horizon fraction, on a separate seed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from studies.power.design import PowerDesign
 from studies.power.plan import PowerPlan
 from studies.power.rows import PowerRows
 
-#: The remark of the rows.
+#: The remark on every row.
 NOTE = (
     "runs of docs/comparison.md, with five tuned settings per arm; the cost is wall seconds of the whole run, without "
     "the start of its process, with two runs at once"
@@ -35,7 +35,7 @@ class EarlierRows:
     Args:
         design: the design of this study.
         plan: the plan of this study, which gives the arms and budgets.
-        rows: the rows of this study, which give the envelopes.
+        rows: the rows of this study, which give the envelope of each workload.
         registry: the registry in which workloads are looked up.
     """
 
@@ -60,7 +60,7 @@ class EarlierRows:
         return rows
 
     def _stages(self, workload: str) -> dict[PowerBudget, Stage]:
-        """Return the stages of `studies.methods` with the main arms on a workload, by the budget of this study."""
+        """Return budget of this study -> the stage of `studies.methods` with its main arms on a workload."""
         facts = self._registry.workload(workload).facts
         stages: dict[PowerBudget, Stage] = {}
         studied = self._methods.versions.get(workload)

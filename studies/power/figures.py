@@ -1,4 +1,4 @@
-"""Read the figures (results) of runs from a stored file or from records, and choose each arm's best setting."""
+"""Read the figures (results) of runs from a stored file or from records, and choose each arm's best learning rate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from studies.power.design import FOLDER, PowerDesign
 #: The figures of the runs so far.
 MEASURED = FOLDER / "measured.json"
 
-#: Arm, workload, budget, purpose, study, learning rate.
+#: Arm, workload, budget, purpose, study, learning rate of a run.
 RunKey: TypeAlias = tuple[str, str, int, str, int, Scalar]
 
 
@@ -39,7 +39,7 @@ class PowerFigures(Data, frozen=True, kw_only=True):
         study, trial: index of the study and of the trial.
         lr: the learning rate.
         status: how the run ended.
-        reason: why the run broke; empty otherwise.
+        reason: why the run broke, that is, ended before its budget; empty if it did not.
         metric: the primary metric at the end of the budget; None if the run broke.
         goal: direction of the metric.
         hit: number of examples drawn at the first evaluation that met the target; None for a miss.
@@ -73,14 +73,14 @@ class PowerFigures(Data, frozen=True, kw_only=True):
 
     @property
     def badness(self) -> float:
-        """A number that is lower for a better metric; inf if the run broke."""
+        """The metric with a sign such that lower is better; inf if the run broke."""
         if self.metric is None:
             return math.inf
         return self.metric if self.goal == "min" else -self.metric
 
 
 def key_of_spec(spec: RunSpec) -> RunKey:
-    """Return the key of the figures of a planned run.
+    """Return the key under which the figures of a planned run are stored.
 
     The key contains the submission's name but not its source hash, so that stored runs are not repeated if the source
     changes.
@@ -126,7 +126,7 @@ def read_finished(
         stored: path of a file of figures; None to read no stored figures.
         runs: folder with one subfolder per trial; it need not exist.
         design: the design, whose ruleset and root seed identify the study's records.
-        problems: list to which a one-line message is appended for each file that is not a record.
+        problems: list to which a one-line message is appended for each file that cannot be read as a record.
     """
     records = [record for record in iter_records([runs], problems) if _is_of_study(record, design)]
     records.sort(key=lambda record: record.started)
@@ -152,10 +152,10 @@ def encode_figures(figures: Iterable[PowerFigures]) -> bytes:
 
 
 def best_trials(figures: Mapping[RunKey, PowerFigures], workload: str) -> dict[str, int | None]:
-    """Return the index of each arm's best tuning trial on a workload (`name@version`), by the last metric.
+    """Return for each arm the index of its best tuning trial on a workload (`name@version`), by the last metric.
 
-    Between equal metrics, the trial with the lower index is chosen. The result is None for an arm whose run broke with
-    every learning rate: it would only break again, so it does not run on fresh seeds.
+    Between equal metrics, the trial with the lower index is chosen. If an arm's run broke with every learning rate, its
+    index is None: the arm does not run on fresh seeds, where it would only break again.
     """
     tuning = [run for run in figures.values() if run.workload == workload and run.purpose == "tuning"]
     best: dict[str, int | None] = {}

@@ -1,4 +1,4 @@
-"""Plan the trials of the study: learning rates on the tuning seed, then the best ones on fresh seeds."""
+"""Plan the trials of the study: all learning rates on the tuning seed, then the best ones on fresh seeds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PowerPlan:
         self._settings = PlanSettings(ruleset=design.ruleset, seed=design.root_seed)
 
     def arms(self, workload: str) -> Sequence[str]:
-        """Return the names of the arms on a workload."""
+        """Return the names of the arms (the compared submissions) on a workload."""
         return self._design.arms[self._registry.workload(workload).facts.access]
 
     def examples(self, workload: str, budget: PowerBudget) -> int:
@@ -57,7 +57,7 @@ class PowerPlan:
         return [msgspec.structs.replace(spec, seeds=specs[0].seeds) for spec in specs]
 
     def fresh_specs(self, workload: str, budget: PowerBudget, trials: Mapping[str, int | None]) -> Sequence[RunSpec]:
-        """Return the trials of all arms' best settings on fresh seeds, seed by seed.
+        """Return the trials of all arms' best settings on fresh seeds, ordered by seed.
 
         Args:
             workload: name of the workload.
@@ -75,10 +75,10 @@ class PowerPlan:
         return sorted(specs, key=lambda spec: spec.study)
 
     def _settings_to_try(self, arm: str) -> list[HParams]:
-        """Return the settings of an arm: learning rates around its default, on the whole horizon.
+        """Return the settings of an arm: learning rates around its default, with a schedule that ends at the horizon.
 
-        If an arm has two learning rates, for hidden weights and for all other weights, the ratio of their defaults is
-        kept.
+        Some arms have two learning rates, for hidden weights and for all other weights. Their ratio is the ratio of
+        their defaults.
         """
         space = compose.compose(resolve_submission(arm, self._registry), self._registry).space
         default = float(hyperparameters.default(space["lr"]))

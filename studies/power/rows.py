@@ -20,9 +20,9 @@ from studies.power.figures import PowerFigures, RunKey, best_trials
 from studies.power.plan import PowerPlan
 
 ROOT = Path(__file__).resolve().parents[2]
-#: The published rows, in the package of the workloads.
+#: File of the published rows. It belongs to the package of the workloads.
 PUBLISHED = ROOT / "workloads" / "power.json"
-#: The envelopes of the reference.
+#: Folder of the reference's envelopes.
 ENVELOPES = ROOT / "calibration" / "gate"
 
 
@@ -31,7 +31,7 @@ class PowerRows:
 
     Args:
         design: the design of the study.
-        plan: object that knows the arms and budgets.
+        plan: object with the arms and the budgets in examples.
         figures: the figures of all runs.
         registry: the registry in which workloads are looked up.
         envelopes: folder of the envelopes.
@@ -70,13 +70,13 @@ class PowerRows:
         """Return the row of a workload at a budget.
 
         Raises:
-            UsageError: fewer than two seeds have a run of every arm, or fewer than two arms are free of broken runs.
+            UsageError: at most one seed has a run of every arm, or at most one arm is free of broken runs.
         """
         order = self._order(workload) if budget == "gate" else None
         return power_row(self._context(workload, budget), self._runs(workload, budget), self.envelope(workload), order)
 
     def _order(self, workload: str) -> OrderAgreement | None:
-        """Return the agreement of the orders at both budgets; None if the full budget was not run."""
+        """Return how far the orders of the arms at both budgets agree; None if a budget has too few runs."""
         try:
             gate, full = (self._table(workload, budget) for budget in BUDGETS)
         except UsageError:
@@ -87,7 +87,7 @@ class PowerRows:
         return power_table(self._context(workload, budget), self._runs(workload, budget), self.envelope(workload))
 
     def envelope(self, workload: str) -> GateEnvelope | None:
-        """Return the envelope at the gate budget. It also converts the metric at the full budget."""
+        """Return the envelope at the gate budget. It is also used for the metrics at the full budget."""
         entry, budget = self._registry.workload(workload), self._plan.examples(workload, "gate")
         return read_envelope(self._envelopes, GateWorkload(entry=entry, device="cpu", budget=budget))
 
@@ -135,9 +135,10 @@ class PowerRows:
 
 
 def merge_rows(rows: Iterable[PowerRow], others: Iterable[PowerRow]) -> list[PowerRow]:
-    """Return the rows, and those of the others whose workload and budget are not among them, in order of their names.
+    """Return the rows of both lists, sorted by workload and budget.
 
-    Workloads of all versions are kept. A row that covers more seeds replaces a row of the same workload and budget.
+    If both lists have a row of the same workload, version and budget, the row with more seeds is returned. With equal
+    numbers of seeds, it is the row in `rows`.
     """
     merged: dict[tuple[str, str], PowerRow] = {}
     for row in (*others, *rows):

@@ -14,7 +14,7 @@ from studies.trials import run_visibly
 
 
 class PowerRunner:
-    """Runs the trials without figures. Finished trials in `runs` are not repeated; interrupted trials resume.
+    """Runs the trials that have no figures. Finished trials are kept, and interrupted trials are resumed.
 
     Args:
         plan: object that makes the trials.
@@ -39,7 +39,7 @@ class PowerRunner:
         self._registry = registry
 
     def run(self, workloads: Iterable[str], budgets: Iterable[PowerBudget]) -> None:
-        """Tune on each workload, and run its budgets one after another.
+        """Tune on each workload, then run the best settings at each of its budgets.
 
         Raises:
             BenchError: see `harness.run_trials`.
@@ -52,7 +52,7 @@ class PowerRunner:
                 self._run_missing(self._plan.fresh_specs(workload, budget, trials))
 
     def missing_lines(self, workload: str, budgets: Iterable[PowerBudget]) -> Iterator[str]:
-        """Yield a line for the tuning and a line for each budget, with the number of missing runs."""
+        """Yield a line with the number of missing runs for the tuning, and for each budget."""
         facts = self._registry.workload(workload).facts
         tuning = self._plan.tuning_specs(workload)
         yield f"{facts.id}: tuning: {len(self._missing(tuning))} of {len(tuning)} runs are missing"

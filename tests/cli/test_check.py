@@ -69,7 +69,7 @@ def test_a_part_is_checked_within_the_reference(requests: list[CheckRequest]) ->
     [
         (["nothing.py"], "nothing.py: there is no such file"),
         (["wdsd"], "unknown submission 'wdsd'; did you mean"),
-        (["lm-tiny", "-w", "resnet-digits"], "is a workload, so it is not checked on others"),
+        (["lm-tiny", "-w", "resnet-digits"], "is a workload, so it is not checked on other workloads"),
     ],
 )
 def test_a_wrong_request_is_a_usage_error(

@@ -57,5 +57,5 @@ def test_a_published_record_becomes_verified(
         shown = capsys.readouterr()
     assert "exact: accepted" in shown.out
     assert f"{record.run_id} (mine@1 on {record.spec.workload.facts.id}): verified" in shown.out
-    assert "draw the tables again: bench leaderboard --runs none --results results" in shown.err
+    assert "write the tables again: bench leaderboard --runs none --results results" in shown.err
     assert trust() == {"verified"}

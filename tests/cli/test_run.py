@@ -104,7 +104,7 @@ def test_several_values_are_a_grid_on_the_command_line_and_in_a_file(bench: Benc
     [
         (("lr=1", "lr=2"), "--set lr is given twice: 1 and 2 (keep one of them; bench run --set lr=1,2 runs both"),
         (("lr=1e-3,0.001",), "1e-3 and 0.001 are equal"),
-        (("lr=1e-3,,1e-2",), "has no value before or after one of its commas"),
+        (("lr=1e-3,,1e-2",), "lacks a value before or after one of its commas"),
         (("lr=1e-3,-1",), "lr=-1: lr=-1 is out of range"),
         (("lr=1e-3,x",), "lr=x: lr=x must be a number"),
     ],

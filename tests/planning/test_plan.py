@@ -130,7 +130,7 @@ def test_anytime_leaves_out_who_needs_the_horizon_but_for_the_references_envelop
 
 def test_a_stream_has_no_stop_to_choose() -> None:
     both = made(["replay"], "fixed-stop", micro.STREAM_ENTRY, micro.ENTRY)
-    assert any("defined for pools only, not for streams" in line for line in both.skipped)
+    assert any("are not defined for streams" in line for line in both.skipped)
 
 
 def test_fixed_stop_tunes_first() -> None:

@@ -55,7 +55,7 @@ def test_one_hyperparameter_is_searched_around_its_default_or_over_a_range() -> 
     [
         ({"only": "lrr"}, "did you mean 'lr'"),
         ({"only": "name"}, "no multiples of this default"),
-        ({"only": "lr", "ranges": {"eps": (1e-9, 1e-7)}}, "--only lr searches lr alone"),
+        ({"only": "lr", "ranges": {"eps": (1e-9, 1e-7)}}, "--only lr excludes all other hyperparameters"),
         ({"only": "lr", "ranges": {"lr": (-1.0, 1.0)}}, "out of range"),
         ({"only": "shape", "ranges": {"shape": (0.0, 1.0)}}, "is not a number"),
         ({"only": "lr", "excluded": frozenset({"lr"})}, "cannot be searched"),

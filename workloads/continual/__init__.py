@@ -1,1 +1,1 @@
-"""Continual-learning workloads, whose training data is a stream of stages."""
+"""Continual-learning workloads, whose training data are a stream of stages."""

@@ -101,7 +101,7 @@ class ContinualDigits(TaskAccuracy):
         self._draw_order(seed)
 
     def _draw_order(self, seed: int) -> torch.Generator:
-        """Draw the order of the classes, and return the generator that the stream uses for its shuffles alone."""
+        """Draw the order of the classes. Return the generator, from which further random numbers may be drawn."""
         generator = torch.Generator().manual_seed(seed)
         self._order = tuple(torch.randperm(_CLASSES, generator=generator).tolist())
         return generator

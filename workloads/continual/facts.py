@@ -13,7 +13,7 @@ _AVERAGES = (0.987, 0.951, 0.901, 0.808, 0.797)
 #: The targets of the variant with noisy labels.
 _NOISY_AVERAGES = (0.882, 0.882, 0.665, 0.602, 0.487)
 #: Floors: the minimum accuracy of every earlier task when the last stage ends. The variant with noisy labels has a
-#: lower floor, since its replay reservoir (the stored examples of earlier stages) has fewer correct labels.
+#: lower floor, because its replay reservoir (the stored examples of earlier stages) has fewer correct labels.
 _FLOOR, _NOISY_FLOOR = 0.3, 0.2
 #: Maximum number of examples of each stage. Every method soon separates the two classes of the first stage. In a longer
 #: first stage, the reference would classify all of its images correctly. Such a target cannot be loosened, and a run

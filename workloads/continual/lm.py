@@ -27,7 +27,7 @@ _DOCUMENTS: dict[Split, int] = {"feedback": 128, "score": 384, "audit": 2048}
 
 
 class ContinualLm(Redrawing, NextSymbol):
-    """Two stages. Each stage has the documents of one domain of the language.
+    """Two stages. Each stage trains on the documents of one domain of the language.
 
     Domains have the same words, but different word classes, frequencies and grammar. Examples do not name their domain.
     The metric `loss/<k>` is the cross-entropy on domain k, corrected as in `lm-tiny`. The metric `loss` is the mean of
@@ -45,7 +45,7 @@ class ContinualLm(Redrawing, NextSymbol):
         super().__init__(facts, CONFIG | changes)
 
     def train_data(self, seed: int) -> StagedStream:
-        """Return the stream. Each stage has twice as many documents as its maximum number of examples.
+        """Return the stream. The pool of a stage has twice as many documents as the stage's maximum number of examples.
 
         Field: `tokens_BT` (int64, (n, 65)).
 
@@ -68,23 +68,23 @@ class ContinualLm(Redrawing, NextSymbol):
         return StagedStream(pools, seed)
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return `loss/<k>` of every domain k seen so far, their mean `loss`, and standard errors `se/<k>` and `se`.
+        """Return `loss/<k>` of every domain k seen so far, the mean `loss`, and their standard errors.
 
-        All metrics are in nats per token.
+        The standard errors have the names `se/<k>` and `se`. All metrics are in nats per token.
 
         Args:
             model: in eval mode.
             split: name of the held-out split.
-            stage: index of the current stage, from 0; with None, both stages count as seen.
+            stage: index of the current stage, from 0; None for both stages.
         """
         return self.metrics(self.measure(model, split, WHOLE, stage), split, stage)
 
     def measure(
         self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, Tensor]:
-        """Return `nats/<k>` (float64) of every domain k seen: the model's nats per symbol of each document of a shard.
+        """Return `nats/<k>` (float64) of every domain k seen: the loss of each document in a shard, in nats per symbol.
 
-        The documents are drawn independently, so that the first of them are a random sample.
+        The documents are drawn independently, so the first ones are a random sample.
         """
         measured = {}
         for k in range(len(self.facts.stages) if stage is None else stage + 1):
@@ -94,7 +94,7 @@ class ContinualLm(Redrawing, NextSymbol):
         return measured
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return the metrics of `evaluate`."""
+        """Return the metrics of `evaluate`, computed from the values of `measure`."""
         sample = self.sample(split)
         domains = [
             corrected(measured[f"nats/{k}"], held_out(split, k, sample)[1], entropy(k)) for k in range(len(measured))
@@ -109,7 +109,7 @@ class ContinualLm(Redrawing, NextSymbol):
     def example_values(
         self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, tuple[Tensor, ...]]:
-        """Return the values whose means are the loss on each domain and the mean loss on all domains seen."""
+        """Return for each metric the per-document values, by domain, whose means give the metric."""
         domains = []
         for k in range(len(measured)):
             nats_B = held_out(split, k, self.sample(split))[1]
@@ -128,10 +128,12 @@ def entropy(domain: int) -> float:
 def held_out(split: Split, domain: int, sample: str = "") -> tuple[Tensor, Tensor]:
     """Return a split's documents of a domain, int64 (n, 65), and their exact nats per token, float64 (n,).
 
+    The nats are the negative log-likelihood of a document in the language.
+
     Args:
         split: name of the held-out split, which decides the number of documents.
         domain: index of the domain.
-        sample: name of the sample (see `Redrawing.sample`); empty for the usual sample of the split.
+        sample: name of the sample (see `Redrawing.sample`); empty for the fixed sample of the split.
     """
     tokens_BT, nats_B = scored_documents(
         _DOCUMENTS[split], length=_LENGTH, stream_seed=f"continual/held-out/{sample or split}", domain=domain

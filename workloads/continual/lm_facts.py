@@ -35,8 +35,8 @@ def _facts(name: str, first: float, second: float, resolution: float) -> Workloa
             Stage(name="domain-0", targets=(_target("loss", first),), max_examples=_CAP),
             Stage(name="domain-1", targets=last, floors=(_target("loss/0", _FLOOR),), max_examples=_CAP),
         ),
-        # With as many replayed as new examples in every batch, a run needs two gradient-examples per example of the
-        # horizon. The budget is twice that number.
+        # If every batch has as many replayed as new examples, a run uses two gradient-examples per example of the
+        # horizon. The budget allows twice that number.
         budget=Budget(horizon=2 * _CAP, gradient_examples=8 * _CAP, seconds={"default": 150.0}),
         batch_sizes=(16, 32, 64),
         eval_every=192,

@@ -1,4 +1,4 @@
-"""The metrics of every stream of labelled images, and the values from which they are computed."""
+"""The metrics of all streams of labelled images, and the values from which the metrics are computed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from harness.api import WHOLE, Shard, Split
 
 
 def of_tasks(correct: Sequence[Tensor]) -> dict[str, float]:
-    """Return `accuracy/<k>` of each task k, their unweighted mean `avg_seen`, and standard errors `se/<k>` and `se`.
+    """Return `accuracy/<k>` of each task k, the unweighted mean `avg_seen`, and their errors `se/<k>` and `se`.
+
+    The errors are standard errors.
 
     Args:
-        correct: one tensor of shape (n,) per task seen so far: 1 for a held-out example that was classified correctly,
-            otherwise 0. n may differ between tasks.
+        correct: one tensor of shape (n,) per task seen so far. Its values are 1 for the held-out examples that were
+            classified correctly, and 0 for the others. n may differ between tasks.
     """
     accuracies = [float(correct_B.double().mean()) for correct_B in correct]
     variances = [p * (1 - p) / len(correct_B) for p, correct_B in zip(accuracies, correct, strict=True)]
@@ -28,7 +30,7 @@ def of_tasks(correct: Sequence[Tensor]) -> dict[str, float]:
 class TaskAccuracy(ABC):
     """A stream whose `measure` returns whether the model classifies each held-out image correctly.
 
-    The values of task k have the name `correct/<k>`. Only tasks seen so far are measured.
+    The values of task k have the name `correct/<k>`. Tasks that have not been trained yet are not measured.
     """
 
     @abstractmethod
@@ -40,24 +42,24 @@ class TaskAccuracy(ABC):
         Args:
             model: in eval mode.
             split: name of the held-out split.
-            shard: shard of every task's images; the examples of a window are in random order.
-            stage: index of the current stage, from 0; with None, all stages count as seen.
+            shard: which part of every task's images is measured; a shard's images are a random sample.
+            stage: index of the current stage, from 0; None for all stages.
         """
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return `accuracy/<k>` of every task k seen so far, and `avg_seen`, the unweighted mean; see `of_tasks`.
+        """Return `accuracy/<k>` of every task k seen so far, and `avg_seen`, their unweighted mean; see `of_tasks`.
 
         Args: see `measure`.
         """
         return self.metrics(self.measure(model, split, WHOLE, stage), split, stage)
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return the metrics of `evaluate`."""
+        """Return the metrics of `evaluate`, computed from the values of `measure`."""
         return of_tasks([measured[f"correct/{k}"] for k in range(len(measured))])
 
     def example_values(
         self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, tuple[Tensor, ...]]:
-        """Return the values whose means are the accuracy on each task and the mean accuracy on all tasks seen."""
+        """Return for each metric the per-image values, by task, whose means give the metric."""
         tasks = tuple(measured[f"correct/{k}"] for k in range(len(measured)))
         return {"avg_seen": tasks, **{f"accuracy/{k}": (correct_B,) for k, correct_B in enumerate(tasks)}}

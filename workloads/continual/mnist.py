@@ -21,8 +21,7 @@ from workloads.mnist import Digits
 _OPTIONS = ("dropout", "label_smoothing")
 #: Number of classes of a task, except in the scenario `permuted`.
 _PAIR = 2
-#: Number of held-out images per evaluation. An evaluation on all of them would take longer than the training between
-#: two evaluations.
+#: Number of held-out images per evaluation. All of them would take longer than the training between two evaluations.
 _HELD_OUT = 4_000
 
 
@@ -34,7 +33,7 @@ class ContinualMnist(TaskAccuracy):
     Args:
         scenario: name of the scenario.
             `class`: two new digits per task, and ten logits; the model is not told the task.
-            `domain`: two new digits per task, and two logits for the first and the second digit of the pair.
+            `domain`: two new digits per task, and two logits, for the first and the second digit of the task.
             `task`: two new digits per task, and ten logits; only the two logits of the task's digits are used.
             `permuted`: all ten digits in every task, and ten logits; each task permutes the pixels differently.
         variant: name of a variant of the workload; empty for the workload itself.
@@ -59,7 +58,7 @@ class ContinualMnist(TaskAccuracy):
 
     @property
     def class_order(self) -> tuple[int, ...]:
-        """The ten digits in the order of the tasks, two per task; not used in the scenario `permuted`."""
+        """The ten digits in the order of the tasks, two per task. The scenario `permuted` does not use it."""
         return tuple(self._order.tolist())
 
     def build_model(self, seed: int, **options: Any) -> nn.Module:
@@ -88,9 +87,9 @@ class ContinualMnist(TaskAccuracy):
     def train_data(self, seed: int) -> StagedStream:
         """Return the stream.
 
-        Fields: `x_BCHW` (uint8, (n, 1, 28, 28)) and `labels_B` (int64, (n,)), the digit. In the scenarios `domain` and
-        `task`, the label is instead 0 or 1, the index of the digit in the task's pair. The scenario `task` has a third
-        field, `classes_BK` (int64, (n, 2)), which is the pair.
+        Fields: `x_BCHW` (uint8, (n, 1, 28, 28)) and `labels_B` (int64, (n,)). The label is the digit. In the scenarios
+        `domain` and `task`, it is instead the index of the digit in the task's pair, 0 or 1. In the scenario `task`, a
+        third field `classes_BK` (int64, (n, 2)) contains the pair.
 
         Args:
             seed: seed of the order of the classes, the permutations, and the order of the examples.
@@ -117,10 +116,10 @@ class ContinualMnist(TaskAccuracy):
     def _task_fields(self, digits: Digits, task: int, shard: Shard = WHOLE) -> dict[str, Tensor]:
         """Return a shard of a task's examples as the fields of a batch.
 
-        The examples are in the order of a hash, so that the first of them are a random sample.
+        The examples are in the order of a hash, so the first ones are a random sample.
         """
         if self._scenario == "permuted":
-            # Every task has different images. This saves memory, and no image occurs under two permutations.
+            # Every task has different images. This saves memory, and no image occurs in two permutations.
             chosen = _shard_of(torch.arange(task, len(digits.labels_B), self._tasks), shard)
             x_BP = digits.x_BCHW[chosen].flatten(1)[:, self._permutations_TP[task]]
             return {"x_BCHW": x_BP.view(-1, 1, 28, 28), "labels_B": digits.labels_B[chosen]}
@@ -135,7 +134,7 @@ class ContinualMnist(TaskAccuracy):
         return fields
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the cross-entropy of `outputs` in nats: the mean or, if `per_example`, a tensor of shape (n,)."""
+        """Return the cross-entropy of `outputs` in nats: the mean over examples, or with `per_example` all n values."""
         return nn.functional.cross_entropy(
             self.outputs(model, batch),
             batch["labels_B"],

@@ -1,4 +1,4 @@
-"""Facts of `continual-mnist`, one set per scenario and variant, as plain data. This module must not import torch."""
+"""Facts of `continual-mnist` for each scenario and variant, as plain data. This module must not import torch."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _FLOORS = {"class": 0.4, "domain": 0.3, "task": 0.9, "permuted": 0.7, "class+nar
 _RESOLUTIONS = {"class": 0.0, "domain": 0.0045, "task": 0.018, "permuted": 0.28, "class+narrow": 0.02}
 #: Maximum number of examples per stage.
 _CAP = 4_096
-#: Minimum number of examples per stage. A stage that meets its target by chance could otherwise leave too few examples
-#: in the replay reservoir (the stored examples of earlier stages).
+#: Minimum number of examples per stage. Otherwise, a stage that meets its target early by chance could leave too few
+#: examples in the replay reservoir (the stored examples of earlier stages).
 _LEAST = 1_024
 
 
@@ -42,7 +42,7 @@ def _stage(key: str, index: int) -> Stage:
     return Stage(
         name=f"task-{index}",
         targets=(Target(metric="avg_seen", goal="max", value=averages[index]),),
-        # Floors apply only when the last stage ends. Until then, one task's accuracy may fall if the mean suffices.
+        # Floors apply only when the last stage ends. In earlier stages, only the mean accuracy must meet its target.
         floors=tuple(Target(metric=f"accuracy/{k}", goal="max", value=floor) for k in range(index)) if last else (),
         max_examples=_CAP,
         min_examples=_LEAST,
@@ -59,8 +59,8 @@ def _facts(name: str, key: str) -> WorkloadFacts:
         access="stream",
         targets=stages[-1].targets,
         stages=stages,
-        # With as many replayed as new examples in every batch, a run needs two gradient-examples per example of the
-        # horizon. The budget is twice that number.
+        # If every batch has as many replayed as new examples, a run uses two gradient-examples per example of the
+        # horizon. The budget allows twice that number.
         budget=Budget(horizon=horizon, gradient_examples=4 * horizon, seconds={"default": 120.0}),
         batch_sizes=(32, 16, 64),
         eval_every=64,
@@ -69,8 +69,8 @@ def _facts(name: str, key: str) -> WorkloadFacts:
         replay_capacity=500,
         boundaries=True,
         resolution=_RESOLUTIONS[key],
-        # Most stages end at their minimum number of examples, or miss their target. The other evaluations are too few
-        # to distinguish two runs.
+        # Most stages end at their minimum number of examples, or miss their target. The few stages that end in between
+        # are too few to distinguish two runs.
         coarse=True,
         reference=(calibration(name),),
     )

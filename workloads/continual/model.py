@@ -44,7 +44,7 @@ class Perceptron(nn.Module):
 
 
 def build(seed: int, *, inputs: int, hidden: tuple[int, ...], classes: int, dropout: float = 0.0) -> Perceptron:
-    """Build a new network on the CPU in fp32. Equal seeds give equal weights; the global RNG state is unchanged."""
+    """Build a new network on the CPU in fp32. Equal seeds give equal weights. The global RNG state does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Perceptron(inputs=inputs, hidden=hidden, classes=classes, dropout=dropout)

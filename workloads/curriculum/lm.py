@@ -23,16 +23,17 @@ _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "": (CURRICULUM_LM, {}),
     "wide-init": (CURRICULUM_LM_WIDE_INIT, {"init_scale": 2.0}),
 }
-#: Number of training documents. The horizon is much larger, so documents are repeated if only the best are used.
+#: Number of training documents. The horizon is much larger, so a run on only the best documents repeats them.
 DOCUMENTS = 4_096
 #: Number of documents per held-out split. They are the first documents of the same split of `lm-tiny`.
 _HELD_OUT: dict[Split, int] = {"feedback": 256, "score": 1024, "audit": 2048}
 #: Number of quality grades, which are equally likely. In a document of grade g, each symbol is replaced by a random
-#: symbol with probability (7 − g)·3 %. Grade 7 is therefore clean, and the probability in grade 0 is 21 %.
+#: symbol with probability (7 − g)·3 %. Grade 7 is therefore clean, and grade 0 has random symbols with probability 21
+#: %.
 GRADES = 8
 _STEP = 0.03
-#: The visible quality score is a sum of points, divided by the largest possible sum. The points are 16 per grade, plus
-#: two random integers, each uniform on 0 … `_DICE` − 1. The grade explains 70 % of the variance of the score.
+#: The visible quality score is a sum of points, divided by the largest possible sum. A document gets 16 points per
+#: grade, plus two random integers, each uniform on 0 … `_DICE` − 1. The grade explains 70 % of the score's variance.
 _DICE = 59
 _PER_GRADE = 16
 
@@ -42,7 +43,7 @@ class CurriculumLm(Redrawing, HeldOutSymbols):
 
     The horizon is six times the number of documents in the pool, and an eighth of the documents is clean. A submission
     that keeps only clean documents therefore repeats each of them many times. `scores["quality"]` is like the output of
-    a cheap classifier: the score correlates with the true grade, but can be wrong for a single document.
+    a cheap classifier: the score correlates with the true grade, but may misjudge a single document.
 
     Args:
         variant: name of a variant, which changes a detail of the model; empty for the workload itself.
@@ -76,7 +77,7 @@ class CurriculumLm(Redrawing, HeldOutSymbols):
 
 
 def grades(n: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return the true grade of each document, int64 (n,), uniform on 0 (worst) … 7 (clean)."""
+    """Return the true grades of n documents, int64 (n,). They are uniform on 0 (worst) … 7 (clean)."""
     return (randoms(key("grade", seed), 0, n) >> np.uint64(61)).astype(np.int64)
 
 

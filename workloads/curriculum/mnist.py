@@ -22,7 +22,7 @@ _OPTIONS = ("dropout", "label_smoothing")
 
 
 class CurriculumMnist:
-    """Each example has a hidden probability of a wrong label, and a visible score `quality` that correlates with it.
+    """Digits with hidden probabilities of a wrong label, and a visible score `quality` that correlates with them.
 
     Args:
         variant: name of a variant of the workload; empty for the workload itself.
@@ -86,7 +86,7 @@ class CurriculumMnist:
         """Do nothing: the metrics do not depend on the training data."""
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the label-smoothed cross-entropy in nats: the mean or, if `per_example`, a tensor of shape (n,)."""
+        """Return the label-smoothed cross-entropy in nats: the mean, or with `per_example` all n values."""
         return nn.functional.cross_entropy(
             self.outputs(model, batch),
             batch["labels_B"],
@@ -109,7 +109,7 @@ class CurriculumMnist:
     def measure(
         self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, Tensor]:
-        """Return the cross-entropy `nats_B` (float32) and the correctness `correct_B` of each image of a shard."""
+        """Return `nats_B` (cross-entropy, float32) and `correct_B` (bool) of the images in a shard."""
         device = next(model.parameters()).device
         digits = mnist.load(split)
         rows_B = evaluation_rows(shard, len(digits.labels_B))
@@ -120,7 +120,7 @@ class CurriculumMnist:
         return {"nats_B": nats_B.cpu(), "correct_B": (logits_BK.argmax(1) == labels_B).cpu()}
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return `cross_entropy`, `se` and `accuracy`; see `evaluate`."""
+        """Return the metrics of `evaluate`, computed from the values of `measure`."""
         nats_B = measured["nats_B"]
         return {
             "cross_entropy": float(nats_B.mean()),
@@ -149,8 +149,9 @@ def noise_rates(n: int, generator: torch.Generator) -> Tensor:
 def visible_quality(rates_B: Tensor, generator: torch.Generator) -> Tensor:
     """Return the quality score of each example, float32, (n,), in [0, 1]; higher is better.
 
-    The score is the rank of 1 − rate + normal noise, divided by the highest rank. Ranks do not show where the clean
-    examples end. The squared correlation of 1 − rate + noise with the rate is about `RELIABILITY`.
+    The score is the rank of 1 − rate + normal noise, divided by the highest rank. Because of the noise, a score does
+    not show whether its example is clean. The squared correlation of 1 − rate + noise with the rate is about
+    `RELIABILITY`.
     """
     error = float(rates_B.std()) * math.sqrt(1 / RELIABILITY - 1)
     observed_B = 1 - rates_B + error * torch.randn(len(rates_B), generator=generator)

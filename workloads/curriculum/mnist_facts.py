@@ -7,10 +7,10 @@ import msgspec
 from harness.api import Budget, Target, Uniform, WorkloadFacts
 from workloads.calibrated import calibrated
 
-#: Number of examples in the pool, and the fraction of them whose labels are never wrong.
+#: `POOL` is the number of examples in the pool. The labels of a fraction `CLEAN_SHARE` of them are never wrong.
 POOL = 20_000
 CLEAN_SHARE = 0.2
-#: Each other example has a probability of a wrong label, which is drawn uniformly from this range.
+#: Each of the other examples has a probability of a wrong label, drawn uniformly from this range.
 NOISE = (0.05, 0.5)
 #: Fraction of the variance of the visible quality score that the true quality explains.
 RELIABILITY = 0.7

@@ -1,1 +1,1 @@
-"""Readers of data-set file formats, with numpy only; every error message names the file."""
+"""Readers of the file formats of datasets. They need only numpy, and every error message names the file."""

@@ -1,4 +1,4 @@
-"""Read the binary format of CIFAR-10, whose records are one label byte and 3072 bytes of red, green and blue planes."""
+"""Read the binary format of CIFAR-10. A record has a label byte, then 3,072 bytes of red, green and blue planes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def read(path: Path, records: int | None = None) -> tuple[NDArray[np.uint8], NDA
         records: required number of records; any number if None.
 
     Raises:
-        DataError: the size is not a multiple of the record size, the number of records is wrong, or a label is above 9.
+        DataError: the size is not a multiple of the record size, the number of records is wrong, or a label is greater
+            than 9.
         FileNotFoundError: the file does not exist.
     """
     size = path.stat().st_size

@@ -36,7 +36,8 @@ def read(path: Path) -> NDArray[Any]:
             try:
                 return _parse(stream, path)
             except DataError:
-                # Reading up to the checksum at the end of the gzip stream shows whether the stream is damaged.
+                # Read up to the checksum at the end of the gzip stream. If the stream is damaged, the read raises an
+                # error.
                 while stream.read(_CHUNK):
                     pass
                 raise
@@ -119,7 +120,7 @@ def _parse(stream: IO[bytes], path: Path) -> NDArray[Any]:
 
 
 def _read_at_most(stream: IO[bytes], limit: int) -> bytearray:
-    # The data is read in pieces, since a damaged header may contain a size that exceeds the memory.
+    # The data are read in pieces, because the size in a damaged header may exceed the memory.
     data = bytearray()
     while len(data) < limit and (chunk := stream.read(min(_CHUNK, limit - len(data)))):
         data += chunk

@@ -25,7 +25,8 @@ _TRAIN, _VALIDATION = "train", "val"
 #: Maximum number of class folders that an error message names.
 _NAMED = 3
 
-#: Pillow's code for bilinear resampling. The code is copied, since Pillow is imported only when an image is read.
+#: Pillow's code for bilinear resampling. The number is copied here, because Pillow is imported only when an image is
+#: read.
 _BILINEAR = 2
 
 
@@ -33,7 +34,7 @@ class ImageFolder(NamedTuple):
     """The classes and the images of a tree.
 
     Args:
-        classes: sorted folder names; the index of a name is the label.
+        classes: sorted folder names. The index of a name is the label.
         samples: (path, label) of every image, sorted by class and name.
     """
 
@@ -65,7 +66,9 @@ def scan(root: Path, classes: int | None = None) -> ImageFolder:
 
 
 def require_same_classes(root: Path, like: Path) -> None:
-    """Require that two trees have the same class folders. An additional folder in one tree would shift its labels.
+    """Require that two trees have the same class folders.
+
+    A folder in only one tree would shift the labels of that tree.
 
     Args:
         root: the tree that is checked.
@@ -95,7 +98,7 @@ def read_part(path: Path, box: Callable[[int, int], Box], size: int) -> NDArray[
     with _open_image(path) as image:
         left, upper, right, lower = box(*image.size)
         width, height = image.size
-        # Decoding a JPEG at a fraction of its size saves time; the crop must keep at least `size` pixels.
+        # Decoding a JPEG at a fraction of its size saves time. The crop must keep at least `size` pixels per side.
         scale = min((right - left) / size, (lower - upper) / size)
         if scale >= 2:
             image.draft("RGB", (int(width / scale), int(height / scale)))
@@ -124,8 +127,8 @@ def _open_image(path: Path) -> Iterator[Any]:
 def check(root: Path) -> None:
     """Raise DataError if a tree has no class folders, or if a file is empty or has wrong first bytes (see `_MAGIC`).
 
-    If the tree is `val` and its parent folder has a tree `train`, the two trees must have the same classes. Only the
-    first bytes of each file are read, since decoding all of ImageNet takes hours.
+    If the tree is `val`, and a tree `train` is beside it, the two trees must have the same classes. Only the first
+    bytes of each file are read, because decoding all of ImageNet takes hours.
     """
     like = root.with_name(_TRAIN)
     if root.name == _VALIDATION and like.is_dir():
@@ -153,7 +156,7 @@ def _class_names(root: Path) -> list[str]:
 
 
 def _join_first(names: set[str]) -> str:
-    """Join the first few names and the number of other names."""
+    """Return the first few names and the number of the remaining ones, as text."""
     more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
     return ", ".join(sorted(names)[:_NAMED]) + more
 

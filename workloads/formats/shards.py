@@ -1,4 +1,4 @@
-"""Read and write the token shards of the GPT-2 speed runs: 256 int32 of header, then uint16 tokens, little-endian.
+"""Read and write the token shards of the GPT-2 speed runs: a header of 256 int32, then uint16 tokens, little-endian.
 
 Header: magic 20240520, version 1, number of tokens, zeros. Every document begins with the token 50256.
 A document may continue in the next shard.
@@ -61,7 +61,7 @@ def open_shard(path: Path) -> NDArray[np.uint16]:
     """
     tokens = read_header(path)
     if tokens == 0:
-        # An empty range cannot be memory-mapped.
+        # A file range of length 0 cannot be memory-mapped.
         return np.empty(0, _TOKEN)
     return np.memmap(path, dtype=_TOKEN, mode="r", offset=HEADER_BYTES, shape=(tokens,))
 
@@ -71,7 +71,8 @@ class Shards:
 
     Args:
         paths: the shards in their order.
-        vocabulary: size of the vocabulary. Reading a token that is not below it is an error. None turns off this check.
+        vocabulary: size of the vocabulary. A token that is not below this size raises an error when it is read. None
+            turns off this check.
 
     Raises:
         DataError: a shard is damaged.
@@ -96,12 +97,14 @@ class Shards:
         return (len(self),)
 
     def __getitem__(self, index: Any) -> Any:
-        """Return one token, or the tokens of a slice (uint16; a view of the file if the slice is in one shard).
+        """Return one token, or the tokens of a slice (uint16).
+
+        The tokens of a slice are a view of the file if one shard contains the whole slice.
 
         Raises:
             IndexError: the index is out of range.
             ValueError: the step of the slice is not 1.
-            DataError: a token is not in the vocabulary; the message names the file and the position.
+            DataError: a token is not in the vocabulary. The message names the file and the position.
         """
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
@@ -114,11 +117,11 @@ class Shards:
         return self.read(position, position + 1)[0]
 
     def read(self, start: int, stop: int) -> NDArray[np.uint16]:
-        """Return the tokens `start` to `stop` - 1 (uint16, shape (stop - start,)). They may be in several shards.
+        """Return the tokens `start` to `stop` - 1 (uint16, shape (stop - start,)). The tokens may be in several shards.
 
         Raises:
             IndexError: `start` or `stop` is out of range, or `stop` is below `start`.
-            DataError: a token is not in the vocabulary; the message names the file and the position.
+            DataError: a token is not in the vocabulary. The message names the file and the position.
         """
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"tokens {start} to {stop} are out of range for {len(self):,} tokens")
@@ -156,7 +159,7 @@ def check(path: Path) -> None:
 def write_shard(path: Path, tokens: ArrayLike | Iterator[ArrayLike]) -> int:
     """Write a shard and return its number of tokens.
 
-    The file gets its name only when it is complete.
+    Until it is complete, the file has another name.
 
     Args:
         path: the file.

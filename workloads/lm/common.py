@@ -19,7 +19,7 @@ class NextSymbol:
 
     Args:
         facts: the facts of the workload.
-        config: arguments of `GPTConfig`. Model options may replace them.
+        config: arguments of `GPTConfig`. Values of model options replace them.
     """
 
     def __init__(self, facts: WorkloadFacts, config: dict[str, Any]) -> None:
@@ -53,7 +53,7 @@ class NextSymbol:
         """Do nothing: the metrics do not depend on the training data."""
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the cross-entropy in nats per token: the mean or, if `per_example`, a tensor of shape (n,)."""
+        """Return the cross-entropy in nats per token: the mean over examples, or with `per_example` all n values."""
         return next_symbol_loss(
             model, batch["tokens_BT"], per_example=per_example, label_smoothing=self._label_smoothing
         )
@@ -65,7 +65,10 @@ class NextSymbol:
 
 
 class HeldOutSymbols(NextSymbol, ABC):
-    """Base class of language workloads that are evaluated on held-out sequences. Ranks can share an evaluation."""
+    """Base class of language workloads that are evaluated on held-out sequences.
+
+    Several ranks can divide an evaluation among them.
+    """
 
     #: Number of sequences per forward pass of an evaluation.
     chunk: int
@@ -77,7 +80,7 @@ class HeldOutSymbols(NextSymbol, ABC):
         """Return the sequences of a split, int64 (n, tokens per example + 1)."""
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return the metrics of `mean_loss`, or the metrics of `corrected` if the workload has a correction."""
+        """Return the metrics of `corrected` if the workload has a correction, otherwise those of `mean_loss`."""
         correction = self.correction(split)
         return mean_loss(measured["nats_B"]) if correction is None else corrected(measured["nats_B"], *correction)
 
@@ -96,7 +99,7 @@ class HeldOutSymbols(NextSymbol, ABC):
     def example_values(
         self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, tuple[Tensor, ...]]:
-        """Return the values whose mean is `loss`; with a correction, also those of `excess` and `cross_entropy`."""
+        """Return for each metric the per-sequence values whose mean is the metric."""
         loss_B, correction = measured["nats_B"], self.correction(split)
         if correction is None:
             return {"loss": (loss_B,)}
@@ -105,7 +108,7 @@ class HeldOutSymbols(NextSymbol, ABC):
         return {"loss": (entropy + excess_B,), "excess": (excess_B,), "cross_entropy": (loss_B,)}
 
     def correction(self, split: Split) -> tuple[Tensor, float] | None:
-        """Return the exact nats per symbol of each sequence and their expectation; None if they are not known."""
+        """Return the exact nats per symbol of each sequence, and the expectation of these nats; None if not known."""
         return None
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
@@ -136,7 +139,7 @@ def sequence_losses(model: nn.Module, tokens_BT: Tensor, chunk: int, dtype: torc
         parts = [
             next_symbol_loss(model, part.to(device), per_example=True).float() for part in torch.split(tokens_BT, chunk)
         ]
-        # The results are copied once, since the host would wait for the device at every copy.
+        # The results are copied all at once, because the host waits for the device at every copy.
         return torch.cat(parts).cpu().double()
 
 
@@ -148,11 +151,9 @@ def mean_loss(nats_B: Tensor) -> dict[str, float]:
 def corrected(loss_B: Tensor, nats_B: Tensor, entropy: float) -> dict[str, float]:
     """Return `loss`, its standard error `se`, `excess` (loss − entropy) and the plain mean `cross_entropy`.
 
-    All metrics are in nats per symbol.
-
-    The exact log-probability of the text is known and serves as a control variate. The metric `loss` is the mean of
-    `loss_B`, minus the difference between the mean of `nats_B` and the expectation of `nats_B`. It has the same
-    expectation as `cross_entropy`, and a smaller standard error.
+    All metrics are in nats per symbol. `cross_entropy` is the mean of `loss_B`. The exact log-probability of the text
+    is known and serves as a control variate: `loss` is `cross_entropy` minus the difference between the mean of
+    `nats_B` and its expectation. Both metrics have the same expectation, but `loss` has a smaller standard error.
 
     Args:
         loss_B: cross-entropy of each sequence in nats per symbol.
@@ -161,6 +162,6 @@ def corrected(loss_B: Tensor, nats_B: Tensor, entropy: float) -> dict[str, float
     """
     excess_B = loss_B - nats_B
     excess = float(excess_B.mean())
-    # The divisor of the variance is n, so that the variance also exists for a single text, as in tests.
+    # The divisor of the variance is n, so that the variance also exists for a single sequence, as in tests.
     se = float(excess_B.std(correction=0) / len(excess_B) ** 0.5)
     return {"loss": entropy + excess, "se": se, "excess": excess, "cross_entropy": float(loss_B.mean())}

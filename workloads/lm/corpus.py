@@ -1,4 +1,7 @@
-"""The corpus of the synthetic word language, stored as token shards in the data folder. The first use writes them."""
+"""The corpus of the synthetic word language, stored as token shards in the data folder.
+
+The first use writes the shards.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ from workloads.formats.shards import EOT, Shards, read_header, write_shard
 from workloads.lm.words import TOGETHER, Tokens, WordLanguage
 
 FOLDER = "synthetic-words"
-#: Number of pieces per shard; `WordLanguage.documents` yields the pieces. A shard then has about a hundred million
-#: tokens, like the shards of FineWeb.
+#: Number of pieces of `WordLanguage.documents` per shard. A shard then has about a hundred million tokens, like the
+#: shards of FineWeb.
 _PIECES_PER_SHARD = 96
 
 
@@ -46,13 +49,13 @@ def language(corpus: Corpus) -> WordLanguage:
 
 
 def open_or_write(corpus: Corpus, part: str, documents: int) -> Shards:
-    """Return the shards of one text of a corpus, and write them if they do not exist.
+    """Return the shards of one text of a corpus. If they do not exist, write them first.
 
-    A mark is the token that begins every document. One more mark follows the last document, so that the last token of
-    this document also has a next token.
+    Every document begins with a mark, the token `EOT`. One more mark follows the last document, so that the last token
+    of this document also has a next token.
 
     Args:
-        part: name of the text: `train` or a held-out split. Different texts are independent.
+        part: name of the text: `train` or a held-out split. The texts of different names are independent.
         documents: number of documents.
 
     Raises:
@@ -80,11 +83,11 @@ def open_or_write(corpus: Corpus, part: str, documents: int) -> Shards:
 
 
 def generate(corpus: Corpus, text: str, documents: int) -> Tokens:
-    """Return one text of a corpus, with the mark after its last document. Nothing is written.
+    """Return one text of a corpus, including the mark after its last document. Nothing is written to disk.
 
     Args:
         corpus: the corpus.
-        text: name of the text. Different texts are independent.
+        text: name of the text. The texts of different names are independent.
         documents: number of documents.
 
     Returns:
@@ -97,8 +100,8 @@ def generate(corpus: Corpus, text: str, documents: int) -> Tokens:
 def _write(corpus: Corpus, part: str, documents: int, paths: list[Path]) -> None:
     corpus.folder.mkdir(parents=True, exist_ok=True)
     with _exclusive_lock(corpus.folder):
-        # Another trial may have written the corpus while this trial waited for the lock. The other
-        # trial may now read the files, so they must not be replaced.
+        # Another trial may have written the corpus while this trial waited for the lock. It may already read the files,
+        # so they must not be replaced.
         if all(path.exists() for path in paths):
             return
         mark = np.array([EOT], dtype=np.uint16)
@@ -110,7 +113,7 @@ def _write(corpus: Corpus, part: str, documents: int, paths: list[Path]) -> None
 
 @contextmanager
 def _exclusive_lock(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock on the folder, since two trials may start at once."""
+    """Hold an exclusive lock on the folder, because two trials may start at once."""
     with open(folder / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

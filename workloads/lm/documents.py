@@ -32,7 +32,7 @@ def documents(n: int, *, length: int, stream_seed: str, domain: int = 0, quality
 
 
 def scored_documents(n: int, *, length: int, stream_seed: str, domain: int = 0) -> tuple[Tokens, Floats]:
-    """Return documents without noise, and the exact negative log-likelihood of each document.
+    """Return documents without noise, and their exact negative log-likelihoods per token.
 
     Returns:
         Tokens of shape (n, length), and nats per token of shape (n,). Both arrays are read-only.
@@ -47,7 +47,7 @@ def scored_documents(n: int, *, length: int, stream_seed: str, domain: int = 0) 
 
 
 def document_entropy(length: int, domain: int = 0) -> float:
-    """Return the expected nats per token of a document (see `Language.document_entropy`)."""
+    """Return the entropy of a document in nats per token (see `Language.document_entropy`)."""
     arrays = cached_arrays(
         f"document entropy {LANGUAGE_SEED} {domain} {length}",
         lambda: {"entropy": np.array(language(domain).document_entropy(length))},

@@ -27,7 +27,8 @@ _LM_TINY = WorkloadFacts(
     example="sequence of 64 characters",
     tokens_per_example=64,
 )
-# The runs of this calibration have no standard errors. The resolution is from other runs; see docs/calibration.md.
+# The runs of the calibration of `lm-tiny` have no standard errors. Its resolution is from other runs; see
+# docs/calibration.md.
 LM_TINY = calibrated(_LM_TINY, easy=1.12, main=1.1, hard=1.08, resolution=0.019)
 LM_TINY_POSTNORM = calibrated(
     msgspec.structs.replace(_LM_TINY, name="lm-tiny+postnorm"), easy=1.05, main=1.04, hard=1.02, resolution=0.0091
@@ -54,7 +55,8 @@ LM_SHAKESPEARE_LEARNED = calibrated(
     resolution=0.018,
 )
 
-# `positions` and `qk_norm` are not options, so that runs on token shards are comparable with the public speed runs.
+# `positions` and `qk_norm` are no options, so that runs on token shards stay comparable with the public GPT-2 speed
+# runs.
 _WEB_OPTIONS: dict[str, Domain] = {
     "dropout": Uniform(0.0, 0.3, default=0.0),
     "label_smoothing": Uniform(0.0, 0.2, default=0.0),
@@ -108,8 +110,8 @@ LM_124M_SYNTHETIC = WorkloadFacts(
     name="lm-124m-synthetic",
     version="1",
     tier="gpu",
-    # This preliminary target is 0.2 above the entropy, which is 7.52. The target is not from a calibration. A model
-    # that uses only the class of the last word, instead of the classes of the last two words, cannot reach it.
+    # This preliminary target is 0.2 above the entropy, which is 7.52. It is not from a calibration. A model that uses
+    # the class of only the last word, instead of the last two words, cannot reach it.
     targets=(Target(metric="loss", goal="min", value=7.72, unit=_NATS),),
     # The horizon is 1,020 batches, or 535 million tokens. The limit of seconds is five times an estimate of the
     # reference's time.

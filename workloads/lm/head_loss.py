@@ -1,4 +1,4 @@
-"""Cross-entropy of a linear head, computed in chunks, so that the logits of a whole batch never exist at once.
+"""Cross-entropy of a linear head, computed in chunks, so that the logits of a whole batch never exist together.
 
 Source: Wijmans et al., Cut Your Losses in Large-Vocabulary Language Models (arXiv 2411.09009), section 4; Hsu et al.,
 Liger Kernel (arXiv 2410.10989), section 3.2: the gradient is computed in the forward pass, when the logits exist.
@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 
 def head_loss(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, *, rows: int, label_smoothing: float = 0.0) -> Tensor:
-    """Return `F.cross_entropy(x_ND @ weight_VD.T, targets_N)`, the mean over the N rows, in fp32.
+    """Return `F.cross_entropy(x_ND @ weight_VD.T, targets_N)`, the mean over the N rows.
 
-    If autocast is enabled, matrix products use its data type; everything else is in fp32. Second derivatives are not
-    supported. With 50,304 symbols, the logits of 65,536 rows take 13 GB in fp32; those of 8,192 rows take
-    1.6 GB.
+    The result is in fp32. If autocast is enabled, matrix products use its data type. Everything else is in fp32. Second
+    derivatives are not supported. Chunks save memory: with 50,304 symbols, the logits of 65,536 rows take 13 GB in
+    fp32, and the logits of 8,192 rows take 1.6 GB.
 
     Args:
         x_ND: inputs of the head, N rows.
@@ -42,7 +42,7 @@ class _HeadLoss(torch.autograd.Function):
         n, vocabulary = len(x_ND), len(weight_VD)
         needs_gradient = any(ctx.needs_input_grad[:2])
         total = torch.zeros((), device=x_ND.device)
-        # The sum over chunks is in fp32, since a sum in bf16 would lose many small terms.
+        # The sum over chunks is in fp32, because a sum in bf16 would lose many small terms.
         weight_grad_VD = torch.zeros_like(weight_VD, dtype=torch.float32) if needs_gradient else None
         x_grads = []
         for x_RD, targets_R in zip(torch.split(x_ND, rows), torch.split(targets_N, rows), strict=True):

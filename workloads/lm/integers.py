@@ -30,7 +30,7 @@ def key(*parts: int | str) -> int:
 
 
 def randoms(of: int, start: int, n: int) -> UInts:
-    """Return the numbers `start` … `start + n - 1` of the sequence of the key `of`, uint64, shape (n,)."""
+    """Return the random numbers at the indices `start` … `start + n - 1` of the key `of`, uint64, shape (n,)."""
     counter = np.arange(start + 1, start + n + 1, dtype=np.uint64)
     x = np.array([of], dtype=np.uint64) + counter * _GOLDEN
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -40,7 +40,7 @@ def randoms(of: int, start: int, n: int) -> UInts:
 
 
 def endless(of: int, bits: int) -> Iterator[int]:
-    """Yield the highest `bits` bits of each number in the sequence of the key `of`, as Python integers."""
+    """Yield the highest `bits` bits of each random number of the key `of`, as Python integers."""
     start = 0
     while True:
         yield from (randoms(of, start, _CHUNK) >> np.uint64(64 - bits)).tolist()
@@ -56,7 +56,7 @@ def permutation(of: int, n: int) -> list[int]:
 def shares(weights: list[int], total: int) -> list[int]:
     """Return positive integers that are about proportional to `weights` and sum to `total` exactly.
 
-    Each integer is at least 1. The difference that is due to rounding is added to the largest integer.
+    Each integer is at least 1. The largest integer absorbs the rounding errors.
 
     >>> shares([2, 1, 1], 16)
     [8, 4, 4]

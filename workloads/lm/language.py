@@ -1,9 +1,10 @@
 """A synthetic language of known entropy, with seeded text and the exact probability of every next character.
 
-A Markov chain generates word classes, each class generates a word, and each word is spelled and followed by a space.
+A Markov chain generates word classes, and each class generates a word. The letters of the word are followed by a space.
 Every word belongs to one class. The distribution of the next character therefore depends only on the class of the last
-complete word and on the letters after this word. The probability of a character is a ratio of the masses of two nodes
-in the lexicon's trie. The mass of a node is the probability that the current word begins with the letters of the node.
+complete word and on the letters after this word. Its probabilities come from the lexicon's trie, a tree of the prefixes
+of all words. The mass of a node is the probability that the current word begins with the letters of the node. The
+probability of a character is the mass of the child divided by the mass of the current node.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Tokens: TypeAlias = npt.NDArray[np.uint8]
 
 SPACE = 0
-#: Class of the word that is assumed to precede a text.
+#: Class of the imaginary word before a text.
 START_CLASS = 0
 _QUALITY_BITS = 16
 
@@ -33,7 +34,7 @@ class Language:
 
     Shapes: N texts, T symbols of a text, W words, L symbols of the longest word with its space, K classes, S nodes of
     the trie, V symbols of the vocabulary (a space and 26 letters). Equal arguments give equal bytes on every machine,
-    since text is generated with integer arithmetic only.
+    because texts are generated with integer arithmetic only.
 
     Args:
         seed: seed of the words, their classes and frequencies, and the grammar.
@@ -53,14 +54,14 @@ class Language:
     # --- text ------------------------------------------------------------------------------------
 
     def documents(self, n: int, *, length: int, stream_seed: int | str, quality: float | Floats = 1.0) -> Tokens:
-        """Return `n` texts of `length` symbols, shape (n, length); each begins with a space, then a word.
+        """Return `n` texts of `length` symbols, shape (n, length). Each text begins with a space, then a word.
 
         The first m documents are the same for every n ≥ m. A text may end within a word.
 
         Args:
             stream_seed: seed of the texts; different seeds give independent texts.
-            quality: probability that a symbol is kept, in [0, 1]: one number for all documents, or one per document,
-                shape (n,). Other symbols are replaced by random symbols. The first space is always kept.
+            quality: probability that a symbol is kept, in [0, 1]: one number for all texts, or an array of shape
+                (n,). A symbol that is not kept is replaced by a random symbol. The first space is always kept.
 
         Raises:
             ValueError: `n` is below 1, `length` is below 2, or a quality is outside [0, 1].
@@ -87,7 +88,10 @@ class Language:
         return tokens_T
 
     def _draw_words(self, n: int, characters: int, stream_seed: int | str) -> tuple[Ints, Ints]:
-        """Draw the words of `n` texts of at least `characters` symbols. Return all words and the words per text."""
+        """Draw the words of `n` texts of at least `characters` symbols.
+
+        Return all words, and the number of words of each text.
+        """
         classes, words, lengths = self._tables
         draws: Iterator[int] = endless(key("text", self.seed, self.domain, stream_seed), CLASS_BITS + WORD_BITS)
         low = (1 << CLASS_BITS) - 1
@@ -106,7 +110,7 @@ class Language:
 
     @cached_property
     def _tables(self) -> tuple[list[list[int]], list[list[int]], list[int]]:
-        """Lookup tables from a random number to the next class and to a word, by class; and the words' lengths."""
+        """The tables (class, random number) -> next class, (class, random number) -> word, and word -> length."""
         classes = [_repeat_indices(row) for row in self.lexicon.chain]
         words = []
         for k in range(len(self.lexicon.chain)):
@@ -133,7 +137,7 @@ class Language:
 
     @cached_property
     def _word_KW(self) -> Floats:
-        """Probability of each word after a word of each class, shape (K, W); rows sum to one."""
+        """Probability of each word if the previous word has class k, shape (K, W). Rows sum to one."""
         chain_KK = np.array(self.lexicon.chain, dtype=np.float64) / (1 << CLASS_BITS)
         share_W = np.array(self.lexicon.shares, dtype=np.float64) / (1 << WORD_BITS)
         product: Floats = chain_KK[:, self._class_W] * share_W
@@ -159,7 +163,7 @@ class Language:
 
     @cached_property
     def _mass_KS(self) -> Floats:
-        """Probability that the word after a word of each class passes each node of the trie, (K, S); 1 at the root."""
+        """Probability that a word passes node s of the trie if the previous word has class k, shape (K, S)."""
         children_SV, path_WL = self._trie
         mass_KS = np.zeros((len(self._word_KW), len(children_SV)))
         words, places = np.nonzero(path_WL >= 0)
@@ -172,7 +176,7 @@ class Language:
         """Return the state after each symbol: the node of the trie, and the class of the last complete word.
 
         Raises:
-            ValueError: a row is not a possible document without noise.
+            ValueError: a row cannot be a document without noise.
         """
         if (tokens_NT[:, 0] != SPACE).any():
             raise ValueError("a document must begin with a space")
@@ -191,10 +195,12 @@ class Language:
         return node_NT, class_NT
 
     def log_probs(self, tokens_NT: Tokens) -> Floats:
-        """Return the natural log-probability of each symbol but the first, given the earlier symbols, (n, length - 1).
+        """Return the natural log-probability of each symbol except the first, given the earlier symbols.
+
+        The shape is (n, length - 1).
 
         Raises:
-            ValueError: a row is not a possible document without noise.
+            ValueError: a row cannot be a document without noise.
         """
         node_NT, class_NT = (a[:, :-1] for a in self._states(tokens_NT))
         next_NT = self._trie[0][node_NT, tokens_NT[:, 1:]]
@@ -202,10 +208,10 @@ class Language:
         return log_probs
 
     def next_probs(self, prefixes_NT: Tokens) -> Floats:
-        """Return the probability of each symbol after each prefix, shape (n, vocabulary); rows sum to one.
+        """Return the probability of each symbol after each prefix, shape (n, vocabulary). Rows sum to one.
 
         Raises:
-            ValueError: a row is not a possible document without noise.
+            ValueError: a row cannot be a document without noise.
         """
         node_N, class_N = (a[:, -1] for a in self._states(prefixes_NT))
         children_NV = self._trie[0][node_N]
@@ -217,7 +223,7 @@ class Language:
 
     @cached_property
     def stationary_K(self) -> Floats:
-        """Stationary distribution of the classes, shape (K,); sums to one."""
+        """Stationary distribution of the classes, shape (K,). It sums to one."""
         chain_KK = np.array(self.lexicon.chain, dtype=np.float64) / (1 << CLASS_BITS)
         n = len(chain_KK)
         equations = np.vstack([chain_KK.T - np.eye(n), np.ones(n)])
@@ -236,10 +242,10 @@ class Language:
         return float(self.stationary_K @ surprise_K) / self.word_length
 
     def document_entropy(self, length: int) -> float:
-        """Return the entropy in nats per symbol of documents of `length` symbols, without their first symbol.
+        """Return the mean entropy, in nats per symbol, of all symbols but the first in documents of `length` symbols.
 
-        This entropy differs slightly from `entropy`, since the class before a document is known and the last word of a
-        document may be cut.
+        It differs slightly from `entropy`, because the class before a document is known, and the last word of a
+        document may be cut off.
         """
         cost_KL, follow_KLK = self._word_costs()
         longest = cost_KL.shape[1]
@@ -255,8 +261,8 @@ class Language:
     def _word_costs(self) -> tuple[Floats, Floats]:
         """Return two tables about the next word, by the class of the previous word.
 
-        The first has the expected nats of each symbol of the next word, shape (K, L). The second has the probability of
-        each length and class of the next word, shape (K, L, K).
+        The first table has the expected nats of each symbol of the next word, shape (K, L). The second table has the
+        probability of each length and class of the next word, shape (K, L, K).
         """
         n, longest = len(self._word_KW), self._letters_WL.shape[1]
         path_WL = self._trie[1]
@@ -273,7 +279,7 @@ class Language:
 
     @cached_property
     def bigram_entropy(self) -> float:
-        """Cross-entropy rate in nats per symbol of the best bigram model, which sees only the last symbol."""
+        """Cross-entropy rate in nats per symbol of the best model that sees only the last symbol."""
         word_W = self.stationary_K @ self._word_KW
         before_WL = np.concatenate([np.zeros_like(self._letters_WL[:, :1]), self._letters_WL[:, :-1]], axis=1)
         inside_WL = np.arange(self._letters_WL.shape[1]) < self._length_W[:, None]
@@ -286,7 +292,7 @@ class Language:
 
     @cached_property
     def word_entropy(self) -> float:
-        """Cross-entropy rate in nats per symbol of the best model that draws words independently of each other."""
+        """Cross-entropy rate in nats per symbol of the best model in which words are independent of each other."""
         word_W = self.stationary_K @ self._word_KW
         return float(-(word_W * np.log(word_W)).sum()) / self.word_length
 
@@ -301,7 +307,7 @@ def text(tokens_T: Tokens) -> str:
 
 
 def _spell_words(words: tuple[str, ...], longest: int) -> Tokens:
-    """Return the symbols of each word, with its space and padded with spaces, shape (W, longest)."""
+    """Return the symbols of each word, with the space after it, padded with spaces, shape (W, longest)."""
     letters_WL = np.zeros((len(words), longest), dtype=np.uint8)
     for w, word in enumerate(words):
         letters_WL[w, : len(word)] = [ALPHABET.index(letter) for letter in word]
@@ -309,12 +315,12 @@ def _spell_words(words: tuple[str, ...], longest: int) -> Tokens:
 
 
 def _unpadded_mask(length_M: Ints, longest: int) -> npt.NDArray[np.bool_]:
-    """Return a flat mask of the symbols of padded words that are not padding."""
+    """Return a flat mask of padded words, which is True at symbols and False at padding."""
     return (np.arange(longest) < length_M[:, None]).ravel()
 
 
 def _repeat_indices(counts: Sequence[int]) -> list[int]:
-    """Return each index i repeated `counts[i]` times: a lookup table from a uniform random number to an index.
+    """Return each index i repeated `counts[i]` times, as a lookup table from a uniform random number to an index.
 
     >>> _repeat_indices([1, 3])
     [0, 1, 1, 1]

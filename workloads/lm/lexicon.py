@@ -13,28 +13,29 @@ from workloads.lm.integers import endless, key, permutation, shares
 #: The symbols: a space, which ends every word, and 26 letters.
 ALPHABET = " abcdefghijklmnopqrstuvwxyz"
 LETTERS = len(ALPHABET) - 1
-#: Bits of the random number that chooses the next class, and of the random number that chooses a word of the class.
+#: Number of bits of the random numbers that choose the next class (`CLASS_BITS`), and a word of it (`WORD_BITS`).
 CLASS_BITS = 12
 WORD_BITS = 16
-#: Number of words of each class. As with articles and nouns in natural languages, some classes have few, short words
-#: and others many, long words.
+#: Number of words of each class. As in natural languages, some classes have few, short words (like articles), and
+#: others have many, long words (like nouns).
 CLASS_SIZES = (6, 8, 12, 16, 24, 32, 60, 90, 120, 180, 252, 300, 400, 500)
-#: Number of closed classes, which are the first classes and have short words.
+#: Number of closed classes, that is, classes with few, short words. They are the first classes.
 _CLOSED = 6
-#: Minimum and maximum letters of a word in a closed class, and in the other (open) classes.
+#: Minimum and maximum number of letters of a word in a closed class, and in the other (open) classes.
 _CLOSED_LETTERS = (1, 4)
 _OPEN_LETTERS = (3, 9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lexicon:
-    """The words and the grammar of a domain, with frequencies as integers, for W words and K classes.
+    """The words and the grammar of a domain, with frequencies as integers. There are W words and K classes.
 
     Args:
-        words: the spellings, without the space; all are different.
+        words: the spellings without the space. All spellings are different.
         classes: the class of each word.
-        shares: frequency of each word, per 2^16 uses of its class.
-        chain: K rows of K numbers; row k has the frequency of each class after class k, per 2^12 words of class k.
+        shares: frequency of each word: its number of uses per 2^16 uses of its class.
+        chain: K rows of K numbers; row k has the number of times that each class follows class k, per 2^12 words of
+            class k.
     """
 
     words: tuple[str, ...]
@@ -61,7 +62,7 @@ def _zipf(n: int) -> list[int]:
 
 
 def _chain(of: int) -> tuple[tuple[int, ...], ...]:
-    """Return the chain. The followers of a class have a random order; each is half as frequent as the previous one."""
+    """Return the chain. In a random order of the followers of a class, each is half as frequent as the one before."""
     n = len(CLASS_SIZES)
     rows = []
     for k in range(n):
@@ -105,7 +106,7 @@ def _choose(cumulative: list[int], random: int) -> int:
 
 
 def _assign_to_classes(words: list[str], seed: int, domain: int) -> list[str]:
-    """Permute the words of a domain over its classes, separately for closed and open classes; domain 0 is unchanged."""
+    """Permute words over classes, separately for closed and for open classes. Words of domain 0 keep their classes."""
     if domain == 0:
         return words
     closed = sum(CLASS_SIZES[:_CLOSED])

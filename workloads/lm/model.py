@@ -29,10 +29,10 @@ class GPTConfig:
         context: maximum sequence length T.
         vocabulary: number of symbols V.
         norm: type of the normalisation layers.
-        placement: `pre` normalises the inputs of each residual branch and of the head; `post` normalises the sum after
+        placement: `pre` normalises the inputs of each residual branch and of the head. `post` normalises the sum after
             each residual branch.
-        activation: activation of the MLP; `swiglu` has a gate, and the hidden width 8/3·D instead of 4·D.
-        positions: `rotary` rotates queries and keys; `learned` adds a position embedding to the input.
+        activation: activation of the MLP. `swiglu` has a gate, and the hidden width 8/3·D instead of 4·D.
+        positions: `rotary` rotates queries and keys. `learned` adds a position embedding to the input.
         qk_norm: whether queries and keys are normalised per head.
         tied: whether the head's weight is the embedding.
         bias: whether linear layers have biases.
@@ -40,7 +40,7 @@ class GPTConfig:
         token_drop: fraction of positions that skip a block in training, in [0, 1). Positions are drawn separately for
             each sequence and block. The first and the last block process all positions, so at least three blocks are
             needed.
-        init_scale: factor of the standard deviation of all initial weights.
+        init_scale: factor by which the standard deviation of all initial weights is multiplied.
 
     Raises:
         ValueError: the width is not a multiple of `heads`, the head width is odd with rotary positions, `token_drop` is
@@ -78,14 +78,14 @@ class GPTConfig:
 
 
 class RMSNorm(nn.RMSNorm):
-    """PyTorch's RMSNorm, with the weight cast to the input's data type, which the fused kernel needs under autocast."""
+    """PyTorch's RMSNorm with its weight cast to the input's data type, as the fused kernel requires under autocast."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
 class Attention(nn.Module):
-    """Causal self-attention; N is the width of a head, D = H·N."""
+    """Causal self-attention. N is the width of a head, so D = H·N."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear layers with an activation between them; with `swiglu`, the first layer computes value and gate."""
+    """Two linear layers with an activation between them. With `swiglu`, the first layer computes a value and a gate."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -183,9 +183,9 @@ class GPT(nn.Module):
     def _initialise(self) -> None:
         """Draw normal weights.
 
-        The standard deviation is 0.02 for embeddings and the head, and fan_in^-1/2 for other weights, times
-        (2·layers)^-1/2 for the output layers of residual branches. With 0.02, the initial loss is about ln V. The scale
-        of the embedding has no effect, since the residual stream is normalised.
+        The standard deviation is 0.02 for embeddings and the head, and fan_in^-1/2 for other weights. For the output
+        layers of residual branches, it is further multiplied by (2·layers)^-1/2. With 0.02 in the head, the initial
+        loss is about ln V. The scale of the embedding has no effect, because the residual stream is normalised.
         """
         scale = self.config.init_scale
         for name, parameter in self.named_parameters():
@@ -230,37 +230,37 @@ class GPT(nn.Module):
     ) -> Tensor:
         """Apply a block to a random subset of each sequence's positions. The block does not change the other positions.
 
-        The subset is in ascending order, so that attention is causal. The size of the subset depends only on shapes, so
-        one compiled graph suffices.
+        The subset is in ascending order, so that attention is causal. Its size depends only on shapes, so one compiled
+        graph suffices.
         """
         b, t, d = x_BTD.shape
         kept = max(1, round(t * (1.0 - self.config.token_drop)))
-        # The positions of the `kept` largest of t random numbers are chosen, so that all subsets are equally likely.
+        # The `kept` largest of t random numbers choose the positions, so that all subsets are equally likely.
         positions_BK = torch.rand(b, t, device=x_BTD.device).topk(kept, dim=1).indices.sort(dim=1).values
         positions_BKD = positions_BK[:, :, None].expand(b, kept, d)
         if rotation is not None:
-            # A position keeps the rotation of its place in the text. The new second axis is for the heads.
+            # Each chosen position is rotated by its place in the whole sequence. The new second axis is for the heads.
             rotation = (rotation[0][positions_BK][:, None], rotation[1][positions_BK][:, None])
         output_BKD = block(x_BTD.gather(1, positions_BKD), rotation)
         return x_BTD.scatter(1, positions_BKD, output_BKD.to(x_BTD.dtype))
 
 
 def build(seed: int, config: GPTConfig) -> GPT:
-    """Build a new model on the CPU in fp32. Equal seeds give equal weights; the global RNG state is unchanged."""
+    """Build a new model on the CPU in fp32. Equal seeds give equal weights. The global RNG state does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return GPT(config)
 
 
 def parameter_kinds(model: nn.Module) -> dict[str, Kind]:
-    """Return the kind of every parameter by name; a tied head is listed once, as the embedding."""
+    """Return the kind of every parameter by name. A tied head is listed once, as the embedding."""
     return {name: _kind(name) for name, _ in model.named_parameters()}
 
 
 def next_symbol_loss(
     model: nn.Module, tokens_BT: Tensor, *, per_example: bool = False, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Return the cross-entropy of all symbols but the first, in nats per symbol: the mean, or of shape (B,)."""
+    """Return the cross-entropy in nats per symbol, without the first symbol: the mean, or one value per sequence."""
     logits_BTV = model(tokens_BT[:, :-1])
     targets_BT = tokens_BT[:, 1:]
     loss = F.cross_entropy(
@@ -273,9 +273,9 @@ def next_symbol_loss(
 
 
 def mean_loss_in_parts(model: GPT, tokens_BT: Tensor, *, rows: int, label_smoothing: float = 0.0) -> Tensor:
-    """Return the mean `next_symbol_loss`. Only the logits of `rows` of the B·T rows exist at once.
+    """Return the mean `next_symbol_loss`. Of the B·T rows of logits, only `rows` exist at once.
 
-    The head's weight is used, but its `forward` is not called.
+    It uses the head's weight, but does not call the head's `forward`.
     """
     x_BTD = model.features(tokens_BT[:, :-1])
     return head_loss(

@@ -1,4 +1,4 @@
-"""The base of workloads on generated text that draw fresh held-out documents in runs with a nonce."""
+"""The base of workloads on generated text. In a run with a nonce, they draw fresh held-out documents."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from harness.api import Split
 
 
 class Redrawing:
-    """Mixin for workloads on a synthetic language. Only the documents are drawn afresh; the language stays the same.
+    """Mixin for workloads on a synthetic language, which draw new documents in a run with a nonce.
 
-    Another language would change the loss that a model can reach by more than the resolution of the targets (ADR 22).
+    The language stays the same. Another language would change the loss that a model can reach by more than the
+    resolution of the targets (ADR 22).
     """
 
     _seeds: Mapping[Split, str] = {}
@@ -20,5 +21,5 @@ class Redrawing:
         self._seeds = dict(seeds)
 
     def sample(self, split: Split) -> str:
-        """Return the name of the sample from which a split's documents are drawn: the split, and its seed if any."""
+        """Return the name of a split's sample: the split's name and, if `draw_held_out` gave a seed, this seed."""
         return f"{split}/{self._seeds[split]}" if split in self._seeds else split

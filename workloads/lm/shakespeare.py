@@ -32,14 +32,14 @@ _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "": (LM_SHAKESPEARE, {}),
     "learned": (LM_SHAKESPEARE_LEARNED, {"positions": "learned"}),
 }
-#: Length in characters of the blocks into which the text is cut. Each held-out split gets one of every ten blocks,
-#: so that all parts of the text are represented in each split.
+#: The text is cut into blocks of this number of characters. Of every ten blocks, each held-out split gets one, so that
+#: each split contains passages from all parts of the text.
 BLOCK = 10_000
 _PERIOD = 10
 _HELD_OUT: dict[int, Split] = {3: "feedback", 6: "score", 9: "audit"}
-#: Number of evenly spaced sequences per held-out split; `audit`, which is read once, has all sequences of its blocks.
+#: Number of evenly spaced sequences per held-out split. `audit`, which is read once, has all sequences of its blocks.
 _SEQUENCES: dict[Split, int] = {"feedback": 256, "score": 1344, "audit": 1716}
-#: Distance in characters between the starts of training sequences in a block.
+#: Number of characters between the starts of two consecutive training sequences in a block.
 _STRIDE = 8
 _CHUNK = 64
 
@@ -60,7 +60,7 @@ class LmShakespeare(HeldOutSymbols):
         super().__init__(facts, _CONFIG | changes)
 
     def train_data(self, seed: int) -> TensorPool:
-        """Return all training sequences; the seed has no effect.
+        """Return all training sequences. The seed has no effect.
 
         Field: `tokens_BT` (int64, (n, 65)); the model reads characters 0 … 63 and predicts 1 … 64.
         """
@@ -76,7 +76,9 @@ def _path() -> Path:
 
 @cache
 def sequences(path: Path, part: str) -> Tensor:
-    """Return the sequences of a held-out split or of `train`, int64 (n, 65). They have no blocks of text in common.
+    """Return the sequences of a held-out split or of `train`, int64 (n, 65).
+
+    Different splits have no block of text in common.
 
     Raises:
         DataError: the text does not have 65 different characters, or is too short for ten blocks.

@@ -33,9 +33,9 @@ _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "": (LM_TINY, {}),
     "postnorm": (LM_TINY_POSTNORM, {"placement": "post"}),
 }
-#: Number of documents per held-out split; `score` is read at every evaluation, and `audit` once.
+#: Number of documents per held-out split. `score` is read at every evaluation, `audit` only once.
 _DOCUMENTS: dict[Split, int] = {"feedback": 256, "score": 1792, "audit": 2048}
-#: Number of documents per forward pass. Activations then fit into the cache, which halves the time.
+#: Number of documents per forward pass. With this number, the activations fit into the cache, which halves the time.
 CHUNK = 32
 
 
@@ -49,8 +49,8 @@ class LmTiny(Redrawing, HeldOutSymbols):
     Args:
         variant: name of a variant, which changes a detail of the model; empty for the workload itself.
             `postnorm` normalises after each residual addition.
-        eval_every: number of examples between evaluations, for studies that need more evaluations than the workload
-            has. Such runs are not comparable with other runs of the workload.
+        eval_every: number of examples between evaluations, for studies that need more evaluations than usual. Such runs
+            are not comparable with other runs of the workload.
     """
 
     facts = LM_TINY
@@ -87,11 +87,11 @@ def entropy() -> float:
 
 @cache
 def held_out(split: Split, sample: str = "") -> tuple[Tensor, Tensor]:
-    """Return a split's documents, int64 (n, 65), and their exact nats per token, float64 (n,).
+    """Return a split's documents, int64 (n, 65), and their exact negative log-likelihoods per token, float64 (n,).
 
     Args:
         split: name of the held-out split, which decides the number of documents.
-        sample: name of the sample (see `Redrawing.sample`); empty for the usual sample of the split.
+        sample: name of the sample (see `Redrawing.sample`); empty for the fixed sample of the split.
     """
     tokens_BT, nats_B = scored_documents(_DOCUMENTS[split], length=_LENGTH, stream_seed=f"held-out/{sample or split}")
     return as_tensor(tokens_BT), torch.tensor(nats_B)

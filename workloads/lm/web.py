@@ -46,11 +46,11 @@ _MICRO_BATCH = 64
 
 
 class SequencePool:
-    """A pool of token sequences on disk. Example i has the tokens i·length to (i + 1)·length, including both ends.
+    """A pool of token sequences on disk. Example i has the tokens i·length to (i + 1)·length, both included.
 
     Args:
-        tokens: the memory-mapped tokens, which are read when they are gathered.
-        length: number of input tokens per example. An example has `length` + 1 tokens: the last token is only a target.
+        tokens: the memory-mapped tokens, which are read from disk when they are gathered.
+        length: number of input tokens per example. An example has one more token, which is only a target.
 
     Raises:
         DataError: the number of tokens is too small for one sequence.
@@ -74,7 +74,7 @@ class SequencePool:
         """Return the sequences at `indices`: `tokens_BT` (int64, (n, length + 1)), copied from the files.
 
         Raises:
-            DataError: a token is not in the vocabulary; the message names the file and the position.
+            DataError: a token is not in the vocabulary. The message names the file and the position.
         """
         tokens_BT = np.empty((len(indices), self._length + 1), dtype=np.int64)
         for row, index in enumerate(indices.tolist()):
@@ -88,9 +88,9 @@ class Web:
 
     Args:
         train: number of training shards in the pool. They have the indices 1 to `train`.
-        reserved: index of the training shard from which `feedback` is taken. The next shard is for `audit`.
+        reserved: index of the training shard from which `feedback` is taken. `audit` is taken from the shard after it.
         tokens: minimum number of tokens of each shard.
-        sequences: number of sequences per held-out split; `score` is the beginning of the validation shard.
+        sequences: number of sequences per held-out split. `score` is the beginning of the validation shard.
     """
 
     train: int
@@ -99,7 +99,7 @@ class Web:
     tokens: int = FINEWEB_SHARD_TOKENS
 
     def names(self, part: str) -> list[str]:
-        """Return the file names of `train` or of a held-out split."""
+        """Return the file names of the shards of `train` or of a held-out split."""
         if part == "score":
             return [FINEWEB_VALIDATION % 0]
         numbers = {"feedback": [self.reserved], "audit": [self.reserved + 1]}
@@ -112,7 +112,8 @@ class _TokenShardWorkload(HeldOutSymbols):
     Args:
         facts: the facts of the workload.
         config: arguments of `GPTConfig`.
-        micro_batch: number of sequences per pass on one device. None means the whole batch, or less if memory is short.
+        micro_batch: number of sequences per pass on one device. None for the whole batch, or fewer if the memory is too
+            small.
     """
 
     chunk = _CHUNK
@@ -124,7 +125,7 @@ class _TokenShardWorkload(HeldOutSymbols):
         self.dtype = None if facts.precision.dtype == "float32" else getattr(torch, facts.precision.dtype)
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the cross-entropy in nats per token: the mean or, if `per_example`, a tensor of shape (n,).
+        """Return the cross-entropy in nats per token: the mean over examples, or with `per_example` all n values.
 
         The mean is computed in chunks, without all logits in memory at once.
         """
@@ -141,7 +142,7 @@ class _TokenShardWorkload(HeldOutSymbols):
         """Return the sequences of a split. They are read once and then cached.
 
         Raises:
-            DataError: the split's shard is missing, damaged or too short; the message names the file.
+            DataError: the split's shard is missing, damaged or too short. The message names the file.
         """
         if split not in self._held_out:
             self._held_out[split] = _first_sequences(*self._source(split), self.facts.tokens_per_example)
@@ -166,10 +167,10 @@ class LmWeb(_TokenShardWorkload):
         self._web = web
 
     def train_data(self, seed: int) -> SequencePool:
-        """Return all sequences of the training shards; the seed has no effect.
+        """Return all sequences of the training shards. The seed has no effect.
 
         Raises:
-            DataError: a shard is missing, damaged or too short; the message names the file.
+            DataError: a shard is missing, damaged or too short. The message names the file.
         """
         return SequencePool(self._shards("train"), self.facts.tokens_per_example)
 
@@ -186,7 +187,7 @@ class LmWeb(_TokenShardWorkload):
 
 
 class Lm124m(LmWeb):
-    """The workload with 124 million parameters and the target 3.28."""
+    """The workload `lm-124m`, with 124 million parameters and the target 3.28."""
 
     facts = LM_124M
 
@@ -197,7 +198,7 @@ class Lm124m(LmWeb):
 
 
 class Lm16m(LmWeb):
-    """The workload with 16 million parameters. Most of them are in the embedding."""
+    """The workload `lm-16m`, with 16 million parameters. Most of them are in the embedding."""
 
     facts = LM_16M
 
@@ -229,7 +230,10 @@ class Lm124mSynthetic(Redrawing, _TokenShardWorkload):
         return SequencePool(open_or_write(self._corpus, "train", self._documents), self.facts.tokens_per_example)
 
     def held_out_tokens(self, split: Split) -> Tensor:
-        """Return the documents of a split. Those of a sample with a seed are generated, and never written to a file."""
+        """Return the documents of a split.
+
+        If the sample has a seed, the documents are generated and never written to a file.
+        """
         if split in self._seeds and split not in self._held_out:
             tokens_T = torch.from_numpy(generate(self._corpus, self.sample(split), self._n).astype(np.int64))
             self._held_out[split] = tokens_T.unfold(0, self._corpus.length + 1, self._corpus.length)

@@ -1,10 +1,10 @@
 """A synthetic language of known entropy with tens of thousands of words, which can generate a large corpus quickly.
 
-Each word belongs to one class. The class of the next word depends on the classes of the two previous words. The
-distribution of the next class is an equal mixture of two distributions. The first depends only on the class of the last
-word, and models learn it early. The second depends on the pair of classes, and models need longer to learn it. Then a
-word of the class is drawn with a Zipf-like distribution over ranks. All arithmetic is on integers, so that a seed gives
-the same tokens on every machine.
+Each word belongs to one class. The class of the next word is drawn from an equal mixture of two distributions. The
+first distribution depends only on the class of the last word, and models learn it early. The second distribution
+depends on the classes of the last two words, and models need longer to learn it. Then a word of the class is drawn with
+a Zipf-like distribution over ranks. All arithmetic is on integers, so that a seed gives the same tokens on every
+machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ Tokens: TypeAlias = npt.NDArray[np.uint16]
 
 CLASS_BITS = 12
 WORD_BITS = 16
-#: Number of documents that are generated at once. A smaller number needs more calls; a larger number exceeds the cache.
+#: Number of documents that are generated at once. With a smaller number, more calls are needed. With a larger number,
+#: the arrays exceed the cache.
 TOGETHER = 1024
 
 
@@ -32,11 +33,12 @@ class WordLanguage:
     """A generator of documents of a fixed length. A document begins with a mark, a token that is not a word.
 
     Shapes: K classes, P = K² pairs of classes (the earlier class first), R words per class, N documents, T tokens. Word
-    r of class k has the number r·K + k, so that words are numbered by frequency, and classes are not contiguous ranges.
+    r of class k has the number r·K + k, where r is its rank by frequency. The words of a class are therefore not
+    numbered consecutively.
 
     Args:
         seed: seed of the grammar.
-        classes, per_class: K and R; there are K·R words, numbered from 0.
+        classes, per_class: K and R. There are K·R words, numbered from 0.
         length: number of tokens of a document, including the mark.
         mark: the first token of each document.
 
@@ -74,8 +76,8 @@ class WordLanguage:
     def _row(self, total: int, *of: int | str) -> Ints:
         """Return frequencies of the classes that sum to `total`.
 
-        In a random order of the classes, each has half the frequency of the previous class, but at least 2^-20 of the
-        first.
+        In a random order of the classes, each class has half the frequency of the class before it, but at least 2^-20
+        of the first class's frequency.
         """
         weights = [0] * self.classes
         for place, follower in enumerate(permutation(key("words", self.seed, *of), self.classes)):
@@ -85,9 +87,9 @@ class WordLanguage:
     # --- text ------------------------------------------------------------------------------------
 
     def documents(self, n: int, stream_seed: int | str) -> Iterator[Tokens]:
-        """Yield `n` documents in pieces. A piece has m complete documents, concatenated (uint16, shape (m · length,)).
+        """Yield `n` documents in pieces. A piece is a concatenation of m complete documents.
 
-        The first documents are the same for every n.
+        A piece has the type uint16 and the shape (m · length,). The first documents are the same for every n.
         """
         of = key("words", self.seed, "text", stream_seed)
         for first in range(0, n, TOGETHER):
@@ -97,7 +99,7 @@ class WordLanguage:
 
     def _generate_tokens(self, draws_NT: UInts) -> Tokens:
         class_of, rank_of = self._tables
-        # The arrays are transposed, so that one position of all documents is contiguous.
+        # The arrays are transposed, so that the tokens of all documents at one position are contiguous in memory.
         draws_TN = np.ascontiguousarray(draws_NT.T).astype(np.int64)
         ranks_TN = rank_of[draws_TN >> CLASS_BITS]
         points_TN = draws_TN & ((1 << CLASS_BITS) - 1)
@@ -112,7 +114,7 @@ class WordLanguage:
 
     @cached_property
     def _tables(self) -> tuple[npt.NDArray[np.uint16], Ints]:
-        """Lookup tables from a random number to the next class (flat, pair by pair), and to K times the word's rank."""
+        """The tables (pair of classes, random number) -> next class, and random number -> K·rank."""
         k = np.arange(self.classes, dtype=np.uint16)
         class_of = np.concatenate([np.repeat(k, row) for row in self._chain_PK])
         return class_of, np.repeat(np.arange(self.per_class) * self.classes, self._share_R)
@@ -124,7 +126,7 @@ class WordLanguage:
 
         Args:
             tokens_NT: complete documents, shape (N, length), or shape (N, length + 1) with the mark of the next
-                document. That mark adds no nats, since documents have a fixed length.
+                document. This mark adds no nats, because documents have a fixed length.
 
         Raises:
             ValueError: a row is not a document.

@@ -1,4 +1,4 @@
-"""A pool of small images on one device, which crops and flips images there when they are drawn."""
+"""A pool of small images on one device, which crops and flips images on this device when they are drawn."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class AugmentedPool:
     """A pool of images that are padded by reflection, cropped at random and flipped with probability 1/2.
 
     Images are augmented when they are drawn, not in the loss. Several passes over one batch (a line search, two steps
-    of one update, a teacher and its student) therefore see the same images, and evaluation is never augmented. The
-    augmentation depends on the seed and on the example's position in the run alone, so runs with equal seeds see the
-    same images. Augmentation does not change the state of a random number generator.
+    of one update, a teacher and its student) therefore see the same images. Evaluation is never augmented. The
+    augmentation depends only on the seed and on the example's position in the run, so runs with equal seeds see the
+    same images. It does not change the state of a random number generator.
 
     Args:
         images_BHWC: uint8, shape (n, height, width, channels).
@@ -46,7 +46,7 @@ class AugmentedPool:
         self._height, self._width = images_BHWC.shape[1:3]
         self._framed_BHWC = framed(images_BHWC.to(device), reach)
         self._labels_B = labels_B.to(device)
-        # Mean and standard deviation stay on the device, since a copy for every batch would make the host wait.
+        # Mean and standard deviation stay on the device, because a copy for every batch would make the host wait.
         self._mean, self._std = (torch.as_tensor(values, device=device) for values in (mean, std))
 
     def __len__(self) -> int:
@@ -55,7 +55,7 @@ class AugmentedPool:
     def gather(self, indices: Tensor) -> Batch:
         """Return the images at `indices` for a purpose other than a draw of the run.
 
-        Each image always has the same augmentation.
+        In these calls, an image always has the same augmentation.
         """
         at_B = _move_indices(indices, self._labels_B.device)
         return self._augment(at_B, at_B)
@@ -63,7 +63,7 @@ class AugmentedPool:
     def gather_at(self, indices: Tensor, position: int) -> Batch:
         """Return the images at `indices`, for a run that has drawn `position` examples before.
 
-        The augmentation of an image depends on its position in the run.
+        The augmentation of an image depends on the image's position in the run.
 
         Returns:
             `x_BCHW` (float32, channels_last) and `labels_B`.

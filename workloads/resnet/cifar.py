@@ -23,7 +23,7 @@ from workloads.resnet.facts import RESNET9_CIFAR10, RESNET_CIFAR10
 from workloads.resnet.model import ResnetConfig
 from workloads.resnet.splits import stratified
 
-#: Part of the 50,000 training images → its size in percent. Each part contains this percentage of the images of every
+#: Part of the 50,000 training images -> its size in percent. A part contains this percentage of the images of every
 #: class. The split `score` is the whole test set.
 SHARES = {"train": 94, "feedback": 2, "audit": 4}
 #: Mean and standard deviation per channel of the pixels in [0, 1] over the 50,000 training images.
@@ -38,7 +38,7 @@ _CHUNK = 1_000
 class _Cifar(ImageClassifier):
     """Image classification on CIFAR-10. When images are drawn, they are padded by reflection, cropped and flipped.
 
-    These operations run on the device of the model.
+    The pool does this on the device of the model.
     """
 
     _model: weakref.ref[nn.Module] | None = None
@@ -65,13 +65,13 @@ class _Cifar(ImageClassifier):
             yield Batch(x_BCHW=x_BCHW, labels_B=piece["labels_B"])
 
     def _device(self) -> torch.device:
-        """Return the device of the model that was built last, or the CPU if there is no such model."""
+        """Return the device of the model that was built last, or the CPU if this model no longer exists."""
         network = self._model() if self._model is not None else None
         return next(network.parameters()).device if network is not None else torch.device("cpu")
 
 
 class Resnet9Cifar10(_Cifar):
-    """The workload with a ResNet-9."""
+    """The workload `resnet9-cifar10`, with a ResNet-9."""
 
     def __init__(self) -> None:
         super().__init__(RESNET9_CIFAR10)
@@ -84,7 +84,7 @@ class Resnet9Cifar10(_Cifar):
 
 
 class ResnetCifar10(_Cifar):
-    """The workload with a ResNet-18 that has a 3x3 stem."""
+    """The workload `resnet-cifar10`, with a ResNet-18 that has a 3x3 stem."""
 
     def __init__(self) -> None:
         super().__init__(RESNET_CIFAR10)

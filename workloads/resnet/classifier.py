@@ -31,7 +31,7 @@ class ImageClassifier(ABC):
 
     @abstractmethod
     def network(self, seed: int, **options: Any) -> nn.Module:
-        """Build a new network on the CPU with some of the options in `facts.model_options`."""
+        """Build a new network on the CPU. `options` has values of some options in `facts.model_options`."""
 
     @abstractmethod
     def train_data(self, seed: int) -> Pool:
@@ -39,9 +39,9 @@ class ImageClassifier(ABC):
 
     @abstractmethod
     def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
-        """Yield the evaluation batches of a shard of a split.
+        """Yield a shard of a split as batches for evaluation.
 
-        A window of the split is in random order; see `evaluation_rows`.
+        If the shard has a window, its images are in random order; see `evaluation_rows`.
         """
 
     def build_model(self, seed: int, **options: Any) -> nn.Module:
@@ -75,9 +75,9 @@ class ImageClassifier(ABC):
         """Do nothing: the metrics do not depend on the training data."""
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the label-smoothed cross-entropy in nats: the mean or, if `per_example`, a tensor of shape (n,)."""
+        """Return the label-smoothed cross-entropy in nats: the mean, or with `per_example` all n values."""
         return nn.functional.cross_entropy(
-            # On a CPU, autocast would not convert the logits to fp32.
+            # Autocast on a GPU converts the logits to fp32, but autocast on a CPU does not.
             self.outputs(model, batch).float(),
             batch["labels_B"],
             reduction="none" if per_example else "mean",
@@ -102,7 +102,7 @@ class ImageClassifier(ABC):
     def measure(
         self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, Tensor]:
-        """Return each image's cross-entropy, `nats_B` (float32), and whether its prediction is right, `correct_B`."""
+        """Return `nats_B` (cross-entropy, float32) and `correct_B` (bool) of the images in a shard."""
         device = next(model.parameters()).device
         nats, correct = [torch.empty(0, device=device)], [torch.empty(0, dtype=torch.bool, device=device)]
         with torch.no_grad(), self._forward_precision(device):
@@ -111,11 +111,11 @@ class ImageClassifier(ABC):
                 logits_BK, labels_B = self.outputs(model, moved).float(), moved["labels_B"]
                 nats.append(nn.functional.cross_entropy(logits_BK, labels_B, reduction="none"))
                 correct.append(logits_BK.argmax(1) == labels_B)
-        # The results are moved to the CPU before they are summed, since several ranks concatenate them there.
+        # The results are moved to the CPU, because several ranks concatenate them there before they are averaged.
         return {"nats_B": torch.cat(nats).cpu(), "correct_B": torch.cat(correct).cpu()}
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return `cross_entropy`, `se` and `accuracy`; see `evaluate`."""
+        """Return the metrics of `evaluate`, computed from the values of `measure`."""
         nats_B = measured["nats_B"]
         return {
             "cross_entropy": float(nats_B.mean()),
@@ -139,7 +139,7 @@ class ImageClassifier(ABC):
 def pieces(batch: Batch, size: int, shard: Shard = WHOLE) -> Iterator[Batch]:
     """Yield a shard of a batch in pieces of at most `size` examples.
 
-    The examples of a piece are consecutive in the batch, unless the shard has a window.
+    If the shard has no window, the examples of a piece are consecutive in the batch.
     """
     rows = evaluation_rows(shard, batch.n, size)
     for chosen in torch.split(rows, size) if len(rows) else ():

@@ -20,12 +20,12 @@ from workloads.resnet.splits import stratified
 
 Part: TypeAlias = Literal["train", "score", "feedback", "audit"]
 PARTS: tuple[Part, ...] = ("train", "score", "feedback", "audit")
-#: Percentages of every class that each part gets. `train` gets less than half, so that `score` has many images.
+#: Part -> the percentage of every class that it gets. `train` gets less than half, so that `score` has many images.
 SHARES: dict[str, int] = {"train": 45, "score": 30, "feedback": 10, "audit": 15}
 CLASSES = 10
 IMAGES = 1797
-#: Mean and standard deviation of the pixels in [0, 1] over all images. Constants are used, so that no split influences
-#: how another split is normalised.
+#: Mean and standard deviation of the pixels in [0, 1] over all images. They are constants, so that the normalisation of
+#: one split does not depend on the images of another split.
 PIXEL_MEAN, PIXEL_STD = 0.305, 0.376
 _SPLIT_SEED = 1
 
@@ -46,10 +46,10 @@ class Digits:
 
 
 def data_file() -> Path:
-    """Return the path of scikit-learn's data file, without importing scikit-learn, which would take seconds.
+    """Return the path of scikit-learn's data file. It does not import scikit-learn, which would take seconds.
 
     Raises:
-        DataError: scikit-learn is not installed, or its data file is not there.
+        DataError: scikit-learn is not installed, or its data file is missing.
     """
     spec = importlib.util.find_spec("sklearn")
     if spec is None or not spec.submodule_search_locations:
@@ -96,12 +96,12 @@ def _read_installed() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 
 def normalised(images_BHW: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Normalise pixels in [0, 1] to about zero mean and unit variance, same shape."""
+    """Normalise pixels in [0, 1] to about zero mean and unit variance. The shape stays the same."""
     return (images_BHW - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD)
 
 
 def shifted(images_BHW: NDArray[np.float32], reach: int = 1) -> NDArray[np.float32]:
-    """Return all shifts of the images by up to `reach` pixels, filled with black, shape (k, B, H, W).
+    """Return all shifts of the images by up to `reach` pixels, filled with black at the edges, shape (k, B, H, W).
 
     k = (2·reach + 1)² is the number of shifts. The first copy is not shifted.
 

@@ -72,7 +72,7 @@ FASHION_VARIANTS = {
 RESNET_FASHION = FASHION_VARIANTS[""]
 
 # The workloads below have not been calibrated on their hardware. Targets and budgets follow the literature, although
-# the training sets here are slightly smaller, since `feedback` and `audit` are taken from them. These workloads are
+# the training sets here are slightly smaller, because `feedback` and `audit` are taken from them. These workloads are
 # coarse and do not count in the anchored score until a calibration has measured their resolution.
 
 _GPU_OPTIONS: dict[str, Domain] = {

@@ -20,27 +20,29 @@ from workloads.resnet.facts import FASHION_VARIANTS
 from workloads.resnet.model import ResnetConfig, build
 from workloads.resnet.splits import stratified
 
-#: Percentages of each class of the 10,000 test images, by part; `score` is read at every evaluation, and `audit` once.
+#: Part -> its percentage of each class of the 10,000 test images. `score` is read at every evaluation, `audit` only
+#: once.
 SHARES = {"score": 40, "feedback": 10, "audit": 50}
 #: Mean and standard deviation of the pixels in [0, 1] over the 60,000 training images.
 PIXEL_MEAN, PIXEL_STD = 0.2860, 0.3530
-#: The first of the seeds 1 to 30 with which the three parts are about equally hard. A trained model has cross-entropies
-#: of 0.264, 0.257 and 0.259 on the three parts. With other seeds, the cross-entropies of this model on `audit` and
-#: `score` differ by up to 0.03, which is three standard errors. Every record would contain this difference.
+#: The first of the seeds 1 to 30 with which the three parts are about equally hard. With it, a trained model has
+#: cross-entropies of 0.264, 0.257 and 0.259 on the three parts. With other seeds, the cross-entropies of this model on
+#: `audit` and `score` differ by up to 0.03, which is three standard errors. Every record would contain this difference.
 _SPLIT_SEED = 1
-#: Number of images per forward pass of an evaluation. Activations then fit into the cache.
+#: Number of images per forward pass of an evaluation. With this number, the activations fit into the cache.
 _CHUNK = 250
 _DETAILS: dict[str, dict[str, Any]] = {
     "": {},
-    # Blocks start with active residual branches. In the workload itself, blocks start as the identity.
+    # The residual branches are active from the start. In the workload itself, blocks start as the identity.
     "unit-init": {"zero_init": False},
 }
 
 
 class ResnetFashion(ImageClassifier):
-    """A pool of all 60,000 training images; the held-out splits are parts of the test images.
+    """A pool of all 60,000 training images. The held-out splits are parts of the test images.
 
-    There is no augmentation. The budget is three passes, during which the held-out cross-entropy keeps falling.
+    There is no augmentation. The budget is three passes over the pool, during which the held-out cross-entropy keeps
+    falling.
 
     Args:
         variant: name of a variant in `FASHION_VARIANTS`; empty for the workload itself.
@@ -90,7 +92,7 @@ def _held_out(folder: Path, split: Split) -> Batch:
 
 
 def _batch(images_BHW: NDArray[np.uint8], labels_B: NDArray[np.uint8]) -> Batch:
-    # The arithmetic is in place, since every copy of the training images would take 190 MB as float32.
+    # The arithmetic is in place, because each copy of the training images takes 190 MB as float32.
     x_BHW: Tensor = torch.from_numpy(images_BHW.astype(np.float32))
     x_BHW.div_(255.0 * PIXEL_STD).sub_(PIXEL_MEAN / PIXEL_STD)
     return Batch(x_BCHW=x_BHW[:, None], labels_B=torch.from_numpy(labels_B.astype(np.int64)))

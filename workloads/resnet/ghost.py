@@ -1,7 +1,7 @@
 """Batch norm with statistics over small groups of examples instead of the whole batch.
 
-Source: Hoffer et al., Train Longer, Generalize Better (arXiv 1705.08741), algorithm 1. As in PyTorch, the running
-statistics are variances instead of standard deviations.
+Source: Hoffer et al., Train Longer, Generalize Better (arXiv 1705.08741), algorithm 1. Unlike in the paper, the running
+statistics are variances, as in PyTorch, and not standard deviations.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from torch.nn import functional as F
 
 
 class GhostBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm that, in training, normalises every `group` consecutive examples by their own mean and variance.
+    """Batch norm that normalises, in training, every `group` consecutive examples by their own mean and variance.
 
     The groups update the running statistics one after the other. Evaluation is the same as in batch norm. If the batch
-    size is not a multiple of `group`, the remaining examples belong to the last group. Statistics are over fewer than
-    `group` examples only if the whole batch is smaller.
+    size is not a multiple of `group`, the remaining examples belong to the last group. A group is therefore smaller
+    than `group` only if the whole batch is.
 
     Args:
         channels: number of channels C.
-        group: number of examples that share their statistics, at least 1.
+        group: number of examples in a group, at least 1.
         momentum: weight of a new group in the running averages.
     """
 
@@ -48,9 +48,9 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
     def _normalise_groups(self, x_BCHW: Tensor, groups: int) -> tuple[Tensor, Tensor, Tensor]:
         """Normalise groups of equal size. Return the result, and each group's mean and unbiased variance, (groups, C).
 
-        The groups become channels of one batch norm. Hundreds of separate calls would take longer than the copies
-        for this layout, and a compiler would unroll the calls. PyTorch's kernel also keeps its sums in fp32 if the
-        activations are bfloat16.
+        The groups become channels of one batch norm. Separate calls for hundreds of groups would take longer than the
+        copies for this layout, and a compiler would unroll the calls. With bfloat16 activations, PyTorch's kernel also
+        keeps its sums in fp32.
         """
         n, channels, height, width = x_BCHW.shape
         x_GSCHW = x_BCHW.reshape(groups, n // groups, channels, height, width)
@@ -81,12 +81,12 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(groups)
         kept: Tensor | float
-        if self.momentum is None:  # a cumulative mean, with which the harness recomputes statistics
+        if self.momentum is None:  # cumulative mean, as when the harness recomputes statistics
             share = 1.0 / self.num_batches_tracked.to(means_GC.dtype)
             weights_G1, kept = share.expand(groups)[:, None], 1.0 - groups * share
         else:
             age_G1 = torch.arange(groups - 1, -1, -1, device=means_GC.device)[:, None]
             weights_G1, kept = self.momentum * (1.0 - self.momentum) ** age_G1, (1.0 - self.momentum) ** groups
-        # Products are summed without a matrix product, which autocast would compute in half precision.
+        # This is not a matrix product, because autocast would compute a matrix product in half precision.
         self.running_mean.mul_(kept).add_((weights_G1 * means_GC).sum(0))
         self.running_var.mul_(kept).add_((weights_G1 * variances_GC).sum(0))

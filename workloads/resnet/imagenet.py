@@ -23,7 +23,7 @@ from workloads.resnet.photos import PhotoPool, Photos
 from workloads.resnet.splits import stratified
 
 CLASSES = 1_000
-#: Percentages of the training images that each part gets, in every class. `score` is the whole validation set.
+#: Part -> its percentage of the training images of every class. `score` is the whole validation set.
 SHARES = {"train": 97, "feedback": 1, "audit": 2}
 _SPLIT_SEED = 4
 #: Number of images per forward pass of an evaluation.
@@ -31,11 +31,13 @@ _CHUNK = 500
 
 
 class Resnet50Imagenet(ImageClassifier):
-    """Images that are cropped at random, resized to 224x224 and flipped at random; evaluation uses the central crop.
+    """Image classification on ImageNet. In training, images are cropped at random, resized to 224x224 and flipped.
+
+    Evaluation uses the central crop.
 
     Args:
-        classes, size: number of classes and image size, for another folder of images. A run with other values than the
-            defaults is not a run of this workload.
+        classes, size: number of classes and image size, for runs on another folder of images. With values other than
+            the defaults, a run is not a run of this workload.
     """
 
     def __init__(self, classes: int = CLASSES, size: int = 224) -> None:

@@ -38,17 +38,17 @@ class ResnetConfig:
     Args:
         channels: number of channels of an image.
         classes: number of logits.
-        widths: number of channels of each group of blocks; every group but the first halves height and width.
-        blocks: number of blocks in each group; as long as `widths`.
-        block: `basic` (two 3x3 convolutions) or `bottleneck` (1x1, 3x3, 1x1 to four times the width).
-        stem: `conv3` (3x3, full resolution) for images of 8 to 32 pixels; for larger images `conv3-half` (3x3, half the
-            resolution) or `conv7` (7x7 and pooling, a quarter of the resolution).
+        widths: number of channels of each group of blocks. Every group except the first halves height and width.
+        blocks: number of blocks in each group. The tuple is as long as `widths`.
+        block: `basic` (two 3x3 convolutions) or `bottleneck` (1x1, 3x3 and 1x1 convolutions, to four times the width).
+        stem: `conv3` (3x3, full resolution) for images of 8 to 32 pixels. For larger images, `conv3-half` (3x3, half
+            the resolution) or `conv7` (7x7 and pooling, a quarter of the resolution).
         norm: `batch`, `group` (groups of at least 8 channels) or `none`. With `none`, convolutions have biases.
         ghost_bn: number of examples that share batch-norm statistics (`GhostBatchNorm2d`); 0 for the whole batch.
         activation: `relu`, `gelu` or `silu`.
         dropout: probability of dropout of the pooled features before the head, in [0, 1).
-        zero_init: whether blocks start as the identity. If so, the scale of a block's last norm starts at zero; without
-            norm, the weight of the last convolution starts at zero.
+        zero_init: whether blocks start as the identity. If so, the scale of a block's last norm starts at zero. If
+            there are no norms, the weight of the block's last convolution starts at zero.
         momentum: weight of a new batch in the running averages of batch norm.
         channels_last: whether activations are in channels_last format, which is faster on some devices. Parameters stay
             contiguous, so that a submission can view them as matrices.
@@ -141,7 +141,7 @@ class Resnet(nn.Module):
         """Return the logits, shape (B, classes), of images, shape (B, channels, H, W)."""
         x = self.stem(x_BCHW)
         if self.config.channels_last:
-            # The conversion is after the first convolution, since both formats are the same for images with one
+            # The conversion is after the first convolution, because both formats are the same for images with one
             # channel.
             x = x.contiguous(memory_format=torch.channels_last)
         x = self.pool(self.activation(self.stem_norm(x)))
@@ -177,7 +177,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride) and 1x1 convolutions with a shortcut, and `EXPANSION` × `inner` output channels."""
+    """1x1, 3x3 and 1x1 convolutions with a shortcut. The 3x3 convolution has the stride."""
 
     def __init__(self, config: ResnetConfig, width: int, inner: int, stride: int) -> None:
         super().__init__()
@@ -217,7 +217,7 @@ def activation(config: ResnetConfig) -> Callable[[Tensor], Tensor]:
 
 
 def conv(config: ResnetConfig, width: int, out: int, *, kernel: int, stride: int) -> nn.Conv2d:
-    """Build a convolution with 'same' padding, and with a bias only if there is no norm."""
+    """Build a convolution with 'same' padding, and with a bias if there is no norm."""
     return nn.Conv2d(width, out, kernel, stride=stride, padding=kernel // 2, bias=config.norm == "none")
 
 
@@ -233,7 +233,7 @@ def norm(config: ResnetConfig, width: int) -> nn.Module:
 
 
 def build(config: ResnetConfig, seed: int) -> Resnet:
-    """Build a new network on the CPU in fp32. Equal seeds give equal weights; the global RNG state is unchanged."""
+    """Build a new network on the CPU in fp32. Equal seeds give equal weights. The global RNG state does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Resnet(config)

@@ -28,7 +28,7 @@ _LOG_ASPECT = math.log(4 / 3)
 
 
 class Photos:
-    """Image files with their labels. All images are read at one size.
+    """Image files with their labels. All crops are resized to one size.
 
     Args:
         samples: (path, label) of each image.
@@ -48,20 +48,20 @@ class Photos:
         """Return the central crop of each image: `x_BCHW` (float32, (n, 3, size, size)) and `labels_B` (int64, (n,)).
 
         Raises:
-            DataError: an image is damaged; the message names the file.
+            DataError: an image is damaged. The message names the file.
         """
         chosen = list(indices)
         return self._batch(chosen, [middle] * len(chosen))
 
     def parts(self, indices: Sequence[int], numbers_B4: NDArray[np.float64]) -> Batch:
-        """Return a crop of each image. Four numbers in [0, 1) determine a crop; see `random_part`.
+        """Return a crop of each image. Four numbers in [0, 1) determine each crop; see `random_part`.
 
         Args:
             indices: indices of the images.
             numbers_B4: four numbers per image, shape (n, 4).
 
         Raises:
-            DataError: an image is damaged; the message names the file.
+            DataError: an image is damaged. The message names the file.
         """
 
         def box_of(numbers_4: NDArray[np.float64]) -> Callable[[int, int], Box]:
@@ -81,10 +81,10 @@ class Photos:
 
 
 class PhotoPool:
-    """A pool of images. An image gets a new random crop and is flipped with probability 1/2 whenever it is drawn.
+    """A pool of images. Whenever an image is drawn, it gets a new random crop and is flipped with probability 1/2.
 
-    The augmentation depends on the seed and on the example's position in the run alone, so runs with equal seeds see
-    the same crops, and a batch may be prefetched.
+    The augmentation depends only on the seed and on the example's position in the run. Runs with equal seeds therefore
+    see the same crops, and a batch may be prefetched.
 
     Args:
         photos: the training images.
@@ -104,20 +104,20 @@ class PhotoPool:
     def gather(self, indices: Tensor) -> Batch:
         """Return the images at `indices` for a purpose other than a draw of the run.
 
-        Each image always has the same augmentation.
+        In these calls, an image always has the same augmentation.
 
         Raises:
-            DataError: an image is damaged; the message names the file.
+            DataError: an image is damaged. The message names the file.
         """
         return self._augment(indices, indices)
 
     def gather_at(self, indices: Tensor, position: int) -> Batch:
         """Return the images at `indices`, for a run that has drawn `position` examples before.
 
-        The augmentation of an image depends on its position in the run.
+        The augmentation of an image depends on the image's position in the run.
 
         Raises:
-            DataError: an image is damaged; the message names the file.
+            DataError: an image is damaged. The message names the file.
         """
         return self._augment(indices, torch.arange(position, position + len(indices)))
 
@@ -141,7 +141,7 @@ def middle(width: int, height: int) -> Box:
 
 
 def random_part(width: int, height: int, area: float, aspect: float, across: float, down: float) -> Box:
-    """Return the crop that four numbers in [0, 1) determine: area, aspect ratio, horizontal and vertical position.
+    """Return the crop for four numbers in [0, 1): its area, aspect ratio, horizontal and vertical position.
 
     The crop has 8 to 100 % of the image's area and an aspect ratio of 3:4 to 4:3.
 
@@ -150,7 +150,7 @@ def random_part(width: int, height: int, area: float, aspect: float, across: flo
     """
     wanted = (_AREA[0] + (_AREA[1] - _AREA[0]) * area) * width * height
     ratio = math.exp(_LOG_ASPECT * (2 * aspect - 1))
-    # A crop that exceeds the image is cut. If it were drawn again, the number of random numbers would be unknown.
+    # A crop that exceeds the image is cut. To draw it again would take an unknown number of random numbers.
     w, h = min(width, math.sqrt(wanted * ratio)), min(height, math.sqrt(wanted / ratio))
     left, upper = across * (width - w), down * (height - h)
     return left, upper, left + w, upper + h

@@ -1,7 +1,7 @@
 """ResNet-9: the shallow, wide network that won DAWNBench's race on CIFAR-10.
 
-Source: D. Page, How to Train Your ResNet (2018), parts 4 and 5, for the layout. Unlike in the source, batch norm is
-ordinary batch norm.
+Source: D. Page, How to Train Your ResNet (2018), parts 4 and 5, for the layout. Batch norm is ordinary batch norm here,
+unlike in the source.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from workloads.resnet.model import ResnetConfig, activation, conv, norm
 
-#: Factor of the logits. Without it, the first steps are far too large.
+#: Factor by which the logits are multiplied. Without it, the first steps are far too large.
 _LOGIT_SCALE = 0.125
 
 
@@ -86,7 +86,7 @@ class _Pair(nn.Module):
 
 
 def build(config: ResnetConfig, seed: int) -> Resnet9:
-    """Build a new network on the CPU in fp32. Equal seeds give equal weights; the global RNG state is unchanged."""
+    """Build a new network on the CPU in fp32. Equal seeds give equal weights. The global RNG state does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Resnet9(config)

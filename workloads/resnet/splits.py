@@ -1,4 +1,4 @@
-"""Fixed stratified splits of labelled images, computed with integer arithmetic from labels and positions."""
+"""Fixed stratified splits of labelled images, computed from labels and positions with integer arithmetic."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 
 def stratified(labels_B: NDArray[np.integer], shares: Mapping[str, int], seed: int) -> dict[str, NDArray[np.int64]]:
-    """Return the ascending positions of each part's examples. A part gets its percentage of each class.
+    """Return the ascending positions of each part's examples. Each part gets a given percentage of each class.
 
     The parts are disjoint and contain all examples.
 
     Args:
         labels_B: the label of each example, shape (n,).
-        shares: percentage of each class that a part gets, by part.
+        shares: part -> percentage of each class that it gets.
         seed: seed of the assignment of examples to parts.
 
     >>> found = stratified(np.repeat(np.arange(10), 100), {"train": 75, "audit": 25}, seed=1)
@@ -42,7 +42,7 @@ def stratified(labels_B: NDArray[np.integer], shares: Mapping[str, int], seed: i
 
 
 def _hash(values_N: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
-    """Return SplitMix64 hashes. Integer arithmetic does not depend on the version of a random number generator."""
+    """Return SplitMix64 hashes. Unlike a random number generator, they do not depend on the version of a library."""
     z = (values_N.astype(np.uint64) + np.uint64(seed)) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
