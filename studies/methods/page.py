@@ -110,8 +110,9 @@ def _terms(design: Design) -> str:
     return "\n".join(
         [
             "## Terms\n",
-            "- An *arm* is a submission that this study compares. It is a preset with a tuned learning rate. Some "
-            "schedules use the horizon, which is the number of examples in a run. For these schedules, "
+            "- An *arm* is a submission that this study compares. It is a [preset](glossary.md#preset) "
+            "(a named submission) with a tuned learning rate. Some schedules use the horizon, which is the number of "
+            "examples in a run. For these schedules, "
             "`horizon_fraction` is also tuned. It is the fraction of the horizon at which the schedule ends.",
             "- [schedules.md](schedules.md) and [optimizers.md](optimizers.md) describe the arms, such as WSD and REX "
             "(schedules), and Muon and SOAP (optimizers).",
