@@ -85,7 +85,7 @@ SCHEDULE_PRESETS = (
         _ADAMW,
         "wsd-s",
         "wsd-s",
-        "with three budgets in one run; a constant learning rate that decays before the end of each budget",
+        "with three cycles in one run; a constant learning rate that decays at the end of each cycle",
         ("decay", "cyclic"),
     ),
     _with(
@@ -99,14 +99,14 @@ SCHEDULE_PRESETS = (
         _ADAMW,
         "cyclic-cosine",
         "cyclic-cosine",
-        "with three budgets in one run; a cosine decay of the learning rate to the end of each budget",
+        "with three cycles in one run; a cosine decay of the learning rate in each cycle",
         ("decay", "cyclic"),
     ),
     _with(
         _ADAMW,
         "multiplicative-cyclic",
         "multiplicative-cyclic",
-        "with cosine cycles of the learning rate; each cycle is twice as long as the previous one",
+        "with cosine decays of the learning rate in cycles; each cycle is twice as long as the previous one",
         ("decay", "cyclic"),
     ),
     _with(

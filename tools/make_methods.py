@@ -39,12 +39,12 @@ equation of each paper. For a schedule, it draws the curve.
 
 ## The columns
 
-The column *needs* names what the workload and the ruleset must provide ([need](glossary.md#need)). If they do not
-provide it, the method does not run.
+The column *needs* names what the workload and the ruleset must provide ([need](glossary.md#need)). Where one
+of these is missing, the method does not run.
 
 | need | what must be provided |
 |---|---|
-| `horizon` | the number of updates in the budget |
+| `horizon` | the number of examples that the run may draw ([horizon](glossary.md#horizon)) |
 | `pool` | training data with random access ([pool](glossary.md#pool)) |
 | `scores` | scores of the training examples, such as their quality |
 | `tokens` | the number of tokens in an example, which every workload declares |
@@ -56,7 +56,7 @@ The column *evidence* names the kinds of evidence for a method, with links:
 
 | evidence | meaning |
 |---|---|
-| *listed* | The method has only what every method has: it passes the contract tests and cites its papers. |
+| *listed* | There is no other evidence. Like every method, it passes the contract tests and cites its papers. |
 | *vectors* | In the linked test, the method agrees with numbers from a paper or from another implementation. |
 | *reproduced* | A qualitative result of the method's paper holds here, in a setting of the same kind. |
 | *compared* | The learning rate of the method was tuned, and the linked page compares it with other tuned methods. |

@@ -25,7 +25,7 @@ from studies.methods.differences import (
 from studies.methods.results import Results
 
 #: The verdicts on a claim. `fails` may be followed by a colon and the reason.
-VERDICTS = ("holds", "fails", "undecided", "not tested (a seed missed or broke)", "not finished", "not tried")
+VERDICTS = ("holds", "fails", "undecided", "not tested (a run missed or broke)", "not finished", "not tried")
 #: The name of each measure on the page.
 MEASURED: Mapping[Measure, str] = {"loss": "loss", "target": "examples to the target"}
 
@@ -110,7 +110,7 @@ def claim_verdict(claim: Claim, difference: Difference, design: Design) -> str:
     if not difference.n:
         return "not tried"
     if difference.ratio is None:
-        return "not tested (a seed missed or broke)"
+        return "not tested (a run missed or broke)"
     is_better, is_worse = difference.verdict == "better", difference.verdict == "worse"
     low, high = (None, None) if difference.both_missed else (difference.low, difference.high)
     if claim.kind == "not worse":

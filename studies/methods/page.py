@@ -34,16 +34,16 @@ figures of all runs. `python -m studies.methods --table` generates this page.
 #: Maximum length of a line of prose. Tables and headings cannot be wrapped.
 LINE_LENGTH = 120
 CLAIMS_TOGETHER = (
-    "Each claim is tested either on both workloads together or at the small budget. These tests were specified before "
-    "the first run:"
+    "Claims about full budgets are tested on both workloads together. Claims about the small budget are tested on the "
+    "only workload with this budget. All these tests were specified before the first run. Their verdicts are:"
 )
 CLAIMS_ALONE = (
     "The claims about full budgets were also tested on each workload separately. These tests are post hoc: they were "
     "added after the runs of that workload."
 )
 ARMS_THAT_DIFFER = (
-    "The next list has one line for every table. It names the arms whose loss differs significantly from the loss of "
-    "the first arm:"
+    "The next list has one line for every table of losses. It names the arms whose loss is significantly better or "
+    "worse than the loss of the first arm:"
 )
 
 
@@ -110,8 +110,9 @@ def _terms(design: Design) -> str:
     return "\n".join(
         [
             "## Terms\n",
-            "- An *arm* is a submission that this study compares. It is a preset with a tuned learning rate. Some "
-            "schedules use the horizon, which is the number of examples in a run. For these schedules, "
+            "- An *arm* is a submission that this study compares. It is a [preset](glossary.md#preset) "
+            "(a named submission) with a tuned learning rate. Some schedules use the horizon, which is the number of "
+            "examples in a run. For these schedules, "
             "`horizon_fraction` is also tuned. It is the fraction of the horizon at which the schedule ends.",
             "- [schedules.md](schedules.md) and [optimizers.md](optimizers.md) describe the arms, such as WSD and REX "
             "(schedules), and Muon and SOAP (optimizers).",
@@ -197,7 +198,8 @@ def _method(design: Design) -> list[str]:
         "### Settings\n",
         f"Only the learning rate and the `horizon_fraction` of an arm are tuned. {trials} settings of these two were "
         f"tried on one tuning seed. Two of these settings then ran on {seeds} fresh seeds: the one with the lowest "
-        "loss, and the one with the fewest examples to the target. Each measure is compared at its own best setting. "
+        "loss, and the one with the fewest examples to the target. Losses are compared at the first of these settings, "
+        "and examples to the target at the second. "
         "All other hyperparameters have their default values.\n",
         "### Columns of the tables\n",
         "- *best setting by loss* and *best setting by examples*: the learning rate and, if the arm has one, the "
@@ -220,15 +222,15 @@ def _method(design: Design) -> list[str]:
         f"normal. A test without this assumption cannot be significant with {seeds} pairs.\n",
         "### Tests on both workloads together\n",
         "The tables *Both workloads together* use the exact sign-flip test on all pairs. The ratio is the "
-        "Hodges–Lehmann estimate. A pair with exactly one miss has the worst rank. Its ratio is `inf` if the "
-        "compared arm missed, and 0 if the first arm missed. The estimate or a bound of its interval can therefore "
-        "also be `inf` or 0.\n",
+        "Hodges–Lehmann estimate. A pair in which exactly one run missed counts as the largest difference. Its ratio "
+        "is `inf` if the run of the compared arm missed, and 0 if the run of the first arm missed. The estimate and "
+        "the bounds of the interval can therefore also be `inf` or 0.\n",
         "The sign-flip test shows whether an arm is better on both workloads. If an arm is better on one workload "
         "and worse on the other, the test is not significant with any number of seeds.\n",
         "### Rules that were made stricter\n",
         "Four rules were made stricter after the runs on `resnet-digits`, but before the runs of `lm-tiny` on fresh "
         "seeds:\n",
-        "- If a run of an arm broke, there is no test for this arm.\n"
+        "- An arm with a run that broke is not tested.\n"
         "- Pairs in which both arms missed are not evidence that the two arms are equal.\n"
         f"- If the whole interval shows a difference below {design.min_effect:.0%}, the difference does not support "
         "the claim that an arm is better.\n"

@@ -88,14 +88,14 @@ def others_section(results: Results) -> str:
     target_heads = ("median examples to target", "hits", "median seconds to target")
     heading = ("arm", "learning rate", "mean loss", "range of losses", *target_heads, f"{untuned.workload}, untuned")
     text = (
-        "This table has the arms that are in no table above. They had fewer tuning runs than the other arms, so no "
-        "test compares the two groups.\n\n"
+        "This table has the arms that are in no table above. These arms had fewer tuning runs than those above, and "
+        "are therefore not tested against them.\n\n"
         f"The arms ran on `{stage.workload}` with {design.rates} learning rates on the tuning seed, and with the "
         "default `horizon_fraction`. The learning rate with the fewest examples to the target then ran on "
         f"{stage.seeds} fresh seeds. The last column shows one run with default hyperparameters on "
         f"`{untuned.workload}`. There, *ends at* gives the final loss of a run that missed.\n\n"
-        "The mark ↑ means that the best learning rate was the highest one that was tried. The mark ↓ means that it "
-        "was the lowest one. In both cases, a better learning rate may lie outside the range.\n\n"
+        "The mark ↑ (or ↓) means that the best learning rate was the highest (or lowest) one that was tried. A better "
+        "learning rate may then lie outside the range.\n\n"
         "Some methods need a stream of tasks or a quality score of examples. These workloads have neither, so the "
         "table does not contain such methods. [Schedules](schedules.md) and [optimizers](optimizers.md) give their "
         "results on other workloads.\n"
@@ -161,8 +161,8 @@ def claims_section(results: Results) -> str:
         "The column *each workload separately* shows the result of Student's t test on one workload. These "
         f"{len(each_workload)} tests are corrected together. They are post hoc. They were added after the runs, "
         "because the results vary far more between seeds on `resnet-digits` than on `lm-tiny`. The test on both "
-        "workloads together gives all pairs equal weights. This test can therefore be undecided although the test "
-        "on one workload is significant. If a run missed the target, there is no ratio. The column then shows the "
+        "workloads together gives all pairs equal weights, so the noisy pairs of one workload can hide a clear "
+        "difference on the other. If a run missed the target, there is no ratio, and the column shows the "
         "number of hits of each arm.\n"
     )
     return "\n".join(["## Claims from papers\n", text, *markdown_table(heading, rows), ""])

@@ -489,7 +489,7 @@ def test_claims_count_their_pairs_of_two_misses() -> None:
             assert judged.verdict == "undecided"
     for judged in judge_each_workload(results):
         if judged.claim.measure == "target":
-            assert judged.verdict == "not tested (a seed missed or broke)"
+            assert judged.verdict == "not tested (a run missed or broke)"
             claim, (stage,) = judged.claim, judged.stages
             expected = f"{stage.workload} hits: `{claim.arm}` 0/5, `{claim.other}` 0/5"
             assert describe_on_one_workload(results, judged) == expected
@@ -504,7 +504,7 @@ def test_an_arm_that_broke_is_not_tested_by_its_other_seeds() -> None:
     results = results_of(runs)
     rex = compare_losses_with_first(results, DESIGN.small_stage, SCHEDULES)["rex"]
     assert (rex.n, rex.ratio, rex.verdict) == (5, None, "–")
-    assert verdicts(results)["rex", "d2z", True] == "not tested (a seed missed or broke)"
+    assert verdicts(results)["rex", "d2z", True] == "not tested (a run missed or broke)"
     assert "(3/5 broke)" in page(results)
 
 
