@@ -3,7 +3,7 @@
 A reader that waits for a processor, or is suspended, reads an event late. The time at which it reads the event is
 therefore only an upper bound on the time at which the event was written. On Linux, the kernel gives every message on a
 Unix socket a time stamp when the message is written (`SO_TIMESTAMPNS`), and no process can change this time stamp. On
-other systems, the last time at which the pipe was empty is the lower bound.
+other systems, the lower bound is the last time at which the reader found the pipe empty.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TIMESPEC = struct.Struct("@ll")
 #: The difference between the real-time clock and `time.perf_counter` changes slowly. If it changes by more than this
 #: number of seconds, the real-time clock was set.
 _STEP_S = 0.001
-#: The difference between the two clocks is read again if reading it took longer than this number of seconds.
+#: The difference between these clocks is read again if reading it took longer than this number of seconds.
 _PROMPT_S = 50e-6
 
 

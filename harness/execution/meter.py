@@ -113,7 +113,7 @@ class Meter:
         self._window = Window(start=now, end=now)
         self._phase: Phase = "start"
         self._phase_span = Span(Moment(earliest=now, latest=now))
-        #: `phases` contains the times of the phases up to this time (`time.perf_counter`).
+        #: The time (`time.perf_counter`) up to which `phases` is complete.
         self._marked = now
         self._running = False
         self._started_at = now
@@ -214,7 +214,8 @@ class Meter:
                 self.charges.append(Charge(at=at, after=self.charged()))
             case Ready():
                 if event.resumed_from is not None and self.limits.evaluation_cost is None:
-                    # There is no limit, since the next evaluation may be screened and therefore cheap.
+                    # No limit applies to later evaluations. The limit would be derived from the next evaluation, which
+                    # may be screened and therefore too cheap.
                     self.limits.evaluation_cost = math.inf
             case Done():
                 self._end_phase(written)

@@ -234,12 +234,12 @@ class Trial:
         self.is_sandbox_known = False
 
     def _add_sandbox(self, sandbox: str) -> None:
-        """Note the sandbox of the current worker. Points of earlier workers may come from a weaker sandbox."""
+        """Note the sandbox of the current worker. If points of earlier workers are kept, note the weakest sandbox."""
         self.is_sandbox_known = True
         self.sandbox = weaker_sandbox(self.sandbox, sandbox) if self.points else sandbox
 
     def restart(self) -> None:
-        """Forget the end of the last worker before another worker replaces it."""
+        """Reset what is known about the worker that has ended, before a new worker starts."""
         self.end, self.killer, self.ready, self.judged, self.evaluator_failed = None, "", None, None, False
 
     def _confirm(self, claimed: Done) -> Done:

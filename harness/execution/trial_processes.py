@@ -26,8 +26,8 @@ from harness.system import python_process
 from harness.system.files import write_error
 from harness.system.private_folders import is_shared, make_folders, private_variables
 
-#: Folder for the home directory and the temporary files of each process, relative to the trial's folder. The worker's
-#: folder is inside `WORKER`, the only folder to which the worker may write.
+#: Folder for the home directory and the temporary files of each process, relative to the trial's folder. For the worker,
+#: it is inside `WORKER`, the only folder to which the worker may write.
 _SCRATCH: dict[Role, str] = {"worker": f"{WORKER}/scratch", "evaluator": "scratch-evaluator"}
 
 
@@ -107,7 +107,8 @@ class TrialProcesses:
                     warn=partial(self._trial.watcher.warned, spec),
                     peer=peer,
                     role=role,
-                    # The fork server that reads this also forks the worker, which would find secrets in its memory.
+                    # The fork server receives this spec, and also forks the worker. In its copy of the server's memory,
+                    # the worker would find the secrets.
                     evaluated=without_secrets(spec, evaluates=False) if role == "evaluator" else None,
                 )
             )

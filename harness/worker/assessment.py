@@ -53,7 +53,7 @@ class Assessor(Protocol):
     def screening(self) -> Screening | None:
         """Number and cost of the screened evaluations (on a part of the score split).
 
-        None if the run may have none, or if another process counts them.
+        None if screened evaluations are not allowed in this run, or if another process counts them.
         """
         ...
 
@@ -84,14 +84,14 @@ class Assessor(Protocol):
         ...
 
     def restore(self, position: Position) -> Position | None:
-        """Restore the state that was stored after as many evaluations as the checkpoint contains.
+        """Restore the state that `save` stored together with a checkpoint.
 
         Args:
             position: the evaluations in the checkpoint; empty in a new run.
 
         Returns:
-            The evaluations; None if there is no such state. If only the evaluator process may know the metrics, the
-            worker gets the evaluations without metrics.
+            The evaluations in this state; None if there is no such state. If only the evaluator process may know the
+            metrics, the worker gets the evaluations without metrics.
         """
         ...
 
@@ -110,7 +110,7 @@ class LocalAssessor:
 
     Attributes:
         trusted: whether all evaluations of the run so far were made by processes that never imported the submission.
-        judgements: the results on the split `audit`, which only an evaluator process has.
+        judgements: the results of judged weights (see `is_judged`). Only an evaluator process has such results.
     """
 
     def __init__(

@@ -29,8 +29,8 @@ LIGHT_TAIL = 6.0
 #: The baseline is renewed when later parts have together measured this fraction of the split. The examples that every
 #: part contains (`FIRST_PART` of each task) are not counted.
 RENEWAL = 0.5
-#: Two lists of values from the same weights are of the same examples if the root mean square of their differences is at
-#: most this number of standard deviations of the values. For different examples, it is about 1.4.
+#: Two lists of values from the same weights belong to the same examples if the root mean square of their differences is
+#: at most this number of standard deviations of the values. For different examples, this ratio is about 1.4.
 _SAME = 0.1
 
 #: The order of the examples in windows (the parts of the split that screened evaluations use): the stored order of the
@@ -58,7 +58,7 @@ class TaskBaseline:
 
     @property
     def usable(self) -> bool:
-        """Whether later means may be estimated from differences from these values."""
+        """Whether a later mean may be estimated by means of the differences between later values and these values."""
         return self.light_values and self.light_changes is True
 
     def estimate(self, values: Tensor) -> tuple[float, float] | None:

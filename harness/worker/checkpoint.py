@@ -1,7 +1,8 @@
 """Writes checkpoint files atomically, keeps the previous file, and verifies the SHA-256 of a file when reading it.
 
-A checkpoint is written in two steps. Between the two steps, the process that evaluates stores the SHA-256 of the new
-file. When the run resumes, it recognises the checkpoint by this hash (`harness.worker.evaluator_files`).
+A checkpoint is written in two steps, `stage` and `commit`. Between these steps, the process that makes the evaluations
+stores the SHA-256 of the new file. A resumed run recognises its checkpoint by this hash
+(`harness.worker.evaluator_files`).
 
 `harness.worker.run_state` defines the content of a checkpoint.
 """

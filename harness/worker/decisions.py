@@ -14,8 +14,8 @@ from harness.planning.run_end import PRUNE_PROGRESS, decide_end, is_stage_over
 def may_screen(spec: RunSpec) -> bool:
     """Return whether a run may have screened evaluations.
 
-    A screened evaluation uses only a part of the score split. A run has none if all points of its curve are used later:
-    to set targets, to fit an envelope, or to choose a stop from tuning runs.
+    A screened evaluation uses only a part of the score split. A run may not have screened evaluations if the metrics of
+    all its evaluations are used later: to set targets, to fit an envelope, or to choose a stop from tuning runs.
     """
     chooses_stop = spec.purpose == "tuning" and spec.stop is not None
     return spec.screening and spec.purpose not in WHOLE_PURPOSES and not chooses_stop
@@ -27,9 +27,9 @@ def list_decisions(
     """Return the decisions that an evaluation may trigger, by name; None if the evaluation must use the whole split.
 
     A decision is triggered if all its targets are met. The list does not contain targets and levels that an earlier
-    evaluation of the whole split has met. In these cases, the evaluation must use the whole split:
+    evaluation of the whole split has met. The evaluation must use the whole split in three cases:
 
-    - The run has no screened evaluations.
+    - The run may not have screened evaluations.
     - The evaluation is the first one of the run, or is at a scored stop.
     - The run or a stage ends at the evaluation, whatever the metrics are.
 
@@ -60,9 +60,9 @@ def list_decisions(
 
 
 def _stage_decision(spec: RunSpec, point: Point, stage_began: int) -> dict[str, tuple[Target, ...]]:
-    """Return the end of the current stage as a decision.
+    """Return the end of the current stage as a decision, or an empty dict if metrics cannot end the stage.
 
-    There is none before the stage's minimum number of examples, or if the run ends at a fixed number of examples.
+    They cannot end it before the stage's minimum number of examples, or if the run ends at a fixed number of examples.
     """
     stages = spec.workload.facts.stages
     stage = stages[point.stage]

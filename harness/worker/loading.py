@@ -82,7 +82,7 @@ def add_constant_schedule(parts: dict[str, Any]) -> dict[str, Any]:
 def load_workload(spec: RunSpec) -> Workload:
     """Import the trial's workload, and construct it with the `arguments` of its `WorkloadEntry`.
 
-    If the trial has seeds of held-out data, the workload draws these data from them.
+    If the trial has seeds of held-out data, the workload draws its held-out data from these seeds.
 
     Raises:
         PluginError: the workload cannot be imported, its facts differ from those in the plan, it is in a file that was

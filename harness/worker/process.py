@@ -158,7 +158,7 @@ def enter_sandbox(job: Job) -> Confined | Done:
 
 
 def _find_job(peer: int, evaluator: bool, pinned: frozenset[int]) -> Callable[[Job, Emit], None]:
-    """Return the function that runs a job. Importing it imports torch, whose threads inherit this process's cores."""
+    """Return the function that runs a job. Its import also imports torch, whose threads inherit this process's cores."""
     end = None
     if peer >= 0:
         os.set_inheritable(peer, False)

@@ -85,7 +85,7 @@ class Templates:
         A single trial would wait longer for a template than for its own evaluator.
 
         Returns:
-            The template's socket in the template; None in the server.
+            In the forked template, its socket; in the server, None.
         """
         key = _workload_key(spec)
         now = time.monotonic()

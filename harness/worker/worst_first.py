@@ -52,12 +52,13 @@ _ROUNDS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Requirement:
-    """The sum of values that proves that an evaluation triggers no decision.
+    """What the measured values must satisfy to prove that the whole split triggers no decision.
 
     Args:
         metric: the metric that is measured.
-        total: the sum that has to be exceeded. All examples together have this sum of distances from the best possible
-            value if the metric equals the threshold that is hardest to exclude.
+        total: the number that the sum of the distances must exceed. A distance is how much worse a value is than
+            `best`. The distances of the whole split have this sum if the metric equals the threshold that is hardest
+            to exclude.
         best: the best possible value of an example.
         sign: 1 if higher values are worse than `best`, -1 if lower values are worse.
     """
@@ -177,7 +178,9 @@ class WorstFirst:
 def find_requirement(
     metric: str, decisions: Decisions, bounds: tuple[float, float], examples: int
 ) -> Requirement | None:
-    """Return the requirement that excludes all decisions by one metric; None if a decision does not depend on it.
+    """Return the requirement under which one metric excludes all decisions.
+
+    The result is None if a decision does not depend on this metric, or if no finite sum excludes all decisions.
 
     Args:
         metric: the metric.
@@ -213,7 +216,7 @@ class WorstFirstEvaluation:
 
     Args:
         parent: predicts how many examples are necessary.
-        requirement: the sum of values that excludes every decision.
+        requirement: what the measured values must satisfy to exclude every decision.
         earlier: the metric's values in the last evaluation of the whole split, in the stored order (float64).
     """
 

@@ -29,7 +29,7 @@ _PACKAGE = "harness."
 
 
 class _Binding(NamedTuple):
-    """A name in a module or class, the function or class that it had, and the code of the function."""
+    """A name in a module or class, the function or class bound to this name, and the code of the function."""
 
     namespace: Mapping[str, object]
     name: str
