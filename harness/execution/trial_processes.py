@@ -26,8 +26,8 @@ from harness.system import python_process
 from harness.system.files import write_error
 from harness.system.private_folders import is_shared, make_folders, private_variables
 
-#: Folder for the home directory and the temporary files of each process, relative to the trial's folder. For the worker,
-#: it is inside `WORKER`, the only folder to which the worker may write.
+#: Folder for the home directory and the temporary files of each process, relative to the trial's folder. The worker's
+#: scratch folder is inside `WORKER`, the only folder to which the worker may write.
 _SCRATCH: dict[Role, str] = {"worker": f"{WORKER}/scratch", "evaluator": "scratch-evaluator"}
 
 

@@ -1,4 +1,4 @@
-"""Complete the entry of a submission with the declarations of the object that the entry loads, and compare the two."""
+"""Complete a submission's entry with the declarations of the object that the entry loads, and check that both agree."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Plan the trials of several submissions on several workloads, in one or two phases.
 
-Most rulesets have one phase. The ruleset `fixed-stop` has two: the records of the first phase, which are tuning trials,
-determine the stop of the second. Under `anytime`, the runs of the reference for the envelope come first.
+Most rulesets have one phase. The ruleset `fixed-stop` has two. Its first phase consists of tuning trials, whose records
+determine the stop of the trials in the second phase. Under `anytime`, which has one phase, the trials of the reference
+that provide the envelope come first.
 """
 
 from __future__ import annotations

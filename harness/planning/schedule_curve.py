@@ -17,7 +17,7 @@ from harness.errors import PluginError
 from harness.plugins import loading
 from harness.plugins.loading import select_keywords
 
-#: A schedule: a function of the progress and of hyperparameters. It returns factors by which defaults are multiplied.
+#: A schedule: a function of the progress and of hyperparameters. It returns `Factors`, or the learning-rate factor.
 Schedule: TypeAlias = Callable[..., "Factors | float"]
 
 

@@ -31,7 +31,7 @@ class StoppingRule:
     has_own_tables: ClassVar[bool] = False
     #: The key of the results in JSON. It is used only if `has_own_tables` is true.
     json_key: ClassVar[str] = ""
-    #: Whether tuning trials run first, each over the whole budget. Their records determine the stop of other trials.
+    #: Whether tuning trials run first, each over the whole budget. Their records determine the stop of the later trials.
     chooses_stop: ClassVar[bool] = False
 
     def find_problem(self, ruleset: Ruleset) -> str:
@@ -67,7 +67,9 @@ class StoppingRule:
         return ()
 
     def choose_stop(self, tuning: Sequence[Record], studies: int) -> int:
-        """Choose the stop, in examples, from the records of tuning trials. It is called only if `chooses_stop` is true.
+        """Choose the stop, in examples, from the records of tuning trials.
+
+        This method is called only if `chooses_stop` is true.
 
         Args:
             tuning: records of the tuning trials.
@@ -76,7 +78,7 @@ class StoppingRule:
         raise AssertionError(f"{self.name} does not choose a stop")
 
     def tabulate(self, records: Sequence[Record]) -> list[ResultTable]:
-        """Return the tables of the results. It is called only if `has_own_tables` is true.
+        """Return the tables of the results. This method is called only if `has_own_tables` is true.
 
         Args:
             records: records under all kinds of stopping. Records under other kinds than this one are ignored.

@@ -105,11 +105,11 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
         # for some time. Otherwise, every command would wait for this plugin.
         if (
             contents.error is None
-            or (requests[key].request.action == "plugin" and not contents.passing)
+            or (requests[key].request.action == "plugin" and not contents.is_transient)
             or (timed_out and not was_good)
         ):
             cached[key] = new_plugins[key]
-        elif contents.passing and previous_plugin is not None:
+        elif contents.is_transient and previous_plugin is not None:
             cached[key] = previous_plugin
     _save_cache(cached)
     return {key: new_plugins[key] if key in new_plugins else cached[key] for key in requests}

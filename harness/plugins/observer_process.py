@@ -22,8 +22,8 @@ from harness.contract.observation import ObserverCall
 from harness.plugins import loading
 from harness.plugins.child import register
 
-#: Seconds after the deadline at which this process ends itself. It does so only if the command was killed, because
-#: otherwise the command ends it at the deadline.
+#: Seconds after the deadline at which this process ends itself. This happens only if the command was killed. Otherwise,
+#: the command has ended this process at the deadline.
 _GRACE_S = 1.0
 #: Increment of the niceness, so that an observer takes no processor time that a trial could use.
 _NICENESS = 10

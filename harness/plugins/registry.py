@@ -198,7 +198,7 @@ class Registry:
         return None
 
     def _unknown_error(self, label: str, name: str, candidates: Sequence[Entry]) -> UsageError:
-        # For parts of any kind, the list shows the kinds. The nearest name is found without the kinds.
+        # If a part of any kind was requested, the list shows the kind of each part. The nearest name has no kind.
         listed = sorted({_id(entry) if label == "part" else entry.name for entry in candidates})
         near = suggest_nearest(name.lower(), {entry.name for entry in candidates})
         path = "a file's name ends in .py; " if os.sep in name else ""

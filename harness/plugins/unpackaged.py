@@ -73,8 +73,8 @@ def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginCo
 def _with_source(entry: WorkloadEntry) -> WorkloadEntry:
     """Return the workload's entry with a part of the hash of the workload's code appended to the version.
 
-    Users do not raise the version at every edit of a file. With the hash in the version, results of earlier code never
-    count as results of the current code, and the two kinds of results are never in the same table.
+    Users do not raise the version at every edit of a file. With the hash in the version, results of earlier code have
+    another version. They never count as results of the current code, and are never in the same table with these.
     """
     version = f"{entry.facts.version}{SOURCE_MARK}{code_hash([entry.load])[:_SOURCE_DIGITS]}"
     return msgspec.structs.replace(entry, facts=msgspec.structs.replace(entry.facts, version=version))
@@ -108,7 +108,7 @@ def entry_from_class(load: str) -> SubmissionEntry:
 
 
 def read_loaded_submission(entry: SubmissionEntry) -> ReadSubmission:
-    """Return what the object declares that a submission's entry loads.
+    """Return the declarations of the object that a submission's entry loads.
 
     Raises:
         PluginError: the object cannot be loaded, is not a submission, or has a method or part with wrong arguments.
@@ -134,7 +134,7 @@ def read_loaded_facts(entry: WorkloadEntry) -> WorkloadFacts | None:
         PluginError: the class cannot be loaded, or has a method with wrong arguments.
     """
     contents = _read_loaded("loaded workload", entry.load)
-    if contents.error is not None and not contents.passing:
+    if contents.error is not None and not contents.is_transient:
         raise PluginError(
             f"the workload {entry.name!r} is broken: {contents.error}",
             fix=contents.fix or _IMPORT_FIX.format(entry.load),

@@ -35,15 +35,15 @@ MIN_VALUES = 200
 MAX_FILES = 8
 #: Maximum size in bytes of the values in a file. Further values are not stored.
 MAX_FILE_BYTES = 128 << 20
-#: Part of the stored values that must still be used. Otherwise the file is replaced by a smaller one.
+#: If less than this fraction of the stored values is still used, the file is replaced by a smaller one.
 _MIN_USED = 0.75
 #: Age in seconds after which a temporary file was left by a process that was killed.
 _TEMPORARY_S = 3600
-#: Age in seconds of the harness's source below which nothing is stored, because this process may have imported the
-#: source before it was changed.
+#: If the harness's source was changed within this number of seconds, no values are stored, because this process may have
+#: imported the earlier source.
 _SETTLED_S = 10
 _DIGEST_BYTES = hashlib.sha256().digest_size
-#: Bytes of a value's key and of the description of its length, at most.
+#: Maximum number of bytes that the key and the length of a value take.
 _ENTRY_BYTES = _DIGEST_BYTES + 8
 
 
@@ -128,7 +128,7 @@ class DerivedValues(Generic[V]):
         self._has_new = True
 
     def _use(self, digest: bytes, encoded: msgspec.Raw) -> bool:
-        """Return whether the value is kept. The limit of the file's size leaves no room for further values."""
+        """Keep a value for the file, unless the file would become too large. Return whether the value is kept."""
         size = memoryview(encoded).nbytes + _ENTRY_BYTES
         if self._size + size > MAX_FILE_BYTES:
             return False
@@ -137,7 +137,7 @@ class DerivedValues(Generic[V]):
         return True
 
     def save(self) -> None:
-        """Replace the file by the values that were used or computed, if this changes it."""
+        """Replace the file by a file with the values that were used or computed, if its content changes much."""
         if self._path is None or not (self._has_new or len(self._used) < _MIN_USED * len(self._stored)):
             return
         if len(self._used) < MIN_VALUES or not _is_settled():
@@ -215,7 +215,7 @@ def source_hash() -> str:
 
 
 def _is_settled() -> bool:
-    """Return whether the source of the harness was not changed a moment ago."""
+    """Return whether the last change of the harness's source is old enough (`_SETTLED_S`)."""
     return abs(time.time() - _read_source()[1]) > _SETTLED_S
 
 
@@ -223,7 +223,8 @@ def _is_settled() -> bool:
 def _read_source() -> tuple[str, float]:
     """Return the SHA-256 of all source files of the harness, and the time of the last change.
 
-    Reading all files takes a hundredth of a second, and no list of the files that matter has to be kept.
+    All files are hashed, not only the files on which a value depends. This takes a hundredth of a second, and needs no
+    list of these files.
     """
     root = Path(harness.__file__).parent
     digest, changed = hashlib.sha256(), 0.0

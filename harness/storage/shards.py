@@ -146,7 +146,7 @@ def file_content(line: bytes) -> bytes:
 def record_json(line: bytes) -> bytes:
     """Return the JSON of the record that a line contains.
 
-    Its white space may differ from that of the record file, so this function is faster than `file_content`.
+    This function does not restore the white space of the record file. It is therefore faster than `file_content`.
 
     Raises:
         msgspec.DecodeError: the line is damaged.
@@ -214,7 +214,7 @@ def read_shard(path: Path) -> Iterator[PackedLine]:
 
 
 def read_files(shard: Path) -> Iterator[tuple[PackedFile, bytes]]:
-    """Yield the index entry and the content of each file in a shard, after comparing them.
+    """Yield the index entry and the content of each file in a shard, after checking that the entry and the file match.
 
     Raises:
         StoreError: the shard or its index is missing, cannot be read or is damaged. The message names the file.

@@ -3,7 +3,7 @@
 A child process starts without the module `site` (`-S`). Python then executes neither `.pth` files nor the modules
 `sitecustomize` and `usercustomize`, with which any installed package could patch the process. The child gets all
 folders of this process's import path, including those that `.pth` files added, through PYTHONPATH. Packages in editable
-installs have no such folder if an import hook finds them. `editable_links` gives them one.
+installs have no such folder if an import hook finds them. `editable_links` makes a folder for these packages.
 
 Without `-P`, `python -m` puts the current folder first on the import path. A trial that is started in another checkout
 of AlgoRace would then run that checkout's code, and a file `queue.py` in the current folder would replace the module of
