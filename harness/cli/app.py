@@ -93,7 +93,7 @@ class LazyGroup(click.Group):
     "blocked",
     multiple=True,
     metavar="no:NAME",
-    help="Do not load some plugins. NAME is a distribution, an entry point or DISTRIBUTION:ENTRY_POINT.",
+    help="Do not load the plugins of this name. NAME is a distribution, an entry point or DISTRIBUTION:ENTRY_POINT.",
 )
 @click.option(
     JSON_ERRORS_OPTION,

@@ -1,4 +1,4 @@
-"""`bench gate`: test from paired runs, in a sequential test, whether one submission is better than another."""
+"""`bench gate`: test whether one submission is better than another, with a sequential test on pairs of runs."""
 
 from __future__ import annotations
 

@@ -71,8 +71,8 @@ COLOURED = Palette(
 )
 @click.option(
     "--group", type=click.Choice(["unranked", "all", "none"]), default="unranked", show_default=True,
-    help="If one method has rows with several settings, show only the best, with their spread. This is done for "
-    "rows without a rank, to all rows, or to none.",
+    help="If one method has rows with several settings, show only the row of the best setting, with the spread of "
+    "the settings. Do this for the rows without a rank (unranked), for all rows (all), or for no rows (none).",
 )  # fmt: skip
 @click.option(
     "--format", "output_format", type=click.Choice(FORMATS), default="table", show_default=True, help="Output format."

@@ -22,7 +22,7 @@ _BARE_ID = re.compile(r"(?=[a-f]*[0-9])[0-9a-f]{4,16}")
 def names_run(name: str) -> bool:
     """Return whether a name can refer to a run.
 
-    A name can if it is a run_id, the first characters of a run_id, or the path of a run's folder or record.
+    A run is named by its run_id, by the first characters of its run_id, or by the path of its folder or record.
 
     >>> names_run("run-1f2e"), names_run("1f2e"), names_run("wsd"), names_run("d2z")
     (True, True, False, False)

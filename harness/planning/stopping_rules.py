@@ -31,7 +31,7 @@ class StoppingRule:
     has_own_tables: ClassVar[bool] = False
     #: The key of the results in JSON. It is used only if `has_own_tables` is true.
     json_key: ClassVar[str] = ""
-    #: Whether tuning trials run first, each over the whole budget. Their records determine the stop of the later trials.
+    #: Whether tuning trials run first, each over the whole budget. Their records determine the stop of later trials.
     chooses_stop: ClassVar[bool] = False
 
     def find_problem(self, ruleset: Ruleset) -> str:

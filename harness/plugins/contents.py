@@ -71,8 +71,8 @@ class PluginContents(Data, frozen=True, kw_only=True):
         is_derived: whether the search space of a submission was derived from the signature of an optimizer class.
         error: the error in one line; None if there was no error.
         fix: what to do about the error; None if unknown.
-        is_transient: whether the error is transient: the child process was killed, took too long or could not be started, or
-            the system lacked memory or space. Such an error is not cached, unless the plugin took too long.
+        is_transient: whether a later call may succeed: the child process was killed, took too long or could not be
+            started, or the system lacked memory or space. Such an error is not cached, unless the plugin took too long.
         limit_s: the time limit in seconds that was exceeded; 0 if none was exceeded.
     """
 

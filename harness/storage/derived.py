@@ -39,7 +39,7 @@ MAX_FILE_BYTES = 128 << 20
 _MIN_USED = 0.75
 #: Age in seconds after which a temporary file was left by a process that was killed.
 _TEMPORARY_S = 3600
-#: If the harness's source was changed within this number of seconds, no values are stored, because this process may have
+#: If the harness's source was changed within this number of seconds, no values are stored. This process may have
 #: imported the earlier source.
 _SETTLED_S = 10
 _DIGEST_BYTES = hashlib.sha256().digest_size
