@@ -38,7 +38,7 @@ class Charge:
 
     Args:
         at: the time on the clock when it stopped for the evaluation.
-        after: the time on the clock when the event of the evaluation arrived. Between the two times, the clock runs
+        after: the time on the clock when the event of the evaluation arrived. Between `at` and `after`, the clock runs
             while the submission averages weights and returns its state.
     """
 

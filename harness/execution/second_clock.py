@@ -18,8 +18,8 @@ from harness.contract.events import REPORT_S, ClockChanged
 from harness.execution.event_pipe import Moment
 from harness.execution.windows import Span, Window
 
-#: With the numbers (a, b), the worker's clock may be behind the supervisor's clock by a * (measured time) + b seconds.
-#: Up to this limit, the larger of the two times is scored.
+#: The numbers (a, b): the worker's clock may be behind the supervisor's clock by a * (measured time) + b seconds. Up to
+#: this limit, the larger time on these clocks is scored. Beyond the limit, the run is rejected.
 CLOCK_TOLERANCE = (0.01, 0.1)
 #: Name of the worker's processor time in a window.
 WORKER = "worker"
@@ -92,7 +92,10 @@ class SecondClock:
         self._window, self._inside = Window(start=self._window.end, end=self._window.end), 0.0
 
     def charged_seconds(self) -> tuple[float, float]:
-        """Return the wall and processor seconds to score up to the last stop: the larger values of the two clocks."""
+        """Return the wall and processor seconds to score up to the last stop.
+
+        Each is the larger of the supervisor's time and the worker's time.
+        """
         lack = self._lack if self._interval is not None else self._measure_lack()
         return self._reported[0] + lack[0], self._reported[1] + lack[1]
 

@@ -98,7 +98,7 @@ class Trial:
         ready: the worker's first event; None until it arrives.
         end: the worker's last event; None until it arrives.
         killer: name of the signal that killed the worker or the evaluator; empty if neither was killed.
-        killed_role: which of the two was killed, the worker or the evaluator.
+        killed_role: the role of the killed process, `worker` or `evaluator`.
         account: the scored time and the helpers of all workers of the trial.
         devices: samples of the GPUs.
         session: the session in which this process runs the trial; None if sessions are not recorded.

@@ -170,7 +170,7 @@ def worker_environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict
     """
     threads = str(spec.threads)
     fixed = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    # CUDA must number the GPUs as the driver does, so that telemetry reads the GPU of the run.
+    # CUDA must use the driver's numbers of the GPUs, so that telemetry reads the GPU of the run.
     fixed["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     # HOME is replaced, so the folders of packages installed with --user and of datasets must be given explicitly.

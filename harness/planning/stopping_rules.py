@@ -35,11 +35,11 @@ class StoppingRule:
     chooses_stop: ClassVar[bool] = False
 
     def find_problem(self, ruleset: Ruleset) -> str:
-        """Return why a ruleset cannot use this kind of stopping; "" if it can."""
+        """Return why a ruleset cannot use this kind of stopping; "" if there is no problem."""
         return ""
 
     def exclusion_reason(self, facts: WorkloadFacts) -> str:
-        """Return why a workload cannot be run under this kind of stopping; "" if it can."""
+        """Return why a workload cannot be run under this kind of stopping; "" if there is no reason."""
         return ""
 
     def stop(self, facts: WorkloadFacts, ruleset: Ruleset) -> int | None:

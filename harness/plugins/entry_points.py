@@ -77,7 +77,7 @@ def discover() -> tuple[EntryPoint, ...]:
             text = distribution.read_text("entry_points.txt") or ""
         except (OSError, UnicodeDecodeError):
             continue
-        # Most distributions have no entry point in the group. For them, this check avoids parsing the metadata.
+        # Most distributions have no entry point in the group. This check avoids parsing their metadata.
         if f"[{ENTRY_POINT_GROUP}]" in text:
             name, version = _name_and_version(distribution)
             by_distribution.setdefault(normalise(name), _entry_points(distribution, name, version))

@@ -17,8 +17,8 @@ SUBMISSION_METHODS: Mapping[str, tuple[str, ...]] = {
     "state_dict": (),
     "load_state_dict": ("state",),
 }
-#: Methods of a workload, with the names of the arguments that the harness passes. It passes one further argument,
-#: `per_example` of `loss`, by name.
+#: Methods of a workload, with the names of the arguments that the harness passes by position. By name, the harness
+#: passes only model options (to `build_model`) and `per_example` (to `loss`).
 WORKLOAD_METHODS: Mapping[str, tuple[str, ...]] = {
     "build_model": ("seed",),
     "parameter_kinds": ("model",),

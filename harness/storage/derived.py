@@ -1,9 +1,9 @@
 """Keep values that were computed from record files, so that a table decodes only the records that are new.
 
-A value is stored under the SHA-256 of the bytes of its record file. A file of values belongs to some folders of
-records and to one computation. It is in a subfolder of the cache folder, and it is replaced as a whole. It contains the
-values of the records that were read last. If it is missing, damaged, of another computation or not writable, the
-values are computed from the records.
+A value is stored under the SHA-256 of the bytes of its record file. A file of values, in a subfolder of the cache
+folder, belongs to some folders of records and to one computation. The file contains the values of the records that were
+read last, and is replaced as a whole. If the file is missing, damaged or of another computation, the values are
+computed from the records.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class DerivedValues(Generic[V]):
         return value
 
     def add(self, digest: bytes, value: V) -> None:
-        """Remember the value of the record file with this SHA-256, unless it cannot be stored."""
+        """Remember the value of the record file with this SHA-256. A value that cannot be stored is ignored."""
         # MessagePack has no integers of more than 64 bits.
         with contextlib.suppress(OverflowError, ValueError):
             encoded = msgspec.Raw(self._encoder.encode(value))

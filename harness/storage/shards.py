@@ -1,4 +1,4 @@
-"""Read and write shards. A shard is a compressed file that contains record files of one folder. It has an index.
+"""Read and write shards. A shard is a compressed file that contains record files of one folder. Each has an index.
 
 `records-0001.jsonl.xz` has one line for each record file, in the order of the file names. Its index
 `records-0001.index.json` lists these files with their hashes. Neither file changes later: records that are packed later

@@ -122,7 +122,7 @@ def _locate_hooked(name: str, path: Sequence[str]) -> Path | None:
 def _editable_names() -> set[str]:
     """Return the names of the top-level modules of all editable installs that declare them.
 
-    A distribution declares them in `top_level.txt` or, as far as they contain plugins, in its entry points.
+    A distribution declares its modules in `top_level.txt`. It also declares the modules of plugins in its entry points.
     """
     return {
         name for distribution in metadata.distributions() if is_editable(distribution) for name in _names(distribution)

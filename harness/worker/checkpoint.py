@@ -27,8 +27,8 @@ from harness.worker import torch_errors
 CURRENT, PREVIOUS = CHECKPOINTS
 #: Name of a checkpoint file that is complete but not committed yet.
 STAGED = CURRENT + ".new"
-#: The first bytes of a checkpoint file. They contain the version of the format. The version increases whenever a run
-#: could not be resumed exactly from a checkpoint of the previous version.
+#: The first bytes of a checkpoint file, with the version of the format. The version increases if a run could not be
+#: resumed exactly from a checkpoint of the previous version.
 _MAGIC = b"bench-checkpoint-3 "
 #: Key of the trial's run_id in the content of a checkpoint.
 _RUN_ID = "run_id"

@@ -74,7 +74,7 @@ def _stage_decision(spec: RunSpec, point: Point, stage_began: int) -> dict[str, 
 
 
 def _prune_threshold(spec: RunSpec, first_point: Point) -> tuple[Target, ...]:
-    """Return a target for the primary metric. If the run meets it, `--prune` no longer ends the run."""
+    """Return a target for the primary metric. From the evaluation that meets it on, `--prune` does not end the run."""
     target = spec.workload.facts.targets[0]
     initial_value = first_point.metrics.get(target.metric)
     if initial_value is None:

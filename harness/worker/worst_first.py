@@ -6,9 +6,9 @@ bound. The limit of the metric is (s + (N - m) b) / N. A metric that has to fall
 that has to rise is at most this limit. If the limit misses the target, the whole split misses the target. This proof
 involves no random sample and no confidence level.
 
-Few examples suffice for the proof if they have most of the loss, as the hard examples of a classifier often do. In this
-case, the mean of a random part is inexact. The examples are therefore measured in the order of their values in the last
-evaluation of the whole split, worst first, until the limit misses the target.
+Few examples suffice for the proof if they cause most of the loss. The hard examples of a classifier, for example, often
+cause most of its loss. In this case, the mean of a random part is inexact. The examples are therefore measured in the
+order of their values in the last evaluation of the whole split, worst first, until the limit misses the target.
 """
 
 from __future__ import annotations
