@@ -70,7 +70,7 @@ class UnreachableError(DownloadError):
 
 
 class WrongFileError(DownloadError):
-    """A source has a file that differs from the published one, so another attempt would also fail.
+    """A source has a file that differs from the published file, so another attempt would also fail.
 
     Args:
         problem: the difference, in one sentence.

@@ -26,7 +26,7 @@ from harness.system.files import read_file, write_atomically
 #: Shortest interval in seconds between two writes of the file while a worker runs.
 _WRITE_INTERVAL_S = 1.0
 #: Maximum number of helpers (processes and threads beside the worker) that a ledger names.
-_NAMED_HELPERS = 5
+_MAX_NAMED_HELPERS = 5
 
 
 class ChargedEvaluation(Data, frozen=True, kw_only=True):
@@ -220,7 +220,7 @@ class Account:
     def ledger(self) -> Ledger:
         """Return the ledger of all workers that have ended."""
         state = self._state
-        busiest = sorted(state.helpers, key=lambda name: -state.helpers[name])[:_NAMED_HELPERS]
+        busiest = sorted(state.helpers, key=lambda name: -state.helpers[name])[:_MAX_NAMED_HELPERS]
         return Ledger(
             phases=state.phases,
             helper_seconds=state.helper_seconds,

@@ -22,7 +22,7 @@ from harness.system.process_tree import ProcessTree, TreeTimes, is_ignoring_chil
 _POOL_SPIN_S = 0.05
 #: Seconds by which the kernel's time of a process may differ from the sum over its threads, because the kernel updates
 #: the times of threads only at clock ticks.
-_STALE_S = 0.02
+_TICK_ERROR_S = 0.02
 #: Largest rate at which several processes or threads together use processor time, in processor seconds per second.
 _PROCESSORS = os.cpu_count() or 1
 #: Names of quantities whose growth in each window (the time between two readings) is known. `MAIN`: the worker's main
@@ -332,7 +332,7 @@ class Meter:
             if thread != worker.pid and seconds > 0:
                 spent[f"thread {read_thread_name(worker.pid, thread)} ({thread})"] = seconds
         ended = self._stopped.least(ENDED, self._window)
-        if not self._has_pool and ended > _STALE_S:
+        if not self._has_pool and ended > _TICK_ERROR_S:
             spent["threads that have ended"] = ended
         return spent
 

@@ -7,9 +7,9 @@ worker therefore never shows less than this measurement, even on a busy or pause
   from the latest possible report of the start to the earliest possible report of the stop. An honest worker starts its
   clock before it reports the start. If its report of the stop is late by more than `REPORT_S` seconds, it adds the
   delay to its clock.
-- Processor seconds: The supervisor reads them from the kernel some time after a start or stop. The processor time
-  between two readings counts only as far as the worker cannot have used it while the clock was stopped
-  (`harness.execution.windows`).
+- Processor seconds: The supervisor reads them from the kernel some time after a start or stop. A part of the processor
+  time between two readings may have been used while the clock was stopped. The largest possible part of this kind is
+  subtracted (`harness.execution.windows`).
 """
 
 from __future__ import annotations

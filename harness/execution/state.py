@@ -249,7 +249,7 @@ class Trial:
         )
         judged = self.judged
         if not (is_success(claimed.status) or claimed.status == "timeout"):
-            # The worker failed. The evaluator's results count only if it decided the same status.
+            # The worker failed. The evaluator's results count only if the evaluator decided the same status.
             return unjudged if judged is None or judged.status != claimed.status else self._take(judged, claimed)
         if judged is None or judged.status != claimed.status:
             decision = "that the run goes on" if judged is None else f"the status {judged.status!r}"

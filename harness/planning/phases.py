@@ -53,7 +53,7 @@ class PhasedPlan:
 
     Args:
         phase1: the trials of the first phase, in the order in which they should run. The submissions alternate, so that
-            changes of the machine's speed affect all submissions.
+            a change of the machine's speed affects all submissions alike.
         skipped: one-line messages, one for each pair that cannot run, with the reason.
         missing: errors about devices and data that this machine lacks. They are collected here only if `plan` was
             called with `require_machine=False`.

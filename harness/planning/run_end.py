@@ -89,8 +89,8 @@ def is_stage_over(spec: RunSpec, point: Point, began: int) -> bool:
     """Return whether the current stage of a stream is over.
 
     A stage is over when its minimum number of examples has been drawn and all its targets are met. In a run with a
-    stop, the targets are ignored. A stage is then over after `max_examples * stop / horizon` examples, rounded down to
-    a multiple of `eval_every`, where `max_examples` is the maximum length of the stage.
+    stop, the targets are ignored. A stage whose maximum length is `max_examples` is then over after
+    `max_examples * stop / horizon` examples, rounded down to a multiple of `eval_every`.
 
     Args:
         spec: the specification of the trial.

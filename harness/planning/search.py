@@ -20,8 +20,8 @@ from harness.planning.sampling import draw_points, quantile_of, round_to_six_dig
 STEP = 2.0
 #: If more than this number of points are refused, the search of a space fails.
 MAX_REFUSED = 200
-#: A range of a hyperparameter without a declared range is searched logarithmically if its upper end is at least this
-#: multiple of its lower end.
+#: If a hyperparameter has no declared range, a requested range is searched logarithmically if its upper end is at least
+#: this multiple of its lower end.
 LOG_RATIO = 4.0
 
 

@@ -201,16 +201,16 @@ class Selection:
 
     def allows(self, plugin: EntryPoint) -> bool:
         """Return whether a plugin is to be read."""
-        names = _names(plugin)
+        names = _selection_names(plugin)
         return not names & self.blocked and (not self.allowed or bool(names & self.allowed))
 
     def unmatched_names(self, plugins: Iterable[EntryPoint]) -> list[str]:
         """Return the blocked and allowed names that no installed plugin has."""
-        installed = {name for plugin in plugins for name in _names(plugin)}
+        installed = {name for plugin in plugins for name in _selection_names(plugin)}
         return sorted((self.blocked | self.allowed) - installed)
 
 
-def _names(plugin: EntryPoint) -> set[str]:
+def _selection_names(plugin: EntryPoint) -> set[str]:
     """Return all names by which a user may block or allow a plugin."""
     distributions = {plugin.distribution, normalise(plugin.distribution)}
     return {plugin.name} | distributions | {f"{distribution}:{plugin.name}" for distribution in distributions}

@@ -110,23 +110,23 @@ class Registry:
         return self._look_up("workload", name, self.workloads())
 
     def submission(self, name: str) -> SubmissionEntry:
-        """Return the submission with a name. It raises the same errors as `workload`."""
+        """Return the submission with a name. The errors are those of `workload`."""
         return self._look_up("submission", name, self.submissions())
 
     def executor(self, name: str) -> ExecutorEntry:
-        """Return the executor with a name. It raises the same errors as `workload`."""
+        """Return the executor with a name. The errors are those of `workload`."""
         return self._look_up("executor", name, self.executors())
 
     def observer(self, name: str) -> ObserverEntry:
-        """Return the observer with a name. It raises the same errors as `workload`."""
+        """Return the observer with a name. The errors are those of `workload`."""
         return self._look_up("observer", name, self.observers())
 
     def dataset(self, name: str) -> DatasetEntry:
-        """Return the dataset with a name. It raises the same errors as `workload`."""
+        """Return the dataset with a name. The errors are those of `workload`."""
         return self._look_up("dataset", name, self.datasets())
 
     def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry:
-        """Return the part with a name. It raises the same errors as `workload`.
+        """Return the part with a name. The errors are those of `workload`.
 
         Args:
             kind: the part's kind; None for any kind. Then only one kind may have a part with this name.

@@ -58,7 +58,7 @@ def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginCo
     given_path, name = split_file_name(text) or FileName(text, None)
     # `os.path.isfile` returns False for a text that no file system can store; pathlib raises an error for such a text.
     if not os.path.isfile(os.path.expanduser(given_path)):
-        shown = given_path if len(given_path) <= _MAX_SHOWN else f"{given_path[:_MAX_SHOWN]}…"
+        shown = given_path if len(given_path) <= _MAX_PATH_LENGTH else f"{given_path[:_MAX_PATH_LENGTH]}…"
         raise UsageError(f"{shown}: there is no such file", fix="give the path of a Python file")
     path = Path(os.path.expanduser(given_path)).resolve()
     if path.suffix != ".py":
@@ -87,7 +87,7 @@ _SOURCE_DIGITS = 8
 #: Fix for an entry whose code raises an error. The placeholder is the entry's import path.
 _IMPORT_FIX = "correct {}, then run bench check"
 #: Maximum number of characters of a path in a message.
-_MAX_SHOWN = 200
+_MAX_PATH_LENGTH = 200
 
 
 # --- classes and the entries of plugins -----------------------------------------------------------------------------

@@ -97,7 +97,7 @@ class DerivedValues(Generic[V]):
             value = self._decoder.decode(encoded)
         except (ValueError, RecursionError, msgspec.MsgspecError):
             return None
-        self._use(digest, encoded)
+        self._keep(digest, encoded)
         return value
 
     def add(self, digest: bytes, value: V) -> None:
@@ -105,7 +105,7 @@ class DerivedValues(Generic[V]):
         # MessagePack has no integers of more than 64 bits.
         with contextlib.suppress(OverflowError, ValueError):
             encoded = msgspec.Raw(self._encoder.encode(value))
-            self._has_new = self._use(digest, encoded) or self._has_new
+            self._has_new = self._keep(digest, encoded) or self._has_new
 
     def __len__(self) -> int:
         """Return the number of stored values."""
@@ -127,7 +127,7 @@ class DerivedValues(Generic[V]):
         self._stored[digest] = msgspec.Raw(encoded)
         self._has_new = True
 
-    def _use(self, digest: bytes, encoded: msgspec.Raw) -> bool:
+    def _keep(self, digest: bytes, encoded: msgspec.Raw) -> bool:
         """Keep a value for the file, unless the file would become too large. Return whether the value is kept."""
         size = memoryview(encoded).nbytes + _ENTRY_BYTES
         if self._size + size > MAX_FILE_BYTES:

@@ -152,7 +152,7 @@ def _require_known_schema(schema_version: int, label: str | Path) -> None:
 def find_valid_record(path: Path) -> Record | None:
     """Return the record in a file, or None if it is missing, damaged or of another trial.
 
-    The record is validated as it is for a table, so that a trial is kept only if its record counts.
+    The record is validated in the same way as for a table, so that a trial is kept only if tables include its record.
     """
     try:
         return decode_stored(StoredRecord(path, read_file(path)))

@@ -74,9 +74,8 @@ class RunFolder:
     def lock(self, timeout: float = 10.0) -> Iterator[None]:
         """Hold the lock of this trial.
 
-        The worker inherits the lock's descriptor, so the lock lasts until both the supervisor and the worker have
-        ended. If a supervisor is killed, the next supervisor therefore waits until the worker of the killed one has
-        ended.
+        The worker inherits the lock's descriptor, so the lock lasts until the supervisor and the worker have ended. If
+        a supervisor is killed, the next supervisor therefore waits until the worker has also ended.
 
         Args:
             timeout: seconds to wait for the lock.

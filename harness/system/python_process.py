@@ -125,11 +125,14 @@ def _editable_names() -> set[str]:
     A distribution declares its modules in `top_level.txt`. It also declares the modules of plugins in its entry points.
     """
     return {
-        name for distribution in metadata.distributions() if is_editable(distribution) for name in _names(distribution)
+        name
+        for distribution in metadata.distributions()
+        if is_editable(distribution)
+        for name in _top_level_names(distribution)
     }
 
 
-def _names(distribution: metadata.Distribution) -> Iterator[str]:
+def _top_level_names(distribution: metadata.Distribution) -> Iterator[str]:
     yield from (distribution.read_text("top_level.txt") or "").split()
     for entry_point in distribution.entry_points:
         yield entry_point.value.partition(":")[0].partition(".")[0].strip()

@@ -203,7 +203,7 @@ class MicrobatchedPasses:
             except RuntimeError as error:
                 if not torch_errors.is_out_of_memory(error) or not self._halve_microbatch(local.n, error):
                     raise
-            # This code is outside of the `except` block, because the error's traceback would keep the graph in memory.
+            # This code comes after the `except` block, in which the error's traceback keeps the graph in memory.
             with torch.no_grad():
                 for buffer, value in buffers:
                     buffer.copy_(value)

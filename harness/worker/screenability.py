@@ -14,7 +14,7 @@ MEAN_TOLERANCE = 1e-6
 
 
 def find_obstacle(workload: Workload) -> str:
-    """Return why a workload has no screened evaluations, or an empty string."""
+    """Return why a workload cannot have screened evaluations; an empty string if it can have them."""
     if not isinstance(workload, Sharded):
         return "the workload has no measure()"
     if workload.facts.stages and not isinstance(workload, Screenable):

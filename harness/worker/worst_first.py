@@ -32,22 +32,24 @@ Bounds = Mapping[str, tuple[float, float]]
 #: Measures the examples of a shard, and returns their values by metric and task.
 MeasureShard = Callable[[Shard], Mapping[str, Sequence[Tensor]]]
 
-#: To prove a miss, a sum has to exceed the required sum by this fraction, which is far above rounding errors.
-_ROUNDING = 1e-4
+#: To prove that a target is missed, a sum has to exceed the required sum by this fraction. The fraction is far above
+#: rounding errors.
+_ROUNDING_MARGIN = 1e-4
 #: A value contradicts the bound if it is better than the bound by more than this amount.
-_TOLERANCE = 1e-6
+_BOUND_TOLERANCE = 1e-6
 #: Number of examples that test whether a workload measures exactly the chosen examples.
-_PROBE = 16
+_PROBE_SIZE = 16
 #: Initial value of `WorstFirst.ratio`: the expected sum of the chosen values, as a fraction of their earlier sum.
 _FIRST_RATIO = 0.95
-#: If a predicted ratio was too high, the next prediction in this evaluation is the measured ratio times this factor.
+#: If the predicted ratio (see `_FIRST_RATIO`) was too high, the next prediction in the same evaluation is the measured
+#: ratio times this factor.
 _CAUTION = 0.95
 #: Weight of the latest evaluation in `WorstFirst.ratio`, an exponential moving average.
-_WEIGHT = 0.3
+_LATEST_WEIGHT = 0.3
 #: Smallest number of examples that are added to an evaluation at once.
-_FEWEST = 16
+_MIN_ADDED = 16
 #: Largest number of times that examples are added to one evaluation.
-_ROUNDS = 4
+_MAX_ROUNDS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +142,7 @@ class WorstFirst:
     def learn(self, ratio: float) -> None:
         """Update the moving average `ratio` with the ratio of an evaluation."""
         if math.isfinite(ratio):
-            self._ratio += _WEIGHT * (min(ratio, 1.0) - self._ratio)
+            self._ratio += _LATEST_WEIGHT * (min(ratio, 1.0) - self._ratio)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as tensors, numbers, strings, lists and dicts."""
@@ -161,10 +163,10 @@ class WorstFirst:
     def _choose_probe(self) -> tuple[int, ...]:
         """Return the positions of the examples with the largest and the smallest values; empty if all are equal."""
         values = next(iter(self._values.values()), None)
-        if values is None or len(values) < 4 * _PROBE or bool((values == values[0]).all()):
+        if values is None or len(values) < 4 * _PROBE_SIZE or bool((values == values[0]).all()):
             return ()
         order = values.argsort(stable=True).tolist()
-        return tuple(order[: _PROBE // 2] + order[-_PROBE // 2 :])
+        return tuple(order[: _PROBE_SIZE // 2] + order[-_PROBE_SIZE // 2 :])
 
     def _is_equal(self, probe: tuple[int, ...], measured: Mapping[str, Sequence[Tensor]]) -> bool:
         """Return whether the chosen examples have the same values as in the whole split, up to rounding."""
@@ -201,8 +203,8 @@ def find_requirement(
         goals |= {target.goal for target in metric_targets}
     if len(goals) != 1:
         return None
-    # If several targets of one decision have this metric, all of them are excluded. Excluding one of them would
-    # suffice.
+    # A decision is excluded if one of its targets is missed. For simplicity, all targets with this metric must be
+    # missed.
     best, sign = (bounds[0], 1) if goals == {"min"} else (bounds[1], -1)
     total = examples * max(sign * (value - best) for value in thresholds)
     return Requirement(metric=metric, total=total, best=best, sign=sign) if math.isfinite(total) else None
@@ -254,7 +256,7 @@ class WorstFirstEvaluation:
         Returns:
             Whether the measured examples prove that the whole split triggers no decision.
         """
-        for _ in range(_ROUNDS):
+        for _ in range(_MAX_ROUNDS):
             rows = self.next_rows()
             if not rows or not self._add(rows, measure(Shard(chosen=rows))):
                 return False
@@ -271,7 +273,7 @@ class WorstFirstEvaluation:
         rows = [] if self._rows else list(self._sample)
         measured = {*self._rows, *rows}
         missing = self._required - self._sum() - self._prediction * float(self._earlier[rows].sum())
-        fewest = _FEWEST if self._rows else 0
+        fewest = _MIN_ADDED if self._rows else 0
         for position, row in enumerate(self._order):
             if missing <= 0 and len(rows) >= fewest:
                 break
@@ -284,7 +286,7 @@ class WorstFirstEvaluation:
 
     @property
     def _required(self) -> float:
-        return self._requirement.total * (1 + _ROUNDING)
+        return self._requirement.total * (1 + _ROUNDING_MARGIN)
 
     def _add(self, rows: tuple[int, ...], values: Mapping[str, Sequence[Tensor]]) -> bool:
         """Add measured values, by metric and task.
@@ -297,7 +299,7 @@ class WorstFirstEvaluation:
             self._values.setdefault(name, []).append(tasks[0].cpu().double())
         are_finite = all(bool(task.isfinite().all()) for tasks in values.values() for task in tasks)
         distances = self._requirement.distances(values[self._requirement.metric][0].cpu().double())
-        return are_finite and bool((distances >= -_TOLERANCE).all())
+        return are_finite and bool((distances >= -_BOUND_TOLERANCE).all())
 
     def estimate(self) -> tuple[dict[str, Estimate], dict[str, float], dict[str, float]]:
         """Return estimates of the metrics from a stratified sample.
