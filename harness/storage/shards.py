@@ -270,7 +270,7 @@ def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
         *lines, rest = (rest + text).split(b"\n")
         yield from lines
     if rest or decompressor.unused_data or file.read(1):
-        raise DamagedError(f"shard {path} is damaged: it does not end with its last line", fix=RESTORE)
+        raise DamagedError(f"shard {path} is damaged: it has data after its last complete line", fix=RESTORE)
 
 
 def shards_among(folder: Path, names: Iterable[str]) -> list[Path]:
