@@ -10,6 +10,7 @@ from harness.contract.record import Record
 from harness.planning.stopping_rules import STOPPING_RULES
 from harness.report import text
 from harness.report.grid import Grid
+from harness.report.headline import ranking_sentences
 from harness.report.values import finite_or_none
 from harness.scoring.result_table import NUMBER, Cell, ResultTable, split_into_tables
 from harness.scoring.tuning import TuningCurve
@@ -48,6 +49,8 @@ def _grid(table: ResultTable) -> Grid:
             for row in table.rows
         ],
         right_aligned=frozenset(i for i, format_spec in enumerate(table.formats) if format_spec),
+        leading_columns=table.heading.index("submission") + 1 if "submission" in table.heading else 1,
+        lead=ranking_sentences(table.headline),
     )
 
 
