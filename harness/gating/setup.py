@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from harness.contract.domains import Scalar
-from harness.contract.entries import PartEntry, SubmissionEntry, WorkloadEntry
+from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.record import Record
 from harness.contract.run import Purpose, Ruleset, RunSpec
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 from harness.planning import compose
 from harness.planning.plan import BestSettingsOf
-from harness.planning.roles import FAMILY_TAG, REFERENCE_TAG
+from harness.planning.references import Offer
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.scoring.gate import Side
 
@@ -24,21 +23,14 @@ GATE_RULESET = Ruleset(
 )
 #: Default gate budget as a fraction of the workload's horizon.
 BUDGET_SHARE = 1 / 4
-#: Smallest number of evaluations within the default gate budget.
-DEFAULT_MIN_EVALUATIONS = 8
+#: Smallest number of evaluations within the default gate budget. A quarter of a short horizon has fewer: its metric is
+#: hardly better than before training.
+DEFAULT_MIN_EVALUATIONS = 16
 #: Smallest number of evaluations within a gate budget that the user gives. This number ensures that the envelope has
 #: four different horizons.
 MIN_EVALUATIONS = 4
 #: Function that runs specifications and returns the records in the same order; finished runs are not repeated.
 Runner = Callable[[Sequence[RunSpec]], Sequence[Record]]
-
-
-class Offer(Protocol):
-    """The lookups that planning a gate needs; the registry of the plugins provides them."""
-
-    def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry: ...
-
-    def submissions(self) -> tuple[SubmissionEntry, ...]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +183,8 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
 
     Args:
         facts: facts of the workload.
-        examples: requested budget in examples; None for a quarter of the horizon, but at least eight evaluations.
+        examples: requested budget in examples; None for a quarter of the horizon, but at least 16 evaluations and
+            at most the horizon.
 
     Raises:
         UsageError: the requested budget is larger than the workload's horizon, or has fewer than four evaluations (on a
@@ -205,7 +198,7 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
     if not least <= examples <= most:
         raise UsageError(
             f"--budget {examples:,} on {facts.name}: a gate budget must be from {least:,} to {most:,} examples",
-            fix="give a budget in this range, or omit --budget for a quarter of the horizon",
+            fix="give a budget in this range, or omit --budget for the default",
         )
     return round(examples / unit) * unit
 
@@ -213,22 +206,6 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
 def find_gate_ineligibility(entry: SubmissionEntry, facts: WorkloadFacts, offer: compose.Parts) -> str:
     """Return the reason why a submission cannot be gated on a workload; empty if it can be gated."""
     return compose.find_ineligibility(compose.compose(entry, offer), facts, GATE_RULESET)
-
-
-def find_reference(facts: WorkloadFacts, offer: Offer) -> SubmissionEntry | None:
-    """Return the submission whose runs determine the envelope of a workload; None if no such submission can run.
-
-    On a pool, the result is the reference. On a stream, the result is a submission with the tag `family` that replays
-    old examples. Among several such submissions, those with the fewest tags are preferred. Among these, the first in
-    alphabetical order is returned.
-    """
-    usable = [entry for entry in offer.submissions() if not find_gate_ineligibility(entry, facts, offer)]
-    if facts.access == "pool":
-        return next((entry for entry in usable if REFERENCE_TAG in entry.tags), None)
-    families = [
-        entry for entry in usable if FAMILY_TAG in entry.tags and "replay" in compose.compose(entry, offer).needs
-    ]
-    return min(families, key=lambda entry: (len(entry.tags), entry.name), default=None)
 
 
 def default_workloads(workloads: Iterable[WorkloadEntry]) -> list[str]:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -31,6 +32,7 @@ from harness.scoring.marked import MarkedRecord
 from harness.scoring.selection import keep_newest_versions, select_usable, table_key
 from harness.scoring.summary import LeaderboardQuery, distinguish_sources
 from harness.scoring.tuning import curves
+from harness.storage.envelopes import Envelopes
 
 #: Script files of the plotting library Bokeh.
 PLOTTING = ("bokeh.min.js", "bokeh-api.min.js")
@@ -42,6 +44,7 @@ def page(
     problems: Sequence[str] = (),
     stop_records: Sequence[Record] = (),
     marked: Sequence[MarkedRecord] = (),
+    envelopes: Envelopes = MappingProxyType({}),
 ) -> str:
     """Return the report as HTML.
 
@@ -54,6 +57,7 @@ def page(
             have been read.
         marked: the records that were doubted or withdrawn. The caller may append to this list until all records have
             been read.
+        envelopes: the envelopes of the reference, by `name@version` of the workload.
 
     Raises:
         BenchError: the plotting library is not installed.
@@ -63,7 +67,7 @@ def page(
     data["problems"] = list(problems)
     data["marked"] = mark_lines([item for item in marked if query.wants(item.facts)])
     records_with_stop = [record for record in stop_records if query.wants(record.spec.workload.facts)]
-    stopping_grids = StoppingResults(records_with_stop).grids()
+    stopping_grids = StoppingResults(records_with_stop, envelopes).grids()
     data["more"] += [_grid(grid) for grid in stopping_grids]
     assets = {name: _read_asset(name) for name in ("page.html", "page.css", "page.js")}
     blocks = "".join(

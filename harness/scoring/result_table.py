@@ -1,4 +1,4 @@
-"""Tables of `fixed-stop` claims and `anytime` scores, as plain data. These results are not times to a target."""
+"""Tables, as plain data, of `fixed-stop` claims, `anytime` scores and multipliers: results that are not times."""
 
 from __future__ import annotations
 
