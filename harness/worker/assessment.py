@@ -170,7 +170,7 @@ class LocalAssessor:
         return assessment
 
     def _take_early(self, model: nn.Module) -> Evaluation | None:
-        """Return the early evaluation of the untrained model, if there is one and it is of the model's weights."""
+        """Return the early evaluation of the untrained model, if it exists and was made with the model's weights."""
         early, self._early = self._early, None
         return None if early is None else early.take(model)
 
