@@ -51,7 +51,7 @@ def invoke(arguments: list[str]) -> int:
             kind="StoreError",
             exit_code=code or EXIT_FAILED,
             what=f"cannot write to standard output: {error.strerror or error}",
-            fix="redirect it to a file on a disk with free space",
+            fix="redirect the output to a file on a disk with free space",
         )
     )
     return code or EXIT_FAILED

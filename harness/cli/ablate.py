@@ -1,4 +1,4 @@
-"""`bench ablate`: leave out the additions of a submission one at a time, and gate it against each variant."""
+"""`bench ablate`: leave out the additions of a submission one at a time, and gate the whole against each variant."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from harness.report.gate import GateReport
     "-w", "--workload", "workloads", multiple=True, type=NameType("workload"),
     help="Comma-separated workloads: names, or files ./task.py (default: those of bench gate).",
 )  # fmt: skip
-@click.option("--only", multiple=True, metavar="NAME", help="Leave out these parts, kinds of parts or hyperparameters.")
+@click.option("--only", multiple=True, metavar="NAME", help="Leave out only these parts, kinds or hyperparameters.")
 @click.option(
     "--alpha", type=float, default=0.05, show_default=True,
     help="Maximum probability that any gate falsely reports `helps` or `harms`. Each gate gets an equal share.",
@@ -73,7 +73,7 @@ def ablate(
 
     Every part except the optimizer is left out once. Every hyperparameter that differs from its part's default is set
     once to this default. Every hyperparameter that may be 0 is set once to 0. The whole submission is gated against
-    each variant (see bench gate). Running the same command again continues; finished runs are not repeated.
+    each variant (see bench gate). Running the same command again continues the gates; finished runs are not repeated.
 
     Exit code: 4 if a gate is undecided or was not run, otherwise 0.
     """

@@ -93,7 +93,7 @@ class LazyGroup(click.Group):
     "blocked",
     multiple=True,
     metavar="no:NAME",
-    help="Do not load some plugins. NAME is a distribution, an entry point or DISTRIBUTION:ENTRY_POINT.",
+    help="Do not load the plugins of this name. NAME is a distribution, an entry point or DISTRIBUTION:ENTRY_POINT.",
 )
 @click.option(
     JSON_ERRORS_OPTION,
@@ -113,7 +113,7 @@ def app(context: click.Context, blocked: tuple[str, ...]) -> None:
 
 
 def _check_working_folder() -> None:
-    """Check that the current folder exists. Without it, `runs` and `bench.yaml` would seem to be missing.
+    """Check that the current folder exists. In a deleted folder, `runs` and `bench.yaml` would seem to be missing.
 
     Raises:
         StoreError: the current folder was deleted, or this process may not access it.

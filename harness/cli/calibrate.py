@@ -50,7 +50,9 @@ from harness.system.files import write_atomically
     "--rates", type=LimitedInteger("rates"), help="Number of learning rates per family (default: from the ruleset)."
 )
 @click.option(
-    "--envelope", is_flag=True, help="Make the envelope of the reference for fixed-budget instead of the targets."
+    "--envelope",
+    is_flag=True,
+    help="Measure the envelope of the reference for the ruleset fixed-budget, instead of the targets.",
 )
 @click.option(
     "--up-to", type=click.Choice(["2", "4"]), default="2", show_default=True,
@@ -114,8 +116,9 @@ def command(
     A variant (such as lm-tiny+postnorm) uses the best setting of its base workload. If only the variant is calibrated,
     the setting is read from the calibration of the base workload.
 
-    With --envelope, measure the final metric of the reference at horizons from an eighth of the budget to twice the
-    budget, from which fixed-budget computes multipliers. The learning rate is chosen for each horizon on a tuning seed.
+    With --envelope, measure the envelope: the final metric of the reference at horizons from an eighth of the budget to
+    twice or four times the budget (--up-to). Compute multipliers under fixed-budget are determined from the envelope.
+    The learning rate is chosen for each horizon on a tuning seed.
 
     The seeds of tuning, of calibration and of the leaderboard are disjoint. If the command is repeated, only unfinished
     trials are run.

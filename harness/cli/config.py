@@ -18,7 +18,7 @@ _READERS = (
     *("runs", "note", "show", "leaderboard", "best", "compare", "diff", "report", "publish"),
     *("results doubt", "results withdraw", "results restore"),
 )
-#: Key of the project file -> the commands whose option of the same name it sets.
+#: Keys of the project file. A key sets the option of the same name, in each of the listed commands.
 KEYS = {
     "ruleset": ("run",),
     "studies": ("run",),

@@ -52,8 +52,8 @@ def cost(
 ) -> None:  # fmt: skip
     """Measure the cost per example of submissions in short runs that alternate.
 
-    The ratio of two costs depends much less on the machine than seconds do. Every call repeats all measurements. Runs
-    end after a few evaluations, so the result says nothing about the metric.
+    The ratio of two costs depends much less on the machine than a time in seconds. Every call repeats all measurements.
+    Runs end after a few evaluations, so the result says nothing about the metric.
     """
     registry = open_registry(blocked_plugins)
     names = split_names([submissions])

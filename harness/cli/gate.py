@@ -1,4 +1,4 @@
-"""`bench gate`: test from paired runs, in a sequential test, whether one submission is better than another."""
+"""`bench gate`: test whether one submission is better than another, with a sequential test on pairs of runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from harness.tuning.known_settings import KnownSettings
 
 #: Exit code of an undecided gate.
 EXIT_UNDECIDED = 4
-#: For an undecided gate, a command with a larger `--max-pairs` is printed. It adds at least this number of pairs.
+#: For an undecided gate, a command with a larger `--max-pairs` is printed. This command adds at least so many pairs.
 MORE_PAIRS = 10
 
 

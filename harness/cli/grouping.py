@@ -11,7 +11,7 @@ from harness.errors import BenchError
 from harness.planning.compose import compose
 from harness.plugins.registry import Registry
 
-#: An optimizer forms a group of its own if at least this number of submissions have no distinguishing part besides it.
+#: An optimizer forms a group of its own if at least this number of submissions have it and no distinguishing part.
 MIN_GROUP = 4
 #: Characters with which the suffix of a variant or of a scenario begins in the name of a workload.
 _VARIANT_MARKS = "+:"

@@ -50,7 +50,7 @@ def _add_options(command: Callable[..., int]) -> Callable[..., int]:
     ),
 )
 @_add_options
-@click.option("--from", "source", metavar="FILE[:NAME]", help="Make the package of the submission in this file.")
+@click.option("--from", "source", metavar="FILE[:NAME]", help="Make a package from the submission in this file.")
 def new_submission(source: str | None, **options: Any) -> int:
     """Make a package for a submission, a training algorithm.
 

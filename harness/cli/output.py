@@ -65,7 +65,7 @@ def supports_color(stream: Any = None) -> bool:
     """Return whether output to a stream may be coloured.
 
     By default, only output to a terminal is coloured. With the environment variable `FORCE_COLOR`, output to every
-    stream is. The variable `NO_COLOR` disables all colours and takes precedence.
+    stream is coloured. The variable `NO_COLOR` disables all colours and takes precedence.
 
     Args:
         stream: the stream; None for stderr.

@@ -51,7 +51,7 @@ def envelopes_option(command: F) -> F:
     """Add the option `--envelopes` to a command."""
     return click.option(
         "--envelopes", type=click.Path(path_type=Path), default=ENVELOPES_FOLDER, show_default=True,
-        help="Folder of the envelopes of the reference, for tables of fixed-budget.",
+        help="Folder of the envelopes of the reference, for the tables of the ruleset fixed-budget.",
     )(command)  # fmt: skip
 
 

@@ -38,10 +38,10 @@ def open_registry(blocked_plugins: Sequence[str] | None) -> Registry:
 
 
 def require_plugins(registry: Registry) -> None:
-    """Raise an error if there are plugins and all of them are broken, because a list of entries would be empty.
+    """Check that a list of entries would not be empty because all plugins are broken.
 
     Raises:
-        PluginError: all plugins are broken.
+        PluginError: there are plugins, and all of them are broken.
     """
     errors = [plugin.error for plugin in registry.plugins]
     if errors and all(errors):

@@ -35,7 +35,7 @@ def pack(folder: Path, as_json: bool) -> int:
     """Pack the records below FOLDER into shards.
 
     Each subfolder with new records gets one new shard. Existing shards do not change. A plain file is removed after its
-    shard has been written to disk and read back. Run folders and damaged records are left as they are.
+    shard has been written to disk and read back. Run folders and damaged records are not changed.
     """
     return _print_reports(folder, packing.pack(folder), "packed", as_json)
 

@@ -124,19 +124,21 @@ MAX_LISTED_FAILURES = 20
 @click.option(
     "--prune",
     is_flag=True,
-    help="End a trial after half of its budget or later if it is far from the target (never ranked).",
+    help="From half of the budget on, end a trial that is far from the target (never ranked).",
 )
 @click.option("--smoke", is_flag=True, help="Run only a few steps of each trial (never ranked).")
 @click.option(
     "--profile", is_flag=True, help="Time the phases of a step: data, forward, backward, optimizer (never ranked)."
 )
-@click.option("--grad-norm", is_flag=True, help="Store the norm of the gradients at every evaluation. It is not timed.")
+@click.option(
+    "--grad-norm", is_flag=True, help="Store the norm of the gradients at every evaluation. This takes no scored time."
+)
 @click.option("--deterministic", is_flag=True, help="Use deterministic, slower kernels on a GPU.")
 @click.option("--whole-evaluation", is_flag=True, help="Use the whole score split in every evaluation.")
 @click.option(
     "--shadow-evaluation",
     is_flag=True,
-    help="Repeat every evaluation that used a part of the split on the whole split, and compare the decisions.",
+    help="After an evaluation on a part of the split, evaluate the whole split, too, and compare the decisions.",
 )
 @click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
 @click.option("--in-process", is_flag=True, help="Run one trial in this process, for a debugger.")

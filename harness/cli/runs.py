@@ -81,7 +81,7 @@ class ValueFilter:
     help="Only these workloads (comma-separated).",
 )
 @click.option("--status", "statuses", multiple=True, help="Only runs with these statuses, such as reached,exhausted.")
-@click.option("--failed", is_flag=True, help="Only runs that are neither reached nor exhausted.")
+@click.option("--failed", is_flag=True, help="Only runs whose status is neither reached nor exhausted.")
 @click.option(
     "--where", "settings", multiple=True, metavar="NAME=VALUE",
     help="Only runs with these values of a hyperparameter: one, several (1e-3,3e-3) or a range (1e-4..1e-2).",
@@ -99,7 +99,7 @@ class ValueFilter:
 @click.option(
     "--limit",
     type=LimitedInteger("limit"),
-    help="Print at most this number of runs: the first ones, or if sorted by start the latest ones.",
+    help="Print at most this number of runs: the first ones, or the latest ones if they are sorted by start.",
 )
 @folder_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

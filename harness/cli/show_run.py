@@ -15,14 +15,14 @@ from harness.storage.marks import read_marks
 from harness.storage.notes import read_note
 from harness.storage.records import decode_stored
 
-#: First characters of a run_id without its prefix: 4 to 16 hexadecimal digits, at least one of which is 0 to 9.
+#: First characters of a run_id without its prefix: 4 to 16 hexadecimal digits, which are not all letters.
 _BARE_ID = re.compile(r"(?=[a-f]*[0-9])[0-9a-f]{4,16}")
 
 
 def names_run(name: str) -> bool:
     """Return whether a name can refer to a run.
 
-    A name can if it is a run_id, the first characters of a run_id, or the path of a run's folder or record.
+    A run is named by its run_id, by the first characters of its run_id, or by the path of its folder or record.
 
     >>> names_run("run-1f2e"), names_run("1f2e"), names_run("wsd"), names_run("d2z")
     (True, True, False, False)

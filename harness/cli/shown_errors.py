@@ -103,7 +103,7 @@ def _print_line(error: ShownError) -> None:
 
 
 def _format_problems(problems: Sequence[BenchError]) -> str:
-    """Return several problems as text, one per line. The whole text is not longer than another message may be."""
+    """Return several problems as text, one per line. The whole text is not longer than `MAX_MESSAGE`."""
     shown = problems[:MAX_PROBLEMS]
     limit = (MAX_MESSAGE - 100) // len(shown) - len("\n  ")
     lines = [f"bench: {len(problems)} problems", *(f"  {limit_message(str(problem), limit)}" for problem in shown)]

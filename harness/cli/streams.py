@@ -95,7 +95,7 @@ def flush_output() -> OSError | None:
     except OSError as error:
         failure = failure or error
     if failure is not None:
-        # Without this, the interpreter would fail in the same way when it exits.
+        # Without these lines, the interpreter would fail in the same way when it exits.
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)

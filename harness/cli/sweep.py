@@ -20,7 +20,7 @@ from harness.system.yaml_text import read_yaml
 class Sweep(Data, frozen=True, kw_only=True):
     """The content of a sweep file.
 
-    Each other field sets the option of `bench run` with the same name.
+    A field that is not listed below sets the option of `bench run` with the same name.
 
     Args:
         submissions: names of submissions (option `-s`).

@@ -26,8 +26,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def watch_trials(registry: Registry, total: int, specs: Iterable[RunSpec] = ()) -> Iterator[CombinedWatcher]:
     """Provide a watcher that updates the progress display and notifies the plugins' observers.
 
-    Meanwhile, what libraries print to stdout is redirected to stderr, so that it is not mixed with the command's
-    results. For example, Ray prints to stdout that a node has died. If stdout is a terminal, nothing is redirected.
+    Within the context, output of libraries to stdout is redirected to stderr, so that stdout contains only the
+    command's results. For example, Ray prints to stdout that a node has died. If stdout is a terminal, nothing is
+    redirected.
 
     Args:
         registry: the plugins.

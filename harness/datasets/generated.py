@@ -44,7 +44,7 @@ _ALIGNMENT = 64
 #: A temporary file that is older than this number of seconds was left behind by a process that was killed.
 _STALE_S = 3600.0
 #: Arrays whose keys contain one of these texts are not stored by this process.
-_excluded: set[str] = set()
+_excluded_texts: set[str] = set()
 
 
 class StoredArray(Data, frozen=True, kw_only=True):
@@ -98,14 +98,14 @@ def cached_arrays(key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> d
     arrays = _read(path)
     if arrays is None:
         arrays = {name: _read_only(array) for name, array in make().items()}
-        if not any(text in key for text in _excluded):
+        if not any(text in key for text in _excluded_texts):
             _store(path, arrays)
     return arrays
 
 
 def exclude_from_cache(texts: Iterable[str]) -> None:
     """In this process, store no arrays whose keys contain one of these texts, such as the seeds of secret data."""
-    _excluded.update(texts)
+    _excluded_texts.update(texts)
 
 
 def _file_name(key: str, make: Callable[..., object]) -> str:

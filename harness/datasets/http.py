@@ -70,7 +70,7 @@ class UnreachableError(DownloadError):
 
 
 class WrongFileError(DownloadError):
-    """A source has a file that differs from the published one, so another attempt would also fail.
+    """A source has a file that differs from the published file, so another attempt would also fail.
 
     Args:
         problem: the difference, in one sentence.
@@ -219,7 +219,7 @@ class _Transfer:
         if total is not None and self.done < total:
             raise _TransientError(f"the connection closed after {self.done:,} of {total:,} bytes")
         if self._size and self.done != self._size:
-            # The server sent no length. Either its file is shorter than expected, or the connection was lost.
+            # The server sent no length. Either its file has an unexpected size, or the connection was lost.
             raise UnreachableError(f"{self._url} sent {self.done:,} bytes, expected {self._size:,}")
 
     def _confirm_total(self, status: int, headers: Message) -> int | None:

@@ -50,7 +50,7 @@ def get(
     Args:
         entry: the dataset.
         source: a folder, which is searched with its subfolders, or a base URL. If None, the environment variable
-            `BENCH_DATA_SOURCE` gives the source. If it is not set, the entry's URLs are tried in their order.
+            `BENCH_DATA_SOURCE` gives the source. Without this variable, the entry's URLs are tried in their order.
         progress: function that is called when bytes arrive.
         only: patterns of file names; all files if empty.
         accept_checksum: whether to accept files whose checksum or size differs from the published one, if their format

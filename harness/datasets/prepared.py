@@ -1,7 +1,7 @@
 """Record which data of a workload are already in the data folder, so that a worker need not write to this folder.
 
-A worker in a sandbox cannot write to the data folder. Before the worker enters the sandbox, it therefore opens the data
-in another process, which may fill the cache of generated data. A manifest then lists the opened files.
+A worker in a sandbox cannot write to the data folder. Before the worker enters the sandbox, it therefore forks a
+process that opens the data, and may fill the cache of generated data. A manifest then lists the opened files.
 
 If the training data of one seed are not in the cache of generated data, the harness assumes that this holds for all
 seeds of the workload. One *seedless* manifest then serves all seeds. If this assumption is wrong, the worker generates

@@ -120,6 +120,6 @@ def lock_dataset(entry: DatasetEntry) -> Iterator[None]:
     try:
         yield
     finally:
-        # The lock file is not removed. A process that has opened a removed file could lock it, while another process
-        # creates and locks a new file.
+        # The lock file is not removed. Otherwise, one process could lock the removed file, which it has opened before,
+        # while another process creates and locks a new file.
         os.close(descriptor)

@@ -74,8 +74,8 @@ def judge_file(
     problem = _find_mismatch(file, path, size, digest, note)
     if problem and accept:
         problem, state = "", "accepted"
-    # The format is checked if no checksum is published. It is also checked if the file differs from the published file,
-    # since the format may explain the difference.
+    # The format is checked if no checksum is published, or if the file differs from the published file. In the second
+    # case, the format may explain the difference.
     if problem or state != "ok":
         problem = "; ".join(filter(None, (problem, _check_format_of_file(entry, path))))
     return FileState(name=file.name, state="damaged" if problem else state, size=size, sha256=digest, detail=problem)

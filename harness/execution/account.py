@@ -26,7 +26,7 @@ from harness.system.files import read_file, write_atomically
 #: Shortest interval in seconds between two writes of the file while a worker runs.
 _WRITE_INTERVAL_S = 1.0
 #: Maximum number of helpers (processes and threads beside the worker) that a ledger names.
-_NAMED_HELPERS = 5
+_MAX_NAMED_HELPERS = 5
 
 
 class ChargedEvaluation(Data, frozen=True, kw_only=True):
@@ -90,7 +90,7 @@ class Account:
         self._written = 0.0
         #: The scored time before the current worker was started.
         self._base = Spent()
-        self._own = _OwnTimes()
+        self._in_process = _InProcessTimes()
         self.meter: Meter | None = None
         self.measured = False
 
@@ -106,7 +106,7 @@ class Account:
         """Note that a worker is started."""
         state = self._state
         # All earlier time counts until the worker reports from which checkpoint it resumes.
-        self.meter, self._own, self._base = None, _OwnTimes(), state.total
+        self.meter, self._in_process, self._base = None, _InProcessTimes(), state.total
         if state.started:
             ender: Ender = state.ended or "supervisor"
             restart = Restart(by=ender, reason=state.reason, lost=state.total)
@@ -128,7 +128,7 @@ class Account:
             helper_seconds = meter.helper_seconds
             for name, seconds in meter.helpers.items():
                 helpers[name] = helpers.get(name, 0.0) + seconds
-        for phase, spent in (self._own.phases if meter is None else meter.phases).items():
+        for phase, spent in (self._in_process.phases if meter is None else meter.phases).items():
             phases[phase] = _add(phases.get(phase, Spent()), spent)
         self._state = msgspec.structs.replace(
             self._state,
@@ -139,7 +139,7 @@ class Account:
             ended=ender,
             reason=reason,
         )
-        self._base, self.meter, self._own = self._state.total, None, _OwnTimes()
+        self._base, self.meter, self._in_process = self._state.total, None, _InProcessTimes()
         if ender is not None:
             self._write()
 
@@ -215,12 +215,12 @@ class Account:
     def observe_here(self, event: AnyEvent) -> None:
         """Measure the phases of a trial that runs in this process."""
         if self.meter is None:
-            self._own.observe(event)
+            self._in_process.observe(event)
 
     def ledger(self) -> Ledger:
         """Return the ledger of all workers that have ended."""
         state = self._state
-        busiest = sorted(state.helpers, key=lambda name: -state.helpers[name])[:_NAMED_HELPERS]
+        busiest = sorted(state.helpers, key=lambda name: -state.helpers[name])[:_MAX_NAMED_HELPERS]
         return Ledger(
             phases=state.phases,
             helper_seconds=state.helper_seconds,
@@ -238,7 +238,7 @@ class Account:
                 write_atomically(self._path, msgspec.json.encode(self._state), sync=False)
 
 
-class _OwnTimes:
+class _InProcessTimes:
     """The times of the phases of a trial that runs in this process."""
 
     def __init__(self) -> None:

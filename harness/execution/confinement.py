@@ -102,7 +102,7 @@ def _data_folders() -> Iterator[str]:
                 yield from (entry.path for entry in os.scandir(dataset) if entry.is_symlink())
 
 
-def _names(folder: Path) -> list[str]:
+def _list_names(folder: Path) -> list[str]:
     try:
         return os.listdir(folder)
     except OSError:
@@ -141,5 +141,5 @@ def carve(paths: Iterable[Path], hidden: Path) -> tuple[tuple[str, ...], tuple[s
                 readable.append(str(path))
         elif path != hidden:
             listable.append(str(path))
-            queue += [path / name for name in _names(path) if not (path / name).is_symlink()]
+            queue += [path / name for name in _list_names(path) if not (path / name).is_symlink()]
     return tuple(sorted(readable)), tuple(sorted(listable))

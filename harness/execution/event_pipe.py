@@ -3,7 +3,7 @@
 A reader that waits for a processor, or is suspended, reads an event late. The time at which it reads the event is
 therefore only an upper bound on the time at which the event was written. On Linux, the kernel gives every message on a
 Unix socket a time stamp when the message is written (`SO_TIMESTAMPNS`), and no process can change this time stamp. On
-other systems, the last time at which the pipe was empty is the lower bound.
+other systems, the lower bound is the last time at which the reader found the pipe empty.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@ll")
 #: The difference between the real-time clock and `time.perf_counter` changes slowly. If it changes by more than this
 #: number of seconds, the real-time clock was set.
-_STEP_S = 0.001
-#: The difference between the two clocks is read again if reading it took longer than this number of seconds.
-_PROMPT_S = 50e-6
+_CLOCK_SET_S = 0.001
+#: The difference between these clocks is read again if reading it took longer than this number of seconds.
+_PROMPT_READ_S = 50e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +125,7 @@ class EventPipe:
         if stamp is None:
             return Moment(earliest=earliest, latest=now)
         (offset, error), (earlier_offset, earlier_error) = _read_offset(), self._offset
-        if abs(offset - earlier_offset) > error + earlier_error + _STEP_S:
+        if abs(offset - earlier_offset) > error + earlier_error + _CLOCK_SET_S:
             # The real-time clock was set, or the machine was suspended, at some time since the pipe was last empty.
             return Moment(earliest=earliest, latest=now)
         written = stamp - offset
@@ -140,6 +140,6 @@ def _read_offset() -> tuple[float, float]:
     for _ in range(3):
         before, real, after = time.perf_counter(), time.time(), time.perf_counter()
         best = min(best, (real - (before + after) / 2, (after - before) / 2), key=lambda pair: pair[1])
-        if best[1] <= _PROMPT_S:
+        if best[1] <= _PROMPT_READ_S:
             break
     return best

@@ -58,7 +58,7 @@ class EventReader(threading.Thread):
         #: The evaluator's results whose claims have not arrived.
         self._results: deque[Evaluated] = deque()
         self._is_running = False
-        #: GPU sampler that is also notified of the edges of the clock; None without GPUs.
+        #: GPU sampler, which is notified when the worker's clock starts or stops; None without GPUs.
         self.watch: DeviceWatch | None = None
         #: The events in order; None if the pipe ended without a last event.
         self.events: queue.SimpleQueue[AnyEvent | None] = queue.SimpleQueue()

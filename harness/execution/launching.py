@@ -26,9 +26,10 @@ _STANDARD_WORKER = tuple(WORKER)
 
 
 def can_start_evaluator() -> bool:
-    """Return whether the harness can start a process beside the worker that evaluates the worker's weights.
+    """Return whether the harness can start an evaluator, a second process that evaluates the worker's weights.
 
-    This is always possible except in tests that replace the worker's program: they have no program for the evaluator.
+    This is always possible except in tests that replace the worker's program. These tests have no program for the
+    evaluator.
     """
     return tuple(WORKER) == _STANDARD_WORKER
 

@@ -46,7 +46,7 @@ def execute(
         machine: the cores and GPUs to use; those of this machine when None.
 
     Raises:
-        UsageError: an option does not exist for the local executor, or a trial needs more GPUs than the machine has.
+        UsageError: the local executor does not have an option, or the machine has too few GPUs for a trial.
         StoreError, Interrupted: see `run_all`.
     """
     options = options or ExecutionOptions()

@@ -22,7 +22,7 @@ from harness.system.process_tree import ProcessTree, TreeTimes, is_ignoring_chil
 _POOL_SPIN_S = 0.05
 #: Seconds by which the kernel's time of a process may differ from the sum over its threads, because the kernel updates
 #: the times of threads only at clock ticks.
-_STALE_S = 0.02
+_TICK_ERROR_S = 0.02
 #: Largest rate at which several processes or threads together use processor time, in processor seconds per second.
 _PROCESSORS = os.cpu_count() or 1
 #: Names of quantities whose growth in each window (the time between two readings) is known. `MAIN`: the worker's main
@@ -38,7 +38,7 @@ class Charge:
 
     Args:
         at: the time on the clock when it stopped for the evaluation.
-        after: the time on the clock when the event of the evaluation arrived. Between the two times, the clock runs
+        after: the time on the clock when the event of the evaluation arrived. Between `at` and `after`, the clock runs
             while the submission averages weights and returns its state.
     """
 
@@ -113,7 +113,7 @@ class Meter:
         self._window = Window(start=now, end=now)
         self._phase: Phase = "start"
         self._phase_span = Span(Moment(earliest=now, latest=now))
-        #: `phases` contains the times of the phases up to this time (`time.perf_counter`).
+        #: The time (`time.perf_counter`) up to which `phases` is complete.
         self._marked = now
         self._running = False
         self._started_at = now
@@ -214,7 +214,8 @@ class Meter:
                 self.charges.append(Charge(at=at, after=self.charged()))
             case Ready():
                 if event.resumed_from is not None and self.limits.evaluation_cost is None:
-                    # There is no limit, since the next evaluation may be screened and therefore cheap.
+                    # No limit applies to later evaluations. The limit would be derived from the next evaluation, which
+                    # may be screened and therefore too cheap.
                     self.limits.evaluation_cost = math.inf
             case Done():
                 self._end_phase(written)
@@ -331,7 +332,7 @@ class Meter:
             if thread != worker.pid and seconds > 0:
                 spent[f"thread {read_thread_name(worker.pid, thread)} ({thread})"] = seconds
         ended = self._stopped.least(ENDED, self._window)
-        if not self._has_pool and ended > _STALE_S:
+        if not self._has_pool and ended > _TICK_ERROR_S:
             spent["threads that have ended"] = ended
         return spent
 

@@ -37,7 +37,7 @@ MAX_WAITING = 1000
 #: Seconds to wait for the writing thread after the observer's process has ended.
 _JOIN_S = 1.0
 #: Prefix of the environment variables that observers do not receive. Some of these contain the seed or the runs folder.
-_VARIABLES = "BENCH_"
+_HIDDEN_PREFIX = "BENCH_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +233,7 @@ class _ObserverProcess:
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
-                env={name: value for name, value in variables if not name.startswith(_VARIABLES)},
+                env={name: value for name, value in variables if not name.startswith(_HIDDEN_PREFIX)},
                 start_new_session=True,  # Ctrl-C ends the command, and the observer then handles the end of the runs
             )
         except OSError as error:

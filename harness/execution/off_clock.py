@@ -20,8 +20,7 @@ LEFT_BEHIND_LIMIT_S = 0.1
 # In the following, a pair (a, b) means a + b * x processor seconds. The comment on each pair says what x is.
 #: Limit for all helpers while the clock is stopped. x: the scored processor seconds without those of these helpers.
 HELPER_LIMIT = (1.0, 0.25)
-#: Limit for the main thread in one evaluation. x: the cost of an evaluation of all stages, which is the cost for one
-#: stage times the number of stages.
+#: Limit for the main thread in one evaluation. x: the cost of an evaluation for one stage, times the number of stages.
 EVALUATION_LIMIT = (1.0, 5.0)
 #: Limit for the main thread in all evaluations, if another process evaluates the weights. x: the scored processor
 #: seconds.
@@ -29,7 +28,7 @@ HANDOVER_LIMIT = (1.0, 0.25)
 #: Limit for the main thread in all phases `checkpoint`, in which the harness checks the rules and writes checkpoints.
 #: x: the scored processor seconds plus the evaluations' processor seconds.
 CHECKPOINT_LIMIT = (2.0, 1.0)
-#: What the main thread may use in one evaluation without a charge. x: the cost of an evaluation of all stages.
+#: What the main thread may use in one evaluation without a charge. x: as for `EVALUATION_LIMIT`.
 FREE_EVALUATION = (0.01, 2.0)
 #: Processor seconds that the main thread may use in one evaluation without a charge, if another process evaluates the
 #: weights.

@@ -1,7 +1,7 @@
 """The `ray` executor: run trials on an existing Ray cluster, or on a cluster that is started for them.
 
 The worker process is the same as with the `local` executor. If the nodes share the runs folder, trials run in this
-folder. If a node then dies, its trials resume from their last checkpoints on another node. If the nodes do not share
+folder, and the trials of a node that dies resume from their last checkpoints on another node. If the nodes do not share
 the folder, the files of each trial are sent back to the user's machine, and a lost trial starts from the beginning.
 
 Source: Moritz et al., Ray: a distributed framework for emerging AI applications, arXiv 1712.05889.

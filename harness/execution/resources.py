@@ -53,8 +53,8 @@ class Machine:
         is not pinned. A trial on CUDA gets one GPU per rank. A trial on another device gets that device.
 
         A trial on CUDA also gets cores if enough cores are free. With r of the machine's g GPUs, the trial gets the
-        fraction r / g of the machine's cores, but at least `ranks` × `threads` cores. If so many cores are not free,
-        the trial gets only `ranks` × `threads` cores.
+        fraction r / g of the machine's cores, but at least `ranks` × `threads` cores. If fewer cores are free, the
+        trial gets only `ranks` × `threads` cores.
         """
         kind, _, index = spec.device.partition(":")
         required = spec.ranks * spec.threads

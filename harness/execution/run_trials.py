@@ -77,7 +77,7 @@ def run_to_summaries(
     watcher: Watcher | None = None,
     registry: Registry | None = None,
 ) -> Iterator[TrialSummary]:
-    """Run trials as `run_trials` does, but yield summaries.
+    """Run trials in the same way as `run_trials`, but yield their summaries instead of their records.
 
     The summary of a finished trial needs only a few fields of the trial's record. This saves time if a plan has 10,000
     finished trials.

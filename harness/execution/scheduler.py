@@ -49,7 +49,10 @@ class Backend(Protocol):
         ...
 
     def stop(self) -> None:
-        """Stop all running trials, write their records if possible, and wait for them. It may be called twice."""
+        """Stop all running trials, write their records if possible, and wait until they have ended.
+
+        This method may be called twice.
+        """
         ...
 
 

@@ -7,9 +7,9 @@ worker therefore never shows less than this measurement, even on a busy or pause
   from the latest possible report of the start to the earliest possible report of the stop. An honest worker starts its
   clock before it reports the start. If its report of the stop is late by more than `REPORT_S` seconds, it adds the
   delay to its clock.
-- Processor seconds: The supervisor reads them from the kernel some time after a start or stop. The processor time
-  between two readings counts only as far as the worker cannot have used it while the clock was stopped
-  (`harness.execution.windows`).
+- Processor seconds: The supervisor reads them from the kernel some time after a start or stop. A part of the processor
+  time between two readings may have been used while the clock was stopped. The largest possible part of this kind is
+  subtracted (`harness.execution.windows`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from harness.contract.events import REPORT_S, ClockChanged
 from harness.execution.event_pipe import Moment
 from harness.execution.windows import Span, Window
 
-#: With the numbers (a, b), the worker's clock may be behind the supervisor's clock by a * (measured time) + b seconds.
-#: Up to this limit, the larger of the two times is scored.
+#: The numbers (a, b): the worker's clock may be behind the supervisor's clock by a * (measured time) + b seconds. Up to
+#: this limit, the larger time on these clocks is scored. Beyond the limit, the run is rejected.
 CLOCK_TOLERANCE = (0.01, 0.1)
 #: Name of the worker's processor time in a window.
 WORKER = "worker"
@@ -92,7 +92,10 @@ class SecondClock:
         self._window, self._inside = Window(start=self._window.end, end=self._window.end), 0.0
 
     def charged_seconds(self) -> tuple[float, float]:
-        """Return the wall and processor seconds to score up to the last stop: the larger values of the two clocks."""
+        """Return the wall and processor seconds to score up to the last stop.
+
+        Each is the larger of the supervisor's time and the worker's time.
+        """
         lack = self._lack if self._interval is not None else self._measure_lack()
         return self._reported[0] + lack[0], self._reported[1] + lack[1]
 

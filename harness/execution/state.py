@@ -98,7 +98,7 @@ class Trial:
         ready: the worker's first event; None until it arrives.
         end: the worker's last event; None until it arrives.
         killer: name of the signal that killed the worker or the evaluator; empty if neither was killed.
-        killed_role: which of the two was killed, the worker or the evaluator.
+        killed_role: the role of the killed process, `worker` or `evaluator`.
         account: the scored time and the helpers of all workers of the trial.
         devices: samples of the GPUs.
         session: the session in which this process runs the trial; None if sessions are not recorded.
@@ -234,12 +234,12 @@ class Trial:
         self.is_sandbox_known = False
 
     def _add_sandbox(self, sandbox: str) -> None:
-        """Note the sandbox of the current worker. Points of earlier workers may come from a weaker sandbox."""
+        """Note the sandbox of the current worker. If points of earlier workers are kept, note the weakest sandbox."""
         self.is_sandbox_known = True
         self.sandbox = weaker_sandbox(self.sandbox, sandbox) if self.points else sandbox
 
     def restart(self) -> None:
-        """Forget the end of the last worker before another worker replaces it."""
+        """Reset what is known about the worker that has ended, before a new worker starts."""
         self.end, self.killer, self.ready, self.judged, self.evaluator_failed = None, "", None, None, False
 
     def _confirm(self, claimed: Done) -> Done:
@@ -249,7 +249,7 @@ class Trial:
         )
         judged = self.judged
         if not (is_success(claimed.status) or claimed.status == "timeout"):
-            # The worker failed. The evaluator's results count only if it decided the same status.
+            # The worker failed. The evaluator's results count only if the evaluator decided the same status.
             return unjudged if judged is None or judged.status != claimed.status else self._take(judged, claimed)
         if judged is None or judged.status != claimed.status:
             decision = "that the run goes on" if judged is None else f"the status {judged.status!r}"

@@ -27,7 +27,7 @@ from harness.system.files import write_error
 from harness.system.private_folders import is_shared, make_folders, private_variables
 
 #: Folder for the home directory and the temporary files of each process, relative to the trial's folder. The worker's
-#: folder is inside `WORKER`, the only folder to which the worker may write.
+#: scratch folder is inside `WORKER`, the only folder to which the worker may write.
 _SCRATCH: dict[Role, str] = {"worker": f"{WORKER}/scratch", "evaluator": "scratch-evaluator"}
 
 
@@ -107,7 +107,8 @@ class TrialProcesses:
                     warn=partial(self._trial.watcher.warned, spec),
                     peer=peer,
                     role=role,
-                    # The fork server that reads this also forks the worker, which would find secrets in its memory.
+                    # The fork server receives this spec, and also forks the worker. In its copy of the server's memory,
+                    # the worker would find the secrets.
                     evaluated=without_secrets(spec, evaluates=False) if role == "evaluator" else None,
                 )
             )
@@ -169,7 +170,7 @@ def worker_environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict
     """
     threads = str(spec.threads)
     fixed = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    # CUDA must number the GPUs as the driver does, so that telemetry reads the GPU of the run.
+    # CUDA must use the driver's numbers of the GPUs, so that telemetry reads the GPU of the run.
     fixed["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     # HOME is replaced, so the folders of packages installed with --user and of datasets must be given explicitly.

@@ -45,7 +45,7 @@ _NO_GPUS = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
 def can_fork(spec: RunSpec) -> bool:
     """Return whether the worker of a trial can be forked.
 
-    The trial must run on Linux and on one CPU thread, and it must neither compile the model nor be profiled.
+    The trial must run on Linux and on one CPU thread. The model must not be compiled, and steps must not be profiled.
     """
     return (
         sys.platform == "linux"

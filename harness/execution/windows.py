@@ -22,7 +22,7 @@ class Window:
     Args:
         start: beginning of the first reading.
         end: end of the second reading.
-        growth: by name, how much each quantity grew, and the largest rate at which it can grow.
+        growth: for each quantity, by name: how much it grew, and the largest rate at which it can grow.
     """
 
     start: float

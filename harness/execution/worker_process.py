@@ -184,7 +184,7 @@ def forward_events(
 def limit_log(log: Path) -> None:
     """Keep only the end of a worker's log that has more than `MAX_LOG_BYTES`.
 
-    The worker may write to the file during this call. What it writes then may be lost or appear twice.
+    If the worker writes to the file during this call, the written text may be lost or appear twice.
     """
     with contextlib.suppress(OSError):
         size = log.stat().st_size

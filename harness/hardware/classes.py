@@ -93,8 +93,9 @@ def find_card(device: Device) -> str | None:
 def recognise(devices: Sequence[Device]) -> RecognisedHardware:
     """Return the hardware class of the GPUs of one run.
 
-    The name of an undeclared class ends with the memory in GiB. The name of a declared class never does. Therefore the
-    two kinds of names cannot coincide, whatever name a driver reports.
+    The name of an undeclared class ends with the memory in GiB, such as `48gib`. The name of a declared class never
+    ends in this way. Therefore an undeclared class cannot have the name of a declared class, whatever name a driver
+    reports.
     """
     if not devices:
         return RecognisedHardware(name="0xunknown-gpu", declared=False, evidence="no GPU driver responds")

@@ -198,7 +198,7 @@ class NvidiaSmi:
 
     def read(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
         indices = {gpu.index for gpu in gpus}
-        # NVIDIA renamed a field, so a driver may support only one of the two names.
+        # NVIDIA renamed the field of the throttle reasons. A driver may support only the old or only the new name.
         rows = self._query(_STATE) or self._query(_STATE.replace("throttle", "event"))
         return [
             GpuSample(
@@ -280,7 +280,7 @@ def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.enviro
     """Return the GPUs that are visible to a program in this environment, in the order in which the program sees them.
 
     `CUDA_VISIBLE_DEVICES`, or `HIP_VISIBLE_DEVICES` for AMD's GPUs, lists the GPUs by index or by the beginning
-    of their UUID. CUDA ignores an unknown name and all names after it, and so does this function.
+    of their UUID. Like CUDA, this function ignores an unknown name and all names after it.
     """
     amd = bool(gpus) and gpus[0].maker == "amd"
     setting = environment.get("HIP_VISIBLE_DEVICES" if amd else "CUDA_VISIBLE_DEVICES")

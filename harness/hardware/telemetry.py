@@ -1,8 +1,7 @@
 """Sample the clock rates, power and temperature of a run's GPUs in the pauses of the run's clock.
 
-In these pauses the worker evaluates the model. The GPUs are therefore under load, but no timed step runs that sampling
-could slow down. The supervisor samples in a separate thread, so the worker does not wait for the samples and cannot
-change them.
+In these pauses the worker evaluates the model. The GPUs are therefore under load, but sampling cannot slow down a timed
+step. The supervisor samples in a separate thread, so the worker does not wait for the samples and cannot change them.
 """
 
 from __future__ import annotations

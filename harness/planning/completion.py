@@ -1,4 +1,4 @@
-"""Complete the entry of a submission with the declarations of the object that the entry loads, and compare the two."""
+"""Complete a submission's entry with the declarations of the object that the entry loads, and check that both agree."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FIELDS: Mapping[str, Callable[[Any], object]] = {
 _DESCRIPTIVE_FIELDS = ("sources", "tags")
 _DEFAULTS = SubmissionEntry(name="default", summary="default")
 #: Hyperparameters that the harness itself uses.
-_COMMON = frozenset({"batch_size", "horizon_fraction"})
+_USED_BY_HARNESS = frozenset({"batch_size", "horizon_fraction"})
 
 
 def complete_submission(entry: SubmissionEntry, registry: Parts) -> SubmissionEntry:
@@ -104,7 +104,7 @@ def check_arguments(submission: ReadSubmission, registry: Parts) -> None:
     space, load = set(composition.space), submission.entry.load
     for signature in submission.signatures:
         function = f"the {signature.kind} {signature.function} of {load}"
-        if missing := set(signature.required) - space - _COMMON:
+        if missing := set(signature.required) - space - _USED_BY_HARNESS:
             names = ", ".join(sorted(missing))
             raise PluginError(
                 f"{function} has the argument(s) {names}, but there is no hyperparameter of this name",
@@ -116,8 +116,8 @@ def check_arguments(submission: ReadSubmission, registry: Parts) -> None:
                 f"{function} takes {names} by position, and there is a hyperparameter of the same name",
                 fix="rename the argument or the hyperparameter",
             )
-    # The functions of installed parts may have more arguments than their entries declare, which only loading the parts
-    # would show. So submissions with parts are not checked here.
+    # The functions of installed parts may have more arguments than their entries declare. The parts would have to be
+    # loaded to find these arguments. So submissions with parts are not checked here.
     if submission.signatures and not composition.parts and (unused := _unused_names(submission.signatures, space)):
         names = ", ".join(sorted(unused))
         raise PluginError(
@@ -130,7 +130,7 @@ def _unused_names(signatures: tuple[Signature, ...], space: set[str]) -> set[str
     """Return the hyperparameters that no function accepts."""
     if any(signature.open for signature in signatures):
         return set()
-    return space - _COMMON - {name for signature in signatures for name in signature.accepted}
+    return space - _USED_BY_HARNESS - {name for signature in signatures for name in signature.accepted}
 
 
 def check_workload(entry: WorkloadEntry) -> None:

@@ -105,8 +105,8 @@ def find_ineligibility(composition: Composition, facts: WorkloadFacts, ruleset: 
         ranks: number of devices that share a trial.
     """
     needs, is_stream = composition.needs, facts.access == "stream"
-    # need -> what this workload lacks under this ruleset, or False if it lacks nothing for this need. The need `tokens`
-    # is not listed, because every workload declares `tokens_per_example`.
+    # need -> what this workload lacks under this ruleset; False if the need is met. The need `tokens` is not listed,
+    # because every workload declares `tokens_per_example`.
     missing = {
         "horizon": "horizon" in ruleset.hides and "the horizon, which the ruleset hides",
         "pool": is_stream and "random access to its training data",

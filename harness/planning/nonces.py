@@ -35,9 +35,9 @@ def public_beacon() -> Beacon:
 def request_nonce(kind: str, sources: Mapping[str, str], runs: Path, beacon: Beacon) -> RequestedNonce | None:
     """Return the nonce for the runs of some submissions, after writing the submissions' source hashes to the ledger.
 
-    If the ledger already contains a nonce for these sources, it is used again. A repeated command then continues the
-    same runs, and nobody can draw nonces until one is favourable. If the beacon cannot be read, the nonce is a random
-    number that this machine draws.
+    If the ledger already contains a nonce for these sources, this nonce is used again. A repeated command then
+    continues the same runs, and nobody can draw new nonces until one gives a favourable result. If the beacon cannot be
+    read, the nonce is a random number that this machine draws.
 
     Args:
         kind: `none`, `beacon`, `local`, or 64 hexadecimal digits.

@@ -1,8 +1,8 @@
 """Plan the trials of several submissions on several workloads, in one or two phases.
 
 Most rulesets have one phase. The rulesets `fixed-stop` and `fixed-budget` have two phases, because they choose the stop
-or the setting from the records of tuning trials. Under `anytime`, the runs of the reference for the envelope come
-first.
+or the setting of the second phase from the records of tuning trials. Under `anytime`, which has one phase, the runs of
+the reference that provide the envelope come first.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class PhasedPlan:
 
     Args:
         phase1: the trials of the first phase, in the order in which they should run. The submissions alternate, so that
-            changes of the machine's speed affect all submissions.
+            a change of the machine's speed affects all submissions alike.
         skipped: one-line messages, one for each pair that cannot run, with the reason.
         missing: errors about devices and data that this machine lacks. They are collected here only if `plan` was
             called with `require_machine=False`.

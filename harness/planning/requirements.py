@@ -86,8 +86,8 @@ def runnable_workloads(
     Args:
         names, registry, device, allow_slow: see `choose_workloads`.
         skipped: list to which a one-line message is appended for each workload of a tier whose data are missing.
-        missing: list to which an error is appended for each device and for data that this machine lacks. If None, these
-            errors are raised.
+        missing: list to which the errors about missing devices and missing data are appended. If None, these errors are
+            raised.
 
     Raises:
         UsageError: a name does not exist, or a workload needs a GPU and this machine has none. If there are several

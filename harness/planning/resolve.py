@@ -32,7 +32,7 @@ def split_names(values: Iterable[str]) -> list[str]:
 
 
 def _split_at_commas(value: str) -> Iterator[str]:
-    """Yield the names in a value. If several existing paths begin at the same place, the longest one is a name."""
+    """Yield the names in a value. If several existing paths begin at the same place, the longest path is the name."""
     pieces = value.split(",")
     start = 0
     while start < len(pieces):

@@ -36,7 +36,8 @@ def decide_end(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[
         spec: the specification of the trial.
         point: the current evaluation. On a stream, `point.stage` is the index of the current stage.
         stage_began: number of examples that had been drawn when the current stage began; 0 on a pool.
-        earlier: the earlier evaluations, of which the first is that of the untrained model. Only `--prune` needs them.
+        earlier: the earlier evaluations, beginning with the evaluation of the untrained model. Only `--prune` needs
+            this argument.
     """
     facts = spec.workload.facts
     if reason := _describe_divergence(point):
@@ -88,8 +89,8 @@ def is_stage_over(spec: RunSpec, point: Point, began: int) -> bool:
     """Return whether the current stage of a stream is over.
 
     A stage is over when its minimum number of examples has been drawn and all its targets are met. In a run with a
-    stop, the targets are ignored. A stage is then over after `max_examples * stop / horizon` examples, rounded down to
-    a multiple of `eval_every`, where `max_examples` is the maximum length of the stage.
+    stop, the targets are ignored. A stage whose maximum length is `max_examples` is then over after
+    `max_examples * stop / horizon` examples, rounded down to a multiple of `eval_every`.
 
     Args:
         spec: the specification of the trial.
@@ -119,10 +120,9 @@ def _describe_divergence(point: Point) -> str:
 def _describe_low_progress(spec: RunSpec, point: Point, earlier: Sequence[Point]) -> str:
     """Return the reason to prune a run on a pool; "" if the run may continue.
 
-    The rule is defined by `PRUNE_PROGRESS` and `PRUNE_BUDGET`. Single evaluations are noisy, so the best value of the
-    metric counts. With many schedules, the metric improves most near the end of the run. `PRUNE_PROGRESS` is therefore
-    low. With it, `--prune` would end none of the published runs that reached their target
-    (tests/report/test_published.py).
+    `PRUNE_PROGRESS` and `PRUNE_BUDGET` define the rule. Single evaluations are noisy, so the best value of the metric
+    counts. With many schedules, the metric improves most near the end of the run. `PRUNE_PROGRESS` is therefore low:
+    `--prune` would end none of the published runs that reached their target (tests/report/test_published.py).
     """
     facts = spec.workload.facts
     target, fraction = facts.targets[0], point.examples / facts.budget.horizon
@@ -140,7 +140,7 @@ def _describe_low_progress(spec: RunSpec, point: Point, earlier: Sequence[Point]
 
 
 def _decide_budget_end(spec: RunSpec, point: Point) -> Verdict | None:
-    """Return the verdict if the budget of examples or of gradient-examples is spent, or None if neither is."""
+    """Return the verdict if the budget of examples or of gradient-examples is spent, otherwise None."""
     budget = spec.workload.facts.budget
     if point.examples >= budget.horizon:
         return Verdict("exhausted", f"the budget of {budget.horizon:,} examples is spent")

@@ -17,7 +17,7 @@ from harness.errors import PluginError
 from harness.plugins import loading
 from harness.plugins.loading import select_keywords
 
-#: A schedule: a function of the progress and of hyperparameters. It returns factors by which defaults are multiplied.
+#: A schedule: a function of the progress and of hyperparameters. It returns `Factors`, or the learning-rate factor.
 Schedule: TypeAlias = Callable[..., "Factors | float"]
 
 
@@ -32,8 +32,7 @@ class Plan:
         tokens_per_example: number of tokens per example.
         tasks: for a stream with visible task boundaries, the number of updates in the budget of each task; otherwise
             empty.
-        holds: whether the factors stay constant after the planned updates. They do for schedules with the need
-            `horizon`.
+        holds: whether the factors stay constant after the planned updates: true for schedules with the need `horizon`.
     """
 
     horizon: int

@@ -20,8 +20,8 @@ from harness.planning.sampling import draw_points, quantile_of, round_to_six_dig
 STEP = 2.0
 #: If more than this number of points are refused, the search of a space fails.
 MAX_REFUSED = 200
-#: A range of a hyperparameter without a declared range is searched logarithmically if its upper end is at least this
-#: multiple of its lower end.
+#: If a hyperparameter has no declared range, a requested range is searched logarithmically if its upper end is at least
+#: this multiple of its lower end.
 LOG_RATIO = 4.0
 
 
@@ -32,9 +32,9 @@ class Search:
     Args:
         domains: the searched hyperparameters with the domains in which they are searched.
         defaults: the default of each searched hyperparameter.
-        only: name of the hyperparameter, if the search varies one; None if it varies the whole space.
-        spaced_by_default: whether the values are multiples of the default. They are in a search of one hyperparameter
-            if no range was requested and the declared domain is log-uniform or fixed.
+        only: name of the only searched hyperparameter; None for a search of the whole space.
+        spaced_by_default: whether the values are multiples of the default: true in a search of one hyperparameter, if
+            no range was requested and the declared domain is log-uniform or fixed.
     """
 
     domains: Space
@@ -218,8 +218,8 @@ def parse_range(text: str) -> tuple[str, tuple[float, float]]:
 def select_points(search: Search, trials: int, check: Callable[[HParams], None]) -> tuple[list[HParams], list[str]]:
     """Return the points to try.
 
-    Points that `check` refuses are left out. In a search of one hyperparameter, a message is returned for each of them.
-    In a search of a space they are skipped without a message, as in rulesets that draw settings from the space.
+    Points that `check` refuses are left out. A search of one hyperparameter returns a message for each refused point. A
+    search of a space returns no such messages, like rulesets that draw settings from the space.
 
     Args:
         search: the search.

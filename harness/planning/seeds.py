@@ -91,7 +91,7 @@ def without_secrets(spec: RunSpec, *, evaluates: bool) -> RunSpec:
 
     Args:
         spec: the specification.
-        evaluates: whether the process evaluates the weights itself. Then it needs the seed of the split `score`.
+        evaluates: whether the process evaluates the weights itself, for which it needs the seed of the split `score`.
     """
     held_out = spec.held_out
     if held_out is not None:

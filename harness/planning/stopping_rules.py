@@ -33,19 +33,19 @@ class StoppingRule:
     has_own_tables: ClassVar[bool] = False
     #: The key of the results in JSON. It is used only if `has_own_tables` is true.
     json_key: ClassVar[str] = ""
-    #: Whether tuning trials run first, each over the whole budget. Their records determine the stop of other trials.
+    #: Whether tuning trials run first, each over the whole budget. Their records determine the stop of later trials.
     chooses_stop: ClassVar[bool] = False
-    #: Whether tuning trials run first, each over the whole budget. Their records determine the setting of other trials.
+    #: Whether tuning trials run first, each over the whole budget. Their records determine the setting of later trials.
     chooses_setting: ClassVar[bool] = False
     #: Whether every schedule is planned for the whole budget: the hyperparameter `horizon_fraction` is 1 in all trials.
     plans_to_end: ClassVar[bool] = False
 
     def find_problem(self, ruleset: Ruleset) -> str:
-        """Return why a ruleset cannot use this kind of stopping; "" if it can."""
+        """Return why a ruleset cannot use this kind of stopping; "" if there is no problem."""
         return ""
 
     def exclusion_reason(self, facts: WorkloadFacts) -> str:
-        """Return why a workload cannot be run under this kind of stopping; "" if it can."""
+        """Return why a workload cannot be run under this kind of stopping; "" if there is no reason."""
         return ""
 
     def stop(self, facts: WorkloadFacts, ruleset: Ruleset) -> int | None:
@@ -73,7 +73,9 @@ class StoppingRule:
         return ()
 
     def choose_stop(self, tuning: Sequence[Record], studies: int) -> int:
-        """Choose the stop, in examples, from the records of tuning trials. It is called only if `chooses_stop` is true.
+        """Choose the stop, in examples, from the records of tuning trials.
+
+        This method is called only if `chooses_stop` is true.
 
         Args:
             tuning: records of the tuning trials.
@@ -82,7 +84,9 @@ class StoppingRule:
         raise AssertionError(f"{self.name} does not choose a stop")
 
     def choose_setting(self, tuning: Sequence[Record]) -> HParams:
-        """Choose the hyperparameters from the records of tuning trials; used only if `chooses_setting`.
+        """Choose the hyperparameters from the records of tuning trials.
+
+        This method is called only if `chooses_setting` is true.
 
         Args:
             tuning: records of the tuning trials; not empty.
@@ -94,7 +98,7 @@ class StoppingRule:
         return 1 if self.chooses_setting else ruleset.trials
 
     def tabulate(self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]) -> list[ResultTable]:
-        """Return the tables of the results. It is called only if `has_own_tables` is true.
+        """Return the tables of the results. This method is called only if `has_own_tables` is true.
 
         Args:
             records: records under all kinds of stopping. Records under other kinds than this one are ignored.

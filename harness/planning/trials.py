@@ -257,7 +257,7 @@ def _resolve_hparams(composition: Composition, facts: WorkloadFacts, settings: P
         part = composition.taken_over[name]
         raise UsageError(
             f"{name} has no effect in {composition.entry.name}: {part} sets it at every update",
-            fix=f"leave out {name}; bench show {part} lists the hyperparameters that decide it",
+            fix=f"leave out {name}; bench show {part} lists the hyperparameters that determine {name}",
         )
     values = hyperparameters.resolve(space, assigned, (), {})
     fraction, size = float(values.get("horizon_fraction", 1.0)), int(values["batch_size"])

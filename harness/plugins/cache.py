@@ -24,7 +24,7 @@ from harness.system.files import cache_folder, read_struct
 #: Version of the cache file's format.
 _SCHEMA = 2
 #: Maximum number of plugins, files and classes in the cache. If there are more, the oldest ones are removed.
-_CAPACITY = 256
+_MAX_CACHED = 256
 #: Seconds for which a plugin that took too long is not read again.
 _TIMEOUT_EXPIRES_S = 3600.0
 #: Folders of this package with the code that reads plugins. A change in these folders invalidates the cache.
@@ -105,11 +105,11 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
         # for some time. Otherwise, every command would wait for this plugin.
         if (
             contents.error is None
-            or (requests[key].request.action == "plugin" and not contents.passing)
+            or (requests[key].request.action == "plugin" and not contents.is_transient)
             or (timed_out and not was_good)
         ):
             cached[key] = new_plugins[key]
-        elif contents.passing and previous_plugin is not None:
+        elif contents.is_transient and previous_plugin is not None:
             cached[key] = previous_plugin
     _save_cache(cached)
     return {key: new_plugins[key] if key in new_plugins else cached[key] for key in requests}
@@ -170,7 +170,7 @@ def _load_cache() -> dict[str, CachedPlugin]:
 
 
 def _save_cache(plugins: dict[str, CachedPlugin]) -> None:
-    newest = dict(list(plugins.items())[-_CAPACITY:])
+    newest = dict(list(plugins.items())[-_MAX_CACHED:])
     content = msgspec.json.encode(_Cache(schema=_SCHEMA, plugins=newest))
     with contextlib.suppress(OSError, RuntimeError):
         folder = cache_folder()

@@ -78,18 +78,19 @@ def read(request: ReadRequest) -> PluginContents:
         return _READERS[request.action](request)
     except PluginError as error:
         fix = _one_line(error.fix) if error.fix else None
-        return PluginContents(error=_one_line(error.what), fix=fix, passing=_is_passing(error.__cause__))
+        return PluginContents(error=_one_line(error.what), fix=fix, is_transient=_is_transient(error.__cause__))
     # A plugin may raise anything, including SystemExit and KeyboardInterrupt.
     except BaseException as error:
         text = loading.format_error(error, within)
-        return PluginContents(error=text, fix=find_fix(error), passing=_is_passing(error))
+        return PluginContents(error=text, fix=find_fix(error), is_transient=_is_transient(error))
 
 
 def find_fix(error: BaseException) -> str | None:
     """Return the remedy for an error that depends on the installed packages; None for other errors.
 
-    Besides missing packages, these are errors of a plugin for a newer version of the harness: it imports a name from
-    `harness.api`, or sets a field of an entry, that this version does not have.
+    Such an error has one of two causes. A package is missing, or the plugin is for a newer version of the harness. A
+    plugin of the second kind imports a name from `harness.api`, or sets a field of an entry, that this version does not
+    have.
 
     >>> find_fix(ModuleNotFoundError("No module named 'numba.core'", name="numba.core"))
     'pip install numba, or install the plugin again with its dependencies'
@@ -101,7 +102,7 @@ def find_fix(error: BaseException) -> str | None:
     return NEWER_VERSION if is_of_api or is_of_entry else None
 
 
-def _is_passing(error: BaseException | None) -> bool:
+def _is_transient(error: BaseException | None) -> bool:
     """Return whether an error may be transient: a lack of memory, space or open files, or a signal from outside."""
     return isinstance(error, OSError | MemoryError | KeyboardInterrupt)
 

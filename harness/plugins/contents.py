@@ -27,8 +27,7 @@ class ReadRequest(Data, frozen=True, kw_only=True):
         action: what the target is.
         target: value of the entry point, path of the file, or import path.
         title: the name under which pluggy registers the plugin; empty for a file or class.
-        name: name of the submission or workload in the file; None if none was named, so that the file must define
-            exactly one.
+        name: name of the submission or workload in the file. If it is None, the file must define exactly one.
         path: `sys.path` of the requesting process.
         limit: seconds after which the child process ends itself.
     """
@@ -49,7 +48,7 @@ class Signature(Data, frozen=True, kw_only=True):
         function: name of the function.
         positional: names of the arguments that the harness passes by position.
         accepted: names of the arguments that may be hyperparameters.
-        required: names in `accepted` without a default, whose values only hyperparameters can supply.
+        required: names in `accepted` that have no default. Only hyperparameters can supply their values.
         open: whether the function accepts any hyperparameter (`**kwargs`).
     """
 
@@ -72,8 +71,8 @@ class PluginContents(Data, frozen=True, kw_only=True):
         is_derived: whether the search space of a submission was derived from the signature of an optimizer class.
         error: the error in one line; None if there was no error.
         fix: what to do about the error; None if unknown.
-        passing: whether the error is transient: the child process was killed, took too long or could not be started, or
-            the system lacked memory or space. Such an error is not cached, unless the plugin took too long.
+        is_transient: whether a later call may succeed: the child process was killed, took too long or could not be
+            started, or the system lacked memory or space. Such an error is not cached, unless the plugin took too long.
         limit_s: the time limit in seconds that was exceeded; 0 if none was exceeded.
     """
 
@@ -88,7 +87,7 @@ class PluginContents(Data, frozen=True, kw_only=True):
     is_derived: bool = False
     error: str | None = None
     fix: str | None = None
-    passing: bool = False
+    is_transient: bool = False
     limit_s: float = 0.0
 
     @property

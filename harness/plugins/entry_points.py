@@ -77,7 +77,7 @@ def discover() -> tuple[EntryPoint, ...]:
             text = distribution.read_text("entry_points.txt") or ""
         except (OSError, UnicodeDecodeError):
             continue
-        # Most distributions have no entry point in the group. For them, this check avoids parsing the metadata.
+        # Most distributions have no entry point in the group. This check avoids parsing their metadata.
         if f"[{ENTRY_POINT_GROUP}]" in text:
             name, version = _name_and_version(distribution)
             by_distribution.setdefault(normalise(name), _entry_points(distribution, name, version))
@@ -201,16 +201,16 @@ class Selection:
 
     def allows(self, plugin: EntryPoint) -> bool:
         """Return whether a plugin is to be read."""
-        names = _names(plugin)
+        names = _selection_names(plugin)
         return not names & self.blocked and (not self.allowed or bool(names & self.allowed))
 
     def unmatched_names(self, plugins: Iterable[EntryPoint]) -> list[str]:
         """Return the blocked and allowed names that no installed plugin has."""
-        installed = {name for plugin in plugins for name in _names(plugin)}
+        installed = {name for plugin in plugins for name in _selection_names(plugin)}
         return sorted((self.blocked | self.allowed) - installed)
 
 
-def _names(plugin: EntryPoint) -> set[str]:
+def _selection_names(plugin: EntryPoint) -> set[str]:
     """Return all names by which a user may block or allow a plugin."""
     distributions = {plugin.distribution, normalise(plugin.distribution)}
     return {plugin.name} | distributions | {f"{distribution}:{plugin.name}" for distribution in distributions}

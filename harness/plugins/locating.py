@@ -41,9 +41,9 @@ def is_existing_file(text: str) -> bool:
 def locate(module: str) -> Path | None:
     """Return the file of a module, or None if the file cannot be found. Nothing is imported.
 
-    For a dotted name, `importlib.util.find_spec` would import the packages that contain the module. Therefore it is
-    called only for the top-level package, whose folders then lead to the file. It also finds packages in editable
-    installs.
+    For a dotted name, `importlib.util.find_spec` would import the packages that contain the module. Therefore
+    `find_spec` is called only for the top-level package, and the file is searched in the folders of this package.
+    `find_spec` also finds packages in editable installs.
     """
     top, *submodules = module.split(".")
     folders, origin = locate_top(top)

@@ -25,7 +25,7 @@ def normalise(entry: Any, expected: type[_EntryT], origin: str) -> _EntryT:
     """
     fix = f"correct the fields of this {expected.__name__}"
     try:
-        # The constructor of a struct does not check types, but decoding does.
+        # Decoding checks the types of the fields. The constructor of a struct does not check them.
         normalised = msgspec.json.decode(msgspec.json.encode(entry), type=expected)
     except (msgspec.MsgspecError, TypeError, ValueError) as error:
         name = getattr(getattr(entry, "facts", entry), "name", None)

@@ -201,8 +201,8 @@ def _is_submission(value: Any, module: ModuleType, name: str | None) -> bool:
 
 
 def _is_recipe(value: Any) -> bool:
-    # Code that defines a recipe has already imported `harness.worker.recipe`. To import it here would load torch for
-    # every file.
+    # Code that defines a recipe has already imported `harness.worker.recipe`. An import of this module here would load
+    # torch for every file.
     recipes = sys.modules.get("harness.worker.recipe")
     return recipes is not None and isinstance(value, recipes.Recipe)
 

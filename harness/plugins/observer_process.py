@@ -22,8 +22,8 @@ from harness.contract.observation import ObserverCall
 from harness.plugins import loading
 from harness.plugins.child import register
 
-#: Seconds after the deadline at which this process ends itself. It does so only if the command was killed, because
-#: otherwise the command ends it at the deadline.
+#: Seconds after the deadline at which this process ends itself. This happens only if the command was killed. Otherwise,
+#: the command has ended this process at the deadline.
 _GRACE_S = 1.0
 #: Increment of the niceness, so that an observer takes no processor time that a trial could use.
 _NICENESS = 10
@@ -68,7 +68,7 @@ def _take_over_streams() -> BinaryIO:
 def _end_after_pipe(descriptor: int, seconds: float) -> None:
     """Kill this process and the processes that it started, `seconds` after the writing end of the pipe is closed.
 
-    Normally, the command kills this process if it is still busy then. This function is for a command that was killed.
+    Normally, the command has killed this process by then. This function is for the case that the command was killed.
     """
     poll = select.poll()
     poll.register(descriptor, 0)
@@ -87,7 +87,7 @@ class _Observer:
         self._failed = False
 
     def load(self, module: str, folder: str) -> None:
-        """Import and register the plugin. If it cannot be imported, report this, and never call it."""
+        """Import and register the plugin. If the import fails, report the error, and never call the plugin."""
         try:
             loaded = loading.load_entry_point(module)
             self._manager = register(loaded(Path(folder)) if folder else loaded, self._title)

@@ -25,7 +25,7 @@ def signature_space(optimizer: Any) -> Space:
 
     Raises:
         PluginError: an argument other than the parameters and the learning rate has no default. The error is also
-            raised if `step` requires a closure, as `torch.optim.LBFGS.step` does. Such an optimizer decides how often
+            raised if `step` requires a closure, for example in `torch.optim.LBFGS`. Such an optimizer decides how often
             an update computes the loss, but the submission must decide this.
     """
     closure = inspect.signature(optimizer.step).parameters.get("closure")

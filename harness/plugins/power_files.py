@@ -17,8 +17,8 @@ FILE = "power.json"
 def published_power(entries: Iterable[WorkloadEntry]) -> tuple[PowerRow, ...]:
     """Return the published rows of workloads, in the order of the workloads.
 
-    The gate budget of a workload comes before its full budget. Rows of earlier versions of a workload are left out. No
-    package is imported.
+    The row for a workload's gate budget comes before the row for its full budget. Rows of earlier versions of a
+    workload are left out. No package is imported.
 
     Raises:
         StoreError: a file is damaged.

@@ -70,7 +70,7 @@ def read_in_children(requests: Sequence[ReadRequest], limit: float) -> list[Plug
                     try:
                         running[index] = _Child(request, limit, folder / str(index))
                     except OSError as error:
-                        answers[index] = _passing_error(f"the process that reads it cannot be started: {error}")
+                        answers[index] = _transient_error(f"the process that reads it cannot be started: {error}")
                 ended = [index for index, child in running.items() if child.has_ended()]
                 for index in ended:
                     answers[index] = running.pop(index).read_answer()
@@ -98,9 +98,9 @@ def _temporary_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _passing_error(error: str) -> PluginContents:
+def _transient_error(error: str) -> PluginContents:
     """Return the contents of a plugin whose process gave no answer. The error counts as transient."""
-    return PluginContents(error=error, passing=True)
+    return PluginContents(error=error, is_transient=True)
 
 
 class _Child:
@@ -150,18 +150,18 @@ class _Child:
             try:
                 return read_struct(self._answer, PluginContents)
             except StoreError as error:
-                return _passing_error(f"its entries cannot be decoded: {error.what}")
+                return _transient_error(f"its entries cannot be decoded: {error.what}")
         code = self._process.returncode
         if self._timed_out:
             return PluginContents(
                 error=f"it took longer than {self._limit:g} s to import",
                 fix=f"set {TIMEOUT_VARIABLE} to a larger number of seconds; then run bench plugins --refresh",
-                passing=True,
+                is_transient=True,
                 limit_s=self._limit,
             )
         if code < 0:
-            return _passing_error(f"importing it ended the process with {_signal_name(-code)}")
-        return _passing_error(f"importing it ended the process with exit code {code}{self._last_error_line()}")
+            return _transient_error(f"importing it ended the process with {_signal_name(-code)}")
+        return _transient_error(f"importing it ended the process with exit code {code}{self._last_error_line()}")
 
     def _last_error_line(self) -> str:
         """Return `: ` and the last line that the process wrote to stderr, or an empty string."""

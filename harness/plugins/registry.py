@@ -110,23 +110,23 @@ class Registry:
         return self._look_up("workload", name, self.workloads())
 
     def submission(self, name: str) -> SubmissionEntry:
-        """Return the submission with a name. It raises the same errors as `workload`."""
+        """Return the submission with a name. The errors are those of `workload`."""
         return self._look_up("submission", name, self.submissions())
 
     def executor(self, name: str) -> ExecutorEntry:
-        """Return the executor with a name. It raises the same errors as `workload`."""
+        """Return the executor with a name. The errors are those of `workload`."""
         return self._look_up("executor", name, self.executors())
 
     def observer(self, name: str) -> ObserverEntry:
-        """Return the observer with a name. It raises the same errors as `workload`."""
+        """Return the observer with a name. The errors are those of `workload`."""
         return self._look_up("observer", name, self.observers())
 
     def dataset(self, name: str) -> DatasetEntry:
-        """Return the dataset with a name. It raises the same errors as `workload`."""
+        """Return the dataset with a name. The errors are those of `workload`."""
         return self._look_up("dataset", name, self.datasets())
 
     def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry:
-        """Return the part with a name. It raises the same errors as `workload`.
+        """Return the part with a name. The errors are those of `workload`.
 
         Args:
             kind: the part's kind; None for any kind. Then only one kind may have a part with this name.
@@ -198,7 +198,7 @@ class Registry:
         return None
 
     def _unknown_error(self, label: str, name: str, candidates: Sequence[Entry]) -> UsageError:
-        # For parts of any kind, the list shows the kinds. The nearest name is found without the kinds.
+        # If a part of any kind was requested, the list shows the kind of each part. The nearest name has no kind.
         listed = sorted({_id(entry) if label == "part" else entry.name for entry in candidates})
         near = suggest_nearest(name.lower(), {entry.name for entry in candidates})
         path = "a file's name ends in .py; " if os.sep in name else ""

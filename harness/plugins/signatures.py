@@ -17,8 +17,8 @@ SUBMISSION_METHODS: Mapping[str, tuple[str, ...]] = {
     "state_dict": (),
     "load_state_dict": ("state",),
 }
-#: Methods of a workload, with the names of the arguments that the harness passes. It passes one further argument,
-#: `per_example` of `loss`, by name.
+#: Methods of a workload, with the names of the arguments that the harness passes by position. By name, the harness
+#: passes only model options (to `build_model`) and `per_example` (to `loss`).
 WORKLOAD_METHODS: Mapping[str, tuple[str, ...]] = {
     "build_model": ("seed",),
     "parameter_kinds": ("model",),
@@ -71,7 +71,7 @@ def _describe_part(part: Callable[..., Any], kind: PartKind, recipe: str) -> Sig
     if (len(positional) < len(kind.arguments) and not takes_any_number) or unnamed:
         call = f"{function}({', '.join((*kind.arguments, '*', '**hyperparameters'))})".replace(", *, ", ", ")
         raise PluginError(
-            f"the {kind.name} {function} of {recipe} has the wrong arguments: {function}{_text(part)}",
+            f"the {kind.name} {function} of {recipe} has the wrong arguments: {function}{_signature_text(part)}",
             fix=f"the harness calls {call}: define it with the positional arguments {', '.join(kind.arguments)}",
         )
     # The harness passes `horizon` to every part except schedules, which read it from their progress.
@@ -123,7 +123,7 @@ def check_workload_class(
 def _check_constructor(cls: type, name: str, positional: tuple[str, ...], keywords: Mapping[str, object]) -> None:
     if not _accepts(cls, positional, keywords):
         expected = _call_text("__init__", ("self", *positional), keywords)
-        problem = f"the constructor of {name} has the wrong arguments: {name}{_text(cls)}"
+        problem = f"the constructor of {name} has the wrong arguments: {name}{_signature_text(cls)}"
         raise PluginError(problem, fix=f"define {expected}")
 
 
@@ -136,7 +136,7 @@ def _check_method(
         raise PluginError(f"{name} has no method {method}()", fix=f"define {expected}")
     is_bound = isinstance(inspect.getattr_static(cls, method), staticmethod | classmethod)
     if not _accepts(function, positional if is_bound else ("self", *positional), keywords or {}):
-        problem = f"{name}.{method}() has the wrong arguments: {method}{_text(function)}"
+        problem = f"{name}.{method}() has the wrong arguments: {method}{_signature_text(function)}"
         raise PluginError(problem, fix=f"define {expected}")
 
 
@@ -160,7 +160,7 @@ def _call_text(function: str, positional: tuple[str, ...], keywords: Mapping[str
     return f"{function}({', '.join((*positional, *(f'{name}=…' for name in keywords)))})"
 
 
-def _text(function: Callable[..., Any]) -> str:
+def _signature_text(function: Callable[..., Any]) -> str:
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

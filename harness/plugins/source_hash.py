@@ -15,7 +15,7 @@ from harness.plugins.locating import locate
 from harness.system.files import read_file
 from harness.system.python_process import is_editable
 
-#: Maximum number of files that are hashed for one module. `source_hash` describes what happens beyond it.
+#: Maximum number of files that are hashed for one module. `source_hash` describes the hash of a module with more files.
 _CLOSURE_LIMIT = 64
 
 
@@ -43,8 +43,8 @@ def source_hash(loads: Iterable[str]) -> str:
     The hash of a module covers the module's own file, and all files of the same top-level package that the module
     imports directly or indirectly. An edited helper therefore changes the hash. If there are more than `_CLOSURE_LIMIT`
     such files, as for torch, the hash covers only the module's own file and the version of the package. If the module's
-    file cannot be found, it covers only the version. If the package is not installed, the import path replaces the
-    version.
+    file cannot be found, the hash covers only the version. If the package is not installed, the hash covers the import
+    path instead of the version.
 
     Raises:
         PluginError: an import path is malformed.

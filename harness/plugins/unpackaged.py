@@ -58,7 +58,7 @@ def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginCo
     given_path, name = split_file_name(text) or FileName(text, None)
     # `os.path.isfile` returns False for a text that no file system can store; pathlib raises an error for such a text.
     if not os.path.isfile(os.path.expanduser(given_path)):
-        shown = given_path if len(given_path) <= _MAX_SHOWN else f"{given_path[:_MAX_SHOWN]}…"
+        shown = given_path if len(given_path) <= _MAX_PATH_LENGTH else f"{given_path[:_MAX_PATH_LENGTH]}…"
         raise UsageError(f"{shown}: there is no such file", fix="give the path of a Python file")
     path = Path(os.path.expanduser(given_path)).resolve()
     if path.suffix != ".py":
@@ -73,8 +73,8 @@ def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginCo
 def _with_source(entry: WorkloadEntry) -> WorkloadEntry:
     """Return the workload's entry with a part of the hash of the workload's code appended to the version.
 
-    Users do not raise the version at every edit of a file. With the hash in the version, results of earlier code never
-    count as results of the current code, and the two kinds of results are never in the same table.
+    Users do not raise the version at every edit of a file. With the hash in the version, results of earlier code have
+    another version. They never count as results of the current code, and are never in the same table with these.
     """
     version = f"{entry.facts.version}{SOURCE_MARK}{code_hash([entry.load])[:_SOURCE_DIGITS]}"
     return msgspec.structs.replace(entry, facts=msgspec.structs.replace(entry.facts, version=version))
@@ -87,7 +87,7 @@ _SOURCE_DIGITS = 8
 #: Fix for an entry whose code raises an error. The placeholder is the entry's import path.
 _IMPORT_FIX = "correct {}, then run bench check"
 #: Maximum number of characters of a path in a message.
-_MAX_SHOWN = 200
+_MAX_PATH_LENGTH = 200
 
 
 # --- classes and the entries of plugins -----------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def entry_from_class(load: str) -> SubmissionEntry:
 
 
 def read_loaded_submission(entry: SubmissionEntry) -> ReadSubmission:
-    """Return what the object declares that a submission's entry loads.
+    """Return the declarations of the object that a submission's entry loads.
 
     Raises:
         PluginError: the object cannot be loaded, is not a submission, or has a method or part with wrong arguments.
@@ -134,7 +134,7 @@ def read_loaded_facts(entry: WorkloadEntry) -> WorkloadFacts | None:
         PluginError: the class cannot be loaded, or has a method with wrong arguments.
     """
     contents = _read_loaded("loaded workload", entry.load)
-    if contents.error is not None and not contents.passing:
+    if contents.error is not None and not contents.is_transient:
         raise PluginError(
             f"the workload {entry.name!r} is broken: {contents.error}",
             fix=contents.fix or _IMPORT_FIX.format(entry.load),

@@ -47,11 +47,11 @@ class Gap:
 def find_gap(
     group: TrialGroup, runs: str, listed_settings: ListedSettings, published: Iterable[RunSpec] = ()
 ) -> Gap | None:
-    """Return the trials that a group lacks; None if it is complete.
+    """Return the trials that a group lacks; None if the group is complete.
 
     A group may have more studies than its ruleset requires. It must then also have all trials of the additional
-    studies. The runs of the reference that determine the envelope belong to no study, so no trial is missing among
-    them.
+    studies. The runs of the reference that determine the envelope belong to no study, so a group of such runs is always
+    complete.
 
     Args:
         group: the records.

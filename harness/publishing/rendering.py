@@ -18,7 +18,7 @@ _MAX_LISTED = 5
 
 
 def report_text(report: PublishReport, dry_run: bool = False) -> str:
-    """Return what was published, the attempts behind it, and why something was refused."""
+    """Return which records were published, the attempts behind them, and why groups were refused."""
     lines = [line for group in report.groups for line in _group_lines(group)]
     return "\n".join([*lines, *report.problems, _summary(report, dry_run)])
 

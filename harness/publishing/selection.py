@@ -72,7 +72,7 @@ def group_key(spec: RunSpec) -> GroupKey:
 
 
 def find_obstacle(spec: RunSpec) -> str:
-    """Return why a run is never published; empty if it may be."""
+    """Return why a run is never published; empty if the run may be published."""
     for option in ("smoke", "profile", "prune"):
         if getattr(spec, option):
             return f"it was made with --{option}, and such runs never count"

@@ -98,7 +98,7 @@ class PublishReport:
 
     @property
     def is_refused(self) -> bool:
-        """Whether a group cannot be published. Then nothing is published."""
+        """Whether at least one group cannot be published. If so, nothing is published."""
         return any(group.is_refused for group in self.groups)
 
     @property
@@ -205,7 +205,7 @@ def _examine(
 
 
 def _require_envelope(report: GroupReport, envelopes: Collection[GroupKey]) -> GroupReport:
-    """Return the report. Add a problem if scores need an envelope whose runs are missing."""
+    """Return the report, with a problem added if the scores need an envelope whose runs are missing."""
     group = report.group
     rule = stopping_rule(group.spec.ruleset.stopping)
     # key[2:5] is the workload, the ruleset and the hardware class.

@@ -1,9 +1,9 @@
 """Keep values that were computed from record files, so that a table decodes only the records that are new.
 
-A value is stored under the SHA-256 of the bytes of its record file. A file of values belongs to some folders of
-records and to one computation. It is in a subfolder of the cache folder, and it is replaced as a whole. It contains the
-values of the records that were read last. If it is missing, damaged, of another computation or not writable, the
-values are computed from the records.
+A value is stored under the SHA-256 of the bytes of its record file. A file of values, in a subfolder of the cache
+folder, belongs to some folders of records and to one computation. The file contains the values of the records that were
+read last, and is replaced as a whole. If the file is missing, damaged or of another computation, the values are
+computed from the records.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ MIN_VALUES = 200
 MAX_FILES = 8
 #: Maximum size in bytes of the values in a file. Further values are not stored.
 MAX_FILE_BYTES = 128 << 20
-#: Part of the stored values that must still be used. Otherwise the file is replaced by a smaller one.
+#: If less than this fraction of the stored values is still used, the file is replaced by a smaller one.
 _MIN_USED = 0.75
 #: Age in seconds after which a temporary file was left by a process that was killed.
 _TEMPORARY_S = 3600
-#: Age in seconds of the harness's source below which nothing is stored, because this process may have imported the
-#: source before it was changed.
+#: If the harness's source was changed within this number of seconds, no values are stored. This process may have
+#: imported the earlier source.
 _SETTLED_S = 10
 _DIGEST_BYTES = hashlib.sha256().digest_size
-#: Bytes of a value's key and of the description of its length, at most.
+#: Maximum number of bytes that the key and the length of a value take.
 _ENTRY_BYTES = _DIGEST_BYTES + 8
 
 
@@ -97,15 +97,15 @@ class DerivedValues(Generic[V]):
             value = self._decoder.decode(encoded)
         except (ValueError, RecursionError, msgspec.MsgspecError):
             return None
-        self._use(digest, encoded)
+        self._keep(digest, encoded)
         return value
 
     def add(self, digest: bytes, value: V) -> None:
-        """Remember the value of the record file with this SHA-256, unless it cannot be stored."""
+        """Remember the value of the record file with this SHA-256. A value that cannot be stored is ignored."""
         # MessagePack has no integers of more than 64 bits.
         with contextlib.suppress(OverflowError, ValueError):
             encoded = msgspec.Raw(self._encoder.encode(value))
-            self._has_new = self._use(digest, encoded) or self._has_new
+            self._has_new = self._keep(digest, encoded) or self._has_new
 
     def __len__(self) -> int:
         """Return the number of stored values."""
@@ -127,8 +127,8 @@ class DerivedValues(Generic[V]):
         self._stored[digest] = msgspec.Raw(encoded)
         self._has_new = True
 
-    def _use(self, digest: bytes, encoded: msgspec.Raw) -> bool:
-        """Return whether the value is kept. The limit of the file's size leaves no room for further values."""
+    def _keep(self, digest: bytes, encoded: msgspec.Raw) -> bool:
+        """Keep a value for the file, unless the file would become too large. Return whether the value is kept."""
         size = memoryview(encoded).nbytes + _ENTRY_BYTES
         if self._size + size > MAX_FILE_BYTES:
             return False
@@ -137,7 +137,7 @@ class DerivedValues(Generic[V]):
         return True
 
     def save(self) -> None:
-        """Replace the file by the values that were used or computed, if this changes it."""
+        """Replace the file by a file with the values that were used or computed, if its content changes much."""
         if self._path is None or not (self._has_new or len(self._used) < _MIN_USED * len(self._stored)):
             return
         if len(self._used) < MIN_VALUES or not _is_settled():
@@ -215,7 +215,7 @@ def source_hash() -> str:
 
 
 def _is_settled() -> bool:
-    """Return whether the source of the harness was not changed a moment ago."""
+    """Return whether the last change of the harness's source is old enough (`_SETTLED_S`)."""
     return abs(time.time() - _read_source()[1]) > _SETTLED_S
 
 
@@ -223,7 +223,8 @@ def _is_settled() -> bool:
 def _read_source() -> tuple[str, float]:
     """Return the SHA-256 of all source files of the harness, and the time of the last change.
 
-    Reading all files takes a hundredth of a second, and no list of the files that matter has to be kept.
+    All files are hashed, not only the files on which a value depends. This takes a hundredth of a second, and needs no
+    list of these files.
     """
     root = Path(harness.__file__).parent
     digest, changed = hashlib.sha256(), 0.0

@@ -80,8 +80,8 @@ def iter_derived(
 ) -> Iterator[V | Record]:
     """Yield the values of the records in some folders. A record without a value is yielded itself.
 
-    The records are selected, and shared parts are used, as in `records.iter_records`. A record whose value is stored is
-    not decoded. Like a verified record, it is identified by the SHA-256 of its bytes.
+    The records are selected, and share equal parts, as in `records.iter_records`. A record whose value is stored is not
+    decoded. It is identified by the SHA-256 of its bytes.
 
     Args:
         listed: the folders with the names of their files.

@@ -19,7 +19,7 @@ Envelopes: TypeAlias = Mapping[str, ReferenceEnvelope]
 
 
 def envelope_file(folder: Path, workload: str) -> Path:
-    """Return the path of the envelope of the workload with a name."""
+    """Return the path of the envelope of the workload called `workload`."""
     return folder / f"{file_stem(workload)}.json"
 
 

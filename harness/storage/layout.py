@@ -34,7 +34,8 @@ ACCOUNT = "account.json"
 EVALUATOR = "evaluator"
 #: Name of the folder for replaced runs. The records in this folder are never read.
 SUPERSEDED = "superseded"
-#: Name of the folder for published records of earlier workload versions. They are read only if the folder is named.
+#: Name of the folder for published records of earlier workload versions. They are read only if a command names this
+#: folder.
 ARCHIVE = "archive"
 #: A folder and the sorted names of its files.
 ListedFolder: TypeAlias = tuple[Path, list[str]]

@@ -193,7 +193,7 @@ def line_hash(line: bytes) -> str:
 
 
 def find_ledger(folder: Path) -> Path | None:
-    """Return the ledger for a run's folder or a runs folder, or None if it does not exist."""
+    """Return the path of the ledger for a run's folder or a runs folder; None if there is no ledger."""
     for candidate in (folder / LEDGER, folder.parent / LEDGER):
         with contextlib.suppress(OSError):
             if candidate.is_file():

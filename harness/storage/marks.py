@@ -25,7 +25,7 @@ from harness.system.locks import wait_for_lock
 #: Name of the file with the marks.
 MARKS: Final = "marks.jsonl"
 #: The file is looked for in this number of folders above a folder of records: submission, workload, hardware class.
-_LEVELS_ABOVE = 3
+_MAX_LEVELS_ABOVE = 3
 #: Seconds to wait for the lock. Appending a mark takes milliseconds, but publishing into the folder may take longer.
 _LOCK_TIMEOUT_S = 60.0
 
@@ -148,7 +148,7 @@ def _read_lines(path: Path, problems: list[str]) -> list[Mark]:
 
 
 def _find_files_above(folder: Path) -> Iterator[Path]:
-    for above in folder.absolute().parents[:_LEVELS_ABOVE]:
+    for above in folder.absolute().parents[:_MAX_LEVELS_ABOVE]:
         if os.path.isfile(above / MARKS):
             yield above / MARKS
 

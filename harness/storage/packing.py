@@ -36,8 +36,8 @@ from harness.system.locks import LockHeldError, take_lock
 def pack(folder: Path) -> Iterator[FolderReport]:
     """Pack the published records below a folder into one new shard per subfolder.
 
-    Records in run folders (`record.json`) are not packed, because a run resumes from its folder. Damaged records are
-    not packed either. If folders cannot be listed, an additional last report lists them.
+    Damaged records are not packed. Records in run folders (`record.json`) are not packed, because a run resumes from
+    its folder. If some folders cannot be listed, an additional last report names these folders.
 
     Raises:
         StoreError: a folder cannot be written, or another process is packing it.
@@ -213,8 +213,8 @@ def _remove(folder: Path, entries: Iterable[PackedFile]) -> None:
 def unpack(folder: Path) -> Iterator[FolderReport]:
     """Write the record files of all shards below a folder, byte for byte, and remove the shards.
 
-    A shard is not removed if it is damaged or if one of its files already exists with different content. If folders
-    cannot be listed, an additional last report lists them.
+    A shard is not removed if it is damaged or if one of its files already exists with different content. If some
+    folders cannot be listed, an additional last report names these folders.
 
     Raises:
         StoreError: a folder cannot be written, or another process is packing it.

@@ -65,8 +65,8 @@ def _matches_hash(record: Record, payload: bytes) -> bool:
     """Return whether the content of a record matches its content hash.
 
     The decoded record is encoded again, which takes a third of the time of `content_hash`. If the new JSON and the
-    stored JSON differ in the number of quotation marks, `content_hash` decides. The stored JSON then has a field that
-    was not decoded, or lacks a field, as records of older versions do.
+    stored JSON differ in the number of quotation marks, `content_hash` decides. In this case, the stored JSON has a
+    field that was not decoded, or lacks a field because an older version wrote the record.
     """
     encoded = _SORTED.encode(record)
     start = b'{"content_hash":"' + record.content_hash.encode() + b'",'
@@ -152,7 +152,7 @@ def _require_known_schema(schema_version: int, label: str | Path) -> None:
 def find_valid_record(path: Path) -> Record | None:
     """Return the record in a file, or None if it is missing, damaged or of another trial.
 
-    The record is validated as it is for a table, so that a trial is kept only if its record counts.
+    The record is validated in the same way as for a table, so that a trial is kept only if tables include its record.
     """
     try:
         return decode_stored(StoredRecord(path, read_file(path)))

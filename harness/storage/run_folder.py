@@ -74,9 +74,8 @@ class RunFolder:
     def lock(self, timeout: float = 10.0) -> Iterator[None]:
         """Hold the lock of this trial.
 
-        The worker inherits the lock's descriptor, so the lock lasts until both the supervisor and the worker have
-        ended. If a supervisor is killed, the next supervisor therefore waits until the worker of the killed one has
-        ended.
+        The worker inherits the lock's descriptor, so the lock lasts until the supervisor and the worker have ended. If
+        a supervisor is killed, the next supervisor therefore waits until the worker has also ended.
 
         Args:
             timeout: seconds to wait for the lock.
@@ -110,8 +109,8 @@ class RunFolder:
         """Move the files of an earlier run of this trial to `superseded/`, so that the trial can run again.
 
         Args:
-            keep_checkpoints: whether the worker's folder, the account and the evaluator's state stay. If they do, the
-                trial resumes from the last checkpoint. If not, it starts from the beginning.
+            keep_checkpoints: whether the worker's folder, the account and the evaluator's state stay, so that the trial
+                resumes from the last checkpoint. If False, the trial starts from the beginning.
         """
         contents = [p for p in self.path.iterdir() if p.name != "lock"] if self.path.exists() else []
         if keep_checkpoints:
@@ -158,9 +157,9 @@ class RunFolder:
             raise write_error(folder, error) from error
 
     def collect_worker_files(self) -> None:
-        """Move the files that are to be kept out of the folder of a worker that has ended.
+        """Move files that stay with the run out of the folder of a worker that has ended.
 
-        They are the damaged checkpoints and, if the worker evaluated its own weights, the final weights.
+        These files are damaged checkpoints and, if the worker evaluated its own weights, the final weights.
 
         Raises:
             StoreError: the folder cannot be written.

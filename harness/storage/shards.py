@@ -1,4 +1,4 @@
-"""Read and write shards. A shard is a compressed file that contains record files of one folder. It has an index.
+"""Read and write shards. A shard is a compressed file that contains record files of one folder. Each has an index.
 
 `records-0001.jsonl.xz` has one line for each record file, in the order of the file names. Its index
 `records-0001.index.json` lists these files with their hashes. Neither file changes later: records that are packed later
@@ -146,7 +146,7 @@ def file_content(line: bytes) -> bytes:
 def record_json(line: bytes) -> bytes:
     """Return the JSON of the record that a line contains.
 
-    Its white space may differ from that of the record file, so this function is faster than `file_content`.
+    This function does not restore the white space of the record file. It is therefore faster than `file_content`.
 
     Raises:
         msgspec.DecodeError: the line is damaged.
@@ -214,7 +214,7 @@ def read_shard(path: Path) -> Iterator[PackedLine]:
 
 
 def read_files(shard: Path) -> Iterator[tuple[PackedFile, bytes]]:
-    """Yield the index entry and the content of each file in a shard, after comparing them.
+    """Yield the index entry and the content of each file in a shard, after checking that the entry and the file match.
 
     Raises:
         StoreError: the shard or its index is missing, cannot be read or is damaged. The message names the file.
@@ -270,7 +270,7 @@ def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
         *lines, rest = (rest + text).split(b"\n")
         yield from lines
     if rest or decompressor.unused_data or file.read(1):
-        raise DamagedError(f"shard {path} is damaged: it does not end with its last line", fix=RESTORE)
+        raise DamagedError(f"shard {path} is damaged: it has data after its last complete line", fix=RESTORE)
 
 
 def shards_among(folder: Path, names: Iterable[str]) -> list[Path]:

@@ -11,7 +11,7 @@ from harness.storage.derived import DerivedValue
 
 D = TypeVar("D", bound=DerivedValue)
 T = TypeVar("T")
-#: Maximum number of different parts with the same name. More parts than this are not shared.
+#: Maximum number of different parts with the same name that are shared.
 _MAX_VARIANTS = 20
 
 

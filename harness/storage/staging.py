@@ -14,8 +14,8 @@ from harness.storage.marks import MARKS, lock_marks
 from harness.system.exchange import exchange_folders
 from harness.system.files import sync_folder, walk_folders, write_error
 
-#: Files that are changed in place. The copy shares all other files with the folder, because these are never changed but
-#: replaced as a whole.
+#: Files that are changed in place, and therefore copied. All other files are only replaced as a whole, so the copy of
+#: the folder contains links to them.
 _CHANGED_IN_PLACE: Final = frozenset({MARKS})
 
 

@@ -15,7 +15,7 @@ from harness.system.files import read_file
 def verify(folder: Path) -> Iterator[FolderReport]:
     """Check the hashes and run_ids of all records below a folder, packed or not. No file is changed.
 
-    If folders cannot be listed, an additional last report lists them.
+    If some folders cannot be listed, an additional last report names these folders.
     """
     unreadable: list[str] = []
     for subfolder, names in layout.walk_records(folder, unreadable):

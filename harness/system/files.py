@@ -256,7 +256,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def find_unusable_character(text: str) -> str | None:
     r"""Return the character that no file system allows in a name; None if the text has no such character.
 
-    A command line cannot contain these characters, but a file can.
+    A file can contain these characters, but a command line cannot contain them.
 
     >>> find_unusable_character("a\0b"), find_unusable_character("\ud800"), find_unusable_character("a\nb")
     ('a zero byte', 'half of a surrogate pair', None)

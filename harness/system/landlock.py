@@ -29,7 +29,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 # TRUNCATE (bit 14) in version 3, and IOCTL_DEV (bit 15) in version 5.
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _TRUNCATE, _IOCTL_DEV = 1 << 14, 1 << 15
-# All rights, by the version in which the last of them is new.
+# All rights, by version of the interface. A version that is not listed has the rights of the version before it.
 _ALL_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 #: The rights that a rule for a file may contain. The kernel refuses all others.
 _FILE_RIGHTS = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV

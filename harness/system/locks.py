@@ -84,7 +84,7 @@ def take_lock(path: Path, *, timeout: float = 0.0, has_content: bool = False) ->
 
 
 def wait_for_lock(path: Path, timeout: float) -> int:
-    """Lock a folder, or a file with content, as `take_lock` does, and wait while another process holds the lock.
+    """Lock a folder, or a file with content, with `take_lock`, and wait while another process holds the lock.
 
     Raises:
         StoreError: another process holds the lock for longer than `timeout` seconds, or the path cannot be opened.

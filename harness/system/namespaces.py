@@ -95,7 +95,7 @@ def hide_files(hidden: str, writable: Sequence[str]) -> None:
 
 
 def drop_capabilities() -> None:
-    """Give up the privileges in this process's namespaces, so that it cannot undo what they hide.
+    """Give up the privileges in this process's namespaces, so that this process cannot make hidden files visible again.
 
     Raises:
         OSError: the kernel refuses.
@@ -104,7 +104,7 @@ def drop_capabilities() -> None:
     for capability in range(_LAST_CAPABILITY + 1):
         if capability not in _KEPT_CAPABILITIES:
             libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # fails for numbers that this kernel does not know
-    # Outside of a new user namespace, only root has capabilities. A user keeps none.
+    # Outside of a new user namespace, only root has capabilities. The process of any other user keeps none.
     kept = 0 if os.geteuid() else sum(1 << capability for capability in _KEPT_CAPABILITIES)
     header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
     sets = struct.pack("=6I", kept, kept, 0, 0, 0, 0)

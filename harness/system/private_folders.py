@@ -15,8 +15,8 @@ PRIVATE = {
     "XDG_DATA_HOME": "data",
     "XDG_STATE_HOME": "state",
 }
-#: Variables whose names end like this, such as TORCHINDUCTOR_CACHE_DIR, give folders of caches. Without these
-#: variables, programs keep their caches in the folders of `PRIVATE`.
+#: Variables whose names have one of these endings, such as TORCHINDUCTOR_CACHE_DIR, give folders of caches. Without
+#: these variables, programs keep their caches in the folders of `PRIVATE`.
 _CACHES = ("_CACHE", "_CACHE_DIR", "_CACHE_HOME", "_CACHE_PATH")
 #: Further variables that give a user's folders or open connections.
 _SHARED = frozenset(

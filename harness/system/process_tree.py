@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 _PROC = "/proc"
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 #: If the total of the helpers' processor seconds falls by more than this, the time of an ended process is missing from
-#: it. Smaller falls are rounding: the kernel rounds each of the four times of a process down to a tick.
+#: the total. Smaller falls come from rounding: the kernel rounds each time of a process down to a clock tick.
 _ROUNDING_S = 0.05
 
 

@@ -3,7 +3,7 @@
 A child process starts without the module `site` (`-S`). Python then executes neither `.pth` files nor the modules
 `sitecustomize` and `usercustomize`, with which any installed package could patch the process. The child gets all
 folders of this process's import path, including those that `.pth` files added, through PYTHONPATH. Packages in editable
-installs have no such folder if an import hook finds them. `editable_links` gives them one.
+installs have no such folder if an import hook finds them. `editable_links` makes a folder for these packages.
 
 Without `-P`, `python -m` puts the current folder first on the import path. A trial that is started in another checkout
 of AlgoRace would then run that checkout's code, and a file `queue.py` in the current folder would replace the module of
@@ -122,14 +122,17 @@ def _locate_hooked(name: str, path: Sequence[str]) -> Path | None:
 def _editable_names() -> set[str]:
     """Return the names of the top-level modules of all editable installs that declare them.
 
-    A distribution declares them in `top_level.txt` or, as far as they contain plugins, in its entry points.
+    A distribution declares its modules in `top_level.txt`. It also declares the modules of plugins in its entry points.
     """
     return {
-        name for distribution in metadata.distributions() if is_editable(distribution) for name in _names(distribution)
+        name
+        for distribution in metadata.distributions()
+        if is_editable(distribution)
+        for name in _top_level_names(distribution)
     }
 
 
-def _names(distribution: metadata.Distribution) -> Iterator[str]:
+def _top_level_names(distribution: metadata.Distribution) -> Iterator[str]:
     yield from (distribution.read_text("top_level.txt") or "").split()
     for entry_point in distribution.entry_points:
         yield entry_point.value.partition(":")[0].partition(".")[0].strip()

@@ -14,10 +14,10 @@ from typing import IO
 
 
 class SecondProcess:
-    """A forked process that writes results to a temporary file. As a context manager, it ends with the context.
+    """A forked process that writes results to a temporary file. Used as a context manager, it ends with the context.
 
-    There is no second process if this process has several threads or only one core, if the system cannot copy it
-    safely, or if there is no room for a temporary file. `results` then returns None.
+    There is no second process if this process has several threads or only one core, if the system cannot fork safely,
+    or if there is no room for a temporary file. `results` then returns None.
 
     Args:
         compute: function that writes the results to an open file. It runs in the second process. Everything that it

@@ -1,7 +1,7 @@
 """Parse YAML strictly.
 
-A mapping with two equal keys is an error; YAML readers would silently keep only the last value. A number that YAML
-reads in another base is an error, too: YAML 1.1 reads `010` as 8 and `1:30` as 90.
+A mapping with two equal keys is an error; YAML readers would silently keep only the last value. A number that YAML does
+not read in base 10 is an error, too: YAML 1.1 reads `010` as 8 and `1:30` as 90.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ _LARGEST_MMAP_THRESHOLD = 32 << 20
 def keep_freed_memory() -> None:
     """Let the C library keep freed memory for later allocations. Without glibc, do nothing.
 
-    By default, glibc returns large freed blocks to the kernel, and the kernel fills every new block with zeros. Every
-    forward pass of an evaluation would pay for this, because it allocates and frees its activations. The results of
-    computations do not change.
+    By default, glibc returns large freed blocks to the kernel, and the kernel fills every new block with zeros. This
+    takes time in every forward pass of an evaluation, because the pass allocates and frees its activations. The results
+    of computations do not change.
     """
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)

@@ -55,7 +55,7 @@ class Assessor(Protocol):
     def screening(self) -> Screening | None:
         """Number and cost of the screened evaluations (on a part of the score split).
 
-        None if the run may have none, or if another process counts them.
+        None if screened evaluations are not allowed in this run, or if another process counts them.
         """
         ...
 
@@ -86,14 +86,14 @@ class Assessor(Protocol):
         ...
 
     def restore(self, position: Position) -> Position | None:
-        """Restore the state that was stored after as many evaluations as the checkpoint contains.
+        """Restore the state that `save` stored together with a checkpoint.
 
         Args:
             position: the evaluations in the checkpoint; empty in a new run.
 
         Returns:
-            The evaluations; None if there is no such state. If only the evaluator process may know the metrics, the
-            worker gets the evaluations without metrics.
+            The evaluations in this state; None if there is no such state. If only the evaluator process may know the
+            metrics, the worker gets the evaluations without metrics.
         """
         ...
 
@@ -112,7 +112,7 @@ class LocalAssessor:
 
     Attributes:
         trusted: whether all evaluations of the run so far were made by processes that never imported the submission.
-        judgements: the results on the split `audit`, which only an evaluator process has.
+        judgements: the results of judged weights (see `is_judged`). Only an evaluator process has such results.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class LocalAssessor:
         return assessment
 
     def _take_early(self, model: nn.Module) -> Evaluation | None:
-        """Return the early evaluation of the untrained model, if there is one and it is of the model's weights."""
+        """Return the early evaluation of the untrained model, if it exists and was made with the model's weights."""
         early, self._early = self._early, None
         return None if early is None else early.take(model)
 

@@ -29,9 +29,9 @@ LIGHT_TAIL = 6.0
 #: The baseline is renewed when later parts have together measured this fraction of the split. The examples that every
 #: part contains (`FIRST_PART` of each task) are not counted.
 RENEWAL = 0.75
-#: Two lists of values from the same weights are of the same examples if the root mean square of their differences is at
-#: most this number of standard deviations of the values. For different examples, it is about 1.4.
-_SAME = 0.1
+#: Two lists of values from the same weights belong to the same examples if the root mean square of their differences is
+#: at most this number of standard deviations of the values. For different examples, this ratio is about 1.4.
+_SAME_EXAMPLES_RMS = 0.1
 
 #: The order of the examples in windows (the parts of the split that screened evaluations use): the stored order of the
 #: split, the order of `evaluation_rows`, or another order. While all values are equal, the order is unknown and makes
@@ -58,7 +58,7 @@ class TaskBaseline:
 
     @property
     def usable(self) -> bool:
-        """Whether later means may be estimated from differences from these values."""
+        """Whether a later mean may be estimated from the differences between later values and these values."""
         return self.light_values and self.light_changes is True
 
     def estimate(self, values: Tensor) -> tuple[float, float] | None:
@@ -132,7 +132,9 @@ class Baseline:
         ]
         if pairs:
             orders: tuple[Order, ...] = ("stored", "random")
-            self.order = next((o for o in orders if all(_is_same(part, _sort(v, o)) for part, v in pairs)), "other")
+            self.order = next(
+                (o for o in orders if all(_matches_window(part, _sort(v, o)) for part, v in pairs)), "other"
+            )
 
     def renew(self, values: Mapping[str, Sequence[Tensor]], stage: int | None, goals: Mapping[str, Goal]) -> None:
         """Keep the values of an evaluation of the whole split.
@@ -213,9 +215,9 @@ def _sort(values: Tensor, order: Order) -> Tensor:
     return values[evaluation_rows(Shard(stop=n), n)] if order == "random" else values.clone()
 
 
-def _is_same(window: Tensor, values: Tensor) -> bool:
+def _matches_window(window: Tensor, values: Tensor) -> bool:
     """Return whether the values of a window equal the first `len(window)` of the given values, up to rounding."""
     n = len(window)
     if n > len(values):
         return False
-    return bool((window - values[:n]).square().mean().sqrt() <= _SAME * values.std())
+    return bool((window - values[:n]).square().mean().sqrt() <= _SAME_EXAMPLES_RMS * values.std())

@@ -1,7 +1,8 @@
 """Writes checkpoint files atomically, keeps the previous file, and verifies the SHA-256 of a file when reading it.
 
-A checkpoint is written in two steps. Between the two steps, the process that evaluates stores the SHA-256 of the new
-file. When the run resumes, it recognises the checkpoint by this hash (`harness.worker.evaluator_files`).
+A checkpoint is written in two steps, `stage` and `commit`. Between these steps, the process that makes the evaluations
+stores the SHA-256 of the new file. A resumed run recognises its checkpoint by this hash
+(`harness.worker.evaluator_files`).
 
 `harness.worker.run_state` defines the content of a checkpoint.
 """
@@ -26,8 +27,8 @@ from harness.worker import torch_errors
 CURRENT, PREVIOUS = CHECKPOINTS
 #: Name of a checkpoint file that is complete but not committed yet.
 STAGED = CURRENT + ".new"
-#: The first bytes of a checkpoint file. They contain the version of the format. The version increases whenever a run
-#: could not be resumed exactly from a checkpoint of the previous version.
+#: The first bytes of a checkpoint file, with the version of the format. The version increases if a run could not be
+#: resumed exactly from a checkpoint of the previous version.
 _MAGIC = b"bench-checkpoint-3 "
 #: Key of the trial's run_id in the content of a checkpoint.
 _RUN_ID = "run_id"

@@ -2,8 +2,8 @@
 
 This process builds the trial's workload and submission with random data that has the shapes of the real data, and
 makes a few steps. The worker then loads the compiled code from the cache, so that its steps do not wait for the
-compiler. With several ranks, this process makes the passes of a single rank. If the examples of another rank have other
-shapes, that rank compiles for those shapes in its warm-up step, while the clock is stopped.
+compiler. With several ranks, this process makes the passes of a single rank. A rank whose examples have different
+shapes compiles for its shapes in its warm-up step, while the clock is stopped.
 
 usage: python -m harness.worker.compile_worker
 

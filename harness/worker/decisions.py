@@ -15,9 +15,9 @@ from harness.planning.stopping_rules import stopping_rule
 def may_screen(spec: RunSpec) -> bool:
     """Return whether a run may have screened evaluations.
 
-    A screened evaluation uses only a part of the score split. A run has none if all points of its curve are used later:
-    to set targets, to fit the envelope of a gate, or to choose a stop or a target from tuning runs. If tuning runs
-    choose a setting by its final metric, only the last evaluation is used.
+    A screened evaluation uses only a part of the score split. A run may not have screened evaluations if the metrics of
+    all its evaluations are used later: to set targets, to fit the envelope of a gate, or to choose a stop or a target
+    from tuning runs. If a setting is chosen from tuning runs by their final metric, only the last evaluation is used.
     """
     uses_last_point = stopping_rule(spec.ruleset.stopping).chooses_setting
     uses_curve = spec.purpose == "tuning" and spec.stop is not None and not uses_last_point
@@ -30,9 +30,9 @@ def list_decisions(
     """Return the decisions that an evaluation may trigger, by name; None if the evaluation must use the whole split.
 
     A decision is triggered if all its targets are met. The list does not contain targets and levels that an earlier
-    evaluation of the whole split has met. In these cases, the evaluation must use the whole split:
+    evaluation of the whole split has met. The evaluation must use the whole split in three cases:
 
-    - The run has no screened evaluations.
+    - The run may not have screened evaluations.
     - The evaluation is the first one of the run, or is at a scored stop.
     - The run or a stage ends at the evaluation, whatever the metrics are.
 
@@ -63,9 +63,9 @@ def list_decisions(
 
 
 def _stage_decision(spec: RunSpec, point: Point, stage_began: int) -> dict[str, tuple[Target, ...]]:
-    """Return the end of the current stage as a decision.
+    """Return the end of the current stage as a decision, or an empty dict if metrics cannot end the stage.
 
-    There is none before the stage's minimum number of examples, or if the run ends at a fixed number of examples.
+    They cannot end it before the stage's minimum number of examples, or if the run ends at a fixed number of examples.
     """
     stages = spec.workload.facts.stages
     stage = stages[point.stage]
@@ -77,7 +77,7 @@ def _stage_decision(spec: RunSpec, point: Point, stage_began: int) -> dict[str, 
 
 
 def _prune_threshold(spec: RunSpec, first_point: Point) -> tuple[Target, ...]:
-    """Return a target for the primary metric. If the run meets it, `--prune` no longer ends the run."""
+    """Return a target for the primary metric. From the evaluation that meets it on, `--prune` does not end the run."""
     target = spec.workload.facts.targets[0]
     initial_value = first_point.metrics.get(target.metric)
     if initial_value is None:

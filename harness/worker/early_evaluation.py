@@ -2,7 +2,7 @@
 
 The evaluator builds the same untrained model as the worker. It evaluates this model while the worker still builds the
 training data and constructs the submission. If the worker's first weights are equal to those of the model, the result
-is used. Otherwise, for example because the submission has changed the initial weights, it is discarded.
+is used. Otherwise, for example because the submission has changed the initial weights, the result is discarded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from harness.worker.weights import stored_tensors
 class EarlyEvaluation:
     """An evaluation of the untrained model on the whole split.
 
-    If the evaluation fails, it has no result. It is then repeated when the worker asks for it, and fails again.
+    If this evaluation fails, there is no result. The evaluation is then repeated, and fails again, when the worker asks
+    for it.
 
     Args:
         evaluator: evaluates the model. It must not have evaluated a model before.

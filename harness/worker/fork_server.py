@@ -53,7 +53,7 @@ def main(run_job: Callable[[Job, Emit], None] | None = None, preload: Callable[[
     with collections_paused():
         (preload or preload_worker)()
         _require_one_thread()
-        # The garbage collector in a worker then skips these objects, so it does not copy the pages that hold them.
+        # The garbage collector in a worker then skips these objects, and the memory pages with them are not copied.
         gc.freeze()
     worker = WorkerForker(control, Templates()).serve()
     run_worker(worker.descriptors, worker.request.cores, run_job, evaluator=worker.request.role == "evaluator")
@@ -213,7 +213,7 @@ def become_worker(request: ForkRequest, descriptors: dict[str, int], server: int
         descriptors: the file descriptors of the request, by the names in `DESCRIPTORS`.
         server: process id of the fork server.
     """
-    # With a session of its own, the worker is not reached by Ctrl-C, and the supervisor can kill it with its children.
+    # In a session of its own, the worker gets no Ctrl-C, and the supervisor can kill the worker with its children.
     os.setsid()
     set_parent_death_signal()
     if os.getppid() != server:  # the server has died before the signal was requested

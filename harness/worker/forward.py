@@ -65,7 +65,7 @@ class ForwardPass:
         return self.partial_loss(batch, per_example, self.rng.next_pass())
 
     def partial_loss(self, batch: Batch, per_example: bool, pass_id: PassId | None, part: int = 0) -> Tensor:
-        """Return the loss of a part of a pass, as `loss` does.
+        """Return the loss of a part of a pass, with its autograd graph.
 
         Args:
             batch: the examples of the part.

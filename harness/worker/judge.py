@@ -118,7 +118,7 @@ def copy_tensors(source: dict[str, Tensor], target: dict[str, Tensor], name: str
 
 
 def _find_tolerances(workload: Workload, model: nn.Module, weights: tuple[StoredWeights, ...]) -> dict[str, float]:
-    """Return the tolerance of each metric (see `tolerance`) by name.
+    """Return each metric's tolerance: the difference up to which two values for the same weights count as equal.
 
     A metric is an accuracy if the values of all its examples are 0 or 1.
     """

@@ -24,9 +24,9 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
     """Import a submission and return its factory, a function (model, task, hparams) -> Submission.
 
     Raises:
-        PluginError: an import failed, or the imported object is not a submission, or it is a recipe with needs that its
-            entry does not declare. The error is also raised if the source was edited after planning, since the record
-            would then contain the hash of another source.
+        PluginError: an import failed, or the imported object is not a submission, or the object is a recipe with needs
+            or parts that its entry does not declare. The error is also raised if the source was edited after planning,
+            since the record would then contain the hash of another source.
     """
     import_paths = [part.load for part in ref.parts] + ([ref.load] if ref.load else [])
     if ref.source_hash and source_hash(import_paths) != ref.source_hash:
@@ -82,7 +82,7 @@ def add_constant_schedule(parts: dict[str, Any]) -> dict[str, Any]:
 def load_workload(spec: RunSpec) -> Workload:
     """Import the trial's workload, and construct it with the `arguments` of its `WorkloadEntry`.
 
-    If the trial has seeds of held-out data, the workload draws these data from them.
+    If the trial has seeds of held-out data, the workload draws its held-out data from these seeds.
 
     Raises:
         PluginError: the workload cannot be imported, its facts differ from those in the plan, it is in a file that was

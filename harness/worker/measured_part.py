@@ -1,7 +1,7 @@
 """The measured values of a growing part of a split, which can be completed to the values of the whole split.
 
-If a part does not suffice for all decisions, the whole split is needed. Its other examples are then measured as a last
-window, and all values are sorted into the stored order of the split. No example is measured twice.
+If a part does not suffice for all decisions, the whole split is needed. The other examples of the split are then
+measured as a last window, and all values are sorted into the stored order of the split. No example is measured twice.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class MeasuredPart:
         self._windows: list[Mapping[str, Tensor]] = []
 
     def add(self, window: Mapping[str, Tensor], size: int) -> None:
-        """Add the tensors of the next window, after which the part has this size."""
+        """Add the tensors of the next window. The part then has `size` examples of every task."""
         self._windows.append(window)
         self.size = size
 

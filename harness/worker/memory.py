@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 def peak_memory(device: torch.device) -> int:
-    """Return the peak memory in bytes: the memory of the GPU, or on other devices the memory of this process."""
+    """Return the peak memory in bytes: of the GPU if the run uses one, otherwise of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -65,7 +65,7 @@ class MicrobatchedPasses:
         self._warn = warn
         self._local_loss = timed(profiler, "forward", self._compute_local_loss)
         self._gradient_sync = GradientSync(self._model.parameters()) if group.count > 1 else None
-        # With batch norm, computing a forward pass twice would update the running statistics twice.
+        # With batch norm, no forward pass is recomputed, since this would update the running statistics a second time.
         self._has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self._model.modules())
         self._averaging_queued = False
 
@@ -91,7 +91,7 @@ class MicrobatchedPasses:
         microbatches = list(self._microbatches(local))
         total: Tensor | None = None
         for index, microbatch in enumerate(microbatches):
-            # A rank with an empty shard computes one example with weight 0, so that it takes part in the averaging.
+            # A rank with an empty shard computes one example with weight 0, so that the rank takes part in averaging.
             weight = microbatch.n / n if len(self._local_rows(n)) else 0.0
             loss = self._local_loss(microbatch, False, pass_id, index)
             # The factor includes the number of ranks, since gradients are averaged over ranks and not summed.
@@ -203,7 +203,7 @@ class MicrobatchedPasses:
             except RuntimeError as error:
                 if not torch_errors.is_out_of_memory(error) or not self._halve_microbatch(local.n, error):
                     raise
-            # This code is outside of the `except` block, because the error's traceback would keep the graph in memory.
+            # This code comes after the `except` block, in which the error's traceback keeps the graph in memory.
             with torch.no_grad():
                 for buffer, value in buffers:
                     buffer.copy_(value)

@@ -1,7 +1,8 @@
 """Calls the checks of the rules in the middle of forward and backward passes.
 
-A submission's hook may change a setting only for a part of a pass. The checks are therefore called by hooks on one
-module of the model and on one of its parameters. At every evaluation, the hooks move to another module.
+A submission's hook could change a setting in the middle of a pass, and restore the setting before the pass ends. The
+checks are therefore called by hooks on one module of the model and on one of the module's parameters. At every
+evaluation, the hooks move to another module.
 """
 
 from __future__ import annotations

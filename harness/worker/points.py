@@ -27,8 +27,9 @@ def finite_point(point: Point) -> Point:
 def gradient_norm(model: nn.Module) -> float | None:
     """Return the L2 norm of the gradients of all parameters together; None if no parameter has a gradient.
 
-    The gradients are those of the last update. If the update clipped them, they are clipped. With several ranks, they
-    are the gradients of the global batch. Sparse gradients are converted to dense gradients.
+    The gradients are those of the last update. If the update clipped the gradients, the result is the norm of the
+    clipped gradients. With several ranks, the gradients are those of the global batch. Sparse gradients are converted
+    to dense gradients.
     """
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     if not gradients:

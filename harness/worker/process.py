@@ -158,7 +158,10 @@ def enter_sandbox(job: Job) -> Confined | Done:
 
 
 def _find_job(peer: int, evaluator: bool, pinned: frozenset[int]) -> Callable[[Job, Emit], None]:
-    """Return the function that runs a job. Importing it imports torch, whose threads inherit this process's cores."""
+    """Return the function that runs a job, after importing its module and torch.
+
+    Torch's threads inherit the cores to which this process is pinned.
+    """
     end = None
     if peer >= 0:
         os.set_inheritable(peer, False)

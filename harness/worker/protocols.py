@@ -165,7 +165,7 @@ class Screenable(Sharded, Protocol):
 
 @runtime_checkable
 class Bounded(Protocol):
-    """A sharded workload that declares the bounds of its values, so that a few bad values can prove a miss.
+    """A sharded workload that declares bounds of its values. A few bad values can then prove that a target is missed.
 
     Attributes:
         value_bounds: lowest and highest possible value of an example, by metric. Bools need no declared bounds.

@@ -52,7 +52,7 @@ def enter_worker(close: Iterable[int]) -> None:
 
 
 def _reap(worker: int, close: Iterable[int]) -> None:
-    """Wait for the worker, kill the processes that it leaves behind, and end as the worker ended."""
+    """Wait for the worker, kill the processes that it leaves behind, and end with the worker's exit code or signal."""
 
     def end(number: int, _: object) -> None:
         _kill_descendants()

@@ -13,11 +13,11 @@ from harness.errors import PluginError
 
 @runtime_checkable
 class Redrawable(Protocol):
-    """A workload that draws its held-out data afresh in runs with a nonce, so that no submission can contain them.
+    """A workload that draws new held-out data in runs with a nonce, so that no submission can contain these data.
 
-    The entry of such a workload has `redraws_held_out=True`. The targets must hold for every draw: the data are another
-    sample of the same size from the same distribution. `cached_arrays` does not store data whose key contains a seed of
-    held-out data, because workers can read the stored data.
+    The entry of such a workload has `redraws_held_out=True`. The targets are the same for every draw, so every draw
+    must be a sample of the same size from the same distribution. `cached_arrays` does not store data whose key contains
+    a seed of held-out data, because workers can read the stored data.
     """
 
     def draw_held_out(self, seeds: Mapping[Split, str]) -> None:
@@ -26,8 +26,8 @@ class Redrawable(Protocol):
         The harness calls this method before any data are built.
 
         Args:
-            seeds: the seeds that this process may know, by split, each with 64 hexadecimal digits. The other splits
-                keep their usual data.
+            seeds: the seeds that this process may know, by split, each with 64 hexadecimal digits. A split without a
+                seed keeps its usual data.
         """
         ...
 

@@ -19,7 +19,7 @@ def rng_state() -> dict[str, Any]:
         "torch": torch.get_rng_state(),
         "numpy": [str(kind), torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached],
         "python": random.getstate(),
-        # Only the current GPU is read, which is the rank's GPU. Reading the state of an unused GPU would initialise it.
+        # Only the state of the current GPU (the rank's GPU) is read. Reading another GPU's state would initialise it.
         "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],  # type: ignore[no-untyped-call]
     }
 

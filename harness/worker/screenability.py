@@ -9,12 +9,12 @@ from harness.contract.workload import Goal, WorkloadFacts
 from harness.worker.protocols import Screenable, Sharded, Workload
 from harness.worker.screening import Estimate
 
-#: Largest relative difference between a metric and the mean of the values from which it is estimated.
+#: A metric counts as the mean of its examples' values if the relative difference is at most this number.
 MEAN_TOLERANCE = 1e-6
 
 
 def find_obstacle(workload: Workload) -> str:
-    """Return why a workload has no screened evaluations, or an empty string."""
+    """Return why a workload cannot have screened evaluations; an empty string if it can have them."""
     if not isinstance(workload, Sharded):
         return "the workload has no measure()"
     if workload.facts.stages and not isinstance(workload, Screenable):
@@ -40,7 +40,7 @@ def count_examples(estimates: Mapping[str, Estimate]) -> int:
 def describe_bias(name: str, part: Estimate) -> str:
     """Return a message that the estimate of a metric from a part is biased, with the reason."""
     reason = (
-        "the values of few examples changed much more than the others"
+        "the values of few examples changed much more than those of the others"
         if part.uses_differences
         else "the order of the split is not random"
     )

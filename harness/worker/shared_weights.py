@@ -64,7 +64,7 @@ class SharedWeights:
         with torch.no_grad():
             for name, tensor in stored_tensors(model).items():
                 view = self._views[name]
-                # A bool has 8 bits, of which only 0 and 1 are valid.
+                # A bool is stored as a byte, whose only valid values are 0 and 1.
                 tensor.copy_(view.view(torch.uint8) != 0 if view.dtype == torch.bool else view)
 
 

@@ -46,8 +46,8 @@ def build_task(
             fix=f"let parameter_kinds() return kinds among {', '.join(known_kinds)}",
         )
     snapshots.rng.manual_seed(spec.seeds.submission)
-    # Runs for an envelope (docs/glossary.md) measure the reference's metric as a function of the horizon. Their
-    # submission sees the horizon under every ruleset.
+    # Runs for an envelope (docs/glossary.md) measure the reference's metric as a function of the horizon. In such runs,
+    # the reference sees the horizon under every ruleset.
     hides_horizon = "horizon" in spec.ruleset.hides and spec.purpose != "envelope"
     shows_stages = bool(facts.stages) and facts.boundaries
     return Task(

@@ -1,4 +1,4 @@
-"""Templates: processes that have evaluated a model of a workload once, from which evaluators are forked.
+"""Templates: processes from which evaluators are forked. A template has evaluated a model of its workload once.
 
 A template imports the workload, reads its held-out data, and runs the first passes of a model. This takes longer than
 the evaluations of a short run. An evaluator that is forked from a template builds its own workload and model. From the
@@ -27,9 +27,9 @@ from harness.worker.reaper import set_parent_death_signal
 READY = b"r"
 #: A template is made for a workload if two of its trials start within this number of seconds. Longer runs would gain
 #: little from a template, and their evaluations may take long.
-_SHORT_S = 60.0
+_REPEATED_WITHIN_S = 60.0
 #: Largest number of templates. Each of them holds the held-out data of a workload.
-_MOST = 4
+_MAX_TEMPLATES = 4
 
 
 @dataclass(kw_only=True)
@@ -85,13 +85,13 @@ class Templates:
         A single trial would wait longer for a template than for its own evaluator.
 
         Returns:
-            The template's socket in the template; None in the server.
+            In the forked template, its socket; in the server, None.
         """
         key = _workload_key(spec)
         now = time.monotonic()
-        is_repeated = now - self._requested.get(key, -math.inf) <= _SHORT_S
+        is_repeated = now - self._requested.get(key, -math.inf) <= _REPEATED_WITHIN_S
         self._requested[key] = now
-        if not is_repeated or key in self._templates or key in self._failed or len(self._templates) >= _MOST:
+        if not is_repeated or key in self._templates or key in self._failed or len(self._templates) >= _MAX_TEMPLATES:
             return None
         control, remote = socket.socketpair()
         server = os.getpid()

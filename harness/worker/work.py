@@ -193,7 +193,7 @@ class CountedWork:
 
     @contextmanager
     def pause_counting(self) -> Iterator[None]:
-        """Return a context in which direct calls of the model are not counted, because the harness evaluates it."""
+        """Return a context for the evaluations of the harness, in which direct calls of the model are not counted."""
         counting, self.counting = self.counting, False
         try:
             yield

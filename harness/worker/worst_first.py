@@ -6,9 +6,9 @@ bound. The limit of the metric is (s + (N - m) b) / N. A metric that has to fall
 that has to rise is at most this limit. If the limit misses the target, the whole split misses the target. This proof
 involves no random sample and no confidence level.
 
-Few examples suffice for the proof if they have most of the loss, as the hard examples of a classifier often do. In this
-case, the mean of a random part is inexact. The examples are therefore measured in the order of their values in the last
-evaluation of the whole split, worst first, until the limit misses the target.
+Few examples suffice for the proof if they cause most of the loss. The hard examples of a classifier, for example, often
+cause most of its loss. In this case, the mean of a random part is inexact. The examples are therefore measured in the
+order of their values in the last evaluation of the whole split, worst first, until the limit misses the target.
 """
 
 from __future__ import annotations
@@ -32,32 +32,35 @@ Bounds = Mapping[str, tuple[float, float]]
 #: Measures the examples of a shard, and returns their values by metric and task.
 MeasureShard = Callable[[Shard], Mapping[str, Sequence[Tensor]]]
 
-#: To prove a miss, a sum has to exceed the required sum by this fraction, which is far above rounding errors.
-_ROUNDING = 1e-4
+#: To prove that a target is missed, a sum has to exceed the required sum by this fraction. The fraction is far above
+#: rounding errors.
+_ROUNDING_MARGIN = 1e-4
 #: A value contradicts the bound if it is better than the bound by more than this amount.
-_TOLERANCE = 1e-6
+_BOUND_TOLERANCE = 1e-6
 #: Number of examples that test whether a workload measures exactly the chosen examples.
-_PROBE = 16
+_PROBE_SIZE = 16
 #: Initial value of `WorstFirst.ratio`: the expected sum of the chosen values, as a fraction of their earlier sum.
 _FIRST_RATIO = 0.95
-#: If a predicted ratio was too high, the next prediction in this evaluation is the measured ratio times this factor.
+#: If the predicted ratio (see `_FIRST_RATIO`) was too high, the next prediction in the same evaluation is the measured
+#: ratio times this factor.
 _CAUTION = 0.95
 #: Weight of the latest evaluation in `WorstFirst.ratio`, an exponential moving average.
-_WEIGHT = 0.3
+_LATEST_WEIGHT = 0.3
 #: Smallest number of examples that are added to an evaluation at once.
-_FEWEST = 16
+_MIN_ADDED = 16
 #: Largest number of times that examples are added to one evaluation.
-_ROUNDS = 4
+_MAX_ROUNDS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Requirement:
-    """The sum of values that proves that an evaluation triggers no decision.
+    """What the measured values must satisfy to prove that the whole split triggers no decision.
 
     Args:
         metric: the metric that is measured.
-        total: the sum that has to be exceeded. All examples together have this sum of distances from the best possible
-            value if the metric equals the threshold that is hardest to exclude.
+        total: the number that the sum of the distances must exceed. A distance is how much worse a value is than
+            `best`. The distances of the whole split have this sum if the metric equals the threshold that is hardest
+            to exclude.
         best: the best possible value of an example.
         sign: 1 if higher values are worse than `best`, -1 if lower values are worse.
     """
@@ -139,7 +142,7 @@ class WorstFirst:
     def learn(self, ratio: float) -> None:
         """Update the moving average `ratio` with the ratio of an evaluation."""
         if math.isfinite(ratio):
-            self._ratio += _WEIGHT * (min(ratio, 1.0) - self._ratio)
+            self._ratio += _LATEST_WEIGHT * (min(ratio, 1.0) - self._ratio)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as tensors, numbers, strings, lists and dicts."""
@@ -160,10 +163,10 @@ class WorstFirst:
     def _choose_probe(self) -> tuple[int, ...]:
         """Return the positions of the examples with the largest and the smallest values; empty if all are equal."""
         values = next(iter(self._values.values()), None)
-        if values is None or len(values) < 4 * _PROBE or bool((values == values[0]).all()):
+        if values is None or len(values) < 4 * _PROBE_SIZE or bool((values == values[0]).all()):
             return ()
         order = values.argsort(stable=True).tolist()
-        return tuple(order[: _PROBE // 2] + order[-_PROBE // 2 :])
+        return tuple(order[: _PROBE_SIZE // 2] + order[-_PROBE_SIZE // 2 :])
 
     def _is_equal(self, probe: tuple[int, ...], measured: Mapping[str, Sequence[Tensor]]) -> bool:
         """Return whether the chosen examples have the same values as in the whole split, up to rounding."""
@@ -177,7 +180,9 @@ class WorstFirst:
 def find_requirement(
     metric: str, decisions: Decisions, bounds: tuple[float, float], examples: int
 ) -> Requirement | None:
-    """Return the requirement that excludes all decisions by one metric; None if a decision does not depend on it.
+    """Return the requirement under which one metric excludes all decisions.
+
+    The result is None if a decision does not depend on this metric, or if no finite sum excludes all decisions.
 
     Args:
         metric: the metric.
@@ -198,8 +203,8 @@ def find_requirement(
         goals |= {target.goal for target in metric_targets}
     if len(goals) != 1:
         return None
-    # If several targets of one decision have this metric, all of them are excluded. Excluding one of them would
-    # suffice.
+    # A decision is excluded if one of its targets is missed. For simplicity, all targets with this metric must be
+    # missed.
     best, sign = (bounds[0], 1) if goals == {"min"} else (bounds[1], -1)
     total = examples * max(sign * (value - best) for value in thresholds)
     return Requirement(metric=metric, total=total, best=best, sign=sign) if math.isfinite(total) else None
@@ -213,7 +218,7 @@ class WorstFirstEvaluation:
 
     Args:
         parent: predicts how many examples are necessary.
-        requirement: the sum of values that excludes every decision.
+        requirement: what the measured values must satisfy to exclude every decision.
         earlier: the metric's values in the last evaluation of the whole split, in the stored order (float64).
     """
 
@@ -251,7 +256,7 @@ class WorstFirstEvaluation:
         Returns:
             Whether the measured examples prove that the whole split triggers no decision.
         """
-        for _ in range(_ROUNDS):
+        for _ in range(_MAX_ROUNDS):
             rows = self.next_rows()
             if not rows or not self._add(rows, measure(Shard(chosen=rows))):
                 return False
@@ -268,7 +273,7 @@ class WorstFirstEvaluation:
         rows = [] if self._rows else list(self._sample)
         measured = {*self._rows, *rows}
         missing = self._required - self._sum() - self._prediction * float(self._earlier[rows].sum())
-        fewest = _FEWEST if self._rows else 0
+        fewest = _MIN_ADDED if self._rows else 0
         for position, row in enumerate(self._order):
             if missing <= 0 and len(rows) >= fewest:
                 break
@@ -281,7 +286,7 @@ class WorstFirstEvaluation:
 
     @property
     def _required(self) -> float:
-        return self._requirement.total * (1 + _ROUNDING)
+        return self._requirement.total * (1 + _ROUNDING_MARGIN)
 
     def _add(self, rows: tuple[int, ...], values: Mapping[str, Sequence[Tensor]]) -> bool:
         """Add measured values, by metric and task.
@@ -294,7 +299,7 @@ class WorstFirstEvaluation:
             self._values.setdefault(name, []).append(tasks[0].cpu().double())
         are_finite = all(bool(task.isfinite().all()) for tasks in values.values() for task in tasks)
         distances = self._requirement.distances(values[self._requirement.metric][0].cpu().double())
-        return are_finite and bool((distances >= -_TOLERANCE).all())
+        return are_finite and bool((distances >= -_BOUND_TOLERANCE).all())
 
     def estimate(self) -> tuple[dict[str, Estimate], dict[str, float], dict[str, float]]:
         """Return estimates of the metrics from a stratified sample.

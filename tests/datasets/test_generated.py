@@ -197,7 +197,7 @@ def test_several_processes_write_the_same_entry_at_once(folder: Path) -> None:
 
 def test_arrays_of_secret_seeds_are_not_stored(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A submission can read the cache, and would find the held-out data of its own run there."""
-    monkeypatch.setattr(generated, "_excluded", set())
+    monkeypatch.setattr(generated, "_excluded_texts", set())
     generated.exclude_from_cache(["5" * 64])
     make = Generator(a=np.arange(3))
     for key in (f"documents held-out/score/{'5' * 64}", f"documents held-out/score/{'5' * 64}", "documents"):

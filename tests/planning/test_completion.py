@@ -174,7 +174,7 @@ def test_facts_that_disagree_and_wrong_methods_are_refused() -> None:
 
 
 def test_a_workload_that_takes_too_long_to_read_is_left_to_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = PluginContents(error="it took longer than 20 s", passing=True)
+    answer = PluginContents(error="it took longer than 20 s", is_transient=True)
     monkeypatch.setattr(unpackaged, "_read", lambda *_, **__: answer)
     check_workload(micro.ENTRY)
     with pytest.raises(PluginError, match="the submission 'mine' is broken: it took longer"):

@@ -631,7 +631,7 @@ def test_a_hook_that_lacks_space_or_memory_is_a_passing_error(
 
 def test_a_plugin_that_took_too_long_is_read_again_in_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.add("bench-slow", yielding("mine"))
-    slow = PluginContents(error="slow", passing=True, limit_s=20.0)
+    slow = PluginContents(error="slow", is_transient=True, limit_s=20.0)
     requested: list[ReadRequest] = []
 
     def time_out(requests: Sequence[ReadRequest], limit: float) -> list[PluginContents]:
@@ -648,7 +648,7 @@ def test_a_plugin_that_took_too_long_is_read_again_in_time(site: Site, monkeypat
     assert load_registry(refresh=True).submission("mine").name == "mine"
     monkeypatch.setattr(plugin_cache, "read_in_children", time_out)
     assert only(load_registry(refresh=True)) == "slow"
-    assert load_registry().submission("mine").name == "mine", "a passing error does not replace an answer"
+    assert load_registry().submission("mine").name == "mine", "a transient error does not replace an answer"
 
 
 @pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["data", "list"], ["data", "verify"]])

@@ -28,7 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.getbasetemp() / "redrawing"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_DATA", str(folder))
-        patch.setattr(generated, "_excluded", set(SEEDS.values()))
+        patch.setattr(generated, "_excluded_texts", set(SEEDS.values()))
         yield folder
 
 

@@ -13,12 +13,12 @@ _SEED = 7
 
 
 def evaluation_rows(shard: Shard, n: int, unit: int = 1) -> Tensor:
-    """Return the indices (int64) of a shard's examples in a split whose stored order is not random.
+    """Return the indices (int64) of a shard's examples in a split. The stored order of the split may be systematic.
 
-    Without a window, the whole split is evaluated in the stored order. A shard with a window (`Shard.windowed`) takes
-    its examples from a random order of the split. This order is the same in every run. The first examples of this order
-    are therefore a random sample of the split. A shard with chosen examples (`Shard.chosen`) consists of these
-    examples.
+    A shard without a window (a part of the split, see `Shard.windowed`) takes its examples in the stored order. A shard
+    with a window takes its examples from a random order of the split. This order is the same in every run. The first
+    examples of this order are a random sample of the split. If the shard lists its examples (`Shard.chosen`), it takes
+    these examples instead.
 
     Args:
         shard: the shard of the split.

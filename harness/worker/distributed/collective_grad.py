@@ -16,8 +16,8 @@ class GatherRows(torch.autograd.Function):
 
     Every rank passes a tensor with its own k rows, and gets the tensor with all n rows.
 
-    The backward pass multiplies the gradient of this rank's rows by the number of ranks. Afterwards the gradients of
-    the parameters are averaged over ranks, so that the result is the sum over ranks.
+    The backward pass multiplies the gradient of this rank's rows by the number of ranks. Afterwards the harness
+    averages the gradients of the parameters over ranks. Because of the factor, this average is the sum over ranks.
     """
 
     @staticmethod

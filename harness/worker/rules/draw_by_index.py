@@ -1,4 +1,4 @@
-"""Examples are drawn by index only from a pool.
+"""Examples of a stream are not drawn by index.
 
 Forbidden: `work.draw(indices=…)` on a stream.
 

@@ -29,7 +29,7 @@ class DrawSize(Rule):
             )
         if drawn_in_step > self._limit:
             raise RejectedError(
-                f"{drawn_in_step} examples were drawn in one step or in one call of eval_weights, more than the "
-                f"{self._limit} between two evaluations",
+                f"{drawn_in_step} examples were drawn in one step or in one call of eval_weights; the limit is "
+                f"{self._limit}, the number of examples between two evaluations",
                 fix=f"draw at most {self._limit} examples in each step and in each call of eval_weights",
             )

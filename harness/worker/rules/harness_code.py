@@ -29,7 +29,7 @@ _PACKAGE = "harness."
 
 
 class _Binding(NamedTuple):
-    """A name in a module or class, the function or class that it had, and the code of the function."""
+    """A name in a module or class, the function or class bound to this name, and the code of the function."""
 
     namespace: Mapping[str, object]
     name: str
@@ -39,7 +39,7 @@ class _Binding(NamedTuple):
 
 
 class HarnessCode(Rule):
-    """Compares the functions and classes in the harness's modules with those before the submission's import."""
+    """Compares the functions and classes of the harness with their state before the submission's import."""
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
@@ -115,7 +115,7 @@ def _changed(name: str) -> RejectedError:
 
 
 def _list_bindings(owner: str, namespace: Mapping[str, Any]) -> Iterator[_Binding]:
-    """Yield the functions and classes of a module or class, and those of the classes that the module defines."""
+    """Yield the functions and classes of a module or class, and the members of the classes that the module defines."""
     for name, value in namespace.items():
         if not callable(value) and not isinstance(value, (property, staticmethod, classmethod)):
             continue

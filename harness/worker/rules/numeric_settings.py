@@ -1,8 +1,8 @@
 """Torch's global numeric settings stay as the workload set them.
 
-Forbidden: changing torch's global settings, and leaving autocast enabled. These settings are the precision of float32
-matrix products and convolutions, TF32, the default dtype, the default device and the number of threads. At every
-evaluation and within passes, the settings are compared with those before the submission's import.
+Forbidden: changing torch's global settings, and leaving autocast enabled. The global settings are the precision of
+float32 matrix products and convolutions, TF32, the default dtype, the default device and the number of threads. At
+every evaluation and within passes, they are compared with their values before the submission's import.
 
 Why: precision and threads determine the time of a step, and the workload sets both for all submissions.
 

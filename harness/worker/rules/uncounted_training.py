@@ -24,7 +24,7 @@ SAMPLE = 1024
 
 
 class UncountedTraining(Rule):
-    """Compares the norms of the parameters at every evaluation with those at the previous one."""
+    """Compares the norms of the parameters at every evaluation with the norms at the previous evaluation."""
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
