@@ -185,7 +185,7 @@ class DatasetFile(Data, frozen=True, kw_only=True):
         name: name of the file in the dataset's folder.
         sha256: SHA-256 of the published file, in hex; empty if no trustworthy value is known.
         content_sha256: SHA-256 of the decompressed content of a published gzip file; empty for other files. A gzip file
-            with this content is accepted, even if its compression and its size differ.
+            with this content is accepted, even if its compression and size differ from those of the published file.
         size: size of the published file in bytes; 0 if unknown.
         urls: addresses from which the file can be downloaded. The first address is preferred.
         member: path of the file inside the tar archive at `urls`; empty if the file itself is at `urls`.

@@ -39,7 +39,7 @@ class PowerCost(Data, frozen=True, kw_only=True):
 class OrderAgreement(Data, frozen=True, kw_only=True):
     """How often the order of two arms (submissions) at the gate budget is also their order at the full budget.
 
-    The seeds at the two budgets are different.
+    The runs at the full budget have other seeds than the runs at the gate budget.
 
     Args:
         decided: number of pairs of arms that are separated at the gate budget and have a difference at the full budget.
@@ -85,8 +85,8 @@ class PowerRow(Data, frozen=True, kw_only=True):
         correlation: correlation between two arms over the seeds that they share, pooled over all pairs of arms.
         range_over_spread: difference between the best and the worst arm's mean, divided by the standard deviation over
             seeds; 0 if no metric differs.
-        false_rate: fraction of the permutations of the arms' labels within seeds for which the model separates at
-            least one pair.
+        false_rate: fraction of the permutations in which the model separates at least one pair. A permutation shuffles
+            the arms' labels within each seed.
         false_low, false_high: 95 % confidence interval of `false_rate`.
         permutations: number of permutations.
         agreement: agreement with the order at the full budget; None if the full budget was not run.

@@ -123,7 +123,7 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
     Args:
         name: name of the workload.
         version: version of the workload. It must increase when a change alters results.
-        tier: `cpu` (at most 2 minutes on one core), `gpu` or `cluster`.
+        tier: `cpu` (a run takes at most 2 minutes on one core), `gpu` or `cluster`.
         access: `pool` (random access, the submission may choose the order) or `stream` (one pass through stages).
         targets: targets that one evaluation must meet together. The first is the primary target.
         stages: the stages of a stream; empty on a pool.
@@ -177,9 +177,9 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
 class Shard(Data, frozen=True, kw_only=True):
     """The part of the evaluation examples that one rank evaluates. By default, it contains all examples.
 
-    A rank is one of several processes that share a run. Each rank has its own device. A window is a part of a split. It
-    restricts an evaluation to its examples, which the ranks divide among them. Consecutive windows of a split are
-    disjoint, and together they contain every example. On a stream, the window applies to every task.
+    A rank is one of several processes that share a run. Each rank has its own device. A window is a part of a split to
+    which an evaluation is restricted. The ranks divide the examples of the window among them. Consecutive windows of a
+    split are disjoint, and together they contain every example. On a stream, the window applies to every task.
 
     Instead of a window, a shard can have a list of chosen examples. `harness.api.evaluation_rows` returns them.
 

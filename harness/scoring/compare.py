@@ -33,8 +33,8 @@ Trials: TypeAlias = Mapping[str, Mapping[Any, Sequence[float]]]
 class Factor:
     """One of the two factors of a time ratio.
 
-    The factors are the ratio of A to B in examples to the target, and the ratio in seconds per example. Only pairs in
-    which both submissions reached the target count.
+    The ratio of the times of A and B is the product of two ratios of A to B: examples to the target, and seconds per
+    example. Only pairs in which both submissions reached the target count.
 
     Args:
         ratio: Hodges–Lehmann estimate of the ratio of A to B.

@@ -25,9 +25,9 @@ class RowFamily:
         name: name of the family: the name of one of its submissions, the first in alphabetical order.
         settings: number of rows of the family.
         is_best: whether the row is the first row of the family in the table, and therefore the best one.
-        low: smallest finite value of the settings; nan if there is no finite value.
-        high: largest finite value of the settings; nan if there is no finite value.
-        missed: number of settings without a finite value.
+        low: smallest finite value among the rows of the family; nan if there is no finite value.
+        high: largest finite value among the rows of the family; nan if there is no finite value.
+        missed: number of rows of the family without a finite value.
     """
 
     name: str
