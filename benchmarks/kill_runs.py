@@ -189,7 +189,8 @@ def disturb(
     while len(moments) < times:
         if bench.has_ended:
             bench.start()
-        # One moment in eight is before the first line of progress; after a command that ended too early, one in two.
+        # One moment in eight is before the first line of progress; after a command that ended too early, every second
+        # moment is.
         in_start = rng.random() < (1 / 2 if misses else 1 / 8)
         lines = 0 if in_start else rng.randint(1, max(1, whole.lines - 2))
         interval = (whole.seconds - whole.start) / whole.lines

@@ -7,9 +7,9 @@ seed of this pilot. For `resnet-digits`, the study in docs/comparison.md already
 figures, with the study's `horizon_fraction`.
 
 - Learning rates on `resnet-digits`: the best ones by the loss after 7,168 examples on the study's tuning seed.
-- Learning rates on `continual-digits`: for the four families of the calibration of version 2, its best rates. The other
+- Learning rates on `continual-digits`: for the four families, the best rates of the calibration of version 2. The other
   arms with a kind of AdamW have the rate of `replay`, and `lion` has a tenth of it.
-- Model: log error = arm + seed. The error is the loss, and on the stream, 1 minus the mean accuracy after the last
+- Model: log error = arm + seed. The error is the loss or, on the stream, 1 minus the mean accuracy after the last
   stage. The residual variance is pooled over the arms. A pair of arms is separated if its t test is significant at 5 %
   after Holm's correction.
 - Cost of a run: process seconds of its training plus wall seconds of its evaluations and its start.

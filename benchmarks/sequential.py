@@ -36,7 +36,7 @@ Sampler: TypeAlias = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
 #: Maximum number of pairs of a gate.
 PAIRS = 40
-#: Prior standard deviation of the effect in the t e-process. The effect is the mean over the standard deviation.
+#: Prior standard deviation of the effect in the t e-process. The effect is the mean divided by the standard deviation.
 PRIOR = 1.0
 
 

@@ -126,8 +126,8 @@ def _walk(group: click.Group, words: tuple[str, ...]) -> Iterator[tuple[tuple[st
 RUN_ID = record_cases.run_ids()[0]
 #: Names of options whose range begins at 1.
 _COUNTS = ("STUDIES", "THREADS", "JOBS")
-#: A valid call of every command, with the files of a case. It succeeds or goes on to run a trial. None for a command
-#: that needs results of another machine, or a network connection.
+#: A valid call of every command, with the files of a case. Each call succeeds or goes on to run a trial. None for a
+#: command that needs results of another machine, or a network connection.
 VALID_CALLS: dict[tuple[str, ...], tuple[str, ...] | None] = {
     ("run",): ("--dry-run", "-s", "wsd", "-w", "lm-tiny"),
     ("runs",): (),
@@ -277,7 +277,7 @@ def _wrong_option(command: click.Command, rng: random.Random) -> list[str]:
 
 
 def _make_odd_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case with a command and up to five options with odd values. Many answers to it are right."""
+    """Return a case with a command and up to five options with odd values. Such a case has several right outcomes."""
     words = rng.choice(commands())
     command = _command(words)
     options = [p for p in command.params if isinstance(p, click.Option) and p.name not in _SKIPPED]

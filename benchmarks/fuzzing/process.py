@@ -1,7 +1,7 @@
 """Run each case in a process of its own, forked from this one, with limits on time and memory.
 
 No case trains, and no case opens a network connection. `bench` reads plugins in a new interpreter, which takes seconds
-to start. In a case, a process forked from the case's process reads them.
+to start. In a case, a fork of the case's process reads the plugins instead.
 """
 
 from __future__ import annotations

@@ -80,7 +80,9 @@ class Ablation:
 
 
 def list_variants(entry: SubmissionEntry, registry: Registry, only: Sequence[str] = ()) -> tuple[Variant, ...]:
-    """Return the variants of a submission. Variants without a part come before variants of a hyperparameter.
+    """Return the variants of a submission.
+
+    Variants that lack a part come before variants in which the value of a hyperparameter is replaced.
 
     The optimizer is never removed, because every submission needs one. A hyperparameter has up to two variants. If the
     submission changes the default of a part, one variant has the part's default. If 0 is allowed, one variant has 0.

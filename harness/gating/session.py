@@ -89,8 +89,8 @@ class GateSession:
     Args:
         registry: registry of the plugins.
         options: options for planning and running trials.
-        watch: function that takes a label and a number of trials, and returns a context manager. This provides the
-            watcher that shows the progress of the trials.
+        watch: function that takes a label and a number of trials, and returns a context manager. The context manager
+            provides the watcher that shows the progress of the trials.
         note: function that prints a line about the next runs and their estimated cost.
         on_pair: function that is called after every pair.
         run: function that replaces `run_trials` in tests; None for `run_trials`.

@@ -102,7 +102,7 @@ class _Numbers:
     """A column of numbers, stored in 8 bytes each until the frame is made.
 
     Args:
-        rows: number of rows above the first number.
+        rows: number of rows before the first number.
         integers: whether the numbers are integers.
     """
 

@@ -28,7 +28,7 @@ from harness.scoring.sequential.differences import mean_over_workloads
 from harness.scoring.sequential.verdict import decide
 from harness.scoring.stats import hodges_lehmann
 
-#: Log of the largest factor by which fresh seeds may be slower than an accepted claim.
+#: Log of the largest factor by which runs on fresh seeds may be slower than an accepted claim.
 TOLERANCE: Final = math.log(1.1)
 #: Difference of a run that missed the target, diverged or failed.
 MISS: Final = -math.inf
@@ -71,8 +71,8 @@ class Claim:
     def difference(self, fresh: Record) -> float:
         """Return the log of (claimed cost / cost of a run on a fresh seed).
 
-        Runs to a stop have no hit. For them, the cost of a final metric is the cost at which the curve of the record
-        reaches this metric. If the metric is better than the whole curve, its cost is that at the stop.
+        A run to a stop has no hit, so its final metric is converted to a cost: the cost at which the curve of the
+        record reaches this metric. If the metric is better than the whole curve, the cost at the stop is used.
         """
         if self.spec.stop is None:
             return self._log_cost() - math.log(fresh.points[fresh.hit].cost) if fresh.hit is not None else MISS

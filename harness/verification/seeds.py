@@ -46,8 +46,8 @@ def find_held_out_problem(spec: RunSpec, redrawing: Collection[str]) -> str:
 
     Args:
         spec: the trial.
-        redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce. The record
-            is not used instead, because its author could have removed this information.
+        redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce. This
+            information is not taken from the record, because the author of the record could have removed it.
     """
     if spec.held_out is not None:
         follows = spec.held_out == expected_held_out(spec)
