@@ -86,8 +86,8 @@ def _resolution(calibration: Calibration, registry: Registry) -> str:
     """Return the resolution of the calibration or, if it has none, that of the workload with a star."""
     if calibration.resolution is not None:
         return _percent(calibration.resolution)
-    known = registry.workload(calibration.workload.partition("@")[0]).facts.resolution
-    return "unknown" if known is None else f"{_percent(known)}*"
+    resolution = registry.workload(calibration.workload.partition("@")[0]).facts.resolution
+    return "unknown" if resolution is None else f"{_percent(resolution)}*"
 
 
 def _percent(fraction: float) -> str:

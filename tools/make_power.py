@@ -62,11 +62,11 @@ def summary(rows: Sequence[PowerRow]) -> str:
 
 def missing(rows: Sequence[PowerRow], design: PowerDesign) -> str:
     """Return a table of the missing and partial rows of the design, with the commands that complete them."""
-    known = {(row.workload.partition("@")[0], row.budget_name): row for row in rows}
+    row_of = {(row.workload.partition("@")[0], row.budget_name): row for row in rows}
     lines = []
     for workload in design.workloads:
         for budget in BUDGETS:
-            row = known.get((workload, budget))
+            row = row_of.get((workload, budget))
             if row is None or row.partial:
                 state = "no row" if row is None else f"{row.seeds} of {row.planned_seeds} seeds"
                 command = f"`python -m studies.power --workloads {workload} --budgets {budget}`"

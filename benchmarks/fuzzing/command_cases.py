@@ -98,7 +98,7 @@ _ASSIGNMENTS = (
 #: Options that no case sets: `--help` ends the command, and `--in-process` would train in this process.
 _SKIPPED = frozenset({"help", "in_process"})
 #: Command -> arguments that every odd case gets, so that no case trains.
-_FIRST = {"run": ("--dry-run",), "tune": ("--dry-run",), "calibrate": ("--dry-run",)}
+_DRY_RUN_ARGUMENTS = {"run": ("--dry-run",), "tune": ("--dry-run",), "calibrate": ("--dry-run",)}
 
 
 @functools.cache
@@ -198,7 +198,7 @@ _WRONG_ASSIGNMENTS = (
     *("beta1=-0.1", "warmup=-1", "shape=missing", "lr=0x10", "lr=1_0", "lr=\u0661", "lr= 1 2", "Lr=1"),
 )
 #: Commands that take assignments.
-_SETTING = (("run",), ("cost",), ("show",))
+_COMMANDS_WITH_ASSIGNMENTS = (("run",), ("cost",), ("show",))
 #: Environment variable -> wrong values for `bench run`.
 _WRONG_VARIABLES = {
     **{f"BENCH_{name}": ("0", "-1", "1.5", "010", "x", "1e3", "\u0661", "99999999999999999999") for name in _COUNTS},
@@ -221,7 +221,7 @@ def _make_judged_case(number: int, rng: random.Random) -> FuzzCase:
     environment: dict[str, str] = {}
     expected: Expected = "usage"
     mistakes = ["nothing", "option", "option", "option", "unknown option", "unknown command", "surplus"]
-    mistakes += ["set"] * 5 if words in _SETTING else []
+    mistakes += ["set"] * 5 if words in _COMMANDS_WITH_ASSIGNMENTS else []
     mistakes += ["variable"] * 5 if words == ("run",) else []
     change = rng.choice(mistakes)
     match change:
@@ -304,7 +304,7 @@ def _make_odd_case(number: int, rng: random.Random) -> FuzzCase:
         kind="commands",
         number=number,
         files=_files(),
-        arguments=(*before, *words, *_FIRST.get(words[0], ()), *arguments),
+        arguments=(*before, *words, *_DRY_RUN_ARGUMENTS.get(words[0], ()), *arguments),
         environment=_environment(rng),
         change=change,
     )

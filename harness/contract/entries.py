@@ -117,7 +117,8 @@ class SubmissionEntry(Data, frozen=True, kw_only=True):
             submission consists only of `parts`.
         parts: the parts of the submission, in the form `kind:name`.
         needs: names of the needs of the submission (see `NEEDS`), in addition to the needs of its parts.
-        space: domains of the hyperparameters by name. A domain in `space` replaces a part's domain of the same name.
+        space: domains of the hyperparameters by name. A domain in `space` replaces the domain that a part declares for
+            the same hyperparameter.
         points: hyperparameter settings that are tried in this order, instead of settings drawn from `space`.
         checks: relations that the hyperparameters must satisfy, in addition to the checks of its parts.
         model_options: model options that the submission requests; the workload must offer them.
@@ -162,8 +163,9 @@ class ObserverEntry(Data, frozen=True, kw_only=True):
 
     Args:
         name: name of the observer, for `--observe`.
-        load: import path of a class, `package.module:Class`. The class has hooks of observers as methods. The process
-            of the observer creates an object of the class, with the path of the folder for its files as the argument.
+        load: import path of a class, `package.module:Class`. The methods of the class are hooks of observers. The
+            process of the observer creates an object of the class. The argument of the constructor is the path of the
+            folder for the observer's files.
         summary: description in one line.
         imports: names of modules that the class imports, but that may be missing on the machine.
         install: the command that installs these modules; empty if there is none.
@@ -215,7 +217,7 @@ class DatasetEntry(Data, frozen=True, kw_only=True):
         folders: names of folders that must not be redistributed. `bench data import` links the user's copy.
         check: import path `package.module:function` of a function that checks the format. The function is called with
             the path of each file or folder, and raises `DataError` if the format is wrong. It is the only check of a
-            file without a known checksum. Empty for no function.
+            file without a known checksum. Empty if there is no such function.
         homepage: address of the dataset's web page.
         note: further information for users, or empty.
         distribution: name of the Python distribution that yields the entry; filled in by the harness.

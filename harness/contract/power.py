@@ -64,15 +64,15 @@ class PowerRow(Data, frozen=True, kw_only=True):
         metric: name of the primary metric.
         goal: direction of the primary metric.
         scale: the quantity that is compared.
-        outside: fraction of the runs whose metric is outside the envelope, so that M is extrapolated; 0 if there is no
-            envelope.
+        outside: fraction of the runs whose metric is outside the envelope. In these runs, M is extrapolated. The
+            fraction is 0 if there is no envelope.
         arms: names of the arms (the compared submissions).
         left_out: the arms with a failed run. Pairs with such an arm never count as separated.
         seeds: number of seeds on which all arms have a run.
         planned_seeds: number of seeds in the design.
         pairs: number of pairs of arms, including the pairs with an arm in `left_out`.
         separated: number of pairs that the model separates.
-        hard: number of pairs whose estimated multipliers are within 10 %; None if M is unknown.
+        hard: number of pairs in which the estimated values of M differ by at most 10 %; None if M is unknown.
         hard_separated: number of the pairs in `hard` that the model separates; None if M is unknown.
         core_hours: core-hours of all runs of these arms and seeds, without tuning.
         cost: mean cost of a run.

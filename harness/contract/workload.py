@@ -26,9 +26,8 @@ def is_coarse(resolution: float | None, evaluations: float | None) -> bool:
     """Return whether a workload's evaluations are too few or too noisy to rank submissions by time.
 
     Args:
-        resolution: number of further examples, near the target, with which the reference improves the metric on the
-            split `score` by one standard error. It is given as a fraction of the reference's examples to the target.
-            None if unknown.
+        resolution: (further examples with which the reference, near the target, improves the metric on the split
+            `score` by one standard error) / (the reference's examples to the target). None if unknown.
         evaluations: number of evaluations before the reference's hit. On a stream, only evaluations that could end a
             stage count. None if unknown.
 
@@ -138,9 +137,8 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
         scores: names of the quality scores that the pool provides for each training example.
         replay_capacity: number of examples that the replay buffer can hold; 0 for no replay buffer.
         boundaries: whether the submission can see the stage boundaries of a stream.
-        resolution: number of further examples, near the target, with which the reference improves the metric by one
-            standard error. It is given as a fraction of the reference's examples to the target (see `is_coarse`). None
-            if unknown.
+        resolution: (further examples with which the reference, near the target, improves the metric by one standard
+            error) / (the reference's examples to the target); see `is_coarse`. None if unknown.
         coarse: whether the evaluations are too few or too noisy to rank submissions by time (see `is_coarse`). The
             anchored score does not include coarse workloads.
         reference: paths of the calibrations from which the target was calculated.

@@ -72,14 +72,14 @@ def find_families(submissions: Sequence[str], values: Sequence[float], keys: Fam
     for indices in members.values():
         if len(indices) == 1:
             continue
-        known = [values[index] for index in indices if math.isfinite(values[index])]
+        finite = [values[index] for index in indices if math.isfinite(values[index])]
         for index in indices:
             families[index] = RowFamily(
                 name=min(submissions[member].rpartition("@")[0] for member in indices),
                 settings=len(indices),
                 is_best=index == indices[0],
-                low=min(known, default=math.nan),
-                high=max(known, default=math.nan),
-                missed=len(indices) - len(known),
+                low=min(finite, default=math.nan),
+                high=max(finite, default=math.nan),
+                missed=len(indices) - len(finite),
             )
     return families

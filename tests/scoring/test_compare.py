@@ -179,7 +179,9 @@ def test_studies_with_more_trials_are_no_partners_of_those_with_fewer() -> None:
     b += [record(spec("b", study=i, trial=1, ruleset=rules), seconds=1.0 * x) for i, x in enumerate(NOISE[:6])]
     result = compare(a, b)
     assert result.workloads[0].n == 6
-    assert [str(s) for s in result.skipped] == ["w@1, 2 studies: A has 2 trials and B 1, so they are not paired"]
+    assert [str(s) for s in result.skipped] == [
+        "w@1, 2 studies: A has 2 trials and B has 1, so these studies are not paired"
+    ]
 
 
 def test_of_two_versions_of_a_workload_the_newest_is_compared() -> None:
