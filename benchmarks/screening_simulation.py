@@ -155,15 +155,15 @@ def simulate(scenario: Scenario, evaluations: int, rng: Generator) -> tuple[list
     used = 0
     for i in range(evaluations):
         earlier, baseline, later = (torch.from_numpy(values) for values in scenario.draw(rng))
-        kept = Baseline()
-        kept.order = "stored"
+        store = Baseline()
+        store.order = "stored"
         for values in (earlier, baseline):
-            kept.renew({"loss": (values,)}, None, {"loss": "min"})
-        first = estimate_metrics({"loss": (later[:FIRST_PART],)}, {"loss": [EXAMPLES]}, kept.of_stage(None))
+            store.renew({"loss": (values,)}, None, {"loss": "min"})
+        first = estimate_metrics({"loss": (later[:FIRST_PART],)}, {"loss": [EXAMPLES]}, store.of_stage(None))
         used += first["loss"].uses_differences
         mean, sd = float(later.mean()), float(later.std())
         for differences, count in counts.items():
-            baselines = kept.of_stage(None) if differences else {}
+            baselines = store.of_stage(None) if differences else {}
             count.wrong += share_that_decides(later, baselines, mean) < 1
             if i % _EVERY == 0:
                 count.shares.append(share_that_decides(later, baselines, mean - 0.25 * sd))

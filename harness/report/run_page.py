@@ -71,7 +71,7 @@ def _describe_run(
         ("trial", f"study {spec.study}, trial {spec.trial}, {_describe_seed(spec)}, for {spec.purpose}"),
         ("ruleset", ", ".join((ruleset + stop, *flags))),
         ("settings", _describe_settings(record)),
-        ("usage", f"{seconds}, start {text.seconds(usage.import_seconds)}{memory}, {usage.parameters:,} parameters"),
+        ("usage", f"{seconds}, import {text.seconds(usage.import_seconds)}{memory}, {usage.parameters:,} parameters"),
         *_ledger_rows(record.ledger),
         ("hardware", _describe_hardware(record)),
         ("sessions", _describe_sessions(record)),

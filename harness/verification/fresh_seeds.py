@@ -36,7 +36,7 @@ MISS: Final = -math.inf
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """The result that the records of one submission on one workload, with equal settings, state together.
+    """The result that several records state together. They have one submission, one workload and equal settings.
 
     Args:
         records: the records; at least one.
@@ -79,8 +79,8 @@ class Claim:
         if not is_complete(fresh.status):
             return MISS
         target, curve = self.spec.workload.facts.targets[0], _whole_points(self.records[0])
-        ours, theirs = (run.points[-1].metrics[target.metric] for run in (fresh, self.records[0]))
-        return _log_share_of_stop(curve, target, ours) - _log_share_of_stop(curve, target, theirs)
+        fresh_metric, claimed_metric = (run.points[-1].metrics[target.metric] for run in (fresh, self.records[0]))
+        return _log_share_of_stop(curve, target, fresh_metric) - _log_share_of_stop(curve, target, claimed_metric)
 
     def _log_cost(self) -> float:
         return median(

@@ -175,7 +175,7 @@ def test_studies_with_more_trials_are_no_partners_of_those_with_fewer() -> None:
     b = [record(spec("b", study=i, ruleset=rules), seconds=1.1 * x) for i, x in enumerate(NOISE)]
     with pytest.raises(UsageError, match="no pair of runs") as refused:
         compare(a, b)
-    assert "8 studies: A has 2 trials and B 1" in str(refused.value)
+    assert "8 studies: A has 2 trials and B has 1" in str(refused.value)
     b += [record(spec("b", study=i, trial=1, ruleset=rules), seconds=1.0 * x) for i, x in enumerate(NOISE[:6])]
     result = compare(a, b)
     assert result.workloads[0].n == 6
