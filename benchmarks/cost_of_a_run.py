@@ -21,7 +21,7 @@ the columns of the table are medians over trials, in seconds per trial:
 The first goal limits wall/scored: it is at most 1.3 if a run trains for 5 s or more, and at most 2 if a run trains for
 less. The second goal is a `rest` of at most 0.5 s. The cache of generated data is empty before the trials of each row.
 With `--cached`, the cache contains the data of these trials, as after a run of another submission with the same seeds.
-With `--smoke`, the trials train only for a moment, so that nearly all of the measured time is overhead. To measure an
+With `--smoke`, the trials train only for a moment. Nearly all of the measured time is then overhead. To measure an
 earlier version, set PYTHONPATH to a checkout of it.
 
     python benchmarks/cost_of_a_run.py [--workload lm-tiny] [--trials 10] [--workers forked] [--cached] [--smoke]

@@ -1,9 +1,9 @@
 """Simulate screened evaluations of a loss: how often does a part of the split exclude a target that the split meets?
 
-A scenario draws the values of three evaluations: two of the whole split, and a later one, of which parts are measured.
-The target of the later evaluation is exactly the mean of its whole split, which therefore meets the target. All sizes
-of a part are tried. If a part excludes the target, this decision is wrong. The columns of the table follow. Columns
-with `plain` in their names are computed without difference estimates.
+A scenario draws the values of three evaluations: two evaluations of the whole split, and a later evaluation that
+measures parts of the split. The target of the later evaluation is exactly the mean of its whole split, which therefore
+meets the target. All sizes of a part are tried. If a part excludes the target, this decision is wrong. The columns of
+the table follow. Columns with `plain` in their names are computed without difference estimates.
 
 - `wrong`: number of wrong decisions.
 - `differences`: fraction of the evaluations in which the smallest part used a difference estimate.
@@ -95,8 +95,8 @@ def heavy_values(rng: Generator) -> DrawnValues:
 def group_improves(share: float, by: float, ratio: float) -> Callable[[Generator], DrawnValues]:
     """Values change as in `normal_changes(ratio)`. In the later evaluation, a random group improves further, by `by`.
 
-    The group contains the fraction `share` of the examples. None of them improves beyond the best value of the
-    evaluation before.
+    The group contains the fraction `share` of the examples. No example improves beyond the best value of the evaluation
+    before.
     """
 
     def draw(rng: Generator) -> DrawnValues:

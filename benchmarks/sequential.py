@@ -107,7 +107,7 @@ def log_normal(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
     return np.exp(rng.standard_normal(shape))
 
 
-#: Distributions of differences that are symmetric about 0, so that every verdict `better` or `worse` is false.
+#: Distributions of differences that are symmetric about 0. Every verdict `better` or `worse` is therefore false.
 NULLS: dict[str, Sampler] = {
     "normal": normal,
     "Student's t, 2.5 degrees of freedom": lambda rng, shape: rng.standard_t(2.5, shape),

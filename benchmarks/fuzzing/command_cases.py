@@ -14,7 +14,7 @@ from harness.cli.app import app
 from harness.cli.resolve import LimitedInteger
 from harness.contract.limits import RANGES
 
-#: Paths that exist in the folder of a case, and some that do not.
+#: Paths in the folder of a case. Some of them do not exist.
 _PATHS = (
     *("runs", "results", "pipe", "folder", "loop", "dangling", "missing/deep/file", "text.txt", "huge.json", "zero"),
     *("empty.yaml", "mine.py", "bad.py", "out.html", "sub/out.svg", "a:b", "a,b.py", "\x1b[31m.py", "/dev/null"),

@@ -40,7 +40,7 @@ class Limits:
     Args:
         wall_seconds: wall seconds after which a case counts as hanging.
         cpu_seconds: CPU seconds after which a case counts as hanging.
-        memory_bytes: bytes of memory that a case may use beyond those of this process.
+        memory_bytes: bytes of memory that a case may use in addition to the memory of this process.
     """
 
     wall_seconds: float = 10.0
@@ -57,7 +57,7 @@ class CaseOutcome:
         stdout: text on stdout.
         stderr: text on stderr.
         report: content of the HTML file that the command wrote.
-        added_bytes: peak memory in bytes beyond that of this process.
+        added_bytes: peak memory in bytes, minus the memory of this process.
         cpu_seconds: CPU seconds.
     """
 

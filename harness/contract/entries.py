@@ -71,7 +71,7 @@ class PartEntry(Data, frozen=True, kw_only=True):
         name: name of the part, unique within its kind; `kind:name` identifies the part.
         load: import path of the callable, `package.module:callable`.
         summary: description in one line.
-        space: domains of the hyperparameters by name. The names are those of the callable's keyword arguments.
+        space: domains of the hyperparameters by name. The callable has keyword arguments with these names.
         checks: relations that the hyperparameters must satisfy, such as `"beta1 < 1"` or
             `"warmup + decay <= horizon"`.
         needs: names of the needs of the part (see `NEEDS`), in addition to the needs that the kind implies.

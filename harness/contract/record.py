@@ -34,7 +34,7 @@ def is_success(status: Status) -> bool:
 
 
 def is_broken(status: Status) -> bool:
-    """Return whether training failed before the end of the budget, so that the run has no final metric."""
+    """Return whether training failed before the end of the budget. Such a run has no final metric."""
     return status in ("diverged", "out-of-memory", "crashed")
 
 

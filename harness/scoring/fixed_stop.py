@@ -44,7 +44,7 @@ class StopClaim:
         seconds: scored seconds at the stop, one value for each seed that reached it.
         mean: mean of `values`; nan without a value.
         p: p-value of the hypothesis that the mean does not meet the target; 1.0 if the run of a seed broke down.
-        reason: reason why there is no verdict; otherwise empty.
+        reason: reason why there is no verdict; empty if there is a verdict.
     """
 
     submission: str

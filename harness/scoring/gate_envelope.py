@@ -113,7 +113,7 @@ class GateEnvelope(Data, frozen=True, kw_only=True):
         return _evaluate_line(log_metric, first, last, nearest)
 
     def covers(self, metric: float) -> bool:
-        """Whether a metric is within the range of the reference's metrics, so that no extrapolation is needed."""
+        """Whether a metric is within the range of the reference's metrics. If not, `log_budget` extrapolates."""
         return min(self.values) <= metric <= max(self.values)
 
 

@@ -342,7 +342,7 @@ def _total_time(times: Mapping[str, float], workloads: Sequence[str]) -> float:
 
 
 def _find_reference(names: Sequence[str], times: Mapping[str, object]) -> str | None:
-    """Return the id of the first named submission that the table contains; None if it contains none of them.
+    """Return the id of the first named submission that the table contains; None if there is no such submission.
 
     If the table has several versions or sources of the submission, the last id in alphabetical order is returned.
     """

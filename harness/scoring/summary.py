@@ -199,7 +199,7 @@ def add_statements(summary: S, query: LeaderboardQuery) -> S:
 def summarize_content(record: Record, query: LeaderboardQuery, columns: PointColumns | None = None) -> RunSummary:
     """Summarize a record without its attestations and marks. The trust level is the one that the record states.
 
-    The result depends only on the content of the record and on `query.measured()`, so that it can be stored.
+    The result depends only on the content of the record and on `query.measured()`. It can therefore be stored.
 
     Args:
         record: record of the run.

@@ -26,7 +26,7 @@ def require_source(spec: RunSpec) -> None:
     """Raise an error unless the source at hand is the one that ran.
 
     Raises:
-        UsageError: the hash of the source at hand differs from that of the submission's source in the record.
+        UsageError: the source at hand and the submission's source in the record have different hashes.
     """
     submission = spec.submission
     loads = [part.load for part in submission.parts] + ([submission.load] if submission.load else [])

@@ -42,7 +42,7 @@ def check_seeds(record: Record, beacon: Beacon | None = None, redrawing: Collect
 
 
 def find_held_out_problem(spec: RunSpec, redrawing: Collection[str]) -> str:
-    """Return why the held-out data of a trial are not those of its nonce; empty if they are.
+    """Return why the held-out data of a trial do not follow from its nonce; empty if they follow from it.
 
     Args:
         spec: the trial.

@@ -17,8 +17,8 @@ _NOISY_AVERAGES = (0.927, 0.812, 0.37, 0.472, 0.527)
 _FLOOR, _NOISY_FLOOR = 0.3, 0.2
 #: Maximum number of examples per stage.
 _CAP = 1_024
-#: Minimum number of examples per stage. A stage that meets its target by chance could otherwise end before the replay
-#: reservoir has enough examples of the stage's classes.
+#: Minimum number of examples per stage. Without a minimum, a stage that meets its target by chance could end before the
+#: replay reservoir has enough examples of the stage's classes.
 _LEAST = 256
 #: Fraction of wrong labels in the variant `+noise`.
 LABEL_NOISE = 0.1

@@ -55,8 +55,8 @@ LM_SHAKESPEARE_LEARNED = calibrated(
     resolution=0.018,
 )
 
-# `positions` and `qk_norm` are no options, so that runs on token shards stay comparable with the public GPT-2 speed
-# runs.
+# `positions` and `qk_norm` are not offered as options, so that runs on token shards stay comparable with the public
+# GPT-2 speed runs.
 _WEB_OPTIONS: dict[str, Domain] = {
     "dropout": Uniform(0.0, 0.3, default=0.0),
     "label_smoothing": Uniform(0.0, 0.2, default=0.0),

@@ -114,7 +114,8 @@ RESNET50_IMAGENET = WorkloadFacts(
     name="resnet50-imagenet",
     version="2",
     tier="cluster",
-    # The target is AlgoPerf's validation target. The horizon is about that of AlgoPerf: 186,666 steps of 1,024 images.
+    # The target is AlgoPerf's validation target. The horizon is about AlgoPerf's horizon: 186,666 steps of 1,024
+    # images.
     targets=(Target(metric="accuracy", goal="max", value=0.77431, unit="share"),),
     budget=Budget(horizon=191_692_800, gradient_examples=383_385_600, seconds={"default": 315_000.0}),
     batch_sizes=(1024, 256, 512, 2048),
