@@ -29,7 +29,7 @@ class Source(Data, frozen=True, kw_only=True):
 
 
 class WorkloadEntry(Data, frozen=True, kw_only=True):
-    """A workload, as the hook `bench_workloads` yields it.
+    """The declaration of a workload, which the hook `bench_workloads` yields.
 
     Args:
         facts: the workload as data.
@@ -64,7 +64,7 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
 
 
 class PartEntry(Data, frozen=True, kw_only=True):
-    """A part of recipes (an optimizer, a schedule, an averager …), as the hook `bench_parts` yields it.
+    """The declaration of a part of recipes (optimizer, schedule, averager …), which the hook `bench_parts` yields.
 
     Args:
         kind: kind of the part (see `harness.contract.part_kinds`).
@@ -107,7 +107,7 @@ class PartEntry(Data, frozen=True, kw_only=True):
 
 
 class SubmissionEntry(Data, frozen=True, kw_only=True):
-    """A submission, as the hook `bench_submissions` yields it.
+    """The declaration of a submission, which the hook `bench_submissions` yields.
 
     Args:
         name: name of the submission.
@@ -143,7 +143,7 @@ class SubmissionEntry(Data, frozen=True, kw_only=True):
 
 
 class ExecutorEntry(Data, frozen=True, kw_only=True):
-    """An executor (the component that runs trials), as the hook `bench_executors` yields it.
+    """The declaration of an executor (the component that runs trials), which the hook `bench_executors` yields.
 
     Args:
         name: name of the executor, for `--executor`.
@@ -159,7 +159,7 @@ class ExecutorEntry(Data, frozen=True, kw_only=True):
 
 
 class ObserverEntry(Data, frozen=True, kw_only=True):
-    """An observer that runs only if the user asks for it, as the hook `bench_observers` yields it.
+    """The declaration of an observer that runs only on request, which the hook `bench_observers` yields.
 
     Args:
         name: name of the observer, for `--observe`.
@@ -205,7 +205,7 @@ class DatasetFile(Data, frozen=True, kw_only=True):
 
 
 class DatasetEntry(Data, frozen=True, kw_only=True):
-    """A dataset, as the hook `bench_datasets` yields it.
+    """The declaration of a dataset, which the hook `bench_datasets` yields.
 
     A dataset consists of files that are downloaded, and of folders that a user provides.
 

@@ -251,7 +251,7 @@ def _result_at_level(record: Record, query: LeaderboardQuery, columns: PointColu
     facts = record.spec.workload.facts
     if facts.stages:
         return TargetResult(
-            status="unknown", reason=f"{facts.id} is a stream: its own targets decided when each stage ended"
+            status="unknown", reason=f"{facts.id} is a stream: its own targets ended the stages during the run"
         )
     targets = targets_at(facts, query.level)
     if not targets:

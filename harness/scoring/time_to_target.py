@@ -222,7 +222,7 @@ def hit_index(
     if facts.stages:
         if targets is not None:
             raise UsageError(
-                f"{facts.id} is a stream: its targets decided when each stage ended, so they cannot be replaced",
+                f"{facts.id} is a stream: its targets ended the stages during the run, so they cannot be replaced",
                 fix="select workloads without stages, for example with --workload",
             )
         return record.hit

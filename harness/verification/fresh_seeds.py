@@ -56,7 +56,7 @@ class Claim:
 
     @property
     def problem(self) -> str:
-        """Why runs on fresh seeds cannot be compared with the claim; empty if they can."""
+        """Why runs on fresh seeds cannot be compared with the claim; empty if they can be compared."""
         record = self.records[0]
         if self.spec.stop is not None:
             if self.spec.workload.facts.stages:

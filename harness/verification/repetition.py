@@ -41,7 +41,7 @@ def require_source(spec: RunSpec) -> None:
 
 
 def find_environment_difference(record: Record) -> str:
-    """Return why this machine cannot repeat a run exactly; empty if it can."""
+    """Return why this machine cannot repeat a run exactly; empty if it can repeat the run."""
     spec, environment = record.spec, record.environment
     if environment is None:
         return "the record does not describe its environment"
