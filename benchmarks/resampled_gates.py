@@ -23,7 +23,8 @@ import harness
 from harness.contract.run import ExecutionOptions
 from harness.contract.watcher import SilentWatcher
 from harness.gating.envelopes import read_envelope
-from harness.gating.setup import GateWorkload, find_reference, gate_budget, plan_to_end
+from harness.gating.setup import GATE_RULESET, GateWorkload, gate_budget, plan_to_end
+from harness.planning.references import find_reference
 from harness.plugins.registry import Registry, load_registry
 from harness.scoring.gate import judge_run
 from harness.scoring.sequential.resample import resample_gates
@@ -68,7 +69,7 @@ def log_multipliers(workload: GateWorkload, registry: Registry, options: argpars
     The compute multiplier of a run is the budget at which the reference's envelope has the run's metric, divided by the
     gate budget. The value is −inf for a failed run.
     """
-    reference = find_reference(workload.entry.facts, registry)
+    reference = find_reference(workload.entry.facts, registry, GATE_RULESET)
     envelope = read_envelope(ENVELOPES, workload)
     if reference is None or envelope is None:
         sys.exit(

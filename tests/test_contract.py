@@ -6,7 +6,7 @@ Workloads on real data have small generated files in its place, in the same form
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +28,7 @@ from harness.plugins.registry import load_registry
 from harness.testing.checks import NotApplicable
 from harness.testing.workloads import WORKLOAD_CHECKS, WorkloadCase
 from harness.worker.protocols import Screenable
-from harness.worker.screening import concatenate, estimate_metrics, find_bias
+from harness.worker.screening import estimate_metrics, find_bias
 from tests import micro
 from tests.helpers import Remember, outcome, run_here
 from tests.workloads import stand_ins
@@ -124,7 +124,7 @@ class TestWorkload:
                 parts = [screenable.measure(model, "score", window, stage) for window in windows]
                 metrics = workload.evaluate(model, "score", stage)
             assert screenable.metrics(whole, "score", stage) == metrics
-            for name, tensor in concatenate(parts).items():
+            for name, tensor in _join(parts).items():
                 assert len(tensor) == len(whole[name])
                 assert torch.allclose(tensor.double().sort()[0], whole[name].double().sort()[0], atol=1e-5)
             values = screenable.example_values(whole, "score", WHOLE, stage)
@@ -135,7 +135,7 @@ class TestWorkload:
                 mean = sum(float(task.double().mean()) for task in tasks) / len(tasks)
                 assert mean == pytest.approx(metrics[name], rel=1e-6, abs=1e-9)
             first = screenable.example_values(parts[0], "score", windows[0], stage)
-            both = screenable.example_values(concatenate(parts[:2]), "score", Shard(stop=128), stage)
+            both = screenable.example_values(_join(parts[:2]), "score", Shard(stop=128), stage)
             for name, tasks in first.items():
                 for task, longer, every in zip(tasks, both[name], values[name], strict=True):
                     assert len(task) == min(64, len(every))
@@ -167,6 +167,10 @@ class TestWorkload:
             metrics = workload.evaluate(model, "score", stage)
         totals = {name: [len(task) for task in tasks] for name, tasks in whole.items()}
         assert find_bias(estimate_metrics(part, totals), metrics) == ""
+
+
+def _join(windows: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {name: torch.cat([window[name] for window in windows]) for name in windows[0]}
 
 
 def spec_or_reason(submission: SubmissionEntry, workload: WorkloadEntry) -> RunSpec | str:

@@ -98,6 +98,9 @@ class Calibrator:
         purpose: Purpose,
         studies: int,
         points: Sequence[HParams] | None = None,
+        *,
+        first_study: int = 0,
+        horizon: int | None = None,
     ) -> Sequence[RunSpec]:
         """Plan the trials of one submission.
 
@@ -107,9 +110,19 @@ class Calibrator:
             purpose: purpose of the trials, on which their seeds depend.
             studies: number of studies.
             points: hyperparameter settings to run in every study; None for the settings that the ruleset determines.
+            first_study: index of the first study.
+            horizon: horizon in examples, at which the runs end; None for the horizon of the workload.
         """
         return plan_trials(
-            workload, submission, self._registry, self._settings, purpose=purpose, studies=studies, points=points
+            workload,
+            submission,
+            self._registry,
+            self._settings,
+            purpose=purpose,
+            studies=studies,
+            points=points,
+            first_study=first_study,
+            horizon=horizon,
         )
 
     def plan_tuning(self, workload: WorkloadEntry, families: Mapping[str, SubmissionEntry]) -> Sequence[RunSpec]:

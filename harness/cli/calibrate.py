@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from harness.calibration.envelopes import ENVELOPE_RULESET
 from harness.calibration.results import Calibration
 from harness.calibration.runner import (
     VARIANT_STUDIES,
@@ -19,19 +20,23 @@ from harness.calibration.runner import (
     reference_families,
     setting_submission,
 )
+from harness.cli.calibrate_envelope import make_envelope, print_planned
 from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.watching import watch_trials
+from harness.errors import UsageError
 from harness.planning import rulesets
 from harness.planning.resolve import resolve_workload
 from harness.planning.trials import PlanSettings
 from harness.report import text
-from harness.storage.layout import file_stem, run_id
+from harness.storage.layout import file_stem
 from harness.system.files import write_atomically
 
 
-@click.command("calibrate", epilog=examples("bench calibrate lm-tiny --dry-run"))
+@click.command(
+    "calibrate", epilog=examples("bench calibrate lm-tiny --dry-run", "bench calibrate lm-tiny --envelope --dry-run")
+)
 @click.argument("workload", type=NameType("workload"))
 @click.option(
     "--families", help="Comma-separated references to tune (default: all with the tag 'family' that can run)."
@@ -44,6 +49,13 @@ from harness.system.files import write_atomically
 @click.option(
     "--rates", type=LimitedInteger("rates"), help="Number of learning rates per family (default: from the ruleset)."
 )
+@click.option(
+    "--envelope", is_flag=True, help="Make the envelope of the reference for fixed-budget instead of the targets."
+)
+@click.option(
+    "--up-to", type=click.Choice(["2", "4"]), default="2", show_default=True,
+    help="Largest horizon of the envelope, as a multiple of the budget.",
+)  # fmt: skip
 @click.option("--variants/--no-variants", default=True, help="Also run the best setting on the workload's variants.")
 @click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
@@ -84,6 +96,8 @@ def command(
     families: str | None,
     studies: int | None,
     rates: int | None,
+    envelope: bool,
+    up_to: str,
     variants: bool,
     runs: Path,
     out: Path,
@@ -100,18 +114,28 @@ def command(
     A variant (such as lm-tiny+postnorm) uses the best setting of its base workload. If only the variant is calibrated,
     the setting is read from the calibration of the base workload.
 
+    With --envelope, measure the final metric of the reference at horizons from an eighth of the budget to twice the
+    budget, from which fixed-budget computes multipliers. The learning rate is chosen for each horizon on a tuning seed.
+
     The seeds of tuning, of calibration and of the leaderboard are disjoint. If the command is repeated, only unfinished
     trials are run.
     """
     registry = open_registry(blocked_plugins)
     entry = resolve_workload(workload, registry)
-    ruleset = rulesets.ruleset("calibration")
+    if envelope and families:
+        raise UsageError(
+            "--families does not apply to --envelope, which has one reference", fix="leave out --families or --envelope"
+        )
+    ruleset = ENVELOPE_RULESET if envelope else rulesets.ruleset("calibration")
     ruleset = msgspec.structs.replace(ruleset, trials=rates or ruleset.trials, studies=studies or ruleset.studies)
     plan_settings = PlanSettings(ruleset=ruleset, seed=seed, device=device)
     options = CalibrationOptions(
         runs=runs, out=out, executor=executor, jobs=jobs, variants=variants, retry_failed=retry_failed
     )
     calibrator = Calibrator(registry, plan_settings, options, lambda total: watch_trials(registry, total), note)
+    if envelope:
+        make_envelope(entry, registry, calibrator, ruleset, float(up_to), out, dry_run=dry_run, as_json=as_json)
+        return
     references = {
         f"{family.name}@{family.version}": family
         for family in reference_families(registry, entry, families, plan_settings)
@@ -127,11 +151,7 @@ def command(
         specs = calibrator.plan(entry, submission, "target", VARIANT_STUDIES, [setting.hparams])
         calibrations = calibrator.calibrate_variants([entry], references, setting)
     if dry_run:
-        if as_json:
-            print_json({"specs": [{"run_id": run_id(spec), "spec": spec} for spec in specs]})
-            return
-        for spec in specs:
-            print_text(f"{run_id(spec)} {spec.submission.name} {format_hparams(spec.hparams)}")
+        print_planned(specs, as_json)
         return
     results = []
     for result in calibrations:

@@ -51,7 +51,8 @@ def print_plan(phased_plan: PhasedPlan, runs: Path, execution: ExecutionOptions,
     unfinished = [spec for spec in specs if finished_summary(spec, run_id(spec), runs, execution) is None]
     jobs = execution.jobs or _parallel_trials(specs)
     total, without_estimate = estimates.total_seconds(unfinished, jobs)
-    pending = f", then {phased_plan.pending} at the stops chosen from these trials" if phased_plan.pending else ""
+    later = phased_plan.pending
+    pending = f", then {later} with the stops or settings chosen from these trials" if later else ""
     estimate = ""
     if without_estimate < len(unfinished):
         estimate = f"; about {text.seconds(total)} with {jobs} at once, estimated from earlier records"

@@ -16,6 +16,7 @@ from harness.cli.output import print_json, supports_color
 from harness.cli.record_folders import (
     RUN_FIRST,
     check_workloads,
+    envelopes_option,
     existing_folders,
     folder_options,
     list_folders,
@@ -42,6 +43,7 @@ from harness.scoring.summary import (
 )
 from harness.scoring.time_to_target import RANKED_AXES, Axis
 from harness.storage.attestations import index_attestations
+from harness.storage.envelopes import read_envelopes
 
 FORMATS = ("table", "md", "csv", "json", "html")
 #: Styles of a leaderboard on a terminal.
@@ -55,6 +57,7 @@ COLOURED = Palette(
 
 @click.command(epilog=examples("bench leaderboard --workload lm-tiny --by examples", "bench leaderboard --format md"))
 @folder_options
+@envelopes_option
 @click.option("--by", default="time", show_default=True, help="Rank by time, examples, steps or metric@BUDGET.")
 @click.option(
     "--workload", "workloads", multiple=True, type=NameType("workload"), help="Only these workloads (comma-separated)."
@@ -80,8 +83,8 @@ COLOURED = Palette(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (the same as --format json).")
 @click.pass_obj
 def leaderboard(
-    blocked_plugins: list[str], runs: Path, results: Path, by: str, workloads: tuple[str, ...], tier: str | None,
-    level: Level, reference: str | None, group: Grouping, output_format: str, as_json: bool,
+    blocked_plugins: list[str], runs: Path, results: Path, envelopes: Path, by: str, workloads: tuple[str, ...],
+    tier: str | None, level: Level, reference: str | None, group: Grouping, output_format: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Rank submissions, and show time, examples and steps to the target on each workload."""
     query = leaderboard_query(
@@ -97,7 +100,7 @@ def leaderboard(
     if run_summaries:
         check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in run_summaries})
     stop_records = [record for record in table_records.stop_records if query.wants(record.spec.workload.facts)]
-    stopping_results = StoppingResults(stop_records)
+    stopping_results = StoppingResults(stop_records, read_envelopes(envelopes))
     marked = [item for item in table_records.mark_filter.marked if query.wants(item.facts)]
     boards = build_leaderboards(run_summaries, query)
     output_format = "json" if as_json else output_format

@@ -24,6 +24,7 @@ from harness.scoring.selection import R
 from harness.scoring.summary import LeaderboardQuery
 from harness.storage import layout
 from harness.storage.derived import DerivedValues
+from harness.storage.envelopes import ENVELOPES_FOLDER
 from harness.storage.marks import index_marks
 from harness.storage.records import StoredRecord, decode_stored, iter_listed_records, iter_stored, read_stored
 from harness.storage.shards import find_packed
@@ -44,6 +45,14 @@ def folder_options(command: F) -> F:
         show_default=True, help="Folder of published records.",
     )  # fmt: skip
     return runs(results(command))
+
+
+def envelopes_option(command: F) -> F:
+    """Add the option `--envelopes` to a command."""
+    return click.option(
+        "--envelopes", type=click.Path(path_type=Path), default=ENVELOPES_FOLDER, show_default=True,
+        help="Folder of the envelopes of the reference, for tables of fixed-budget.",
+    )(command)  # fmt: skip
 
 
 def existing_folders(runs: Path, results: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from harness.cli.output import note, print_json
 from harness.cli.record_folders import (
     RUN_FIRST,
     check_workloads,
+    envelopes_option,
     existing_folders,
     folder_options,
     list_folders,
@@ -27,12 +28,14 @@ from harness.report.page_runs import PageSummary, summarize_for_page
 from harness.report.table_records import stored_summaries
 from harness.scoring.summary import LeaderboardQuery
 from harness.storage.attestations import index_attestations
+from harness.storage.envelopes import read_envelopes
 from harness.system.files import write_atomically, write_error
 
 
 @click.command(epilog=examples("bench report report.html --workload lm-tiny"))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @folder_options
+@envelopes_option
 @click.option(
     "--workload", "workloads", multiple=True, type=NameType("workload"), help="Only these workloads (comma-separated)."
 )
@@ -48,6 +51,7 @@ def report(
     out: Path,
     runs: Path,
     results: Path,
+    envelopes: Path,
     workloads: tuple[str, ...],
     reference: str | None,
     as_json: bool,
@@ -73,7 +77,14 @@ def report(
             yield summary
 
     # `table_records.stop_records` is complete only after `html.page` has read all summaries.
-    page = html.page(read(), query, problems, table_records.stop_records, table_records.mark_filter.marked)
+    page = html.page(
+        read(),
+        query,
+        problems,
+        table_records.stop_records,
+        table_records.mark_filter.marked,
+        read_envelopes(envelopes),
+    )
     known |= {record.spec.workload.facts.name for record in table_records.stop_records}
     if known:
         check_workloads(query.workloads, known)

@@ -19,9 +19,9 @@ Clock = Literal["process", "wall"]
 Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm", "cost", "rerun"]
 #: The origin of a nonce; see `Nonce`.
 NonceSource = Literal["beacon", "local", "given"]
-#: The purposes of trials from whose curves targets or envelopes are computed. All evaluations of such a trial use the
-#: whole split.
-WHOLE_PURPOSES: Final[frozenset[Purpose]] = frozenset({"target", "envelope", "gate-envelope"})
+#: The purposes of trials whose curves are used to compute targets or the envelope of a gate. All evaluations of such a
+#: trial use the whole split. Other envelopes use only the last evaluation, which always uses the whole split.
+WHOLE_PURPOSES: Final[frozenset[Purpose]] = frozenset({"target", "gate-envelope"})
 #: If an estimate from a part of a split differs from a value by at least this number of standard errors, the metric on
 #: the whole split is assumed to be on the same side of the value as the estimate.
 STANDARD_ERRORS: Final = 6.0
@@ -48,6 +48,7 @@ class Ruleset(Data, frozen=True, kw_only=True):
         stopping: name of the `StoppingRule` that decides when a run ends. `first-hit`: at the first hit. `share`: at
             the fraction `stop_share` of the horizon, whether or not the target is met. `chosen`: at a stop that was
             chosen from the tuning studies. `drawn`: at a random budget, which is drawn for each study.
+            `budget`: at the end of the workload's budget. The tuning studies then choose the setting.
         stop_share: fraction of the horizon at which a run ends if `stopping` is `share`. The number of examples is
             rounded down to a multiple of the workload's `eval_every`.
         ranked: whether tables rank the submissions.
@@ -182,8 +183,8 @@ class RunSpec(Data, frozen=True, kw_only=True):
         overridden: names of the hyperparameters that the user set. A run with such overrides is never ranked.
         ruleset: the ruleset.
         purpose: the use of the run. `score`: tables. `tuning`: choice of settings and of stops. `target`: calibration
-            of targets. `envelope`: envelope of the reference for `anytime`. `gate`: pairs of `bench gate`.
-            `gate-envelope`: envelope of the reference for `bench gate`. `confirm`: retests of a series of gates.
+            of targets. `envelope`: envelope of the reference for `anytime` and `fixed-budget`. `gate`: pairs of `bench
+            gate`. `gate-envelope`: envelope of the reference for `bench gate`. `confirm`: retests of a series of gates.
             `cost`: measurements of `bench cost`. `rerun`: runs of `bench rerun` on fresh seeds.
         study: index of the study, from 0.
         trial: index of the setting within the study, from 0.

@@ -8,7 +8,8 @@ import msgspec
 
 from harness.contract.run import RunSpec
 from harness.errors import DamagedError, StoreError
-from harness.gating.setup import GateWorkload, Offer, Runner, find_reference, gate_budget, plan_to_end
+from harness.gating.setup import GATE_RULESET, GateWorkload, Runner, gate_budget, plan_to_end
+from harness.planning.references import Offer, find_reference
 from harness.scoring.gate_envelope import SEEDS, SHARES, GateEnvelope, fit_envelope
 from harness.system.files import read_struct, write_atomically
 
@@ -51,7 +52,7 @@ def plan_envelope(workload: GateWorkload, offer: Offer, *, seed: int = 0, thread
     Returns:
         The specifications of the runs; empty if no reference can run on the workload.
     """
-    reference = find_reference(workload.entry.facts, offer)
+    reference = find_reference(workload.entry.facts, offer, GATE_RULESET)
     if reference is None:
         return ()
     return tuple(

@@ -26,8 +26,9 @@ from harness.gating.series import (
     SeriesWorkloads,
     hash_source,
 )
-from harness.gating.setup import GateSetup, GateWorkload, Runner, default_workloads, find_reference, gate_budget
+from harness.gating.setup import GATE_RULESET, GateSetup, GateWorkload, Runner, default_workloads, gate_budget
 from harness.planning.plan import BestSettingsOf
+from harness.planning.references import find_reference
 from harness.planning.requirements import runnable_workloads
 from harness.planning.resolve import resolve_submission
 from harness.plugins.registry import Registry
@@ -198,7 +199,7 @@ class GateSession:
         return chosen
 
     def _reference(self, workload: GateWorkload) -> SubmissionEntry:
-        reference = find_reference(workload.entry.facts, self._registry)
+        reference = find_reference(workload.entry.facts, self._registry, GATE_RULESET)
         if reference is None:
             raise UsageError(f"no reference can run on {workload.name}", fix="name a submission with --against")
         return reference

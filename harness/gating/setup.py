@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from harness.contract.domains import Scalar
-from harness.contract.entries import PartEntry, SubmissionEntry, WorkloadEntry
+from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.record import Record
 from harness.contract.run import Purpose, Ruleset, RunSpec
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 from harness.planning import compose
 from harness.planning.plan import BestSettingsOf
-from harness.planning.roles import FAMILY_TAG, REFERENCE_TAG
+from harness.planning.references import Offer
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.scoring.gate import Side
 
@@ -31,14 +30,6 @@ DEFAULT_MIN_EVALUATIONS = 8
 MIN_EVALUATIONS = 4
 #: Function that runs specifications and returns the records in the same order; finished runs are not repeated.
 Runner = Callable[[Sequence[RunSpec]], Sequence[Record]]
-
-
-class Offer(Protocol):
-    """The lookups that planning a gate needs; the registry of the plugins provides them."""
-
-    def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry: ...
-
-    def submissions(self) -> tuple[SubmissionEntry, ...]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,22 +204,6 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
 def find_gate_ineligibility(entry: SubmissionEntry, facts: WorkloadFacts, offer: compose.Parts) -> str:
     """Return the reason why a submission cannot be gated on a workload; empty if it can be gated."""
     return compose.find_ineligibility(compose.compose(entry, offer), facts, GATE_RULESET)
-
-
-def find_reference(facts: WorkloadFacts, offer: Offer) -> SubmissionEntry | None:
-    """Return the submission whose runs determine the envelope of a workload; None if no such submission can run.
-
-    On a pool, the result is the reference. On a stream, the result is a submission with the tag `family` that replays
-    old examples. Among several such submissions, those with the fewest tags are preferred. Among these, the first in
-    alphabetical order is returned.
-    """
-    usable = [entry for entry in offer.submissions() if not find_gate_ineligibility(entry, facts, offer)]
-    if facts.access == "pool":
-        return next((entry for entry in usable if REFERENCE_TAG in entry.tags), None)
-    families = [
-        entry for entry in usable if FAMILY_TAG in entry.tags and "replay" in compose.compose(entry, offer).needs
-    ]
-    return min(families, key=lambda entry: (len(entry.tags), entry.name), default=None)
 
 
 def default_workloads(workloads: Iterable[WorkloadEntry]) -> list[str]:

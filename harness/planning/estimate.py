@@ -18,8 +18,9 @@ from harness.system.files import JSON_ERRORS
 STARTUP_S = 4.0
 #: Purposes of trials that end before the workload's budget is spent.
 SHORT_PURPOSES = frozenset({"gate", "gate-envelope", "confirm", "cost"})
-#: Name of the ruleset of `bench tune`. Trials under this ruleset may also end before the budget is spent.
-TUNE = "tune"
+#: Names of the rulesets of `bench tune` and `bench calibrate --envelope`. Their trials may end before or after the
+#: budget is spent.
+OTHER_BUDGETS = frozenset({"tune", "envelope"})
 
 
 class _Named(msgspec.Struct):
@@ -76,7 +77,7 @@ class Estimates:
                 continue
             if not (is_complete(cost.status) or cost.status == "timeout") or cost.spec.smoke:
                 continue
-            if cost.spec.purpose in SHORT_PURPOSES or cost.spec.ruleset.name == TUNE:
+            if cost.spec.purpose in SHORT_PURPOSES or cost.spec.ruleset.name in OTHER_BUDGETS:
                 continue
             usage = cost.usage
             wall = cost.counters.seconds + usage.evaluation_seconds + usage.checkpoint_seconds + usage.import_seconds

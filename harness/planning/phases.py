@@ -1,7 +1,8 @@
 """Plan the trials of several submissions on several workloads, in one or two phases.
 
-Most rulesets have one phase. The ruleset `fixed-stop` has two: the records of the first phase, which are tuning trials,
-determine the stop of the second. Under `anytime`, the runs of the reference for the envelope come first.
+Most rulesets have one phase. The rulesets `fixed-stop` and `fixed-budget` have two phases, because they choose the stop
+or the setting from the records of tuning trials. Under `anytime`, the runs of the reference for the envelope come
+first.
 """
 
 from __future__ import annotations
@@ -69,7 +70,10 @@ class PhasedPlan:
     @property
     def pending(self) -> int:
         """Number of trials in the second phase."""
-        return sum(pair.studies * pair.settings.ruleset.trials for pair in self.pending_pairs)
+        return sum(
+            pair.studies * stopping_rule(pair.settings.ruleset.stopping).scored_trials(pair.settings.ruleset)
+            for pair in self.pending_pairs
+        )
 
     def __len__(self) -> int:
         return len(self.phase1)
@@ -91,8 +95,17 @@ class PhasedPlan:
                 for record in records.values()
                 if _is_tuning(record.spec, pair) and record.spec.hparams in settings_of_pair
             ]
-            stop = stopping_rule(pair.settings.ruleset.stopping).choose_stop(tuning, pair.studies)
-            planned.append(plan_trials(pair.workload, pair.submission, self.registry, pair.settings, stop=stop))
+            rule = stopping_rule(pair.settings.ruleset.stopping)
+            planned.append(
+                plan_trials(
+                    pair.workload,
+                    pair.submission,
+                    self.registry,
+                    pair.settings,
+                    stop=rule.choose_stop(tuning, pair.studies) if rule.chooses_stop else None,
+                    points=[rule.choose_setting(tuning)] if rule.chooses_setting else None,
+                )
+            )
         return interleave(planned)
 
 
@@ -133,7 +146,7 @@ def plan_phases(
             skipped.append(f"skipped: {pair.submission.name} on {workload.name}: {reason}")
             continue
         try:
-            if rule.chooses_stop:
+            if rule.chooses_stop or rule.chooses_setting:
                 planned.append(_plan_tuning(pair, registry))
                 pending_pairs.append(pair)
             else:

@@ -12,11 +12,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from harness.contract.domains import HParams
+from harness.contract.envelope import ReferenceEnvelope
 from harness.contract.record import Record
 from harness.contract.run import Ruleset
 from harness.contract.workload import WorkloadFacts
 from harness.errors import unknown_name_error
-from harness.scoring import anytime, fixed_stop
+from harness.scoring import anytime, fixed_stop, multiplier_tables, multipliers
 from harness.scoring.result_table import ResultTable
 
 
@@ -33,6 +35,10 @@ class StoppingRule:
     json_key: ClassVar[str] = ""
     #: Whether tuning trials run first, each over the whole budget. Their records determine the stop of other trials.
     chooses_stop: ClassVar[bool] = False
+    #: Whether tuning trials run first, each over the whole budget. Their records determine the setting of other trials.
+    chooses_setting: ClassVar[bool] = False
+    #: Whether every schedule is planned for the whole budget: the hyperparameter `horizon_fraction` is 1 in all trials.
+    plans_to_end: ClassVar[bool] = False
 
     def find_problem(self, ruleset: Ruleset) -> str:
         """Return why a ruleset cannot use this kind of stopping; "" if it can."""
@@ -75,11 +81,24 @@ class StoppingRule:
         """
         raise AssertionError(f"{self.name} does not choose a stop")
 
-    def tabulate(self, records: Sequence[Record]) -> list[ResultTable]:
+    def choose_setting(self, tuning: Sequence[Record]) -> HParams:
+        """Choose the hyperparameters from the records of tuning trials; used only if `chooses_setting`.
+
+        Args:
+            tuning: records of the tuning trials; not empty.
+        """
+        raise AssertionError(f"{self.name} does not choose a setting")
+
+    def scored_trials(self, ruleset: Ruleset) -> int:
+        """Return the number of trials in each scored study."""
+        return 1 if self.chooses_setting else ruleset.trials
+
+    def tabulate(self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]) -> list[ResultTable]:
         """Return the tables of the results. It is called only if `has_own_tables` is true.
 
         Args:
             records: records under all kinds of stopping. Records under other kinds than this one are ignored.
+            envelopes: `name@version` of a workload -> envelope of its reference.
         """
         raise AssertionError(f"results of {self.name} are in the leaderboard")
 
@@ -120,7 +139,7 @@ class ChosenStop(_OneTrialOnPools):
     def choose_stop(self, tuning: Sequence[Record], studies: int) -> int:
         return fixed_stop.choose_stop(tuning, studies)
 
-    def tabulate(self, records: Sequence[Record]) -> list[ResultTable]:
+    def tabulate(self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]) -> list[ResultTable]:
         return fixed_stop.tabulate_claims(fixed_stop.claims(records))
 
 
@@ -137,13 +156,38 @@ class DrawnBudget(_OneTrialOnPools):
     def reference_horizons(self, facts: WorkloadFacts) -> tuple[int, ...]:
         return anytime.envelope_horizons(facts.budget.horizon, facts.eval_every)
 
-    def tabulate(self, records: Sequence[Record]) -> list[ResultTable]:
+    def tabulate(self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]) -> list[ResultTable]:
         return anytime.tabulate_scores(anytime.scores(records))
+
+
+class EndOfBudget(StoppingRule):
+    """Trials end at the end of the budget, whether or not they meet the target (`budget`, see `scoring.multipliers`).
+
+    The setting with the best final metric in the tuning studies runs in the scored studies.
+    """
+
+    name = multipliers.STOPPING
+    has_own_tables = True
+    json_key = "fixed_budget"
+    chooses_setting = True
+    plans_to_end = True
+
+    def find_problem(self, ruleset: Ruleset) -> str:
+        return "" if ruleset.tuning_studies else "stopping: budget requires tuning_studies of at least 1"
+
+    def stop(self, facts: WorkloadFacts, ruleset: Ruleset) -> int | None:
+        return facts.budget.horizon
+
+    def choose_setting(self, tuning: Sequence[Record]) -> HParams:
+        return multipliers.choose_setting(tuning)
+
+    def tabulate(self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]) -> list[ResultTable]:
+        return multiplier_tables.tabulate_boards(multipliers.score_boards(records, envelopes))
 
 
 #: Every kind of stopping, by its name in rulesets and records.
 STOPPING_RULES: Mapping[str, StoppingRule] = {
-    rule.name: rule for rule in (StoppingRule(), StopAtFraction(), ChosenStop(), DrawnBudget())
+    rule.name: rule for rule in (StoppingRule(), StopAtFraction(), ChosenStop(), DrawnBudget(), EndOfBudget())
 }
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from harness.contract import hyperparameters
-from harness.contract.domains import Choice, HParams, Scalar, Space
+from harness.contract.domains import Choice, Fixed, HParams, Scalar, Space
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.limits import check_integers, check_number_of_trials
 from harness.contract.run import Nonce, PartRef, Purpose, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
@@ -76,7 +76,9 @@ class PlanSettings:
     @property
     def trials(self) -> int:
         """Number of trials of a submission on a workload, in scored studies and tuning studies together."""
-        return ((self.studies or self.ruleset.studies) + self.ruleset.tuning_studies) * self.ruleset.trials
+        ruleset = self.ruleset
+        scored = (self.studies or ruleset.studies) * stopping_rule(ruleset.stopping).scored_trials(ruleset)
+        return scored + ruleset.tuning_studies * ruleset.trials
 
     def study_seed(self, facts: WorkloadFacts, study: int) -> int:
         """Return the number from which the ruleset's random choices in a study, such as a budget, are derived."""
@@ -192,6 +194,8 @@ def hyperparameter_settings(
         UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
     """
     n, tuning = settings.ruleset.trials, settings.ruleset.tuning
+    if stopping_rule(settings.ruleset.stopping).plans_to_end:
+        composition = _plan_to_end(composition, settings)
     if points is None and tuning == "space" and composition.entry.points:
         points = composition.entry.points[:n]
     if points is None and tuning == "rates":
@@ -219,6 +223,23 @@ def hyperparameter_settings(
         return drawn[study * n : (study + 1) * n]
 
     return draw_for_study
+
+
+def _plan_to_end(composition: Composition, settings: PlanSettings) -> Composition:
+    """Return the composition with `horizon_fraction` fixed at 1.
+
+    Raises:
+        UsageError: an override sets this hyperparameter.
+    """
+    name = "horizon_fraction"
+    if name not in composition.space:
+        return composition
+    if name in settings.overrides:
+        problem = f"{name} is 1 in every run of {settings.ruleset.name}, which plans schedules for the whole budget"
+        raise UsageError(problem, fix=f"leave out {name}")
+    points = tuple({key: value for key, value in point.items() if key != name} for point in composition.entry.points)
+    entry = msgspec.structs.replace(composition.entry, points=points)
+    return replace(composition, entry=entry, space={**composition.space, name: Fixed(1.0)})
 
 
 def _resolve_hparams(composition: Composition, facts: WorkloadFacts, settings: PlanSettings, point: HParams) -> HParams:

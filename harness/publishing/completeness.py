@@ -9,6 +9,7 @@ from typing import NamedTuple
 from harness.contract.record import is_finished
 from harness.contract.run import Purpose, RunSpec
 from harness.planning.commands import study_command
+from harness.planning.stopping_rules import stopping_rule
 from harness.publishing.selection import TrialGroup, group_key
 
 
@@ -84,10 +85,14 @@ def _expected_trials(spec: RunSpec, studies: int, listed_settings: int | None) -
         trials = min(trials, listed_settings)
     if ruleset.tuning == "rates" and "lr" not in spec.hparams:
         trials = 1
-    purposes: list[tuple[Purpose, int]] = [("tuning", ruleset.tuning_studies), ("score", studies)]
+    scored_trials = min(trials, stopping_rule(ruleset.stopping).scored_trials(ruleset))
+    purposes: list[tuple[Purpose, int, int]] = [
+        ("tuning", ruleset.tuning_studies, trials),
+        ("score", studies, scored_trials),
+    ]
     return [
         TrialIndex(purpose, study, trial)
-        for purpose, count in purposes
+        for purpose, count, trials_per_study in purposes
         for study in range(count)
-        for trial in range(trials)
+        for trial in range(trials_per_study)
     ]

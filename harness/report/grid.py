@@ -17,6 +17,7 @@ class Grid:
 
     Args:
         title: one line above the table.
+        lead: sentences between the title and the table, the most important one first; may be empty.
         heading: column headings.
         rows: rows of cells, each as long as the heading.
         right_aligned: indices of the columns that are aligned to the right.
@@ -30,6 +31,7 @@ class Grid:
     right_aligned: frozenset[int]
     leading_columns: int = 1
     first_row_leads: bool = False
+    lead: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class Palette:
     Args:
         title: function for the title of a table.
         heading: function for the heading of a table.
-        leader: function for the row of the only submission with the best rank.
+        leader: function for the row of the only submission with the best rank, and for the sentences above a table.
         note: function for the notes below a table.
     """
 
@@ -71,21 +73,27 @@ def grid_text(grid: Grid, width: int | None = None, palette: Palette = PLAIN) ->
         width=width,
         style=decorate,
     )
-    return palette.lines(palette.title, text.wrap(grid.title, width)) + "\n" + table
+    lead = [palette.lines(palette.leader, text.wrap(" ".join(grid.lead), width))] if grid.lead else []
+    return "\n".join([palette.lines(palette.title, text.wrap(grid.title, width)), *lead, table])
 
 
 def grid_markdown(grid: Grid) -> list[str]:
-    """Return the lines of a grid as a Markdown table, without its title."""
+    """Return the lines of a grid as a Markdown table, after its sentences and without its title."""
 
     def row(values: Sequence[str]) -> str:
         return "| " + " | ".join(map(escape_markdown, values)) + " |"
 
     rule = "|" + "|".join("--:" if i in grid.right_aligned else "---" for i in range(len(grid.heading))) + "|"
-    return [row(grid.heading), rule, *(row(r) for r in grid.rows)]
+    first, *others = map(escape_markdown, grid.lead) if grid.lead else ("",)
+    lead = [" ".join([f"**{first}**", *others]), ""] if first else []
+    return [*lead, row(grid.heading), rule, *(row(r) for r in grid.rows)]
 
 
 def grid_html(grid: Grid) -> str:
-    """Return a grid as an HTML table with its title as caption, in a region that can be scrolled with the keyboard."""
+    """Return a grid as an HTML table with its title as caption, in a region that can be scrolled with the keyboard.
+
+    The sentences of the grid stand above the region.
+    """
 
     def row(values: Sequence[str], tag: str) -> str:
         cells = (
@@ -97,4 +105,6 @@ def grid_html(grid: Grid) -> str:
     rows = "".join(row(r, "td") for r in grid.rows)
     title = html.escape(escape_controls(grid.title))
     table = f"<table><caption>{title}</caption><thead>{row(grid.heading, 'th')}</thead><tbody>{rows}</tbody></table>"
-    return f'<div tabindex="0" role="region" aria-label="{title}">{table}</div>'
+    first, *others = (html.escape(escape_controls(sentence)) for sentence in grid.lead or ("",))
+    lead = f"<p>{' '.join([f'<strong>{first}</strong>', *others])}</p>" if first else ""
+    return f'{lead}<div tabindex="0" role="region" aria-label="{title}">{table}</div>'

@@ -5,29 +5,34 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from harness import __version__
 from harness.contract.record import Record
-from harness.contract.workload import WorkloadFacts
+from harness.contract.workload import Stage, Target, WorkloadFacts
 from harness.errors import BenchError
-from harness.report import leaderboard
+from harness.report import leaderboard, verdicts
 from harness.report.grid import Grid
+from harness.report.headline import headline_sentences
 from harness.report.leaderboard_grids import detail_grids, shown_rows, title, workload_cell
 from harness.report.marks import mark_lines
 from harness.report.page_runs import PageRuns, PageSummary, is_on_page
 from harness.report.score_columns import SCORE_COLUMNS
 from harness.report.stopping_tables import StoppingResults, tuning_grids
 from harness.report.values import finite_or_none, rank_range
+from harness.report.verdicts import verdict_matrix
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
 from harness.scoring.marked import MarkedRecord
-from harness.scoring.summary import LeaderboardQuery
+from harness.scoring.selection import keep_newest_versions, select_usable, table_key
+from harness.scoring.summary import LeaderboardQuery, distinguish_sources
 from harness.scoring.tuning import curves
+from harness.storage.envelopes import Envelopes
 
 #: Script files of the plotting library Bokeh.
 PLOTTING = ("bokeh.min.js", "bokeh-api.min.js")
@@ -39,6 +44,7 @@ def page(
     problems: Sequence[str] = (),
     stop_records: Sequence[Record] = (),
     marked: Sequence[MarkedRecord] = (),
+    envelopes: Envelopes = MappingProxyType({}),
 ) -> str:
     """Return the report as HTML.
 
@@ -51,6 +57,7 @@ def page(
             have been read.
         marked: the records that were doubted or withdrawn. The caller may append to this list until all records have
             been read.
+        envelopes: the envelopes of the reference, by `name@version` of the workload.
 
     Raises:
         BenchError: the plotting library is not installed.
@@ -60,7 +67,7 @@ def page(
     data["problems"] = list(problems)
     data["marked"] = mark_lines([item for item in marked if query.wants(item.facts)])
     records_with_stop = [record for record in stop_records if query.wants(record.spec.workload.facts)]
-    stopping_grids = StoppingResults(records_with_stop).grids()
+    stopping_grids = StoppingResults(records_with_stop, envelopes).grids()
     data["more"] += [_grid(grid) for grid in stopping_grids]
     assets = {name: _read_asset(name) for name in ("page.html", "page.css", "page.js")}
     blocks = "".join(
@@ -106,12 +113,12 @@ def payload(summaries: Iterable[PageSummary], query: LeaderboardQuery) -> dict[s
     """Return the data from which the page's script draws tables and curves (see `page_runs`)."""
     wanted = [summary for summary in summaries if query.wants(summary.spec.workload.facts)]
     runs = PageRuns()
-    workloads: dict[str, dict[str, Any]] = {}
+    workloads: dict[str, dict[str, dict[str, Any]]] = {}
     machines: dict[tuple[str, str, bytes], dict[str, Any]] = {}
-    for summary in filter(is_on_page, wanted):
+    for summary, scored in _shown_runs(wanted):
         facts = summary.spec.workload.facts
-        workloads.setdefault(facts.id, _workload(facts))
-        runs.add(summary)
+        workloads.setdefault("|".join(table_key(summary)), {}).setdefault(facts.id, _workload(facts))
+        runs.add(summary, scored=scored)
         _count_run_of_machine(machines, summary)
     boards = build_leaderboards(wanted, query)
     tuned = tuning_grids(curves(wanted))
@@ -119,6 +126,8 @@ def payload(summaries: Iterable[PageSummary], query: LeaderboardQuery) -> dict[s
         "version": __version__,
         "records": len(wanted),
         "tables": [_table(board) for board in boards],
+        "opens": _first_shown(boards),
+        "verdicts_explained": verdicts.EXPLAINED,
         "explained": list(leaderboard.EXPLAINED),
         "workloads": workloads,
         "machines": list(machines.values()),
@@ -127,17 +136,49 @@ def payload(summaries: Iterable[PageSummary], query: LeaderboardQuery) -> dict[s
     }
 
 
+def _shown_runs(summaries: Iterable[PageSummary]) -> Iterator[tuple[PageSummary, bool]]:
+    """Yield the single runs of the page, and whether a table scores them. They are selected and named as in the tables.
+
+    In each table, only the runs of the newest version, budget and targets of a workload are shown, and several sources
+    with one name are told apart.
+    """
+    by_table: dict[tuple[str, str], list[PageSummary]] = {}
+    for summary in summaries:
+        by_table.setdefault(table_key(summary), []).append(summary)
+    for members in by_table.values():
+        named, _ = distinguish_sources(keep_newest_versions(members)[0])
+        # Two records may have one run_id, and only one of them is scored.
+        scored = set(map(id, select_usable(named)[0]))
+        for summary in filter(is_on_page, named):
+            yield summary, id(summary) in scored
+
+
+def _first_shown(boards: Sequence[Leaderboard]) -> str:
+    """Return the id of the table that the page opens on, or an empty text.
+
+    It is the table with the most submissions. Among equal ones, a ranked table is preferred, then the table with the
+    most workloads, then the first one.
+    """
+    if not boards:
+        return ""
+    return _table_id(max(boards, key=lambda board: (len(board.rows), board.ranked, len(board.workloads))))
+
+
+def _table_id(board: Leaderboard) -> str:
+    return f"{board.hardware}|{board.ruleset}"
+
+
 def _grid(grid: Grid) -> dict[str, Any]:
-    return {"title": grid.title, "heading": grid.heading, "rows": grid.rows, "right": sorted(grid.right_aligned)}
+    return {"title": grid.title, "heading": grid.heading, "rows": grid.rows, "right": sorted(grid.right_aligned),
+            "stick": grid.leading_columns - 1, "lead": grid.lead}  # fmt: skip
 
 
 def _table(board: Leaderboard) -> dict[str, Any]:
     """Return the JSON of a leaderboard with additional fields for the page, such as the texts of cells."""
     columns = [column for column in SCORE_COLUMNS if column.shown(board)]
+    headline = headline_sentences(board)
     board = dataclasses.replace(board, rows=tuple(shown_rows(board)))
-    plain = leaderboard.leaderboard_json(board)
-    # The lines below the table already say what was left out.
-    del plain["left_out"]
+    plain = leaderboard.leaderboard_fields(board)
     for fields, row in zip(plain["rows"], board.rows, strict=True):
         fields["ratios"] = {workload: finite_or_none(ratio) for workload, ratio in row.ratios.items()}
         fields["rank"] = rank_range(row.ranks)
@@ -145,8 +186,10 @@ def _table(board: Leaderboard) -> dict[str, Any]:
         fields["cell_texts"] = {workload: workload_cell(cell, board) for workload, cell in row.cells.items()}
     return {
         **plain,
-        "id": f"{board.hardware}|{board.ruleset}",
+        "id": _table_id(board),
         "title": title(board),
+        "headline": headline,
+        "matrix": verdict_matrix(board.verdicts, [row.submission for row in board.rows]),
         "columns": [
             {"key": c.key, "heading": c.heading, "right": c.right_aligned, "highest_first": c.highest_first}
             for c in columns
@@ -159,7 +202,13 @@ def _table(board: Leaderboard) -> dict[str, Any]:
 def _workload(facts: WorkloadFacts) -> dict[str, Any]:
     target = facts.targets[0]
     return {"metric": target.metric, "goal": target.goal, "target": target.value, "unit": target.unit,
-            "horizon": facts.budget.horizon, "stages": len(facts.stages)}  # fmt: skip
+            "coarse": facts.coarse, "stages": [_stage(stage, target) for stage in facts.stages]}  # fmt: skip
+
+
+def _stage(stage: Stage, primary: Target) -> dict[str, Any]:
+    """Return the name of a stage, and its target on the primary metric of the workload, or None."""
+    values = [target.value for target in stage.targets if target.metric == primary.metric]
+    return {"name": stage.name, "target": values[0] if values else None}
 
 
 def _count_run_of_machine(machines: dict[tuple[str, str, bytes], dict[str, Any]], summary: PageSummary) -> None:

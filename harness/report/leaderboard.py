@@ -14,10 +14,12 @@ from harness.errors import escape_controls
 from harness.report import text
 from harness.report.escaping import escape_csv, escape_markdown
 from harness.report.grid import PLAIN, Grid, Palette, grid_html, grid_markdown, grid_text
+from harness.report.headline import headline_json
 from harness.report.leaderboard_grids import detail_grids, ranking_grid, subject, title
 from harness.report.marks import mark_lines, marks_json
 from harness.report.score_columns import SCORE_COLUMNS
 from harness.report.values import family_json, finite_or_none, skipped_json, skipped_lines, spread_json
+from harness.report.verdicts import verdicts_json
 from harness.scoring.cells import Cell
 from harness.scoring.details import DetailRow, WorkloadDetails
 from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
@@ -262,6 +264,17 @@ def as_json(
 def leaderboard_json(board: Leaderboard) -> dict[str, Any]:
     """Return one leaderboard as plain data."""
     return {
+        **leaderboard_fields(board),
+        "headline": headline_json(board),
+        "ties": [[pair.a, pair.b] for pair in board.verdicts if pair.verdict != "faster"],
+        "verdicts": verdicts_json(board.verdicts),
+        "left_out": skipped_json(board.left_out),
+    }
+
+
+def leaderboard_fields(board: Leaderboard) -> dict[str, Any]:
+    """Return the rows of a leaderboard and what they mean as plain data, without the statements on pairs."""
+    return {
         "hardware": board.hardware,
         "ruleset": board.ruleset,
         "ranked": board.ranked,
@@ -272,9 +285,7 @@ def leaderboard_json(board: Leaderboard) -> dict[str, Any]:
         "workloads": [facts.id for facts in board.workloads],
         "counted": list(board.anchored_workloads),
         "rows": [_row_json(row) for row in board.rows],
-        "ties": [list(pair) for pair in board.ties],
         "notes": list(board.notes),
-        "left_out": skipped_json(board.left_out),
     }
 
 

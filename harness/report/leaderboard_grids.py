@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from harness.contract.workload import Target
 from harness.report import text, values
 from harness.report.grid import Grid
+from harness.report.headline import headline_sentences
 from harness.report.marks import DOUBT
 from harness.report.score_columns import SCORE_COLUMNS
 from harness.report.values import NO_VALUE, family_text, rank_range
@@ -66,6 +67,7 @@ def ranking_grid(board: Leaderboard) -> Grid:
         right_aligned=frozenset(range(len(columns))) - left_aligned,
         leading_columns=LEADING_COLUMNS,
         first_row_leads=bool(rows) and _leads_alone(rows[0]),
+        lead=headline_sentences(board),
     )
 
 

@@ -12,21 +12,19 @@ import math
 import re
 import zlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from harness.contract.domains import HParams
-from harness.contract.record import Record, is_success
+from harness.contract.record import Record, Status, is_success
+from harness.contract.workload import Goal, WorkloadFacts
+from harness.report.curve_bands import CurveEnd, EndedCurve, curve_band, end_of
 from harness.scoring.point_columns import PointColumns, finite_values
 from harness.scoring.summary import LeaderboardQuery, RunSummary, summarize_content
 from harness.scoring.time_to_target import Floats
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 T = TypeVar("T")
 #: Largest number of evaluations per run from which medians and ranges are computed.
@@ -42,7 +40,7 @@ TOTAL_DOTS = 10_000
 #: Largest number of evaluations in all medians and ranges of the page.
 TOTAL_BAND_POINTS = 20_000
 #: Significant digits of the values in curves. More digits cannot be seen in a chart.
-_DIGITS = {"time": 4, "examples": 6, "steps": 6, "metric": 5, "lr": 4}
+_DIGITS = {"time": 4, "examples": 6, "steps": 6, "metric": 5, "lr": 4, "stage": 4}
 #: Smallest number of evaluations to which a curve is thinned.
 MIN_POINTS = 40
 #: Largest number of rows in the tables of missed targets and of settings.
@@ -55,8 +53,8 @@ class PageSummary(RunSummary, frozen=True, kw_only=True):
     """The part of a record that the page needs.
 
     Args:
-        curve: scored seconds, examples, steps, metric and learning rate of at most `MAX_POINTS` evaluations; NaN where
-            unknown. Empty if the page does not draw the run.
+        curve: scored seconds, examples, steps, metric and learning rate of at most `MAX_POINTS` evaluations, and on a
+            stream the stages; NaN where unknown. Empty if the page does not draw the run.
         environment: the machine and the software of the worker, as JSON.
     """
 
@@ -75,16 +73,19 @@ class PageRun:
         status: final status.
         hit: whether the run met its targets.
         best: best value of the primary metric; None without a finite value.
-        curve: scored seconds, examples, steps, metric and learning rate of each evaluation; NaN where unknown.
+        curve: scored seconds, examples, steps, metric and learning rate of each evaluation, and on a stream its stage;
+            NaN where unknown.
+        scored: whether a table scores the run. Medians and ranges are computed from scored runs.
     """
 
     study: int
     trial: int
     hparams: HParams
-    status: str
+    status: Status
     hit: bool
     best: float | None
     curve: dict[str, Floats]
+    scored: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +121,13 @@ class _TableRuns:
 
     Args:
         groups: workload -> submission -> runs.
+        facts: workload -> its facts.
         missed: rows of the table of missed targets, with sort keys.
         settings: (submission, workload, hyperparameters as text) -> runs with this setting.
     """
 
     groups: dict[str, dict[str, list[PageRun]]] = field(default_factory=dict)
+    facts: dict[str, WorkloadFacts] = field(default_factory=dict)
     missed: list[tuple[tuple[Any, ...], list[Any]]] = field(default_factory=list)
     settings: dict[tuple[str, str, str], _Setting] = field(default_factory=dict)
 
@@ -135,11 +138,17 @@ class PageRuns:
     def __init__(self) -> None:
         self._tables: dict[str, _TableRuns] = {}
 
-    def add(self, summary: PageSummary) -> None:
-        """Add a run."""
+    def add(self, summary: PageSummary, *, scored: bool) -> None:
+        """Add a run.
+
+        Args:
+            summary: the run.
+            scored: whether a table scores the run.
+        """
         spec = summary.spec
         table = self._tables.setdefault(f"{spec.hardware}|{spec.ruleset.name}@{spec.ruleset.version}", _TableRuns())
         submission, workload = spec.submission.id, spec.workload.facts.id
+        table.facts[workload] = spec.workload.facts
         hit = summary.result.status == "hit"
         run = PageRun(
             study=spec.study,
@@ -149,6 +158,7 @@ class PageRuns:
             hit=hit,
             best=_best(summary.curve["metric"], spec.workload.facts.targets[0].goal),
             curve=summary.curve,
+            scored=scored,
         )
         table.groups.setdefault(workload, {}).setdefault(submission, []).append(run)
         failed = not is_success(summary.status)
@@ -189,7 +199,7 @@ class PageRuns:
         for name, table in self._tables.items():
             shown[name] = {workload: sorted(row) for workload, row in sorted(table.groups.items())}
             for workload, row in table.groups.items():
-                block = {s: _group(runs, limits) for s, runs in sorted(row.items())}
+                block = {s: _group(runs, limits, table.facts[workload]) for s, runs in sorted(row.items())}
                 blocks[f"{name}|{workload}"] = compress(block)
             blocks[name] = compress(_rows(table))
         return {"shown": shown, "blocks": blocks}
@@ -267,6 +277,8 @@ def _curve(record: Record, columns: PointColumns) -> dict[str, Floats]:
         "metric": array("d", columns.values(record.spec.workload.facts.targets[0].metric)),
         "lr": array("d", [math.nan if point.lr is None else point.lr for point in points]),
     }
+    if record.spec.workload.facts.stages:
+        curve["stage"] = array("d", [point.stage for point in points])
     if len(points) <= MAX_POINTS:
         return curve
     indices = _thin_indices(record)
@@ -297,14 +309,15 @@ def _rounded(value: float, digits: int = 6) -> float | int | None:
     return int(rounded) if rounded.is_integer() else rounded
 
 
-def _group(runs: list[PageRun], limits: _Limits) -> dict[str, Any]:
+def _group(runs: list[PageRun], limits: _Limits, facts: WorkloadFacts) -> dict[str, Any]:
     """Return the data of all runs of one submission on one workload."""
     ordered = sorted(runs, key=lambda run: (run.study, run.trial))
     dots = choose_evenly(ordered, limits.dots)
     names = sorted({name for run in dots for name in run.hparams})
     return {
         "runs": len(runs),
-        "band": {} if len(runs) == 1 else _drawn_band(ordered, limits.band),
+        "scored": sum(run.scored for run in runs),
+        **_bands(ordered, limits.band, facts),
         "curves": [_drawn(run, limits.points) for run in choose_evenly(ordered, limits.curves)],
         "dots": {
             "hparams": {name: [run.hparams.get(name) for run in dots] for name in names},
@@ -330,48 +343,42 @@ def _drawn(run: PageRun, max_points: int) -> dict[str, Any]:
     return {"study": run.study, "trial": run.trial, "status": run.status, "hit": run.hit, **curve}
 
 
-def _drawn_band(runs: Sequence[PageRun], max_points: int) -> dict[str, Any]:
-    return {name: _listed(choose_evenly(values.tolist(), max_points)) for name, values in _band(runs).items()}
-
-
-def _band(runs: Sequence[PageRun]) -> dict[str, NDArray[np.float64]]:
-    """Return the median and the range of the metric over runs, at the evaluations that at least half of the runs have.
-
-    The medians of time, examples and steps at the same evaluations are also returned.
-    """
-    import numpy as np
-
-    lengths = sorted((len(run.curve["metric"]) for run in runs), reverse=True)
-    length = lengths[math.ceil(len(lengths) / 2) - 1]
-    stacked = {}
-    for name in ("time", "examples", "steps", "metric"):
-        rows = np.full((len(runs), length), np.nan)
-        for row, run in zip(rows, runs, strict=True):
-            values = run.curve[name][:length]
-            row[: len(values)] = values
-        stacked[name] = rows
-    metric = np.where(np.isfinite(stacked["metric"]), stacked["metric"], np.nan)
-    kept = ~np.isnan(metric).all(axis=0)
-    if not kept.any():
+def _bands(runs: Sequence[PageRun], max_points: int, facts: WorkloadFacts) -> dict[str, Any]:
+    """Return the median and the range of the scored runs: of the whole run on a pool, of each stage on a stream."""
+    scored = [run for run in runs if run.scored]
+    if len(scored) < 2:
         return {}
-    medians = {name: _column_medians(rows[:, kept]) for name, rows in stacked.items() if name != "metric"}
-    metric = metric[:, kept]
-    ends = {"low": np.nanmin(metric, axis=0), "high": np.nanmax(metric, axis=0)}
-    return {**medians, "mid": _column_medians(metric), **ends}
+    goal = facts.targets[0].goal
+    if not facts.stages:
+        curves = [_ended_curve(run.curve, range(len(run.curve["time"])), end_of(run.status)) for run in scored]
+        return {"band": _drawn_band(curves, goal, max_points)}
+    per_stage = max(MIN_POINTS, max_points // len(facts.stages))
+    stages = range(len(facts.stages))
+    return {"stages": [_drawn_band([_stage_curve(run, stage) for run in scored], goal, per_stage) for stage in stages]}
 
 
-def _column_medians(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the median of each column, ignoring NaNs. This is much faster than `numpy.nanmedian`.
+def _drawn_band(curves: Sequence[EndedCurve], goal: Goal, max_points: int) -> dict[str, Any]:
+    return {name: _listed(values.tolist()) for name, values in curve_band(curves, goal, max_points).items()}
 
-    Each column must have a number that is not NaN.
+
+def _stage_curve(run: PageRun, stage: int) -> EndedCurve:
+    """Return the curve of one stage of a stream, counted from the end of the previous stage.
+
+    A run that went on to a later stage reached the targets of this one. A run that ended in an earlier stage has an
+    empty curve, which counts as the worst.
     """
-    import numpy as np
+    rows = [i for i, at in enumerate(run.curve["stage"]) if at == stage]
+    if not rows:
+        return _ended_curve(run.curve, rows, "broke")
+    went_on = rows[-1] + 1 < len(run.curve["stage"])
+    return _ended_curve(run.curve, rows, "reached" if went_on else end_of(run.status))
 
-    ordered = np.sort(rows, axis=0)  # NaNs come last.
-    counts = np.count_nonzero(~np.isnan(rows), axis=0)
-    columns = np.arange(rows.shape[1])
-    medians: NDArray[np.float64] = (ordered[(counts - 1) // 2, columns] + ordered[counts // 2, columns]) / 2
-    return medians
+
+def _ended_curve(curve: Mapping[str, Floats], rows: Sequence[int], end: CurveEnd) -> EndedCurve:
+    """Return some consecutive evaluations of a curve. The amounts are those since the evaluation before."""
+    starts = {name: curve[name][rows[0] - 1] if rows and rows[0] else 0.0 for name in ("examples", "time", "steps")}
+    amounts = {name: [curve[name][i] - start for i in rows] for name, start in starts.items()}
+    return EndedCurve(**amounts, metric=[curve["metric"][i] for i in rows], end=end)
 
 
 def _rows(table: _TableRuns) -> dict[str, Any]:

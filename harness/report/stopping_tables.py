@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from harness.contract.record import Record
 from harness.planning.stopping_rules import STOPPING_RULES
 from harness.report import text
 from harness.report.grid import Grid
+from harness.report.headline import ranking_sentences
 from harness.report.values import finite_or_none
 from harness.scoring.result_table import NUMBER, Cell, ResultTable, split_into_tables
 from harness.scoring.tuning import TuningCurve
+from harness.storage.envelopes import Envelopes
 
 
 class StoppingResults:
@@ -20,15 +23,16 @@ class StoppingResults:
 
     Args:
         records: records of any rulesets. Records whose results are times to target are ignored.
+        envelopes: the envelopes of the reference, by `name@version` of the workload.
     """
 
-    def __init__(self, records: Sequence[Record]) -> None:
+    def __init__(self, records: Sequence[Record], envelopes: Envelopes = MappingProxyType({})) -> None:
         self.tables: Mapping[str, Sequence[ResultTable]] = {
-            rule.json_key: rule.tabulate(records) for rule in STOPPING_RULES.values() if rule.has_own_tables
+            rule.json_key: rule.tabulate(records, envelopes) for rule in STOPPING_RULES.values() if rule.has_own_tables
         }
 
     def grids(self) -> list[Grid]:
-        """Return one table for each hardware class, ruleset and workload."""
+        """Return the tables in the order of the stopping rules."""
         return [_grid(table) for tables in self.tables.values() for table in tables]
 
     def as_json(self) -> dict[str, Any]:
@@ -48,6 +52,8 @@ def _grid(table: ResultTable) -> Grid:
             for row in table.rows
         ],
         right_aligned=frozenset(i for i, format_spec in enumerate(table.formats) if format_spec),
+        leading_columns=table.heading.index("submission") + 1 if "submission" in table.heading else 1,
+        lead=ranking_sentences(table.headline),
     )
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from harness.contract.record import Record, is_complete
+from harness.contract.record import Record
 from harness.errors import BenchError, UsageError
+from harness.scoring.final_metric import final_metric
 from harness.scoring.gate_envelope import GateEnvelope
 from harness.scoring.sequential.differences import mean_over_workloads, pair_log_multipliers
 from harness.scoring.sequential.evidence import fewest_deciding_pairs
@@ -99,23 +100,20 @@ def judge_run(record: Record, side: Side) -> GateRun:
         )
     # Screened metrics vary by chance even if the metric on the whole split is constant, so they are left out.
     values = [point.metrics.get(target.metric, math.nan) for point in record.points if not point.screened]
-    metric, reason = values[-1] if values else math.nan, record.reason
-    broke_down = not is_complete(record.status) or not math.isfinite(metric)
-    if not broke_down and facts.stages and record.points[-1].stage + 1 < len(facts.stages):
-        broke_down, reason = True, f"ended in stage {record.points[-1].stage + 1} of {len(facts.stages)}: {reason}"
-    if not broke_down and metric <= 0:
+    metric, reason = final_metric(record)
+    if metric is not None and metric <= 0:
         if target.goal == "min":
             raise UsageError(
                 f"{target.metric} on {facts.name} is {metric:g}; a gate compares logarithms of positive metrics",
                 fix=f"leave {facts.name} out of -w",
             )
-        broke_down, reason = True, f"{target.metric} is {metric:g}"
+        metric, reason = None, f"{target.metric} is {metric:g}"
     return GateRun(
         side=side,
         submission=spec.submission.name,
         workload=facts.name,
         study=spec.study,
-        metric=None if broke_down else metric,
+        metric=metric,
         goal=target.goal,
         status=record.status,
         reason=reason,

@@ -10,12 +10,13 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import groupby, pairwise
+from itertools import pairwise
 
 from harness.contract.base import Data
 from harness.contract.record import Record, is_complete
 from harness.contract.workload import Goal
 from harness.errors import UsageError
+from harness.scoring.knots import fit_knots
 
 #: `SHARES`: horizons of the reference as multiples of the gate budget. `SEEDS`: number of seeds at each horizon.
 SHARES, SEEDS = (0.25, 0.5, 1.0, 2.0), 3
@@ -69,15 +70,9 @@ class GateEnvelope(Data, frozen=True, kw_only=True):
         The log metrics are fitted by isotonic regression, so that a larger budget never has a worse metric. Horizons
         with equal fitted metrics are merged into one point. Its log budget is the mean of their log budgets.
         """
-        from scipy.optimize import isotonic_regression
-
         logs = [math.log(value) for value in self.values]
-        fitted = isotonic_regression(logs, increasing=self.goal == "max").x.tolist()
-        pairs = zip(fitted, map(math.log, self.horizons), strict=True)
-        return [
-            (value, statistics.fmean(log_budget for _, log_budget in group))
-            for value, group in groupby(pairs, key=lambda pair: pair[0])
-        ]
+        knots = fit_knots(logs, [math.log(horizon) for horizon in self.horizons], self.goal)
+        return [(knot.log_metric, knot.log_budget) for knot in knots]
 
     def log_budget(self, metric: float) -> float:
         """Return the log of the budget in examples at which the reference reaches a metric.

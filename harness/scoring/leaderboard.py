@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import NamedTuple
 
-import msgspec
-
 from harness.contract.judging import Trust
 from harness.contract.run import Clock
 from harness.contract.sandbox import weaker_sandbox
@@ -26,6 +24,7 @@ from harness.scoring.cells import Cell, cell_of_times
 from harness.scoring.details import WorkloadDetails, build_details
 from harness.scoring.factors import Medians, TimeFactors, describe_order, median_amounts, time_factors
 from harness.scoring.families import FamilyKeys, RowFamily, family_keys, find_families
+from harness.scoring.headline import Headline, headline_of_metrics, headline_of_times
 from harness.scoring.metric_cells import mean_rank, metric_cells
 from harness.scoring.scored_time import cost_summaries, describe_costs
 from harness.scoring.scores import (
@@ -38,17 +37,16 @@ from harness.scoring.scores import (
     profile_scores,
 )
 from harness.scoring.selection import (
-    ambiguous_names,
     describe,
+    describe_root_seeds,
     keep_newest_versions,
     select_usable,
     table_key,
-    with_source,
 )
 from harness.scoring.stats import Spread
-from harness.scoring.summary import LeaderboardQuery, RunSummary
+from harness.scoring.summary import LeaderboardQuery, RunSummary, distinguish_sources
 from harness.scoring.throttling import throttling_note
-from harness.scoring.ties import rank_ties
+from harness.scoring.ties import PairVerdict, rank_ties
 from harness.scoring.trust import lowest_level
 
 #: Time that stands for a miss in a submission's total time. Submissions with equal scores are ordered by total time.
@@ -112,8 +110,8 @@ class Leaderboard:
         anchored_workloads: ids of the workloads that count in the anchored score.
         reference: name of the submission to which the scores are relative; None if there is no such submission.
         rows: rows, the best first.
-        ties: pairs of submissions without a significant difference, and pairs whose significant difference contradicts
-            the order.
+        headline: who leads, by how much, and who is tied; None without a row.
+        verdicts: verdict on each pair of submissions, from which the ranks are made; empty if no test makes the ranks.
         details: rows of each workload, including rows of runs that are never ranked.
         left_out: runs and workloads that were left out, with the reasons.
         notes: remarks for the reader.
@@ -128,7 +126,8 @@ class Leaderboard:
     anchored_workloads: tuple[str, ...] = ()
     reference: str | None = None
     rows: tuple[LeaderboardRow, ...] = ()
-    ties: tuple[tuple[str, str], ...] = ()
+    headline: Headline | None = None
+    verdicts: tuple[PairVerdict, ...] = ()
     details: tuple[WorkloadDetails, ...] = ()
     left_out: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
@@ -162,7 +161,10 @@ class _Builder:
 def _build(key: tuple[str, str], members: Sequence[RunSummary], query: LeaderboardQuery) -> Leaderboard:
     builder = _Builder([summary for summary in members if query.wants(summary.spec.workload.facts)])
     builder.summaries, builder.left_out = keep_newest_versions(builder.summaries)
-    _distinguish_sources(builder)
+    builder.summaries, ambiguous = distinguish_sources(builder.summaries)
+    if ambiguous:
+        names = ", ".join(sorted(ambiguous))
+        builder.notes.append(f"several sources with one name, each listed with its hash: {names}")
     builder.summaries, costs = cost_summaries(builder.summaries, query.by, query.references)
     runs, skipped = select_usable(builder.summaries)
     builder.usable = frozenset(run.run_id for run in runs)
@@ -174,7 +176,7 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
         note = throttling_note(
             ((describe(summary), summary.slowdown) for summary in builder.summaries), len(builder.summaries)
         )
-        builder.notes += [note] if note else []
+        builder.notes += filter(None, (note, describe_root_seeds(runs)))
         if spec.clock == "process" and query.by != "measured-time":
             builder.notes += describe_costs(costs, builder.summaries)
         facts = {run.spec.workload.facts.id: run.spec.workload.facts for run in runs}
@@ -200,20 +202,6 @@ def _add_families(rows: Sequence[LeaderboardRow], keys: FamilyKeys) -> tuple[Lea
         [row.submission for row in rows], [math.nan if value is None else value for value in values], keys
     )
     return tuple(dataclasses.replace(row, family=family) for row, family in zip(rows, families, strict=True))
-
-
-def _distinguish_sources(builder: _Builder) -> None:
-    """Add the source's hash to a submission's version if two sources have the same `name@version`."""
-    ambiguous = ambiguous_names(builder.summaries)
-    if not ambiguous:
-        return
-    for i, summary in enumerate(builder.summaries):
-        ref = summary.spec.submission
-        if ref.id in ambiguous:
-            spec = msgspec.structs.replace(summary.spec, submission=with_source(ref))
-            builder.summaries[i] = msgspec.structs.replace(summary, spec=spec)
-    names = ", ".join(sorted(ambiguous))
-    builder.notes.append(f"several sources with one name, each listed with its hash: {names}")
 
 
 class _Conditions(NamedTuple):
@@ -283,7 +271,17 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
                 **conditions[name]._asdict(),
             )
         )
-    return dataclasses.replace(table, anchored_workloads=counted, reference=reference, rows=tuple(rows), ties=ties.tied)
+    headline = headline_of_times(
+        order, ties, times, amounts, by=table.query.by, reference=reference, workloads=ids, tested=counted or ids
+    )
+    return dataclasses.replace(
+        table,
+        anchored_workloads=counted,
+        reference=reference,
+        headline=headline,
+        rows=tuple(rows),
+        verdicts=ties.verdicts,
+    )
 
 
 def _scored_times(aggregate: Aggregate, amounts: Medians) -> Table:
@@ -378,4 +376,5 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
     builder.notes.append("submissions are ordered by mean rank, without a test")
     if any(cell.early for row in rows for cell in row.cells.values()):
         builder.notes.append("*: some runs stopped at their target before this budget")
-    return dataclasses.replace(table, rows=tuple(rows))
+    headline = headline_of_metrics(order, {row.submission: row.ranks for row in rows}) if rows else None
+    return dataclasses.replace(table, headline=headline, rows=tuple(rows))

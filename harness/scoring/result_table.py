@@ -1,4 +1,4 @@
-"""Tables of `fixed-stop` claims and `anytime` scores, as plain data. These results are not times to a target."""
+"""Tables, as plain data, of `fixed-stop` claims, `anytime` scores and multipliers: results that are not times."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol, TypeAlias, TypeVar
+
+from harness.scoring.headline import Headline
 
 #: A cell: text, or a number that is formatted by its column's format. None and nan are printed as a dash.
 Cell: TypeAlias = str | int | float | None
@@ -25,6 +27,7 @@ class ResultTable:
             empty string for text aligned to the left.
         rows: rows of cells, one cell for each column.
         data: the results as plain data, one mapping for each row.
+        headline: who leads, by how much, and who is tied; None for a table that is not a ranking.
     """
 
     title: str
@@ -32,6 +35,7 @@ class ResultTable:
     formats: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     data: tuple[dict[str, Any], ...]
+    headline: Headline | None = None
 
 
 class _TableRow(Protocol):

@@ -69,6 +69,13 @@ def describe_costs(model: CostModel, summaries: Iterable[RunSummary]) -> list[st
         arms = {arm_of(summary.spec) for summary in summaries}
         by_mean = sorted({f"{arm.submission} on {arm.workload}" for arm in model.by_mean if arm in arms})
         notes.append(f"costs are means, because the expensive intervals depend on the seed: {', '.join(by_mean)}")
+    if len(model.slowdowns) > 1:
+        low, high = (math.exp(pick(model.slowdowns.values())) for pick in (min, max))
+        count = len(model.slowdowns) + len(model.unlinked)
+        notes.append(
+            f"the runs were made in {count} sessions; their seconds are divided by the slowdown of their session, "
+            f"{low:.2f}× to {high:.2f}× a typical session"
+        )
     if model.unlinked:
         count = len(model.unlinked)
         notes.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Protocol, TypeAlias, TypeVar
@@ -189,6 +190,32 @@ def select_usable(runs: Iterable[S], *, explore: bool = False) -> tuple[list[S],
         else:
             skipped.append(Skipped(item=describe(run), reason=reason))
     return usable, skipped
+
+
+def describe_root_seeds(runs: Iterable[RunLike]) -> str:
+    """Return a remark if the scored studies have different root seeds; else an empty text.
+
+    Studies of a further root seed change the medians of a table, and only studies of one root seed are paired.
+
+    Args:
+        runs: the usable runs of a table.
+    """
+    submissions: dict[int, Counter[str]] = defaultdict(Counter)
+    for run in runs:
+        submissions[run.spec.root_seed][run.spec.submission.id] += 1
+    if len(submissions) < 2:
+        return ""
+    seeds = sorted(submissions, key=lambda seed: (-submissions[seed].total(), seed))
+    counts = []
+    for seed in seeds:
+        names = sorted(submissions[seed])
+        listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        runs_of_seed = submissions[seed].total()
+        counts.append(f"{seed} ({runs_of_seed} run{'' if runs_of_seed == 1 else 's'} of {listed})")
+    return (
+        f"studies of {len(seeds)} root seeds are scored together, but studies of different root seeds are not paired: "
+        f"{'; '.join(counts)}"
+    )
 
 
 def _unranked_reason(spec: RunSpec) -> str:

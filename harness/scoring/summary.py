@@ -20,6 +20,7 @@ from harness.contract.workload import Target, WorkloadFacts
 from harness.errors import UsageError
 from harness.scoring.point_columns import PointColumns
 from harness.scoring.run_overview import best_value
+from harness.scoring.selection import ambiguous_names, with_source
 from harness.scoring.throttling import slowdown
 from harness.scoring.time_to_target import (
     Axis,
@@ -147,6 +148,24 @@ class RunSummary(Data, frozen=True, kw_only=True):
 
 
 S = TypeVar("S", bound=RunSummary)
+
+
+def distinguish_sources(runs: Sequence[S]) -> tuple[list[S], frozenset[str]]:
+    """Return the summaries of a table with the source's hash in each version that stands for several sources.
+
+    The second result contains every `name@version` that stands for several sources.
+    """
+    ambiguous = ambiguous_names(runs)
+    if not ambiguous:
+        return list(runs), ambiguous
+    named = []
+    for run in runs:
+        ref = run.spec.submission
+        if ref.id in ambiguous:
+            spec = msgspec.structs.replace(run.spec, submission=with_source(ref))
+            run = msgspec.structs.replace(run, spec=spec)
+        named.append(run)
+    return named, ambiguous
 
 
 def parse_metric_budget(text: str) -> MetricBudget:

@@ -11,11 +11,51 @@ import itertools
 import math
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from harness.scoring.stats import MIN_PAIRS, hodges_lehmann, holm, paired_log_ratios, sign_flip_test
 
 K = TypeVar("K", bound=Hashable)
+#: Significance level after Holm's correction.
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairVerdict:
+    """The verdict on two submissions of a ranking. The ranks are made from these verdicts.
+
+    Args:
+        a: the submission that is first in the order of the ranking.
+        b: the other submission.
+        verdict: `faster` if A is significantly faster. `tied` if the difference is not significant, or if it
+            contradicts the order. `undecided` if the difference is not significant and the number of pairs is too small
+            for any difference to be significant by itself.
+        log_ratios: log of (time of A / time of B) for each pair of studies, over all workloads; ±inf if only one of
+            the two missed.
+        p: p-value of the sign-flip test after Holm's correction.
+    """
+
+    a: str
+    b: str
+    verdict: Literal["faster", "tied", "undecided"]
+    log_ratios: tuple[float, ...]
+    p: float
+
+    @property
+    def ratio(self) -> float:
+        """The Hodges–Lehmann estimate of the time of A over the time of B.
+
+        The ratio is 0 if B missed too often for an estimate, inf if A did, and nan without a pair.
+        """
+        if not self.log_ratios:
+            return math.nan
+        centre = hodges_lehmann(self.log_ratios)
+        return math.inf if centre > 700 else math.exp(centre)
+
+    @property
+    def contradicts_order(self) -> bool:
+        """Whether the difference is significant after the correction, but B is the faster submission."""
+        return self.verdict == "tied" and self.p <= ALPHA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,14 +63,17 @@ class Ties:
     """The ties in a ranking.
 
     Args:
-        p_values: pair of submissions -> p-value after Holm's correction. The submission with the better rank is first.
-        tied: pairs without a significant difference, and pairs whose significant difference contradicts their order.
+        verdicts: one verdict for each pair of submissions.
         ranks: submission -> best and worst rank consistent with the significant pairwise differences.
     """
 
-    p_values: Mapping[tuple[str, str], float]
-    tied: tuple[tuple[str, str], ...]
+    verdicts: tuple[PairVerdict, ...]
     ranks: Mapping[str, tuple[int, int]]
+
+    @property
+    def tied(self) -> tuple[tuple[str, str], ...]:
+        """The pairs without a significant difference, and those whose difference contradicts their order."""
+        return tuple((pair.a, pair.b) for pair in self.verdicts if pair.verdict != "faster")
 
 
 def rank_ties(
@@ -38,7 +81,6 @@ def rank_ties(
     *,
     order: Sequence[str],
     workloads: Iterable[str],
-    alpha: float = 0.05,
 ) -> Ties:
     """Test every pair of submissions of a ranking. A pair is tied unless its difference is significant.
 
@@ -51,18 +93,32 @@ def rank_ties(
             run counts as a miss in every study. If only one submission of a pair ran a study, the study is not paired.
         order: submissions, best first.
         workloads: workloads to test over.
-        alpha: significance level after Holm's correction.
     """
     columns = tuple(workloads)
-    uncorrected, contradictory = {}, set()
-    for a, b in itertools.combinations(order, 2):
-        differences = study_differences(studies[a], studies[b], columns)
-        uncorrected[a, b] = sign_flip_test(differences).p if len(differences) >= MIN_PAIRS else 1.0
-        if uncorrected[a, b] <= alpha and hodges_lehmann(differences) >= 0:
-            contradictory.add((a, b))
-    adjusted = dict(zip(uncorrected, holm(list(uncorrected.values())), strict=True))
-    tied = tuple(pair for pair, p in adjusted.items() if p > alpha or pair in contradictory)
-    return Ties(p_values=adjusted, tied=tied, ranks=rank_ranges(order, frozenset(tied)))
+    pairs = list(itertools.combinations(order, 2))
+    differences = [study_differences(studies[a], studies[b], columns) for a, b in pairs]
+    uncorrected = [sign_flip_test(logs).p if len(logs) >= MIN_PAIRS else 1.0 for logs in differences]
+    required = pairs_for_verdict(len(pairs))
+    verdicts = []
+    for (a, b), logs, p in zip(pairs, differences, holm(uncorrected), strict=True):
+        verdict: Literal["faster", "tied", "undecided"] = "tied" if len(logs) >= required else "undecided"
+        if p <= ALPHA:
+            verdict = "faster" if hodges_lehmann(logs) < 0 else "tied"
+        verdicts.append(PairVerdict(a=a, b=b, verdict=verdict, log_ratios=tuple(logs), p=p))
+    tied = frozenset((pair.a, pair.b) for pair in verdicts if pair.verdict != "faster")
+    return Ties(verdicts=tuple(verdicts), ranks=rank_ranges(order, tied))
+
+
+def pairs_for_verdict(comparisons: int) -> int:
+    """Return the smallest number of pairs of studies at which one difference can be significant by itself.
+
+    The smallest p-value of n pairs is 2^(1-n). Holm's procedure multiplies the smallest p-value of a table by the
+    number of comparisons.
+
+    >>> pairs_for_verdict(1), pairs_for_verdict(66)
+    (6, 12)
+    """
+    return max(MIN_PAIRS, 1 + math.ceil(math.log2(max(1, comparisons) / ALPHA)))
 
 
 def study_differences(

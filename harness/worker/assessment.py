@@ -22,7 +22,9 @@ from harness.planning.run_end import Verdict, decide_end, is_stage_over
 from harness.storage.layout import FINAL_WEIGHTS
 from harness.worker.decisions import describe_decisions, list_decisions
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
-from harness.worker.evaluator import Evaluation, Evaluator
+from harness.worker.early_evaluation import EarlyEvaluation
+from harness.worker.evaluation import Evaluation
+from harness.worker.evaluator import Evaluator
 from harness.worker.evaluator_files import EvaluatorFiles
 from harness.worker.points import finite_point
 from harness.worker.position import Position
@@ -130,12 +132,18 @@ class LocalAssessor:
         self._folder = folder
         self._files = EvaluatorFiles(folder, spec, checkpoints)
         self._keep_weights = keep_weights
+        self._early: EarlyEvaluation | None = None
         self.trusted = trusted
         self.judgements: list[Judgement] = []
 
     @property
     def screening(self) -> Screening | None:
         return self._evaluator.outcome
+
+    def evaluate_early(self, model: nn.Module) -> None:
+        """Evaluate the untrained model now, unless the run may resume after earlier evaluations."""
+        if not self._files.exist():
+            self._early = EarlyEvaluation(self._evaluator, model, 0 if self._spec.workload.facts.stages else None)
 
     def assess(self, model: nn.Module, pending: Point, position: Position) -> Assessment:
         spec = self._spec
@@ -145,7 +153,7 @@ class LocalAssessor:
             dict[str, tuple[Target, ...]] | None,
         )
         stage = pending.stage if spec.workload.facts.stages else None
-        evaluation = self._evaluator.evaluate(model, stage=stage, decisions=decisions)
+        evaluation = self._take_early(model) or self._evaluator.evaluate(model, stage=stage, decisions=decisions)
         point = _complete(pending, evaluation)
         if evaluation.screened is not None:
             self._compare(_complete(pending, evaluation.screened), point, position)
@@ -160,6 +168,11 @@ class LocalAssessor:
         if self._keep_weights and self._group.first and verdict is None and is_judged(spec, assessment, position):
             self._files.save_weights(len(position.points), model)
         return assessment
+
+    def _take_early(self, model: nn.Module) -> Evaluation | None:
+        """Return the early evaluation of the untrained model, if there is one and it is of the model's weights."""
+        early, self._early = self._early, None
+        return None if early is None else early.take(model)
 
     def _compare(self, screened: Point, whole: Point, position: Position) -> None:
         """Compare the decisions from two evaluations of the same weights, and report every difference.

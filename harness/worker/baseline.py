@@ -28,7 +28,7 @@ from harness.worker.data.evaluation_order import evaluation_rows
 LIGHT_TAIL = 6.0
 #: The baseline is renewed when later parts have together measured this fraction of the split. The examples that every
 #: part contains (`FIRST_PART` of each task) are not counted.
-RENEWAL = 0.5
+RENEWAL = 0.75
 #: Two lists of values from the same weights are of the same examples if the root mean square of their differences is at
 #: most this number of standard deviations of the values. For different examples, it is about 1.4.
 _SAME = 0.1

@@ -9,16 +9,19 @@ import msgspec
 from harness.contract.run import WHOLE_PURPOSES, Point, RunSpec
 from harness.contract.workload import Target
 from harness.planning.run_end import PRUNE_PROGRESS, decide_end, is_stage_over
+from harness.planning.stopping_rules import stopping_rule
 
 
 def may_screen(spec: RunSpec) -> bool:
     """Return whether a run may have screened evaluations.
 
     A screened evaluation uses only a part of the score split. A run has none if all points of its curve are used later:
-    to set targets, to fit an envelope, or to choose a stop from tuning runs.
+    to set targets, to fit the envelope of a gate, or to choose a stop or a target from tuning runs. If tuning runs
+    choose a setting by its final metric, only the last evaluation is used.
     """
-    chooses_stop = spec.purpose == "tuning" and spec.stop is not None
-    return spec.screening and spec.purpose not in WHOLE_PURPOSES and not chooses_stop
+    uses_last_point = stopping_rule(spec.ruleset.stopping).chooses_setting
+    uses_curve = spec.purpose == "tuning" and spec.stop is not None and not uses_last_point
+    return spec.screening and spec.purpose not in WHOLE_PURPOSES and not uses_curve
 
 
 def list_decisions(

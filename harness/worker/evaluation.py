@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import msgspec
 import torch
@@ -15,6 +16,24 @@ from harness.errors import BenchError, PluginError
 from harness.worker import rng
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
 from harness.worker.protocols import Sharded, Workload
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The metrics of a model on the score split.
+
+    Args:
+        metrics: the metrics by name.
+        examples: number of examples from which the metrics are estimated; None for the whole split.
+        se: standard error of the primary metric; None for the whole split.
+        screened: with shadow evaluation, the screened evaluation of the same weights that came before this one; None if
+            there was none.
+    """
+
+    metrics: dict[str, float]
+    examples: int | None = None
+    se: float | None = None
+    screened: Evaluation | None = None
 
 
 def evaluate_split(

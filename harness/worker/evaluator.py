@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,8 @@ from harness.contract.workload import WHOLE, Shard, Split
 from harness.worker.baseline import Baseline
 from harness.worker.decisions import may_screen
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
-from harness.worker.evaluation import evaluate_split, evaluation_mode, require_target_metrics
+from harness.worker.evaluation import Evaluation, evaluate_split, evaluation_mode, require_target_metrics
+from harness.worker.measured_part import MeasuredPart
 from harness.worker.protocols import Bounded, Screenable, Sharded, Workload
 from harness.worker.screenability import are_close, count_examples, describe_bias, find_obstacle, list_goals
 from harness.worker.screening import (
@@ -26,7 +27,6 @@ from harness.worker.screening import (
     Decisions,
     Estimate,
     TaskSample,
-    concatenate,
     estimate_metrics,
     expect_differences,
     find_bias,
@@ -34,24 +34,6 @@ from harness.worker.screening import (
     next_part,
 )
 from harness.worker.worst_first import WorstFirst, WorstFirstEvaluation
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """The metrics of a model on the score split.
-
-    Args:
-        metrics: the metrics by name.
-        examples: number of examples from which the metrics are estimated; None for the whole split.
-        se: standard error of the primary metric; None for the whole split.
-        screened: with shadow evaluation, the screened evaluation of the same weights that came before this one; None if
-            there was none.
-    """
-
-    metrics: dict[str, float]
-    examples: int | None = None
-    se: float | None = None
-    screened: Evaluation | None = None
 
 
 class Evaluator:
@@ -79,6 +61,7 @@ class Evaluator:
         self._group = group
         self._counts = Screening(shadow=shadow, disabled=find_obstacle(workload))
         self._allowed = may_screen(spec)
+        self._on_cpu = spec.device == "cpu"
         self._checked = False
         self._totals: dict[int | None, dict[str, list[int]]] = {}
         self._latest: dict[str, Estimate] = {}
@@ -114,11 +97,12 @@ class Evaluator:
             return Evaluation(metrics=evaluate_split(self._workload, model, "score", stage, self._group))
         began = time.perf_counter()
         with evaluation_mode(model):
-            part, estimates = self._measure_parts(model, stage, decisions)
+            measured = MeasuredPart()
+            part, estimates = self._measure_parts(model, stage, decisions, measured)
             whole, whole_seconds = None, 0.0
             if part is None or self._counts.shadow:
                 whole_began = time.perf_counter()
-                whole = self._measure_whole(model, stage, estimates, counted=part is None)
+                whole = self._measure_whole(model, stage, estimates, measured, counted=part is None)
                 whole_seconds = time.perf_counter() - whole_began
         seconds = time.perf_counter() - began
         self._count(
@@ -141,9 +125,15 @@ class Evaluator:
     # --- parts -----------------------------------------------------------------------------------
 
     def _measure_parts(
-        self, model: nn.Module, stage: int | None, decisions: Decisions | None
+        self, model: nn.Module, stage: int | None, decisions: Decisions | None, part: MeasuredPart
     ) -> tuple[Evaluation | None, dict[str, Estimate]]:
         """Measure parts of increasing size until one of them suffices for all decisions.
+
+        Args:
+            model: the model, in evaluation mode.
+            stage: see `evaluate`.
+            decisions: see `evaluate`.
+            part: the part, which is empty and to which the measured windows are added.
 
         Returns:
             The evaluation, or None if no part suffices; and the estimates from the last part, if any.
@@ -152,19 +142,17 @@ class Evaluator:
             return None, {}
         if self._broadcast_number(1 if self._is_renewal_due(stage) else None):
             return None, {}
-        totals, parts = self._totals[stage], list[Mapping[str, Tensor]]()
+        totals, completes = self._totals[stage], self._can_complete(stage)
         estimates: dict[str, Estimate] = {}
-        size = 0
         expected = self._latest if self._latest_stage == stage else {}
         limit = next_part(expected, decisions, totals) or self._whole_examples(stage)
         if (attempt := self._worst_first.begin(decisions, stage, limit)) is not None:
             proved = attempt.measure(partial(self._measure_values, model, stage))
             self._count(examples=attempt.examples)
             return (self._finish_worst_first(attempt, stage) if proved else None), {}
-        while (larger := self._broadcast_number(next_part(expected, decisions, totals, size))) is not None:
-            parts.append(self._measure(model, stage, Shard(start=size, stop=larger)))
-            size = larger
-            values = self._values(concatenate(parts), stage, Shard(stop=size))
+        while size := self._broadcast_number(next_part(expected, decisions, totals, part.size, completes=completes)):
+            part.add(self._measure(model, stage, Shard(start=part.size, stop=size)), size)
+            values = self._values(part.tensors(), stage, Shard(stop=size))
             before = count_examples(estimates)
             expected = estimates = estimate_metrics(
                 {name: values[name] for name in totals}, totals, self._baseline.of_stage(stage)
@@ -183,6 +171,15 @@ class Evaluator:
         targets = self._facts.targets if stage is None else self._facts.stages[stage].targets
         se = errors.get(targets[0].metric) if targets else None
         return Evaluation(metrics=means, examples=attempt.examples, se=se)
+
+    def _can_complete(self, stage: int | None) -> bool:
+        """Return whether a part can be completed to the whole split.
+
+        For this, all metrics must be of a single task, and the order of the examples in windows must be known. On a GPU
+        the values of an example depend more on the other examples of its batch, so the whole split is measured anew.
+        """
+        is_ordered = self._baseline.order in ("stored", "random")
+        return is_ordered and self._on_cpu and all(len(sizes) == 1 for sizes in self._totals[stage].values())
 
     def _is_renewal_due(self, stage: int | None) -> bool:
         used = self._latest_stage == stage and any(estimate.uses_differences for estimate in self._latest.values())
@@ -225,7 +222,12 @@ class Evaluator:
     # --- the whole split -------------------------------------------------------------------------
 
     def _measure_whole(
-        self, model: nn.Module, stage: int | None, part: Mapping[str, Estimate], counted: bool
+        self,
+        model: nn.Module,
+        stage: int | None,
+        part: Mapping[str, Estimate],
+        measured_part: MeasuredPart,
+        counted: bool,
     ) -> Evaluation:
         """Evaluate the whole split, and check the estimates from a part against the result.
 
@@ -233,17 +235,20 @@ class Evaluator:
             model: the model, in evaluation mode.
             stage: see `evaluate`.
             part: the estimates from a part of the split, if one was measured.
+            measured_part: the windows of this part.
             counted: whether the examples count as measured.
         """
         assert isinstance(self._workload, Sharded)
-        measured = self._measure(model, stage)
+        measured = self._complete(model, stage, measured_part) if counted and part else None
+        saved = 0 if measured is None else measured_part.size
+        measured = self._measure(model, stage) if measured is None else measured
         metrics = {name: float(v) for name, v in self._workload.metrics(measured, "score", stage).items()}
         require_target_metrics(self._facts, "score", metrics)
         values = self._values(measured, stage, Shard())
         values = {name: tasks for name, tasks in values.items() if name in metrics}
         estimates = estimate_metrics(values)
         self._totals[stage] = {name: [len(task) for task in tasks] for name, tasks in values.items()}
-        self._count(examples=self._whole_examples(stage) if counted else 0)
+        self._count(examples=self._whole_examples(stage) - saved if counted else 0)
         if all(math.isfinite(value) for value in metrics.values()):
             if not self._checked:
                 metrics = self._check_workload(model, stage, metrics, values)
@@ -254,6 +259,16 @@ class Evaluator:
             # in a run without shadow evaluation.
             self._keep(model, stage, values, estimates)
         return Evaluation(metrics=metrics)
+
+    def _complete(self, model: nn.Module, stage: int | None, part: MeasuredPart) -> dict[str, Tensor] | None:
+        """Measure the examples that a part does not contain, and return the measured values of the whole split.
+
+        The result is None if the part cannot be completed.
+        """
+        if not self._can_complete(stage):
+            return None
+        rest = self._measure(model, stage, Shard(start=part.size))
+        return part.complete(rest, self._whole_examples(stage), self._baseline.order)
 
     def _keep(
         self,
@@ -304,10 +319,12 @@ class Evaluator:
         """
         self._checked = True
         if self._group.count == 1:
-            split: Split = "feedback" if stage is None else "score"  # On a pool, `feedback` has fewer examples.
-            assert isinstance(self._workload, Sharded)
-            measured = self._workload.measure(model, split, WHOLE, stage)
-            expected = self._workload.metrics(measured, split, stage)
+            split: Split = "score"
+            expected = metrics
+            if stage is None:
+                split = "feedback"  # it has fewer examples than `score`
+                assert isinstance(self._workload, Sharded)
+                expected = self._workload.metrics(self._workload.measure(model, split, WHOLE), split)
             if not are_close(evaluate_split(self._workload, model, split, stage), expected):
                 self._disable("evaluate() and metrics() return different values")
                 return evaluate_split(self._workload, model, "score", stage)

@@ -45,6 +45,10 @@ class EvaluatorFiles:
         self._checkpoints = checkpoints
         self._run_id = run_id(spec)
 
+    def exist(self) -> bool:
+        """Return whether there is a state of this trial from which the run may resume."""
+        return bool(self._numbers())
+
     def save(self, points: int, state: dict[str, Any]) -> None:
         """Write the state after `points` evaluations. The staged checkpoint belongs to this state.
 

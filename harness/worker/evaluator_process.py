@@ -49,8 +49,8 @@ from harness.worker.torch_settings import apply_numeric_settings
 def run_evaluator(job: Job, emit: Emit, end: socket.socket, cores: Collection[int] = ()) -> None:
     """Evaluate weights until the worker has ended. An error is reported to the supervisor.
 
-    Before the first evaluation, while both processes build the workload, this process may use any core. Afterwards the
-    two processes alternate on the same cores.
+    While the worker builds its run, this process may use any core. It then builds the workload and evaluates the
+    untrained model (see `early_evaluation`). Afterwards the two processes alternate on the same cores.
 
     Args:
         job: the trial and its folder.
@@ -70,12 +70,16 @@ def run_evaluator(job: Job, emit: Emit, end: socket.socket, cores: Collection[in
         assessor = LocalAssessor(
             spec, evaluator, Path(job.evaluation_folder), checkpoints=Path(job.folder), trusted=True
         )
+        weights = SharedWeights(model)
         evaluation = RunEvaluation(
-            spec, model, assessor, lambda stage: evaluate_audit(workload, model, stage), emit, SharedWeights(model)
+            spec, model, assessor, lambda stage: evaluate_audit(workload, model, stage), emit, weights
         )
+        channel = Channel(end)
+        channel.send_descriptor(weights.descriptor)
+        assessor.evaluate_early(model)
         if cores:
             os.sched_setaffinity(0, cores)
-        evaluation.serve(Channel(end))
+        evaluation.serve(channel)
     except Exception as error:
         nonfinite = "" if evaluation is None else evaluation.describe_nonfinite(error)
         failure = describe_failure(error, job.spec, nonfinite)
@@ -139,7 +143,6 @@ class RunEvaluation:
 
     def serve(self, channel: Channel) -> None:
         """Answer the worker's messages until it has ended."""
-        channel.send_descriptor(self._weights.descriptor)
         while True:
             try:
                 message = channel.receive_request()

@@ -32,7 +32,7 @@ from harness.worker.run_state import RunState
 
 #: Largest fraction of wall time that checkpoints may take. For a small model with short intervals between evaluations,
 #: a checkpoint at every evaluation would take longer than the training.
-CHECKPOINT_SHARE = 0.03
+CHECKPOINT_SHARE = 0.02
 #: Assumed wall seconds of the first checkpoint. A run that is over after a second writes no checkpoint.
 FIRST_CHECKPOINT_S = 0.05
 

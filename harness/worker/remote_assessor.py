@@ -34,6 +34,7 @@ class RemoteAssessor:
 
     def __init__(self, end: socket.socket, model: nn.Module) -> None:
         self._channel = Channel(end)
+        self._is_beginning = False
         try:
             self._weights = SharedWeights(model, self._channel.receive_descriptor())
         except EOFError:
@@ -54,11 +55,29 @@ class RemoteAssessor:
         self._ask(Save(), Saved)
 
     def restore(self, position: Position) -> Position | None:
-        return position if self._ask(Resume(points=len(position.points)), Resumed).ready else None
+        if position.points:
+            return position if self._ask(Resume(points=len(position.points)), Resumed).ready else None
+        # A new run has nothing to restore. The evaluator may still be evaluating the untrained model, so that the worker
+        # would wait. It reads the answer before the next one.
+        self._send(Resume(points=0))
+        self._is_beginning = True
+        return position
 
     def _ask(self, message: Resume | AssessmentRequest | Save, kind: type[A]) -> A:
+        self._send(message)
+        if self._is_beginning:
+            self._is_beginning = False
+            self._receive(Resumed)
+        return self._receive(kind)
+
+    def _send(self, message: Resume | AssessmentRequest | Save) -> None:
         try:
             self._channel.send(message)
+        except EOFError:
+            raise _ended() from None
+
+    def _receive(self, kind: type[A]) -> A:
+        try:
             return self._channel.receive(kind)
         except EOFError:
             raise _ended() from None

@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from harness.contract.run import STANDARD_ERRORS
@@ -27,6 +26,8 @@ LARGEST_SHARE = 2 / 3
 #: A part is measured only if the expected distance to every threshold is at least this multiple of the distance that
 #: suffices for a decision.
 _RESERVE = 1.15
+#: If the part can be completed to the whole split, it is measured as soon as the expected distance is this multiple.
+_EARLY = 0.9
 #: The standard error allows for groups of examples that a part misses with a probability of at least exp(-`HIDDEN`).
 HIDDEN = 12.0
 #: Variance of the differences from a new baseline, as a fraction of the variance of the values, in the best case.
@@ -230,7 +231,12 @@ def _smallest_distance(estimates: Mapping[str, Estimate], decisions: Decisions) 
 
 
 def next_part(
-    estimates: Mapping[str, Estimate], decisions: Decisions, totals: Mapping[str, Sequence[int]], above: int = 0
+    estimates: Mapping[str, Estimate],
+    decisions: Decisions,
+    totals: Mapping[str, Sequence[int]],
+    above: int = 0,
+    *,
+    completes: bool = False,
 ) -> int | None:
     """Return the number of examples of every task to measure next; None for the whole split.
 
@@ -241,13 +247,30 @@ def next_part(
         decisions: what the evaluation has to decide.
         totals: for every metric, the number of examples of every task.
         above: number of examples of every task that are already measured.
+        completes: whether the whole split is measured by completing the part. A part that does not suffice then costs
+            nothing, so parts grow by the smallest step.
     """
+    if completes:
+        return _next_step(estimates, decisions, totals, above)
     part = max(FIRST_PART, _round_up(above * (1 + _GROWTH)))
     while _share(part, totals.values()) <= LARGEST_SHARE:
         expected = {name: estimate.resize(part) for name, estimate in estimates.items()}
         if not expected or _smallest_distance(expected, decisions) > _RESERVE:
             return part
         part += _round_up(part / 16)
+    return None
+
+
+def _next_step(
+    estimates: Mapping[str, Estimate], decisions: Decisions, totals: Mapping[str, Sequence[int]], above: int
+) -> int | None:
+    """Return the next size of a part that can be completed; see `next_part`."""
+    part = above + FIRST_PART
+    while _share(part, totals.values()) <= LARGEST_SHARE:
+        expected = {name: estimate.resize(part) for name, estimate in estimates.items()}
+        if above or not expected or _smallest_distance(expected, decisions) > _EARLY:
+            return part
+        part += FIRST_PART
     return None
 
 
@@ -282,8 +305,3 @@ def find_bias(part: Mapping[str, Estimate], whole: Mapping[str, float]) -> str:
         if math.isfinite(value) and abs(estimate.mean - value) > tolerance:
             return name
     return ""
-
-
-def concatenate(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Join measurements of windows that follow each other."""
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

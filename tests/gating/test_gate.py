@@ -17,7 +17,8 @@ from harness.execution.state import Interrupted
 from harness.gating import setup as setups
 from harness.gating.envelopes import envelope_path, make_envelope, plan_envelope, read_envelope
 from harness.gating.gate import GateLimits, GateProgress, GateResult, run_gate
-from harness.gating.setup import GateSetup, GateWorkload, default_workloads, find_reference, gate_budget
+from harness.gating.setup import GATE_RULESET, GateSetup, GateWorkload, default_workloads, gate_budget
+from harness.planning.references import find_reference
 from harness.plugins.registry import load_registry
 from harness.storage.layout import run_id
 from tests import micro
@@ -211,7 +212,7 @@ def test_a_gate_budget_is_a_quarter_and_whole_evaluations() -> None:
 
 
 def test_the_reference_is_found_by_its_tag() -> None:
-    pool, stream = find_reference(micro.FACTS, REGISTRY), find_reference(micro.STREAM_FACTS, REGISTRY)
+    pool, stream = (find_reference(facts, REGISTRY, GATE_RULESET) for facts in (micro.FACTS, micro.STREAM_FACTS))
     assert pool is not None
     assert stream is not None
     assert (pool.name, stream.name) == ("adamw-cosine", "replay")

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from harness.calibration.envelopes import ENVELOPE_RULESET, EnvelopeMaker
+from harness.contract.domains import HParams
+from harness.contract.record import Record
+from harness.contract.run import Purpose, RunSpec
+from harness.errors import UsageError
 from harness.planning import phases, rulesets
+from harness.planning.compose import compose
 from harness.planning.phases import SubmissionOnWorkload
-from harness.planning.trials import PlanSettings
+from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.registry import load_registry
-from harness.scoring import anytime, fixed_stop
+from harness.report.stopping_tables import StoppingResults
+from harness.scoring import anytime, fixed_stop, multipliers
+from harness.storage.layout import run_id
 from tests import micro
+from tests.gating.builders import finish
 from tests.helpers import run_here
 
 REGISTRY = load_registry()
@@ -57,3 +71,74 @@ def test_anytime_from_envelope_to_score(tmp_path: Path) -> None:
     assert score.submission.startswith("schedule-free-adamw")
     assert len(score.studies) == 3
     assert 0 < score.score < 16
+
+
+def test_fixed_budget_plans_to_the_end_tunes_and_then_runs_fresh_seeds() -> None:
+    plan_ = made(["adamw-cosine", "dog"], "fixed-budget")
+    counts = Counter((spec.submission.name, spec.purpose) for spec in plan_)
+    assert counts == {("adamw-cosine", "tuning"): 5, ("dog", "tuning"): 5}
+    records = {run_id(spec): finish(spec, abs(math.log(float(spec.hparams.get("lr", 1)) / 0.02))) for spec in plan_}
+    phase2 = plan_.phase2(records)
+    assert plan_.pending == len(phase2) == 10
+    assert all(spec.stop == micro.FACTS.budget.horizon for spec in (*plan_, *phase2))
+    assert {spec.hparams.get("horizon_fraction", 1.0) for spec in (*plan_, *phase2)} == {1.0}
+    assert {spec.hparams["lr"] for spec in phase2 if spec.submission.name == "adamw-cosine"} == {0.015}
+    assert {spec.study for spec in phase2} == set(range(5))
+    assert not {spec.seeds for spec in phase2} & {spec.seeds for spec in plan_}
+
+
+def test_fixed_budget_runs_on_streams_and_refuses_another_end_of_the_schedule() -> None:
+    settings = PlanSettings(ruleset=rulesets.ruleset("fixed-budget"))
+    entry = REGISTRY.submission("replay")
+    pair = SubmissionOnWorkload(submission=entry, workload=micro.STREAM_ENTRY, settings=settings)
+    assert {spec.stop for spec in phases.plan_phases([pair], REGISTRY, [])} == {6400}
+    settings = dataclasses.replace(settings, overrides={"horizon_fraction": 0.5})
+    pair = SubmissionOnWorkload(submission=REGISTRY.submission("wsd"), workload=micro.ENTRY, settings=settings)
+    with pytest.raises(UsageError, match="horizon_fraction is 1 in every run of fixed-budget"):
+        phases.plan_phases([pair], REGISTRY, [])
+
+
+@pytest.mark.slow
+def test_fixed_budget_from_envelope_to_table(tmp_path: Path) -> None:
+    """A partial table: two submissions on one small workload, with real runs."""
+    reference = REGISTRY.submission("adamw-cosine")
+    ruleset = msgspec.structs.replace(ENVELOPE_RULESET, trials=1, studies=2)
+    budget = msgspec.structs.replace(micro.FACTS.budget, horizon=1600)
+    workload = msgspec.structs.replace(micro.ENTRY, facts=msgspec.structs.replace(micro.FACTS, budget=budget))
+
+    def plan(purpose: Purpose, studies: int, point: HParams, first_study: int, horizon: int) -> Sequence[RunSpec]:
+        return plan_trials(
+            workload,
+            reference,
+            REGISTRY,
+            PlanSettings(ruleset=ruleset),
+            purpose=purpose,
+            studies=studies,
+            points=[point],
+            first_study=first_study,
+            horizon=horizon,
+        )
+
+    def run(specs: Sequence[RunSpec]) -> list[Record]:
+        return [run_here(spec, tmp_path) for spec in specs]
+
+    envelope = EnvelopeMaker(workload, reference, compose(reference, REGISTRY), plan, run, ruleset=ruleset).make()
+    small = msgspec.structs.replace(rulesets.ruleset("fixed-budget"), trials=3, studies=2)
+    pairs = [
+        SubmissionOnWorkload(
+            submission=REGISTRY.submission(name), workload=workload, settings=PlanSettings(ruleset=small)
+        )
+        for name in ("adamw-cosine", "sgd-nesterov")
+    ]
+    plan_ = phases.plan_phases(pairs, REGISTRY, [])
+    tuning = run(tuple(plan_))
+    scored = run(plan_.phase2({record.run_id: record for record in tuning}))
+    assert all(record.points[-1].examples == 1600 for record in scored)
+    (board,) = multipliers.score_boards([*tuning, *scored], {envelope.workload: envelope})
+    assert {cell.n for cell in board.cells} == {2}
+    for cell in board.cells:
+        assert cell.compute is not None, cell.remark
+        assert cell.tuning is not None
+        assert cell.tuning.trials == 3
+    ranking, on_workload = StoppingResults([*tuning, *scored], {envelope.workload: envelope}).grids()
+    assert len(ranking.rows) == len(on_workload.rows) == 2

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import pytest
 
+from harness.contract.envelope import ReferenceEnvelope
 from harness.contract.record import Record
 from harness.contract.run import Ruleset
 from harness.contract.workload import WorkloadFacts
@@ -33,7 +34,7 @@ class StopAtHalf(StoppingRule):
     def stop(self, facts: WorkloadFacts, ruleset: Ruleset) -> int | None:
         return facts.budget.horizon // 2
 
-    def tabulate(self, records: Sequence[Record]) -> list[ResultTable]:
+    def tabulate(self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]) -> list[ResultTable]:
         return [
             ResultTable(
                 title="halves",
@@ -72,5 +73,5 @@ def test_an_unknown_kind_names_those_that_exist() -> None:
 
 
 def test_names_are_those_that_rulesets_and_records_have() -> None:
-    assert set(STOPPING_RULES) == {"first-hit", "share", "chosen", "drawn"}
+    assert set(STOPPING_RULES) == {"first-hit", "share", "chosen", "drawn", "budget"}
     assert {ruleset.stopping for ruleset in rulesets.rulesets().values()} <= set(STOPPING_RULES)

@@ -11,7 +11,7 @@ import msgspec
 
 from harness.contract.record import Environment, Record, Usage
 from harness.contract.run import Point, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
-from harness.contract.workload import Budget, Target, WorkloadFacts
+from harness.contract.workload import Budget, Stage, Target, WorkloadFacts
 from harness.report.page_runs import PageSummary, summarize_for_page
 from harness.scoring.summary import LeaderboardQuery
 from harness.storage.records import encode
@@ -113,6 +113,17 @@ def exploring(submission: str = "alpha", study: int = 0, lr: float = 0.01, **cha
     """A run whose learning rate was set with `--set`: it is shown and never ranked."""
     base = record(submission, facts("hills"), study, lr=lr, **changes, spec={"overridden": ("lr",)})
     return msgspec.structs.replace(base, run_id=f"{base.run_id}-lr-{lr}")
+
+
+def staged(study: int, first: int, evaluations: int, **changes: Any) -> Record:
+    """A run on a stream of two stages; `first` is the index of the first evaluation of the second stage."""
+    stages = (
+        Stage(name="early", targets=(msgspec.structs.replace(TARGET, value=2.0),), max_examples=2000),
+        Stage(name="late", targets=(TARGET,), max_examples=2000),
+    )
+    base = record("alpha", facts(access="stream", stages=stages), study, speed=50.0, evaluations=evaluations, **changes)
+    points = tuple(msgspec.structs.replace(point, stage=int(i >= first)) for i, point in enumerate(base.points))
+    return msgspec.structs.replace(base, points=points, status="reached", hit=len(points) - 1)
 
 
 def page_summaries(records: list[Record]) -> list[PageSummary]:

@@ -22,7 +22,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from harness import cli
 
     folder = tmp_path_factory.mktemp("report")
-    runs = synthetic.write(folder / "runs", synthetic.field())
+    stream = [synthetic.staged(study, 2 + study, 6, spec={"hardware": "cpu-streams"}) for study in range(3)]
+    runs = synthetic.write(folder / "runs", [*synthetic.field(), *stream])
     out = folder / "report.html"
     arguments = ["report", str(out), "--runs", str(runs), "--results", str(folder / "none"), "--reference", "alpha"]
     assert cli.invoke(arguments) == 0
@@ -148,6 +149,35 @@ def test_charts_follow_the_controls(browser: Any, opened: Callable[..., None]) -
     assert "hide=alpha" in browser.current_url
 
 
+def test_the_first_screen_says_who_leads_and_the_matrix_who_differs(browser: Any, opened: Callable[..., None]) -> None:
+    opened()
+    headline = browser.find_element("id", "headline")
+    assert headline.text.startswith("No verdict: alpha@1, beta@1 and gamma")
+    assert headline.location["y"] + headline.size["height"] < 800
+    cells = "[...document.querySelectorAll('#verdicts tbody tr')].map(r => [...r.children].map(c => c.textContent))"
+    first, second, _ = browser.execute_script(f"return {cells}")
+    assert first[:2] == ["alpha@1", "–"]
+    assert [text[:9] for text in (first[2], second[1])] == ["undecided", "undecided"]
+    opened("#t=gpu-synthetic%7Cquick@1")
+    assert not browser.find_element("id", "pairs").is_displayed(), "a single submission differs from nobody"
+
+
+def test_stages_of_a_stream_are_chosen(browser: Any, opened: Callable[..., None]) -> None:
+    opened()
+    assert not browser.find_element("id", "stages").is_displayed(), "hills@1 is a pool"
+    opened("#t=cpu-streams%7Cquick@1")
+    caption = browser.find_element("id", "c-metric")
+    assert "choose a stage" in caption.text
+    drawn = int(browser.execute_script("return document.body.dataset.drawn"))
+    browser.find_element("css selector", "#s option[value='1']").click()
+    wait(browser, f"document.body.dataset.drawn > {drawn}")
+    assert "stage late: loss against process seconds since the stage began" in caption.text
+    assert "dashed: the target, ≤ 1 nats" in caption.text
+    assert "s=1" in browser.current_url
+    opened("#t=cpu-streams%7Cquick@1&s=9")
+    assert "choose a stage" in browser.find_element("id", "c-metric").text
+
+
 HOVERED = """
 const found = [];
 const walk = (root) => { for (const e of root.querySelectorAll('*')) {
@@ -196,6 +226,11 @@ def test_on_a_phone_in_both_colours(report: Path, tmp_path: Path, dark: bool) ->
         phone.get(report.as_uri())
         wait(phone, "document.body.dataset.drawn >= 1")
         assert phone.execute_script("return document.documentElement.scrollWidth") <= 390, "nothing sticks out"
+        matrix = "document.querySelector('#pairs .scroll')"
+        assert phone.execute_script(f"return {matrix}.scrollWidth > {matrix}.clientWidth"), "it scrolls inside its box"
+        left = f"{matrix}.querySelector('tbody th').getBoundingClientRect().left"
+        before = phone.execute_script(f"return {left}")
+        assert phone.execute_script(f"{matrix}.scrollLeft = 60; return {left}") == before, "the names stay"
         shade = phone.execute_script("return getComputedStyle(document.body).backgroundColor")
         assert (shade == "rgb(255, 255, 255)") is not dark
         assert complaints(phone) == []

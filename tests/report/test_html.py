@@ -6,9 +6,13 @@ import importlib.util
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
+from harness.contract.record import Record
+from harness.contract.run import Ruleset, SubmissionRef
 from harness.contract.workload import Budget
 from harness.errors import BenchError
 from harness.report import html, page_runs
@@ -102,3 +106,72 @@ def test_mistakes(bench: Bench, results: Path) -> None:
     nothing = bench("report", "other.html", "--runs", "empty", "--results", "empty")
     assert nothing.code == 0
     assert "no finished runs, run trials with bench run" in nothing.err
+
+
+def test_the_page_opens_on_the_table_with_the_most_submissions() -> None:
+    records = synthetic.field()
+    ranked = Ruleset(name="tuned", version="1", summary="one trial", trials=1, studies=3, ranked=True)
+    records += [synthetic.record(spec={"hardware": "a-first-one"}), synthetic.record(spec={"ruleset": ranked})]
+    payload = html.payload(synthetic.page_summaries(records), LeaderboardQuery())
+    assert payload["tables"][0]["id"] == "a-first-one|quick@1"
+    assert payload["opens"] == "cpu-synthetic|quick@1"
+    alone = [record for record in records if record.spec.ruleset == ranked or record.spec.hardware == "a-first-one"]
+    assert html.payload(synthetic.page_summaries(alone), LeaderboardQuery())["opens"] == "cpu-synthetic|tuned@1"
+    assert html.payload([], LeaderboardQuery())["opens"] == ""
+
+
+def shown_groups(records: list[Record], workload: str = "hills@1") -> dict[str, Any]:
+    data = html.payload(synthetic.page_summaries(records), LeaderboardQuery())
+    groups: dict[str, Any] = decompress(data["blocks"][f"cpu-synthetic|quick@1|{workload}"])
+    return groups
+
+
+def test_curves_tell_sources_versions_and_budgets_apart_as_tables_do() -> None:
+    """Two sources with one name, another budget of the same version, and an older version of the workload."""
+    alpha = SubmissionRef(name="alpha", version="1", source_hash="1" * 64)
+    budget = Budget(horizon=3000, gradient_examples=8000, seconds={"default": 60.0})
+    late = "2026-02-01T00:00:00"
+    records = [
+        *(synthetic.record("alpha", study=study, started=f"{late}{study}") for study in range(3)),
+        synthetic.record("alpha", study=3, spec={"submission": alpha}, started=late),
+        synthetic.record("alpha", synthetic.facts(budget=budget), 4),
+        synthetic.record("alpha", synthetic.facts(version="0"), 5),
+    ]
+    groups = shown_groups(records)
+    assert {name: group["runs"] for name, group in groups.items()} == {"alpha@1#000000": 3, "alpha@1#111111": 1}
+    data = html.payload(synthetic.page_summaries(records), LeaderboardQuery())
+    assert data["shown"] == {"cpu-synthetic|quick@1": {"hills@1": sorted(groups)}}
+    assert sorted(groups) == sorted(row["submission"] for row in data["tables"][0]["rows"])
+
+
+def test_medians_are_those_of_the_scored_runs() -> None:
+    """Runs with overrides, and a second record of a run, are drawn and are not in the median."""
+    records = [synthetic.record("alpha", study=study) for study in range(3)]
+    scored = shown_groups(records)["alpha@1"]
+    more = [*records, records[0], *(synthetic.exploring(study=study, speed=9.0) for study in range(5))]
+    group = shown_groups(more)["alpha@1"]
+    assert (scored["runs"], group["runs"], group["scored"]) == (3, 9, 3)
+    assert group["band"] == scored["band"]
+
+
+def test_stages_of_a_stream_have_medians_of_their_own() -> None:
+    """Each stage is counted from its beginning. The run that ends in the first stage is the worst of the second."""
+    ended = msgspec.structs.replace(synthetic.staged(2, 9, 4), status="crashed", hit=None)
+    group = shown_groups([synthetic.staged(0, 2, 5), synthetic.staged(1, 4, 7), ended])["alpha@1"]
+    assert "band" not in group
+    early, late = group["stages"]
+    assert early["examples"] == [100, 200, 300, 400]
+    assert late["examples"] == [100, 200, 300]
+    assert late["time"] == pytest.approx([0.1, 0.2, 0.3])
+    worse = sorted(run["metric"][first] for run, first in zip(group["curves"][:2], (2, 4), strict=True))[1]
+    assert late["mid"][0] == pytest.approx(worse, rel=1e-4), "the median of two runs and one that never began"
+    assert group["curves"][0]["stage"] == [0, 0, 1, 1, 1]
+    workloads = html.payload(synthetic.page_summaries([ended]), LeaderboardQuery())["workloads"]
+    stages = workloads["cpu-synthetic|quick@1"]["hills@1"]["stages"]
+    assert stages == [{"name": "early", "target": 2.0}, {"name": "late", "target": 1.0}]
+
+
+def test_a_coarse_workload_is_marked() -> None:
+    coarse = synthetic.facts(coarse=True)
+    data = html.payload(synthetic.page_summaries([synthetic.record(workload=coarse)]), LeaderboardQuery())
+    assert data["workloads"]["cpu-synthetic|quick@1"]["hills@1"]["coarse"]

@@ -76,7 +76,7 @@ def board(group: Literal["unranked", "all", "none"] = "unranked") -> Leaderboard
 
 def names_in(text: str) -> list[str]:
     """The submissions of the ranking, in the order of their rows."""
-    ranking = text.split("\n\n")[0].splitlines()[2:]
+    ranking = text.split("\n\n")[0].splitlines()[3:]
     return [line.split()[1] for line in ranking]
 
 

@@ -15,7 +15,7 @@ from harness.scoring.compare import compare
 from harness.scoring.factors import describe_order, median_amounts, time_factors
 from harness.scoring.interval_costs import CostModel, arm_of, fit_costs
 from harness.scoring.leaderboard import build_leaderboards
-from harness.scoring.scored_time import cost_summaries
+from harness.scoring.scored_time import cost_summaries, describe_costs
 from harness.scoring.summary import LeaderboardQuery, summarize
 from harness.scoring.time_to_target import score_run
 from tests.scoring.builders import record, spec
@@ -93,6 +93,9 @@ def test_a_session_beside_a_busy_process_gives_the_same_costs() -> None:
     assert costs["b"] / costs["reference"] == pytest.approx(2.0, rel=0.03)
     slowdowns = {session: math.exp(log) for (_, session), log in model.slowdowns.items()}
     assert slowdowns["m/busy"] / slowdowns["m/quiet"] == pytest.approx(1.6, rel=0.02)
+    (note,) = describe_costs(model, ())
+    assert note.startswith("the runs were made in 2 sessions; their seconds are divided by the slowdown")
+    assert f"{min(slowdowns.values()):.2f}× to {max(slowdowns.values()):.2f}×" in note
     raw = [r.points[-1].process_seconds for r in runs if r.spec.submission.name in "bc"]
     assert max(raw) / min(raw) > 1.4
 

@@ -152,7 +152,9 @@ def test_the_interval_of_a_rate_is_wilsons(n: int) -> None:
 
 
 @pytest.mark.parametrize(("goal", "side"), [("min", "less"), ("max", "greater")])
-def test_the_p_value_of_a_stop_is_that_of_a_one_sample_t_test(goal: Literal["min", "max"], side: str) -> None:
+def test_the_p_value_of_a_stop_is_that_of_a_one_sample_t_test(
+    goal: Literal["min", "max"], side: Literal["less", "greater"]
+) -> None:
     values = [1.9, 2.1, 1.8, 2.0, 1.95]
     for limit in (1.5, 1.9, 2.0, 3.0):
         target = Target(metric="loss", goal=goal, value=limit)

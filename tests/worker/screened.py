@@ -54,6 +54,20 @@ class Screened(micro.Micro):
         return self.metrics(self.measure(model, split, WHOLE, stage), split, stage)
 
 
+class Shuffled(Screened):
+    """Its windows are in the order of `evaluation_rows`."""
+
+    facts = _facts("micro-shuffled", levels=_LEVELS)
+
+    def measure(
+        self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
+    ) -> dict[str, Tensor]:
+        rows = evaluation_rows(shard, POINTS)
+        measured = super().measure(model, split)
+        self.windows[-1] = (shard.start, shard.start + len(rows))
+        return {name: tensor[rows] for name, tensor in measured.items()}
+
+
 class Hard(Screened):
     """Few of its examples have most of the loss. It measures the examples that a shard chooses."""
 

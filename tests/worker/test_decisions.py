@@ -9,6 +9,7 @@ import pytest
 
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
+from harness.planning.rulesets import ruleset
 from harness.worker.decisions import describe_decisions, list_decisions, may_screen
 from tests import micro
 from tests.helpers import spec_of, submission
@@ -74,13 +75,12 @@ def test_pruning_is_a_value_that_is_decided() -> None:
         (changed(POOL, screening=False), point(1), 0),
         (changed(POOL, purpose="target"), point(1), 0),
         (changed(POOL, purpose="gate-envelope"), point(1), 0),
-        (changed(POOL, purpose="envelope"), point(1), 0),
         (changed(POOL, purpose="tuning", stop=8 * EVERY), point(3), 0),
         (STREAM, point(STREAM.workload.facts.stages[0].max_examples // EVERY), 0),
         (changed(STREAM, stop=3200), point(1600 // EVERY), 0),
     ],
     ids=[
-        *("end", "seconds", "gradients", "nan", "stop", "half", "option", "target", "gate", "envelope", "tuning"),
+        *("end", "seconds", "gradients", "nan", "stop", "half", "option", "target", "gate", "tuning"),
         *("cap", "stage stop"),
     ],
 )
@@ -110,6 +110,13 @@ def test_before_its_minimum_a_stage_decides_nothing() -> None:
 
 def test_tuning_runs_to_a_hit_may_screen() -> None:
     assert may_screen(changed(POOL, purpose="tuning"))
+
+
+def test_runs_of_which_only_the_last_evaluation_counts_may_screen() -> None:
+    assert may_screen(changed(POOL, purpose="envelope", stop=8 * EVERY))
+    at_the_end = changed(POOL, purpose="tuning", stop=8 * EVERY, ruleset=ruleset("fixed-budget"))
+    assert may_screen(at_the_end)
+    assert decisions(at_the_end, point(8), FIRST, point(7, {"loss": 1.0})) is None
 
 
 def test_decisions_are_described_for_comparison() -> None:

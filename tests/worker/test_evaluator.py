@@ -13,6 +13,8 @@ import torch
 from harness.contract.record import Record, Screening
 from harness.contract.run import RunSpec
 from harness.contract.workload import Target
+from harness.worker.baseline import RENEWAL
+from harness.worker.early_evaluation import EarlyEvaluation
 from harness.worker.evaluator import Evaluator
 from tests import micro
 from tests.helpers import Remember, outcome, run_here, run_worker, spec_of, submission
@@ -95,6 +97,24 @@ class TestEvaluator:
         assert judge.evaluate(model, decisions=near) == whole
         assert workload.windows == [(0, screened.POINTS)]
 
+    @pytest.mark.parametrize("workload", [screened.Screened(), screened.Shuffled()])
+    def test_a_part_that_does_not_suffice_is_completed(self, workload: screened.Screened) -> None:
+        """The decision needs more examples than the mean of the first ones suggests."""
+        model, judge = screened.untrained(workload), evaluator(workload)
+        judge.evaluate(model)
+        train_a_little(model)
+        whole = evaluator(type(workload)()).evaluate(model)
+        assert judge.outcome is not None
+        before = judge.outcome.examples
+        # The first part is as small as the previous weights allow. Those were far from this target.
+        judge._latest = {}
+        workload.windows.clear()
+        near = {"the target": (Target(metric="loss", goal="min", value=whole.metrics["loss"]),)}
+        assert judge.evaluate(model, decisions=near).metrics == pytest.approx(whole.metrics, rel=1e-7)
+        assert len(workload.windows) > 2
+        assert sum(stop - start for start, stop in workload.windows) == screened.POINTS
+        assert judge.outcome.examples - before == screened.POINTS
+
     def test_a_baseline_makes_parts_smaller(self) -> None:
         workload = screened.Smooth()
         model, judge = screened.untrained(workload), evaluator(workload)
@@ -121,8 +141,8 @@ class TestEvaluator:
             near = {"the target": (Target(metric="loss", goal="min", value=loss - 0.05),)}
             sizes.append(judge.evaluate(model, decisions=near).examples)
         whole = sizes.index(None)
-        assert sum((size or 0) - 64 for size in sizes[:whole]) > 0.5 * screened.POINTS
-        assert sum((size or 0) - 64 for size in sizes[: whole - 1]) <= 0.5 * screened.POINTS
+        assert sum((size or 0) - 64 for size in sizes[:whole]) > RENEWAL * screened.POINTS
+        assert sum((size or 0) - 64 for size in sizes[: whole - 1]) <= RENEWAL * screened.POINTS
 
     def test_the_hard_examples_exclude_a_target_that_is_near(self) -> None:
         workload = screened.Hard()
@@ -173,6 +193,37 @@ class TestEvaluator:
         restored.load_state_dict(judge.state_dict())
         assert restored.state_dict() == judge.state_dict()
         assert restored.evaluate(model, decisions=LOSS) == judge.evaluate(model, decisions=LOSS)
+
+
+class TestEarlyEvaluation:
+    def test_it_is_used_for_the_weights_that_it_evaluated(self) -> None:
+        workload = screened.Screened()
+        model, judge = screened.untrained(workload), evaluator(workload)
+        early = EarlyEvaluation(judge, model, None)
+        workload.windows.clear()
+        assert early.take(screened.untrained(workload)) == evaluator(screened.Screened()).evaluate(model)
+        assert not workload.windows
+
+    def test_for_other_weights_the_evaluator_is_as_new(self) -> None:
+        workload = screened.Screened()
+        model, judge = screened.untrained(workload), evaluator(workload)
+        new = evaluator(workload).state_dict()
+        early = EarlyEvaluation(judge, model, None)
+        assert judge.state_dict() != new
+        assert early.take(train_a_little(model)) is None
+        assert judge.state_dict() == new
+        assert judge.evaluate(model) == evaluator(workload).evaluate(model)
+
+    def test_a_failure_is_left_to_the_evaluation_that_is_asked_for(self) -> None:
+        workload = screened.Screened()
+        model, judge = screened.untrained(workload), evaluator(workload)
+        broken = torch.nn.Linear(1, 1)
+        new = judge.state_dict()
+        early = EarlyEvaluation(judge, broken, None)
+        assert early.take(broken) is None
+        assert judge.state_dict() == new
+        assert not judge.warnings
+        assert judge.evaluate(model).examples is None
 
 
 @pytest.mark.parametrize(

@@ -111,11 +111,11 @@ class Language:
     @cached_property
     def _tables(self) -> tuple[list[list[int]], list[list[int]], list[int]]:
         """The tables (class, random number) -> next class, (class, random number) -> word, and word -> length."""
-        classes = [_repeat_indices(row) for row in self.lexicon.chain]
+        classes = [_repeat(range(len(row)), row) for row in self.lexicon.chain]
         words = []
         for k in range(len(self.lexicon.chain)):
-            members = np.flatnonzero(self._class_W == k)
-            words.append([int(members[i]) for i in _repeat_indices([self.lexicon.shares[w] for w in members])])
+            members = np.flatnonzero(self._class_W == k).tolist()
+            words.append(_repeat(members, [self.lexicon.shares[w] for w in members]))
         return classes, words, self._length_W.tolist()
 
     def _add_noise(self, tokens_NT: Tokens, stream_seed: int | str, quality: float | Floats) -> Tokens:
@@ -319,10 +319,15 @@ def _unpadded_mask(length_M: Ints, longest: int) -> npt.NDArray[np.bool_]:
     return (np.arange(longest) < length_M[:, None]).ravel()
 
 
-def _repeat_indices(counts: Sequence[int]) -> list[int]:
-    """Return each index i repeated `counts[i]` times, as a lookup table from a uniform random number to an index.
+def _repeat(numbers: Sequence[int], counts: Sequence[int]) -> list[int]:
+    """Return each number repeated as often as its count: a lookup table from a uniform random index to a number.
 
-    >>> _repeat_indices([1, 3])
-    [0, 1, 1, 1]
+    Equal elements are the same object, so that the objects of a large table fit into the cache.
+
+    >>> _repeat([7, 5], [1, 3])
+    [7, 5, 5, 5]
     """
-    return [i for i, count in enumerate(counts) for _ in range(count)]
+    table: list[int] = []
+    for number, count in zip(numbers, counts, strict=True):
+        table += [number] * count
+    return table

@@ -5,7 +5,7 @@
   const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7a5cc9", "#8c6d46"];
   const ON_DARK = ["#5aaef0", "#ff8f52", "#35cf9f", "#eaa3cc", "#e3ba45", "#9adaff", "#b9a1f5", "#cfa880"];
   const DASHES = ["solid", "dashed", "dotdash", "dotted"];
-  const DEFAULTS = { t: data.tables[0]?.id ?? "", sort: "", dir: "asc", q: "", w: "", x: "time", hide: "", hp: "lr", theme: "auto" };
+  const DEFAULTS = { t: data.opens, sort: "", dir: "asc", q: "", w: "", s: "", x: "time", hide: "", hp: "lr", theme: "auto" };
   let state = { ...DEFAULTS };
 
   // A submission has the same colour and dash pattern in every table.
@@ -44,9 +44,15 @@
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const table = () => data.tables.find((t) => t.id === state.t);
   const hidden = () => new Set(state.hide ? state.hide.split(",") : []);
+  const factsOf = (w) => data.workloads[state.t]?.[w];
   const shown = () => data.shown[state.t] ?? {};
   const workloads = () => Object.keys(shown());
-  function workload() { const names = workloads(); return names.includes(state.w) ? state.w : names[0]; }
+  // At first, the charts show the workload with the most submissions; a coarse one only if all are coarse.
+  const usefulness = (w) => (factsOf(w)?.coarse ? 0 : 1e6) + shown()[w].length;
+  function workload() { const names = workloads(); return names.includes(state.w) ? state.w : names.reduce((a, b) => (usefulness(b) > usefulness(a) ? b : a), names[0]); }
+  const mark = (w) => (factsOf(w)?.coarse ? w + " (coarse)" : w);
+  // The index of the chosen stage of a stream; null for the whole stream and on a pool.
+  const stage = () => (factsOf(workload())?.stages[state.s] ? Number(state.s) : null);
   const number = (v, digits = 3) => v === null || v === undefined ? "–" : Math.abs(v) >= 1000 ? Math.round(v).toLocaleString("en") : String(Number(v.toPrecision(digits)));
   const dot = (s) => el("span", { class: "dot", style: `background:${colour(s)}`, "aria-hidden": "true" });
   function options(select, values, chosen) {
@@ -78,7 +84,7 @@
       { key: "submission", name: "submission", stick: true, value: (r) => r.submission, show: (r) => el("span", {}, dot(r.submission), r.submission + (r.submission === t.reference ? " (reference)" : "") + (r.doubted ? " †" : "")) },
       ...t.columns.map((c) => ({ key: c.key, name: c.heading, num: c.right, high: c.highest_first, value: (r) => [r[c.key]].flat()[0], show: (r) => split(r.score_texts[c.key]) })),
     ];
-    for (const w of t.workloads) list.push({ key: "w:" + w, name: w, num: true, tight: true, value: (r) => r.cells[w]?.value ?? null, show: (r) => split(r.cell_texts[w] ?? "–") });
+    for (const w of t.workloads) list.push({ key: "w:" + w, name: w, coarse: factsOf(w)?.coarse, num: true, tight: true, value: (r) => r.cells[w]?.value ?? null, show: (r) => split(r.cell_texts[w] ?? "–") });
     return list;
   }
   // The interval or range is printed on a separate line below the median.
@@ -87,10 +93,13 @@
     const first = at < 0 ? text : text.slice(0, at);
     return el("span", { class: first.startsWith("missed") ? "miss" : null }, first, at < 0 ? null : el("small", {}, text.slice(at + 1)));
   }
+  const sentences = ([first, ...others] = []) => (first ? [el("strong", {}, first), " " + others.join(" ")] : []);
   function drawBoard() {
     const t = table();
     $("below").replaceChildren();
     drawGrids($("details"), t?.details ?? []);
+    drawVerdicts(t?.matrix);
+    $("headline").replaceChildren(...sentences(t?.headline));
     if (!t) { $("board").replaceChildren(); $("count").textContent = "No results."; return; }
     const list = columns(t);
     const chosen = list.find((c) => c.key === state.sort) ?? list[0];
@@ -103,7 +112,7 @@
     const head = el("tr", {}, ...list.map((c) => {
       const active = c === chosen;
       return el("th", { scope: "col", class: [c.num ? "num" : "", c.tight ? "tight" : "", c.stick ? "stick" : ""].join(" ").trim() || null, "aria-sort": active ? (sign > 0 ? "ascending" : "descending") : null },
-        el("button", { type: "button", "data-key": c.key, onclick: () => set({ sort: c.key, dir: active ? (sign > 0 ? "desc" : "asc") : c.high ? "desc" : "asc" }, "board") }, c.name));
+        el("button", { type: "button", "data-key": c.key, onclick: () => set({ sort: c.key, dir: active ? (sign > 0 ? "desc" : "asc") : c.high ? "desc" : "asc" }, "board") }, c.name), c.coarse ? el("span", { class: "tag" }, "coarse") : null);
     }));
     const focused = document.activeElement?.dataset?.key;
     $("board").replaceChildren(el("caption", { class: "dim" }, t.title), el("thead", {}, head), el("tbody", {}, ...rows.map((r) =>
@@ -111,6 +120,17 @@
     if (focused) $("board").querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
     $("count").textContent = `${rows.length} of ${t.rows.length} submissions` + (t.ranked ? "" : "; unranked");
     $("below").replaceChildren(...t.below.concat(data.marked, data.problems.map((p) => "left out: " + p)).map((line) => el("li", {}, line)));
+  }
+
+  // Draw the verdict of every row against every column.
+  function drawVerdicts(m) {
+    $("pairs").hidden = !m || m.names.length < 2 || !m.cells.flat().some(Boolean);
+    if ($("pairs").hidden) return;
+    const head = el("tr", {}, el("th", { scope: "col", class: "stick" }, "row against column"), ...m.names.map((n) => el("th", { scope: "col" }, n)));
+    const rows = m.names.map((n, i) => el("tr", {}, el("th", { scope: "row", class: "stick" }, dot(n), n), ...m.cells[i].map((c) =>
+      (c ? el("td", { class: c[0], title: `${c[2]} pairs of studies` }, c[0], el("small", {}, c[1])) : el("td", {}, "–")))));
+    $("verdicts").replaceChildren(el("thead", {}, head), el("tbody", {}, ...rows));
+    $("verdicts-explained").textContent = data.verdicts_explained + (m.left_out ? ` ${m.left_out} more submissions have no row.` : "");
   }
 
   // --- charts ----------------------------------------------------------------------------------
@@ -146,38 +166,57 @@
   const unit = () => (state.x === "time" ? `${table()?.clock ?? ""} seconds` : state.x);
   const median = (v) => { const s = [...v].sort((a, b) => a - b), m = s.length >> 1; return s.length % 2 ? s[m] : (s[m - 1] + s[m]) / 2; };
 
-  // Draw one line per run, the median of the runs while at least half of them continue, and their range as a band.
+  // One part of a run: the whole run on a pool, the chosen stage, or the whole stream with a gap between its stages.
+  // Amounts are counted from the end of the stage before.
+  function part(run) {
+    const k = stage(), x = run[state.x], metric = run.metric.map((v) => v ?? NaN);
+    if (!run.stage) return { ...run, x, y: metric };
+    if (k === null) {
+      const xs = [], ys = [];
+      x.forEach((v, i) => { if (i && run.stage[i] !== run.stage[i - 1]) { xs.push(v); ys.push(NaN); } xs.push(v); ys.push(metric[i]); });
+      return { ...run, x: xs, y: ys };
+    }
+    const first = run.stage.indexOf(k), last = run.stage.lastIndexOf(k), start = first > 0 ? x[first - 1] : 0;
+    if (first < 0) return { ...run, x: [], y: [] };
+    return { ...run, x: x.slice(first, last + 1).map((v) => v - start), y: metric.slice(first, last + 1), hit: run.hit || last + 1 < x.length };
+  }
+  // Draw one line per run, and the median and the range of the scored runs. curve_bands.py explains where a median ends.
   async function drawMetric() {
-    const facts = data.workloads[workload()], drawn = (await groups()).filter(([, g]) => g.curves.some((r) => r.metric.some((v) => v !== null)));
-    $("c-metric").textContent = facts ? `${workload()}: ${facts.metric} against ${unit()}; dashed: the target, ${facts.goal === "min" ? "≤" : "≥"} ${number(facts.target)}${facts.unit ? " " + facts.unit : ""}` : "Metric";
+    const facts = factsOf(workload()), k = stage();
+    const drawn = (await groups()).map(([name, g]) => [name, { ...g, band: k === null ? g.band : g.stages?.[k], curves: g.curves.map(part).filter((r) => r.y.some((v) => !Number.isNaN(v))) }]).filter(([, g]) => g.curves.length);
+    const target = k === null ? facts?.target : facts.stages[k].target, since = k === null ? "" : " since the stage began";
+    $("c-metric").textContent = facts ? `${mark(workload())}${k === null ? "" : ", stage " + facts.stages[k].name}: ${facts.metric} against ${unit()}${since}` + (target === null ? "" : `; dashed: the target${facts.stages.length && k === null ? " of the last stage" : ""}, ${facts.goal === "min" ? "≤" : "≥"} ${number(target)}${facts.unit ? " " + facts.unit : ""}`) : "Metric";
     if (!drawn.length) return show("metric", null);
-    const range = closeUp(drawn.flatMap(([, g]) => g.curves), facts);
+    const range = closeUp(drawn.flatMap(([, g]) => g.curves), target);
     if (range.clipped) $("c-metric").append(" (the first evaluations lie outside)");
     const most = Math.max(...drawn.map(([, g]) => g.runs)), lines = Math.max(...drawn.map(([, g]) => g.curves.length));
-    if (most > lines) $("c-metric").append(`; thin: up to ${lines} of up to ${most} runs per submission; median and range: all runs`);
-    const p = figure("metric", [unit(), facts.metric + (facts.unit ? ` (${facts.unit})` : "")], { y_range: range.ends });
+    if (most > lines) $("c-metric").append(`; thin: up to ${lines} of up to ${most} runs per submission`);
+    if (facts.stages.length && k === null) $("c-metric").append("; choose a stage for medians, because runs enter a stage at different times");
+    else if (drawn.some(([, g]) => g.band?.mid)) $("c-metric").append("; thick: median of the scored runs, up to where the middle run reaches the target or breaks");
+    const p = figure("metric", [unit() + since, facts.metric + (facts.unit ? ` (${facts.unit})` : "")], { y_range: range.ends });
     const dots = [], f = (field) => ({ field });
     for (const [name, g] of drawn) {
-      const c = colour(name), only = g.curves[0];
-      const band = g.band.mid ? { x: g.band[state.x], ...g.band } : { x: only[state.x], mid: only.metric.map((v) => v ?? NaN) };
-      const source = new Bokeh.ColumnDataSource({ data: { x: band.x, mid: band.mid, low: band.low ?? band.mid, high: band.high ?? band.mid } });
-      if (g.runs > 1) {
+      const c = colour(name), band = g.band?.mid ? g.band : null;
+      if (band) {
+        const source = new Bokeh.ColumnDataSource({ data: { x: band[state.x], mid: band.mid.map((v) => v ?? NaN), low: band.low, high: band.high } });
         p.varea({ x: f("x"), y1: f("low"), y2: f("high"), source, fill_color: c, fill_alpha: 0.15 });
-        p.multi_line({ xs: f("xs"), ys: f("ys"), source: new Bokeh.ColumnDataSource({ data: { xs: g.curves.map((r) => r[state.x]), ys: g.curves.map((r) => r.metric.map((v) => v ?? NaN)) } }), line_color: c, line_alpha: g.curves.length > 12 ? 0.2 : 0.45, line_width: 1 });
+        p.line({ x: f("x"), y: f("mid"), source, line_color: c, line_width: 2.5, line_dash: dash(name) });
       }
-      p.line({ x: f("x"), y: f("mid"), source, line_color: c, line_width: 2.5, line_dash: dash(name) });
+      const alone = g.curves.length === 1 && !band;
+      p.multi_line({ xs: f("xs"), ys: f("ys"), source: new Bokeh.ColumnDataSource({ data: { xs: g.curves.map((r) => r.x), ys: g.curves.map((r) => r.y) } }), line_color: c, line_dash: alone ? dash(name) : "solid", line_alpha: alone ? 1 : g.curves.length > 12 ? 0.2 : 0.45, line_width: alone ? 2.5 : 1 });
       const ends = { x: [], y: [], s: [], k: [], status: [] };
-      for (const r of g.curves) { const i = r.metric.length - 1; ends.x.push(r[state.x][i]); ends.y.push(r.metric[i] ?? NaN); ends.s.push(name); ends.k.push(r.study); ends.status.push(r.hit ? "reached" : r.status); }
+      for (const r of g.curves) { const i = r.y.length - 1; ends.x.push(r.x[i]); ends.y.push(r.y[i]); ends.s.push(name); ends.k.push(r.study); ends.status.push(r.hit ? "reached" : r.status); }
       dots.push(p.scatter({ x: f("x"), y: f("y"), source: new Bokeh.ColumnDataSource({ data: ends }), marker: "circle", size: g.curves.length > 12 ? 5 : 8, fill_color: c, line_color: css("--bg") }));
     }
-    p.add_layout(new Bokeh.Span({ location: facts.target, dimension: "width", line_color: css("--fg"), line_dash: "dashed", line_width: 1.5 }));
+    if (target !== null) p.add_layout(new Bokeh.Span({ location: target, dimension: "width", line_color: css("--fg"), line_dash: "dashed", line_width: 1.5 }));
     p.add_tools(hover(dots, [["", "@s"], ["study", "@k"], ["ended", "@status"], [unit(), "@x{0,0.[00]}"], [facts.metric, "@y{0.0000}"]]));
     return show("metric", p);
   }
   // The first 5 % of a run span most of the metric's range and would compress the rest of the chart.
-  function closeUp(runs, facts) {
-    const values = runs.flatMap((r) => r.metric.slice(Math.floor(r.metric.length / 20))).concat(facts.target).filter((v) => v !== null);
-    const every = runs.flatMap((r) => r.metric).filter((v) => v !== null);
+  function closeUp(runs, target) {
+    const known = (v) => v !== null && !Number.isNaN(v);
+    const values = runs.flatMap((r) => r.y.slice(Math.floor(r.y.length / 20))).concat(target).filter(known);
+    const every = runs.flatMap((r) => r.y).filter(known);
     const [low, high] = [Math.min, Math.max].map((pick) => values.reduce((a, b) => pick(a, b)));
     const pad = (high - low || 1) * 0.06;
     return { ends: [low - pad, high + pad], clipped: every.some((v) => v < low - pad || v > high + pad) };
@@ -198,7 +237,7 @@
     const names = [...new Set(shownGroups.flatMap(([, g]) => Object.entries(g.dots.hparams).filter(([, v]) => v.some((x) => typeof x === "number")).map(([k]) => k)))].sort();
     const chosen = names.includes(state.hp) ? state.hp : names[0];
     options($("hp"), names.map((n) => [n, n]), chosen);
-    const facts = data.workloads[workload()];
+    const facts = factsOf(workload());
     const dots = shownGroups.map(([name, g]) => [name, (g.dots.hparams[chosen] ?? []).map((x, i) => ({ x, best: g.dots.best[i], hit: g.dots.hit[i] })).filter((d) => typeof d.x === "number" && d.best !== null)]).filter(([, d]) => d.length);
     if (!dots.length) return show("sens", null);
     const log = dots.every(([, list]) => list.every((d) => d.x > 0));
@@ -258,16 +297,23 @@
   }
 
   function drawMore() {
-    $("more").hidden = !data.more.length;
-    drawGrids($("grids"), data.more);
+    const rankings = data.more.filter((g) => g.lead.length), others = data.more.filter((g) => !g.lead.length);
+    $("more").hidden = !others.length;
+    drawGrids($("grids"), others);
+    $("rankings").hidden = !rankings.length;
+    drawGrids($("ranking-grids"), rankings);
+    // The table with the most submissions is the first one.
+    const most = (tables) => Math.max(0, ...tables.map((t) => t.rows.length));
+    if (most(rankings) < most(data.tables)) $("leaderboard").after($("rankings"));
   }
   function drawGrids(place, grids) {
-    place.replaceChildren(...grids.map((g) => {
+    place.replaceChildren(...grids.flatMap((g) => {
       const made = el("table", {});
       plainTable(made, g.heading, g.rows);
       made.prepend(el("caption", {}, g.title));
-      for (const row of made.querySelectorAll("tr")) g.right.forEach((i) => row.children[i]?.classList.add("num"));
-      return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": g.title }, made);
+      for (const row of made.querySelectorAll("tr")) { g.right.forEach((i) => row.children[i]?.classList.add("num")); row.children[g.stick]?.classList.add("stick"); }
+      const box = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": g.title }, made);
+      return g.lead.length ? [el("p", {}, ...sentences(g.lead)), box] : [box];
     }));
   }
 
@@ -279,11 +325,14 @@
     if (what === "board") return drawBoard();
     if (what === "all") {
       options($("t"), data.tables.map((t) => [t.id, t.id.replace("|", " · ") + (t.ranked ? "" : " (unranked)")]), state.t);
-      options($("w"), workloads().map((w) => [w, w]), workload());
+      options($("w"), workloads().map((w) => [w, mark(w)]), workload());
       $("x").value = state.x; $("theme").value = state.theme; $("q").value = state.q;
       drawBoard();
       document.body.dataset.boardAt ??= String(performance.now());
     }
+    const stages = factsOf(workload())?.stages ?? [];
+    $("stages").hidden = !stages.length;
+    options($("s"), [["", "all"], ...stages.map((s, i) => [String(i), s.name])], stage() === null ? "" : String(stage()));
     drawLegend();
     return charts(what === "all");
   }
@@ -291,8 +340,9 @@
   drawMore();
   $("explained").replaceChildren(...data.explained.map((line) => el("li", {}, line)));
   $("controls").addEventListener("submit", (e) => e.preventDefault());
-  $("t").addEventListener("change", (e) => set({ t: e.target.value, w: "", hide: "" }, "all"));
-  $("w").addEventListener("change", (e) => set({ w: e.target.value }, "charts"));
+  $("t").addEventListener("change", (e) => set({ t: e.target.value, w: "", s: "", hide: "" }, "all"));
+  $("w").addEventListener("change", (e) => set({ w: e.target.value, s: "" }, "charts"));
+  $("s").addEventListener("change", (e) => set({ s: e.target.value }, "charts"));
   $("x").addEventListener("change", (e) => set({ x: e.target.value }, "charts"));
   $("hp").addEventListener("change", (e) => set({ hp: e.target.value }, "charts"));
   $("theme").addEventListener("change", (e) => set({ theme: e.target.value }, "all"));

@@ -1,0 +1,74 @@
+"""The envelope of a reference as plain data: its final metric at several horizons, on several seeds."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from harness.contract.base import Data
+from harness.contract.domains import HParams
+from harness.contract.workload import Goal
+
+
+class EnvelopeHorizon(Data, frozen=True, kw_only=True):
+    """The runs of the reference with one horizon.
+
+    Args:
+        examples: the horizon, the number of examples at which the runs end.
+        hparams: hyperparameters of the runs. The learning rate was chosen for this horizon on other seeds.
+        metrics: primary metric at the end of each run. Entry k belongs to seed k at every horizon.
+        runs: run IDs in the same order.
+    """
+
+    examples: int
+    hparams: HParams
+    metrics: tuple[float, ...]
+    runs: tuple[str, ...] = ()
+
+
+class ReferenceEnvelope(Data, frozen=True, kw_only=True):
+    """The final metric of the reference as a function of its horizon, frozen with a version of a workload.
+
+    Args:
+        schema: version of the file format.
+        workload: `name@version` of the workload.
+        metric: name of the primary metric.
+        goal: direction of the primary metric, `min` or `max`.
+        budget: the workload's budget in examples.
+        reference: `name@version` of the reference.
+        hardware: hardware class of the runs.
+        torch: version of torch.
+        horizons: the horizons, in increasing order. All have the same number of seeds, which is at least two.
+        checks: primary metric of runs with the horizon `budget` on further seeds. The envelope does not depend on them.
+        check_runs: run IDs of these runs.
+        tuning: run IDs of the runs that chose the learning rates.
+    """
+
+    schema: int = 1
+    workload: str
+    metric: str
+    goal: Goal
+    budget: int
+    reference: str
+    hardware: str
+    torch: str = ""
+    horizons: tuple[EnvelopeHorizon, ...]
+    checks: tuple[float, ...] = ()
+    check_runs: tuple[str, ...] = ()
+    tuning: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        seeds = {len(horizon.metrics) for horizon in self.horizons}
+        if len(self.horizons) < 2 or len(seeds) != 1 or min(seeds) < 2:
+            raise ValueError("an envelope has at least two horizons with at least two seeds, equally many at each")
+        numbers: list[float] = [self.budget, *(horizon.examples for horizon in self.horizons)]
+        numbers += [metric for horizon in self.horizons for metric in horizon.metrics]
+        if not all(0 < number < math.inf for number in numbers):
+            raise ValueError("a horizon or metric is not a positive number")
+        if not all(shorter.examples < longer.examples for shorter, longer in pairwise(self.horizons)):
+            raise ValueError("the horizons do not increase")
+
+    @property
+    def seeds(self) -> int:
+        """The number of seeds at each horizon."""
+        return len(self.horizons[0].metrics)

@@ -1,0 +1,38 @@
+"""Find the reference whose runs determine the envelope of a workload."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from harness.contract.entries import PartEntry, SubmissionEntry
+from harness.contract.run import Ruleset
+from harness.contract.workload import WorkloadFacts
+from harness.planning.compose import compose, find_ineligibility
+from harness.planning.roles import FAMILY_TAG, REFERENCE_TAG
+
+
+class Offer(Protocol):
+    """The lookups of parts and submissions that this module needs; the registry of the plugins provides them."""
+
+    def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry: ...
+
+    def submissions(self) -> tuple[SubmissionEntry, ...]: ...
+
+
+def find_reference(facts: WorkloadFacts, offer: Offer, ruleset: Ruleset) -> SubmissionEntry | None:
+    """Return the submission whose runs determine the envelope of a workload; None if no such submission can run.
+
+    On a pool, the result is the reference. On a stream, the result is a submission with the tag `family` that replays
+    old examples. Among several such submissions, those with the fewest tags are preferred. Among these, the first in
+    alphabetical order is returned.
+
+    Args:
+        facts: facts of the workload.
+        offer: source of the submissions and parts, such as the registry.
+        ruleset: ruleset of the runs.
+    """
+    usable = [entry for entry in offer.submissions() if not find_ineligibility(compose(entry, offer), facts, ruleset)]
+    if facts.access == "pool":
+        return next((entry for entry in usable if REFERENCE_TAG in entry.tags), None)
+    families = [entry for entry in usable if FAMILY_TAG in entry.tags and "replay" in compose(entry, offer).needs]
+    return min(families, key=lambda entry: (len(entry.tags), entry.name), default=None)

@@ -1,0 +1,183 @@
+"""Renders the statement at the top of a leaderboard as a sentence and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.scoring.factors import TimeFactors
+from harness.scoring.headline import TIME_AND_EXAMPLES, Headline
+from harness.scoring.leaderboard import Leaderboard
+
+#: Largest number of names in a list of the sentence.
+_MAX_NAMES = 4
+
+
+def headline_sentences(board: Leaderboard) -> tuple[str, ...]:
+    """Return the sentences at the top of a leaderboard: who leads, by how much, and who is tied. Empty without a row.
+
+    For example `muon-wsd@1 leads: 0.71× the examples, 0.93× the time of adamw-cosine@1. Ranks 2 to 4 tied: wsd@1, …`.
+    """
+    headline = board.headline
+    if headline is None:
+        return ()
+    if headline.all_missed:
+        return ("Nobody leads: no submission reached a target.",)
+    if len(board.rows) == 1:
+        sentences = [f"{headline.leaders[0]} is the only submission, so nothing is compared", _hits(headline, board)]
+    elif not headline.is_tested:
+        sentences = [_order_by_mean_rank(headline, board), "No test decides between them"]
+    elif len(headline.leaders) == 1:
+        sentences = [_lead(headline, board), _hits(headline, board), _followers(headline)]
+    else:
+        sentences = [_shared_lead(headline), _together(headline, board), _hits(headline, board), _followers(headline)]
+    return tuple(f"{sentence}." for sentence in sentences if sentence)
+
+
+def ranking_sentences(headline: Headline | None) -> tuple[str, ...]:
+    """Return the sentences at the top of a ranking that states the amount of each leader. Empty without a headline."""
+    if headline is None:
+        return ()
+    if len(headline.leaders) > 1:
+        pairs = zip(headline.leaders, headline.amounts, strict=False)
+        described = "; ".join(f"{name}: {amount}" for name, amount in list(pairs)[:_MAX_NAMES])
+        sentences = [_shared_lead(headline), described, _followers(headline)]
+    else:
+        amount = f": {headline.amounts[0]}" if headline.amounts else ""
+        sentences = [f"{_lead_clause(headline)}{amount}", _followers(headline)]
+    return tuple(f"{sentence}." for sentence in sentences if sentence)
+
+
+def headline_json(board: Leaderboard) -> dict[str, Any] | None:
+    """Return the statement at the top of a leaderboard as plain data; None without a row."""
+    headline = board.headline
+    if headline is None:
+        return None
+    return {
+        "text": " ".join(headline_sentences(board)),
+        "leaders": list(headline.leaders),
+        "ratios": [
+            {
+                "submission": ratio.submission,
+                "against": ratio.against,
+                "examples": _factor(ratio.factors, "examples", board),
+                "cost": _factor(ratio.factors, "cost", board),
+                "time": _factor(ratio.factors, "time", board),
+                "workloads": list(ratio.factors.workloads) if ratio.factors else [],
+            }
+            for ratio in headline.ratios
+        ],
+        "missed": {name: list(missed) for name, missed in zip(headline.leaders, headline.missed, strict=False)},
+        "followers": list(headline.followers),
+        "pairs": headline.pairs,
+        "required_pairs": headline.required_pairs,
+        "tested": headline.is_tested,
+    }
+
+
+def _factor(factors: TimeFactors | None, name: str, board: Leaderboard) -> float | None:
+    """Return a factor for JSON. `time` is the ratio of the compared quantity; the others are unknown for steps."""
+    if factors is None or (name != "time" and board.query.by not in TIME_AND_EXAMPLES):
+        return None
+    value: float = getattr(factors, name)
+    return value
+
+
+def _lead(headline: Headline, board: Leaderboard) -> str:
+    """Return who leads alone, and the ratios to the reference or to the second submission."""
+    ratio, lead = headline.ratios[0], _lead_clause(headline)
+    if ratio.factors is None:
+        return f"{lead}: on no workload did both it and {ratio.against} reach the target"
+    used, total = len(ratio.factors.workloads), len(board.workloads)
+    scope = "" if used == total else f" on {used} of {_workloads(total)}"
+    examples = f"{ratio.factors.examples:.2f}× the examples, " if board.query.by in TIME_AND_EXAMPLES else ""
+    return f"{lead}: {examples}{ratio.factors.time:.2f}× the {_quantity(board)} of {ratio.against}{scope}"
+
+
+def _lead_clause(headline: Headline) -> str:
+    """Return that the only leader leads, or that it is first without a significant difference from others."""
+    leader = headline.leaders[0]
+    if headline.tied_with_first:
+        return f"{leader} is first, without a significant difference from {join_names(headline.tied_with_first)}"
+    return f"{leader} leads"
+
+
+def _shared_lead(headline: Headline) -> str:
+    """Return which submissions share rank 1, and why."""
+    names = join_names(headline.leaders)
+    if headline.pairs is None:
+        return f"{names} share rank 1: no significant difference between them"
+    if headline.pairs == 0:
+        return f"No verdict: {names} share rank 1, because some of them have no study of one root seed in common"
+    pairs = "is only 1 pair" if headline.pairs == 1 else f"are only {headline.pairs} pairs"
+    needed = f"{headline.required_pairs} are needed ({headline.required_studies} studies on each workload)"
+    return f"No verdict: {names} share rank 1, because there {pairs} of studies, and {needed}"
+
+
+def _together(headline: Headline, board: Leaderboard) -> str:
+    """Return the range of the ratios of several leaders to the reference or to the second submission."""
+    values = {ratio.submission: ratio.factors.time for ratio in headline.ratios if ratio.factors is not None}
+    if not values:
+        return ""
+    low, high = (f"{value:.2f}×" for value in (min(values.values()), max(values.values())))
+    against = headline.ratios[0].against
+    subject = "The others take" if against in headline.leaders else "They take"
+    if len(values) == 1:
+        subject = f"{next(iter(values))} takes"
+    extent = low if low == high else f"{low} to {high}"
+    return f"{subject} {extent} the {_quantity(board)} of {against} where both reach the target"
+
+
+def _quantity(board: Leaderboard) -> str:
+    return "time" if board.query.by in TIME_AND_EXAMPLES else board.query.by
+
+
+def _workloads(count: int) -> str:
+    return "1 workload" if count == 1 else f"{count} workloads"
+
+
+def _hits(headline: Headline, board: Leaderboard) -> str:
+    """Return on how many workloads the leaders reached the target, so that their ratios do not hide a miss."""
+    total = len(board.workloads)
+    hits = sorted(total - len(missed) for missed in headline.missed)
+    if not hits or hits[0] == total:
+        return ""
+    if len(hits) > 1:
+        extent = f"{hits[0]}" if hits[0] == hits[-1] else f"{hits[0]} to {hits[-1]}"
+        return f"Each of them reached the target on {extent} of {_workloads(total)}"
+    missed = join_names(headline.missed[0])
+    return f"It did not reach the target on {total - hits[0]} of {_workloads(total)} ({missed})"
+
+
+def _followers(headline: Headline) -> str:
+    """Return the submissions behind the leaders, such as `Ranks 2 to 4 tied: a, b and c`."""
+    best, worst = headline.follower_ranks
+    if not headline.followers:
+        return ""
+    if len(headline.followers) == 1:
+        return f"Rank {best}: {headline.followers[0]}" if worst == best else f"Next: {headline.followers[0]}"
+    state, names = "undecided" if headline.followers_undecided else "tied", join_names(headline.followers)
+    if worst is not None and worst - best + 1 == len(headline.followers):
+        return f"Ranks {best} to {worst} {state}: {names}"
+    return f"Rank {best}, {state}: {names}" if len(headline.leaders) == 1 else f"Behind, {state}: {names}"
+
+
+def _order_by_mean_rank(headline: Headline, board: Leaderboard) -> str:
+    mean = {row.submission: row.mean_rank for row in board.rows}[headline.leaders[0]]
+    value = "" if mean is None else f" ({mean:.2f})"
+    verb = "is first" if len(headline.leaders) == 1 else "share the first place"
+    following = f", then {join_names(headline.followers)}" if headline.followers else ""
+    return f"By mean rank, {join_names(headline.leaders)} {verb}{value}{following}"
+
+
+def join_names(names: Sequence[str], limit: int = _MAX_NAMES) -> str:
+    """Return names as a list in a sentence. A long list ends with the number of further names.
+
+    >>> join_names(["a"]), join_names(["a", "b", "c"]), join_names("abcdef")
+    ('a', 'a, b and c', 'a, b, c, d and 2 more')
+    """
+    if len(names) == 1:
+        return names[0]
+    if len(names) > limit + 1:
+        return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+    return f"{', '.join(names[:-1])} and {names[-1]}"

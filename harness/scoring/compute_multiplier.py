@@ -1,0 +1,107 @@
+"""Converts a metric to a compute multiplier: the budget that the reference needs for it, over the budget spent.
+
+The envelope E of the reference gives the budget E(m) at which the reference reaches the metric m. A run with the metric
+m at the budget b has the compute multiplier M = E(m) / b. Between the horizons of the envelope, log E is a monotone
+cubic function of log m. Outside the envelope, M is not extrapolated; the end of the envelope is then a bound.
+
+Source: A Method for Constructing Local Monotone Piecewise Cubic Interpolants, Fritsch and Butland 1984
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.contract.envelope import ReferenceEnvelope
+from harness.errors import UsageError
+from harness.scoring.knots import Knot, fit_knots
+
+#: Whether a multiplier is a bound: `<` if the true value is smaller, `>` if it is larger, empty for a value. `~` marks
+#: a mean of values of which some are upper and others lower bounds.
+Bound = Literal["", "<", ">", "~"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Multiplier:
+    """The compute multiplier of a run.
+
+    Args:
+        log: log of the multiplier, or of the bound.
+        bound: whether the multiplier is only a bound.
+        deviations: for each seed of the envelope, the deviation of the log multiplier that this seed alone would cause
+            (delta method). Their standard deviation over √seeds is the standard error of `log` that is due to the
+            envelope. They are 0 for a bound.
+    """
+
+    log: float
+    bound: Bound
+    deviations: tuple[float, ...]
+
+
+class MultiplierCurve:
+    """The inverse of an envelope.
+
+    Args:
+        envelope: the envelope.
+
+    Raises:
+        UsageError: a larger budget does not improve the reference's metric.
+    """
+
+    def __init__(self, envelope: ReferenceEnvelope) -> None:
+        from scipy.interpolate import PchipInterpolator
+
+        self._budget = math.log(envelope.budget)
+        logs = [[math.log(metric) for metric in horizon.metrics] for horizon in envelope.horizons]
+        means = [statistics.fmean(seeds) for seeds in logs]
+        deviations = [[value - mean for value in seeds] for seeds, mean in zip(logs, means, strict=True)]
+        budgets = [math.log(horizon.examples) for horizon in envelope.horizons]
+        self._knots = fit_knots(means, budgets, envelope.goal, deviations)
+        if len(self._knots) < 2:
+            raise UsageError(
+                f"the envelope of {envelope.workload} is flat: {envelope.metric} of {envelope.reference} does not "
+                "improve with a larger budget",
+                fix=f"make it again: bench calibrate {envelope.workload.partition('@')[0]} --envelope",
+            )
+        # With this sign, the log metric increases with the budget.
+        self._sign = 1.0 if envelope.goal == "max" else -1.0
+        self._x = [self._sign * knot.log_metric for knot in self._knots]
+        self._interpolant = PchipInterpolator(self._x, [knot.log_budget for knot in self._knots])
+        self._no_deviations = (0.0,) * envelope.seeds
+
+    def multiplier(self, metric: float) -> Multiplier:
+        """Return the compute multiplier of a run that has a metric at the workload's budget.
+
+        >>> from harness.contract.envelope import EnvelopeHorizon
+        >>> horizons = [EnvelopeHorizon(examples=n, hparams={}, metrics=(m, m)) for n, m in ((50, 2.0), (200, 1.0))]
+        >>> curve = MultiplierCurve(ReferenceEnvelope(workload="w@1", metric="loss", goal="min", budget=100,
+        ...     reference="r@1", hardware="h", horizons=tuple(horizons)))
+        >>> [(round(math.exp(m.log), 3), m.bound) for m in map(curve.multiplier, (3.0, 2.0, 1.4142, 1.0, 0.5))]
+        [(0.5, '<'), (0.5, ''), (1.0, ''), (2.0, ''), (2.0, '>')]
+        """
+        # A metric without a logarithm is 0 or negative. It is worse than all others if the metric is to be maximised.
+        x = self._sign * (math.log(metric) if metric > 0 else -math.inf)
+        if x < self._x[0]:
+            return self._limit(self._knots[0], "<")
+        if x > self._x[-1]:
+            return self._limit(self._knots[-1], ">")
+        index = min(max(bisect_left(self._x, x), 1), len(self._x) - 1)
+        return Multiplier(
+            log=float(self._interpolant(x)) - self._budget, bound="", deviations=self._deviations(x, index)
+        )
+
+    def _limit(self, knot: Knot, bound: Bound) -> Multiplier:
+        """Return the multiplier of a run whose metric is outside the envelope."""
+        return Multiplier(log=knot.log_budget - self._budget, bound=bound, deviations=self._no_deviations)
+
+    def _deviations(self, x: float, index: int) -> tuple[float, ...]:
+        """Return the deviations at a point between the knots `index - 1` and `index`."""
+        (low, high), (start, end) = self._knots[index - 1 : index + 1], self._x[index - 1 : index + 1]
+        weight, slope = (x - start) / (end - start), (high.log_budget - low.log_budget) / (end - start)
+        return tuple(
+            -self._sign * slope * ((1 - weight) * at_low + weight * at_high)
+            for at_low, at_high in zip(low.deviations, high.deviations, strict=True)
+        )

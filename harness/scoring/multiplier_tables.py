@@ -1,0 +1,160 @@
+"""Tables of the ruleset `fixed-budget`: the ranking by time multiplier, and the multipliers on each workload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.scoring.compute_multiplier import Bound
+from harness.scoring.multiplier_estimate import MultiplierEstimate
+from harness.scoring.multipliers import MultiplierBoard, MultiplierCell, MultiplierRow
+from harness.scoring.result_table import NUMBER, Cell, ResultTable, split_into_tables
+from harness.scoring.tuning_cost import TuningCost
+
+
+def tabulate_boards(boards: Iterable[MultiplierBoard]) -> list[ResultTable]:
+    """Return, for each hardware class and ruleset, the ranking and then one table for each workload."""
+    tables = []
+    for board in boards:
+        if board.rows:
+            tables.append(_tabulate_ranking(board))
+        tables += [_tabulate_workload(cells) for cells in split_into_tables(board.cells)]
+    return tables
+
+
+def _tabulate_ranking(board: MultiplierBoard) -> ResultTable:
+    count = len(board.workloads)
+    over = "1 workload" if count == 1 else f"geometric means over {count} workloads"
+    bounded = f"; {board.bounded:.0%} of the cells are bounds" if board.bounded else ""
+    return ResultTable(
+        title=f"{board.hardware}, {board.ruleset}: ranking by time multiplier, {over}{bounded}",
+        heading=("rank", "submission", "time multiplier", "95 % interval", "compute multiplier", "cost", "remark"),
+        formats=(">", "", ">", ">", ">", ".2f", ""),
+        rows=tuple(
+            (
+                format_ranks(row.ranks),
+                row.submission,
+                format_multiplier(row.time),
+                format_interval(row.time),
+                format_multiplier(row.compute),
+                row.cost,
+                row.remark,
+            )
+            for row in board.rows
+        ),
+        data=tuple(_row_data(board, row) for row in board.rows),
+    )
+
+
+def _tabulate_workload(cells: Sequence[MultiplierCell]) -> ResultTable:
+    """Tabulate one workload. The columns about tuning are left out if no tuning trials are known."""
+    first = cells[0]
+    columns: list[tuple[str, str, list[Cell]]] = [
+        ("submission", "", [cell.submission for cell in cells]),
+        ("n", "d", [cell.n for cell in cells]),
+        ("time multiplier", ">", [format_multiplier(cell.time) for cell in cells]),
+        ("95 % interval", ">", [format_interval(cell.time) for cell in cells]),
+        ("compute multiplier", ">", [format_multiplier(cell.compute) for cell in cells]),
+        ("95 % interval", ">", [format_interval(cell.compute) for cell in cells]),
+        ("cost", ".2f", [cell.cost for cell in cells]),
+    ]
+    tuning = [cell.tuning for cell in cells]
+    if any(cost is not None for cost in tuning):
+        columns.append(("tuning trials", "d", [cost.trials if cost else None for cost in tuning]))
+        columns.append(("tuning seconds", NUMBER, [cost.seconds if cost else None for cost in tuning]))
+    if any(cost is not None and cost.factor is not None for cost in tuning):
+        columns.append(("wrong learning rate", ">", [_format_rate_loss(cost) for cost in tuning]))
+    columns.append(("remark", "", [cell.remark for cell in cells]))
+    return ResultTable(
+        title=f"{first.workload}, {first.hardware}, {first.ruleset}: budget of the reference over the budget spent",
+        heading=tuple(heading for heading, _, _ in columns),
+        formats=tuple(format_spec for _, format_spec, _ in columns),
+        rows=tuple(zip(*(values for _, _, values in columns), strict=True)),
+        data=tuple(_cell_data(cell) for cell in cells),
+    )
+
+
+def format_ranks(ranks: tuple[int, int]) -> str:
+    """Return ranks as text.
+
+    >>> format_ranks((1, 1)), format_ranks((2, 4))
+    ('1', '2–4')
+    """
+    return str(ranks[0]) if ranks[0] == ranks[1] else f"{ranks[0]}–{ranks[1]}"
+
+
+def format_multiplier(estimate: MultiplierEstimate | None) -> str | None:
+    """Return a multiplier as text, with the sign of a bound; None if it is unknown.
+
+    >>> format_multiplier(MultiplierEstimate(log=0.0)), format_multiplier(MultiplierEstimate(log=0.7, bound=">"))
+    ('1.00×', '> 2.01×')
+    """
+    return None if estimate is None else _with_bound(estimate.value, estimate.bound)
+
+
+def _with_bound(value: float, bound: Bound) -> str:
+    return f"{bound} {value:.2f}×" if bound else f"{value:.2f}×"
+
+
+def format_interval(estimate: MultiplierEstimate | None) -> str | None:
+    """Return the confidence interval of a multiplier as text; None if it is unknown."""
+    ends = estimate.interval() if estimate is not None else None
+    return None if ends is None else f"{ends[0]:.2f} – {ends[1]:.2f}"
+
+
+def _format_rate_loss(cost: TuningCost | None) -> str | None:
+    """Return the effect of a wrong learning rate, such as `0.71× at a factor of 3`."""
+    if cost is None or cost.factor is None or (cost.loss is None and not cost.breaks):
+        return None
+    effect = "breaks" if cost.loss is None else _with_bound(cost.loss, cost.bound)
+    return f"{effect} at a factor of {cost.factor:.2g}"
+
+
+def _estimate_data(estimate: MultiplierEstimate | None) -> Mapping[str, Any] | None:
+    if estimate is None:
+        return None
+    ends = estimate.interval()
+    low, high = ends if ends is not None else (None, None)
+    return {"value": estimate.value, "bound": estimate.bound, "low": low, "high": high}
+
+
+def _row_data(board: MultiplierBoard, row: MultiplierRow) -> dict[str, Any]:
+    return {
+        "table": "ranking",
+        "submission": row.submission,
+        "hardware": board.hardware,
+        "ruleset": board.ruleset,
+        "workloads": list(board.workloads),
+        "ranks": list(row.ranks),
+        "time_multiplier": _estimate_data(row.time),
+        "compute_multiplier": _estimate_data(row.compute),
+        "cost": row.cost,
+        "remark": row.remark,
+    }
+
+
+def _cell_data(cell: MultiplierCell) -> dict[str, Any]:
+    tuning = cell.tuning
+    return {
+        "table": "workload",
+        "submission": cell.submission,
+        "workload": cell.workload,
+        "hardware": cell.hardware,
+        "ruleset": cell.ruleset,
+        "n": cell.n,
+        "broken": cell.broken,
+        "time_multiplier": _estimate_data(cell.time),
+        "compute_multiplier": _estimate_data(cell.compute),
+        "cost": cell.cost,
+        "tuning": None
+        if tuning is None
+        else {
+            "trials": tuning.trials,
+            "seconds": tuning.seconds,
+            "rate_factor": tuning.factor,
+            "rate_loss": tuning.loss,
+            "rate_bound": tuning.bound,
+            "breaks": tuning.breaks,
+        },
+        "remark": cell.remark,
+    }

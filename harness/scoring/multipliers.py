@@ -1,0 +1,381 @@
+"""Scores of the ruleset `fixed-budget`: compute multipliers and time multipliers of runs that use the whole budget.
+
+The compute multiplier M of a run is the budget that the reference needs for the run's final metric, divided by the
+workload's budget (see `compute_multiplier`). The time multiplier is M × c_ref / c, where c is the cost per example of
+the submission and c_ref is that of the envelope's reference in the same table. All submissions draw the same number of
+examples, so that the ratio of the costs is the ratio of the seconds of whole runs.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from harness.contract.domains import HParams
+from harness.contract.envelope import ReferenceEnvelope
+from harness.contract.record import Record, is_finished
+from harness.errors import UsageError
+from harness.scoring.budget_costs import RunSeconds, run_seconds
+from harness.scoring.compute_multiplier import Multiplier, MultiplierCurve
+from harness.scoring.final_metric import final_metric
+from harness.scoring.multiplier_estimate import (
+    ErrorSource,
+    MultiplierEstimate,
+    combine_errors,
+    error_of_mean,
+    join_bounds,
+    mean_estimate,
+)
+from harness.scoring.scores import Skipped
+from harness.scoring.selection import (
+    StudyKey,
+    ambiguous_names,
+    earliest_runs,
+    keep_newest_versions,
+    qualified_id,
+    study_key,
+    table_key,
+)
+from harness.scoring.ties import rank_ties
+from harness.scoring.time_to_target import find_problem
+from harness.scoring.tuning_cost import TuningCost, tuning_cost
+
+#: The stopping rule of the records that this module scores.
+STOPPING = "budget"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultiplierCell:
+    """The result of a submission on a workload.
+
+    Args:
+        submission: `name@version`. If two different sources have this name, the beginning of the source's hash follows.
+        workload: `name@version`.
+        hardware: hardware class.
+        ruleset: `name@version`.
+        n: number of runs.
+        broken: number of runs that broke down.
+        compute: compute multiplier; None if it is unknown or if a run broke down.
+        cost: cost per example relative to the reference; None if unknown.
+        time: time multiplier; None if it or the cost is unknown.
+        studies: study -> 1 / time multiplier of the study's run, in which the run's own seconds count; inf if the run
+            broke down. Paired tests compare these values as times.
+        tuning: cost of the tuning, and the effect of a wrong learning rate; None without records of tuning trials.
+        remark: reason why a value is missing, or a warning; otherwise empty.
+    """
+
+    submission: str
+    workload: str
+    hardware: str
+    ruleset: str
+    n: int
+    broken: int = 0
+    compute: MultiplierEstimate | None = None
+    cost: float | None = None
+    time: MultiplierEstimate | None = None
+    studies: Mapping[StudyKey, float] = field(default_factory=dict)
+    tuning: TuningCost | None = None
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultiplierRow:
+    """The row of a submission in the ranking.
+
+    Args:
+        submission: see `MultiplierCell`.
+        ranks: best and worst rank consistent with the significant pairwise differences. Submissions without a time
+            multiplier on every workload share the last ranks.
+        compute: geometric mean over workloads of the compute multiplier; None if a workload has none.
+        cost: geometric mean over workloads of the cost; None if a workload has none.
+        time: geometric mean over workloads of the time multiplier, by which submissions are ranked; None if a workload
+            has none.
+        workloads: number of workloads with a time multiplier.
+        remark: the workloads without a time multiplier, with the reasons; otherwise empty.
+    """
+
+    submission: str
+    ranks: tuple[int, int]
+    compute: MultiplierEstimate | None = None
+    cost: float | None = None
+    time: MultiplierEstimate | None = None
+    workloads: int
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultiplierBoard:
+    """The ranking of one hardware class and ruleset, and the results on each workload.
+
+    Args:
+        hardware: hardware class.
+        ruleset: `name@version`.
+        workloads: ids of the workloads.
+        rows: rows, best first.
+        cells: cells, ordered by workload; the best of each workload is the first.
+        skipped: records that were left out, with the reasons.
+    """
+
+    hardware: str
+    ruleset: str
+    workloads: tuple[str, ...]
+    rows: tuple[MultiplierRow, ...]
+    cells: tuple[MultiplierCell, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def bounded(self) -> float:
+        """The fraction of the cells with a compute multiplier that are bounds; 0 without such a cell."""
+        known = [cell.compute for cell in self.cells if cell.compute is not None]
+        return sum(estimate.bound != "" for estimate in known) / len(known) if known else 0.0
+
+
+def choose_setting(tuning: Sequence[Record]) -> HParams:
+    """Return the hyperparameters with the best mean final metric over the tuning studies.
+
+    If no setting has a final metric in every study, the setting in the middle is returned, which is the default.
+
+    Args:
+        tuning: records of the tuning trials of one submission on one workload; not empty.
+    """
+    target = tuning[0].spec.workload.facts.targets[0]
+    by_trial: dict[int, list[Record]] = defaultdict(list)
+    for record in tuning:
+        by_trial[record.spec.trial].append(record)
+    best: tuple[float, HParams] | None = None
+    for _, records in sorted(by_trial.items()):
+        values = [final_metric(record).value for record in records]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values) and (best is None or target.better(statistics.fmean(known), best[0])):
+            best = statistics.fmean(known), records[0].spec.hparams
+    trials = sorted(by_trial)
+    return by_trial[trials[len(trials) // 2]][0].spec.hparams if best is None else best[1]
+
+
+def score_boards(
+    records: Iterable[Record], envelopes: Mapping[str, ReferenceEnvelope] | None = None
+) -> list[MultiplierBoard]:
+    """Score the runs of every hardware class and ruleset.
+
+    Args:
+        records: records under all kinds of stopping. Records under other kinds are ignored. If a seed has several runs,
+            only the earliest run counts.
+        envelopes: `name@version` of a workload -> envelope of its reference.
+    """
+    tables: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in earliest_runs(record for record in records if _counts(record)):
+        tables[table_key(record)].append(record)
+    return [_score_board(key, tables[key], envelopes or {}) for key in sorted(tables)]
+
+
+def _counts(record: Record) -> bool:
+    spec = record.spec
+    is_exploration = bool(spec.overridden) or spec.smoke or spec.profile or spec.prune
+    return spec.ruleset.stopping == STOPPING and spec.purpose in ("score", "tuning") and not is_exploration
+
+
+def _score_board(
+    key: tuple[str, str], members: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]
+) -> MultiplierBoard:
+    newest, skipped = keep_newest_versions(members)
+    problems = {record.run_id: problem for record in newest if (problem := find_problem(record))}
+    usable = [record for record in newest if record.run_id not in problems]
+    skipped += [Skipped(item=run_id, reason=problem) for run_id, problem in problems.items()]
+    references = {envelope.reference.rpartition("@")[0] for envelope in envelopes.values()}
+    seconds = run_seconds(usable, references)
+    ambiguous = ambiguous_names(usable)
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    tuning: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in usable:
+        name = record.spec.workload.facts.id, qualified_id(record.spec.submission, ambiguous)
+        (groups if record.spec.purpose == "score" else tuning)[name].append(record)
+    scorers = {workload: _WorkloadScorer(workload, envelopes, groups, seconds) for workload, _ in groups}
+    cells = [
+        scorers[workload].score(submission, group, tuning[workload, submission])
+        for (workload, submission), group in groups.items()
+    ]
+    cells.sort(key=lambda cell: (cell.workload, cell.time is None, -cell.time.log if cell.time else 0, cell.submission))
+    workloads = tuple(sorted(scorers))
+    return MultiplierBoard(
+        hardware=key[0],
+        ruleset=key[1],
+        workloads=workloads,
+        rows=tuple(rank_cells(cells, workloads)),
+        cells=tuple(cells),
+        skipped=tuple(skipped),
+    )
+
+
+class _WorkloadScorer:
+    """Scores the submissions on one workload.
+
+    Args:
+        workload: `name@version`.
+        envelopes: the envelopes by workload.
+        groups: (workload, submission) -> records of scored runs.
+        seconds: seconds by run ID.
+    """
+
+    def __init__(
+        self,
+        workload: str,
+        envelopes: Mapping[str, ReferenceEnvelope],
+        groups: Mapping[tuple[str, str], Sequence[Record]],
+        seconds: Mapping[str, RunSeconds],
+    ) -> None:
+        self._workload = workload
+        self._seconds = seconds
+        self._envelope = envelopes.get(workload)
+        self._curve: MultiplierCurve | None = None
+        self._problem = f"no envelope of {workload} (bench calibrate {workload.partition('@')[0]} --envelope)"
+        self._reference: list[RunSeconds] = []
+        if self._envelope is None:
+            return
+        facts = next(group[0].spec.workload.facts for (name, _), group in groups.items() if name == workload)
+        if (self._envelope.metric, self._envelope.budget) != (facts.targets[0].metric, facts.budget.horizon):
+            self._problem = f"the envelope of {workload} has another metric or budget"
+            return
+        try:
+            self._curve, self._problem = MultiplierCurve(self._envelope), ""
+        except UsageError as error:
+            self._problem = error.what
+        reference = groups.get((workload, self._envelope.reference), ())
+        self._reference = [seconds[record.run_id] for record in reference if record.run_id in seconds]
+
+    def score(self, submission: str, group: Sequence[Record], tuning: Sequence[Record]) -> MultiplierCell:
+        """Return the cell of a submission, given the records of its scored runs and of its tuning trials."""
+        spec = group[0].spec
+        hardware, ruleset = table_key(group[0])
+        metrics = {record.run_id: final_metric(record) for record in group if is_finished(record.status)}
+        broken = [record for record in group if record.run_id in metrics and metrics[record.run_id].value is None]
+        cell = MultiplierCell(
+            submission=submission,
+            workload=self._workload,
+            hardware=hardware,
+            ruleset=ruleset,
+            n=len(group),
+            broken=len(broken),
+            tuning=tuning_cost(tuning, spec.hparams, self._curve),
+            remark=self._describe(group, broken, len(metrics)),
+        )
+        if self._curve is None:
+            return cell
+        multipliers = {
+            record.run_id: self._curve.multiplier(value)
+            for record in group
+            if record.run_id in metrics and (value := metrics[record.run_id].value) is not None
+        }
+        is_whole = len(multipliers) == len(group)
+        is_reference = self._envelope is not None and submission == self._envelope.reference
+        cost, time_errors = self._cost([r.run_id for r in group if r.run_id in multipliers], multipliers, is_reference)
+        compute = estimate_compute(list(multipliers.values())) if is_whole else None
+        time = None
+        if compute is not None and cost is not None:
+            errors = None if compute.bound else combine_errors(*time_errors)
+            time = MultiplierEstimate(log=compute.log - math.log(cost), bound=compute.bound, errors=errors)
+        studies = self._studies(group, multipliers, is_reference) if cost is not None else {}
+        studies |= {study_key(record.spec): math.inf for record in broken}
+        return replace(cell, compute=compute, cost=cost, time=time, studies=studies)
+
+    def _describe(self, group: Sequence[Record], broken: Sequence[Record], finished: int) -> str:
+        """Return the most important reason why a value is missing, or a warning."""
+        expected = group[0].spec.ruleset.studies
+        if broken:
+            first = f"{broken[0].status}: {final_metric(broken[0]).reason}".rstrip(": ")
+            return f"{len(broken)} of {len(group)} runs broke down ({first})"
+        if finished < len(group):
+            return f"{len(group) - finished} of {len(group)} runs are not finished"
+        if self._problem:
+            return self._problem
+        if not self._reference and self._envelope is not None:
+            return f"no run of {self._envelope.reference}, so the cost is unknown"
+        return f"{len(group)} of {expected} seeds" if len(group) < expected else ""
+
+    def _cost(
+        self, run_ids: Sequence[str], multipliers: Mapping[str, Multiplier], is_reference: bool
+    ) -> tuple[float | None, tuple[ErrorSource | None, ...]]:
+        """Return the cost relative to the reference, and the sources of error of the time multiplier."""
+        chosen = [multipliers[run_id] for run_id in run_ids]
+        envelope_error = _envelope_error(chosen) if chosen else None
+        if is_reference:
+            return 1.0, (error_of_mean([multiplier.log for multiplier in chosen]), envelope_error)
+        known = [run_id for run_id in run_ids if run_id in self._seconds]
+        if not self._reference or not known:
+            return None, ()
+        log_cost = statistics.fmean(math.log(self._seconds[run_id].typical) for run_id in known)
+        log_reference = statistics.fmean(math.log(seconds.typical) for seconds in self._reference)
+        own = error_of_mean([multipliers[run_id].log - math.log(self._seconds[run_id].own) for run_id in known])
+        reference_error = error_of_mean([math.log(seconds.own) for seconds in self._reference])
+        return math.exp(log_cost - log_reference), (own, envelope_error, reference_error)
+
+    def _studies(
+        self, group: Sequence[Record], multipliers: Mapping[str, Multiplier], is_reference: bool
+    ) -> dict[StudyKey, float]:
+        """Return the reciprocal time multiplier of each run (see `MultiplierCell`)."""
+        log_reference = statistics.fmean(math.log(seconds.typical) for seconds in self._reference or [RunSeconds(1, 1)])
+        return {
+            study_key(record.spec): math.exp(
+                math.log(self._seconds[record.run_id].own) - log_reference - multipliers[record.run_id].log
+            )
+            for record in group
+            if record.run_id in multipliers and record.run_id in self._seconds
+        }
+
+
+def estimate_compute(multipliers: Sequence[Multiplier]) -> MultiplierEstimate:
+    """Return the geometric mean of the compute multipliers of a submission's runs, with the envelope's error."""
+    logs = [multiplier.log for multiplier in multipliers]
+    bound = join_bounds(multiplier.bound for multiplier in multipliers)
+    errors = None if bound else combine_errors(error_of_mean(logs), _envelope_error(multipliers))
+    return MultiplierEstimate(log=statistics.fmean(logs), bound=bound, errors=errors)
+
+
+def _envelope_error(multipliers: Sequence[Multiplier]) -> ErrorSource | None:
+    """Return the error of the mean log multiplier that is due to the envelope."""
+    by_seed = zip(*(multiplier.deviations for multiplier in multipliers), strict=True)
+    return error_of_mean([statistics.fmean(deviations) for deviations in by_seed])
+
+
+def rank_cells(cells: Sequence[MultiplierCell], workloads: Sequence[str]) -> list[MultiplierRow]:
+    """Rank submissions by the geometric mean of their time multipliers over all workloads.
+
+    A submission without a time multiplier on some workload shares the last ranks. Such submissions are listed by name.
+
+    Args:
+        cells: the cells of one hardware class and ruleset.
+        workloads: ids of the workloads.
+    """
+    by_submission: dict[str, dict[str, MultiplierCell]] = defaultdict(dict)
+    for cell in cells:
+        by_submission[cell.submission][cell.workload] = cell
+    rows = [_make_row(submission, row, workloads) for submission, row in by_submission.items()]
+    rows.sort(key=lambda row: (row.time is None, -row.time.log if row.time else 0.0, row.submission))
+    order = [row.submission for row in rows if row.time is not None]
+    studies = {name: {workload: by_submission[name][workload].studies for workload in workloads} for name in order}
+    ranks = dict(rank_ties(studies, order=order, workloads=workloads).ranks)
+    last = len(order) + 1, len(rows)
+    return [replace(row, ranks=ranks.get(row.submission, last)) for row in rows]
+
+
+def _make_row(submission: str, cells: Mapping[str, MultiplierCell], workloads: Sequence[str]) -> MultiplierRow:
+    missing = [
+        f"{workload.partition('@')[0]}: {cells[workload].remark if workload in cells else 'no run'}"
+        for workload in workloads
+        if workload not in cells or cells[workload].time is None
+    ]
+    costs = [cell.cost for cell in cells.values() if cell.cost is not None]
+    computes = [cell.compute for cell in cells.values() if cell.compute is not None]
+    times = [cell.time for cell in cells.values() if cell.time is not None]
+    is_complete = not missing
+    return MultiplierRow(
+        submission=submission,
+        ranks=(0, 0),
+        compute=mean_estimate(computes) if is_complete else None,
+        cost=statistics.geometric_mean(costs) if is_complete else None,
+        time=mean_estimate(times) if is_complete else None,
+        workloads=len(times),
+        remark="; ".join(missing),
+    )

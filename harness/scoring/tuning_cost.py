@@ -1,0 +1,91 @@
+"""What the tuning of a submission cost under `fixed-budget`, and how sensitive it is to its learning rate."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.contract.domains import HParams
+from harness.contract.record import Record, is_finished
+from harness.scoring.compute_multiplier import Bound, Multiplier, MultiplierCurve
+from harness.scoring.final_metric import final_metric
+from harness.scoring.multiplier_estimate import join_bounds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningCost:
+    """The tuning of a submission on a workload.
+
+    Args:
+        trials: number of tuning trials.
+        seconds: sum of their scored seconds, as measured.
+        factor: ratio of neighbouring learning rates; None if the tuning tried a single learning rate.
+        loss: compute multiplier at a learning rate that is wrong by this factor, divided by that at the chosen one. The
+            geometric mean over the larger and the smaller learning rate. None if unknown.
+        bound: whether `loss` is only a bound.
+        breaks: whether a run with a neighbouring learning rate broke down.
+    """
+
+    trials: int
+    seconds: float
+    factor: float | None = None
+    loss: float | None = None
+    bound: Bound = ""
+    breaks: bool = False
+
+
+def tuning_cost(tuning: Sequence[Record], chosen: HParams, curve: MultiplierCurve | None) -> TuningCost | None:
+    """Return the cost of tuning trials and the effect of a wrong learning rate; None without trials.
+
+    Args:
+        tuning: records of the tuning trials of a submission on a workload.
+        chosen: the setting that was chosen.
+        curve: the inverse of the envelope; None if there is none.
+    """
+    finished = [record for record in tuning if is_finished(record.status)]
+    if not finished:
+        return None
+    cost = TuningCost(trials=len(finished), seconds=math.fsum(map(_scored_seconds, finished)))
+    by_rate: dict[float, list[Record]] = defaultdict(list)
+    for record in finished:
+        if isinstance(rate := record.spec.hparams.get("lr"), float):
+            by_rate[rate].append(record)
+    rates, best = sorted(by_rate), chosen.get("lr")
+    if curve is None or not isinstance(best, float) or best not in by_rate or len(rates) < 2:
+        return cost
+    position = rates.index(best)
+    neighbours = [rates[i] for i in (position - 1, position + 1) if 0 <= i < len(rates)]
+    at_neighbours = [_multipliers(by_rate[rate], curve) for rate in neighbours]
+    at_best = _multipliers(by_rate[best], curve)
+    breaks = not (at_best and all(at_neighbours))
+    loss = math.nan if breaks else statistics.fmean(map(_mean_log, at_neighbours)) - _mean_log(at_best)
+    # If the true multiplier at the chosen learning rate is larger than its bound, the true loss is smaller.
+    inverse: dict[Bound, Bound] = {"<": ">", ">": "<"}
+    bounds = [multiplier.bound for multipliers in at_neighbours for multiplier in multipliers]
+    bounds += [inverse.get(multiplier.bound, "") for multiplier in at_best]
+    return TuningCost(
+        trials=cost.trials,
+        seconds=cost.seconds,
+        factor=max(neighbours[0], best) / min(neighbours[0], best),
+        loss=None if breaks else math.exp(loss),
+        bound=join_bounds(bounds),
+        breaks=breaks,
+    )
+
+
+def _multipliers(records: Sequence[Record], curve: MultiplierCurve) -> list[Multiplier]:
+    """Return the compute multipliers of runs; empty if one of them broke down."""
+    values = [final_metric(record).value for record in records]
+    known = [curve.multiplier(value) for value in values if value is not None]
+    return known if len(known) == len(values) else []
+
+
+def _mean_log(multipliers: Sequence[Multiplier]) -> float:
+    return statistics.fmean(multiplier.log for multiplier in multipliers)
+
+
+def _scored_seconds(record: Record) -> float:
+    return record.points[-1].scored(record.spec.clock) if record.points else 0.0

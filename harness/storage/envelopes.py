@@ -1,0 +1,44 @@
+"""Read and write the envelopes of references, one file for each workload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from harness.contract.envelope import ReferenceEnvelope
+from harness.storage.layout import file_stem
+from harness.system.files import read_struct, write_atomically
+
+#: Default folder of the envelopes.
+ENVELOPES_FOLDER = Path("calibration/envelopes")
+#: `name@version` of a workload -> its envelope.
+Envelopes: TypeAlias = Mapping[str, ReferenceEnvelope]
+
+
+def envelope_file(folder: Path, workload: str) -> Path:
+    """Return the path of the envelope of the workload with a name."""
+    return folder / f"{file_stem(workload)}.json"
+
+
+def read_envelopes(folder: Path = ENVELOPES_FOLDER) -> dict[str, ReferenceEnvelope]:
+    """Return the envelopes in a folder by `name@version` of the workload; empty if the folder does not exist.
+
+    Raises:
+        StoreError: a file is damaged.
+    """
+    if not folder.is_dir():
+        return {}
+    envelopes = (read_struct(path, ReferenceEnvelope) for path in sorted(folder.glob("*.json")))
+    return {envelope.workload: envelope for envelope in envelopes}
+
+
+def write_envelope(folder: Path, envelope: ReferenceEnvelope) -> Path:
+    """Write an envelope to its file, and return the path of the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = envelope_file(folder, envelope.workload.partition("@")[0])
+    payload = msgspec.json.format(msgspec.json.encode(envelope, order="deterministic"), indent=1)
+    write_atomically(path, payload + b"\n")
+    return path

@@ -1,0 +1,59 @@
+"""Evaluates the untrained model before the worker asks for this evaluation.
+
+The evaluator builds the same untrained model as the worker. It evaluates this model while the worker still builds the
+training data and constructs the submission. If the worker's first weights are equal to those of the model, the result
+is used. Otherwise, for example because the submission has changed the initial weights, it is discarded.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from harness.worker.evaluation import Evaluation
+from harness.worker.evaluator import Evaluator
+from harness.worker.weights import stored_tensors
+
+
+class EarlyEvaluation:
+    """An evaluation of the untrained model on the whole split.
+
+    If the evaluation fails, it has no result. It is then repeated when the worker asks for it, and fails again.
+
+    Args:
+        evaluator: evaluates the model. It must not have evaluated a model before.
+        model: the untrained model.
+        stage: index of the first stage of a stream; None on a pool.
+    """
+
+    def __init__(self, evaluator: Evaluator, model: nn.Module, stage: int | None) -> None:
+        self._evaluator = evaluator
+        self._initial_state = evaluator.state_dict()
+        self._weights = {name: tensor.clone() for name, tensor in stored_tensors(model).items()}
+        self._evaluation: Evaluation | None = None
+        try:
+            self._evaluation = evaluator.evaluate(model, stage=stage)
+        except Exception:
+            self._reset()
+
+    def take(self, model: nn.Module) -> Evaluation | None:
+        """Return the result if the model still has its initial weights.
+
+        Otherwise return None, and reset the evaluator to its state before the evaluation.
+        """
+        if self._evaluation is not None and not self._has_initial_weights(model):
+            self._reset()
+        return self._evaluation
+
+    def _has_initial_weights(self, model: nn.Module) -> bool:
+        return all(_is_equal(tensor, self._weights[name]) for name, tensor in stored_tensors(model).items())
+
+    def _reset(self) -> None:
+        self._evaluation = None
+        self._evaluator.load_state_dict(self._initial_state)
+        self._evaluator.warnings = []
+
+
+def _is_equal(a: Tensor, b: Tensor) -> bool:
+    """Return whether two tensors of the same shape and type have the same bytes."""
+    return torch.equal(a.contiguous().flatten().view(torch.uint8), b.contiguous().flatten().view(torch.uint8))

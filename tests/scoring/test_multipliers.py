@@ -1,0 +1,338 @@
+"""Multipliers of fixed-budget: known envelopes, bounds, breaks, costs, ranks and tables."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.contract.envelope import EnvelopeHorizon, ReferenceEnvelope
+from harness.contract.record import Record, Session
+from harness.contract.run import Ruleset
+from harness.contract.workload import Target
+from harness.errors import UsageError
+from harness.report.stopping_tables import StoppingResults
+from harness.scoring.compute_multiplier import MultiplierCurve
+from harness.scoring.multiplier_estimate import ErrorSource, MultiplierEstimate, mean_estimate
+from harness.scoring.multipliers import MultiplierCell, choose_setting, score_boards
+from tests.scoring import builders
+
+RULESET = Ruleset(
+    name="fixed-budget", version="1", summary="", trials=5, studies=5, tuning_studies=1, tuning="rates",
+    stopping="budget", ranked=True,
+)  # fmt: skip
+#: The loss falls as budget^-1/2 from a quarter of the budget to twice the budget.
+HORIZONS = (25, 50, 100, 200)
+
+
+def envelope(noise: tuple[float, ...] = (0.0, 0.0), workload: str = "w@1", **changes: Any) -> ReferenceEnvelope:
+    """An envelope whose seeds lie above the true curve by a factor exp(noise)."""
+    base = ReferenceEnvelope(
+        workload=workload,
+        metric="loss",
+        goal="min",
+        budget=100,
+        reference="ref@1",
+        hardware="cpu-x",
+        horizons=tuple(
+            EnvelopeHorizon(examples=n, hparams={}, metrics=tuple(loss(n / 100) * math.exp(e) for e in noise))
+            for n in HORIZONS
+        ),
+    )
+    return msgspec.structs.replace(base, **changes)
+
+
+def loss(multiplier: float) -> float:
+    """The loss of a run with this compute multiplier."""
+    return float(multiplier**-0.5)
+
+
+def run(
+    multiplier: float, submission: str = "a", study: int = 0, *, seconds: float = 1.0, workload: str = "w", **spec: Any
+) -> Record:
+    """A run of ten intervals that ends with this compute multiplier."""
+    made = builders.spec(submission, builders.facts(workload), study, ruleset=RULESET, stop=100, root_seed=1, **spec)
+    losses = [9.0] * 9 + [loss(multiplier)]
+    status = "reached" if losses[-1] <= 1.0 else "exhausted"
+    return builders.record(made, losses, seconds=seconds, status=status)
+
+
+def runs(multipliers: list[float], submission: str = "a", **more: Any) -> list[Record]:
+    return [run(value, submission, study, **more) for study, value in enumerate(multipliers)]
+
+
+def cells(records: list[Record], *envelopes: ReferenceEnvelope) -> dict[str, MultiplierCell]:
+    (board,) = score_boards(records, {one.workload: one for one in envelopes or (envelope(),)})
+    return {cell.submission.partition("@")[0]: cell for cell in board.cells}
+
+
+# --- the curve --------------------------------------------------------------------------------------
+
+
+def test_the_curve_gives_the_budget_of_the_reference_and_bounds_beyond_its_ends() -> None:
+    curve = MultiplierCurve(envelope())
+    for value in (0.25, 0.3, 0.5, 0.9, 1.0, 1.7, 2.0):
+        multiplier = curve.multiplier(loss(value))
+        assert math.exp(multiplier.log) == pytest.approx(value)
+        assert multiplier.bound == ""
+    below, above = curve.multiplier(loss(0.2)), curve.multiplier(loss(3.0))
+    assert [math.exp(end.log) for end in (below, above)] == pytest.approx([0.25, 2.0])
+    assert [end.bound for end in (below, above)] == ["<", ">"]
+    assert curve.multiplier(0.0).bound == ">", "a loss of 0 is better than all others"
+
+
+def test_a_metric_to_be_maximised_without_a_logarithm_is_a_bound() -> None:
+    horizons = tuple(
+        EnvelopeHorizon(examples=n, hparams={}, metrics=(a, a))
+        for n, a in zip(HORIZONS, (0.1, 0.2, 0.4, 0.8), strict=True)
+    )
+    curve = MultiplierCurve(envelope(goal="max", metric="accuracy", horizons=horizons))
+    assert curve.multiplier(0.0).bound == "<"
+    assert math.exp(curve.multiplier(0.4).log) == pytest.approx(1.0)
+    assert curve.multiplier(0.9).bound == ">"
+
+
+@given(st.lists(st.floats(0.01, 100.0), min_size=8, max_size=8), st.floats(0.001, 200.0), st.floats(0.001, 200.0))
+def test_a_better_metric_never_has_a_smaller_multiplier(values: list[float], one: float, other: float) -> None:
+    horizons = tuple(
+        EnvelopeHorizon(examples=n, hparams={}, metrics=(values[2 * i], values[2 * i + 1]))
+        for i, n in enumerate(HORIZONS)
+    )
+    try:
+        curve = MultiplierCurve(envelope(horizons=horizons))
+    except UsageError:
+        return
+    better, worse = sorted((one, other))
+    assert curve.multiplier(better).log >= curve.multiplier(worse).log - 1e-9
+
+
+def test_a_flat_envelope_is_refused_with_the_command() -> None:
+    flat = tuple(EnvelopeHorizon(examples=n, hparams={}, metrics=(1.0, 1.0)) for n in HORIZONS)
+    with pytest.raises(UsageError, match="flat") as error:
+        MultiplierCurve(envelope(horizons=flat))
+    assert "bench calibrate w --envelope" in str(error.value.fix)
+
+
+def test_the_deviations_are_those_of_the_envelopes_seeds() -> None:
+    # A seed that is worse by 1 % of the loss needs 2 % more budget for the same loss.
+    noise = (0.01, -0.01)
+    multiplier = MultiplierCurve(envelope(noise)).multiplier(loss(0.7))
+    moved = [MultiplierCurve(envelope((e, e))).multiplier(loss(0.7)).log - multiplier.log for e in noise]
+    assert multiplier.deviations == pytest.approx(moved, rel=1e-2)
+    assert multiplier.deviations == pytest.approx((0.02, -0.02), rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"horizons": ()},
+        {"horizons": (EnvelopeHorizon(examples=1, hparams={}, metrics=(1.0,)),) * 2},
+        {"horizons": tuple(EnvelopeHorizon(examples=n, hparams={}, metrics=(1.0, 0.0)) for n in (1, 2))},
+        {"horizons": tuple(EnvelopeHorizon(examples=n, hparams={}, metrics=(1.0, 0.9)) for n in (2, 1))},
+    ],
+)
+def test_damaged_envelopes_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"envelope|positive|increase"):
+        envelope(**changes)
+
+
+# --- cells ------------------------------------------------------------------------------------------
+
+
+def test_a_cell_is_the_geometric_mean_with_the_error_of_seeds_and_envelope() -> None:
+    values = [1.2, 1.3, 1.1, 1.25, 1.15]
+    quiet = cells([*runs(values), *runs([1.0] * 5, "ref")])["a"]
+    assert quiet.compute is not None
+    assert quiet.compute.value == pytest.approx(statistics.geometric_mean(values))
+    low, high = quiet.compute.interval() or (0.0, 0.0)
+    half = 2.7764451 * statistics.stdev(map(math.log, values)) / math.sqrt(5)
+    assert (low, high) == pytest.approx(
+        (quiet.compute.value * math.exp(-half), quiet.compute.value * math.exp(half)), rel=1e-4
+    )
+    noise = (0.04, -0.04, 0.02, -0.02, 0.0)
+    noisy = cells([*runs(values), *runs([1.0] * 5, "ref")], envelope(noise))["a"]
+    assert noisy.compute is not None
+    assert noisy.compute.errors is not None
+    assert noisy.compute.errors[1].variance == pytest.approx(statistics.variance(2 * e for e in noise) / 5, rel=0.02)
+    wider = noisy.compute.interval() or (0.0, 0.0)
+    assert wider[1] - wider[0] > high - low
+
+
+def test_the_time_multiplier_is_divided_by_the_cost_relative_to_the_reference() -> None:
+    found = cells([*runs([1.2] * 5, seconds=3.0), *runs([1.0] * 5, "ref", seconds=2.0)])
+    a, ref = found["a"], found["ref"]
+    assert a.cost == pytest.approx(1.5)
+    assert a.time is not None
+    assert a.time.value == pytest.approx(0.8)
+    assert ref.cost == 1.0
+    assert ref.time is not None
+    assert ref.time.value == pytest.approx(1.0)
+    assert list(a.studies.values()) == pytest.approx([1 / 0.8] * 5)
+
+
+def test_a_slow_session_does_not_change_the_cost() -> None:
+    def in_session(name: str, records: list[Record]) -> list[Record]:
+        session = Session(invocation=name, machine="m")
+        return [msgspec.structs.replace(record, sessions=(session,)) for record in records]
+
+    quick = in_session("one", [*runs([1.2, 1.2], seconds=3.0), *runs([1.0, 1.0], "ref", seconds=2.0)])
+    slow = [run(1.2, "a", 2, seconds=9.0), *(run(1.0, "ref", k, seconds=6.0) for k in (2, 3))]
+    assert cells([*quick, *in_session("two", slow)])["a"].cost == pytest.approx(1.5)
+
+
+def test_without_the_reference_or_an_envelope_the_reason_is_said() -> None:
+    alone = cells(runs([1.2] * 5))["a"]
+    assert (alone.time, alone.cost) == (None, None)
+    assert alone.compute is not None
+    assert alone.remark == "no run of ref@1, so the cost is unknown"
+    (board,) = score_boards(runs([1.2] * 5), {})
+    assert board.cells[0].compute is None
+    assert "bench calibrate w --envelope" in board.cells[0].remark
+    other = cells(runs([1.2] * 5), envelope(budget=200))["a"]
+    assert "another metric or budget" in other.remark
+
+
+def test_outside_the_envelope_a_cell_is_a_bound_without_interval() -> None:
+    found = cells([*runs([1.9, 2.5, 1.9, 1.9, 1.9]), *runs([1.0] * 5, "ref"), *runs([0.1] * 5, "low")])
+    assert found["a"].compute is not None
+    assert found["a"].compute.bound == ">"
+    assert found["a"].compute.interval() is None
+    low = found["low"].time
+    assert low is not None
+    assert low.bound == "<"
+    assert low.value == pytest.approx(0.25)
+
+
+def test_a_run_that_broke_has_no_multiplier_and_ranks_last_by_name() -> None:
+    broken = [msgspec.structs.replace(one, status="diverged", hit=None) for one in runs([1.5] * 5, "z")]
+    records = [*runs([1.5] * 5, "b")[:4], broken[0], *runs([1.5] * 5, "z")[1:], *runs([1.0] * 5, "ref")]
+    one_of_b = msgspec.structs.replace(run(1.5, "b", 4), status="crashed", reason="out of luck", hit=None)
+    (board,) = score_boards([*records, one_of_b], {"w@1": envelope()})
+    assert [(row.submission, row.time is None) for row in board.rows] == [
+        ("ref@1", False), ("b@1", True), ("z@1", True),
+    ]  # fmt: skip
+    assert board.rows[1].ranks == board.rows[2].ranks == (2, 3)
+    assert board.rows[1].remark == "w: 1 of 5 runs broke down (crashed: out of luck)"
+    waiting = msgspec.structs.replace(run(1.5, "c"), status="interrupted", hit=None)
+    assert "1 of 1 runs are not finished" in cells([waiting, *runs([1.0] * 5, "ref")])["c"].remark
+
+
+def test_overrides_smoke_runs_and_other_rulesets_do_not_count() -> None:
+    assert score_boards([run(1.0, overridden=("lr",)), run(1.0, smoke=True), builders.record()]) == []
+
+
+def test_a_seed_counts_once() -> None:
+    again = msgspec.structs.replace(run(2.0), run_id="again", started="2")
+    assert cells([msgspec.structs.replace(run(1.0), started="1"), again])["a"].n == 1
+
+
+# --- ranks ------------------------------------------------------------------------------------------
+
+
+def test_clear_differences_over_workloads_are_ranked_and_copies_are_tied() -> None:
+    rng = random.Random(0)
+    names = [f"w{i}" for i in range(6)]
+    records = []
+    for name in names:
+        for study in range(5):
+            luck = rng.gauss(0, 0.05)
+            for submission, multiplier in (("ref", 1.0), ("copy", 1.0), ("good", 1.4)):
+                value = multiplier * math.exp(luck + rng.gauss(0, 0.05))
+                records.append(run(value, submission, study, workload=name))
+    (board,) = score_boards(records, {f"{name}@1": envelope(workload=f"{name}@1") for name in names})
+    ranks = {row.submission: row.ranks for row in board.rows}
+    assert ranks["good@1"] == (1, 1)
+    assert ranks["ref@1"] == ranks["copy@1"] == (2, 3)
+    assert board.rows[0].time is not None
+    assert board.rows[0].time.value == pytest.approx(1.4, rel=0.05)
+
+
+def test_a_submission_that_did_not_run_somewhere_ranks_last() -> None:
+    records = [*runs([1.0] * 5, "ref"), *runs([1.0] * 5, "ref", workload="v"), *runs([1.9] * 5)]
+    (board,) = score_boards(records, {"w@1": envelope(), "v@1": envelope(workload="v@1")})
+    assert [row.submission for row in board.rows] == ["ref@1", "a@1"]
+    assert board.rows[1].remark == "v: no run"
+
+
+def test_the_error_of_a_mean_over_workloads() -> None:
+    one = MultiplierEstimate(log=0.2, errors=(ErrorSource(0.04, 4),))
+    mean = mean_estimate([one, MultiplierEstimate(log=0.0, errors=(ErrorSource(0.04, 4),))])
+    assert mean.log == pytest.approx(0.1)
+    assert mean.errors == (ErrorSource(0.01, 4), ErrorSource(0.01, 4))
+    low, high = mean.interval() or (0.0, 0.0)
+    # Two sources of equal size have eight degrees of freedom: t = 2.306.
+    assert math.log(high / low) / 2 == pytest.approx(2.306 * math.sqrt(0.02), rel=1e-3)
+    assert mean_estimate([one, MultiplierEstimate(log=0.0, bound=">")]).errors is None
+
+
+# --- tuning -----------------------------------------------------------------------------------------
+
+
+def tuned(multipliers: list[float], submission: str = "a") -> list[Record]:
+    """Tuning trials whose learning rates differ by a factor of 3."""
+    return [
+        run(value, submission, 0, trial=trial, purpose="tuning", hparams={"lr": 0.01 * 3**trial})
+        for trial, value in enumerate(multipliers)
+    ]
+
+
+def test_the_best_final_metric_chooses_the_setting() -> None:
+    tuning = tuned([0.5, 1.2, 1.4, 0.9, 0.3])
+    assert choose_setting(tuning) == {"lr": 0.01 * 9}
+    broken = [msgspec.structs.replace(one, status="diverged", hit=None) for one in tuning]
+    assert choose_setting([*tuning[:2], *broken[2:]]) == {"lr": 0.01 * 3}
+    assert choose_setting(broken) == {"lr": 0.01 * 9}, "the default"
+    facts = msgspec.structs.replace(builders.facts(), targets=(Target(metric="loss", goal="max", value=9.0),))
+    upward = [
+        msgspec.structs.replace(
+            one,
+            spec=msgspec.structs.replace(one.spec, workload=msgspec.structs.replace(one.spec.workload, facts=facts)),
+        )
+        for one in tuning
+    ]
+    assert choose_setting(upward) == {"lr": 0.01 * 81}
+
+
+def test_the_cost_of_tuning_and_of_a_wrong_learning_rate() -> None:
+    tuning = tuned([0.3, 0.8, 1.6, 0.4, 0.3])
+    scored = runs([1.6] * 5, hparams={"lr": 0.01 * 9})
+    cost = cells([*tuning, *scored, *runs([1.0] * 5, "ref")])["a"].tuning
+    assert cost is not None
+    assert (cost.trials, cost.seconds) == (5, 50.0)
+    assert cost.factor == pytest.approx(3.0)
+    assert cost.loss == pytest.approx(math.sqrt(0.8 * 0.4) / 1.6)
+    assert (cost.bound, cost.breaks) == ("", False)
+    tuning[3] = msgspec.structs.replace(tuning[3], status="diverged", hit=None)
+    cost = cells([*tuning, *scored, *runs([1.0] * 5, "ref")])["a"].tuning
+    assert cost is not None
+    assert (cost.loss, cost.breaks) == (None, True)
+    cost = cells([*tuned([0.1, 0.8, 3.0, 0.1, 0.3]), *scored, *runs([1.0] * 5, "ref")])["a"].tuning
+    assert cost is not None
+    assert cost.bound == "<"
+
+
+# --- tables -----------------------------------------------------------------------------------------
+
+
+def test_tables_and_json_say_the_same() -> None:
+    records = [*tuned([0.3, 0.8, 1.6, 0.4, 0.3]), *runs([1.6] * 5, hparams={"lr": 0.01 * 9}), *runs([1.0] * 5, "ref")]
+    results = StoppingResults(records, {"w@1": envelope()})
+    ranking, workload = results.grids()
+    assert ranking.heading[:3] == ["rank", "submission", "time multiplier"]
+    assert [row[:3] for row in ranking.rows] == [["1–2", "a@1", "1.60×"], ["1–2", "ref@1", "1.00×"]]
+    assert ranking.title == "cpu-x, fixed-budget@1: ranking by time multiplier, 1 workload"
+    row = dict(zip(workload.heading, workload.rows[0], strict=True))
+    assert (row["submission"], row["n"], row["cost"], row["tuning trials"]) == ("a@1", "5", "1.00", "5")
+    assert row["wrong learning rate"] == "0.35× at a factor of 3"
+    plain = results.as_json()["fixed_budget"]
+    assert [item["table"] for item in plain] == ["ranking", "ranking", "workload", "workload"]
+    assert plain[0]["time_multiplier"]["value"] == pytest.approx(1.6)
+    assert plain[2]["tuning"]["trials"] == 5
+    untuned = StoppingResults(runs([1.0] * 5, "ref"), {"w@1": envelope()}).grids()[1]
+    assert "tuning trials" not in untuned.heading
