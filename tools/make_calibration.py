@@ -25,6 +25,7 @@ POOL_COLUMNS = (
     "**main target**",
     "hard target",
     "`adamw-cosine` at the main target",
+    "tolerance factor, further seeds",
     "resolution",
 )
 STREAM_COLUMNS = (
@@ -62,6 +63,7 @@ def _pool_row(calibration: Calibration, registry: Registry) -> list[str]:
         f"**{main}**",
         hard,
         _examples_to_target(level),
+        f"{calibration.slack:g}, {len(calibration.checks)} seeds" if calibration.slack else "–",
         _resolution(calibration, registry),
     ]
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.contract.power import PowerRow
+from harness.plugins.registry import load_registry
 from harness.report.power import HEADING, LEAST_PER_CORE_HOUR, power_cells, remarks
 from studies.power.design import BUDGETS, PowerDesign, read_design
 from studies.power.rows import published_rows
@@ -61,12 +62,16 @@ def summary(rows: Sequence[PowerRow]) -> str:
 
 
 def missing(rows: Sequence[PowerRow], design: PowerDesign) -> str:
-    """Return a table of the missing and partial rows of the design, with the commands that complete them."""
-    row_of = {(row.workload.partition("@")[0], row.budget_name): row for row in rows}
+    """Return a table of the missing and partial rows of the design, with the commands that complete them.
+
+    Only rows of the installed versions count.
+    """
+    registry = load_registry()
+    row_of = {(row.workload, row.budget_name): row for row in rows}
     lines = []
     for workload in design.workloads:
         for budget in BUDGETS:
-            row = row_of.get((workload, budget))
+            row = row_of.get((registry.workload(workload).facts.id, budget))
             if row is None or row.partial:
                 state = "no row" if row is None else f"{row.seeds} of {row.planned_seeds} seeds"
                 command = f"`python -m studies.power --workloads {workload} --budgets {budget}`"

@@ -32,7 +32,10 @@ class Percent(click.ParamType[float]):
 
 _OPTIONS = (
     click.option(
-        "--budget", type=int, metavar="EXAMPLES", help="Number of examples per run (default: a quarter of the horizon)."
+        "--budget",
+        type=int,
+        metavar="EXAMPLES",
+        help="Number of examples per run (default: a quarter of the horizon, at least 16 evaluations).",
     ),
     click.option(
         "--min-effect",

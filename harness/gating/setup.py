@@ -23,8 +23,9 @@ GATE_RULESET = Ruleset(
 )
 #: Default gate budget as a fraction of the workload's horizon.
 BUDGET_SHARE = 1 / 4
-#: Smallest number of evaluations within the default gate budget.
-DEFAULT_MIN_EVALUATIONS = 8
+#: Smallest number of evaluations within the default gate budget. A quarter of a short horizon has fewer: its metric is
+#: hardly better than before training.
+DEFAULT_MIN_EVALUATIONS = 16
 #: Smallest number of evaluations within a gate budget that the user gives. This number ensures that the envelope has
 #: four different horizons.
 MIN_EVALUATIONS = 4
@@ -182,7 +183,8 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
 
     Args:
         facts: facts of the workload.
-        examples: requested budget in examples; None for a quarter of the horizon, but at least eight evaluations.
+        examples: requested budget in examples; None for a quarter of the horizon, but at least 16 evaluations and
+            at most the horizon.
 
     Raises:
         UsageError: the requested budget is larger than the workload's horizon, or has fewer than four evaluations (on a
@@ -196,7 +198,7 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
     if not least <= examples <= most:
         raise UsageError(
             f"--budget {examples:,} on {facts.name}: a gate budget must be from {least:,} to {most:,} examples",
-            fix="give a budget in this range, or omit --budget for a quarter of the horizon",
+            fix="give a budget in this range, or omit --budget for the default",
         )
     return round(examples / unit) * unit
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.scoring.compute_multiplier import Bound
+from harness.scoring.headline import Headline, headline_of_ranks
 from harness.scoring.multiplier_estimate import MultiplierEstimate
 from harness.scoring.multipliers import MultiplierBoard, MultiplierCell, MultiplierRow
 from harness.scoring.result_table import NUMBER, Cell, ResultTable, split_into_tables
@@ -43,7 +44,20 @@ def _tabulate_ranking(board: MultiplierBoard) -> ResultTable:
             for row in board.rows
         ),
         data=tuple(_row_data(board, row) for row in board.rows),
+        headline=_find_headline(board),
     )
+
+
+def _find_headline(board: MultiplierBoard) -> Headline | None:
+    """Return who leads and who is tied; None if fewer than two submissions have a time multiplier on every workload."""
+    ranked = {row.submission: row.time for row in board.rows if row.time is not None}
+    if len(ranked) < 2:
+        return None
+    amounts = {}
+    for name, estimate in ranked.items():
+        interval = format_interval(estimate)
+        amounts[name] = f"time multiplier {format_multiplier(estimate)}" + (f" [{interval}]" if interval else "")
+    return headline_of_ranks(list(ranked), board.ties, board.workloads, amounts)
 
 
 def _tabulate_workload(cells: Sequence[MultiplierCell]) -> ResultTable:

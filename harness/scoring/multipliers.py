@@ -39,7 +39,7 @@ from harness.scoring.selection import (
     study_key,
     table_key,
 )
-from harness.scoring.ties import rank_ties
+from harness.scoring.ties import Ties, rank_ties
 from harness.scoring.time_to_target import find_problem
 from harness.scoring.tuning_cost import TuningCost, tuning_cost
 
@@ -115,6 +115,7 @@ class MultiplierBoard:
         ruleset: `name@version`.
         workloads: ids of the workloads.
         rows: rows, best first.
+        ties: the ranks of the submissions with a time multiplier on every workload, and the verdicts on their pairs.
         cells: cells, ordered by workload; the best of each workload is the first.
         skipped: records that were left out, with the reasons.
     """
@@ -123,6 +124,7 @@ class MultiplierBoard:
     ruleset: str
     workloads: tuple[str, ...]
     rows: tuple[MultiplierRow, ...]
+    ties: Ties
     cells: tuple[MultiplierCell, ...]
     skipped: tuple[Skipped, ...] = ()
 
@@ -199,11 +201,13 @@ def _score_board(
     ]
     cells.sort(key=lambda cell: (cell.workload, cell.time is None, -cell.time.log if cell.time else 0, cell.submission))
     workloads = tuple(sorted(scorers))
+    rows, ties = rank_cells(cells, workloads)
     return MultiplierBoard(
         hardware=key[0],
         ruleset=key[1],
         workloads=workloads,
-        rows=tuple(rank_cells(cells, workloads)),
+        rows=tuple(rows),
+        ties=ties,
         cells=tuple(cells),
         skipped=tuple(skipped),
     )
@@ -339,7 +343,7 @@ def _envelope_error(multipliers: Sequence[Multiplier]) -> ErrorSource | None:
     return error_of_mean([statistics.fmean(deviations) for deviations in by_seed])
 
 
-def rank_cells(cells: Sequence[MultiplierCell], workloads: Sequence[str]) -> list[MultiplierRow]:
+def rank_cells(cells: Sequence[MultiplierCell], workloads: Sequence[str]) -> tuple[list[MultiplierRow], Ties]:
     """Rank submissions by the geometric mean of their time multipliers over all workloads.
 
     A submission without a time multiplier on some workload shares the last ranks. Such submissions are listed by name.
@@ -355,9 +359,9 @@ def rank_cells(cells: Sequence[MultiplierCell], workloads: Sequence[str]) -> lis
     rows.sort(key=lambda row: (row.time is None, -row.time.log if row.time else 0.0, row.submission))
     order = [row.submission for row in rows if row.time is not None]
     studies = {name: {workload: by_submission[name][workload].studies for workload in workloads} for name in order}
-    ranks = dict(rank_ties(studies, order=order, workloads=workloads).ranks)
+    ties = rank_ties(studies, order=order, workloads=workloads)
     last = len(order) + 1, len(rows)
-    return [replace(row, ranks=ranks.get(row.submission, last)) for row in rows]
+    return [replace(row, ranks=ties.ranks.get(row.submission, last)) for row in rows], ties
 
 
 def _make_row(submission: str, cells: Mapping[str, MultiplierCell], workloads: Sequence[str]) -> MultiplierRow:

@@ -34,6 +34,8 @@ ACCOUNT = "account.json"
 EVALUATOR = "evaluator"
 #: Name of the folder for replaced runs. The records in this folder are never read.
 SUPERSEDED = "superseded"
+#: Name of the folder for published records of earlier workload versions. They are read only if the folder is named.
+ARCHIVE = "archive"
 #: A folder and the sorted names of its files.
 ListedFolder: TypeAlias = tuple[Path, list[str]]
 RUN_ID_PREFIX = "run-"
@@ -148,8 +150,8 @@ def walk_all(folders: Iterable[Path], problems: list[str]) -> Iterator[ListedFol
 def walk_records(folder: Path, problems: list[str]) -> Iterator[ListedFolder]:
     """Yield this folder and every folder below it in sorted order, each with the sorted names of its files.
 
-    Folders of replaced runs (`superseded/`) are skipped. A folder whose name is that of a record or shard is yielded as
-    a file, so that reading it raises an error.
+    Folders of replaced runs (`superseded/`) and of archived records (`archive/`) below this folder are skipped. A
+    folder whose name is that of a record or shard is yielded as a file, so that reading it raises an error.
 
     Args:
         folder: folder to search.
@@ -164,6 +166,6 @@ def walk_records(folder: Path, problems: list[str]) -> Iterator[ListedFolder]:
     for path, subfolders, names in walk_folders(folder, report):
         if subfolders:
             wrong = [name for name in subfolders if is_record(name) or shard_number(name)]
-            subfolders[:] = sorted(set(subfolders) - {SUPERSEDED, *wrong})
+            subfolders[:] = sorted(set(subfolders) - {SUPERSEDED, ARCHIVE, *wrong})
             names = sorted([*names, *wrong])
         yield path, names

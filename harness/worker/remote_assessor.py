@@ -57,8 +57,8 @@ class RemoteAssessor:
     def restore(self, position: Position) -> Position | None:
         if position.points:
             return position if self._ask(Resume(points=len(position.points)), Resumed).ready else None
-        # A new run has nothing to restore. The evaluator may still be evaluating the untrained model, so that the worker
-        # would wait. It reads the answer before the next one.
+        # A new run has nothing to restore, and the evaluator may still be evaluating the untrained model. Not to wait,
+        # the worker reads this answer before the next one.
         self._send(Resume(points=0))
         self._is_beginning = True
         return position

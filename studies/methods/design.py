@@ -67,6 +67,22 @@ class Stage(Data, frozen=True, kw_only=True):
         return self.workload if self.budget is None else f"{self.workload}, {self.budget:,} examples"
 
 
+class StudiedVersion(Data, frozen=True, kw_only=True):
+    """The version of a workload on which the published runs ran, if the installed version has another target or budget.
+
+    Args:
+        version: the version.
+        target: value of the target.
+        horizon: the budget in examples. New runs have this budget, too.
+        batch_size: the default batch size. New runs have this batch size, too.
+    """
+
+    version: str
+    target: float
+    horizon: int
+    batch_size: int
+
+
 class Claim(Data, frozen=True, kw_only=True):
     """A claim of a paper about two methods. The claim is tested on pairs of runs with the same fresh seed.
 
@@ -102,6 +118,7 @@ class Design(Data, frozen=True, kw_only=True):
         alpha: two-sided error rate after correction for multiple tests. It holds for each table separately, and for all
             claims together.
         min_effect: smallest relative difference (ratio − 1) that supports a claim.
+        versions: the versions of workloads on which the study ran, by name; all others are the installed versions.
         families: the names of the arms of each family. The first arm is the baseline of the family.
         stages: the stages, in the order in which they run.
         claims: the claims, in the order in which the page shows them.
@@ -112,9 +129,15 @@ class Design(Data, frozen=True, kw_only=True):
     rates: int
     alpha: float
     min_effect: float
+    versions: dict[str, StudiedVersion]
     families: dict[str, tuple[str, ...]]
     stages: tuple[Stage, ...]
     claims: tuple[Claim, ...]
+
+    def budget(self, stage: Stage) -> int | None:
+        """Return the budget of a stage in examples; None for the budget of the installed workload."""
+        studied = self.versions.get(stage.workload)
+        return stage.budget or (studied.horizon if studied else None)
 
     @property
     def main_arms(self) -> tuple[str, ...]:

@@ -66,9 +66,9 @@ class RunFigures(Data, frozen=True, kw_only=True):
 
     @property
     def key(self) -> RunKey:
-        """The fields that identify the run within the study."""
-        tuned = tuple(sorted(self.hparams.items()))
-        return self.arm, self.workload, self.budget, self.purpose, self.study, self.trial, tuned
+        """The fields that identify the run within the study, which has one version of each workload."""
+        tuned, (workload, _, _) = tuple(sorted(self.hparams.items())), self.workload.partition("@")
+        return self.arm, workload, self.budget, self.purpose, self.study, self.trial, tuned
 
     @property
     def is_complete(self) -> bool:
@@ -170,11 +170,11 @@ def tuned_hparams(spec: RunSpec) -> HParams:
 def key_of_spec(spec: RunSpec) -> RunKey:
     """Return the key under which the figures of a planned run are stored.
 
-    The key contains the submission's name but not its source hash, so that stored runs are not repeated if the source
-    changes.
+    The key contains the submission's name but not its source hash, and the workload's name but not its version. Stored
+    runs are therefore not repeated if the source changes, or if the installed version is not the studied one.
     """
     facts, values = spec.workload.facts, tuple(sorted(tuned_hparams(spec).items()))
-    return spec.submission.name, facts.id, facts.budget.horizon, spec.purpose, spec.study, spec.trial, values
+    return spec.submission.name, facts.name, facts.budget.horizon, spec.purpose, spec.study, spec.trial, values
 
 
 # --- tuning -------------------------------------------------------------------------------------------

@@ -122,6 +122,11 @@ def _terms(design: Design) -> str:
             "- The loss and the examples to the target are the two *measures* of the study.",
             "- A run *hits* if an evaluation meets the target. Otherwise the run *misses*.",
             f"- The *full budget* is the budget of the workload ({workloads}).",
+            *(
+                f"- The study ran on version {studied.version} of `{name}`, whose full budget is {studied.horizon:,} "
+                f"examples and whose target is {studied.target:g}."
+                for name, studied in design.versions.items()
+            ),
             f"- The *small budget* is {design.small_stage.budget:,} examples on `{design.small_stage.workload}`, a "
             "quarter of its full budget.",
             f"- *Fresh seeds* are the {seeds} seeds that were not used for tuning. All arms have the same fresh seeds, "

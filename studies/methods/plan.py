@@ -83,6 +83,9 @@ class StudyPlan:
     def _plan(
         self, stage: Stage, entry: SubmissionEntry, points: Sequence[HParams], purpose: Purpose, studies: int
     ) -> Sequence[RunSpec]:
+        studied = self._design.versions.get(stage.workload)
+        if studied is not None:
+            points = [{**point, "batch_size": studied.batch_size} for point in points]
         return plan_trials(
             self.workload(stage),
             entry,
@@ -91,7 +94,7 @@ class StudyPlan:
             purpose=purpose,
             studies=studies,
             points=points,
-            horizon=None if self._settings.smoke else stage.budget,
+            horizon=None if self._settings.smoke else self._design.budget(stage),
         )
 
 

@@ -22,6 +22,7 @@ class Results:
         self.design = design
         self.figures = tuple(figures)
         self._facts = {stage.workload: registry.workload(stage.workload).facts for stage in design.stages}
+        self._versions = {workload: self._find_version(workload) for workload in self._facts}
 
     def best_setting(self, stage: Stage, arm: str, measure: Measure) -> RunFigures | None:
         """Return the tuning run of the best setting by a measure, or None without tuning runs."""
@@ -41,5 +42,11 @@ class Results:
 
     def _runs(self, stage: Stage, arm: str) -> list[RunFigures]:
         facts = self._facts[stage.workload]
-        key = facts.id, stage.budget or facts.budget.horizon
+        key = self._versions[stage.workload], self.design.budget(stage) or facts.budget.horizon
         return [run for run in select_arm(self.figures, arm) if (run.workload, run.budget) == key]
+
+    def _find_version(self, workload: str) -> str:
+        """Return `name@version` of the version whose runs count: that of the published runs if there are any."""
+        studied = self.design.versions.get(workload)
+        published = f"{workload}@{studied.version}" if studied else ""
+        return published if any(run.workload == published for run in self.figures) else self._facts[workload].id

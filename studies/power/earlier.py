@@ -48,7 +48,7 @@ class EarlierRows:
         self._results = Results(self._methods, read_stored(MEASURED), registry)
 
     def all_rows(self) -> list[PowerRow]:
-        """Return the rows of the budgets at which `studies.methods` ran the current version of a workload."""
+        """Return the rows of the budgets at which `studies.methods` ran the installed version of a workload."""
         rows = []
         for workload in self._design.workloads:
             stages = self._stages(workload)
@@ -63,6 +63,9 @@ class EarlierRows:
         """Return budget of this study -> the stage of `studies.methods` that ran the main arms at this budget."""
         facts = self._registry.workload(workload).facts
         stages: dict[PowerBudget, Stage] = {}
+        studied = self._methods.versions.get(workload)
+        if studied is not None and studied.version != facts.version:
+            return stages
         for stage in (*self._methods.full_stages, self._methods.small_stage):
             budget = stage.budget or facts.budget.horizon
             name: PowerBudget = "full" if budget == facts.budget.horizon else "gate"

@@ -355,7 +355,7 @@ def test_edited_sources_are_never_compared_as_one(bench: Bench, tmp_path: Path) 
         assert bench("run", "-s", "./m.py", "-w", "continual-digits").code == 0
     result = bench("compare", "m", "m")
     assert result.code == 2
-    assert "edited between its runs" in result.err
+    assert "changed between its runs" in result.err
     name = result.err.partition("choose one of ")[2].split(",")[0]
     assert bench("compare", name, name).code == 0
 

@@ -67,7 +67,7 @@ def test_attestations_give_the_trust_level(results: Path, capsys: pytest.Capture
         assert cli.invoke(["show", honest().run_id, "--json"]) == 0
         return str(json.loads(capsys.readouterr().out)["trust"])
 
-    assert level() == "self-reported"
+    assert level() == "evaluated"
     path = write_attestation(results, attestation())
     write_attestation(results, attestation(record="0" * 64, outcome="refuted"))
     assert level() == "verified"

@@ -15,13 +15,15 @@ from harness.contract.domains import Fixed
 from harness.contract.entries import SubmissionEntry
 from harness.contract.run import Counters, RunSpec
 from harness.gating import session
+from harness.gating.setup import gate_budget
 from harness.planning.resolve import resolve_submission
-from harness.plugins.registry import Registry
+from harness.plugins.registry import Registry, load_registry
 from harness.storage.records import encode
 from harness.tuning.best_settings import BestSetting, write_best_setting
 from tests.gating.builders import FakeRunner
 
 SOURCE = Path(__file__).resolve().parents[1] / "fixtures" / "my_optimizer.py"
+FACTS = load_registry().workload("resnet-digits").facts
 GATE = ("gate", "adamw-constant", "--against", "adamw-cosine", "-w", "resnet-digits", "--no-envelope")
 Losses = Callable[[RunSpec], float | None]
 
@@ -151,7 +153,7 @@ def test_best_runs_each_side_with_its_best_known_setting(bench: Bench) -> None:
         submission="adamw-constant@1",
         source_hash="another",
         tier="cpu",
-        workloads=("resnet-digits@2",),
+        workloads=(FACTS.id,),
         hparams={"lr": 0.004},
         by="metric",
         trials=8,
@@ -246,7 +248,7 @@ def test_without_names_it_is_the_reference_on_the_gate_set(bench: Bench) -> None
         ((*GATE, "--min-effect", "much"), "'much' must be a percentage of at least 0, such as 3"),
         (
             (*GATE, "--budget", "10"),
-            "--budget 10 on resnet-digits: a gate budget must be from 1,024 to 28,672 examples",
+            f"--budget 10 on resnet-digits: a gate budget must be from 1,024 to {FACTS.budget.horizon:,} examples",
         ),
         (("gate", "--confirm", "none"), "there is no series in .bench-series/none.json"),
         (
@@ -282,7 +284,9 @@ def test_tables_and_estimates_leave_the_runs_of_gates_out(bench: Bench) -> None:
     bench.losses = by_name(0.9)
     assert bench(*GATE).code == 0
     for identity, record in bench.runner.finished.items():
-        ended = msgspec.structs.replace(record, counters=Counters(examples=7168, seconds=56.0), status="reached")
+        ended = msgspec.structs.replace(
+            record, counters=Counters(examples=gate_budget(FACTS), seconds=56.0), status="reached"
+        )
         folder = Path("runs", identity)
         folder.mkdir(parents=True)
         (folder / "record.json").write_bytes(encode(ended))

@@ -203,8 +203,8 @@ def test_what_cannot_run_is_refused_before_anything_runs() -> None:
 def test_a_gate_budget_is_a_quarter_and_whole_evaluations() -> None:
     assert gate_budget(micro.FACTS) == 1600
     assert gate_budget(micro.STREAM_FACTS) == 1536, "twelve evaluations in each of two stages"
-    short = msgspec.structs.replace(builders.facts(), eval_every=10)
-    assert gate_budget(short) == 80, "eight evaluations at least"
+    assert gate_budget(builders.facts(eval_every=5)) == 80, "sixteen evaluations at least"
+    assert gate_budget(builders.facts(eval_every=10)) == 100, "a horizon of ten evaluations"
     assert gate_budget(micro.FACTS, 700) == 704
     for wrong in (0, 100, 10_000):
         with pytest.raises(UsageError, match="a gate budget must be from 256 to 6,400 examples"):

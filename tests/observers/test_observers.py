@@ -85,7 +85,7 @@ def test_tensorboard(tmp_path: Path) -> None:
     assert observe(spec, tmp_path / "events", "tensorboard") == []
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    (folder,) = (tmp_path / "events/resnet-digits@2").iterdir()
+    (folder,) = (tmp_path / "events" / spec.workload.facts.id).iterdir()
     assert folder.name.startswith("wsd-s0-t0-")
     events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
     events.Reload()

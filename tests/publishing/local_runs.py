@@ -14,20 +14,25 @@ from harness.storage.records import add_content_hash
 from harness.storage.run_folder import RunFolder
 from harness.verification.checks import VerificationOptions
 from tests.helpers import Remember
-from tests.verification.forging import published
+from tests.verification.forging import archived, published
 
 
 @functools.cache
 def group(submission: str = "wsd", workload: str = "resnet-digits", ruleset: str = "quick") -> tuple[Record, ...]:
-    """The published records of one submission on one workload under one ruleset, as this version writes them."""
+    """The published records of one submission on one workload under one ruleset, as this version writes them.
+
+    Of several versions of the workload, the newest counts.
+    """
+    records = [
+        add_content_hash(record)
+        for record in (*published(), *archived())
+        if (record.spec.submission.name, record.spec.workload.facts.name, record.spec.ruleset.name)
+        == (submission, workload, ruleset)
+    ]
+    newest = max(record.spec.workload.facts.id for record in records)
     return tuple(
         sorted(
-            (
-                add_content_hash(record)
-                for record in published()
-                if (record.spec.submission.name, record.spec.workload.facts.name, record.spec.ruleset.name)
-                == (submission, workload, ruleset)
-            ),
+            (record for record in records if record.spec.workload.facts.id == newest),
             key=lambda record: (record.spec.purpose, record.spec.study, record.spec.trial),
         )
     )

@@ -34,7 +34,7 @@ from tests.publishing.local_runs import group, options, publish_in, run_ids, wri
 from tests.storage.published import contents
 from tests.verification.forging import REPOSITORY, stored
 
-FOLDER = "cpu-amd-epyc-model-17-avx512-1t/resnet-digits/wsd"
+FOLDER = f"{group()[0].spec.hardware}/resnet-digits/wsd"
 
 
 @pytest.fixture
@@ -159,7 +159,8 @@ def under_anytime(submission: str, purpose: Purpose) -> list[Record]:
 def test_scores_that_need_an_envelope_are_published_with_it(tmp_path: Path) -> None:
     write_runs(tmp_path / "runs", under_anytime("wsd", "score"))
     (alone,) = publish_in(tmp_path, "wsd", dry_run=True).groups
-    problem = "the reference's runs for the envelope on resnet-digits@2 are neither in the runs folder nor published"
+    workload = group()[0].spec.workload.facts.id
+    problem = f"the reference's runs for the envelope on {workload} are neither in the runs folder nor published"
     assert alone.problems == (problem,)
     write_runs(tmp_path / "runs", under_anytime("adamw-cosine", "envelope"))
     with_envelope = publish_in(tmp_path, "wsd", dry_run=True).groups

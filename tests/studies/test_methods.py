@@ -147,6 +147,14 @@ def test_a_run_of_every_stage_is_one_that_the_worker_accepts(workload: str) -> N
         assert load_workload(spec).facts.eval_every == spec.workload.facts.eval_every
 
 
+def test_repetitions_have_the_budget_and_the_batch_size_of_the_studied_version() -> None:
+    studied = DESIGN.versions["resnet-digits"]
+    (stage,) = (stage for stage in DESIGN.full_stages if stage.workload == "resnet-digits")
+    for spec in PLAN.tuning_specs_of(stage, "wsd"):
+        assert spec.hparams["batch_size"] == studied.batch_size == 64
+        assert spec.workload.facts.budget.horizon == studied.horizon == 28_672
+
+
 def test_a_second_rate_keeps_its_proportion() -> None:
     points = settings_to_try(REGISTRY.submission("muon-wsd"), REGISTRY, DESIGN.small_stage, DESIGN)
     assert len(points) == 5

@@ -13,6 +13,8 @@ import pytest
 from harness import cli
 from harness.contract.record import Record, Status, TrialSummary
 from harness.contract.run import Counters, Point, RunSpec
+from harness.gating.setup import gate_budget
+from harness.plugins.registry import load_registry
 from harness.storage import records
 from harness.storage.layout import run_id
 from harness.storage.run_folder import RunFolder
@@ -20,6 +22,7 @@ from harness.storage.run_folder import RunFolder
 Bench = Callable[..., tuple[int, str, str]]
 #: Learning rate at the bottom of the bowl.
 BOTTOM = 0.01
+FACTS = load_registry().workload("resnet-digits").facts
 
 
 class MadeUpRuns:
@@ -96,7 +99,7 @@ def test_the_winner_is_a_command_with_its_neighbours_and_its_cost(bench: Bench, 
     assert "edge" not in out
     assert "one seed per setting" in out
     first = out.splitlines()[1].split()
-    assert first[:3] == ["1", "lr=0.01", "0.0683"]
+    assert first[:3] == ["1", "lr=0.01", f"{FACTS.targets[0].value:g}"]
 
 
 def test_runs_are_for_tuning_end_at_the_budget_and_share_their_seeds(bench: Bench, runs: MadeUpRuns) -> None:
@@ -135,7 +138,7 @@ def test_a_run_that_breaks_ranks_last_and_is_said(bench: Bench, runs: MadeUpRuns
     assert code == 0
     assert found["settings"][-1]["hparams"] == {"lr": 0.02}
     assert found["settings"][-1]["broken"] == 1
-    assert "broken run: lr=0.02 on resnet-digits@2: diverged, a test's" in bench(*ONE, "--trials", "4")[1]
+    assert f"broken run: lr=0.02 on {FACTS.id}: diverged, a test's" in bench(*ONE, "--trials", "4")[1]
 
 
 def test_without_a_sound_run_there_is_no_winner(bench: Bench, runs: MadeUpRuns) -> None:
@@ -160,7 +163,7 @@ def test_several_workloads_are_ranked_together(bench: Bench, runs: MadeUpRuns) -
     assert code == 0
     found = json.loads(out)
     assert found["command"] == "bench run -s wsd -w resnet-digits,lm-tiny --set lr=0.01"
-    assert set(found["budgets"]) == {"resnet-digits@2", "lm-tiny@2"}
+    assert {name.partition("@")[0] for name in found["budgets"]} == {"resnet-digits", "lm-tiny"}
 
 
 @pytest.mark.parametrize(
@@ -196,7 +199,7 @@ def test_the_winner_is_kept_and_bench_run_uses_it(bench: Bench, runs: MadeUpRuns
     code, out, err = bench(*ask, "--best")
     assert code == 0
     assert (
-        "wsd: best known setting lr=0.01, by the metric at 7,168 examples of resnet-digits@2, "
+        f"wsd: best known setting lr=0.01, by the metric at {gate_budget(FACTS):,} examples of {FACTS.id}, "
         "best of 4 settings in the search of" in err
     )
     (planned,) = json.loads(out)["specs"]

@@ -27,6 +27,15 @@ def published() -> tuple[Record, ...]:
     return records
 
 
+@functools.cache
+def archived() -> tuple[Record, ...]:
+    """The published records of earlier versions of workloads."""
+    problems: list[str] = []
+    records = tuple(iter_records([REPOSITORY / "results" / "archive"], problems))
+    assert not problems
+    return records
+
+
 def honest(access: str = "pool", status: str = "reached") -> Record:
     """A published record of a scored run that ended at its first hit or at the end of its budget."""
     return next(

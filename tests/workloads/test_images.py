@@ -92,8 +92,12 @@ def test_every_row_is_there_and_names_its_sibling_and_its_data() -> None:
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 def test_the_budget_leaves_room_for_fifty_evaluations(entry: WorkloadEntry) -> None:
+    """The short budget of `resnet-digits` has 28 evaluations in all (ADR 24), so that workload is coarse."""
     facts = entry.facts
-    assert 0.5 * facts.budget.horizon / facts.eval_every >= 45
+    if entry.name.startswith("resnet-digits"):
+        assert facts.coarse
+    else:
+        assert 0.5 * facts.budget.horizon / facts.eval_every >= 45
     assert (facts.precision.dtype == "float32") == (facts.tier == "cpu")
 
 
