@@ -1,6 +1,6 @@
 """The command `bench run` as a process: start it, wait for a moment, find its processes, and read its records.
 
-The benchmarks use it to stop or kill the command at chosen moments, called disturbances here.
+Benchmarks use it to disturb the command: they stop or kill it at chosen moments.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 POLL_S = 0.002
-#: Largest number of times that `finish` starts or awaits the command until it succeeds.
+#: Maximum number of attempts of `finish`. In each attempt, it starts the command or waits for its end.
 COMMANDS_ALLOWED = 4
 #: Fields of a record that a comparison uses. Nested fields with seconds are left out.
 COMPARED = ("run_id", "status", "points", "hit", "stage_hits", "counters", "final_weights", "crossing_weights")

@@ -10,19 +10,19 @@ the columns of the table are medians over trials, in seconds per trial:
 - evaluation, checkpoints: wall seconds of evaluations and of checkpoints, during which the training clock is stopped.
   Evaluation includes the evaluation of the untrained model.
 - first start: wall seconds from the call to the first event of the first trial.
-- next start: wall seconds from the end of a trial to the first event of the next trial. The columns `building` (import
-  of the workload, and construction of the model and the data) and `rest` divide it into two parts.
+- next start: wall seconds from the end of a trial to the first event of the next trial. It is the sum of two columns:
+  `building` (import of the workload, and construction of the model and the data) and `rest`.
 - processor: processor seconds of all processes (supervisor, fork server, worker, evaluator) from the end of a trial to
   the end of the next one. The first three trials are left out. On a busy machine, this figure varies less than wall
   seconds.
 - wall/scored: (wall seconds of all trials, including the first start) / (scored seconds of all trials).
 - goal: whether both goals below are met.
 
-The first goal is a wall/scored of at most 1.3, if a run trains for at least 5 s, and of at most 2 otherwise. The second
-goal is a `rest` of at most 0.5 s. The cache of generated data is empty before the trials of each row. With `--cached`,
-the cache contains the data of these trials, as after a run of another submission with the same seeds. With `--smoke`,
-the trials train only for a moment, so that nearly all of the measured time is overhead. To measure an earlier version,
-set PYTHONPATH to a checkout of it.
+The first goal limits wall/scored: it is at most 1.3 if a run trains for 5 s or more, and at most 2 if a run trains for
+less. The second goal is a `rest` of at most 0.5 s. The cache of generated data is empty before the trials of each row.
+With `--cached`, the cache contains the data of these trials, as after a run of another submission with the same seeds.
+With `--smoke`, the trials train only for a moment. Nearly all of the measured time is then overhead. To measure an
+earlier version, set PYTHONPATH to a checkout of it.
 
     python benchmarks/cost_of_a_run.py [--workload lm-tiny] [--trials 10] [--workers forked] [--cached] [--smoke]
 """

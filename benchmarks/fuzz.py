@@ -62,7 +62,7 @@ KINDS: dict[str, Callable[[int, random.Random], FuzzCase]] = {
 }
 #: Kinds whose cases import torch.
 _NEEDS_TORCH = frozenset({"plugins"})
-#: Maximum number of failures with one signature that are written.
+#: Maximum number of failures with the same signature that are written to files.
 _MAX_WRITTEN = 2
 _REPORT_SECONDS = 15.0
 

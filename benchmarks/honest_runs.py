@@ -6,7 +6,7 @@ plan. The script prints a table, and a line for each run with a problem. The exi
 problems:
 
 - status `rejected` or `crashed`
-- a worker that ended by itself and had to be restarted, so that the run is not ranked
+- a worker that ended by itself and had to be restarted (the run is then not ranked)
 - more than 0.05 s plus 10 % of the scored time charged as work off the clock (`helper_seconds`), although the
   submission uses no processes and threads of its own
 

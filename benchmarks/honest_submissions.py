@@ -357,7 +357,7 @@ class CollectsGarbage(Plain):
 
 
 class Threads(Plain):
-    """Computes in a thread that ends before the step does. A second thread waits until the run ends."""
+    """Computes in a thread that ends before the step ends. A second thread waits until the run ends."""
 
     def update(self, work: Work) -> None:
         if self.steps == 1:

@@ -135,9 +135,9 @@ def disturb_all(
 ) -> dict[str, Tally]:
     """Disturb commands until the number of disturbances is reached. Return the counts by kind of disturbance."""
     undisturbed = {name: run_undisturbed(BenchCommand(arguments, folder / name)) for name, arguments in cases.items()}
-    for name, whole in undisturbed.items():
-        statuses = ", ".join(record["status"] for record in whole.records.values())
-        print(f"{name}: {whole.seconds:.0f} s, {whole.lines} lines, {statuses}", flush=True)
+    for name, expected in undisturbed.items():
+        statuses = ", ".join(record["status"] for record in expected.records.values())
+        print(f"{name}: {expected.seconds:.0f} s, {expected.lines} lines, {statuses}", flush=True)
     kinds = [Disturbance(victim=victim, signal_number=number) for number in SIGNALS for victim in VICTIMS]
     kinds.append(Disturbance(victim="node" if nodes else "full disk"))
     tallies: dict[str, Tally] = defaultdict(Tally)
@@ -181,7 +181,7 @@ def run_undisturbed(bench: BenchCommand) -> Undisturbed:
 
 
 def disturb(
-    bench: BenchCommand, kind: Disturbance, whole: Undisturbed, times: int, rng: random.Random, nodes: Any
+    bench: BenchCommand, kind: Disturbance, expected: Undisturbed, times: int, rng: random.Random, nodes: Any
 ) -> list[str]:
     """Disturb a command at random moments, and return the moments. The list has at least one item."""
     moments: list[str] = []
@@ -189,11 +189,12 @@ def disturb(
     while len(moments) < times:
         if bench.has_ended:
             bench.start()
-        # One moment in eight is before the first line of progress; after a command that ended too early, one in two.
+        # One moment in eight is before the first line of progress; after a command that ended too early, every second
+        # moment is.
         in_start = rng.random() < (1 / 2 if misses else 1 / 8)
-        lines = 0 if in_start else rng.randint(1, max(1, whole.lines - 2))
-        interval = (whole.seconds - whole.start) / whole.lines
-        if not bench.wait_for_moment(lines, rng.uniform(0.0, whole.start if in_start else interval)):
+        lines = 0 if in_start else rng.randint(1, max(1, expected.lines - 2))
+        interval = (expected.seconds - expected.start) / expected.lines
+        if not bench.wait_for_moment(lines, rng.uniform(0.0, expected.start if in_start else interval)):
             misses += 1
             # The command ended before the moment. If it has succeeded, there is nothing left to disturb.
             assert bench.process is not None
@@ -237,17 +238,17 @@ def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, nodes: An
     return names if reached else ""
 
 
-def compare(bench: BenchCommand, whole: Undisturbed) -> str:
+def compare(bench: BenchCommand, expected: Undisturbed) -> str:
     """Finish a command and compare its records with the undisturbed ones. Return the first difference."""
     try:
-        records = bench.finish(60 + 20 * whole.seconds)
+        records = bench.finish(60 + 20 * expected.seconds)
     except (TimeoutError, RuntimeError, ValueError) as error:
         return f"lost: {error}"
-    if records.keys() != whole.records.keys():
-        return f"lost: {len(records)} of {len(whole.records)} records"
+    if records.keys() != expected.records.keys():
+        return f"lost: {len(records)} of {len(expected.records)} records"
     for identity, record in records.items():
         for name, value in record.items():
-            if value != whole.records[identity][name]:
+            if value != expected.records[identity][name]:
                 return f"DIFFERENT: {name} of {identity}: {str(value)[:200]}"
     return ""
 

@@ -1,9 +1,9 @@
 """Simulate screened evaluations of a loss: how often does a part of the split exclude a target that the split meets?
 
-A scenario draws the values of three evaluations: two of the whole split, and a later one, of which parts are measured.
-The target of the later evaluation is exactly the mean of its whole split, which therefore meets the target. All sizes
-of a part are tried. If a part excludes the target, this decision is wrong. The columns of the table follow. Columns
-with `plain` in their names are computed without difference estimates.
+A scenario draws the values of three evaluations: two evaluations of the whole split, and a later evaluation that
+measures parts of the split. The target of the later evaluation is exactly the mean of its whole split, which therefore
+meets the target. All sizes of a part are tried. If a part excludes the target, this decision is wrong. The columns of
+the table follow. Columns with `plain` in their names are computed without difference estimates.
 
 - `wrong`: number of wrong decisions.
 - `differences`: fraction of the evaluations in which the smallest part used a difference estimate.
@@ -95,8 +95,8 @@ def heavy_values(rng: Generator) -> DrawnValues:
 def group_improves(share: float, by: float, ratio: float) -> Callable[[Generator], DrawnValues]:
     """Values change as in `normal_changes(ratio)`. In the later evaluation, a random group improves further, by `by`.
 
-    The group contains the fraction `share` of the examples. None of them improves beyond the best value of the
-    evaluation before.
+    The group contains the fraction `share` of the examples. No example improves beyond the best value of the evaluation
+    before.
     """
 
     def draw(rng: Generator) -> DrawnValues:
@@ -155,15 +155,15 @@ def simulate(scenario: Scenario, evaluations: int, rng: Generator) -> tuple[list
     used = 0
     for i in range(evaluations):
         earlier, baseline, later = (torch.from_numpy(values) for values in scenario.draw(rng))
-        kept = Baseline()
-        kept.order = "stored"
+        store = Baseline()
+        store.order = "stored"
         for values in (earlier, baseline):
-            kept.renew({"loss": (values,)}, None, {"loss": "min"})
-        first = estimate_metrics({"loss": (later[:FIRST_PART],)}, {"loss": [EXAMPLES]}, kept.of_stage(None))
+            store.renew({"loss": (values,)}, None, {"loss": "min"})
+        first = estimate_metrics({"loss": (later[:FIRST_PART],)}, {"loss": [EXAMPLES]}, store.of_stage(None))
         used += first["loss"].uses_differences
         mean, sd = float(later.mean()), float(later.std())
         for differences, count in counts.items():
-            baselines = kept.of_stage(None) if differences else {}
+            baselines = store.of_stage(None) if differences else {}
             count.wrong += share_that_decides(later, baselines, mean) < 1
             if i % _EVERY == 0:
                 count.shares.append(share_that_decides(later, baselines, mean - 0.25 * sd))

@@ -36,7 +36,7 @@ Sampler: TypeAlias = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
 #: Maximum number of pairs of a gate.
 PAIRS = 40
-#: Prior standard deviation of the effect in the t e-process. The effect is the mean over the standard deviation.
+#: Prior standard deviation of the effect in the t e-process. The effect is the mean divided by the standard deviation.
 PRIOR = 1.0
 
 
@@ -107,7 +107,7 @@ def log_normal(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
     return np.exp(rng.standard_normal(shape))
 
 
-#: Distributions of differences that are symmetric about 0, so that every verdict `better` or `worse` is false.
+#: Distributions of differences that are symmetric about 0. Every verdict `better` or `worse` is therefore false.
 NULLS: dict[str, Sampler] = {
     "normal": normal,
     "Student's t, 2.5 degrees of freedom": lambda rng, shape: rng.standard_t(2.5, shape),

@@ -2,15 +2,15 @@
 
 The script prints four figures, one per line:
 
-1. *cost per trial*: the processor seconds of a complete tiny trial (supervisor and worker), minus those of a process
-   that starts the interpreter, and imports and warms up the third-party packages of a worker. Trials and such processes
-   alternate. The figure is the median of the differences.
+1. *cost per trial*: the processor seconds of a complete tiny trial (supervisor and worker), minus the processor seconds
+   of a process that starts the interpreter, and imports and warms up the third-party packages of a worker. Trials and
+   such processes alternate. The figure is the median of the differences.
 2. *plan*: seconds to plan 10,000 trials and compute their run_ids, as `--dry-run` does.
 3. *resume*: seconds to recognise 10,000 finished trials from their records.
 4. *two workers*: two ratios. The first is the throughput with two trials at once, divided by the throughput with one
-   trial at a time. The second is the processor seconds of a trial beside another trial, divided by those of a trial on
-   its own. All trials do the same computation, which occupies a core for 10 s. Other load on the machine makes both
-   ratios worse, so the load is printed.
+   trial at a time. The second is the processor seconds of a trial beside another trial, divided by the processor
+   seconds of a trial on its own. All trials do the same computation, which occupies a core for 10 s. Other load on the
+   machine makes both ratios worse, so the load is printed.
 
     python benchmarks/sweep.py [--quick]
 """

@@ -7,11 +7,11 @@ protections, the worker evaluates its own weights, it has no sandbox and no reap
 `/proc` nor writes the account.
 
 The table has medians over trials: wall seconds and processor seconds per trial, and the seconds of parts of a trial.
-Wall seconds run from the start of one trial to its end. Processor seconds are those of all processes. Below the table
-are the ratios of both times, with / without protections: the geometric mean over the pairs of trials, and its 95 %
-interval. The goal is that a run takes at most 5 % longer. On a busy machine, the ratio of the processor seconds is more
-exact than the ratio of the wall seconds. The first pairs are left out, because the fork servers and the templates of
-evaluators start in them.
+Wall seconds run from the start of one trial to its end. Processor seconds include all processes. Below the table are
+two ratios (with / without protections), of the wall seconds and of the processor seconds: the geometric mean over the
+pairs of trials, and its 95 % interval. The goal is that a run takes at most 5 % longer. On a busy machine, the ratio of
+the processor seconds is more exact than the ratio of the wall seconds. The first pairs are left out, because the fork
+servers and the templates of evaluators start in them.
 
     python benchmarks/trust_cost.py [--workload resnet-digits] [--pairs 10] [--smoke]
 """

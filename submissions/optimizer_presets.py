@@ -6,8 +6,8 @@ from harness.api import Domain, Fixed, LogUniform, Source, SubmissionEntry, Unif
 from submissions.averaging.swa import START
 from submissions.optimizers import nadamw
 
-#: A constant learning rate must be smaller than a decaying one. At its end, a run with a constant rate still has the
-#: noise that a large learning rate causes in the weights.
+#: A constant learning rate must be smaller than a decaying one. At the end of a run with a constant rate, the weights
+#: still have the noise that a large learning rate causes.
 _STEADY: dict[str, Domain] = {"lr": LogUniform(3e-4, 1e-2, default=3e-3), "warmup": Fixed(20, limits=(0, None))}
 
 _WSD = "warmup, constant learning rate, short decay at the end"

@@ -1,4 +1,4 @@
-"""Doctests of the tools. Without the extra `docs`, those of the modules that need it are not collected."""
+"""Doctests of the tools. If the extra `docs` is not installed, the doctests of modules that need it are skipped."""
 
 from __future__ import annotations
 

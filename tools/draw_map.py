@@ -96,7 +96,10 @@ def layers(root: Path) -> list[list[str]]:
 
 
 def folder_imports() -> set[Arrow]:
-    """Return the pairs (a, b) of folders in which a file in a imports a file in b, not only for type checking."""
+    """Return the pairs (a, b) of folders in which a file in a imports a file in b.
+
+    Imports for type checking do not count.
+    """
     graph = grimp.build_graph(PACKAGE, exclude_type_checking_imports=True, cache_dir=None)
     arrows = {
         (_folder(module), _folder(imported))
@@ -204,7 +207,7 @@ def _module_name(root: Path, path: Path) -> str:
 def _folder(module: str) -> str:
     """Return the name of the file or folder, directly in the package, that contains a module.
 
-    The package's own `__init__` is in no folder. For it, return the name of the package.
+    The package's own `__init__` is in no folder. Its result is the name of the package.
     """
     name = module.split(".")[1:2]
     return name[0] if name and name != ["__init__"] else PACKAGE

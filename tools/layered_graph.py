@@ -1,8 +1,8 @@
 """Draw a layered graph as SVG, with boxes in rows. Arrows do not cross boxes.
 
 Source: Sugiyama, Tagawa, Toda, Methods for Visual Understanding of Hierarchical System Structures (1981). An arrow that
-passes through rows gets a point in each of them. Boxes and points, the nodes, are ordered within their row by the mean
-position of their neighbours.
+passes through rows gets a point in each of them. Boxes and points are called nodes. The nodes of a row are ordered by
+the mean position of their neighbours.
 """
 
 from __future__ import annotations

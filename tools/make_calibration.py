@@ -85,11 +85,11 @@ def _stream_row(calibration: Calibration, registry: Registry) -> list[str]:
 
 
 def _resolution(calibration: Calibration, registry: Registry) -> str:
-    """Return the calibration's resolution; if there is none, that of the workload's facts, with a star."""
+    """Return the resolution of the calibration or, if it has none, that of the workload with a star."""
     if calibration.resolution is not None:
         return _percent(calibration.resolution)
-    known = registry.workload(calibration.workload.partition("@")[0]).facts.resolution
-    return "unknown" if known is None else f"{_percent(known)}*"
+    resolution = registry.workload(calibration.workload.partition("@")[0]).facts.resolution
+    return "unknown" if resolution is None else f"{_percent(resolution)}*"
 
 
 def _percent(fraction: float) -> str:

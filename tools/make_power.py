@@ -67,11 +67,11 @@ def missing(rows: Sequence[PowerRow], design: PowerDesign) -> str:
     Only rows of the installed versions count.
     """
     registry = load_registry()
-    known = {(row.workload, row.budget_name): row for row in rows}
+    row_of = {(row.workload, row.budget_name): row for row in rows}
     lines = []
     for workload in design.workloads:
         for budget in BUDGETS:
-            row = known.get((registry.workload(workload).facts.id, budget))
+            row = row_of.get((registry.workload(workload).facts.id, budget))
             if row is None or row.partial:
                 state = "no row" if row is None else f"{row.seeds} of {row.planned_seeds} seeds"
                 command = f"`python -m studies.power --workloads {workload} --budgets {budget}`"

@@ -27,7 +27,7 @@ DESCRIBED_BY: Mapping[type, type] = {
     WorkloadRef: WorkloadEntry,
 }
 #: Descriptions of fields that no docstring describes.
-FURTHER = {"WorkloadRef.facts": "the workload as data"}
+OTHER_DESCRIPTIONS = {"WorkloadRef.facts": "the workload as data"}
 HEAD = """# Records
 
 `python -m tools.make_records` generates this page from the data types. Do not edit it.
@@ -71,7 +71,7 @@ def field_texts(record_type: type[msgspec.Struct]) -> dict[str, str]:
     texts = argument_texts(DESCRIBED_BY[record_type]) if record_type in DESCRIBED_BY else {}
     texts |= argument_texts(record_type)
     names = record_type.__struct_fields__
-    return {name: texts.get(name) or FURTHER.get(f"{record_type.__name__}.{name}", "") for name in names}
+    return {name: texts.get(name) or OTHER_DESCRIPTIONS.get(f"{record_type.__name__}.{name}", "") for name in names}
 
 
 def _rows(record_type: type[msgspec.Struct]) -> Iterator[tuple[str, str, str, str]]:

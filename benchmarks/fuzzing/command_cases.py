@@ -14,7 +14,7 @@ from harness.cli.app import app
 from harness.cli.resolve import LimitedInteger
 from harness.contract.limits import RANGES
 
-#: Paths that exist in the folder of a case, and some that do not.
+#: Paths in the folder of a case. Some of them do not exist.
 _PATHS = (
     *("runs", "results", "pipe", "folder", "loop", "dangling", "missing/deep/file", "text.txt", "huge.json", "zero"),
     *("empty.yaml", "mine.py", "bad.py", "out.html", "sub/out.svg", "a:b", "a,b.py", "\x1b[31m.py", "/dev/null"),
@@ -98,7 +98,7 @@ _ASSIGNMENTS = (
 #: Options that no case sets: `--help` ends the command, and `--in-process` would train in this process.
 _SKIPPED = frozenset({"help", "in_process"})
 #: Command -> arguments that every odd case gets, so that no case trains.
-_FIRST = {"run": ("--dry-run",), "tune": ("--dry-run",), "calibrate": ("--dry-run",)}
+_DRY_RUN_ARGUMENTS = {"run": ("--dry-run",), "tune": ("--dry-run",), "calibrate": ("--dry-run",)}
 
 
 @functools.cache
@@ -126,8 +126,8 @@ def _walk(group: click.Group, words: tuple[str, ...]) -> Iterator[tuple[tuple[st
 RUN_ID = record_cases.run_ids()[0]
 #: Names of options whose range begins at 1.
 _COUNTS = ("STUDIES", "THREADS", "JOBS")
-#: A valid call of every command, with the files of a case. It succeeds or goes on to run a trial. None for a command
-#: that needs results of another machine, or a network connection.
+#: A valid call of every command, with the files of a case. Each call succeeds or goes on to run a trial. None for a
+#: command that needs results of another machine, or a network connection.
 VALID_CALLS: dict[tuple[str, ...], tuple[str, ...] | None] = {
     ("run",): ("--dry-run", "-s", "wsd", "-w", "lm-tiny"),
     ("runs",): (),
@@ -198,7 +198,7 @@ _WRONG_ASSIGNMENTS = (
     *("beta1=-0.1", "warmup=-1", "shape=missing", "lr=0x10", "lr=1_0", "lr=\u0661", "lr= 1 2", "Lr=1"),
 )
 #: Commands that take assignments.
-_SETTING = (("run",), ("cost",), ("show",))
+_COMMANDS_WITH_ASSIGNMENTS = (("run",), ("cost",), ("show",))
 #: Environment variable -> wrong values for `bench run`.
 _WRONG_VARIABLES = {
     **{f"BENCH_{name}": ("0", "-1", "1.5", "010", "x", "1e3", "\u0661", "99999999999999999999") for name in _COUNTS},
@@ -221,7 +221,7 @@ def _make_judged_case(number: int, rng: random.Random) -> FuzzCase:
     environment: dict[str, str] = {}
     expected: Expected = "usage"
     mistakes = ["nothing", "option", "option", "option", "unknown option", "unknown command", "surplus"]
-    mistakes += ["set"] * 5 if words in _SETTING else []
+    mistakes += ["set"] * 5 if words in _COMMANDS_WITH_ASSIGNMENTS else []
     mistakes += ["variable"] * 5 if words == ("run",) else []
     change = rng.choice(mistakes)
     match change:
@@ -277,7 +277,7 @@ def _wrong_option(command: click.Command, rng: random.Random) -> list[str]:
 
 
 def _make_odd_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case with a command and up to five options with odd values. Many answers to it are right."""
+    """Return a case with a command and up to five options with odd values. Such a case has several right outcomes."""
     words = rng.choice(commands())
     command = _command(words)
     options = [p for p in command.params if isinstance(p, click.Option) and p.name not in _SKIPPED]
@@ -304,7 +304,7 @@ def _make_odd_case(number: int, rng: random.Random) -> FuzzCase:
         kind="commands",
         number=number,
         files=_files(),
-        arguments=(*before, *words, *_FIRST.get(words[0], ()), *arguments),
+        arguments=(*before, *words, *_DRY_RUN_ARGUMENTS.get(words[0], ()), *arguments),
         environment=_environment(rng),
         change=change,
     )

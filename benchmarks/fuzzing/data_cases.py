@@ -36,7 +36,7 @@ def sample_files() -> dict[str, tuple[str, bytes]]:
 
 
 def install_plugin(site: Path) -> None:
-    """Write a plugin that declares each sample as two datasets, one of them without a checksum, to an import folder."""
+    """Write a plugin to an import folder. It declares each sample twice: with a checksum and without one."""
     entries = []
     for name, (file, content) in sample_files().items():
         digest = hashlib.sha256(content).hexdigest()

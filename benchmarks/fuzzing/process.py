@@ -1,7 +1,7 @@
 """Run each case in a process of its own, forked from this one, with limits on time and memory.
 
 No case trains, and no case opens a network connection. `bench` reads plugins in a new interpreter, which takes seconds
-to start. In a case, a process forked from the case's process reads them.
+to start. In a case, a fork of the case's process reads the plugins instead.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Limits:
     Args:
         wall_seconds: wall seconds after which a case counts as hanging.
         cpu_seconds: CPU seconds after which a case counts as hanging.
-        memory_bytes: bytes of memory that a case may use beyond those of this process.
+        memory_bytes: bytes of memory that a case may use in addition to the memory of this process.
     """
 
     wall_seconds: float = 10.0
@@ -57,7 +57,7 @@ class CaseOutcome:
         stdout: text on stdout.
         stderr: text on stderr.
         report: content of the HTML file that the command wrote.
-        added_bytes: peak memory in bytes beyond that of this process.
+        added_bytes: peak memory in bytes, minus the memory of this process.
         cpu_seconds: CPU seconds.
     """
 

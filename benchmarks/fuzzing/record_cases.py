@@ -158,7 +158,7 @@ class RecordCommand(NamedTuple):
     Args:
         arguments: arguments of `bench`.
         damaged: the expected outcome if a record is damaged.
-        lists: whether stdout names the valid records, so that it must not name a damaged one.
+        lists: whether stdout names the valid records. If so, stdout must not name a damaged record.
         computes: whether the result must be the same with and without a damaged record.
         valid: whether the command succeeds with valid records.
         function: name of a function of the package `harness`; empty for `bench`.

@@ -1,6 +1,6 @@
 """Attestations: the outcomes of checks in which somebody evaluated or repeated a run.
 
-Each is a file beside the record.
+An attestation is stored in a file beside the record.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Attestation(Data, frozen=True, kw_only=True):
         method: how the record was checked.
         outcome: the result.
         detail: what was compared and what differed, in one line.
-        source_hash: SHA-256 of the submission's source that the check ran; empty if it did not run the submission.
+        source_hash: SHA-256 of the source of the submission that the check ran; empty if the check ran no submission.
         nonce: the nonce of the fresh seeds; None for a check without fresh seeds.
         runs: number of runs that the check made.
         estimate: estimated log of (the record's cost / the cost on fresh seeds). A negative number means that runs on

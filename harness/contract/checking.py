@@ -13,7 +13,7 @@ CheckStatus = Literal["started", "passed", "failed", "skipped"]
 
 
 class CheckRequest(Data, frozen=True, kw_only=True):
-    """A request to check a submission on workloads, or a workload.
+    """A request to check either a submission on workloads, or one workload without a submission.
 
     Args:
         submission: the submission; None to check the workload.

@@ -83,7 +83,7 @@ class Choice(msgspec.Struct, frozen=True, tag="choice", forbid_unknown_fields=Tr
 
     Args:
         values: the values.
-        default: the default; None for the first value.
+        default: value without tuning; None for the first value.
     """
 
     values: tuple[Scalar, ...]

@@ -29,7 +29,7 @@ class Source(Data, frozen=True, kw_only=True):
 
 
 class WorkloadEntry(Data, frozen=True, kw_only=True):
-    """A workload, as the hook `bench_workloads` yields it.
+    """The declaration of a workload, which the hook `bench_workloads` yields.
 
     Args:
         facts: the workload as data.
@@ -64,14 +64,14 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
 
 
 class PartEntry(Data, frozen=True, kw_only=True):
-    """A part of recipes (an optimizer, a schedule, an averager …), as the hook `bench_parts` yields it.
+    """The declaration of a part of recipes (optimizer, schedule, averager …), which the hook `bench_parts` yields.
 
     Args:
         kind: kind of the part (see `harness.contract.part_kinds`).
         name: name of the part, unique within its kind; `kind:name` identifies the part.
         load: import path of the callable, `package.module:callable`.
         summary: description in one line.
-        space: domains of the hyperparameters by name. The names are those of the callable's keyword arguments.
+        space: domains of the hyperparameters by name. The callable has keyword arguments with these names.
         checks: relations that the hyperparameters must satisfy, such as `"beta1 < 1"` or
             `"warmup + decay <= horizon"`.
         needs: names of the needs of the part (see `NEEDS`), in addition to the needs that the kind implies.
@@ -107,7 +107,7 @@ class PartEntry(Data, frozen=True, kw_only=True):
 
 
 class SubmissionEntry(Data, frozen=True, kw_only=True):
-    """A submission, as the hook `bench_submissions` yields it.
+    """The declaration of a submission, which the hook `bench_submissions` yields.
 
     Args:
         name: name of the submission.
@@ -117,7 +117,8 @@ class SubmissionEntry(Data, frozen=True, kw_only=True):
             submission consists only of `parts`.
         parts: the parts of the submission, in the form `kind:name`.
         needs: names of the needs of the submission (see `NEEDS`), in addition to the needs of its parts.
-        space: domains of the hyperparameters by name. A domain in `space` replaces a part's domain of the same name.
+        space: domains of the hyperparameters by name. A domain in `space` replaces the domain that a part declares for
+            the same hyperparameter.
         points: hyperparameter settings that are tried in this order, instead of settings drawn from `space`.
         checks: relations that the hyperparameters must satisfy, in addition to the checks of its parts.
         model_options: model options that the submission requests; the workload must offer them.
@@ -142,7 +143,7 @@ class SubmissionEntry(Data, frozen=True, kw_only=True):
 
 
 class ExecutorEntry(Data, frozen=True, kw_only=True):
-    """An executor (the component that runs trials), as the hook `bench_executors` yields it.
+    """The declaration of an executor (the component that runs trials), which the hook `bench_executors` yields.
 
     Args:
         name: name of the executor, for `--executor`.
@@ -158,12 +159,13 @@ class ExecutorEntry(Data, frozen=True, kw_only=True):
 
 
 class ObserverEntry(Data, frozen=True, kw_only=True):
-    """An observer that runs only if the user asks for it, as the hook `bench_observers` yields it.
+    """The declaration of an observer that runs only on request, which the hook `bench_observers` yields.
 
     Args:
         name: name of the observer, for `--observe`.
-        load: import path of a class, `package.module:Class`. The class has hooks of observers as methods. The process
-            of the observer creates an object of the class, with the path of the folder for its files as the argument.
+        load: import path of a class, `package.module:Class`. The methods of the class are hooks of observers. The
+            process of the observer creates an object of the class. The argument of the constructor is the path of the
+            folder for the observer's files.
         summary: description in one line.
         imports: names of modules that the class imports, but that may be missing on the machine.
         install: the command that installs these modules; empty if there is none.
@@ -185,7 +187,7 @@ class DatasetFile(Data, frozen=True, kw_only=True):
         name: name of the file in the dataset's folder.
         sha256: SHA-256 of the published file, in hex; empty if no trustworthy value is known.
         content_sha256: SHA-256 of the decompressed content of a published gzip file; empty for other files. A gzip file
-            with this content is accepted, even if its compression and its size differ.
+            with this content is accepted, even if its compression and size differ from those of the published file.
         size: size of the published file in bytes; 0 if unknown.
         urls: addresses from which the file can be downloaded. The first address is preferred.
         member: path of the file inside the tar archive at `urls`; empty if the file itself is at `urls`.
@@ -203,7 +205,7 @@ class DatasetFile(Data, frozen=True, kw_only=True):
 
 
 class DatasetEntry(Data, frozen=True, kw_only=True):
-    """A dataset, as the hook `bench_datasets` yields it.
+    """The declaration of a dataset, which the hook `bench_datasets` yields.
 
     A dataset consists of files that are downloaded, and of folders that a user provides.
 
@@ -215,7 +217,7 @@ class DatasetEntry(Data, frozen=True, kw_only=True):
         folders: names of folders that must not be redistributed. `bench data import` links the user's copy.
         check: import path `package.module:function` of a function that checks the format. The function is called with
             the path of each file or folder, and raises `DataError` if the format is wrong. It is the only check of a
-            file without a known checksum. Empty for no function.
+            file without a known checksum. Empty if there is no such function.
         homepage: address of the dataset's web page.
         note: further information for users, or empty.
         distribution: name of the Python distribution that yields the entry; filled in by the harness.

@@ -1,7 +1,7 @@
 """The events of a run. The worker and the evaluator send them to their supervisor as lines of text.
 
-The worker is the process that trains one trial. The evaluator is a process that evaluates the weights, unless the
-worker does so itself. The supervisor starts and monitors both.
+The worker is the process that trains one trial. The evaluator is a second process, which evaluates the weights. In runs
+without an evaluator, the worker evaluates them. The supervisor starts and monitors both processes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ REPORT_S = 1e-4
 
 
 class ClockChanged(Event, frozen=True, kw_only=True, tag="clock"):
-    """The clock started or stopped. A second stop without a start between them corrects the seconds of the first.
+    """The clock started or stopped. If two stops follow each other without a start, the second corrects the seconds.
 
     Args:
         running: whether the clock runs after the change.
@@ -135,8 +135,8 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
         final_weights: SHA-256 of the evaluated weights at the end; empty if they were not saved.
         crossing_weights: SHA-256 of the evaluated weights at the hit; empty for a miss.
         profile: seconds by phase of a step; empty unless `spec.profile` is True.
-        screening: number and cost of the screened evaluations. None if the run failed, or if it was not allowed to
-            screen evaluations.
+        screening: number and cost of the screened evaluations, which use only a part of the split. None if the run
+            failed, or if it was not allowed to screen evaluations.
     """
 
     status: Status

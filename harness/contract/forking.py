@@ -44,8 +44,8 @@ class ForkRequest(Data, frozen=True, kw_only=True):
         folder: the worker's current folder.
         cores: indices of the processor cores to which the worker is pinned. If empty, the worker is not pinned.
         role: what the process does, see `Role`.
-        evaluated: for an evaluator, the trial whose weights it evaluates. It may be forked from a template of this
-            trial's workload (see `harness.worker.templates`). None for a worker.
+        evaluated: for an evaluator, the trial whose weights it evaluates. The evaluator may be forked from a template
+            of this trial's workload (see `harness.worker.templates`). None for a worker.
     """
 
     environment: dict[str, str]

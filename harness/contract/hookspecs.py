@@ -113,9 +113,9 @@ def bench_datasets() -> Iterable[DatasetEntry]:  # type: ignore[empty-body]
 def bench_run_started(trial: ObservedTrial) -> None:
     """Handle the start or resumption of a trial.
 
-    The three hooks of observers are called in a process of the plugin, and no run waits for them. An exception is
-    reported once and has no other effect. If a plugin is too slow, it misses events. After the last run, the process
-    has a few seconds to end. docs/authors.md describes the details.
+    The hooks `bench_run_started`, `bench_evaluated` and `bench_run_finished` are called in a process of the plugin, and
+    no run waits for them. An exception is reported once and has no other effect. If a plugin is too slow, it misses
+    events. After the last run, the process has a few seconds to end. docs/authors.md describes the details.
 
     Example::
 

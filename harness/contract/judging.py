@@ -62,7 +62,8 @@ class JudgeAnswer(Data, frozen=True, kw_only=True):
 
     Args:
         judgements: the metrics of each file, in the order of the request.
-        tolerances: for each metric on the split `score`, the largest difference of equal values (see `tolerance`).
+        tolerances: for each metric on the split `score`, the largest difference at which two values count as equal (see
+            `tolerance`).
         warnings: messages for the user.
         error: why the weights could not be evaluated; empty if they were evaluated.
     """
@@ -73,8 +74,8 @@ class JudgeAnswer(Data, frozen=True, kw_only=True):
     error: str = ""
 
 
-#: Largest difference between two evaluations of the same weights by a mean of losses. Such differences are rounding
-#: errors, which depend on the kernels, the number of ranks and the sizes of passes.
+#: Maximum difference between two values of a mean loss that were computed from the same weights. Such differences are
+#: rounding errors, which depend on the kernels, the number of ranks and the sizes of passes.
 MEAN_TOLERANCE = 1e-4
 #: Maximum number of examples that two evaluations of the same weights may classify differently.
 ACCURACY_EXAMPLES = 2

@@ -1,4 +1,4 @@
-"""The limits of user input: the size of a submission, and ranges of integers in flags, variables, files and Python."""
+"""The limits of user input: the size of a submission, and the ranges of integers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RANGES: dict[str, IntegerRange] = {
     "studies": IntegerRange(low=1, high=MAX_TRIALS),
     "threads": IntegerRange(low=1, high=10_000),
     "tuning_studies": IntegerRange(low=0, high=MAX_TRIALS),
-    # Options of only one command each.
+    # Each of the following options belongs to one command.
     "trials": IntegerRange(low=1, high=MAX_TRIALS),
     "rates": IntegerRange(low=1, high=10_000),
     "pairs": IntegerRange(low=2, high=100_000),

@@ -51,5 +51,5 @@ class Markable(Protocol):
 
 
 def mark_of(record: Markable, marks: Marks) -> Mark | None:
-    """Return the mark of a record that counts; None if the record has none."""
+    """Return the mark that counts for a record; None if the record has no mark."""
     return marks.get((record.run_id, record.content_hash))

@@ -39,7 +39,7 @@ class PowerCost(Data, frozen=True, kw_only=True):
 class OrderAgreement(Data, frozen=True, kw_only=True):
     """How often the order of two arms (submissions) at the gate budget is also their order at the full budget.
 
-    The seeds at the two budgets are different.
+    The runs at the full budget have other seeds than the runs at the gate budget.
 
     Args:
         decided: number of pairs of arms that are separated at the gate budget and have a difference at the full budget.
@@ -64,15 +64,15 @@ class PowerRow(Data, frozen=True, kw_only=True):
         metric: name of the primary metric.
         goal: direction of the primary metric.
         scale: the quantity that is compared.
-        outside: fraction of the runs whose metric is outside the envelope, so that M is extrapolated; 0 if there is no
-            envelope.
+        outside: fraction of the runs whose metric is outside the envelope. In these runs, M is extrapolated. The
+            fraction is 0 if there is no envelope.
         arms: names of the arms (the compared submissions).
         left_out: the arms with a failed run. Pairs with such an arm never count as separated.
         seeds: number of seeds on which all arms have a run.
         planned_seeds: number of seeds in the design.
         pairs: number of pairs of arms, including the pairs with an arm in `left_out`.
         separated: number of pairs that the model separates.
-        hard: number of pairs whose estimated multipliers are within 10 %; None if M is unknown.
+        hard: number of pairs in which the estimated values of M differ by at most 10 %; None if M is unknown.
         hard_separated: number of the pairs in `hard` that the model separates; None if M is unknown.
         core_hours: core-hours of all runs of these arms and seeds, without tuning.
         cost: mean cost of a run.
@@ -85,8 +85,8 @@ class PowerRow(Data, frozen=True, kw_only=True):
         correlation: correlation between two arms over the seeds that they share, pooled over all pairs of arms.
         range_over_spread: difference between the best and the worst arm's mean, divided by the standard deviation over
             seeds; 0 if no metric differs.
-        false_rate: fraction of the permutations of the arms' labels within seeds for which the model separates at
-            least one pair.
+        false_rate: fraction of the permutations in which the model separates at least one pair. A permutation shuffles
+            the arms' labels within each seed.
         false_low, false_high: 95 % confidence interval of `false_rate`.
         permutations: number of permutations.
         agreement: agreement with the order at the full budget; None if the full budget was not run.

@@ -34,7 +34,7 @@ def is_success(status: Status) -> bool:
 
 
 def is_broken(status: Status) -> bool:
-    """Return whether training failed before the end of the budget, so that the run has no final metric."""
+    """Return whether training failed before the end of the budget. Such a run has no final metric."""
     return status in ("diverged", "out-of-memory", "crashed")
 
 
@@ -147,8 +147,8 @@ class Usage(Data, frozen=True, kw_only=True):
     """The resources that a run used.
 
     Args:
-        peak_memory_bytes: peak memory in bytes of the rank that used most: memory of its GPU or, without a GPU, of its
-            process.
+        peak_memory_bytes: peak memory in bytes of the rank (process of the run) that used most. It is the memory of the
+            GPU or, without a GPU, of the process.
         optimizer_state_bytes: size in bytes of the tensors in the submission's state, without the model.
         parameters: number of the model's parameters.
         import_seconds: processor seconds for importing the submission, with the clock stopped.
@@ -173,7 +173,9 @@ class Usage(Data, frozen=True, kw_only=True):
 
 
 class Screening(Data, frozen=True, kw_only=True):
-    """Counts and times of a run's evaluations on the split `score`. A screened evaluation uses only a part of it.
+    """Counts and times of a run's evaluations on the split `score`.
+
+    A screened evaluation uses only a part of this split.
 
     Args:
         evaluations: number of evaluations.
@@ -184,8 +186,8 @@ class Screening(Data, frozen=True, kw_only=True):
             is stored.
         screened_seconds: wall seconds for all evaluations, without the repetitions.
         whole_seconds: wall seconds for the same evaluations on the whole split; 0 if `shadow` is False.
-        disagreements: one text for every screened evaluation after which a decision differed from that of its
-            repetition.
+        disagreements: one text for every screened evaluation that led to another decision than its repetition on the
+            whole split.
         disabled: reason why no evaluation could be screened; empty if evaluations could be screened.
     """
 
@@ -358,7 +360,8 @@ class TrialSummary(Data, frozen=True, kw_only=True):
         reason: why the trial ended, in one sentence.
         kept: whether the trial ended in an earlier command and was therefore not run again.
         path: path of the trial's folder.
-        outdated: whether the workload's source changed after a kept trial, although its version did not.
+        outdated: whether the trial is kept although the workload's source, but not its version, has changed since the
+            trial.
     """
 
     run_id: str

@@ -42,7 +42,7 @@ class Ruleset(Data, frozen=True, kw_only=True):
             of examples at which runs end). Their seeds differ from those of the scored studies.
         budget_factor: factor by which the workload's budget is multiplied.
         tuning: how settings are chosen. `defaults`: the submission's defaults. `space`: drawn quasi-randomly from the
-            submission's search space. `rates`: the defaults, except that each setting has another learning rate.
+            submission's search space. `rates`: the defaults, except that each setting has a different learning rate.
             Neighbouring learning rates differ by a constant factor.
         hides: names from `NEEDS` that the ruleset does not provide, such as `horizon` in `anytime`.
         stopping: name of the `StoppingRule` that decides when a run ends. `first-hit`: at the first hit. `share`: at
@@ -151,8 +151,8 @@ class WorkloadRef(Data, frozen=True, kw_only=True):
 
     Args:
         source_hash: SHA-256 of the workload's source at the time of planning. It is stored if the source can change
-            without a new version: in a file that a user names, or in an editable installation. Otherwise empty. The
-            hash is not part of the `run_id`, which contains the version.
+            without a new version: in a file that a user names, or in an editable installation. It is empty for other
+            workloads. The hash is not part of the `run_id`, which contains the version.
         code_hash: SHA-256 of the tokens of this source, without comments and layout. Empty in records from before this
             field existed. For a workload in a file that a user names, the version ends with the first digits of this
             hash.
@@ -167,7 +167,7 @@ class WorkloadRef(Data, frozen=True, kw_only=True):
     code_hash: str = ""
 
     def has_other_source(self, earlier: WorkloadRef) -> bool:
-        """Return whether both sources are known and differ in more than comments and layout."""
+        """Return whether this source and that of `earlier` are known, and differ in more than comments and layout."""
         if "" not in (self.code_hash, earlier.code_hash):
             return self.code_hash != earlier.code_hash
         return "" not in (self.source_hash, earlier.source_hash) and self.source_hash != earlier.source_hash
@@ -233,7 +233,7 @@ class RunSpec(Data, frozen=True, kw_only=True):
 
     @property
     def clock(self) -> Clock:
-        """The kind of seconds that is scored. On a CPU, it is processor seconds: other processes lengthen wall time."""
+        """The kind of scored seconds: on a CPU, processor seconds, because other processes lengthen wall time."""
         return "process" if self.device.partition(":")[0] == "cpu" else "wall"
 
     @property
@@ -344,7 +344,7 @@ class Job(Data, frozen=True, kw_only=True):
         grad_norm: whether evaluations contain the norm of the gradients.
         sandbox: the sandbox that the worker enters first; None for a run without a worker process.
         unprepared: the parts of the data whose files may not exist yet. Before the worker enters the sandbox, its child
-            process opens these parts, so that the files can be written.
+            process opens these parts and thereby writes their files.
         git: commit of the current folder, for the record.
         keep_weights: whether the worker stores the weights of the evaluations that are judged after the run. These are
             the evaluations that end a stage, and the evaluations at scored stops.

@@ -38,10 +38,11 @@ class SandboxRequest(Data, frozen=True, kw_only=True):
     Args:
         offer: the mechanisms to use.
         readable: files and folders that may be read and executed, with everything in them.
-        listable: folders of which the names of all items, at every depth, may be listed. Their files may not be read.
+        listable: folders that may be listed, including all their subfolders. The files in them may not be read.
         usable: files and devices that may be read and written, but not created or removed.
         writable: folders in which everything may be read, written, created and removed.
-        hidden: folder that contains the folders of all runs. Only its `writable` folders are visible.
+        hidden: folder that contains the folders of all runs. The worker sees nothing in it except the `writable`
+            folders.
         network: whether the network stays open, because it connects the ranks of the run.
     """
 
@@ -55,7 +56,7 @@ class SandboxRequest(Data, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """The name in records: that of the offer, with a remark if the network stays open."""
+        """The name in records: the name of the offer, followed by a remark if the network stays open."""
         name = self.offer.name
         return name + _OPEN_NETWORK if self.network and name != NO_SANDBOX else name
 

@@ -26,9 +26,8 @@ def is_coarse(resolution: float | None, evaluations: float | None) -> bool:
     """Return whether a workload's evaluations are too few or too noisy to rank submissions by time.
 
     Args:
-        resolution: number of further examples, near the target, with which the reference improves the metric on the
-            split `score` by one standard error. It is given as a fraction of the reference's examples to the target.
-            None if unknown.
+        resolution: (further examples with which the reference, near the target, improves the metric on the split
+            `score` by one standard error) / (the reference's examples to the target). None if unknown.
         evaluations: number of evaluations before the reference's hit. On a stream, only evaluations that could end a
             stage count. None if unknown.
 
@@ -123,7 +122,7 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
     Args:
         name: name of the workload.
         version: version of the workload. It must increase when a change alters results.
-        tier: `cpu` (at most 2 minutes on one core), `gpu` or `cluster`.
+        tier: `cpu` (a run takes at most 2 minutes on one core), `gpu` or `cluster`.
         access: `pool` (random access, the submission may choose the order) or `stream` (one pass through stages).
         targets: targets that one evaluation must meet together. The first is the primary target.
         stages: the stages of a stream; empty on a pool.
@@ -138,9 +137,8 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
         scores: names of the quality scores that the pool provides for each training example.
         replay_capacity: number of examples that the replay buffer can hold; 0 for no replay buffer.
         boundaries: whether the submission can see the stage boundaries of a stream.
-        resolution: number of further examples, near the target, with which the reference improves the metric by one
-            standard error. It is given as a fraction of the reference's examples to the target (see `is_coarse`). None
-            if unknown.
+        resolution: (further examples with which the reference, near the target, improves the metric by one standard
+            error) / (the reference's examples to the target); see `is_coarse`. None if unknown.
         coarse: whether the evaluations are too few or too noisy to rank submissions by time (see `is_coarse`). The
             anchored score does not include coarse workloads.
         reference: paths of the calibrations from which the target was calculated.
@@ -177,9 +175,9 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
 class Shard(Data, frozen=True, kw_only=True):
     """The part of the evaluation examples that one rank evaluates. By default, it contains all examples.
 
-    A rank is one of several processes that share a run. Each rank has its own device. A window is a part of a split. It
-    restricts an evaluation to its examples, which the ranks divide among them. Consecutive windows of a split are
-    disjoint, and together they contain every example. On a stream, the window applies to every task.
+    A rank is one of several processes that share a run. Each rank has its own device. A window is a part of a split to
+    which an evaluation is restricted. The ranks divide the examples of the window among them. Consecutive windows of a
+    split are disjoint, and together they contain every example. On a stream, the window applies to every task.
 
     Instead of a window, a shard can have a list of chosen examples. `harness.api.evaluation_rows` returns them.
 

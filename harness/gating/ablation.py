@@ -80,7 +80,9 @@ class Ablation:
 
 
 def list_variants(entry: SubmissionEntry, registry: Registry, only: Sequence[str] = ()) -> tuple[Variant, ...]:
-    """Return the variants of a submission. Variants without a part come before variants of a hyperparameter.
+    """Return the variants of a submission.
+
+    Variants that lack a part come before variants in which the value of a hyperparameter is replaced.
 
     The optimizer is never removed, because every submission needs one. A hyperparameter has up to two variants. If the
     submission changes the default of a part, one variant has the part's default. If 0 is allowed, one variant has 0.
@@ -123,12 +125,12 @@ def _without_installed_parts(composition: Composition) -> Iterator[Variant]:
     for part in composition.parts:
         if PART_KINDS[part.kind].required:
             continue
-        rest = [other for other in composition.parts if other is not part]
-        lost = set(part.space) - {name for other in rest for name in other.space}
+        remaining = [other for other in composition.parts if other is not part]
+        lost = set(part.space) - {name for other in remaining for name in other.space}
         variant = msgspec.structs.replace(
             entry,
             name=f"{entry.name}-without-{part.kind}",
-            parts=tuple(other.id for other in rest),
+            parts=tuple(other.id for other in remaining),
             space={name: domain for name, domain in entry.space.items() if name not in lost},
             checks=_remaining_checks(entry.checks, lost),
         )

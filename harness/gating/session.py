@@ -90,8 +90,8 @@ class GateSession:
     Args:
         registry: registry of the plugins.
         options: options for planning and running trials.
-        watch: function that takes a label and a number of trials, and returns a context manager. This provides the
-            watcher that shows the progress of the trials.
+        watch: function that takes a label and a number of trials, and returns a context manager. The context manager
+            provides the watcher that shows the progress of the trials.
         note: function that prints a line about the next runs and their estimated cost.
         on_pair: function that is called after every pair.
         run: function that replaces `run_trials` in tests; None for `run_trials`.
@@ -182,15 +182,17 @@ class GateSession:
             DataError: a workload lacks its data.
         """
         options, skipped = self._options, list[str]()
-        asked = names or default_workloads(self._registry.workloads())
-        if not asked:
+        workload_names = names or default_workloads(self._registry.workloads())
+        if not workload_names:
             raise UsageError(
                 "no workload was named, and no installed workload is a default workload of gates",
                 fix="name a workload with -w",
             )
         chosen = tuple(
             GateWorkload(entry=entry, device=device, budget=gate_budget(entry.facts, budget))
-            for entry, device in runnable_workloads(asked, self._registry, options.device, options.allow_slow, skipped)
+            for entry, device in runnable_workloads(
+                workload_names, self._registry, options.device, options.allow_slow, skipped
+            )
         )
         for line in skipped:
             self._note(line)
@@ -288,10 +290,10 @@ class GateSession:
             log, turn = file.begin(log, (a, planned["A"]), (b or setup.b.name, planned["B"]), gated_on)
             # If the candidate is not open, its gate has a verdict. The gate is then evaluated again from its stored
             # pairs. The `max_pairs` of this call does not limit them, so that the verdict is the same.
-            allowed = limits.max_pairs if turn.candidate.open else MOST_PAIRS
+            max_pairs = limits.max_pairs if turn.candidate.open else MOST_PAIRS
             ending = self.gate(
                 replace(setup, first_study=turn.first_study),
-                replace(limits, alpha=turn.candidate.level, max_pairs=allowed),
+                replace(limits, alpha=turn.candidate.level, max_pairs=max_pairs),
             )
             if turn.candidate.open:
                 log = file.end(log, turn, ending.result.outcome)

@@ -102,7 +102,7 @@ class _Numbers:
     """A column of numbers, stored in 8 bytes each until the frame is made.
 
     Args:
-        rows: number of rows above the first number.
+        rows: number of rows before the first number.
         integers: whether the numbers are integers.
     """
 
@@ -145,7 +145,7 @@ class _Table:
         self._names: dict[str, None] = {}
 
     def add(self, record: Record, doubt: str = "") -> None:
-        """Append one row for each evaluation of a run, or one row if it has none."""
+        """Append one row for each evaluation of a run, or one row if the run has no evaluation."""
         points = record.points
         start = self._ends[-1] if self._ends else 0
         self._add_fields({**_run_fields(record), "doubt": doubt}, points)

@@ -206,7 +206,7 @@ def _workload(facts: WorkloadFacts) -> dict[str, Any]:
 
 
 def _stage(stage: Stage, primary: Target) -> dict[str, Any]:
-    """Return the name of a stage, and its target on the primary metric of the workload, or None."""
+    """Return the name of a stage, and its target on the workload's primary metric (None if it has no such target)."""
     values = [target.value for target in stage.targets if target.metric == primary.metric]
     return {"name": stage.name, "target": values[0] if values else None}
 

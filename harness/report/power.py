@@ -86,13 +86,16 @@ def remarks(row: PowerRow) -> list[str]:
     if row.per_core_hour < LEAST_PER_CORE_HOUR:
         notes.append(f"coarse: fewer than {LEAST_PER_CORE_HOUR} pairs per core-hour")
     if row.false_low > MOST_FALSE:
-        notes.append(f"the model is not valid here: A/A above {MOST_FALSE:.0%}")
+        notes.append(
+            f"the model is not valid here, because the rate of false separations (A/A) exceeds {MOST_FALSE:.0%}"
+        )
     # If no pair is separated at the full budget, the order there is due to chance.
     if row.agreement and row.agreement.both == 0:
         notes.append("no pair is separated at both budgets, so the orders cannot be compared")
     elif row.agreement and row.agreement.both_agreed < LEAST_AGREEMENT * row.agreement.both:
         notes.append(
-            f"gate budget too short: less than {LEAST_AGREEMENT:.0%} of these pairs keep their order at the full budget"
+            "gate budget too short: at the full budget, less than "
+            f"{LEAST_AGREEMENT:.0%} of the pairs that are separated at both budgets have the same order"
         )
     if row.agreement is None and row.budget_name == "gate":
         notes.append("not compared with the full budget")

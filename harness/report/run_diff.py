@@ -128,7 +128,8 @@ def _curves(a: Record, b: Record) -> list[list[str]]:
     for name in sorted(metrics, key=lambda m: (m not in targets, m)):
         for side, record in (("A", a), ("B", b)):
             values = [p.metrics[name] for p in record.points if name in p.metrics]
-            # Screened evaluations are drawn in the curve. They do not count for the best value, which would be biased.
+            # The curve includes screened evaluations. The first, best and last value omit them, because estimates would
+            # bias the best value.
             whole = [p.metrics[name] for p in record.points if name in p.metrics and not p.screened]
             if whole:
                 numbers = _numbers(whole, targets.get(name))

@@ -71,7 +71,7 @@ def _describe_run(
         ("trial", f"study {spec.study}, trial {spec.trial}, {_describe_seed(spec)}, for {spec.purpose}"),
         ("ruleset", ", ".join((ruleset + stop, *flags))),
         ("settings", _describe_settings(record)),
-        ("usage", f"{seconds}, start {text.seconds(usage.import_seconds)}{memory}, {usage.parameters:,} parameters"),
+        ("usage", f"{seconds}, import {text.seconds(usage.import_seconds)}{memory}, {usage.parameters:,} parameters"),
         *_ledger_rows(record.ledger),
         ("hardware", _describe_hardware(record)),
         ("sessions", _describe_sessions(record)),
@@ -245,10 +245,10 @@ def _curves(record: Record) -> list[str]:
             name = f"{facts.stages[stage].name}: " if facts.stages else ""
             lines += draw_metric(points, target, name, STAGE_HEIGHT if facts.stages else HEIGHT)
     losses = [(point, _train_loss(point)) for point in record.points]
-    known = [(point.examples, loss) for point, loss in losses if loss is not None]
-    if len(known) >= MIN_POINTS:
+    recorded = [(point.examples, loss) for point, loss in losses if loss is not None]
+    if len(recorded) >= MIN_POINTS:
         lines += ["", "training loss by examples"]
-        lines += _draw([x for x, _ in known], [y for _, y in known], None, STAGE_HEIGHT)
+        lines += _draw([x for x, _ in recorded], [y for _, y in recorded], None, STAGE_HEIGHT)
     norms = [(point.examples, point.grad_norm) for point in record.points if point.grad_norm is not None]
     if len(norms) >= MIN_POINTS:
         lines += ["", "norm of the gradients by examples"]

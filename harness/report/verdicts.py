@@ -13,10 +13,11 @@ from harness.scoring.ties import PairVerdict
 MAX_MATRIX: Final = 40
 #: Explanation of the verdicts, printed with the matrix.
 EXPLAINED: Final = (
-    "Row against column; the ranks are made from these verdicts. faster, slower: the difference is significant after "
-    "Holm's correction over all pairs of the table. tied: it is not significant, or (marked !) it contradicts the "
-    "order. undecided: there are too few pairs of studies for a verdict. Number: time of the row over time of the "
-    "column, so that the row is faster below 1; where one of the two missed the target too often, no number is known."
+    "Each cell has the verdict on the row, compared with the column. The ranks are made from these verdicts. faster, "
+    "slower: the difference is significant after Holm's correction over all pairs of the table. tied: it is not "
+    "significant, or (marked !) it contradicts the order. undecided: there are too few pairs of studies for a verdict. "
+    "Number: time of the row / time of the column; below 1, the row is faster. A cell has no number if the submission "
+    "of the row or of the column missed the target too often."
 )
 #: Verdict on the first submission -> verdict on the second one.
 _REVERSED: Final = {"faster": "slower", "tied": "tied", "undecided": "undecided"}
@@ -47,8 +48,8 @@ def verdict_matrix(verdicts: Sequence[PairVerdict], shown: Sequence[str]) -> dic
 
     Returns:
         `names`, the submissions; `cells`, rows of cells; `left_out`, the number of submissions without a row. A cell is
-        None on the diagonal and for a pair without a verdict. Else it is the verdict on the row, the ratio as text, and
-        the number of pairs of studies.
+        None on the diagonal and for a pair without a verdict. In all other cases, it is the verdict on the row, the
+        ratio as text, and the number of pairs of studies.
     """
     names = list(shown[:MAX_MATRIX])
     cells: dict[tuple[str, str], list[Any]] = {}

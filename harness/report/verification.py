@@ -38,7 +38,7 @@ def findings_text(findings: Sequence[RecordFindings]) -> str:
 
 
 def summary(findings: Sequence[RecordFindings]) -> str:
-    """Return the number of records, and of those in which a check failed."""
+    """Return the number of records, and the number of records in which a check failed."""
     failed = sum(record.failed for record in findings)
     return f"{_count(len(findings), 'record')}, {failed:,} failed"
 

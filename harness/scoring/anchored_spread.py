@@ -64,7 +64,7 @@ def anchored_spread(
 
 
 def _half_width(terms: Sequence[Sequence[float]]) -> float:
-    """Return half the width of a 95 % interval for the sum of medians, one for each list of terms."""
+    """Return half the width of a 95 % interval for a sum of medians. Each list of terms contributes its median."""
     from scipy.special import stdtrit  # The import of scipy.stats takes several times as long.
 
     variances = [(median_variance(values), len(values) - 1) for values in terms]

@@ -33,8 +33,8 @@ Trials: TypeAlias = Mapping[str, Mapping[Any, Sequence[float]]]
 class Factor:
     """One of the two factors of a time ratio.
 
-    The factors are the ratio of A to B in examples to the target, and the ratio in seconds per example. Only pairs in
-    which both submissions reached the target count.
+    The ratio of the times of A and B is the product of two ratios of A to B: examples to the target, and seconds per
+    example. Only pairs in which both submissions reached the target count.
 
     Args:
         ratio: Hodges–Lehmann estimate of the ratio of A to B.
@@ -355,7 +355,7 @@ def _uneven_studies(a: Trials, b: Trials) -> list[Skipped]:
         counts = [(len(of_a), len(of_b)) for of_a, of_b in pairs if of_b is not None and len(of_a) != len(of_b)]
         for trials_a, trials_b in sorted(set(counts)):
             item = f"{workload}, {counts.count((trials_a, trials_b))} studies"
-            reason = f"A has {trials_a} trials and B {trials_b}, so they are not paired"
+            reason = f"A has {trials_a} trials and B has {trials_b}, so these studies are not paired"
             skipped.append(Skipped(item=item, reason=reason))
     return skipped
 

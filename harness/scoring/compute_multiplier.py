@@ -2,7 +2,8 @@
 
 The envelope E of the reference gives the budget E(m) at which the reference reaches the metric m. A run with the metric
 m at the budget b has the compute multiplier M = E(m) / b. Between the horizons of the envelope, log E is a monotone
-cubic function of log m. Outside the envelope, M is not extrapolated; the end of the envelope is then a bound.
+cubic function of log m. Outside the envelope, M is not extrapolated; the value at the end of the envelope is then a
+bound of M.
 
 Source: A Method for Constructing Local Monotone Piecewise Cubic Interpolants, Fritsch and Butland 1984
 """
@@ -20,7 +21,7 @@ from harness.errors import UsageError
 from harness.scoring.knots import Knot, fit_knots
 
 #: Whether a multiplier is a bound: `<` if the true value is smaller, `>` if it is larger, empty for a value. `~` marks
-#: a mean of values of which some are upper and others lower bounds.
+#: a mean of upper and lower bounds.
 Bound = Literal["", "<", ">", "~"]
 
 
@@ -32,8 +33,8 @@ class Multiplier:
         log: log of the multiplier, or of the bound.
         bound: whether the multiplier is only a bound.
         deviations: for each seed of the envelope, the deviation of the log multiplier that this seed alone would cause
-            (delta method). Their standard deviation over √seeds is the standard error of `log` that is due to the
-            envelope. They are 0 for a bound.
+            (delta method). Their standard deviation / √seeds is the part of the standard error of `log` that is due to
+            the envelope. The deviations of a bound are 0.
     """
 
     log: float

@@ -25,9 +25,9 @@ class RowFamily:
         name: name of the family: the name of one of its submissions, the first in alphabetical order.
         settings: number of rows of the family.
         is_best: whether the row is the first row of the family in the table, and therefore the best one.
-        low: smallest finite value of the settings; nan if there is no finite value.
-        high: largest finite value of the settings; nan if there is no finite value.
-        missed: number of settings without a finite value.
+        low: smallest finite value among the rows of the family; nan if there is no finite value.
+        high: largest finite value among the rows of the family; nan if there is no finite value.
+        missed: number of rows of the family without a finite value.
     """
 
     name: str
@@ -72,14 +72,14 @@ def find_families(submissions: Sequence[str], values: Sequence[float], keys: Fam
     for indices in members.values():
         if len(indices) == 1:
             continue
-        known = [values[index] for index in indices if math.isfinite(values[index])]
+        finite = [values[index] for index in indices if math.isfinite(values[index])]
         for index in indices:
             families[index] = RowFamily(
                 name=min(submissions[member].rpartition("@")[0] for member in indices),
                 settings=len(indices),
                 is_best=index == indices[0],
-                low=min(known, default=math.nan),
-                high=max(known, default=math.nan),
-                missed=len(indices) - len(known),
+                low=min(finite, default=math.nan),
+                high=max(finite, default=math.nan),
+                missed=len(indices) - len(finite),
             )
     return families

@@ -86,7 +86,7 @@ def judge_run(record: Record, side: Side) -> GateRun:
 
     Raises:
         BenchError: the run was interrupted.
-        UsageError: the metric is to be minimised and is not positive, so that it has no logarithm. The error is also
+        UsageError: the metric is to be minimised and is not positive, and therefore has no logarithm. The error is also
             raised if the run crashed because its code was edited. Such a crash must not count as a breakdown.
     """
     spec = record.spec

@@ -1,6 +1,7 @@
 """The envelope of a gate, which converts a metric to the budget at which the reference reaches that metric.
 
-The compute multiplier of a pair is the budget for A's metric divided by the budget for B's metric.
+A gate compares two submissions A and B by pairs of runs. The compute multiplier of a pair is the reference's budget for
+A's metric divided by its budget for B's metric.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class GateEnvelope(Data, frozen=True, kw_only=True):
         reference: `name@version` of the reference.
         hardware: hardware class of the runs.
         torch: version of torch.
-        provisional: whether the envelope is provisional. A provisional envelope has few horizons and seeds, its runs
-            have the reference's default setting, and the workload's version does not depend on the envelope.
+        provisional: whether the envelope is provisional. A provisional envelope is fitted to runs with few horizons and
+            seeds and with the reference's default setting. It can be replaced without a new version of the workload.
         horizons: horizons in examples, increasing.
         values: geometric mean over seeds of the metric at the end of each horizon.
         spreads: standard deviation over seeds of the log metric at each horizon; 0 for a single seed.
@@ -107,7 +108,7 @@ class GateEnvelope(Data, frozen=True, kw_only=True):
         return _evaluate_line(log_metric, first, last, nearest)
 
     def covers(self, metric: float) -> bool:
-        """Whether a metric is within the range of the reference's metrics, so that no extrapolation is needed."""
+        """Whether a metric is within the range of the reference's metrics. If not, `log_budget` extrapolates."""
         return min(self.values) <= metric <= max(self.values)
 
 

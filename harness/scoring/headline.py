@@ -27,8 +27,8 @@ class LeadRatio:
     Args:
         submission: the leader.
         against: the other submission: the reference, or the second submission if the leader is the reference.
-        factors: ratios of examples, cost and time; None if there is no workload on which both reached the target. If
-            the compared quantity is not in `TIME_AND_EXAMPLES`, `time` is the ratio of this quantity.
+        factors: ratios of examples, cost and time; None if there is no workload on which the two submissions reached
+            the target. If the compared quantity is not in `TIME_AND_EXAMPLES`, `time` is the ratio of this quantity.
     """
 
     submission: str
@@ -46,16 +46,18 @@ class Headline:
             if the ratios are stated instead.
         ratios: one for each leader that is not the reference. If the reference leads alone, one for the reference.
         missed: for each leader, the workloads on which its median is a miss, or that it did not run.
-        tied_with_first: submissions that do not differ significantly from the only leader, although they differ from
-            another submission between the two.
-        followers: submissions with the next best possible rank. If two of them differ significantly, only the first.
+        tied_with_first: submissions that do not differ significantly from the only leader, although they differ from a
+            submission that is ranked between the leader and them.
+        followers: submissions with the next best possible rank; only the first of them if two of them differ
+            significantly.
         follower_ranks: best and worst rank of the followers; the worst rank is None if it differs between them.
         followers_undecided: whether there are too few pairs of studies for a verdict on two of the followers.
-        pairs: smallest number of pairs of studies between two leaders, if it is too small for a verdict; else None.
+        pairs: smallest number of pairs of studies between two leaders, if it is too small for a verdict; None if it
+            suffices.
         required_pairs: number of pairs of studies at which one difference can be significant by itself.
         required_studies: number of studies on each workload that give `required_pairs`.
         all_missed: whether no submission reached a target.
-        is_tested: whether the ranks come from a test. The ranks of a metric at a budget do not.
+        is_tested: whether the ranks come from a test. Ranks by the metric at a budget do not come from a test.
     """
 
     leaders: tuple[str, ...]
@@ -158,7 +160,7 @@ def headline_of_metrics(order: Sequence[str], ranks: Mapping[str, tuple[int, int
 
 
 def _without_examples(times: Table) -> Medians:
-    """Return amounts in which the ratio of times is that of a quantity such as steps."""
+    """Return amounts in which another quantity, such as steps, takes the place of the time."""
     return {name: {workload: (time, time) for workload, time in row.items()} for name, row in times.items()}
 
 
@@ -174,7 +176,7 @@ def _among(names: Sequence[str], verdicts: Sequence[PairVerdict]) -> list[PairVe
 
 
 def _common_ranks(names: Sequence[str], ties: Ties) -> tuple[int, int | None]:
-    """Return the best rank of the submissions, and their worst rank if they have the same one."""
+    """Return the best rank of the submissions, and their worst rank if it is the same for all of them."""
     if not names:
         return 0, None
     worst = {ties.ranks[name][1] for name in names}
@@ -186,8 +188,8 @@ def _lead_ratios(
 ) -> tuple[LeadRatio, ...]:
     """Return the ratios of the leaders to the reference.
 
-    A leader is compared with the second submission if the table has no reference, or if it is the reference and leads
-    alone.
+    A leader is compared with the second submission if the table has no reference, or if the leader is the reference and
+    leads alone.
     """
     if len(order) < 2:
         return ()

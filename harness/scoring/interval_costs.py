@@ -107,7 +107,7 @@ class CostModel:
 
         The seconds are the cost up to the evaluation × the slowness of the run. For arms in `by_mean`, they are the sum
         of the measured seconds. For every arm, the measured seconds are first divided by the slowdown of their session.
-        The result of an evaluation is None if a cost up to it is unknown.
+        The result contains None for an evaluation before which an interval has no known cost.
         """
         costs = self.costs.get(arm, ())
         adjusted = _adjust_to_session(arm.hardware, intervals, self.slowdowns)
@@ -127,9 +127,9 @@ def fit_costs(
 ) -> CostModel:
     """Estimate the costs of all intervals of a table.
 
-    1. The seconds of each session are divided by the slowdown of the session. The slowdown compares the reference's
-       intervals in the session with the same intervals in all sessions, by medians. If a session has no run of the
-       reference, all arms that also ran in other sessions are used instead of the reference.
+    1. The seconds of each session are divided by the slowdown of the session. The slowdown compares the median seconds
+       of the reference's intervals in the session with their median seconds in all sessions. If a session has no run of
+       the reference, all arms that also ran in other sessions are used instead of the reference.
     2. The cost of interval k of an arm is the median of interval k over its runs. Interval k is compared only with
        interval k of other runs. The cost therefore contains periodic work, such as the update of a preconditioner in
        every tenth interval.

@@ -50,7 +50,7 @@ from harness.scoring.ties import PairVerdict, rank_ties
 from harness.scoring.trust import lowest_level
 
 #: Time that stands for a miss in a submission's total time. Submissions with equal scores are ordered by total time.
-_MISS = 1e18
+_TIME_OF_MISS = 1e18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +195,7 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
 
 
 def _add_families(rows: Sequence[LeaderboardRow], keys: FamilyKeys) -> tuple[LeaderboardRow, ...]:
-    """Return the rows with their families. The range of a family is that of the score by which the rows are ordered."""
+    """Return the rows with their families. A family has the range of the score by which the rows are ordered."""
     scores = [row.anchored if row.anchored is not None else row.profile for row in rows]
     values = [score if score is not None else row.mean_rank for score, row in zip(scores, rows, strict=True)]
     families = find_families(
@@ -214,7 +214,7 @@ class _Conditions(NamedTuple):
 
 
 def _conditions(builder: _Builder) -> dict[str, _Conditions]:
-    """Return the conditions of the runs of each submission. Trust level and doubts are those of the usable runs."""
+    """Return the conditions of the runs of each submission. Trust level and doubts refer to the usable runs only."""
     runs_of: dict[str, list[RunSummary]] = defaultdict(list)
     for summary in builder.summaries:
         runs_of[summary.spec.submission.id].append(summary)
@@ -263,7 +263,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
                 else None,
                 profile=profiles[name].score,
                 ratios=profiles[name].ratios,
-                speedup=geometric_speedup(_sorted(times[name]), _sorted(reference_times))
+                speedup=geometric_speedup(_sort_by_workload(times[name]), _sort_by_workload(reference_times))
                 if reference_times is not None
                 else None,
                 factors=factors.get(name),
@@ -330,17 +330,17 @@ def _anchor(
     return anchored
 
 
-def _sorted(times: Mapping[str, float]) -> dict[str, float]:
+def _sort_by_workload(times: Mapping[str, float]) -> dict[str, float]:
     return dict(sorted(times.items()))
 
 
 def _total_time(times: Mapping[str, float], workloads: Sequence[str]) -> float:
     """Return the sum of times, by which submissions with equal scores are ordered."""
-    return math.fsum(min(times.get(workload, _MISS), _MISS) for workload in workloads)
+    return math.fsum(min(times.get(workload, _TIME_OF_MISS), _TIME_OF_MISS) for workload in workloads)
 
 
 def _find_reference(names: Sequence[str], times: Mapping[str, object]) -> str | None:
-    """Return the id of the first named submission that the table contains; None if it contains none of them.
+    """Return the id of the first named submission that the table contains; None if there is no such submission.
 
     If the table has several versions or sources of the submission, the last id in alphabetical order is returned.
     """

@@ -92,7 +92,7 @@ def combine_errors(*sources: ErrorSource | None) -> tuple[ErrorSource, ...] | No
 
 
 def join_bounds(bounds: Iterable[Bound]) -> Bound:
-    """Return the bound of a mean. The values in it that are no bounds do not matter.
+    """Return the bound of a mean. Values that are not bounds have no effect on the result.
 
     >>> join_bounds(["", ">", ">"]), join_bounds(["", ""]), join_bounds(["<", ">"])
     ('>', '', '~')

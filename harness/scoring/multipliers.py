@@ -2,8 +2,8 @@
 
 The compute multiplier M of a run is the budget that the reference needs for the run's final metric, divided by the
 workload's budget (see `compute_multiplier`). The time multiplier is M × c_ref / c, where c is the cost per example of
-the submission and c_ref is that of the envelope's reference in the same table. All submissions draw the same number of
-examples, so that the ratio of the costs is the ratio of the seconds of whole runs.
+the submission. c_ref is the cost per example of the envelope's reference in the same table. All submissions draw the
+same number of examples. The ratio of the costs is therefore the ratio of the seconds of whole runs.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ class MultiplierCell:
         broken: number of runs that broke down.
         compute: compute multiplier; None if it is unknown or if a run broke down.
         cost: cost per example relative to the reference; None if unknown.
-        time: time multiplier; None if it or the cost is unknown.
-        studies: study -> 1 / time multiplier of the study's run, in which the run's own seconds count; inf if the run
+        time: time multiplier; None if the compute multiplier or the cost is unknown.
+        studies: study -> 1 / (time multiplier of the study's run), computed from the run's own seconds; inf if the run
             broke down. Paired tests compare these values as times.
         tuning: cost of the tuning, and the effect of a wrong learning rate; None without records of tuning trials.
-        remark: reason why a value is missing, or a warning; otherwise empty.
+        remark: reason why a value is missing, or a warning; empty if there is neither.
     """
 
     submission: str
@@ -94,7 +94,7 @@ class MultiplierRow:
         time: geometric mean over workloads of the time multiplier, by which submissions are ranked; None if a workload
             has none.
         workloads: number of workloads with a time multiplier.
-        remark: the workloads without a time multiplier, with the reasons; otherwise empty.
+        remark: the workloads without a time multiplier, with the reasons; empty if there is no such workload.
     """
 
     submission: str
@@ -130,7 +130,7 @@ class MultiplierBoard:
 
     @property
     def bounded(self) -> float:
-        """The fraction of the cells with a compute multiplier that are bounds; 0 without such a cell."""
+        """Fraction of bounds among the cells with a compute multiplier; 0 if there is no such cell."""
         known = [cell.compute for cell in self.cells if cell.compute is not None]
         return sum(estimate.bound != "" for estimate in known) / len(known) if known else 0.0
 
@@ -163,8 +163,8 @@ def score_boards(
     """Score the runs of every hardware class and ruleset.
 
     Args:
-        records: records under all kinds of stopping. Records under other kinds are ignored. If a seed has several runs,
-            only the earliest run counts.
+        records: records of any rulesets. Records with another stopping rule than `STOPPING` are ignored. If a seed has
+            several runs, only the earliest run counts.
         envelopes: `name@version` of a workload -> envelope of its reference.
     """
     tables: dict[tuple[str, str], list[Record]] = defaultdict(list)

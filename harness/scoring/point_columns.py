@@ -1,4 +1,4 @@
-"""The evaluations of a run as columns. Each field is read from the points only once, for all functions."""
+"""The evaluations of a run as columns. Each field is read from the points once, and all functions share the result."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class PowerTable:
 
     Args:
         runs: arm -> its runs in the order of the seeds. The arms in `PowerContext.broken` are absent.
-        seeds: number of these seeds.
+        seeds: number of seeds on which every arm has a run.
         values: arm -> value of each seed that the model compares (log M, or log of the metric); None if the run broke.
         separation: the fitted model.
     """
@@ -100,7 +100,7 @@ def power_table(context: PowerContext, runs: Sequence[PowerRun], envelope: GateE
             this log, the model would separate the same pairs with and without an envelope.
 
     Raises:
-        UsageError: fewer than two seeds have a run of every arm, or fewer than two arms are free of broken runs.
+        UsageError: fewer than two seeds have a run of every arm, or at most one arm is free of broken runs.
     """
     running = [arm for arm in context.arms if arm not in context.broken]
     by_arm = {arm: {run.seed: run for run in runs if run.arm == arm} for arm in running}

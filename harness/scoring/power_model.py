@@ -78,8 +78,8 @@ def separate_pairs(values: Mapping[str, Sequence[float | None]]) -> Separation:
             the model could use, so its arm is left out of all pairs.
 
     Raises:
-        UsageError: there are fewer than two seeds, fewer than two arms are free of broken runs, an arm lacks a seed, or
-            a value is not finite.
+        UsageError: there are fewer than two seeds, at most one arm is free of broken runs, an arm lacks a seed, or a
+            value is not finite.
     """
     _check(values)
     complete = {arm: [v for v in row if v is not None] for arm, row in sorted(values.items()) if None not in row}
@@ -169,9 +169,10 @@ def count_false_separations(
 ) -> FalseSeparations:
     """Permute the arms' labels within each seed, and count the permutations in which the model separates any pair.
 
-    After a permutation the arms differ by chance only, so every separation is false. Holm's procedure separates a pair
-    if and only if the smallest p-value, times the number of pairs, is at most the error rate. The pair of the arms with
-    the highest and the lowest mean has the smallest p-value. Arms with a broken run are left out, as in the model.
+    After a permutation, every difference between arms is due to chance, so every separation is false. Holm's procedure
+    separates at least one pair if and only if (smallest p-value × number of pairs) is at most the error rate. The
+    smallest p-value belongs to the pair of the arms with the highest and the lowest mean, so this pair decides. Arms
+    with a broken run are left out, as in the model.
 
     Args:
         values: see `separate_pairs`.

@@ -109,7 +109,7 @@ def best_and_final(record: Record, target: Target, stage: int = 0) -> tuple[floa
 
 
 def best_value(columns: PointColumns, target: Target, stage: int = 0) -> float | None:
-    """Return the best value as `best_and_final` does."""
+    """Return the best value, which `best_and_final` defines."""
     return _best(columns.values_of_stage(target.metric, stage), target)
 
 
@@ -121,7 +121,7 @@ def _best(values: list[float], target: Target) -> float | None:
 
 
 def best_and_final_points(record: Record, target: Target, stage: int = 0) -> tuple[Point | None, Point | None]:
-    """Return the evaluations with the best and the last value of a metric in a stage, as `best_and_final` does."""
+    """Return the evaluations with the best and the final value of a metric in a stage (see `best_and_final`)."""
     points = [point for point in record.points if point.stage == stage]
     values = [point.metrics.get(target.metric, math.nan) for point in points]
     best = _best(values, target)

@@ -154,7 +154,7 @@ def anchored_scores(
 ) -> Anchored:
     """Return the mean of `anchored_term` over workloads, for every submission.
 
-    The score of a submission does not depend on the other submissions of the table, except for the reference.
+    Among the other submissions of the table, only the reference affects the score of a submission.
 
     Args:
         times: submission -> workload -> time to target.

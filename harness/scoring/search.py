@@ -35,8 +35,8 @@ class SearchRun:
         best: best value of the target's metric; None if there is no finite value.
         final: last value of the target's metric; None if there is no finite value.
         seconds: scored seconds to the hit, or to the end of the run if there is no hit.
-        amount: examples to the hit if settings are ranked by examples; otherwise scored seconds to the hit. inf for a
-            miss.
+        amount: examples to the hit if settings are ranked by examples, and scored seconds to the hit if they are not.
+            inf for a miss.
         hit: whether the target was met.
         core_seconds: wall seconds of start, training, evaluation and checkpoints, × cores.
     """

@@ -193,9 +193,9 @@ def select_usable(runs: Iterable[S], *, explore: bool = False) -> tuple[list[S],
 
 
 def describe_root_seeds(runs: Iterable[RunLike]) -> str:
-    """Return a remark if the scored studies have different root seeds; else an empty text.
+    """Return a remark if the scored studies have different root seeds; empty if they have the same root seed.
 
-    Studies of a further root seed change the medians of a table, and only studies of one root seed are paired.
+    Studies of a further root seed change the medians of a table, and only studies of the same root seed are paired.
 
     Args:
         runs: the usable runs of a table.

@@ -34,7 +34,7 @@ def paired_t_test(differences: Sequence[float], level: float = 0.95) -> PairedT:
     """Test the hypothesis that normal paired differences have the mean 0, against the two-sided alternative.
 
     If all differences are equal, they are not a sample of a normal distribution and cannot be tested. The p-value is
-    then 1. Both ends of the interval are 0 if the differences are 0, and None otherwise.
+    then 1. Both ends of the interval are 0 if the differences are 0, and None if they have another value.
 
     Args:
         differences: log ratios, all finite.

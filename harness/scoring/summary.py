@@ -218,7 +218,7 @@ def add_statements(summary: S, query: LeaderboardQuery) -> S:
 def summarize_content(record: Record, query: LeaderboardQuery, columns: PointColumns | None = None) -> RunSummary:
     """Summarize a record without its attestations and marks. The trust level is the one that the record states.
 
-    The result depends only on the content of the record and on `query.measured()`, so that it can be stored.
+    The result depends only on the content of the record and on `query.measured()`. It can therefore be stored.
 
     Args:
         record: record of the run.
@@ -270,7 +270,7 @@ def _result_at_level(record: Record, query: LeaderboardQuery, columns: PointColu
     facts = record.spec.workload.facts
     if facts.stages:
         return TargetResult(
-            status="unknown", reason=f"{facts.id} is a stream: its own targets decided when each stage ended"
+            status="unknown", reason=f"{facts.id} is a stream: its own targets ended the stages during the run"
         )
     targets = targets_at(facts, query.level)
     if not targets:

@@ -45,7 +45,7 @@ class PairVerdict:
     def ratio(self) -> float:
         """The Hodges–Lehmann estimate of the time of A over the time of B.
 
-        The ratio is 0 if B missed too often for an estimate, inf if A did, and nan without a pair.
+        The ratio is 0 if B missed too often for an estimate, inf if A missed too often, and nan if there is no pair.
         """
         if not self.log_ratios:
             return math.nan

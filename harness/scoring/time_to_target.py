@@ -18,7 +18,7 @@ from harness.scoring.point_columns import PointColumns
 if TYPE_CHECKING:
     Floats: TypeAlias = array[float]
 else:
-    Floats: TypeAlias = array  # Before Python 3.12, `array` takes no parameters, so that stored fields have this type.
+    Floats: TypeAlias = array  # msgspec evaluates the types of stored fields, and `array[float]` needs Python 3.12.
 
 #: Unit of a result. `time` is the scored time: on a CPU the cost of the intervals to the hit (see `interval_costs`), on
 #: other devices the measured wall seconds. `measured-time` is the seconds of the scored clock as the run measured them.
@@ -121,7 +121,7 @@ def interval_seconds(
 
     Args:
         record: record of the run.
-        is_usable: whether the record is usable according to `find_problem`; None to call this function.
+        is_usable: whether the record is usable according to `find_problem`; None to call `find_problem`.
         columns: the columns of the record's points, if the caller has them.
     """
     columns = columns or PointColumns(record.points)
@@ -208,7 +208,7 @@ def hit_index(
 ) -> int | None:
     """Recompute the index of the first point within the budget that meets all targets; None for a miss.
 
-    The targets of a stream decided when each stage ended, so the recorded index is returned.
+    On a stream, the targets determine during the run when each stage ends. The recorded index is therefore returned.
 
     Args:
         record: record of the run.
@@ -222,7 +222,7 @@ def hit_index(
     if facts.stages:
         if targets is not None:
             raise UsageError(
-                f"{facts.id} is a stream: its targets decided when each stage ended, so they cannot be replaced",
+                f"{facts.id} is a stream: its targets ended the stages during the run, so they cannot be replaced",
                 fix="select workloads without stages, for example with --workload",
             )
         return record.hit
@@ -250,9 +250,10 @@ def _indices_that_meet(columns: PointColumns, targets: Sequence[Target]) -> Sequ
 def find_undecided(record: Record, targets: Sequence[Target], end: int | None) -> int | None:
     """Return the index of the first screened point that may meet the targets on the whole split.
 
-    The result is None if there is no such point. For the workload's own targets of any level, it is always None,
-    because an evaluation is screened only if it misses these targets. For other targets, a screened point misses if its
-    primary metric is more than `STANDARD_ERRORS` standard errors from a target on this metric.
+    The result is None if there is no such point. The evaluation of a screened point used only a part of the split.
+    During the run, an evaluation is screened only if it clearly misses the workload's own targets of all levels. The
+    result for these targets is therefore always None. For other targets, a screened point counts as a miss if its
+    primary metric is worse by more than `STANDARD_ERRORS` standard errors than a target on this metric.
 
     Args:
         record: record of a run on a pool.
@@ -329,8 +330,9 @@ def target_result(
 def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | None:
     """Return the primary metric at the last evaluation within a budget.
 
-    The result is None if there is no such evaluation. It is also None if this evaluation is screened, since an earlier
-    evaluation of the whole split may lie far before the budget.
+    The result is None if there is no such evaluation. It is also None if this evaluation is screened, that is, used
+    only a part of the split. An earlier evaluation of the whole split does not replace it, because it may lie far
+    before the budget.
 
     Args:
         record: record of the run.

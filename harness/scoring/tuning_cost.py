@@ -21,10 +21,10 @@ class TuningCost:
 
     Args:
         trials: number of tuning trials.
-        seconds: sum of their scored seconds, as measured.
+        seconds: sum of the measured scored seconds of the tuning trials.
         factor: ratio of neighbouring learning rates; None if the tuning tried a single learning rate.
-        loss: compute multiplier at a learning rate that is wrong by this factor, divided by that at the chosen one. The
-            geometric mean over the larger and the smaller learning rate. None if unknown.
+        loss: (compute multiplier at a learning rate that is wrong by `factor`) / (compute multiplier at the chosen
+            learning rate). It is the geometric mean over the larger and the smaller learning rate. None if unknown.
         bound: whether `loss` is only a bound.
         breaks: whether a run with a neighbouring learning rate broke down.
     """

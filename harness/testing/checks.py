@@ -1,4 +1,4 @@
-"""A list of checks that share a case: what is checked, and the results of earlier checks."""
+"""Runs a list of checks on one case. A case contains the object under test and the results of earlier checks."""
 
 from __future__ import annotations
 

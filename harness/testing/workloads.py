@@ -91,7 +91,7 @@ class WorkloadCase:
 
 
 def check_facts(case: WorkloadCase) -> None:
-    """The facts of the constructed workload are those of its entry."""
+    """The constructed workload and its entry have the same facts."""
     facts = case.workload.facts
     version = case.facts.version.partition(SOURCE_MARK)[0]
     if facts != (entry_facts := msgspec.structs.replace(case.facts, version=version)):
@@ -302,7 +302,7 @@ def check_shards(case: WorkloadCase) -> None:
         joined = torch.cat([part[name] for part in parts])
         raise_unless(
             joined.shape == values.shape and torch.allclose(joined.double(), values.double(), atol=1e-4),
-            f"the values {name!r} of two shards are not those of the whole split",
+            f"the values {name!r} of two shards differ from the values of the whole split",
             "measure exactly the examples with the indices shard.rows(n)",
         )
 

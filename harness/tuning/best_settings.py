@@ -79,7 +79,7 @@ class BestSettings(Data, frozen=True, kw_only=True):
 
 
 def portable_load(load: str, folder: Path) -> str:
-    """Return an import path. If it contains the path of a file, make this path relative to a folder.
+    """Return an import path in which the path of a file, if there is one, is relative to a folder.
 
     With relative paths, the folder of the project can be moved.
 

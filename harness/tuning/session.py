@@ -120,8 +120,8 @@ class TuneSession:
     Args:
         registry: the plugins.
         options: how runs are executed.
-        watch: function that takes the specifications of runs, and returns a context manager. This provides the watcher
-            of the runs.
+        watch: function that takes the specifications of runs, and returns a context manager. The context manager
+            provides the watcher of the runs.
     """
 
     def __init__(

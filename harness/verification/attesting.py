@@ -33,7 +33,7 @@ def attest_weights(findings: RecordFindings) -> Attestation | None:
             method="weights",
             outcome="accepted" if weights.outcome == "passed" else "refuted",
             detail=weights.detail
-            or "a separate process evaluated the saved weights: the metrics are those of the record",
+            or "a separate process evaluated the saved weights: the metrics equal the metrics of the record",
         )
     )
 

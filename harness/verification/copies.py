@@ -54,7 +54,7 @@ class CopyFinder:
                 self._report(first, f"{owner.title} has the same {kind}")
 
     def problems(self, record_hash: str) -> list[str]:
-        """Return the problems of the record with a content hash."""
+        """Return the problems of a record, which is given by its content hash."""
         return self._problems.get(record_hash, [])
 
     def _report(self, owner: _Owner, problem: str) -> None:
@@ -64,9 +64,10 @@ class CopyFinder:
 def _is_implausible(a: _Owner, b: _Owner) -> bool:
     """Return whether honest runs of two trials cannot give equal results.
 
-    Equal results are plausible if a submission ran twice with the same seeds on the same workload, for example under
-    two rulesets, or before and after an edit without effect. Two submissions may also have the same effect, and gates
-    and searches compare such submissions. In a table, one of them would be a copy of the other.
+    Results with different seeds or on different workloads are never equal. With the same seeds and workload, two trials
+    of one submission may be equal, for example under two rulesets, or before and after an edit without effect. Two
+    submissions may also be equivalent. Equal results are then plausible in gates and searches. In trials for a table,
+    they mean that one submission is a copy of the other.
     """
     if (a.seeds, a.workload) != (b.seeds, b.workload):
         return True

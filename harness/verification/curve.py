@@ -89,7 +89,7 @@ def _point_problems(spec: RunSpec, point: Point) -> Iterator[str]:
     has_accuracy = any(name.partition("/")[0] == "accuracy" for name in point.metrics)
     for name, value in point.metrics.items():
         base, target = name.partition("/")[0], targets.get(name)
-        # If the accuracies of tasks are measured, a metric to be maximised without a unit is the mean of these
+        # If the accuracies of tasks are measured, a metric that has no unit and is to be maximised is the mean of these
         # accuracies.
         is_mean = has_accuracy and target is not None and target.goal == "max" and not target.unit
         if (base in _FRACTIONS or is_mean) and not 0 <= value <= 1:

@@ -28,7 +28,7 @@ from harness.scoring.sequential.differences import mean_over_workloads
 from harness.scoring.sequential.verdict import decide
 from harness.scoring.stats import hodges_lehmann
 
-#: Log of the largest factor by which fresh seeds may be slower than an accepted claim.
+#: Log of the largest factor by which runs on fresh seeds may be slower than an accepted claim.
 TOLERANCE: Final = math.log(1.1)
 #: Difference of a run that missed the target, diverged or failed.
 MISS: Final = -math.inf
@@ -36,7 +36,7 @@ MISS: Final = -math.inf
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """The result that the records of one submission on one workload, with equal settings, state together.
+    """The result that several records state together. They have one submission, one workload and equal settings.
 
     Args:
         records: the records; at least one.
@@ -56,7 +56,7 @@ class Claim:
 
     @property
     def problem(self) -> str:
-        """Why runs on fresh seeds cannot be compared with the claim; empty if they can."""
+        """Why runs on fresh seeds cannot be compared with the claim; empty if they can be compared."""
         record = self.records[0]
         if self.spec.stop is not None:
             if self.spec.workload.facts.stages:
@@ -71,16 +71,16 @@ class Claim:
     def difference(self, fresh: Record) -> float:
         """Return the log of (claimed cost / cost of a run on a fresh seed).
 
-        Runs to a stop have no hit. For them, the cost of a final metric is the cost at which the curve of the record
-        reaches this metric. If the metric is better than the whole curve, its cost is that at the stop.
+        A run to a stop has no hit, so its final metric is converted to a cost: the cost at which the curve of the
+        record reaches this metric. If the metric is better than the whole curve, the cost at the stop is used.
         """
         if self.spec.stop is None:
             return self._log_cost() - math.log(fresh.points[fresh.hit].cost) if fresh.hit is not None else MISS
         if not is_complete(fresh.status):
             return MISS
         target, curve = self.spec.workload.facts.targets[0], _whole_points(self.records[0])
-        ours, theirs = (run.points[-1].metrics[target.metric] for run in (fresh, self.records[0]))
-        return _log_share_of_stop(curve, target, ours) - _log_share_of_stop(curve, target, theirs)
+        fresh_metric, claimed_metric = (run.points[-1].metrics[target.metric] for run in (fresh, self.records[0]))
+        return _log_share_of_stop(curve, target, fresh_metric) - _log_share_of_stop(curve, target, claimed_metric)
 
     def _log_cost(self) -> float:
         return median(

@@ -26,7 +26,7 @@ def require_source(spec: RunSpec) -> None:
     """Raise an error unless the source at hand is the one that ran.
 
     Raises:
-        UsageError: the hash of the source at hand differs from that of the submission's source in the record.
+        UsageError: the source at hand and the submission's source in the record have different hashes.
     """
     submission = spec.submission
     loads = [part.load for part in submission.parts] + ([submission.load] if submission.load else [])
@@ -41,19 +41,23 @@ def require_source(spec: RunSpec) -> None:
 
 
 def find_environment_difference(record: Record) -> str:
-    """Return why this machine cannot repeat a run exactly; empty if it can."""
+    """Return why this machine cannot repeat a run exactly; empty if it can repeat the run."""
     spec, environment = record.spec, record.environment
     if environment is None:
         return "the record does not describe its environment"
     on_gpu = spec.device != "cpu"
     if on_gpu and not spec.deterministic:
         return "the run used a GPU without deterministic kernels"
-    here = {
+    fields = {
         "processor": (environment.hardware_name, detect.cpu_name()),
         "torch": (environment.torch, _version("torch")),
         "hardware class": (spec.hardware, detect.hardware_class(spec.device, spec.threads, spec.ranks)),
     }
-    differences = [f"{name} {theirs} there, {ours} here" for name, (theirs, ours) in here.items() if theirs != ours]
+    differences = [
+        f"{name} {recorded} there, {present} here"
+        for name, (recorded, present) in fields.items()
+        if recorded != present
+    ]
     return "; ".join(differences)
 
 
@@ -76,23 +80,24 @@ def list_repetition_differences(original: Record, repeated: Record) -> list[str]
     ]
     if len(original.points) != len(repeated.points):
         differences.append(f"{len(repeated.points)} points instead of {len(original.points)}")
-    for index, (theirs, ours) in enumerate(zip(original.points, repeated.points, strict=False)):
+    for index, (original_point, repeated_point) in enumerate(zip(original.points, repeated.points, strict=False)):
         fields = [
-            f"{name} {getattr(ours, name)} instead of {getattr(theirs, name)}" for name in _differing(theirs, ours)
+            f"{name} {getattr(repeated_point, name)} instead of {getattr(original_point, name)}"
+            for name in _differing(original_point, repeated_point)
         ]
         if fields:
             return [*differences, f"point {index}: {', '.join(fields)}"]
     return differences
 
 
-def _differing(theirs: Point, ours: Point) -> Iterator[str]:
+def _differing(original: Point, repeated: Point) -> Iterator[str]:
     """Yield the names of the fields in which two points differ, without times."""
     for name in Point.__struct_fields__:
-        a, b = getattr(theirs, name), getattr(ours, name)
+        a, b = getattr(original, name), getattr(repeated, name)
         is_incomparable = (
             name in _TIMES
             or (name in _OPTIONAL and (a is None or b is None))
-            or (name in _EVALUATION and theirs.screened != ours.screened)
+            or (name in _EVALUATION and original.screened != repeated.screened)
         )
         if not is_incomparable and a != b:
             yield name

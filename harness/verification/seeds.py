@@ -42,12 +42,12 @@ def check_seeds(record: Record, beacon: Beacon | None = None, redrawing: Collect
 
 
 def find_held_out_problem(spec: RunSpec, redrawing: Collection[str]) -> str:
-    """Return why the held-out data of a trial are not those of its nonce; empty if they are.
+    """Return why the held-out data of a trial do not follow from its nonce; empty if they follow from it.
 
     Args:
         spec: the trial.
-        redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce. The record
-            is not used instead, because its author could have removed this information.
+        redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce. This
+            information is not taken from the record, because the author of the record could have removed it.
     """
     if spec.held_out is not None:
         follows = spec.held_out == expected_held_out(spec)

@@ -1,8 +1,9 @@
 """Judge claims of papers about the compared methods, by the results of the runs.
 
 A claim about full budgets is tested on both workloads together, and a claim about the small budget on one workload.
-These tests were specified before the runs. Claims about full budgets were also tested on single workloads. The latter
-tests are post hoc and descriptive: they are reported because one workload has a far larger variance between seeds.
+These tests were specified before the runs. Claims about full budgets were also tested on single workloads. These
+additional tests are post hoc and descriptive. They are reported because the variance between seeds is far larger on one
+workload than on the other.
 """
 
 from __future__ import annotations
@@ -99,11 +100,11 @@ def _judge(
 def claim_verdict(claim: Claim, difference: Difference, design: Design) -> str:
     """Return the verdict of a test on a claim.
 
-    A claim of kind `better` fails if the arm is significantly worse. It also fails if the ratio is at least 1 −
-    `min_effect` in its whole interval. If the claim does not fail, it holds if the arm is significantly better.
+    A claim of kind `better` fails if the arm is significantly worse. It also fails if the whole interval of the ratio
+    is at or above 1 − `min_effect`. If the claim does not fail, it holds if the arm is significantly better.
 
-    A claim of kind `not worse` holds if the ratio is at most 1 + `min_effect` in its whole interval, or if the arm is
-    significantly better. If the claim does not hold, it fails if the arm is significantly worse.
+    A claim of kind `not worse` holds if the whole interval of the ratio is at or below 1 + `min_effect`, or if the arm
+    is significantly better. If the claim does not hold, it fails if the arm is significantly worse.
 
     If both arms missed on a seed, the interval is ignored, because such pairs make the interval too narrow.
     """

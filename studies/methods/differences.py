@@ -32,7 +32,7 @@ class Difference:
         both_missed: number of pairs in which both arms missed. The ratio of such a pair is 1, but the pair is no
             evidence that the arms are equal.
         p_holm: p value corrected by Holm's method.
-        verdict: `better` or `worse` if the corrected test is significant, otherwise `–`.
+        verdict: `better` or `worse` if the corrected test is significant, and `–` if it is not.
     """
 
     n: int

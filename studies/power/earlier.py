@@ -48,7 +48,7 @@ class EarlierRows:
         self._results = Results(self._methods, read_stored(MEASURED), registry)
 
     def all_rows(self) -> list[PowerRow]:
-        """Return a row for each workload and budget with runs of `studies.methods` on the installed version."""
+        """Return the rows of the budgets at which `studies.methods` ran the installed version of a workload."""
         rows = []
         for workload in self._design.workloads:
             stages = self._stages(workload)
@@ -60,7 +60,7 @@ class EarlierRows:
         return rows
 
     def _stages(self, workload: str) -> dict[PowerBudget, Stage]:
-        """Return budget of this study -> the stage of `studies.methods` with its main arms on a workload."""
+        """Return budget of this study -> the stage of `studies.methods` that ran the main arms at this budget."""
         facts = self._registry.workload(workload).facts
         stages: dict[PowerBudget, Stage] = {}
         studied = self._methods.versions.get(workload)

@@ -152,10 +152,11 @@ def encode_figures(figures: Iterable[PowerFigures]) -> bytes:
 
 
 def best_trials(figures: Mapping[RunKey, PowerFigures], workload: str) -> dict[str, int | None]:
-    """Return for each arm the index of its best tuning trial on a workload (`name@version`), by the last metric.
+    """Return arm -> index of its best tuning trial on a workload (`name@version`).
 
-    Between equal metrics, the trial with the lower index is chosen. If an arm's run broke with every learning rate, its
-    index is None: the arm does not run on fresh seeds, where it would only break again.
+    The best trial has the best final metric. Between equal metrics, the trial with the lower index is chosen. If an
+    arm's run broke with every learning rate, its index is None: the arm does not run on fresh seeds, where it would
+    only break again.
     """
     tuning = [run for run in figures.values() if run.workload == workload and run.purpose == "tuning"]
     best: dict[str, int | None] = {}

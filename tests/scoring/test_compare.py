@@ -175,11 +175,13 @@ def test_studies_with_more_trials_are_no_partners_of_those_with_fewer() -> None:
     b = [record(spec("b", study=i, ruleset=rules), seconds=1.1 * x) for i, x in enumerate(NOISE)]
     with pytest.raises(UsageError, match="no pair of runs") as refused:
         compare(a, b)
-    assert "8 studies: A has 2 trials and B 1" in str(refused.value)
+    assert "8 studies: A has 2 trials and B has 1" in str(refused.value)
     b += [record(spec("b", study=i, trial=1, ruleset=rules), seconds=1.0 * x) for i, x in enumerate(NOISE[:6])]
     result = compare(a, b)
     assert result.workloads[0].n == 6
-    assert [str(s) for s in result.skipped] == ["w@1, 2 studies: A has 2 trials and B 1, so they are not paired"]
+    assert [str(s) for s in result.skipped] == [
+        "w@1, 2 studies: A has 2 trials and B has 1, so these studies are not paired"
+    ]
 
 
 def test_of_two_versions_of_a_workload_the_newest_is_compared() -> None:

@@ -9,7 +9,7 @@ ENTRIES = (
     WorkloadEntry(
         facts=CONTINUAL_DIGITS,
         load="workloads.continual.digits:ContinualDigits",
-        summary="ten digits learnt two at a time with one head, to a mean accuracy per stage; no download",
+        summary="ten digits learnt two at a time with one head; target: a mean accuracy per stage; no download",
         sources=(
             Source(title="Three scenarios for continual learning", arxiv="1904.07734", equation="class-incremental"),
             Source(title="On Tiny Episodic Memories in Continual Learning", arxiv="1902.10486"),

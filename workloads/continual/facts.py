@@ -16,11 +16,11 @@ _NOISY_AVERAGES = (0.882, 0.882, 0.665, 0.602, 0.487)
 #: lower floor, because its replay reservoir (the stored examples of earlier stages) has fewer correct labels.
 _FLOOR, _NOISY_FLOOR = 0.3, 0.2
 #: Maximum number of examples of each stage. Every method soon separates the two classes of the first stage. In a longer
-#: first stage, the reference would classify all of its images correctly. Such a target cannot be loosened, and a run
-#: would miss it because of one image.
+#: first stage, the reference would classify all of its images correctly. The target would then be an accuracy of 1. It
+#: could not be loosened, and a run would miss it because of one image.
 _CAPS = (1_920, 5_120, 5_120, 5_120, 5_120)
-#: Minimum number of examples per stage. A stage that meets its target by chance could otherwise end before the replay
-#: reservoir has enough examples of the stage's classes.
+#: Minimum number of examples per stage. Without a minimum, a stage that meets its target by chance could end before the
+#: replay reservoir has enough examples of the stage's classes.
 _LEAST = 640
 #: Fraction of wrong labels in the variant `+noise`.
 LABEL_NOISE = 0.1

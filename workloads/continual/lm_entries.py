@@ -17,7 +17,7 @@ ENTRIES = (
     WorkloadEntry(
         facts=CONTINUAL_LM,
         load="workloads.continual.lm:ContinualLm",
-        summary="a small GPT on two domains of a synthetic language in turn, to a mean cross-entropy; no download",
+        summary="a small GPT on two domains of a synthetic language in turn; target: a mean cross-entropy; no download",
         sources=_SOURCES,
         redraws_held_out=True,
     ),

@@ -21,7 +21,8 @@ from workloads.mnist import Digits
 _OPTIONS = ("dropout", "label_smoothing")
 #: Number of classes of a task, except in the scenario `permuted`.
 _PAIR = 2
-#: Number of held-out images per evaluation. All of them would take longer than the training between two evaluations.
+#: Number of held-out images per evaluation. An evaluation on all images would take longer than the training between two
+#: evaluations.
 _HELD_OUT = 4_000
 
 

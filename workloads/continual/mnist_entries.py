@@ -6,10 +6,10 @@ from harness.api import Source, WorkloadEntry
 from workloads.continual.mnist_facts import FACTS
 
 _SUMMARIES = {
-    ("class", ""): "ten digits learnt two at a time with one head, to a mean accuracy per stage",
-    ("domain", ""): "five pairs of digits with one head for two classes, to a mean accuracy per stage",
-    ("task", ""): "five pairs of digits with a known pair, to a mean accuracy per stage",
-    ("permuted", ""): "ten digits under five permutations of the pixels, to a mean accuracy per stage",
+    ("class", ""): "ten digits learnt two at a time with one head; target: a mean accuracy per stage",
+    ("domain", ""): "five pairs of digits with one head for two classes; target: a mean accuracy per stage",
+    ("task", ""): "five pairs of digits, and the model is told the pair; target: a mean accuracy per stage",
+    ("permuted", ""): "ten digits under five permutations of the pixels; target: a mean accuracy per stage",
     ("class", "narrow"): "continual-mnist with a quarter of the width",
 }
 _ALIASES = {("class", ""): ("continual-mnist:class",)}

@@ -14,7 +14,7 @@ ENTRIES = (
     WorkloadEntry(
         facts=CURRICULUM_LM,
         load="workloads.curriculum.lm:CurriculumLm",
-        summary="a small GPT on documents with a noisy quality score, to a cross-entropy on clean text; no download",
+        summary="a small GPT on documents with quality scores; target: a cross-entropy on clean text; no download",
         sources=_SOURCES,
         redraws_held_out=True,
     ),

@@ -6,7 +6,7 @@ from harness.api import Source, WorkloadEntry
 from workloads.curriculum.mnist_facts import FACTS
 
 _SUMMARIES = {
-    "": "digits whose labels are wrong more often at lower quality scores, to a cross-entropy on clean digits",
+    "": "digits whose labels are wrong more often at lower quality scores; target: a cross-entropy on clean digits",
     "narrow": "curriculum-mnist with a fifth of the width",
 }
 

@@ -80,7 +80,7 @@ class HeldOutSymbols(NextSymbol, ABC):
         """Return the sequences of a split, int64 (n, tokens per example + 1)."""
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return the metrics of `corrected` if the workload has a correction, otherwise those of `mean_loss`."""
+        """Return the metrics of `corrected` if the workload has a correction, and of `mean_loss` if it has none."""
         correction = self.correction(split)
         return mean_loss(measured["nats_B"]) if correction is None else corrected(measured["nats_B"], *correction)
 

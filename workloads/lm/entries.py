@@ -24,7 +24,7 @@ ENTRIES: tuple[WorkloadEntry, ...] = (
     WorkloadEntry(
         facts=LM_TINY,
         load="workloads.lm.tiny:LmTiny",
-        summary="a small GPT on characters of a synthetic language of known entropy, to a cross-entropy; no download",
+        summary="a small GPT on characters of a language of known entropy; target: a cross-entropy; no download",
         sources=(_GPT2, _ROTARY),
         redraws_held_out=True,
     ),
@@ -39,7 +39,7 @@ ENTRIES: tuple[WorkloadEntry, ...] = (
     WorkloadEntry(
         facts=LM_SHAKESPEARE,
         load="workloads.lm.shakespeare:LmShakespeare",
-        summary="a small GPT on the characters of Shakespeare's plays, to a cross-entropy",
+        summary="a small GPT on the characters of Shakespeare's plays; target: a cross-entropy",
         sources=(_GPT2, _ROTARY),
         needs_data=("tinyshakespeare",),
     ),
@@ -54,7 +54,7 @@ ENTRIES: tuple[WorkloadEntry, ...] = (
     WorkloadEntry(
         facts=LM_16M,
         load="workloads.lm.web:Lm16m",
-        summary="a GPT of 16 million parameters on FineWeb, to a cross-entropy on its validation shard",
+        summary="a GPT of 16 million parameters on FineWeb; target: a cross-entropy on FineWeb's validation shard",
         sources=_WEB,
         sibling="lm-shakespeare",
         needs_data=("fineweb-gpt2:400M",),
@@ -62,7 +62,7 @@ ENTRIES: tuple[WorkloadEntry, ...] = (
     WorkloadEntry(
         facts=LM_124M,
         load="workloads.lm.web:Lm124m",
-        summary="a GPT of 124 million parameters on FineWeb, to the GPT-2 speed runs' 3.28 on its validation shard",
+        summary="a GPT of 124 million parameters on FineWeb; target: the cross-entropy 3.28 of the GPT-2 speed runs",
         sources=_WEB,
         sibling="lm-16m",
         needs_data=("fineweb-gpt2:4.1B",),
@@ -70,7 +70,7 @@ ENTRIES: tuple[WorkloadEntry, ...] = (
     WorkloadEntry(
         facts=LM_124M_SYNTHETIC,
         load="workloads.lm.web:Lm124mSynthetic",
-        summary="the 124M GPT on a generated corpus of known entropy in the same format; no download",
+        summary="lm-124m on a generated corpus of known entropy instead of FineWeb; no download",
         sources=_WEB,
         sibling="lm-tiny",
         redraws_held_out=True,

@@ -55,8 +55,8 @@ LM_SHAKESPEARE_LEARNED = calibrated(
     resolution=0.018,
 )
 
-# `positions` and `qk_norm` are no options, so that runs on token shards stay comparable with the public GPT-2 speed
-# runs.
+# `positions` and `qk_norm` are not offered as options, so that runs on token shards stay comparable with the public
+# GPT-2 speed runs.
 _WEB_OPTIONS: dict[str, Domain] = {
     "dropout": Uniform(0.0, 0.3, default=0.0),
     "label_smoothing": Uniform(0.0, 0.2, default=0.0),
@@ -74,8 +74,8 @@ LM_124M = WorkloadFacts(
     tier="gpu",
     # The target of the public GPT-2 speed runs, whose tuned AdamW needs about 5,600 updates on a similar model.
     targets=(Target(metric="loss", goal="min", value=3.28, unit=_NATS),),
-    # The horizon is 7,700 batches, or 4.0 billion tokens. The limit of seconds is five times the time of the reference
-    # on an A100, 15,000 s. The horizon and this time are based on public logs.
+    # The horizon is 7,700 batches, or 4.0 billion tokens. On an A100, the reference takes 15,000 s. The limit of
+    # seconds is five times this value. The horizon and the 15,000 s are based on public logs.
     budget=Budget(horizon=3_942_400, gradient_examples=7_884_800, seconds={"default": 75_000.0}),
     batch_sizes=(512, 256, 1024),
     eval_every=51_200,
@@ -110,8 +110,8 @@ LM_124M_SYNTHETIC = WorkloadFacts(
     name="lm-124m-synthetic",
     version="1",
     tier="gpu",
-    # This preliminary target is 0.2 above the entropy, which is 7.52. It is not from a calibration. A model that uses
-    # the class of only the last word, instead of the last two words, cannot reach it.
+    # This preliminary target is 0.2 above the entropy, which is 7.52. It is not from a calibration. To reach it, a
+    # model must use the classes of the last two words. The class of the last word does not suffice.
     targets=(Target(metric="loss", goal="min", value=7.72, unit=_NATS),),
     # The horizon is 1,020 batches, or 535 million tokens. The limit of seconds is five times an estimate of the
     # reference's time.

@@ -24,7 +24,7 @@ def key(*parts: int | str) -> int:
     >>> key("train", 1) != key("train", 2)
     True
     """
-    # The repr of a numpy integer differs from that of the equal Python integer.
+    # A numpy integer and an equal Python integer have different reprs.
     plain = tuple(p if isinstance(p, str) else int(p) for p in parts)
     return int.from_bytes(hashlib.sha256(repr(plain).encode()).digest()[:8], "little")
 

@@ -260,7 +260,10 @@ def parameter_kinds(model: nn.Module) -> dict[str, Kind]:
 def next_symbol_loss(
     model: nn.Module, tokens_BT: Tensor, *, per_example: bool = False, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Return the cross-entropy in nats per symbol, without the first symbol: the mean, or one value per sequence."""
+    """Return the cross-entropy in nats per symbol: the mean, or with `per_example` one value per sequence.
+
+    The first symbol of a sequence is not predicted.
+    """
     logits_BTV = model(tokens_BT[:, :-1])
     targets_BT = tokens_BT[:, 1:]
     loss = F.cross_entropy(
@@ -275,7 +278,7 @@ def next_symbol_loss(
 def mean_loss_in_parts(model: GPT, tokens_BT: Tensor, *, rows: int, label_smoothing: float = 0.0) -> Tensor:
     """Return the mean `next_symbol_loss`. Of the B·T rows of logits, only `rows` exist at once.
 
-    It uses the head's weight, but does not call the head's `forward`.
+    The function uses the head's weight, but does not call the head's `forward`.
     """
     x_BTD = model.features(tokens_BT[:, :-1])
     return head_loss(

@@ -112,8 +112,8 @@ class _TokenShardWorkload(HeldOutSymbols):
     Args:
         facts: the facts of the workload.
         config: arguments of `GPTConfig`.
-        micro_batch: number of sequences per pass on one device. None for the whole batch, or fewer if the memory is too
-            small.
+        micro_batch: number of sequences per pass on one device. None to pass the whole batch at once, or smaller parts
+            if the memory is too small.
     """
 
     chunk = _CHUNK

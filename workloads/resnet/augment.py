@@ -55,7 +55,7 @@ class AugmentedPool:
     def gather(self, indices: Tensor) -> Batch:
         """Return the images at `indices` for a purpose other than a draw of the run.
 
-        In these calls, an image always has the same augmentation.
+        In calls of this method, an image always has the same augmentation.
         """
         at_B = _move_indices(indices, self._labels_B.device)
         return self._augment(at_B, at_B)

@@ -40,14 +40,14 @@ def _fashion(variant: str, summary: str) -> WorkloadEntry:
 
 
 ENTRIES = (
-    _digits("", "a residual network on 8x8 digits, to a held-out cross-entropy; no download"),
+    _digits("", "a residual network on 8x8 digits; target: a held-out cross-entropy; no download"),
     _digits("gelu", "resnet-digits with GELU instead of ReLU, a held-out variant"),
-    _fashion("", "a residual network on 28x28 pieces of clothing, to a held-out cross-entropy"),
+    _fashion("", "a residual network on 28x28 pieces of clothing; target: a held-out cross-entropy"),
     _fashion("unit-init", "resnet-fashion with blocks that do not start as the identity, a held-out variant"),
     WorkloadEntry(
         facts=RESNET9_CIFAR10,
         load="workloads.resnet.cifar:Resnet9Cifar10",
-        summary="ResNet-9 on CIFAR-10, to 93 % of the test images",
+        summary="ResNet-9 on CIFAR-10; target: 93 % accuracy on the test images",
         sources=(_RESNET, Source(title="How to Train Your ResNet"), _CIFAR),
         sibling=RESNET_FASHION.name,
         needs_data=("cifar10",),
@@ -55,7 +55,7 @@ ENTRIES = (
     WorkloadEntry(
         facts=RESNET_CIFAR10,
         load="workloads.resnet.cifar:ResnetCifar10",
-        summary="ResNet-18 on CIFAR-10, to 94 % of the test images",
+        summary="ResNet-18 on CIFAR-10; target: 94 % accuracy on the test images",
         sources=(_RESNET, _CIFAR),
         sibling=RESNET_FASHION.name,
         needs_data=("cifar10",),
@@ -63,7 +63,7 @@ ENTRIES = (
     WorkloadEntry(
         facts=RESNET50_IMAGENET,
         load="workloads.resnet.imagenet:Resnet50Imagenet",
-        summary="ResNet-50 on ImageNet, to 77.431 % of the validation images",
+        summary="ResNet-50 on ImageNet; target: 77.431 % accuracy on the validation images",
         sources=(_RESNET, _ALGOPERF),
         sibling=RESNET_CIFAR10.name,
         needs_data=("imagenet",),

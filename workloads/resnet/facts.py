@@ -35,7 +35,8 @@ _DIGITS = WorkloadFacts(
     tier="cpu",
     targets=(Target(metric="cross_entropy", goal="min", value=0.104, unit="nats"),),
     budget=Budget(horizon=7_168, gradient_examples=14_336, seconds={"default": 60.0}),
-    # With 16, a run has 448 updates. With 64, it would have 112, which compare only the beginning of training.
+    # With the batch size 16, a run has 448 updates. With 64, it would have 112, too few to compare more than the
+    # beginning of training.
     batch_sizes=(16, 32, 64),
     eval_every=256,
     model_options=_OPTIONS,
@@ -115,7 +116,8 @@ RESNET50_IMAGENET = WorkloadFacts(
     name="resnet50-imagenet",
     version="2",
     tier="cluster",
-    # The target is AlgoPerf's validation target. The horizon is about that of AlgoPerf: 186,666 steps of 1,024 images.
+    # The target is AlgoPerf's validation target. The horizon is about AlgoPerf's horizon: 186,666 steps of 1,024
+    # images.
     targets=(Target(metric="accuracy", goal="max", value=0.77431, unit="share"),),
     budget=Budget(horizon=191_692_800, gradient_examples=383_385_600, seconds={"default": 315_000.0}),
     batch_sizes=(1024, 256, 512, 2048),

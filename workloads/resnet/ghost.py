@@ -15,8 +15,8 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
     """Batch norm that normalises, in training, every `group` consecutive examples by their own mean and variance.
 
     The groups update the running statistics one after the other. Evaluation is the same as in batch norm. If the batch
-    size is not a multiple of `group`, the remaining examples belong to the last group. A group is therefore smaller
-    than `group` only if the whole batch is.
+    size is not a multiple of `group`, the remaining examples belong to the last group. A group therefore has fewer than
+    `group` examples only if the whole batch has fewer.
 
     Args:
         channels: number of channels C.

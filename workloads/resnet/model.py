@@ -242,7 +242,7 @@ def build(config: ResnetConfig, seed: int) -> Resnet:
 def parameter_kinds(model: nn.Module) -> dict[str, Kind]:
     """Return the kind of every parameter by name.
 
-    `conv`: kernels of convolutions. `norm`: scales of norms. `bias`: biases, including those of norms. `head`: the
+    `conv`: kernels of convolutions. `norm`: scales of norms. `bias`: biases, including the biases of norms. `head`: the
     weight of the layer `head`. `matrix`: the weight of any other linear layer.
 
     Raises:

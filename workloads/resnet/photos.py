@@ -104,7 +104,7 @@ class PhotoPool:
     def gather(self, indices: Tensor) -> Batch:
         """Return the images at `indices` for a purpose other than a draw of the run.
 
-        In these calls, an image always has the same augmentation.
+        In calls of this method, an image always has the same augmentation.
 
         Raises:
             DataError: an image is damaged. The message names the file.

@@ -66,7 +66,7 @@ class Logs:
 
 
 def first_hit(data: bytes, target: Target) -> Hit | None:
-    """Return the first row of an `eval_measurements.csv` that meets a target; None if no row does.
+    """Return the first row of an `eval_measurements.csv` that meets a target; None if no row meets it.
 
     Two kinds of rows are skipped: rows without a metric, and an incomplete last row. Such a row has too few fields and
     no line break, because the run ended while it was being written. The index of a row counts the skipped rows before

@@ -14,7 +14,7 @@ from harness.errors import DataError, StoreError, UsageError, unknown_name_error
 from harness.scoring.algoperf.targets import BASE_WORKLOADS, HELD_OUT_WORKLOADS, METRIC_GOALS, TARGETS
 from harness.system.files import describe_json_error, parse_json, read_text
 
-#: Version of AlgoPerf. Its base workloads and held-out variants apply to a targets file without these lists.
+#: Version of AlgoPerf whose base workloads and held-out variants apply to a targets file that does not list them.
 DEFAULT_VERSION = "0.5"
 #: Word that users give instead of a file for no held-out variants.
 NO_VARIANTS = "none"
@@ -121,8 +121,8 @@ def held_out_names(held_out: str | os.PathLike[str] | Sequence[str] | None, tabl
 
     Args:
         held_out: file with a list of variants, their names, or `none`; None for the variants of the table.
-        table: table of targets. If `table.held_out` is None, the variants of version 0.5 apply that have a target and a
-            base workload in the table.
+        table: table of targets. If `table.held_out` is None, those variants of version 0.5 apply that have a target and
+            a base workload in the table.
 
     Raises:
         DataError: the file is missing or is not a list of names.

@@ -40,7 +40,7 @@ class CentreInterval(NamedTuple):
 
     @property
     def empty(self) -> bool:
-        """Whether every centre is excluded, so that no symmetric distribution is consistent with all pairs."""
+        """Whether every centre is excluded. No symmetric distribution is then consistent with all pairs."""
         return self.low > self.high
 
 

@@ -127,7 +127,8 @@ def scale_scores(deviations: Floats, scale: Floats) -> Floats:
 def fewest_deciding_pairs(alpha: float) -> int:
     """Return the smallest number of pairs that can decide a gate at the error level alpha.
 
-    This number suffices in the most extreme case: every run of one submission breaks down, and no run of the other.
+    This number suffices in the most extreme case: every run of one submission breaks down, and every run of the other
+    completes.
 
     Raises:
         UsageError: alpha is outside (0, 1).

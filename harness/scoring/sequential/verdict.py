@@ -60,7 +60,7 @@ class GateVerdict:
 
     @property
     def decided(self) -> bool:
-        """Whether the gate has reached an outcome, so that it may stop."""
+        """Whether the gate has reached an outcome and may therefore stop."""
         return self.outcome != "undecided"
 
 
@@ -153,7 +153,7 @@ def judge_position(below: Sequence[bool], above: Sequence[bool], estimate: float
 
 def _explain(interval: CentreInterval, estimate: float, min_effect: float) -> str:
     if interval.empty:
-        return "early and late pairs differ, so that no centre is consistent with all pairs; start again with new seeds"
+        return "early and late pairs differ, so no centre is consistent with all pairs; start again with new seeds"
     if math.isinf(estimate):
         return f"{'B' if estimate > 0 else 'A'} broke down so often that the estimate is infinite"
     if math.isinf(interval.low) != math.isinf(interval.high):
