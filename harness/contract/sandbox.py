@@ -43,7 +43,7 @@ class SandboxRequest(Data, frozen=True, kw_only=True):
         writable: folders in which everything may be read, written, created and removed.
         hidden: folder that contains the folders of all runs. The worker sees nothing in it except the `writable`
             folders.
-        network: whether the network stays open, because it connects the ranks of the run.
+        network: whether the network stays open. A run with several ranks needs it, because it connects the ranks.
     """
 
     offer: SandboxOffer

@@ -135,7 +135,7 @@ def interval_seconds(
 def find_worker_exits(record: Record) -> str | None:
     """Return why a run whose worker ended by itself is not ranked; None for any other run.
 
-    Between its end and its restart, such a worker could have computed something without being timed.
+    Between the end of such a worker and the restart, a process that it left could have computed something untimed.
     """
     restarts = [] if record.ledger is None else [r for r in record.ledger.restarts if r.by == "worker"]
     if not restarts:
@@ -159,8 +159,8 @@ def find_problem(record: Record, columns: PointColumns | None = None) -> str | N
         return reason
     facts = record.spec.workload.facts
     # The last metric of a diverged run may be absent, because JSON has no NaN. Such a run is a miss.
-    has_all_metrics = not facts.stages and record.status != "diverged"
-    names = [target.metric for target in facts.targets] if has_all_metrics else []
+    needs_all_metrics = not facts.stages and record.status != "diverged"
+    names = [target.metric for target in facts.targets] if needs_all_metrics else []
     if not _is_consistent(columns or PointColumns(record.points), names):
         # The slower search for the first problem gives the message.
         problem = _find_problem_of_points(record.points, names)
