@@ -1,4 +1,4 @@
-"""Cases of command lines, generated from the declared commands and options: odd values and odd paths."""
+"""Cases of command lines with odd values and odd paths. They are generated from the declared commands and options."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ _ASSIGNMENTS = (
 )
 #: Options that no case sets: `--help` ends the command, and `--in-process` would train in this process.
 _SKIPPED = frozenset({"help", "in_process"})
-#: Command -> arguments that every odd case gets, so that no case trains.
+#: Command -> arguments that every case of `_make_odd_case` gets, so that no case trains.
 _DRY_RUN_ARGUMENTS = {"run": ("--dry-run",), "tune": ("--dry-run",), "calibrate": ("--dry-run",)}
 
 
@@ -126,8 +126,8 @@ def _walk(group: click.Group, words: tuple[str, ...]) -> Iterator[tuple[tuple[st
 RUN_ID = record_cases.run_ids()[0]
 #: Names of options whose range begins at 1.
 _COUNTS = ("STUDIES", "THREADS", "JOBS")
-#: A valid call of every command, with the files of a case. Each call succeeds or goes on to run a trial. None for a
-#: command that needs results of another machine, or a network connection.
+#: A valid call of every command, with the files of a case. A right outcome of a call is that it succeeds, or that it
+#: starts to run a trial. None for a command that needs results of another machine, or a network connection.
 VALID_CALLS: dict[tuple[str, ...], tuple[str, ...] | None] = {
     ("run",): ("--dry-run", "-s", "wsd", "-w", "lm-tiny"),
     ("runs",): (),
@@ -210,12 +210,12 @@ _WRONG_VARIABLES = {
 
 
 def make_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case with a command that has a known right answer, or with a command and odd options."""
-    return _make_judged_case(number, rng) if rng.random() < 0.4 else _make_odd_case(number, rng)
+    """Return a case whose right outcome is known, or a case with odd options."""
+    return _make_case_of_known_outcome(number, rng) if rng.random() < 0.4 else _make_odd_case(number, rng)
 
 
-def _make_judged_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case whose command is valid, or has one mistake."""
+def _make_case_of_known_outcome(number: int, rng: random.Random) -> FuzzCase:
+    """Return a case whose command either is valid and must be accepted, or has one mistake and must be refused."""
     words = rng.choice([words for words in commands() if VALID_CALLS.get(words) is not None])
     command, arguments = _command(words), [*words, *(VALID_CALLS[words] or ())]
     environment: dict[str, str] = {}
@@ -223,8 +223,8 @@ def _make_judged_case(number: int, rng: random.Random) -> FuzzCase:
     mistakes = ["nothing", "option", "option", "option", "unknown option", "unknown command", "surplus"]
     mistakes += ["set"] * 5 if words in _COMMANDS_WITH_ASSIGNMENTS else []
     mistakes += ["variable"] * 5 if words == ("run",) else []
-    change = rng.choice(mistakes)
-    match change:
+    mistake = rng.choice(mistakes)
+    match mistake:
         case "option" if wrong := _wrong_option(command, rng):
             arguments += wrong
         case "unknown option":
@@ -248,7 +248,7 @@ def _make_judged_case(number: int, rng: random.Random) -> FuzzCase:
         arguments=tuple(arguments),
         environment=environment,
         expected=expected,
-        change=f"{change}: {' '.join(words)} {shown}"[:200],
+        change=f"{mistake}: {' '.join(words)} {shown}"[:200],
     )
 
 
@@ -277,13 +277,13 @@ def _wrong_option(command: click.Command, rng: random.Random) -> list[str]:
 
 
 def _make_odd_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case with a command and up to five options with odd values. Such a case has several right outcomes."""
+    """Return a case with a command and up to five options with odd values. Several outcomes of such a case are right."""
     words = rng.choice(commands())
     command = _command(words)
     options = [p for p in command.params if isinstance(p, click.Option) and p.name not in _SKIPPED]
     chosen = rng.sample(options, min(len(options), rng.choice([0, 1, 1, 1, 2, 3, 5])))
     arguments: list[str] = []
-    change = " ".join(words)
+    command_name = " ".join(words)
     for option in chosen:
         flag = rng.choice(option.opts + option.secondary_opts)
         if option.is_flag:
@@ -306,7 +306,7 @@ def _make_odd_case(number: int, rng: random.Random) -> FuzzCase:
         files=_files(),
         arguments=(*before, *words, *_DRY_RUN_ARGUMENTS.get(words[0], ()), *arguments),
         environment=_environment(rng),
-        change=change,
+        change=command_name,
     )
 
 

@@ -38,7 +38,7 @@ def open_registry(blocked_plugins: Sequence[str] | None) -> Registry:
 
 
 def require_plugins(registry: Registry) -> None:
-    """Check that a list of entries would not be empty because all plugins are broken.
+    """Raise an error if every plugin is broken, because a list of entries would then be empty.
 
     Raises:
         PluginError: there are plugins, and all of them are broken.
@@ -132,7 +132,7 @@ class LimitedInteger(click.IntRange):
         self._option = option
 
     def _describe_range(self) -> str:
-        # The help shows only limits that users may reach.
+        # The help leaves out limits that are so large that no user reaches them.
         return "64 bits" if self.min is None else super()._describe_range()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -146,8 +146,7 @@ class NameType(click.ParamType[str]):
     """A parameter that is a name or a comma-separated list of names, with shell completion.
 
     Args:
-        kind: kind of the names to complete: `submission`, `workload`, `entry` for submissions, workloads and parts,
-            `dataset`, `executor`, `ruleset` or `run`.
+        kind: kind of the names to complete. The kind `entry` stands for submissions, workloads and parts.
     """
 
     name = "name"

@@ -81,7 +81,7 @@ _ROWS = (
     PartKind(
         name="gradient",
         title="Gradients",
-        purpose="computes the gradients in place of one backward pass",
+        purpose="computes the gradients of an update, for example with two backward passes",
         arguments=("model", "task"),
         called_with="the model and the task",
         returns="a function (`work`, batch) that is called instead of `work.backward(batch)`",

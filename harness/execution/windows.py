@@ -1,6 +1,6 @@
-"""Bounds on the growth of a quantity, such as the processor time of a thread, in a span of time between readings.
+"""Bounds on the growth of a quantity, such as the processor time of a thread, in a given span of time.
 
-The quantity is read now and then. The time between two readings is a *window*, in which the quantity grew by a known
+The quantity is read at some moments, which are not those at which the span begins and ends. The time between two readings is a *window*, in which the quantity grew by a known
 amount. A span, such as one phase, covers only a part of a window. In the other part, the quantity grew by at most
 (length of this part) × (largest rate of the quantity); the rate of a thread is 1. The known growth minus this product
 is a lower bound on the growth in the span. If a reading is soon after the end of the span, the bound is close. If the
@@ -30,14 +30,14 @@ class Window:
     growth: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def least(self, name: str, inside: float) -> float:
-        """Return a lower bound on the growth of a quantity in `inside` seconds of the window."""
+        """Return a lower bound on the growth of a quantity in a part of the window that is `inside` seconds long."""
         amount, rate = self.growth.get(name, (0.0, 0.0))
-        # The kernel updates the times of a process and of its threads at different moments, so their difference may
-        # be negative.
+        # `amount` may be negative: for some quantities, it is the time of a process minus the time of its threads, and
+        # the kernel updates these times at different moments.
         return max(min(amount, 0.0), amount - rate * max(0.0, self.end - self.start - inside))
 
     def most(self, name: str, inside: float) -> float:
-        """Return an upper bound on the growth of a quantity in `inside` seconds of the window."""
+        """Return an upper bound on the growth of a quantity in a part of the window that is `inside` seconds long."""
         amount, rate = self.growth.get(name, (0.0, 0.0))
         return min(max(0.0, amount), rate * inside)
 
@@ -55,7 +55,7 @@ class Span:
     def __init__(self, began: Moment) -> None:
         self.began = began
         self.ended: Moment | None = None
-        #: The bounds over all windows before the current one.
+        #: The lower and upper bounds on the growth, summed over all windows before the current one.
         self._least: dict[str, float] = {}
         self._most: dict[str, float] = {}
 

@@ -41,8 +41,8 @@ class PublishOptions:
         runs: the runs folder.
         results: the folder of published records.
         references: names of the submissions that may be the reference of the scores.
-        verification: what the checks may use.
-        listed_settings: function that returns the number of settings that a submission lists itself.
+        verification: the options of the checks of the records.
+        listed_settings: function that returns the number of settings in a submission's own list.
         dry_run: whether nothing is written.
     """
 

@@ -51,7 +51,7 @@ class Panel:
 
 
 def characters(panel: Panel, width: int = 60, height: int = 8) -> list[str]:
-    """Draw a curve with Braille characters. The ends of the y axis are at the left, the first and the last x are below.
+    """Draw a curve with Braille characters. The ends of the y axis are labelled at the left, the ends of x below.
 
     >>> rising = Panel(label="", x=range(9), y=[i / 8 for i in range(9)])
     >>> print("\\n".join(characters(rising, width=5, height=2)))

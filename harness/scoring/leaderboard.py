@@ -111,7 +111,8 @@ class Leaderboard:
         reference: name of the submission to which the scores are relative; None if there is no such submission.
         rows: rows, the best first.
         headline: who leads, by how much, and who is tied; None without a row.
-        verdicts: verdict on each pair of submissions, from which the ranks are made; empty if no test makes the ranks.
+        verdicts: verdict on each pair of submissions, from which the ranks are made; empty in tables of metrics, whose
+            ranks are made without a test.
         details: rows of each workload, including rows of runs that are never ranked.
         left_out: runs and workloads that were left out, with the reasons.
         notes: remarks for the reader.
@@ -195,7 +196,7 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
 
 
 def _add_families(rows: Sequence[LeaderboardRow], keys: FamilyKeys) -> tuple[LeaderboardRow, ...]:
-    """Return the rows with their families. A family has the range of the score by which the rows are ordered."""
+    """Return the rows with their families. A family contains the range of its rows' values of the ranking score."""
     scores = [row.anchored if row.anchored is not None else row.profile for row in rows]
     values = [score if score is not None else row.mean_rank for score, row in zip(scores, rows, strict=True)]
     families = find_families(
@@ -204,8 +205,8 @@ def _add_families(rows: Sequence[LeaderboardRow], keys: FamilyKeys) -> tuple[Lea
     return tuple(dataclasses.replace(row, family=family) for row, family in zip(rows, families, strict=True))
 
 
-class _Conditions(NamedTuple):
-    """The conditions of a submission's runs; `LeaderboardRow` describes the fields."""
+class _RunTraits(NamedTuple):
+    """Memory, sandbox, trust and doubts of a submission's runs; `LeaderboardRow` describes the fields."""
 
     memory: int
     sandbox: str
@@ -213,13 +214,13 @@ class _Conditions(NamedTuple):
     doubted: int
 
 
-def _conditions(builder: _Builder) -> dict[str, _Conditions]:
-    """Return the conditions of the runs of each submission. Trust level and doubts refer to the usable runs only."""
+def _run_traits(builder: _Builder) -> dict[str, _RunTraits]:
+    """Return the traits of each submission's runs. Trust level and doubts refer to the usable runs only."""
     runs_of: dict[str, list[RunSummary]] = defaultdict(list)
     for summary in builder.summaries:
         runs_of[summary.spec.submission.id].append(summary)
     return {
-        name: _Conditions(
+        name: _RunTraits(
             memory=max(run.memory for run in runs),
             sandbox=reduce(weaker_sandbox, dict.fromkeys(run.sandbox for run in runs)),
             trust=lowest_level(list({run.trust for run in runs if run.run_id in builder.usable})),
@@ -247,7 +248,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
         builder.notes.append("a single submission: its profile score has no meaning")
     if all(math.isinf(time) for row in times.values() for time in row.values()):
         builder.notes.append("every submission missed every target")
-    factors, conditions = _factors(reference, amounts, builder), _conditions(builder)
+    factors, traits = _factors(reference, amounts, builder), _run_traits(builder)
     rows = []
     for name in order:
         studies = aggregate.studies[name]
@@ -268,7 +269,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
                 else None,
                 factors=factors.get(name),
                 cells={w: cell_of_times(list(studies[w].values()), times[name][w]) for w in ids if w in studies},
-                **conditions[name]._asdict(),
+                **traits[name]._asdict(),
             )
         )
     headline = headline_of_times(
@@ -287,8 +288,9 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
 def _scored_times(aggregate: Aggregate, amounts: Medians) -> Table:
     """Return submission -> workload -> median over studies of the compared quantity.
 
-    If this quantity is `time`, the medians are those of the scored times in `amounts`. `aggregate` then contains each
-    run's own time (defined in `interval_costs`), because intervals and tests need times with independent errors.
+    For the quantity `time`, there are two times per run. Ranks by score use the *scored time*, whose medians are in
+    `amounts`. Intervals and tests need times with independent errors, so `aggregate` contains the run's *own time*
+    (defined in `interval_costs`).
     """
     if aggregate.by != "time":
         return aggregate.times
@@ -361,7 +363,7 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
     cells = metric_cells(usable, goals)
     means = {name: mean_rank(name, cells, goals) for name in cells}
     order = sorted(means, key=lambda name: (means[name], name))
-    conditions = _conditions(builder)
+    traits = _run_traits(builder)
     rows = [
         LeaderboardRow(
             submission=name,
@@ -369,7 +371,7 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
             n=(min(c.studies for c in cells[name].values()), max(c.studies for c in cells[name].values())),
             mean_rank=means[name],
             cells=cells[name],
-            **conditions[name]._asdict(),
+            **traits[name]._asdict(),
         )
         for name in order
     ]

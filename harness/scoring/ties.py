@@ -28,10 +28,10 @@ class PairVerdict:
         a: the submission that is first in the order of the ranking.
         b: the other submission.
         verdict: `faster` if A is significantly faster. `tied` if the difference is not significant, or if it
-            contradicts the order. `undecided` if the difference is not significant and the number of pairs is too small
-            for any difference to be significant by itself.
-        log_ratios: log of (time of A / time of B) for each pair of studies, over all workloads; ±inf if only one of
-            the two missed.
+            contradicts the order. `undecided` if the difference is not significant, and there are fewer pairs than
+            `pairs_for_verdict` returns.
+        log_ratios: log of (time of A / time of B) for each pair of studies, over all workloads; inf if only A missed,
+            -inf if only B missed.
         p: p-value of the sign-flip test after Holm's correction.
     """
 
@@ -89,8 +89,8 @@ def rank_ties(
     target has the lower score. A significant difference that contradicts the order counts as a tie.
 
     Args:
-        studies: submission -> workload -> study -> time to target; inf is a miss. A workload that a submission did not
-            run counts as a miss in every study. If only one submission of a pair ran a study, the study is not paired.
+        studies: submission -> workload -> study -> time to target; inf is a miss. If a submission ran no study of a
+            workload, all its studies there are misses. If it ran some, only studies that both submissions ran are paired.
         order: submissions, best first.
         workloads: workloads to test over.
     """
@@ -110,7 +110,7 @@ def rank_ties(
 
 
 def pairs_for_verdict(comparisons: int) -> int:
-    """Return the smallest number of pairs of studies at which one difference can be significant by itself.
+    """Return the smallest number of pairs of studies with which a difference can be significant after the correction.
 
     The smallest p-value of n pairs is 2^(1-n). Holm's procedure multiplies the smallest p-value of a table by the
     number of comparisons.
@@ -124,9 +124,10 @@ def pairs_for_verdict(comparisons: int) -> int:
 def study_differences(
     a: Mapping[str, Mapping[K, float]], b: Mapping[str, Mapping[K, float]], workloads: Iterable[str]
 ) -> list[float]:
-    """Return the log ratios a/b over all workloads and over the studies that both submissions ran.
+    """Return the log ratios a/b of the paired studies of all workloads.
 
-    If one submission did not run a workload, every study of this workload counts as a miss of that submission.
+    If both submissions ran studies of a workload, the studies that both ran are paired. If one submission ran no study
+    of a workload, each study of the other submission is paired with a miss.
     """
     times_a, times_b = [], []
     for workload in workloads:
