@@ -277,7 +277,7 @@ def _wrong_option(command: click.Command, rng: random.Random) -> list[str]:
 
 
 def _make_odd_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case with a command and up to five options with odd values. Several outcomes of such a case are right."""
+    """Return a case with a command and up to five options with odd values. Such a case has several right outcomes."""
     words = rng.choice(commands())
     command = _command(words)
     options = [p for p in command.params if isinstance(p, click.Option) and p.name not in _SKIPPED]

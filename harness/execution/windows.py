@@ -1,10 +1,10 @@
 """Bounds on the growth of a quantity, such as the processor time of a thread, in a given span of time.
 
-The quantity is read at some moments, which are not those at which the span begins and ends. The time between two readings is a *window*, in which the quantity grew by a known
-amount. A span, such as one phase, covers only a part of a window. In the other part, the quantity grew by at most
-(length of this part) × (largest rate of the quantity); the rate of a thread is 1. The known growth minus this product
-is a lower bound on the growth in the span. If a reading is soon after the end of the span, the bound is close. If the
-reading is late, the bound is low, but still valid.
+The quantity is read at some moments, but not exactly when the span begins and ends. The time between two readings is a
+*window*, in which the quantity grew by a known amount. A span, such as one phase, covers only a part of a window. In
+the other part, the quantity grew by at most (length of this part) × (largest rate of the quantity); the rate of a
+thread is 1. The known growth minus this product is a lower bound on the growth in the span. If a reading is soon after
+the end of the span, the bound is close. If the reading is late, the bound is low, but still valid.
 """
 
 from __future__ import annotations

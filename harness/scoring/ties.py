@@ -90,7 +90,7 @@ def rank_ties(
 
     Args:
         studies: submission -> workload -> study -> time to target; inf is a miss. If a submission ran no study of a
-            workload, all its studies there are misses. If it ran some, only studies that both submissions ran are paired.
+            workload, all its studies there are misses. If it ran some, only studies that both ran are paired.
         order: submissions, best first.
         workloads: workloads to test over.
     """

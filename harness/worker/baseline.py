@@ -1,12 +1,13 @@
 """Keeps the examples' metrics from an evaluation of the whole split, for difference estimates in later evaluations.
 
-The metric of one example is called a value. Let b be the values of all N examples of a task in the first evaluation.
-Let v be the values of n of these examples in a later evaluation. The difference estimator of the later mean is
-mean(b over N) + mean(v - b over n) (Cochran, Sampling Techniques, 7.10). Its standard error follows from the standard
-deviation of v - b, which is smaller than that of v if b and v are correlated.
+The metric of one example is called a value. The values of all N examples of a task in the last evaluation of the whole
+split are the baseline b. A later evaluation measures a part: n of these examples, with the values v. The difference
+estimator of the later mean is mean(b over N) + mean(v - b over n) (Cochran, Sampling Techniques, 7.10). Its standard
+error follows from the standard deviation of v - b, which is smaller than that of v if b and v are sufficiently
+correlated.
 
-The standard error of a part is too small if most of the change is in few examples, and none of them is in the part. The
-values are therefore used only under three conditions. First, no value of the baseline is far from the mean, since the
+This standard error is too small if a few examples have most of the change, and the part contains none of them. The
+baseline is therefore used only under three conditions. First, no value of the baseline is far from the mean, since the
 worst examples can improve most. Second, no difference between the last two baselines is far from the mean difference.
 Third, no difference in the part is far from the part's mean difference. In addition, the standard error allows for a
 group of examples that is not in the part and improves to the best value of the baseline (`TaskSample.reach`).
@@ -26,16 +27,17 @@ from harness.worker.data.evaluation_order import evaluation_rows
 #: Values have light tails if no value is further from the mean than this number of standard deviations. If 63 of 64
 #: values are equal, the 64th value is 7.9 standard deviations from the mean.
 LIGHT_TAIL = 6.0
-#: The baseline is renewed when later parts have together measured this fraction of the split. The examples that every
-#: part contains (`FIRST_PART` of each task) are not counted.
+#: The baseline is renewed when the number of examples in all later parts exceeds this fraction of the split. The first
+#: `FIRST_PART` examples of each task, which every part contains, are not counted.
 RENEWAL = 0.75
-#: Two lists of values from the same weights belong to the same examples if the root mean square of their differences is
-#: at most this number of standard deviations of the values. For different examples, this ratio is about 1.4.
+#: Two lists of values were measured with the same weights. They belong to the same examples if the root mean square of
+#: their differences is at most this number of standard deviations of the values. For different examples, this ratio is
+#: about 1.4.
 _SAME_EXAMPLES_RMS = 0.1
 
-#: The order of the examples in windows (the parts of the split that screened evaluations use): the stored order of the
-#: split, the order of `evaluation_rows`, or another order. While all values are equal, the order is unknown and makes
-#: no difference.
+#: The order in which the workload measures the examples of parts and windows (a window is a range of consecutive
+#: examples in this order): the stored order of the split (`stored`), the order of `evaluation_rows` (`random`), or
+#: another order (`other`). While all values are equal, the order is `unknown` and makes no difference.
 Order = Literal["unknown", "stored", "random", "other"]
 
 
@@ -45,10 +47,10 @@ class TaskBaseline:
 
     Args:
         values: the values (float64), in the order of windows.
-        light_values: whether the values have light tails, and are not all 0 or 1.
+        light_values: whether the values have light tails. False if all values are 0 or 1.
         light_changes: whether the differences from the previous baseline have light tails; None if there was no
             previous baseline.
-        reach: distance of the mean from the best value.
+        reach: distance of the mean from the best value: the amount by which an example is assumed to improve at most.
     """
 
     values: Tensor
@@ -83,7 +85,7 @@ TaskBaselines = Mapping[str, Sequence[TaskBaseline]]
 
 
 def has_light_tails(values: Tensor) -> bool:
-    """Return whether no value (float64) is far from the mean. Values that are all equal have no tails."""
+    """Return whether every value (float64) is near the mean (see `LIGHT_TAIL`). True if all values are equal."""
     if len(values) < 2:
         return True
     distances = (values - values.mean()).abs()
@@ -96,11 +98,11 @@ def is_binary(values: Tensor) -> bool:
 
 
 class Baseline:
-    """The values of the last evaluation of the whole split, and whether it has to be renewed.
+    """The values of the last evaluation of the whole split, and whether these values should be renewed.
 
     Attributes:
         order: the order of the examples in windows.
-        excess: number of examples in later parts, without those that every part contains.
+        excess: number of examples in all later parts, without the examples that every part contains.
     """
 
     def __init__(self) -> None:
@@ -114,7 +116,11 @@ class Baseline:
         return self._tasks if self._stage == stage else {}
 
     def is_order_needed(self, values: Mapping[str, Sequence[Tensor]]) -> bool:
-        """Return whether the order is unknown and the values of the whole split, by metric and task, can reveal it."""
+        """Return whether the order is unknown, and the given values of the whole split can reveal it.
+
+        Args:
+            values: the values by metric and task.
+        """
         return self.order == "unknown" and any(_tells_apart(task) for tasks in values.values() for task in tasks)
 
     def find_order(self, window: Mapping[str, Sequence[Tensor]], whole: Mapping[str, Sequence[Tensor]]) -> None:
@@ -122,7 +128,7 @@ class Baseline:
 
         Args:
             window: the values of the first window of the split, by metric and task.
-            whole: the values of the whole split with the same weights.
+            whole: the values of the whole split, measured with the same weights.
         """
         pairs = [
             (part.cpu().double(), values.cpu().double())
@@ -161,10 +167,11 @@ class Baseline:
                 )
 
     def is_renewal_due(self, stage: int | None, examples: int, used: bool) -> bool:
-        """Return whether the next evaluation should use the whole split, so that later parts can be smaller.
+        """Return whether the next evaluation should use the whole split to renew the baseline.
 
-        A renewal serves only to save time, so a baseline that did not help is not renewed. The first baseline of a
-        stage is an exception, because it may be from an untrained model.
+        With a new baseline, later parts can be smaller. A renewal serves only to save time, so a baseline that did not
+        help is not renewed. The first baseline of a stage is an exception: it may be useless only because it is from an
+        untrained model.
 
         Args:
             stage: index of the stage of a stream; None on a pool.
@@ -195,7 +202,7 @@ def _tells_apart(values: Tensor) -> bool:
 
 
 def _has_losses(tasks: Sequence[Tensor]) -> bool:
-    """Return whether the values of tasks are finite and not all 0 or 1."""
+    """Return whether all values of the tasks are finite, and at least one of them is neither 0 nor 1."""
     return all(bool(task.isfinite().all()) for task in tasks) and not all(map(is_binary, tasks))
 
 
@@ -216,7 +223,7 @@ def _sort(values: Tensor, order: Order) -> Tensor:
 
 
 def _matches_window(window: Tensor, values: Tensor) -> bool:
-    """Return whether the values of a window equal the first `len(window)` of the given values, up to rounding."""
+    """Return whether the values of a window are nearly equal to the first `len(window)` of the given values."""
     n = len(window)
     if n > len(values):
         return False

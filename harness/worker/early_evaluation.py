@@ -1,8 +1,9 @@
 """Evaluates the untrained model before the worker asks for this evaluation.
 
 The evaluator builds the same untrained model as the worker. It evaluates this model while the worker still builds the
-training data and constructs the submission. If the worker's first weights are equal to those of the model, the result
-is used. Otherwise, for example because the submission has changed the initial weights, the result is discarded.
+training data and constructs the submission. If the first weights that the worker sends are equal to the weights of this
+model, the result is used. If they differ, for example because the submission has changed the initial weights, the
+result is discarded.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class EarlyEvaluation:
     def take(self, model: nn.Module) -> Evaluation | None:
         """Return the result if the model still has its initial weights.
 
-        Otherwise return None, and reset the evaluator to its state before the evaluation.
+        If the model has other weights, return None, and reset the evaluator to its state before the evaluation. The
+        result is also None if the evaluation failed.
         """
         if self._evaluation is not None and not self._has_initial_weights(model):
             self._reset()

@@ -1,4 +1,7 @@
-"""Evaluates models on the score split, or on a part of it if the part suffices for all decisions."""
+"""Evaluates models on the score split, or on a part of it if the part suffices for all decisions.
+
+A part is measured in windows: ranges of consecutive examples (`Shard`) in a fixed order of the split.
+"""
 
 from __future__ import annotations
 
@@ -44,11 +47,11 @@ class Evaluator:
     Args:
         spec: the specification of the trial.
         workload: the workload.
-        group: the ranks among which the examples are divided. All ranks decide as rank 0 does.
-        shadow: whether every screened evaluation is followed by one of the whole split.
+        group: the ranks among which the examples are divided. All ranks take the decisions of rank 0.
+        shadow: whether every screened evaluation is repeated on the whole split (shadow evaluation).
 
     Attributes:
-        warnings: messages for the user, which the caller removes.
+        warnings: messages for the user. The caller removes them after printing.
     """
 
     def __init__(
@@ -68,12 +71,12 @@ class Evaluator:
         self._latest_stage: int | None = None
         self._baseline = Baseline()
         bounds = workload.value_bounds if isinstance(workload, Bounded) else {}
-        # Only a single rank chooses examples. Several ranks divide an evaluation instead.
+        # With several ranks, no examples are chosen by their values.
         self._worst_first = WorstFirst(bounds, is_supported=None if group.count == 1 else False)
 
     @property
     def outcome(self) -> Screening | None:
-        """The number and the cost of the evaluations so far; None if all of them have to use the whole split."""
+        """The number and the cost of the evaluations so far; None if the run may not have screened evaluations."""
         return self._counts if self._allowed else None
 
     @property
@@ -118,7 +121,7 @@ class Evaluator:
         return replace(whole, screened=part)
 
     def add_disagreement(self, text: str) -> None:
-        """Record that a screened evaluation and the whole one decided differently."""
+        """Record that a screened evaluation and its repetition on the whole split decided differently."""
         self._counts = msgspec.structs.replace(self._counts, disagreements=(*self._counts.disagreements, text))
         self.warnings.append(f"screened and whole evaluation disagree: {text}")
 
@@ -133,10 +136,10 @@ class Evaluator:
             model: the model, in evaluation mode.
             stage: see `evaluate`.
             decisions: see `evaluate`.
-            part: the part, which is empty and to which the measured windows are added.
+            part: an empty part. The measured windows are added to it.
 
         Returns:
-            The evaluation, or None if no part suffices; and the estimates from the last part, if any.
+            The evaluation, or None if no part suffices; and the estimates from the last part, which may be empty.
         """
         if decisions is None or stage not in self._totals:
             return None, {}
@@ -175,8 +178,8 @@ class Evaluator:
     def _can_complete(self, stage: int | None) -> bool:
         """Return whether a part can be completed to the whole split.
 
-        For this, all metrics must be of a single task, and the order of the examples in windows must be known. On a GPU
-        the values of an example depend more on the other examples of its batch, so the whole split is measured anew.
+        For this, all metrics must be of a single task, and the order of the examples in parts must be known. On a GPU,
+        a part is not completed, because the values of an example depend more on the other examples of its batch.
         """
         is_ordered = self._baseline.order in ("stored", "random")
         return is_ordered and self._on_cpu and all(len(sizes) == 1 for sizes in self._totals[stage].values())
@@ -225,21 +228,21 @@ class Evaluator:
         self,
         model: nn.Module,
         stage: int | None,
-        part: Mapping[str, Estimate],
+        part_estimates: Mapping[str, Estimate],
         measured_part: MeasuredPart,
         counted: bool,
     ) -> Evaluation:
-        """Evaluate the whole split, and check the estimates from a part against the result.
+        """Evaluate the whole split, and check the estimates from a part of the split against the result.
 
         Args:
             model: the model, in evaluation mode.
             stage: see `evaluate`.
-            part: the estimates from a part of the split, if one was measured.
+            part_estimates: the estimates from a part of the split; empty if no part was measured.
             measured_part: the windows of this part.
-            counted: whether the examples count as measured.
+            counted: whether the examples are counted and the result is kept; False in a shadow evaluation.
         """
         assert isinstance(self._workload, Sharded)
-        measured = self._complete(model, stage, measured_part) if counted and part else None
+        measured = self._complete(model, stage, measured_part) if counted and part_estimates else None
         saved = 0 if measured is None else measured_part.size
         measured = self._measure(model, stage) if measured is None else measured
         metrics = {name: float(v) for name, v in self._workload.metrics(measured, "score", stage).items()}
@@ -252,19 +255,15 @@ class Evaluator:
         if all(math.isfinite(value) for value in metrics.values()):
             if not self._checked:
                 metrics = self._check_workload(model, stage, metrics, values)
-            if self._active and (name := find_bias(part, metrics)):
-                self._disable(describe_bias(name, part[name]))
+            if self._active and (name := find_bias(part_estimates, metrics)):
+                self._disable(describe_bias(name, part_estimates[name]))
         if counted:
-            # In a shadow evaluation, nothing is kept. The size of the next part then follows from the latest part, as
-            # in a run without shadow evaluation.
+            # The size of the next part follows from what is kept. A shadow evaluation must not change this size.
             self._keep(model, stage, values, estimates)
         return Evaluation(metrics=metrics)
 
     def _complete(self, model: nn.Module, stage: int | None, part: MeasuredPart) -> dict[str, Tensor] | None:
-        """Measure the examples that a part does not contain, and return the measured values of the whole split.
-
-        The result is None if the part cannot be completed.
-        """
+        """Measure the examples outside a part. Return the whole split's values; None if the part cannot be completed."""
         if not self._can_complete(stage):
             return None
         rest = self._measure(model, stage, Shard(start=part.size))
@@ -286,15 +285,15 @@ class Evaluator:
             estimates: the metrics of the whole split.
         """
         if self._active and self._baseline.is_order_needed(values):
-            # If all values of an untrained model are equal, they do not show the order of the examples in windows.
+            # In the first evaluation, that of the untrained model, all values may be equal and not show the order.
             self._baseline.find_order(self._measure_first_window(model, stage), values)
         self._baseline.renew(values, stage, self._goals)
         self._latest, self._latest_stage = expect_differences(estimates, self._baseline.of_stage(stage)), stage
-        probe = self._worst_first.renew(values, stage, partial(self._measure_values, model, stage))
-        self._count(examples=probe)
+        probed_examples = self._worst_first.renew(values, stage, partial(self._measure_values, model, stage))
+        self._count(examples=probed_examples)
 
     def _measure_first_window(self, model: nn.Module, stage: int | None) -> dict[str, Sequence[Tensor]]:
-        """Return the values of the first examples, by metric and task."""
+        """Return the values of the smallest part, which is one window, by metric and task."""
         window = self._measure_values(model, stage, Shard(stop=FIRST_PART))
         self._count(examples=count_examples(estimate_metrics(window, self._totals[stage])))
         return window
@@ -306,7 +305,7 @@ class Evaluator:
         metrics: dict[str, float],
         values: Mapping[str, Sequence[Tensor]],
     ) -> dict[str, float]:
-        """Check, once in a run, that parts of the split can be used; if not, use the whole split from now on.
+        """Check, once in a run, that parts of the split can be used. If not, use the whole split from now on.
 
         Args:
             model: the model, in evaluation mode.
@@ -315,7 +314,7 @@ class Evaluator:
             values: the values of the whole split, by metric and task.
 
         Returns:
-            The metrics to use.
+            The metrics of the whole split. If the workload's `metrics` and `evaluate` disagree, those of `evaluate`.
         """
         self._checked = True
         if self._group.count == 1:
@@ -339,7 +338,7 @@ class Evaluator:
         window = self._measure_first_window(model, stage)
         estimates = estimate_metrics(window, self._totals[stage])
         if count_examples(estimates) >= self._whole_examples(stage):
-            self._disable(f"a window of {FIRST_PART} examples has the whole split", warn=False)
+            self._disable(f"measure() returns the whole split for a window of {FIRST_PART} examples", warn=False)
         elif name := find_bias(estimates, metrics):
             self._disable(describe_bias(name, estimates[name]))
         else:
@@ -356,7 +355,7 @@ class Evaluator:
         return max((sum(sizes) for sizes in self._totals.get(stage, {}).values()), default=0)
 
     def _count_excess(self, estimates: Mapping[str, Estimate]) -> int:
-        """Return the number of examples by which a part is larger than the smallest part."""
+        """Return the number of examples that a part has in addition to those of the smallest part."""
         smallest = {name: estimate.resize(FIRST_PART) for name, estimate in estimates.items()}
         return count_examples(estimates) - count_examples(smallest)
 
@@ -382,7 +381,7 @@ class Evaluator:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned, except whether shadow evaluation is used."""
+        """Restore what `state_dict` returned. Whether shadow evaluation is used does not change."""
         counts = msgspec.json.decode(state["counts"], type=Screening)
         self._counts = msgspec.structs.replace(counts, shadow=self._counts.shadow)
         self._checked = state["checked"]
@@ -391,8 +390,7 @@ class Evaluator:
             name: Estimate(tuple(TaskSample(*task) for task in tasks)) for name, tasks in state["latest"].items()
         }
         self._latest_stage = state["latest_stage"]
-        # Checkpoints of earlier versions lack this key. The next evaluation of the whole split then counts as the
-        # first.
+        # Checkpoints of earlier versions lack the following keys.
         if "baseline" in state:
             self._baseline.load_state_dict(state["baseline"])
         if "worst_first" in state:

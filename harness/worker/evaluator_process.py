@@ -1,9 +1,9 @@
 """The evaluator, a process that evaluates the weights of one trial and never imports the submission.
 
 The evaluator builds the workload and the model itself, keeps the results of all evaluations, and sends the results to
-the supervisor. The worker receives only the decisions. Both processes use the same cores and alternate: the worker
-waits, with its clock stopped, while the evaluator computes. On the worker's request, the evaluator stores its state
-beside the checkpoint.
+the supervisor. The worker receives only the decisions. Worker and evaluator use the same cores and alternate: the
+worker waits, with its clock stopped, while the evaluator computes. For every checkpoint that the worker writes, the
+evaluator stores its own state, too.
 """
 
 from __future__ import annotations
@@ -49,14 +49,15 @@ from harness.worker.torch_settings import apply_numeric_settings
 def run_evaluator(job: Job, emit: Emit, end: socket.socket, cores: Collection[int] = ()) -> None:
     """Evaluate weights until the worker has ended. An error is reported to the supervisor.
 
-    While the worker builds its run, this process may use any core. It then builds the workload and evaluates the
-    untrained model (see `early_evaluation`). Afterwards the two processes alternate on the same cores.
+    While the worker builds its run, this process builds the workload and evaluates the untrained model (see
+    `early_evaluation`). During this time, it may use any core. Afterwards, it uses the worker's cores, and the two
+    processes alternate.
 
     Args:
         job: the trial and its folder.
         emit: function that receives the results.
         end: socket to the worker.
-        cores: indices of the worker's cores; empty if it is not pinned.
+        cores: indices of the cores to which the worker is pinned; empty if it is not pinned.
     """
     evaluation: RunEvaluation | None = None
     try:
@@ -89,7 +90,8 @@ def run_evaluator(job: Job, emit: Emit, end: socket.socket, cores: Collection[in
 def warm_evaluation(spec: RunSpec) -> None:
     """Evaluate an untrained model of a trial's workload on the splits `score` and `audit`.
 
-    Processes that are forked from this process then have the workload's imported modules and the data that they cache.
+    Processes that are forked from this process then have the imported modules of the workload, and the data that these
+    modules keep in memory.
 
     Args:
         spec: a trial on the workload.
@@ -117,7 +119,8 @@ class RunEvaluation:
         spec: the specification of the trial.
         model: the model into which weights are copied.
         assessor: evaluates the model and decides.
-        audit: function from the stage to the metrics of the model on the split `audit`, and a warning.
+        audit: function that evaluates the model on the split `audit`, given the stage. It returns the metrics and a
+            warning, which may be empty.
         emit: function that receives the results.
         weights: the memory that is shared with the worker.
     """
@@ -142,7 +145,7 @@ class RunEvaluation:
         self._ended = False
 
     def serve(self, channel: Channel) -> None:
-        """Answer the worker's messages until it has ended."""
+        """Answer the worker's messages until the worker has ended."""
         while True:
             try:
                 message = channel.receive_request()
@@ -193,7 +196,7 @@ class RunEvaluation:
         return Decided(verdict=assessment.verdict, stage_over=assessment.stage_over)
 
     def _judge(self, assessment: Assessment, index: int) -> None:
-        """Evaluate the weights on the split `audit`, and store the result with the result on the split `score`."""
+        """Evaluate the weights on the split `audit`. Keep the metrics on `audit` and on `score` as a judgement."""
         point = assessment.point
         if assessment.verdict is not None and assessment.verdict.status == "diverged":
             return
@@ -240,7 +243,9 @@ class RunEvaluation:
         return self._position
 
     def _check_schedule(self, pending: Point, position: Position) -> None:
-        """Check that an evaluation is due, since a submission could otherwise have any weights evaluated on `score`.
+        """Check that an evaluation is due.
+
+        Without this check, a submission could request evaluations of any weights on the split `score`.
 
         Raises:
             RejectedError: the training loop would not ask for an evaluation at this point of the run.

@@ -1,6 +1,7 @@
 """The measured values of a growing part of a split, which can be completed to the values of the whole split.
 
-If a part does not suffice for all decisions, the whole split is needed. The other examples of the split are then
+A part grows by windows: ranges of consecutive examples in the order in which the workload measures them. If a part does
+not suffice for all decisions of an evaluation, the whole split is needed. The examples outside the part are then
 measured as a last window, and all values are sorted into the stored order of the split. No example is measured twice.
 """
 
@@ -17,7 +18,7 @@ from harness.worker.data.evaluation_order import evaluation_rows
 
 
 class MeasuredPart:
-    """The measured tensors of the first examples in the order of windows.
+    """The measured tensors of a part, which contains the first examples in the order of windows.
 
     Attributes:
         size: number of examples of every task in the part.
@@ -37,7 +38,7 @@ class MeasuredPart:
         return {name: torch.cat([window[name] for window in self._windows]) for name in self._windows[0]}
 
     def complete(self, rest: Mapping[str, Tensor], examples: int, order: Order) -> dict[str, Tensor] | None:
-        """Return the tensors of the whole split in its stored order.
+        """Return the tensors of the whole split, in the stored order of the split.
 
         Args:
             rest: the tensors of the window from the end of this part to the end of the split.

@@ -1,9 +1,9 @@
 """Decides from the values of a part of a split which targets the whole split would not meet.
 
-A metric is an unweighted mean over tasks of means over examples. A part contains n of the N examples of every task, as
-a random sample without replacement. The standard error of a mean therefore has the finite-population correction
-sqrt((N - n) / (N - 1)). A task's mean is the mean of the part, or the difference estimate of `harness.worker.baseline`,
-whichever has the smaller standard error.
+A metric is the mean of a value over the examples of each task, averaged over the tasks with equal weights. A part is a
+random sample, without replacement: n of the N examples of every task. The standard error of a mean therefore has the
+finite-population correction sqrt((N - n) / (N - 1)). There are two estimates of a task's mean: the mean of the part,
+and the difference estimate of `harness.worker.baseline`. The one with the smaller standard error is used.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ FIRST_PART = 64
 #: Largest fraction of a split's examples that a part may have. If a larger part is needed, the whole split
 #: is evaluated.
 LARGEST_SHARE = 2 / 3
-#: A part is measured only if the expected distance to every threshold is at least this multiple of the distance that
-#: suffices for a decision.
+#: A part is measured only if the expected distance to every threshold is above this multiple of the distance that
+#: suffices to exclude the threshold.
 _RESERVE = 1.15
-#: If the part can be completed to the whole split, it is measured as soon as the expected distance is this multiple.
+#: The same for a part that can be completed to the whole split. It is below 1, because such an attempt costs nothing.
 _EARLY = 0.9
-#: The standard error allows for groups of examples that a part misses with a probability of at least exp(-`HIDDEN`).
+#: A standard error allows for a group of examples that is not in the part, if the probability of this is at least
+#: exp(-`HIDDEN`).
 HIDDEN = 12.0
-#: Variance of the differences from a new baseline, as a fraction of the variance of the values, in the best case.
+#: Expected variance of the differences from a new baseline in the best case, as a fraction of the values' variance.
 _EXPECTED = 1 / 16
 #: Each part is larger than the previous part by at least this fraction. Sizes of parts are multiples of `FIRST_PART`.
 _GROWTH = 0.25
@@ -46,8 +47,8 @@ class TaskSample:
         mean: estimate of the mean over all of the task's examples.
         variance: variance of the values or differences, with n - 1 in the denominator; 0 for a single value.
         binary: whether every value is 0 or 1.
-        reach: the amount by which an example can improve, if the mean is estimated from differences from a baseline. It
-            is the distance of the baseline's mean from the baseline's best value. 0 if the mean is that of the part.
+        reach: 0 if the mean is that of the part. If the mean is estimated from differences from a baseline: the amount
+            by which an example is assumed to improve at most, from the baseline's mean to the baseline's best value.
     """
 
     n: int
@@ -119,8 +120,9 @@ class Estimate:
     def error_at(self, value: float) -> float:
         """Return the standard error for a comparison with a value.
 
-        For values of 0 and 1, the result is at least the standard error that an estimate has if the metric is `value`.
-        With equal task sizes, the variance of such an estimate is largest if all tasks have the mean `value`.
+        For values of 0 and 1, the standard error depends on the metric. The result is at least the standard error that
+        an estimate would have if the metric were `value`. With equal task sizes, the variance of such an estimate is
+        largest if all tasks have the mean `value`.
         """
         if not all(task.binary for task in self.tasks) or not 0 <= value <= 1:
             return self.se
@@ -136,14 +138,14 @@ class Estimate:
     def distance(self, target: Target) -> float:
         """Return how far the metric is from a target that it does not meet.
 
-        The unit is the smallest distance that suffices for a decision. If the result is above 1, the whole split would
-        not meet the target. The result is negative if the estimate meets the target.
+        The unit is the smallest distance that suffices to exclude the target. If the result is above 1, the whole split
+        would not meet the target. The result is negative if the estimate meets the target or is not finite.
         """
-        margin = self.mean - target.value if target.goal == "min" else target.value - self.mean
-        error = STANDARD_ERRORS * self.error_at(target.value)
-        if not math.isfinite(margin) or margin <= 0:
+        shortfall = self.mean - target.value if target.goal == "min" else target.value - self.mean
+        required = STANDARD_ERRORS * self.error_at(target.value)
+        if not math.isfinite(shortfall) or shortfall <= 0:
             return -1.0
-        return math.inf if error == 0 else margin / error
+        return math.inf if required == 0 else shortfall / required
 
 
 #: The decisions that an evaluation may trigger, by name. Each is triggered if all of its targets are met.
@@ -214,7 +216,7 @@ def expect_differences(estimates: Mapping[str, Estimate], baselines: TaskBaselin
 def is_decided(estimates: Mapping[str, Estimate], decisions: Decisions) -> bool:
     """Return whether the estimates show that the whole split would trigger none of the decisions.
 
-    A metric that is not finite decides nothing, since only the whole split may end a run as diverged.
+    The result is False if a metric is not finite, since only the whole split may end a run as diverged.
     """
     if not all(math.isfinite(estimate.mean) for estimate in estimates.values()):
         return False
@@ -222,7 +224,10 @@ def is_decided(estimates: Mapping[str, Estimate], decisions: Decisions) -> bool:
 
 
 def _smallest_distance(estimates: Mapping[str, Estimate], decisions: Decisions) -> float:
-    """Return the distance of the decision that is hardest to exclude. One unmet target excludes a decision."""
+    """Return the distance of the decision that is hardest to exclude.
+
+    One unmet target excludes a decision, so the distance of a decision is that of its farthest target.
+    """
     distances = (
         max((estimates[t.metric].distance(t) for t in targets if t.metric in estimates), default=-1.0)
         for targets in decisions.values()
@@ -247,8 +252,8 @@ def next_part(
         decisions: what the evaluation has to decide.
         totals: for every metric, the number of examples of every task.
         above: number of examples of every task that are already measured.
-        completes: whether the whole split is measured by completing the part. A part that does not suffice then costs
-            nothing, so parts grow by the smallest step.
+        completes: whether the whole split is measured by completing the part. No example is then measured twice, even
+            if the part does not suffice. Parts therefore grow by the smallest step.
     """
     if completes:
         return _next_step(estimates, decisions, totals, above)
@@ -275,7 +280,7 @@ def _next_step(
 
 
 def _round_up(examples: float) -> int:
-    """Return the next multiple of the smallest part."""
+    """Return the number of examples, rounded up to a multiple of `FIRST_PART`."""
     return math.ceil(examples / FIRST_PART) * FIRST_PART
 
 
@@ -291,9 +296,9 @@ def _share(part: int, totals: Iterable[Sequence[int]]) -> float:
 
 
 def find_bias(part: Mapping[str, Estimate], whole: Mapping[str, float]) -> str:
-    """Return the metric of a part that the whole split contradicts, or an empty string.
+    """Return the name of a metric whose estimate from a part contradicts the whole split, or an empty string.
 
-    If a split has an order that is not random, its first examples are not a random sample.
+    A contradiction shows that the part is not a random sample, for example because the split is sorted by class.
 
     Args:
         part: the estimates from a part.

@@ -254,7 +254,7 @@ def test_a_workload_that_errs_gets_whole_evaluations_and_one_warning(
     [
         (micro.Micro, "no measure()"),
         (ranked.Shared, "no values per example"),
-        (screened.Undivided, "has the whole split"),
+        (screened.Undivided, "returns the whole split"),
     ],
 )
 def test_a_workload_without_parts_gets_whole_evaluations(
