@@ -263,7 +263,7 @@ class Evaluator:
         return Evaluation(metrics=metrics)
 
     def _complete(self, model: nn.Module, stage: int | None, part: MeasuredPart) -> dict[str, Tensor] | None:
-        """Measure the examples outside a part. Return the whole split's values; None if the part cannot be completed."""
+        """Measure the examples outside a part, and return the whole split's values; None if this is not possible."""
         if not self._can_complete(stage):
             return None
         rest = self._measure(model, stage, Shard(start=part.size))
