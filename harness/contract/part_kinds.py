@@ -50,7 +50,7 @@ _ROWS = (
         purpose="scales the learning rate at every update; without a schedule the rate is constant",
         arguments=("progress",),
         called_with="`Progress(step, horizon, examples, tokens, batch_size, task_index)`",
-        returns="the learning-rate factor, or `Factors`",
+        returns="the learning-rate factor, or `Factors` (factors of learning rate and weight decay, and a momentum)",
     ),
     PartKind(
         name="averaging",
@@ -66,7 +66,7 @@ _ROWS = (
         purpose="chooses the examples of every batch from the pool",
         arguments=("task",),
         called_with="the task",
-        returns="an `Order` with `take(n, examples)` and state",
+        returns="an `Order` with `take(n, examples)` (the indices of the next n examples) and state",
         implied_needs=frozenset({"pool"}),
     ),
     PartKind(

@@ -1,4 +1,4 @@
-"""Renders the statement at the top of a leaderboard as a sentence and as JSON."""
+"""Renders the statement at the top of a leaderboard, who leads and who is tied, as sentences and as JSON."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from harness.scoring.factors import TimeFactors
 from harness.scoring.headline import TIME_AND_EXAMPLES, Headline
 from harness.scoring.leaderboard import Leaderboard
 
-#: Largest number of names in a list of the sentence.
+#: Largest number of names that a sentence lists.
 _MAX_NAMES = 4
 
 
 def headline_sentences(board: Leaderboard) -> tuple[str, ...]:
-    """Return the sentences at the top of a leaderboard: who leads, by how much, and who is tied. Empty without a row.
+    """Return the sentences at the top of a leaderboard; empty if the leaderboard has no row.
 
     For example `muon-wsd@1 leads: 0.71× the examples, 0.93× the time of adamw-cosine@1. Ranks 2 to 4 tied: wsd@1, …`.
     """
@@ -35,7 +35,10 @@ def headline_sentences(board: Leaderboard) -> tuple[str, ...]:
 
 
 def ranking_sentences(headline: Headline | None) -> tuple[str, ...]:
-    """Return the sentences at the top of a ranking that states the amount of each leader. Empty without a headline."""
+    """Return the sentences at the top of a ranking; empty without a headline.
+
+    They state the amount of each leader as text, such as `time multiplier 1.20×`, and no ratios to other submissions.
+    """
     if headline is None:
         return ()
     if len(headline.leaders) > 1:
@@ -49,7 +52,7 @@ def ranking_sentences(headline: Headline | None) -> tuple[str, ...]:
 
 
 def headline_json(board: Leaderboard) -> dict[str, Any] | None:
-    """Return the statement at the top of a leaderboard as plain data; None without a row."""
+    """Return the statement at the top of a leaderboard as plain data; None if the leaderboard has no row."""
     headline = board.headline
     if headline is None:
         return None
@@ -76,7 +79,11 @@ def headline_json(board: Leaderboard) -> dict[str, Any] | None:
 
 
 def _factor(factors: TimeFactors | None, name: str, board: Leaderboard) -> float | None:
-    """Return a factor for JSON. `time` is the ratio of the compared quantity; the others are unknown for steps."""
+    """Return a factor for JSON; None if it is unknown.
+
+    The factor `time` is the ratio of the compared quantity, even if this quantity is not a time. The other factors are
+    unknown unless the quantity is in `TIME_AND_EXAMPLES`.
+    """
     if factors is None or (name != "time" and board.query.by not in TIME_AND_EXAMPLES):
         return None
     value: float = getattr(factors, name)
@@ -84,7 +91,7 @@ def _factor(factors: TimeFactors | None, name: str, board: Leaderboard) -> float
 
 
 def _lead(headline: Headline, board: Leaderboard) -> str:
-    """Return who leads alone, and the ratios to the reference or to the second submission."""
+    """Return which single submission leads, and its ratios to the reference or to the second submission."""
     ratio, lead = headline.ratios[0], _lead_clause(headline)
     if ratio.factors is None:
         return f"{lead}: on no workload did both it and {ratio.against} reach the target"
@@ -95,7 +102,7 @@ def _lead(headline: Headline, board: Leaderboard) -> str:
 
 
 def _lead_clause(headline: Headline) -> str:
-    """Return that the only leader leads, or that it is first without a significant difference from others."""
+    """Return that the single leader leads, or that it is first without a significant difference from others."""
     leader = headline.leaders[0]
     if headline.tied_with_first:
         return f"{leader} is first, without a significant difference from {join_names(headline.tied_with_first)}"
@@ -115,7 +122,7 @@ def _shared_lead(headline: Headline) -> str:
 
 
 def _together(headline: Headline, board: Leaderboard) -> str:
-    """Return the range of the ratios of several leaders to the reference or to the second submission."""
+    """Return the range of the leaders' ratios to the submission with which they are compared."""
     values = {ratio.submission: ratio.factors.time for ratio in headline.ratios if ratio.factors is not None}
     if not values:
         return ""
@@ -137,7 +144,10 @@ def _workloads(count: int) -> str:
 
 
 def _hits(headline: Headline, board: Leaderboard) -> str:
-    """Return on how many workloads the leaders reached the target, so that their ratios do not hide a miss."""
+    """Return on how many workloads the leaders reached the target; empty if they reached every target.
+
+    The ratios do not include misses, so the sentence states the misses.
+    """
     total = len(board.workloads)
     hits = sorted(total - len(missed) for missed in headline.missed)
     if not hits or hits[0] == total:
@@ -150,7 +160,7 @@ def _hits(headline: Headline, board: Leaderboard) -> str:
 
 
 def _followers(headline: Headline) -> str:
-    """Return the submissions behind the leaders, such as `Ranks 2 to 4 tied: a, b and c`."""
+    """Return the submissions behind the leaders, such as `Ranks 2 to 4 tied: a, b and c`; empty if there are none."""
     best, worst = headline.follower_ranks
     if not headline.followers:
         return ""
@@ -171,7 +181,7 @@ def _order_by_mean_rank(headline: Headline, board: Leaderboard) -> str:
 
 
 def join_names(names: Sequence[str], limit: int = _MAX_NAMES) -> str:
-    """Return names as a list in a sentence. A long list ends with the number of further names.
+    """Return names as a list for a sentence. In a long list, a number stands for the last names.
 
     >>> join_names(["a"]), join_names(["a", "b", "c"]), join_names("abcdef")
     ('a', 'a, b and c', 'a, b, c, d and 2 more')

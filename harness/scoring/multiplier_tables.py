@@ -49,7 +49,7 @@ def _tabulate_ranking(board: MultiplierBoard) -> ResultTable:
 
 
 def _find_headline(board: MultiplierBoard) -> Headline | None:
-    """Return who leads and who is tied; None if fewer than two submissions have a time multiplier on every workload."""
+    """Return who leads and who is tied; None if at most one submission has a time multiplier on every workload."""
     ranked = {row.submission: row.time for row in board.rows if row.time is not None}
     if len(ranked) < 2:
         return None
@@ -61,7 +61,7 @@ def _find_headline(board: MultiplierBoard) -> Headline | None:
 
 
 def _tabulate_workload(cells: Sequence[MultiplierCell]) -> ResultTable:
-    """Tabulate one workload. The columns about tuning are left out if no tuning trials are known."""
+    """Return the table of one workload. The columns about tuning are left out if no tuning trials are known."""
     first = cells[0]
     columns: list[tuple[str, str, list[Cell]]] = [
         ("submission", "", [cell.submission for cell in cells]),
@@ -98,7 +98,7 @@ def format_ranks(ranks: tuple[int, int]) -> str:
 
 
 def format_multiplier(estimate: MultiplierEstimate | None) -> str | None:
-    """Return a multiplier as text, with the sign of a bound; None if it is unknown.
+    """Return a multiplier as text; None if it is unknown. A multiplier that is only a bound begins with `>` or `<`.
 
     >>> format_multiplier(MultiplierEstimate(log=0.0)), format_multiplier(MultiplierEstimate(log=0.7, bound=">"))
     ('1.00×', '> 2.01×')
@@ -117,7 +117,10 @@ def format_interval(estimate: MultiplierEstimate | None) -> str | None:
 
 
 def _format_rate_loss(cost: TuningCost | None) -> str | None:
-    """Return the effect of a wrong learning rate, such as `0.71× at a factor of 3`."""
+    """Return the effect of a wrong learning rate, such as `0.71× at a factor of 3`; None if it is unknown.
+
+    The first number is the compute multiplier relative to that at the best learning rate.
+    """
     if cost is None or cost.factor is None or (cost.loss is None and not cost.breaks):
         return None
     effect = "breaks" if cost.loss is None else _with_bound(cost.loss, cost.bound)

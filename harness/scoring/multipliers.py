@@ -1,9 +1,10 @@
 """Scores of the ruleset `fixed-budget`: compute multipliers and time multipliers of runs that use the whole budget.
 
 The compute multiplier M of a run is the budget that the reference needs for the run's final metric, divided by the
-workload's budget (see `compute_multiplier`). The time multiplier is M × c_ref / c, where c is the cost per example of
-the submission. c_ref is the cost per example of the envelope's reference in the same table. All submissions draw the
-same number of examples. The ratio of the costs is therefore the ratio of the seconds of whole runs.
+workload's budget. The envelope of the reference (its metric as a function of its budget) gives the former budget (see
+`compute_multiplier`). The time multiplier is M × c_ref / c. Here c is the cost per example of the submission, and c_ref
+is that of the reference in the same table. All submissions draw the same number of examples, so the ratio of the costs
+is the ratio of the seconds of whole runs.
 """
 
 from __future__ import annotations
@@ -57,14 +58,14 @@ class MultiplierCell:
         hardware: hardware class.
         ruleset: `name@version`.
         n: number of runs.
-        broken: number of runs that broke down.
+        broken: number of runs that broke down, which have no final metric.
         compute: compute multiplier; None if it is unknown or if a run broke down.
         cost: cost per example relative to the reference; None if unknown.
         time: time multiplier; None if the compute multiplier or the cost is unknown.
         studies: study -> 1 / (time multiplier of the study's run), computed from the run's own seconds; inf if the run
-            broke down. Paired tests compare these values as times.
+            broke down. Paired tests treat these values as times: lower is better.
         tuning: cost of the tuning, and the effect of a wrong learning rate; None without records of tuning trials.
-        remark: reason why a value is missing, or a warning; empty if there is neither.
+        remark: the most important reason why a value is missing, or a warning; empty if nothing is missing.
     """
 
     submission: str
@@ -87,12 +88,12 @@ class MultiplierRow:
 
     Args:
         submission: see `MultiplierCell`.
-        ranks: best and worst rank consistent with the significant pairwise differences. Submissions without a time
-            multiplier on every workload share the last ranks.
-        compute: geometric mean over workloads of the compute multiplier; None if a workload has none.
-        cost: geometric mean over workloads of the cost; None if a workload has none.
-        time: geometric mean over workloads of the time multiplier, by which submissions are ranked; None if a workload
-            has none.
+        ranks: best and worst rank consistent with the significant pairwise differences. Submissions that lack a time
+            multiplier on any workload share the last ranks.
+        compute: geometric mean of the compute multipliers over workloads. Like `cost` and `time`, it is None if the
+            submission lacks a time multiplier on any workload.
+        cost: geometric mean of the costs over workloads.
+        time: geometric mean of the time multipliers over workloads. Submissions are ranked by it.
         workloads: number of workloads with a time multiplier.
         remark: the workloads without a time multiplier, with the reasons; empty if there is no such workload.
     """
@@ -116,7 +117,7 @@ class MultiplierBoard:
         workloads: ids of the workloads.
         rows: rows, best first.
         ties: the ranks of the submissions with a time multiplier on every workload, and the verdicts on their pairs.
-        cells: cells, ordered by workload; the best of each workload is the first.
+        cells: results on the workloads, ordered by workload, and on each workload by time multiplier, best first.
         skipped: records that were left out, with the reasons.
     """
 
@@ -130,7 +131,7 @@ class MultiplierBoard:
 
     @property
     def bounded(self) -> float:
-        """Fraction of bounds among the cells with a compute multiplier; 0 if there is no such cell."""
+        """Fraction of the known compute multipliers that are only bounds; 0 if no compute multiplier is known."""
         known = [cell.compute for cell in self.cells if cell.compute is not None]
         return sum(estimate.bound != "" for estimate in known) / len(known) if known else 0.0
 
@@ -138,7 +139,8 @@ class MultiplierBoard:
 def choose_setting(tuning: Sequence[Record]) -> HParams:
     """Return the hyperparameters with the best mean final metric over the tuning studies.
 
-    If no setting has a final metric in every study, the setting in the middle is returned, which is the default.
+    A setting counts only if it has a final metric in every study. If no setting counts, the setting of the trial in the
+    middle is returned, which is the default setting.
 
     Args:
         tuning: records of the tuning trials of one submission on one workload; not empty.
@@ -163,9 +165,9 @@ def score_boards(
     """Score the runs of every hardware class and ruleset.
 
     Args:
-        records: records of any rulesets. Records with another stopping rule than `STOPPING` are ignored. If a seed has
-            several runs, only the earliest run counts.
-        envelopes: `name@version` of a workload -> envelope of its reference.
+        records: records of any rulesets. Only those with the stopping rule `STOPPING` are scored. If a seed has several
+            runs, only the earliest run counts.
+        envelopes: `name@version` of a workload -> envelope of the workload's reference.
     """
     tables: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in earliest_runs(record for record in records if _counts(record)):
@@ -220,7 +222,7 @@ class _WorkloadScorer:
         workload: `name@version`.
         envelopes: the envelopes by workload.
         groups: (workload, submission) -> records of scored runs.
-        seconds: seconds by run ID.
+        seconds: run ID -> typical seconds and own seconds of the run (see `RunSeconds`).
     """
 
     def __init__(
@@ -301,7 +303,11 @@ class _WorkloadScorer:
     def _cost(
         self, run_ids: Sequence[str], multipliers: Mapping[str, Multiplier], is_reference: bool
     ) -> tuple[float | None, tuple[ErrorSource | None, ...]]:
-        """Return the cost relative to the reference, and the sources of error of the time multiplier."""
+        """Return the cost relative to the reference, and the sources of error of the time multiplier.
+
+        The cost is None, and there are no sources of error, if the seconds of the submission or of the reference are
+        unknown.
+        """
         chosen = [multipliers[run_id] for run_id in run_ids]
         envelope_error = _envelope_error(chosen) if chosen else None
         if is_reference:
@@ -330,7 +336,10 @@ class _WorkloadScorer:
 
 
 def estimate_compute(multipliers: Sequence[Multiplier]) -> MultiplierEstimate:
-    """Return the geometric mean of the compute multipliers of a submission's runs, with the envelope's error."""
+    """Return the geometric mean of the compute multipliers of a submission's runs.
+
+    Its error has two sources: the spread of the runs, and the error of the envelope.
+    """
     logs = [multiplier.log for multiplier in multipliers]
     bound = join_bounds(multiplier.bound for multiplier in multipliers)
     errors = None if bound else combine_errors(error_of_mean(logs), _envelope_error(multipliers))
@@ -346,7 +355,7 @@ def _envelope_error(multipliers: Sequence[Multiplier]) -> ErrorSource | None:
 def rank_cells(cells: Sequence[MultiplierCell], workloads: Sequence[str]) -> tuple[list[MultiplierRow], Ties]:
     """Rank submissions by the geometric mean of their time multipliers over all workloads.
 
-    A submission without a time multiplier on some workload shares the last ranks. Such submissions are listed by name.
+    Submissions that lack a time multiplier on any workload share the last ranks, and are ordered by name.
 
     Args:
         cells: the cells of one hardware class and ruleset.
