@@ -34,8 +34,8 @@ This page lists the papers, the needs and the evidence of every method in AlgoRa
 method, or to know how well a method is tested. `python -m tools.make_methods` generates this page from the entries of
 the plugins. Do not edit it.
 
-`bench show NAME` prints the hyperparameters of a method with their search ranges. It also says which section or equation
-of a paper defines the method. For a schedule, it draws the curve.
+`bench show NAME` prints the hyperparameters of a method with their search ranges. It also says which section or
+equation of a paper defines the method. For a schedule, it draws the curve.
 
 ## The columns
 
