@@ -125,11 +125,11 @@ def list_children(command: int = 0) -> list[int]:
     With Ray, the workers descend from the cluster, which this script has started, and not from the command.
     """
     parents = {int(path.name): parent_of(path) for path in Path("/proc").glob("[0-9]*")}
-    found, front = [], [os.getpid()]
-    while front:
-        front = [pid for pid, parent in parents.items() if parent in front]
-        found += front
-    return [pid for pid in found if pid != command and "harness" in command_of(pid)]
+    descendants, generation = [], [os.getpid()]
+    while generation:
+        generation = [pid for pid, parent in parents.items() if parent in generation]
+        descendants += generation
+    return [pid for pid in descendants if pid != command and "harness" in command_of(pid)]
 
 
 def parent_of(process: Path) -> int:

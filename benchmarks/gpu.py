@@ -231,8 +231,9 @@ def language(session: Session, submission: str = "adamw-cosine", **changes: Any)
 def overhead(session: Session) -> dict[str, Any]:
     """Measure the time of the harness's steps, divided by the time of the steps of a hand-written loop (`bare`).
 
-    Groups of steps of the harness and of the loop alternate in the order A B B A …, so that a drift of the processor's
-    clock frequency cancels. The harness and the loop use the same facts, device and compilation.
+    Groups of steps of the harness and of the loop alternate in the order loop, harness, harness, loop …, so that a
+    drift of the processor's clock frequency cancels. The harness and the loop use the same facts, device and
+    compilation.
     """
     workload = session.words()
     spec = session.spec(workload, "adamw-cosine")

@@ -5,8 +5,8 @@ succeeds. A disturbance is one of these:
 
 - SIGKILL, SIGTERM or SIGINT to the command (the supervisor), to one of the processes that it started, or to all of them
 - SIGSTOP, and SIGCONT some seconds later
-- a disk that becomes full and has space again before the next command: the runs are in a small tmpfs. If no file system
-  can be mounted, the maximum file size of the processes becomes 0 instead.
+- a disk that becomes full, and has space again before the next command. The runs are in a small tmpfs. If no file
+  system can be mounted, the maximum file size of the processes becomes 0 instead.
 - with `--executor ray`: the removal of a node of the cluster
 
 Apart from seconds, the records must have the same status, points, counters and weights as the records of an undisturbed
@@ -203,9 +203,9 @@ def disturb(
                     break
                 shutil.rmtree(bench.folder / "runs")
             continue
-        victim = strike(bench, kind, rng, nodes)
-        if victim:
-            moments.append(f"after {bench.lines} lines{victim}")
+        description = strike(bench, kind, rng, nodes)
+        if description:
+            moments.append(f"after {bench.lines} lines{description}")
             bench.wait(rng.uniform(0.0, 2.0))
     return moments
 

@@ -3,8 +3,9 @@
 usage: python -m benchmarks.multipliers
 
 The first table shows how often the 95 % interval of a compute multiplier contains the true multiplier. The true
-envelope is known, the envelope of each repeat is measured with noise, and all runs have noise. The second table shows
-in how many tables of copies of one submission any two copies have different ranks.
+envelope is known, the envelope of each repeat is measured with noise, and all runs have noise. For the second table,
+leaderboards of copies of one submission are simulated. It shows the fraction of leaderboards in which at least two
+copies have different ranks.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Truth:
         return abs(math.log(ends[0] / ends[1])) / (2 * step)
 
     def measure(self, rng: np.random.Generator, spread: float) -> MultiplierCurve:
-        """Return an envelope from noisy runs. A noise of `spread` in the log multiplier is the same at all horizons."""
+        """Return an envelope from noisy runs. At every horizon, the log multiplier has the sd `spread`."""
         common = rng.normal(size=SEEDS)
         horizons = []
         for share in SHARES:
@@ -107,7 +108,7 @@ def cover(truth: Truth, spread: float, multiplier: float, rng: np.random.Generat
 
 
 def false_ranks(spread: float, rng: np.random.Generator) -> float:
-    """Return the fraction of tables of copies in which any two copies have different ranks."""
+    """Return the fraction of tables of copies in which at least two copies have different ranks."""
     names, differing = [f"copy{i:02}" for i in range(COPIES)], 0
     for _ in range(TABLES):
         studies: dict[str, dict[str, dict[int, float]]] = {name: {} for name in names}

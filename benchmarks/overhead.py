@@ -1,12 +1,12 @@
 """Measure the overhead of the harness per training step, relative to a hand-written loop.
 
 The harness and the hand-written loop train the same model with the same optimizer, schedule, data and threads. Within a
-repetition, their steps alternate (A B B A …) in one process and are measured in processor seconds of one thread, so
-that drift of the machine's speed cancels. A repetition's ratio is the harness's mean time per step / the loop's mean
-time per step. The means omit the fastest and the slowest tenth of the steps, which other processes may have affected.
-Each repetition builds both loops, in alternating order, because a model's location in memory changes its speed by up to
-0.7 % (measured between two hand-written loops). The last line is the upper bound of the 95 % interval of the mean
-ratio.
+repetition, their steps alternate (loop, harness, harness, loop …) in one process and are measured in processor seconds
+of one thread, so that drift of the machine's speed cancels. A repetition's ratio is the harness's mean time per step /
+the loop's mean time per step. The means omit the fastest and the slowest tenth of the steps, which other processes may
+have affected. Each repetition builds both loops, in alternating order, because a model's location in memory changes its
+speed by up to 0.7 % (measured between two hand-written loops). The last line is the upper bound of the 95 % interval of
+the mean ratio.
 
     python benchmarks/overhead.py [--workload lm-tiny] [--repetitions 30] [--steps 40]
 """

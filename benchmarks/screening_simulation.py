@@ -92,8 +92,8 @@ def heavy_values(rng: Generator) -> DrawnValues:
     return earlier, baseline, baseline - 0.5 * np.maximum(baseline - 3.0, 0.0)
 
 
-def group_improves(share: float, by: float, ratio: float) -> Callable[[Generator], DrawnValues]:
-    """Values change as in `normal_changes(ratio)`. In the later evaluation, a random group improves further, by `by`.
+def group_improves(share: float, gain: float, ratio: float) -> Callable[[Generator], DrawnValues]:
+    """Values change as in `normal_changes(ratio)`. In the later evaluation, a random group improves by `gain` more.
 
     The group contains the fraction `share` of the examples. No example improves beyond the best value of the evaluation
     before.
@@ -102,7 +102,7 @@ def group_improves(share: float, by: float, ratio: float) -> Callable[[Generator
     def draw(rng: Generator) -> DrawnValues:
         earlier, baseline, later = normal_changes(ratio)(rng)
         group = rng.random(EXAMPLES) < share
-        return earlier, baseline, np.where(group, np.maximum(later - by, baseline.min()), later)
+        return earlier, baseline, np.where(group, np.maximum(later - gain, baseline.min()), later)
 
     return draw
 

@@ -292,9 +292,11 @@ def show_series(repeats: int, candidates: int, goals: Goals) -> None:
         kept, confirmed = run_series(repeats, np.zeros(candidates), rng, draw)
         most, clean = int(kept.sum(axis=1).max()), 1 - confirmed / repeats
         print(f"edits without effect, {name}")
-        print(f"  each gate at 5 %, without a series: one or more kept in {one_by_one.any(axis=1).mean():.3f} of them")
+        share = one_by_one.any(axis=1).mean()
+        print(f"  each gate at 5 %, without a series: one or more edits kept in {share:.3f} of the repetitions")
         print(
-            f"  series (e-LOND): one or more kept in {kept.any(axis=1).mean():.3f} of them; at most {most} kept", end=""
+            f"  series (e-LOND): one or more edits kept in {kept.any(axis=1).mean():.3f} of them; at most {most} kept",
+            end="",
         )
         print(f"; goal at most 5: {goals.check(most <= 5, f'series, {name}')}")
         goal = goals.check(clean >= 0.95, f"confirmation, {name}")

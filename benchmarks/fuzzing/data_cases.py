@@ -143,14 +143,14 @@ def _import(number: int, dataset: str, file_name: str, content: bytes, rng: rand
 
 def _verify(number: int, dataset: str, file_name: str, content: bytes, rng: random.Random) -> FuzzCase:
     folder = f"data/{dataset}"
-    note = {
+    state = {
         "sha256": hashlib.sha256(content).hexdigest(),
         "size": len(content),
         "state": "ok",
         "origin": "x",
         "time": "",
     }
-    provenance = json.dumps({"schema": 1, "files": {file_name: note}}).encode()
+    provenance = json.dumps({"schema": 1, "files": {file_name: state}}).encode()
     path = f"{folder}/{file_name}"
     files = {
         path: CaseFile(path=path, content=content),
@@ -174,8 +174,8 @@ def _verify(number: int, dataset: str, file_name: str, content: bytes, rng: rand
         if dataset.endswith("-unknown") and rng.random() < 0.4:
             # Without a published checksum, the file is compared with the checksum in provenance.json.
             digest = hashlib.sha256(content).hexdigest()
-            changed_note = {**note, "sha256": rng.choice(["0" * 64, digest.upper(), digest[:-1], ""])}
-            other = json.dumps({"schema": 1, "files": {file_name: changed_note}}).encode()
+            changed_state = {**state, "sha256": rng.choice(["0" * 64, digest.upper(), digest[:-1], ""])}
+            other = json.dumps({"schema": 1, "files": {file_name: changed_state}}).encode()
             files[chosen], expected = CaseFile(path=chosen, content=other), "refused"
     commands = [("verify", dataset), ("verify", dataset, "--json"), ("verify",), ("list",), ("list", "--json")]
     command = rng.choice([*commands, ("get", dataset, "--from", "source"), ("clear-generated",)])

@@ -126,6 +126,6 @@ def _last_line(text: str) -> str:
 
 
 def signature(kind: str, problem: str) -> str:
-    """Return a problem without its numbers, paths and names, so that failures with the same cause are equal."""
+    """Return a problem without its numbers, paths and names, so that failures with one cause have one signature."""
     text = re.sub(r"""(['"]).*?\1|0x[0-9a-f]+|[0-9]+|/\S+|run-\S+""", "_", problem)
     return f"{kind}: {text[:90]}"

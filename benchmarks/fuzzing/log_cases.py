@@ -265,7 +265,7 @@ def _replace_cell(column: str, value: Any, is_csv: bool, rng: random.Random) -> 
 
 
 def _misfit_json(rng: random.Random) -> tuple[str, str]:
-    """Return a history as JSON lines in which one line is not an object or has a key twice, and the mistake."""
+    """Return a history as JSON lines in which one line is no object or has a key twice, and the mistake's name."""
     lines = [json.dumps(row) for row in _ROWS]
     where = rng.randrange(len(lines))
     change = rng.choice(["a key twice", "a list", "a number", "two rows in a line"])

@@ -227,7 +227,7 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
 
 
 def _complete(text: str, name: str) -> bytes:
-    """Return a file that its command can use. A series is emptied: its candidates do not match the real submissions."""
+    """Return a file that its command can use. A series is emptied, because its candidates match no real submission."""
     return (
         json.dumps({**_SERIES, "candidates": []}).encode()
         if name.endswith("s.json") and "series" in name

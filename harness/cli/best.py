@@ -44,11 +44,12 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis
 @click.option("--by", type=click.Choice(RANKED_AXES), default="time", show_default=True, help="Quantity to compare.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path, by: Axis, as_json: bool) -> int:
-    """Print the command of the configuration that reached a workload's target first.
+    """Print the command of the configuration that needed the least time to reach a workload's target.
 
-    Configurations are compared by their best single runs, including runs with overrides. Use the result only as a
-    starting point: the best of many runs overestimates the performance of its configuration. If no run reached the
-    target, the configuration with the best metric is printed, and the exit code is 1.
+    --by selects another quantity than time. Configurations are compared by their best single runs, including runs with
+    overrides. Use the result only as a starting point: the best of many runs overestimates the performance of its
+    configuration. If no run reached the target, the configuration with the best metric is printed, and the exit code is
+    1.
     """
     query = LeaderboardQuery(by=by)
     workload_names: set[str] = set()
@@ -91,7 +92,7 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
 
 
 def _print_nearest(summaries: Sequence[RunSummary], as_json: bool) -> int:
-    """Print the configuration with the best metric, after no run has reached the target of the workload."""
+    """Print the configuration with the best metric, for a workload on which no run has reached the target."""
     facts = summaries[0].spec.workload.facts
     measured = [summary for summary in summaries if summary.best is not None]
     if not measured:

@@ -52,7 +52,7 @@ def print_plan(phased_plan: PhasedPlan, runs: Path, execution: ExecutionOptions,
     jobs = execution.jobs or _parallel_trials(specs)
     total, without_estimate = estimates.total_seconds(unfinished, jobs)
     later = phased_plan.pending
-    pending = f", then {later} with the stops or settings chosen from these trials" if later else ""
+    pending = f", then {later} trials with the stops or settings chosen from these trials" if later else ""
     estimate = ""
     if without_estimate < len(unfinished):
         estimate = f"; about {text.seconds(total)} with {jobs} at once, estimated from earlier records"

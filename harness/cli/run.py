@@ -83,7 +83,7 @@ MAX_LISTED_FAILURES = 20
     "--best",
     "use_best",
     is_flag=True,
-    help="Use the best known settings (bench tune --write), with ruleset quick.",
+    help="Use the best known settings (bench tune --write). Works only with the ruleset quick.",
 )
 @click.option(
     "--settings", "settings_file", type=click.Path(path_type=Path, dir_okay=False), default=FILE, show_default=True,

@@ -2,8 +2,8 @@
 
 A claim about full budgets is tested on both workloads together, and a claim about the small budget on one workload.
 These tests were specified before the runs. Claims about full budgets were also tested on single workloads. These
-additional tests are post hoc and descriptive. They are reported because the variance between seeds is far larger on one
-workload than on the other.
+additional tests are post hoc and descriptive. They are reported because the noisy pairs of one workload may hide a
+clear difference on the other.
 """
 
 from __future__ import annotations
