@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 POLL_S = 0.002
 #: Maximum number of attempts of `finish`. In each attempt, it starts the command or waits for its end.
-COMMANDS_ALLOWED = 4
+MAX_ATTEMPTS = 4
 #: Fields of a record that a comparison uses. Nested fields with seconds are left out.
 COMPARED = ("run_id", "status", "points", "hit", "stage_hits", "counters", "final_weights", "crossing_weights")
 
@@ -92,10 +92,10 @@ class BenchCommand:
 
         Raises:
             TimeoutError: a command did not end.
-            RuntimeError: the command failed `COMMANDS_ALLOWED` times.
+            RuntimeError: the command failed `MAX_ATTEMPTS` times.
             ValueError: the command printed something other than records.
         """
-        for _ in range(COMMANDS_ALLOWED):
+        for _ in range(MAX_ATTEMPTS):
             if self.has_ended:
                 self.start()
             if not self.wait(limit):

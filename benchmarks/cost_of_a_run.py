@@ -57,7 +57,7 @@ HEADINGS = (
     "workload,workers,n,scored,training,evaluation,checkpoints,first start,next start,building,rest,processor,"
     "wall/scored,goal"
 )
-#: Number of trials whose processor seconds are left out, because the fork server and evaluators' templates start then.
+#: Number of trials whose processor seconds are left out, because the fork server and the templates start in them.
 FIRST_TRIALS = 3
 COLUMNS = HEADINGS.split(",")
 

@@ -189,8 +189,8 @@ def disturb(
     while len(moments) < times:
         if bench.has_ended:
             bench.start()
-        # One moment in eight is before the first line of progress; after a command that ended too early, every second
-        # moment is.
+        # One moment in eight is before the first line of progress. It is every second moment if a command has already
+        # ended before its moment.
         in_start = rng.random() < (1 / 2 if misses else 1 / 8)
         lines = 0 if in_start else rng.randint(1, max(1, expected.lines - 2))
         interval = (expected.seconds - expected.start) / expected.lines

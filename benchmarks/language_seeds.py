@@ -4,7 +4,7 @@
 
 The reference (AdamW with a cosine schedule at its tuned learning rate) trains on six languages to the gate budget, with
 two seeds each, on one thread and in a plain training loop. For a seed, the initial weights are equal in all languages.
-The first result is for the language of the workload: the loss of the same weights on eight fresh held-out samples.
+The first result is for the language of the workload: the loss of one trained model on eight fresh held-out samples.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def report_languages(examples: int, seeds: Sequence[int]) -> None:
 
 
 def report_samples() -> None:
-    """Print the spread of the loss of the same weights over fresh held-out samples of one language."""
+    """Print the spread of the loss of one trained model over fresh held-out samples of its language."""
     language = Language(LANGUAGE_SEED)
     model = train(language, SEEDS[0], GATE_BUDGET)
     outcomes = [judge(model, language, f"sample/{k}") for k in range(8)]

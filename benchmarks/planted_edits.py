@@ -6,8 +6,8 @@ The loop uses only the commands of skills/algorace. It writes a workload with `b
 one series, and confirms the kept edits on new seeds. Then it prints one line per edit: its kind, the verdict, the pairs
 and the processor time. The exit code is 1 if an edit without effect was confirmed, or if an improvement was not
 confirmed. Options after FOLDER are passed on to `bench gate`. If the script is repeated, it goes on after the last
-finished gate. For this, it stores the JSON of every gate in FOLDER/gates, because a series cannot be asked again about
-a candidate that stayed undecided.
+finished gate. It reads the results of the earlier gates from FOLDER/gates, because a series does not give the result of
+an undecided candidate a second time.
 """
 
 from __future__ import annotations

@@ -54,7 +54,10 @@ class Scenario:
 
 
 def normal_changes(ratio: float, slope: float = 1.0) -> Callable[[Generator], DrawnValues]:
-    """Values are normal with the standard deviation 1. Their changes are normal with the standard deviation `ratio`."""
+    """Values are normal with the standard deviation 1. Their changes are normal with the standard deviation `ratio`.
+
+    Before the last change, the values are multiplied by `slope`.
+    """
 
     def draw(rng: Generator) -> DrawnValues:
         earlier = rng.normal(10.0, 1.0, EXAMPLES)

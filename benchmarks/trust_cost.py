@@ -44,7 +44,7 @@ from harness.hardware import detect
 from harness.report.text import columns
 from harness.system import process_tree, sandbox
 
-#: The goal: the largest ratio of the wall times with / without protections.
+#: The goal: the ratio of the wall times (with / without protections) is at most this number.
 GOAL = 1.05
 WITH, WITHOUT = "with", "without"
 

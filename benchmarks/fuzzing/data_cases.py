@@ -125,11 +125,11 @@ def _import(number: int, dataset: str, file_name: str, content: bytes, rng: rand
             ),
         ]
     )
-    same = changed.type == "file" and changed.content == content
+    is_unchanged = changed.type == "file" and changed.content == content
     # A gzip file with other bytes and the same content is valid only if the checksum of the content is published.
-    is_wrong = not same and not dataset.endswith("-unknown") and "--accept-checksum" not in options
+    is_wrong = not is_unchanged and not dataset.endswith("-unknown") and "--accept-checksum" not in options
     expected: Expected = "refused" if is_wrong and len(files) == 1 and "--only" not in options else "any"
-    if same and command[-1] == "source" and not {"--only", "--copy"} & {*options}:
+    if is_unchanged and command[-1] == "source" and not {"--only", "--copy"} & {*options}:
         expected = "accepted"
     return FuzzCase(
         kind="data",
@@ -160,8 +160,8 @@ def _verify(number: int, dataset: str, file_name: str, content: bytes, rng: rand
     expected: Expected = "any"
     if chosen == path:
         files[path] = _bound(_change(path, content, rng), dataset)
-        same = files[path].type == "file" and files[path].content == content
-        expected = "any" if same else "refused"
+        is_unchanged = files[path].type == "file" and files[path].content == content
+        expected = "any" if is_unchanged else "refused"
     else:
         changed = [
             mutations.change_type(chosen, rng),

@@ -60,8 +60,8 @@ def print_plan(phased_plan: PhasedPlan, runs: Path, execution: ExecutionOptions,
     note(f"{len(specs)} trials{finished}{pending}{estimate}")
     if without_estimate:
         note(
-            f"no earlier record from this hardware for {without_estimate} of them; the total leaves these out, and the "
-            "times with ≤ are limits of the workload"
+            f"no earlier record from this hardware for {without_estimate} of them; the total does not include these "
+            "trials, and times with ≤ are limits of the workload"
         )
     note_missing(phased_plan.missing)
 

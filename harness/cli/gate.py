@@ -234,8 +234,8 @@ def _confirm_series(
 ) -> int:
     """Retest the kept candidates of a series and return the exit code.
 
-    The exit code is 0 if every kept candidate is better than the first B of the series. It is 1 if a verdict is
-    `worse`, `equivalent` or `identical`. Otherwise some verdicts are `undecided`, and the exit code is 4.
+    The exit code is 0 if every kept candidate is better than the first B of the series. It is 1 if at least one verdict
+    is `worse`, `equivalent` or `identical`. Otherwise it is 4, because a verdict is `undecided`.
     """
     retests = [
         (number, candidate, _make_report(end, context)) for number, candidate, end in session.confirm(file, limits)

@@ -13,7 +13,7 @@ from harness.plugins.registry import Registry
 
 #: An optimizer forms a group of its own if at least this number of submissions use it without a distinguishing part.
 MIN_GROUP = 4
-#: Characters with which the suffix of a variant or of a scenario begins in the name of a workload.
+#: First characters of a suffix in the name of a workload: of a variant (`lm-tiny+postnorm`) or a scenario (`x:task`).
 _VARIANT_MARKS = "+:"
 #: Kinds of parts that most submissions have. A part of any other kind distinguishes a submission.
 _COMMON_KINDS = ("optimizer", "schedule")

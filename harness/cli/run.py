@@ -317,20 +317,23 @@ def _run(registry: Registry, phased_plan: PhasedPlan, options: RunOptions) -> li
             )
         )
     if phased_plan.pending_pairs and has_unfinished(summaries):
-        note("the stop is chosen when all tuning trials are finished; to finish them, run the same command again")
+        note("the stop or setting is chosen after all tuning trials; to finish them, run the same command again")
     return _sort_as_planned(summaries, phased_plan)
 
 
 def _sort_as_planned(summaries: Iterable[TrialSummary], phased_plan: PhasedPlan) -> list[TrialSummary]:
     """Sort summaries in the order of the plan. Trials of the first phase come before trials of the second phase."""
     phase1_index = {run_id(spec): index for index, spec in enumerate(phased_plan)}
-    pairs = {(pair.submission.name, pair.workload.name): index for index, pair in enumerate(phased_plan.pending_pairs)}
+    positions = {
+        (pair.submission.name, pair.workload.name): index for index, pair in enumerate(phased_plan.pending_pairs)
+    }
 
     def sort_key(summary: TrialSummary) -> tuple[int, ...]:
         if summary.run_id in phase1_index:
             return (0, phase1_index[summary.run_id])
         spec = summary.spec
-        return (1, spec.study, spec.trial, pairs.get((spec.submission.name, spec.workload.facts.name), len(pairs)))
+        names = spec.submission.name, spec.workload.facts.name
+        return (1, spec.study, spec.trial, positions.get(names, len(positions)))
 
     return sorted(summaries, key=sort_key)
 

@@ -38,8 +38,8 @@ CLAIMS_TOGETHER = (
     "only workload with this budget. All these tests were specified before the first run. Their verdicts are:"
 )
 CLAIMS_ALONE = (
-    "The claims about full budgets were also tested on each workload separately. These tests are post hoc: they were "
-    "added after the runs of that workload."
+    "The claims about full budgets were also tested on each workload separately. These tests are post hoc: the tests "
+    "on a workload were added after its runs."
 )
 ARMS_THAT_DIFFER = (
     "The next list has one line for every table of losses. It names the arms whose loss is significantly better or "
@@ -122,7 +122,7 @@ def _terms(design: Design) -> str:
             "that meets the target.",
             "- The loss and the examples to the target are the two *measures* of the study.",
             "- A run *hits* if an evaluation meets the target. Otherwise the run *misses*.",
-            f"- The *full budget* is the budget of the workload ({workloads}).",
+            f"- The *full budget* of a workload is its own budget. The two workloads are {workloads}.",
             *(
                 f"- The study ran on version {studied.version} of `{name}`, whose full budget is {studied.horizon:,} "
                 f"examples and whose target is {studied.target:g}."
@@ -196,10 +196,10 @@ def _method(design: Design) -> list[str]:
     return [
         "## Method\n",
         "### Settings\n",
-        f"Only the learning rate and the `horizon_fraction` of an arm are tuned. {trials} settings of these two were "
-        f"tried on one tuning seed. Two of these settings then ran on {seeds} fresh seeds: the one with the lowest "
-        "loss, and the one with the fewest examples to the target. Losses are compared at the first of these settings, "
-        "and examples to the target at the second. "
+        f"Only the learning rate and the `horizon_fraction` of an arm are tuned. {trials} settings of these two "
+        f"hyperparameters were tried on one tuning seed. Two of these settings then ran on {seeds} fresh seeds: the "
+        "one with the lowest loss, and the one with the fewest examples to the target. Losses are compared in the runs "
+        "of the first setting, and examples to the target in the runs of the second setting. "
         "All other hyperparameters have their default values.\n",
         "### Columns of the tables\n",
         "- *best setting by loss* and *best setting by examples*: the learning rate and, if the arm has one, the "

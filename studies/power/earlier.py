@@ -1,6 +1,7 @@
-"""Compute rows from the figures of `studies.methods`, an earlier study with the same pool arms on the same seeds.
+"""Compute rows of the power tables from the figures of `studies.methods`, an earlier study.
 
-That study tuned each arm with five settings of the learning rate and the horizon fraction, on a separate seed.
+The earlier study ran the same arms on pools, with the same seeds at both budgets. It tuned each arm with five settings
+of the learning rate and the horizon fraction, on a separate seed.
 """
 
 from __future__ import annotations

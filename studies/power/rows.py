@@ -1,4 +1,4 @@
-"""Compute the published rows from the figures of the runs."""
+"""Compute the published rows of the power tables, one per workload and budget, from the figures of the runs."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class PowerRows:
         return power_row(self._context(workload, budget), self._runs(workload, budget), self.envelope(workload), order)
 
     def _order(self, workload: str) -> OrderAgreement | None:
-        """Return how far the orders of the arms at both budgets agree; None if a budget has too few runs."""
+        """Return how far the orders of the arms at the two budgets agree; None if a budget has too few runs."""
         try:
             gate, full = (self._table(workload, budget) for budget in BUDGETS)
         except UsageError:
