@@ -173,15 +173,17 @@ def measure_sessions(options: argparse.Namespace) -> None:
             if session == "busy":
                 neighbour.kill()
         (ratio, _) = cost_ratios(measured, SUBMISSIONS[-1])
-        ends = f"{ratio.spread.low:.3f} – {ratio.spread.high:.3f}"
+        interval = f"{ratio.spread.low:.3f} – {ratio.spread.high:.3f}"
         process_seconds[session] = [
             _last_point(record).process_seconds for record in measured if record.spec.submission.name == SUBMISSIONS[0]
         ]
-        wall = [_last_point(record).seconds for record in measured if record.spec.submission.name == SUBMISSIONS[0]]
+        wall_seconds = [
+            _last_point(record).seconds for record in measured if record.spec.submission.name == SUBMISSIONS[0]
+        ]
         print(
-            f"{session}: cost of {SUBMISSIONS[0]} relative to {SUBMISSIONS[-1]} {ratio.ratio:.3f} [{ends}], "
+            f"{session}: cost of {SUBMISSIONS[0]} relative to {SUBMISSIONS[-1]} {ratio.ratio:.3f} [{interval}], "
             f"{ratio.n} pairs; median processor seconds {statistics.median(process_seconds[session]):.3f}, "
-            f"wall seconds {statistics.median(wall):.3f}"
+            f"wall seconds {statistics.median(wall_seconds):.3f}"
         )
     change = statistics.median(process_seconds["busy"]) / statistics.median(process_seconds["quiet"]) - 1
     print(f"median processor seconds, busy session relative to quiet session: {change:+.1%}")

@@ -66,7 +66,7 @@ def list_specs(count: int, rng: random.Random) -> Iterator[tuple[str, RunSpec]]:
     installed = [(entry.name, entry.name) for entry in load_registry().submissions()]
     yielded = 0
     while yielded < count:
-        before = yielded
+        yielded_before = yielded
         for workload in WORKLOADS:
             submissions = [*unusual, *installed]
             rng.shuffle(submissions)
@@ -76,7 +76,7 @@ def list_specs(count: int, rng: random.Random) -> Iterator[tuple[str, RunSpec]]:
                         if yielded < count:
                             yielded += 1
                             yield name, spec
-        if yielded == before:
+        if yielded == yielded_before:
             return
 
 

@@ -142,15 +142,15 @@ def disturb_all(
     kinds.append(Disturbance(victim="node" if nodes else "full disk"))
     tallies: dict[str, Tally] = defaultdict(Tally)
     done = index = 0
-    deck: list[Disturbance] = []
+    upcoming_kinds: list[Disturbance] = []
     while done < kills:
-        deck = deck or rng.sample(kinds, len(kinds))
-        kind, name = deck.pop(), rng.choice(list(cases))
+        upcoming_kinds = upcoming_kinds or rng.sample(kinds, len(kinds))
+        kind, name = upcoming_kinds.pop(), rng.choice(list(cases))
         index += 1
-        path = folder / f"{index}"
-        with small_disk(path) if kind.victim == "full disk" else contextlib.nullcontext():
-            path.mkdir(exist_ok=True)
-            bench = BenchCommand(cases[name], path)
+        case_folder = folder / f"{index}"
+        with small_disk(case_folder) if kind.victim == "full disk" else contextlib.nullcontext():
+            case_folder.mkdir(exist_ok=True)
+            bench = BenchCommand(cases[name], case_folder)
             atexit.register(bench.kill)
             # A worker that is killed three times in a row without progress counts as crashed, so workers are killed at
             # most twice.
@@ -230,12 +230,12 @@ def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, nodes: An
         if kind.victim == "child"
         else " "
     )
-    reached = [pid for pid in pids[kind.victim] if send(pid, kind.signal_number)]
+    signalled = [pid for pid in pids[kind.victim] if send(pid, kind.signal_number)]
     if kind.signal_number == signal.SIGSTOP:
         time.sleep(rng.uniform(0.1, MAX_PAUSE_S))
-        for pid in reached:
+        for pid in signalled:
             send(pid, signal.SIGCONT)
-    return names if reached else ""
+    return names if signalled else ""
 
 
 def compare(bench: BenchCommand, expected: Undisturbed) -> str:

@@ -88,16 +88,16 @@ def report_languages(examples: int, seeds: Sequence[int]) -> None:
     """Print the mean losses in each language after `examples` examples, and their spread over the languages."""
     print(f"\n{examples:,} examples, {len(seeds)} seeds\nlanguage  entropy    loss  excess  seed sd")
     rows = []
-    for number in LANGUAGES:
-        language = Language(number)
+    for language_seed in LANGUAGES:
+        language = Language(language_seed)
         outcomes = [judge(train(language, seed, examples), language, "held-out/score") for seed in seeds]
         loss, excess = (
             statistics.fmean(values) for values in ([o.loss for o in outcomes], [o.excess for o in outcomes])
         )
-        spread = statistics.stdev(o.loss for o in outcomes) if len(outcomes) > 1 else float("nan")
+        seed_sd = statistics.stdev(o.loss for o in outcomes) if len(outcomes) > 1 else float("nan")
         entropy = language.document_entropy(_LENGTH)
         rows.append((entropy, loss, excess))
-        print(f"{number:8d}  {entropy:.4f}  {loss:.4f}  {excess:.4f}  {spread:.4f}", flush=True)
+        print(f"{language_seed:8d}  {entropy:.4f}  {loss:.4f}  {excess:.4f}  {seed_sd:.4f}", flush=True)
     for name, values in zip(("entropy", "loss", "excess"), zip(*rows, strict=True), strict=True):
         print(f"sd over languages of {name}: {statistics.stdev(values):.4f}, range {max(values) - min(values):.4f}")
 

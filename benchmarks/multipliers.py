@@ -92,7 +92,7 @@ TRUTHS = (
 
 def cover(truth: Truth, spread: float, multiplier: float, rng: np.random.Generator) -> tuple[float, float, float]:
     """Return the coverage with and without the envelope's error, and the fraction of repeats without a bound."""
-    hits, narrow_hits, intervals = 0, 0, 0
+    covered, covered_by_narrow, intervals = 0, 0, 0
     for _ in range(REPEATS):
         curve = truth.measure(rng, spread)
         metrics = truth.sample(rng.normal(size=SEEDS), multiplier, spread)
@@ -100,11 +100,11 @@ def cover(truth: Truth, spread: float, multiplier: float, rng: np.random.Generat
         ends = estimate.interval()
         if ends is None or estimate.errors is None:
             continue
-        narrow = type(estimate)(log=estimate.log, errors=estimate.errors[:1]).interval()
+        narrow_ends = type(estimate)(log=estimate.log, errors=estimate.errors[:1]).interval()
         intervals += 1
-        hits += ends[0] <= multiplier <= ends[1]
-        narrow_hits += narrow is not None and narrow[0] <= multiplier <= narrow[1]
-    return hits / intervals, narrow_hits / intervals, intervals / REPEATS
+        covered += ends[0] <= multiplier <= ends[1]
+        covered_by_narrow += narrow_ends is not None and narrow_ends[0] <= multiplier <= narrow_ends[1]
+    return covered / intervals, covered_by_narrow / intervals, intervals / REPEATS
 
 
 def false_ranks(spread: float, rng: np.random.Generator) -> float:

@@ -66,13 +66,13 @@ def main() -> None:
 
 def _time_alternating(in_harness: Callable[[], None], bare: Callable[[], None], steps: int) -> tuple[float, float]:
     """Return the processor seconds per step of `in_harness` and of `bare`, as trimmed means over `steps` steps."""
-    spent: dict[Callable[[], None], list[float]] = {in_harness: [], bare: []}
+    seconds_of: dict[Callable[[], None], list[float]] = {in_harness: [], bare: []}
     for index in range(steps):
         for step in (in_harness, bare) if index % 2 else (bare, in_harness):
             began = process_time()
             step()
-            spent[step].append(process_time() - began)
-    return float(stats.trim_mean(spent[in_harness], 0.1)), float(stats.trim_mean(spent[bare], 0.1))
+            seconds_of[step].append(process_time() - began)
+    return float(stats.trim_mean(seconds_of[in_harness], 0.1)), float(stats.trim_mean(seconds_of[bare], 0.1))
 
 
 def _harness_step(spec: RunSpec) -> Callable[[], None]:

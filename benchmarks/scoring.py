@@ -142,17 +142,17 @@ def simulate() -> None:
     print("\n| noise | n | interval of the ratio | interval of the median |\n|---|---|---|---|")
     for setting in settings:
         for n in (6, 8, 10, 16, 30):
-            ratio, middle = (
+            ratio_coverage, median_coverage = (
                 cover(setting, n, 10_000) for cover in (simulations.interval_coverage, simulations.median_coverage)
             )
-            print(f"| {setting.noise} | {n} | {ratio:.3f} | {middle:.3f} |", flush=True)
+            print(f"| {setting.noise} | {n} | {ratio_coverage:.3f} | {median_coverage:.3f} |", flush=True)
     print("\n| noise | misses | n | overall verdict | any workload's | ranks |\n|---|---|---|---|---|---|")
     for setting in [*settings, simulations.SimulatedTable(misses=0.1)]:
         for n in (8, 10):
             overall, on_any = simulations.false_verdicts(setting, n, 4000)
-            ranks = simulations.false_ranks(setting, n, 4000)
+            rank_errors = simulations.false_ranks(setting, n, 4000)
             where = f"{setting.noise} | {setting.misses:.0%} | {n}"
-            print(f"| {where} | {overall:.3f} | {on_any:.3f} | {ranks:.3f} |", flush=True)
+            print(f"| {where} | {overall:.3f} | {on_any:.3f} | {rank_errors:.3f} |", flush=True)
     print("\n| noise | seed noise | misses | pairs needed by the pilot (median) | 3 % found |\n|---|---|---|---|---|")
     for setting in [
         *(
@@ -162,9 +162,10 @@ def simulate() -> None:
         ),
         simulations.SimulatedTable(misses=0.05),
     ]:
-        pairs, found = simulations.power(setting, 1000)
+        pairs, detection_rate = simulations.power(setting, 1000)
         print(
-            f"| {setting.noise} | {setting.scale:.0%} | {setting.misses:.0%} | {pairs:.0f} | {found:.3f} |", flush=True
+            f"| {setting.noise} | {setting.scale:.0%} | {setting.misses:.0%} | {pairs:.0f} | {detection_rate:.3f} |",
+            flush=True,
         )
 
 

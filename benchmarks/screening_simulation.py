@@ -155,24 +155,26 @@ def main() -> None:
 def simulate(scenario: Scenario, evaluations: int, rng: Generator) -> tuple[list[str], int]:
     """Return a row of the table, and the number of wrong decisions with difference estimates."""
     counts = {True: Count(), False: Count()}
-    used = 0
+    with_differences = 0
     for i in range(evaluations):
         earlier, baseline, later = (torch.from_numpy(values) for values in scenario.draw(rng))
-        store = Baseline()
-        store.order = "stored"
+        stored_values = Baseline()
+        stored_values.order = "stored"
         for values in (earlier, baseline):
-            store.renew({"loss": (values,)}, None, {"loss": "min"})
-        first = estimate_metrics({"loss": (later[:FIRST_PART],)}, {"loss": [EXAMPLES]}, store.of_stage(None))
-        used += first["loss"].uses_differences
+            stored_values.renew({"loss": (values,)}, None, {"loss": "min"})
+        first_estimates = estimate_metrics(
+            {"loss": (later[:FIRST_PART],)}, {"loss": [EXAMPLES]}, stored_values.of_stage(None)
+        )
+        with_differences += first_estimates["loss"].uses_differences
         mean, sd = float(later.mean()), float(later.std())
         for differences, count in counts.items():
-            baselines = store.of_stage(None) if differences else {}
+            baselines = stored_values.of_stage(None) if differences else {}
             count.wrong += share_that_decides(later, baselines, mean) < 1
             if i % _EVERY == 0:
                 count.shares.append(share_that_decides(later, baselines, mean - 0.25 * sd))
     shares = [statistics.mean(counts[differences].shares) for differences in (True, False)]
     row = [scenario.name, f"{evaluations:,}", str(counts[True].wrong), str(counts[False].wrong)]
-    return [*row, f"{used / evaluations:.2f}", *(f"{share:.2f}" for share in shares)], counts[True].wrong
+    return [*row, f"{with_differences / evaluations:.2f}", *(f"{share:.2f}" for share in shares)], counts[True].wrong
 
 
 def share_that_decides(values: Tensor, baselines: TaskBaselines, target: float) -> float:

@@ -77,17 +77,17 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
     hits = [summary for summary in newest if summary.result.status == "hit"]
     if not hits:
         return _print_nearest(newest, as_json)
-    first = min(hits, key=lambda summary: (summary.result.value, summary.run_id))
-    command = _command_words(first.spec)
+    fastest = min(hits, key=lambda summary: (summary.result.value, summary.run_id))
+    command = _command_words(fastest.spec)
     if as_json:
-        _print_json(first, "by", by, first.result.value)
+        _print_json(fastest, "by", by, fastest.result.value)
         return EXIT_OK
     # Seconds of different hardware classes cannot be compared, so only runs of the printed class are counted.
-    run_count = sum(summary.spec.hardware == first.spec.hardware for summary in hits)
-    unit = f"{first.spec.clock} seconds" if by == "time" else by
-    amount = f"{text.number(first.result.value)} {unit} to target"
+    run_count = sum(summary.spec.hardware == fastest.spec.hardware for summary in hits)
+    unit = f"{fastest.spec.clock} seconds" if by == "time" else by
+    amount = f"{text.number(fastest.result.value)} {unit} to target"
     print_text(_wrap_command(command))
-    _print_remark(first, f"{amount}; best of {run_count} on {first.spec.hardware}; {first.run_id}")
+    _print_remark(fastest, f"{amount}; best of {run_count} on {fastest.spec.hardware}; {fastest.run_id}")
     return EXIT_OK
 
 

@@ -351,17 +351,17 @@ def _print_summary(summaries: Sequence[TrialSummary], runs: Path) -> None:
     counts = Counter(summary.status for summary in summaries)
     kept_count = sum(summary.kept for summary in summaries)
     kept_failures = sum(summary.kept and is_retryable(summary.status) for summary in summaries)
-    remedy = f"; --retry-failed reruns the {kept_failures} that failed" if kept_failures else ""
-    kept_note = f" ({kept_count} kept from earlier commands{remedy})" if kept_count else ""
+    remedy_text = f"; --retry-failed reruns the {kept_failures} that failed" if kept_failures else ""
+    kept_note = f" ({kept_count} kept from earlier commands{remedy_text})" if kept_count else ""
     print_text(", ".join(f"{count} {status}" for status, count in counts.most_common()) + kept_note)
     if sys.stdout.isatty():
         note(f"run bench leaderboard{f' --runs {runs}' if runs != Path('runs') else ''} to see the results as tables")
-    failed = [summary for summary in summaries if not is_success(summary.status)]
-    if len(failed) > MAX_LISTED_FAILURES:
-        print_text(f"the first {MAX_LISTED_FAILURES} of {len(failed)} failed trials:")
+    failures = [summary for summary in summaries if not is_success(summary.status)]
+    if len(failures) > MAX_LISTED_FAILURES:
+        print_text(f"the first {MAX_LISTED_FAILURES} of {len(failures)} failed trials:")
     for summary in summaries:
         title = f"{summary.spec.submission.name} on {summary.spec.workload.facts.name}"
-        if summary in failed[:MAX_LISTED_FAILURES]:
+        if summary in failures[:MAX_LISTED_FAILURES]:
             log = Path(summary.path) / "worker.log"
             file = log if summary.status == "crashed" and log.exists() else Path(summary.path) / RECORD
             print_text(f"{title}: {summary.status}, {file}")

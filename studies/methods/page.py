@@ -96,9 +96,9 @@ def _unfinished(results: Results) -> list[str]:
     """Return a list with one paragraph about the unfinished stages, or an empty list if all stages are finished."""
     stages = []
     for stage in results.design.stages:
-        counts = [min(len(results.fresh_runs(stage, arm, m)) for m in stage.measures) for arm in stage.arms]
-        if behind := sum(count < stage.seeds for count in counts):
-            stages.append(f"{behind} of {len(stage.arms)} arms on {stage.title}")
+        run_counts = [min(len(results.fresh_runs(stage, arm, m)) for m in stage.measures) for arm in stage.arms]
+        if unfinished_arms := sum(count < stage.seeds for count in run_counts):
+            stages.append(f"{unfinished_arms} of {len(stage.arms)} arms on {stage.title}")
     if not stages:
         return []
     return [f"**Not finished**: {'; '.join(stages)}. `python -m studies.methods --plan` lists the missing runs.\n"]
@@ -143,11 +143,11 @@ def _summary(results: Results) -> str:
     lines = [CLAIMS_TOGETHER + "\n", *_list_verdicts(judge_claims(results), design), ""]
     lines.append(CLAIMS_ALONE + "\n")
     for stage in design.full_stages:
-        of_stage = [judged for judged in judge_each_workload(results) if judged.stages == (stage,)]
-        decided = [judged for judged in of_stage if judged.verdict.startswith(("holds", "fails"))]
-        rest = Counter(judged.verdict for judged in of_stage if judged not in decided)
-        counted = [f"- {verdict.capitalize()}: {_count_claims(n)}." for verdict, n in rest.items()]
-        lines += [f"On {stage.workload}:\n", *_list_verdicts(decided, design), *counted, ""]
+        judged_on_stage = [judged for judged in judge_each_workload(results) if judged.stages == (stage,)]
+        decided = [judged for judged in judged_on_stage if judged.verdict.startswith(("holds", "fails"))]
+        other_verdicts = Counter(judged.verdict for judged in judged_on_stage if judged not in decided)
+        count_lines = [f"- {verdict.capitalize()}: {_count_claims(n)}." for verdict, n in other_verdicts.items()]
+        lines += [f"On {stage.workload}:\n", *_list_verdicts(decided, design), *count_lines, ""]
     lines.append(ARMS_THAT_DIFFER + "\n")
     for arms in design.families.values():
         for stage in (*design.full_stages, design.small_stage):
