@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 POLL_S = 0.002
 #: Maximum number of attempts of `finish`. In each attempt, it starts the command or waits for its end.
-COMMANDS_ALLOWED = 4
+MAX_ATTEMPTS = 4
 #: Fields of a record that a comparison uses. Nested fields with seconds are left out.
 COMPARED = ("run_id", "status", "points", "hit", "stage_hits", "counters", "final_weights", "crossing_weights")
 
@@ -92,10 +92,10 @@ class BenchCommand:
 
         Raises:
             TimeoutError: a command did not end.
-            RuntimeError: the command failed `COMMANDS_ALLOWED` times.
+            RuntimeError: the command failed `MAX_ATTEMPTS` times.
             ValueError: the command printed something other than records.
         """
-        for _ in range(COMMANDS_ALLOWED):
+        for _ in range(MAX_ATTEMPTS):
             if self.has_ended:
                 self.start()
             if not self.wait(limit):
@@ -125,11 +125,11 @@ def list_children(command: int = 0) -> list[int]:
     With Ray, the workers descend from the cluster, which this script has started, and not from the command.
     """
     parents = {int(path.name): parent_of(path) for path in Path("/proc").glob("[0-9]*")}
-    found, front = [], [os.getpid()]
-    while front:
-        front = [pid for pid, parent in parents.items() if parent in front]
-        found += front
-    return [pid for pid in found if pid != command and "harness" in command_of(pid)]
+    descendants, generation = [], [os.getpid()]
+    while generation:
+        generation = [pid for pid, parent in parents.items() if parent in generation]
+        descendants += generation
+    return [pid for pid in descendants if pid != command and "harness" in command_of(pid)]
 
 
 def parent_of(process: Path) -> int:

@@ -8,7 +8,7 @@ false verdicts if a submission is compared with its copy.
 
 `--sessions` runs two submissions ten times each in two sessions on one core. The first session is quiet; in the second,
 a process keeps the same core busy. For each session, the script prints the ratio of the two costs with its confidence
-interval. It also prints the relative difference between the sessions' median raw seconds.
+interval. It also prints the relative difference between the median processor seconds of the two sessions.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def template() -> RunSpec:
 
 
 def simulated_run(spec: RunSpec, name: str, study: int, seconds: list[float]) -> ScoredRun:
-    """Return a run of the submission `name` that reaches the target after intervals that take these `seconds`."""
+    """Return a run of the submission `name` whose intervals up to the hit take `seconds`."""
     submission = msgspec.structs.replace(spec.submission, name=name)
     spec = msgspec.structs.replace(spec, submission=submission, study=study)
     result = TargetResult(status="hit", value=math.fsum(seconds), index=len(seconds) - 1)
@@ -104,14 +104,14 @@ def simulate_copies(repeats: int) -> None:
     """
     spec, source = template(), random.Random(1)
     n = 10
-    for level_sd, examples_sd in ((0.05, 0.05), (0.2, 0.05), (0.05, 0.0)):
+    for slowness_sd, examples_sd in ((0.05, 0.05), (0.2, 0.05), (0.05, 0.0)):
         false_verdicts = {"shared costs": 0, "own times": 0, "measured": 0}
         for _ in range(repeats):
             sides: dict[str, list[ScoredRun]] = {}
             for name in ("a", "b"):
                 sides[name] = []
                 for study in range(n):
-                    slowness = math.exp(source.gauss(0, level_sd))
+                    slowness = math.exp(source.gauss(0, slowness_sd))
                     length = max(2, round(20 * math.exp(source.gauss(0, examples_sd))))
                     seconds = [slowness * math.exp(source.gauss(0, 0.02)) for _ in range(length)]
                     sides[name].append(simulated_run(spec, name, study, seconds))
@@ -123,7 +123,7 @@ def simulate_copies(repeats: int) -> None:
                 false_verdicts[kind] += compare_times(*tables).workloads[0].verdict != "inconclusive"
         rates = ", ".join(f"{kind} {count / repeats:.3f}" for kind, count in false_verdicts.items())
         print(
-            f"copies, {n} pairs, sd of the log level {level_sd}, sd of the log examples {examples_sd}: "
+            f"copies, {n} pairs, sd of the log slowness {slowness_sd}, sd of the log examples {examples_sd}: "
             f"rates of false verdicts: {rates}"
         )
 
@@ -173,18 +173,20 @@ def measure_sessions(options: argparse.Namespace) -> None:
             if session == "busy":
                 neighbour.kill()
         (ratio, _) = cost_ratios(measured, SUBMISSIONS[-1])
-        ends = f"{ratio.spread.low:.3f} – {ratio.spread.high:.3f}"
+        interval = f"{ratio.spread.low:.3f} – {ratio.spread.high:.3f}"
         process_seconds[session] = [
             _last_point(record).process_seconds for record in measured if record.spec.submission.name == SUBMISSIONS[0]
         ]
-        wall = [_last_point(record).seconds for record in measured if record.spec.submission.name == SUBMISSIONS[0]]
+        wall_seconds = [
+            _last_point(record).seconds for record in measured if record.spec.submission.name == SUBMISSIONS[0]
+        ]
         print(
-            f"{session}: cost of {SUBMISSIONS[0]} relative to {SUBMISSIONS[-1]} {ratio.ratio:.3f} [{ends}], "
+            f"{session}: cost of {SUBMISSIONS[0]} relative to {SUBMISSIONS[-1]} {ratio.ratio:.3f} [{interval}], "
             f"{ratio.n} pairs; median processor seconds {statistics.median(process_seconds[session]):.3f}, "
-            f"wall seconds {statistics.median(wall):.3f}"
+            f"wall seconds {statistics.median(wall_seconds):.3f}"
         )
     change = statistics.median(process_seconds["busy"]) / statistics.median(process_seconds["quiet"]) - 1
-    print(f"median raw processor seconds, busy session relative to quiet session: {change:+.1%}")
+    print(f"median processor seconds, busy session relative to quiet session: {change:+.1%}")
 
 
 def _last_point(record: Record) -> Point:

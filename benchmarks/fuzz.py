@@ -134,15 +134,20 @@ class Fuzzer:
             seconds: wall seconds; None for no limit.
         """
         start = time.monotonic()
-        light = [kind for kind in kinds if kind not in _NEEDS_TORCH]
+        without_torch = [kind for kind in kinds if kind not in _NEEDS_TORCH]
         self._take_turns(
-            light, seed, cases and cases * len(light) // len(kinds), start, seconds, len(light) / len(kinds)
+            without_torch,
+            seed,
+            cases and cases * len(without_torch) // len(kinds),
+            start,
+            seconds,
+            len(without_torch) / len(kinds),
         )
-        if len(light) < len(kinds):
+        if len(without_torch) < len(kinds):
             # A process with torch is much slower to fork.
             warm_up("torch", "harness.api")
-            rest = [kind for kind in kinds if kind in _NEEDS_TORCH]
-            self._take_turns(rest, seed, cases and cases - self.counts.total(), start, seconds, 1.0)
+            with_torch = [kind for kind in kinds if kind in _NEEDS_TORCH]
+            self._take_turns(with_torch, seed, cases and cases - self.counts.total(), start, seconds, 1.0)
         self._print_table(time.monotonic() - start)
         return 1 if self.failures else 0
 

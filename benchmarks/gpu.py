@@ -231,8 +231,9 @@ def language(session: Session, submission: str = "adamw-cosine", **changes: Any)
 def overhead(session: Session) -> dict[str, Any]:
     """Measure the time of the harness's steps, divided by the time of the steps of a hand-written loop (`bare`).
 
-    Groups of steps of the harness and of the loop alternate in the order A B B A …, so that a drift of the processor's
-    clock frequency cancels. The harness and the loop use the same facts, device and compilation.
+    Groups of steps of the harness and of the loop alternate in the order loop, harness, harness, loop …, so that a
+    drift of the processor's clock frequency cancels. The harness and the loop use the same facts, device and
+    compilation.
     """
     workload = session.words()
     spec = session.spec(workload, "adamw-cosine")
@@ -251,20 +252,20 @@ def overhead(session: Session) -> dict[str, Any]:
         _seconds(session, step, 2)
     gc.collect()
     gc.disable()  # as the harness does while the clock runs
-    spent: dict[Callable[[], None], list[float]] = {in_harness: [], bare: []}
+    seconds_of: dict[Callable[[], None], list[float]] = {in_harness: [], bare: []}
     for number in range(session.sizes.rounds):
         for step in (in_harness, bare) if number % 2 else (bare, in_harness):
-            spent[step].append(_seconds(session, step, session.sizes.steps))
+            seconds_of[step].append(_seconds(session, step, session.sizes.steps))
     gc.enable()
-    logs = [math.log(a / b) for a, b in zip(spent[in_harness], spent[bare], strict=True)]
+    logs = [math.log(a / b) for a, b in zip(seconds_of[in_harness], seconds_of[bare], strict=True)]
     error = statistics.stdev(logs) / math.sqrt(len(logs))
     mean = statistics.fmean(logs)
     batch = spec.workload.facts.batch_sizes[0] * spec.workload.facts.tokens_per_example
     return {
         "ratio": math.exp(mean),
         "ratio_plus_minus_two_errors": [math.exp(mean - 2 * error), math.exp(mean + 2 * error)],
-        "tokens_per_second": [batch * session.sizes.steps / s for s in spent[in_harness]],
-        "bare_tokens_per_second": [batch * session.sizes.steps / s for s in spent[bare]],
+        "tokens_per_second": [batch * session.sizes.steps / s for s in seconds_of[in_harness]],
+        "bare_tokens_per_second": [batch * session.sizes.steps / s for s in seconds_of[bare]],
         "micro_batch": micro,
     }
 

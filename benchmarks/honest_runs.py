@@ -66,7 +66,7 @@ def list_specs(count: int, rng: random.Random) -> Iterator[tuple[str, RunSpec]]:
     installed = [(entry.name, entry.name) for entry in load_registry().submissions()]
     yielded = 0
     while yielded < count:
-        before = yielded
+        yielded_before = yielded
         for workload in WORKLOADS:
             submissions = [*unusual, *installed]
             rng.shuffle(submissions)
@@ -76,7 +76,7 @@ def list_specs(count: int, rng: random.Random) -> Iterator[tuple[str, RunSpec]]:
                         if yielded < count:
                             yielded += 1
                             yield name, spec
-        if yielded == before:
+        if yielded == yielded_before:
             return
 
 
@@ -109,8 +109,8 @@ def find_problem(name: str, record: Record) -> str:
         return "the record has no ledger"
     if own := [restart.reason for restart in ledger.restarts if restart.by == "worker"]:
         return f"the worker ended by itself: {own}"
-    number, fraction = MAX_HELPERS
-    limit = number + fraction * record.counters.process_seconds
+    seconds, fraction = MAX_HELPERS
+    limit = seconds + fraction * record.counters.process_seconds
     if name not in WITH_HELPERS and ledger.helper_seconds > limit:
         return f"{ledger.helper_seconds:.2f} s off the clock were charged: {dict(ledger.helpers)}"
     return ""

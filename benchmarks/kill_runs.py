@@ -5,8 +5,8 @@ succeeds. A disturbance is one of these:
 
 - SIGKILL, SIGTERM or SIGINT to the command (the supervisor), to one of the processes that it started, or to all of them
 - SIGSTOP, and SIGCONT some seconds later
-- a disk that becomes full and has space again before the next command: the runs are in a small tmpfs. If no file system
-  can be mounted, the maximum file size of the processes becomes 0 instead.
+- a disk that becomes full, and has space again before the next command. The runs are in a small tmpfs. If no file
+  system can be mounted, the maximum file size of the processes becomes 0 instead.
 - with `--executor ray`: the removal of a node of the cluster
 
 Apart from seconds, the records must have the same status, points, counters and weights as the records of an undisturbed
@@ -142,15 +142,15 @@ def disturb_all(
     kinds.append(Disturbance(victim="node" if nodes else "full disk"))
     tallies: dict[str, Tally] = defaultdict(Tally)
     done = index = 0
-    deck: list[Disturbance] = []
+    upcoming_kinds: list[Disturbance] = []
     while done < kills:
-        deck = deck or rng.sample(kinds, len(kinds))
-        kind, name = deck.pop(), rng.choice(list(cases))
+        upcoming_kinds = upcoming_kinds or rng.sample(kinds, len(kinds))
+        kind, name = upcoming_kinds.pop(), rng.choice(list(cases))
         index += 1
-        path = folder / f"{index}"
-        with small_disk(path) if kind.victim == "full disk" else contextlib.nullcontext():
-            path.mkdir(exist_ok=True)
-            bench = BenchCommand(cases[name], path)
+        case_folder = folder / f"{index}"
+        with small_disk(case_folder) if kind.victim == "full disk" else contextlib.nullcontext():
+            case_folder.mkdir(exist_ok=True)
+            bench = BenchCommand(cases[name], case_folder)
             atexit.register(bench.kill)
             # A worker that is killed three times in a row without progress counts as crashed, so workers are killed at
             # most twice.
@@ -189,8 +189,8 @@ def disturb(
     while len(moments) < times:
         if bench.has_ended:
             bench.start()
-        # One moment in eight is before the first line of progress; after a command that ended too early, every second
-        # moment is.
+        # One moment in eight is before the first line of progress. It is every second moment if a command has already
+        # ended before its moment.
         in_start = rng.random() < (1 / 2 if misses else 1 / 8)
         lines = 0 if in_start else rng.randint(1, max(1, expected.lines - 2))
         interval = (expected.seconds - expected.start) / expected.lines
@@ -203,9 +203,9 @@ def disturb(
                     break
                 shutil.rmtree(bench.folder / "runs")
             continue
-        victim = strike(bench, kind, rng, nodes)
-        if victim:
-            moments.append(f"after {bench.lines} lines{victim}")
+        description = strike(bench, kind, rng, nodes)
+        if description:
+            moments.append(f"after {bench.lines} lines{description}")
             bench.wait(rng.uniform(0.0, 2.0))
     return moments
 
@@ -230,12 +230,12 @@ def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, nodes: An
         if kind.victim == "child"
         else " "
     )
-    reached = [pid for pid in pids[kind.victim] if send(pid, kind.signal_number)]
+    signalled = [pid for pid in pids[kind.victim] if send(pid, kind.signal_number)]
     if kind.signal_number == signal.SIGSTOP:
         time.sleep(rng.uniform(0.1, MAX_PAUSE_S))
-        for pid in reached:
+        for pid in signalled:
             send(pid, signal.SIGCONT)
-    return names if reached else ""
+    return names if signalled else ""
 
 
 def compare(bench: BenchCommand, expected: Undisturbed) -> str:

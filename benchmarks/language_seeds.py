@@ -4,7 +4,7 @@
 
 The reference (AdamW with a cosine schedule at its tuned learning rate) trains on six languages to the gate budget, with
 two seeds each, on one thread and in a plain training loop. For a seed, the initial weights are equal in all languages.
-The first result is for the language of the workload: the loss of the same weights on eight fresh held-out samples.
+The first result is for the language of the workload: the loss of one trained model on eight fresh held-out samples.
 """
 
 from __future__ import annotations
@@ -88,22 +88,22 @@ def report_languages(examples: int, seeds: Sequence[int]) -> None:
     """Print the mean losses in each language after `examples` examples, and their spread over the languages."""
     print(f"\n{examples:,} examples, {len(seeds)} seeds\nlanguage  entropy    loss  excess  seed sd")
     rows = []
-    for number in LANGUAGES:
-        language = Language(number)
+    for language_seed in LANGUAGES:
+        language = Language(language_seed)
         outcomes = [judge(train(language, seed, examples), language, "held-out/score") for seed in seeds]
         loss, excess = (
             statistics.fmean(values) for values in ([o.loss for o in outcomes], [o.excess for o in outcomes])
         )
-        spread = statistics.stdev(o.loss for o in outcomes) if len(outcomes) > 1 else float("nan")
+        seed_sd = statistics.stdev(o.loss for o in outcomes) if len(outcomes) > 1 else float("nan")
         entropy = language.document_entropy(_LENGTH)
         rows.append((entropy, loss, excess))
-        print(f"{number:8d}  {entropy:.4f}  {loss:.4f}  {excess:.4f}  {spread:.4f}", flush=True)
+        print(f"{language_seed:8d}  {entropy:.4f}  {loss:.4f}  {excess:.4f}  {seed_sd:.4f}", flush=True)
     for name, values in zip(("entropy", "loss", "excess"), zip(*rows, strict=True), strict=True):
         print(f"sd over languages of {name}: {statistics.stdev(values):.4f}, range {max(values) - min(values):.4f}")
 
 
 def report_samples() -> None:
-    """Print the spread of the loss of the same weights over fresh held-out samples of one language."""
+    """Print the spread of the loss of one trained model over fresh held-out samples of its language."""
     language = Language(LANGUAGE_SEED)
     model = train(language, SEEDS[0], GATE_BUDGET)
     outcomes = [judge(model, language, f"sample/{k}") for k in range(8)]

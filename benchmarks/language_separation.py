@@ -210,15 +210,16 @@ def report() -> None:
 def _report_reference(target: float) -> None:
     """Print the loss that 90 % of the reference's runs reach, and the times of all its runs to the target."""
     runs = [r for r in load() if r["arm"] == REFERENCE and r["seed"] in SEEDS + REFERENCE_SEEDS]
-    last = sorted(planned_loss(r) for r in runs)
-    print(f"{REFERENCE}, {len(runs)} seeds: loss {statistics.mean(last):.4f} sd {statistics.stdev(last):.4f}")
-    print(f"90 % reach {last[math.ceil(0.9 * len(last)) - 1]:.4f}, all {last[-1]:.4f}")
+    final_losses = sorted(planned_loss(r) for r in runs)
+    mean_loss, sd = statistics.mean(final_losses), statistics.stdev(final_losses)
+    print(f"{REFERENCE}, {len(runs)} seeds: loss {mean_loss:.4f} sd {sd:.4f}")
+    print(f"90 % reach {final_losses[math.ceil(0.9 * len(final_losses)) - 1]:.4f}, all {final_losses[-1]:.4f}")
     hits = [hit for run in runs if (hit := find_hit(run, target))]
     seconds = [hit.seconds for hit in hits]
     print(f"{len(hits)} of {len(runs)} meet {target:g} at {statistics.mean(hit.examples for hit in hits):.0f} examples")
     print(f"seconds {min(seconds):.1f} to {max(seconds):.1f}, mean {statistics.mean(seconds):.1f}")
-    gap = [r["audit"] - r["points"][-1][2] for r in runs]
-    print(f"audit minus score at the end: {statistics.mean(gap):+.4f}, sd {statistics.stdev(gap):.4f}")
+    differences = [r["audit"] - r["points"][-1][2] for r in runs]
+    print(f"audit minus score at the end: {statistics.mean(differences):+.4f}, sd {statistics.stdev(differences):.4f}")
 
 
 def resolution() -> None:

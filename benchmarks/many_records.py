@@ -53,9 +53,9 @@ def make_records(count: int) -> Iterator[object]:
         for i in range(WORKLOADS)
     ]  # fmt: skip
     for i in range(count):
-        submission, rest = i % len(SUBMISSIONS), i // len(SUBMISSIONS)
-        workload, rest = rest % WORKLOADS, rest // WORKLOADS
-        trial, study = rest % TRIALS, rest // TRIALS
+        submission, remaining_index = i % len(SUBMISSIONS), i // len(SUBMISSIONS)
+        workload, remaining_index = remaining_index % WORKLOADS, remaining_index // WORKLOADS
+        trial, study = remaining_index % TRIALS, remaining_index // TRIALS
         lr = 10 ** rng.uniform(-4, -2)
         length = rng.randrange(50, 101)
         reached = rng.random() < 0.9

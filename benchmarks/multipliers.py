@@ -3,8 +3,9 @@
 usage: python -m benchmarks.multipliers
 
 The first table shows how often the 95 % interval of a compute multiplier contains the true multiplier. The true
-envelope is known, the envelope of each repeat is measured with noise, and all runs have noise. The second table shows
-in how many tables of copies of one submission any two copies have different ranks.
+envelope is known, the envelope of each repeat is measured with noise, and all runs have noise. For the second table,
+leaderboards of copies of one submission are simulated. It shows the fraction of leaderboards in which at least two
+copies have different ranks.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Truth:
         return abs(math.log(ends[0] / ends[1])) / (2 * step)
 
     def measure(self, rng: np.random.Generator, spread: float) -> MultiplierCurve:
-        """Return an envelope from noisy runs. A noise of `spread` in the log multiplier is the same at all horizons."""
+        """Return an envelope from noisy runs. At every horizon, the log multiplier has the sd `spread`."""
         common = rng.normal(size=SEEDS)
         horizons = []
         for share in SHARES:
@@ -91,7 +92,7 @@ TRUTHS = (
 
 def cover(truth: Truth, spread: float, multiplier: float, rng: np.random.Generator) -> tuple[float, float, float]:
     """Return the coverage with and without the envelope's error, and the fraction of repeats without a bound."""
-    hits, narrow_hits, intervals = 0, 0, 0
+    covered, covered_by_narrow, intervals = 0, 0, 0
     for _ in range(REPEATS):
         curve = truth.measure(rng, spread)
         metrics = truth.sample(rng.normal(size=SEEDS), multiplier, spread)
@@ -99,15 +100,15 @@ def cover(truth: Truth, spread: float, multiplier: float, rng: np.random.Generat
         ends = estimate.interval()
         if ends is None or estimate.errors is None:
             continue
-        narrow = type(estimate)(log=estimate.log, errors=estimate.errors[:1]).interval()
+        narrow_ends = type(estimate)(log=estimate.log, errors=estimate.errors[:1]).interval()
         intervals += 1
-        hits += ends[0] <= multiplier <= ends[1]
-        narrow_hits += narrow is not None and narrow[0] <= multiplier <= narrow[1]
-    return hits / intervals, narrow_hits / intervals, intervals / REPEATS
+        covered += ends[0] <= multiplier <= ends[1]
+        covered_by_narrow += narrow_ends is not None and narrow_ends[0] <= multiplier <= narrow_ends[1]
+    return covered / intervals, covered_by_narrow / intervals, intervals / REPEATS
 
 
 def false_ranks(spread: float, rng: np.random.Generator) -> float:
-    """Return the fraction of tables of copies in which any two copies have different ranks."""
+    """Return the fraction of tables of copies in which at least two copies have different ranks."""
     names, differing = [f"copy{i:02}" for i in range(COPIES)], 0
     for _ in range(TABLES):
         studies: dict[str, dict[str, dict[int, float]]] = {name: {} for name in names}

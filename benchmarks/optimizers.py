@@ -1,10 +1,10 @@
 """Compare the time per step of each optimizer part with the time per step of the corresponding library optimizer.
 
-Both optimizers update tensors of the same shapes with the same gradients. Their steps alternate (A B B A …) in one
-process and are measured in processor seconds of one thread. The time to set the gradients is not measured. Each
-repetition builds both optimizers. Each pair of neighbouring steps gives one ratio: seconds of the part's step / seconds
-of the library's step. The result of a repetition is the median of these ratios. The script prints the minimum and the
-median over repetitions. Its last line shows whether all medians are at most 1.05.
+Both optimizers update tensors of the same shapes with the same gradients. Their steps alternate (library, part, part,
+library …) in one process and are measured in processor seconds of one thread. The time to set the gradients is not
+measured. Each repetition builds both optimizers. Each pair of neighbouring steps gives one ratio: seconds of the part's
+step / seconds of the library's step. The result of a repetition is the median of these ratios. The script prints the
+minimum and the median over repetitions. Its last line shows whether all medians are at most 1.05.
 
 Parts that wrap no library are compared with library optimizers of the same algorithm: NAdamW and LAMB with timm's, SGDW
 with pytorch_optimizer's. `pip install --no-deps timm` suffices, because timm's models, which need torchvision, are not

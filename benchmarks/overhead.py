@@ -1,12 +1,12 @@
 """Measure the overhead of the harness per training step, relative to a hand-written loop.
 
 The harness and the hand-written loop train the same model with the same optimizer, schedule, data and threads. Within a
-repetition, their steps alternate (A B B A …) in one process and are measured in processor seconds of one thread, so
-that drift of the machine's speed cancels. A repetition's ratio is the harness's mean time per step / the loop's mean
-time per step. The means omit the fastest and the slowest tenth of the steps, which other processes may have affected.
-Each repetition builds both loops, in alternating order, because a model's location in memory changes its speed by up to
-0.7 % (measured between two hand-written loops). The last line is the upper bound of the 95 % interval of the mean
-ratio.
+repetition, their steps alternate (loop, harness, harness, loop …) in one process and are measured in processor seconds
+of one thread, so that drift of the machine's speed cancels. A repetition's ratio is the harness's mean time per step /
+the loop's mean time per step. The means omit the fastest and the slowest tenth of the steps, which other processes may
+have affected. Each repetition builds both loops, in alternating order, because a model's location in memory changes its
+speed by up to 0.7 % (measured between two hand-written loops). The last line is the upper bound of the 95 % interval of
+the mean ratio.
 
     python benchmarks/overhead.py [--workload lm-tiny] [--repetitions 30] [--steps 40]
 """
@@ -66,13 +66,13 @@ def main() -> None:
 
 def _time_alternating(in_harness: Callable[[], None], bare: Callable[[], None], steps: int) -> tuple[float, float]:
     """Return the processor seconds per step of `in_harness` and of `bare`, as trimmed means over `steps` steps."""
-    spent: dict[Callable[[], None], list[float]] = {in_harness: [], bare: []}
+    seconds_of: dict[Callable[[], None], list[float]] = {in_harness: [], bare: []}
     for index in range(steps):
         for step in (in_harness, bare) if index % 2 else (bare, in_harness):
             began = process_time()
             step()
-            spent[step].append(process_time() - began)
-    return float(stats.trim_mean(spent[in_harness], 0.1)), float(stats.trim_mean(spent[bare], 0.1))
+            seconds_of[step].append(process_time() - began)
+    return float(stats.trim_mean(seconds_of[in_harness], 0.1)), float(stats.trim_mean(seconds_of[bare], 0.1))
 
 
 def _harness_step(spec: RunSpec) -> Callable[[], None]:

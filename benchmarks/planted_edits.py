@@ -6,8 +6,8 @@ The loop uses only the commands of skills/algorace. It writes a workload with `b
 one series, and confirms the kept edits on new seeds. Then it prints one line per edit: its kind, the verdict, the pairs
 and the processor time. The exit code is 1 if an edit without effect was confirmed, or if an improvement was not
 confirmed. Options after FOLDER are passed on to `bench gate`. If the script is repeated, it goes on after the last
-finished gate. For this, it stores the JSON of every gate in FOLDER/gates, because a series cannot be asked again about
-a candidate that stayed undecided.
+finished gate. It reads the results of the earlier gates from FOLDER/gates, because a series does not give the result of
+an undecided candidate a second time.
 """
 
 from __future__ import annotations
@@ -244,14 +244,15 @@ def main() -> int:
     print(f"{'edit':34}{'planted':13}{'verdict':11}{'ratio':>7}{'pairs':>7}{'cpu s':>7}")
     outcomes = try_edits(folder, options)
     confirmed = confirm(folder, outcomes, options) if any(outcome.keep for outcome in outcomes) else set()
-    wrong = [o.edit.title for o in outcomes if o.edit.planted == "no effect" and o.edit.title in confirmed]
-    missed = [o.edit.title for o in outcomes if o.edit.planted == "improvement" and o.edit.title not in confirmed]
+    false_edits = [o.edit.title for o in outcomes if o.edit.planted == "no effect" and o.edit.title in confirmed]
+    missed_edits = [o.edit.title for o in outcomes if o.edit.planted == "improvement" and o.edit.title not in confirmed]
     seconds = sum(outcome.seconds for outcome in outcomes)
     print(
-        f"edits without effect that were confirmed: {len(wrong)}; improvements that were not confirmed: {len(missed)}"
+        f"edits without effect that were confirmed: {len(false_edits)}; "
+        f"improvements that were not confirmed: {len(missed_edits)}"
     )
     print(f"the fifteen gates took {seconds:.0f} processor seconds ({seconds / 60:.1f} core-minutes)")
-    return 1 if wrong or missed else 0
+    return 1 if false_edits or missed_edits else 0
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 First, the reference runs at the gate budget on seeds that no other command uses. Finished runs are kept, so the command
 can be stopped and repeated. Then 2,000 gates are drawn from the runs of each workload. A gate compares two groups of
-runs, called sides. It tests after every pair, for at most 40 pairs. The verdicts `better` and `worse` are false,
+runs, called sides. It makes a test after every pair, up to the 40th pair. The verdicts `better` and `worse` are false,
 because both sides are runs of the reference. The exit code is 1 if more than 5 % of the gates of a workload have a
 false verdict.
 """

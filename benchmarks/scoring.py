@@ -136,29 +136,36 @@ def score_records(count: int) -> None:
 
 def simulate() -> None:
     """Print coverage, false verdicts and power on known distributions, as Markdown tables."""
-    from harness.scoring import simulate as known
+    from harness.scoring import simulate as simulations
 
-    settings = [known.SimulatedTable(noise=noise) for noise in known.NOISES]
+    settings = [simulations.SimulatedTable(noise=noise) for noise in simulations.NOISES]
     print("\n| noise | n | interval of the ratio | interval of the median |\n|---|---|---|---|")
     for setting in settings:
         for n in (6, 8, 10, 16, 30):
-            ratio, middle = (cover(setting, n, 10_000) for cover in (known.interval_coverage, known.median_coverage))
-            print(f"| {setting.noise} | {n} | {ratio:.3f} | {middle:.3f} |", flush=True)
+            ratio_coverage, median_coverage = (
+                cover(setting, n, 10_000) for cover in (simulations.interval_coverage, simulations.median_coverage)
+            )
+            print(f"| {setting.noise} | {n} | {ratio_coverage:.3f} | {median_coverage:.3f} |", flush=True)
     print("\n| noise | misses | n | overall verdict | any workload's | ranks |\n|---|---|---|---|---|---|")
-    for setting in [*settings, known.SimulatedTable(misses=0.1)]:
+    for setting in [*settings, simulations.SimulatedTable(misses=0.1)]:
         for n in (8, 10):
-            overall, on_any = known.false_verdicts(setting, n, 4000)
-            ranks = known.false_ranks(setting, n, 4000)
+            overall, on_any = simulations.false_verdicts(setting, n, 4000)
+            rank_errors = simulations.false_ranks(setting, n, 4000)
             where = f"{setting.noise} | {setting.misses:.0%} | {n}"
-            print(f"| {where} | {overall:.3f} | {on_any:.3f} | {ranks:.3f} |", flush=True)
+            print(f"| {where} | {overall:.3f} | {on_any:.3f} | {rank_errors:.3f} |", flush=True)
     print("\n| noise | seed noise | misses | pairs needed by the pilot (median) | 3 % found |\n|---|---|---|---|---|")
     for setting in [
-        *(known.SimulatedTable(noise=noise, scale=scale) for noise in known.NOISES for scale in (0.01, 0.03, 0.05)),
-        known.SimulatedTable(misses=0.05),
+        *(
+            simulations.SimulatedTable(noise=noise, scale=scale)
+            for noise in simulations.NOISES
+            for scale in (0.01, 0.03, 0.05)
+        ),
+        simulations.SimulatedTable(misses=0.05),
     ]:
-        pairs, found = known.power(setting, 1000)
+        pairs, detection_rate = simulations.power(setting, 1000)
         print(
-            f"| {setting.noise} | {setting.scale:.0%} | {setting.misses:.0%} | {pairs:.0f} | {found:.3f} |", flush=True
+            f"| {setting.noise} | {setting.scale:.0%} | {setting.misses:.0%} | {pairs:.0f} | {detection_rate:.3f} |",
+            flush=True,
         )
 
 

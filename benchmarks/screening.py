@@ -138,23 +138,23 @@ def _run(registry: Registry, workload: WorkloadEntry, arms: Sequence[str], optio
 
 def summarize(workload: str, records: Sequence[Record]) -> Row:
     """Return the totals of a workload over its runs with shadow evaluation."""
-    results = [r.screening for r in records if r.screening is not None and r.screening.shadow]
-    evaluations = sum(s.evaluations for s in results)
-    whole_examples = sum(s.whole_examples for s in results)
-    problems = Counter(s.disabled for s in results if s.disabled)
-    problems.update(f"{r.run_id} {r.status}: {r.reason}" for r in records if r.screening is None)
+    screenings = [r.screening for r in records if r.screening is not None and r.screening.shadow]
+    evaluations = sum(s.evaluations for s in screenings)
+    whole_examples = sum(s.whole_examples for s in screenings)
+    disabled_reasons = Counter(s.disabled for s in screenings if s.disabled)
+    disabled_reasons.update(f"{r.run_id} {r.status}: {r.reason}" for r in records if r.screening is None)
     return Row(
         workload=workload,
         runs=len(records),
         evaluations=evaluations,
-        screened=sum(s.screened for s in results) / max(evaluations, 1),
-        examples=sum(s.examples for s in results) / max(whole_examples, 1),
-        screened_seconds=sum(s.screened_seconds for s in results),
-        whole_seconds=sum(s.whole_seconds for s in results),
+        screened=sum(s.screened for s in screenings) / max(evaluations, 1),
+        examples=sum(s.examples for s in screenings) / max(whole_examples, 1),
+        screened_seconds=sum(s.screened_seconds for s in screenings),
+        whole_seconds=sum(s.whole_seconds for s in screenings),
         disagreements=tuple(
             f"{r.run_id}: {text}" for r in records if r.screening is not None for text in r.screening.disagreements
         ),
-        disabled=tuple(f"{count} runs: {text}" for text, count in problems.items()),
+        disabled=tuple(f"{count} runs: {text}" for text, count in disabled_reasons.items()),
     )
 
 

@@ -54,7 +54,10 @@ class Scenario:
 
 
 def normal_changes(ratio: float, slope: float = 1.0) -> Callable[[Generator], DrawnValues]:
-    """Values are normal with the standard deviation 1. Their changes are normal with the standard deviation `ratio`."""
+    """Values are normal with the standard deviation 1. Their changes are normal with the standard deviation `ratio`.
+
+    Before the last change, the values are multiplied by `slope`.
+    """
 
     def draw(rng: Generator) -> DrawnValues:
         earlier = rng.normal(10.0, 1.0, EXAMPLES)
@@ -92,8 +95,8 @@ def heavy_values(rng: Generator) -> DrawnValues:
     return earlier, baseline, baseline - 0.5 * np.maximum(baseline - 3.0, 0.0)
 
 
-def group_improves(share: float, by: float, ratio: float) -> Callable[[Generator], DrawnValues]:
-    """Values change as in `normal_changes(ratio)`. In the later evaluation, a random group improves further, by `by`.
+def group_improves(share: float, gain: float, ratio: float) -> Callable[[Generator], DrawnValues]:
+    """Values change as in `normal_changes(ratio)`. In the later evaluation, a random group improves by `gain` more.
 
     The group contains the fraction `share` of the examples. No example improves beyond the best value of the evaluation
     before.
@@ -102,7 +105,7 @@ def group_improves(share: float, by: float, ratio: float) -> Callable[[Generator
     def draw(rng: Generator) -> DrawnValues:
         earlier, baseline, later = normal_changes(ratio)(rng)
         group = rng.random(EXAMPLES) < share
-        return earlier, baseline, np.where(group, np.maximum(later - by, baseline.min()), later)
+        return earlier, baseline, np.where(group, np.maximum(later - gain, baseline.min()), later)
 
     return draw
 
@@ -152,24 +155,26 @@ def main() -> None:
 def simulate(scenario: Scenario, evaluations: int, rng: Generator) -> tuple[list[str], int]:
     """Return a row of the table, and the number of wrong decisions with difference estimates."""
     counts = {True: Count(), False: Count()}
-    used = 0
+    with_differences = 0
     for i in range(evaluations):
         earlier, baseline, later = (torch.from_numpy(values) for values in scenario.draw(rng))
-        store = Baseline()
-        store.order = "stored"
+        stored_values = Baseline()
+        stored_values.order = "stored"
         for values in (earlier, baseline):
-            store.renew({"loss": (values,)}, None, {"loss": "min"})
-        first = estimate_metrics({"loss": (later[:FIRST_PART],)}, {"loss": [EXAMPLES]}, store.of_stage(None))
-        used += first["loss"].uses_differences
+            stored_values.renew({"loss": (values,)}, None, {"loss": "min"})
+        first_estimates = estimate_metrics(
+            {"loss": (later[:FIRST_PART],)}, {"loss": [EXAMPLES]}, stored_values.of_stage(None)
+        )
+        with_differences += first_estimates["loss"].uses_differences
         mean, sd = float(later.mean()), float(later.std())
         for differences, count in counts.items():
-            baselines = store.of_stage(None) if differences else {}
+            baselines = stored_values.of_stage(None) if differences else {}
             count.wrong += share_that_decides(later, baselines, mean) < 1
             if i % _EVERY == 0:
                 count.shares.append(share_that_decides(later, baselines, mean - 0.25 * sd))
     shares = [statistics.mean(counts[differences].shares) for differences in (True, False)]
     row = [scenario.name, f"{evaluations:,}", str(counts[True].wrong), str(counts[False].wrong)]
-    return [*row, f"{used / evaluations:.2f}", *(f"{share:.2f}" for share in shares)], counts[True].wrong
+    return [*row, f"{with_differences / evaluations:.2f}", *(f"{share:.2f}" for share in shares)], counts[True].wrong
 
 
 def share_that_decides(values: Tensor, baselines: TaskBaselines, target: float) -> float:

@@ -232,17 +232,21 @@ def show_power(gates: int, goals: Goals) -> None:
         x = np.random.default_rng(round(10 * effect)).normal(effect, 1.0, (gates, 60))
         n_t = t_test_pairs(effect)
         limit = 1.3 * n_t + 1
-        middle, most = pairs_to_decide(run_gates(x, min_effect=0.0))
-        goal = goals.check(middle <= limit, f"pairs at {effect}")
-        print(f"normal, {effect:<26}{n_t:>6}{limit:>8.1f}{middle:>8.0f}{most:>7.0f}{goal:>8}", flush=True)
+        median_pairs, quantile_pairs = pairs_to_decide(run_gates(x, min_effect=0.0))
+        goal = goals.check(median_pairs <= limit, f"pairs at {effect}")
+        print(
+            f"normal, {effect:<26}{n_t:>6}{limit:>8.1f}{median_pairs:>8.0f}{quantile_pairs:>7.0f}{goal:>8}", flush=True
+        )
     for name, draw in EFFECTS.items():
-        middle, most = pairs_to_decide(run_gates(draw(np.random.default_rng(5), (gates, 60)), min_effect=0.0))
-        print(f"{name:<34}{'':>14}{middle:>8.0f}{most:>7.0f}", flush=True)
+        median_pairs, quantile_pairs = pairs_to_decide(
+            run_gates(draw(np.random.default_rng(5), (gates, 60)), min_effect=0.0)
+        )
+        print(f"{name:<34}{'':>14}{median_pairs:>8.0f}{quantile_pairs:>7.0f}", flush=True)
     print("\nPairs to `equivalent`, no effect, min_effect log 1.03 (inf if too few gates decide within 60 pairs)")
     for deviation in (0.01, 0.02, 0.03):
         runs = run_gates(np.random.default_rng(6).normal(0.0, deviation, (gates, 60)))
-        middle, most = pairs_to_decide(runs, "equivalent")
-        print(f"deviation {deviation:<24}{'':>14}{middle:>8.0f}{most:>7.0f}", flush=True)
+        median_pairs, quantile_pairs = pairs_to_decide(runs, "equivalent")
+        print(f"deviation {deviation:<24}{'':>14}{median_pairs:>8.0f}{quantile_pairs:>7.0f}", flush=True)
 
 
 def pairs_to_decide(runs: GateRuns, outcome: str = "better") -> tuple[float, float]:
@@ -251,8 +255,8 @@ def pairs_to_decide(runs: GateRuns, outcome: str = "better") -> tuple[float, flo
     A gate with another outcome counts as inf.
     """
     pairs = [n if o == outcome else math.inf for n, o in zip(runs.pairs, runs.outcomes, strict=True)]
-    middle, most = np.quantile(pairs, [0.5, 0.9], method="inverted_cdf")
-    return float(middle), float(most)
+    median_pairs, quantile_pairs = np.quantile(pairs, [0.5, 0.9], method="inverted_cdf")
+    return float(median_pairs), float(quantile_pairs)
 
 
 def run_series(repeats: int, effects: Floats, rng: np.random.Generator, draw: Sampler) -> tuple[NDArray[np.bool_], int]:
@@ -287,18 +291,21 @@ def show_series(repeats: int, candidates: int, goals: Goals) -> None:
     distributions = {"normal": normal, "10 % misses of A and of B": NULLS["10 % misses of A and of B"]}
     for name, draw in distributions.items():
         rng = np.random.default_rng(7)
-        alone = run_gates(draw(rng, (repeats * candidates, PAIRS)), min_effect=0.0).outcomes
-        one_by_one = np.array([o == "better" for o in alone]).reshape(repeats, candidates)
+        single_outcomes = run_gates(draw(rng, (repeats * candidates, PAIRS)), min_effect=0.0).outcomes
+        one_by_one = np.array([o == "better" for o in single_outcomes]).reshape(repeats, candidates)
         kept, confirmed = run_series(repeats, np.zeros(candidates), rng, draw)
-        most, clean = int(kept.sum(axis=1).max()), 1 - confirmed / repeats
+        most_kept, share_without_error = int(kept.sum(axis=1).max()), 1 - confirmed / repeats
         print(f"edits without effect, {name}")
-        print(f"  each gate at 5 %, without a series: one or more kept in {one_by_one.any(axis=1).mean():.3f} of them")
+        share = one_by_one.any(axis=1).mean()
+        print(f"  each gate at 5 %, without a series: one or more edits kept in {share:.3f} of the repetitions")
+        share = kept.any(axis=1).mean()
+        print(f"  series (e-LOND): one or more edits kept in {share:.3f} of them; at most {most_kept} kept", end="")
+        print(f"; goal at most 5: {goals.check(most_kept <= 5, f'series, {name}')}")
+        goal = goals.check(share_without_error >= 0.95, f"confirmation, {name}")
         print(
-            f"  series (e-LOND): one or more kept in {kept.any(axis=1).mean():.3f} of them; at most {most} kept", end=""
+            f"  after confirmation: none left in {share_without_error:.3f} of the series; goal at least 0.95: {goal}",
+            flush=True,
         )
-        print(f"; goal at most 5: {goals.check(most <= 5, f'series, {name}')}")
-        goal = goals.check(clean >= 0.95, f"confirmation, {name}")
-        print(f"  after confirmation: none left in {clean:.3f} of the series; goal at least 0.95: {goal}", flush=True)
     effects = np.where(np.arange(candidates) % 5 == 4, 2.0, 0.0)
     kept, confirmed = run_series(repeats, effects, np.random.default_rng(8), normal)
     false = (kept & (effects == 0)).sum(axis=1) / np.maximum(kept.sum(axis=1), 1)
@@ -328,9 +335,12 @@ def show_forecasts(gates: int) -> None:
     for effect in (1.0, 2.0):
         x = np.random.default_rng(9).normal(effect, 1.0, (gates, 60)) * MIN_EFFECT
         forecasts = [forecast_pairs(row[:4].tolist()) for row in x]
-        actual = [n - 4 for n in run_gates(x).pairs]
-        middle = np.median([math.inf if n is None else n for n in forecasts])
-        print(f"mean over deviation {effect}: forecast {middle:.0f}, needed {np.median(actual):.0f}", flush=True)
+        needed_pairs = [n - 4 for n in run_gates(x).pairs]
+        median_forecast = np.median([math.inf if n is None else n for n in forecasts])
+        print(
+            f"mean over deviation {effect}: forecast {median_forecast:.0f}, needed {np.median(needed_pairs):.0f}",
+            flush=True,
+        )
 
 
 def cpu_name() -> str:

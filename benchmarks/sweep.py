@@ -102,16 +102,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sizes = QUICK if parser.parse_args(arguments).quick else FULL
     print(f"{detect.cpu_name()}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        where = Path(folder)
-        cost = cost_per_trial(where / "cost", sizes)
+        folder_path = Path(folder)
+        cost = cost_per_trial(folder_path / "cost", sizes)
         print(f"cost per trial: {1e3 * cost:.0f} ms", flush=True)
         seconds, specs = plan_many(sizes)
         print(f"plan: {seconds:.2f} s for {len(specs):,} trials", flush=True)
-        print(f"resume: {resume_many(where / 'resume', specs):.2f} s for {len(specs):,} finished trials", flush=True)
-        throughput, slower = two_workers(where, sizes)
         print(
-            f"two workers: {throughput:.2f} × the throughput of one worker, "
-            f"{slower:.3f} × its processor seconds per trial",
+            f"resume: {resume_many(folder_path / 'resume', specs):.2f} s for {len(specs):,} finished trials", flush=True
+        )
+        throughput_ratio, seconds_ratio = two_workers(folder_path, sizes)
+        print(
+            f"two workers: {throughput_ratio:.2f} × the throughput of one worker, "
+            f"{seconds_ratio:.3f} × its processor seconds per trial",
             flush=True,
         )
 

@@ -1,10 +1,10 @@
 """Measure how much longer a run takes because of the protections that make its record trustworthy.
 
 The protections are the evaluator process, the sandbox, the reaper, and the supervisor's account of the worker's
-processes. The same trials of the reference run with the protections and without them. The two kinds of run alternate (A
-B B A …) in one process, one trial at a time, so that changes of the machine's speed affect both kinds. Without the
-protections, the worker evaluates its own weights, it has no sandbox and no reaper, and the supervisor neither reads
-`/proc` nor writes the account.
+processes. The same trials of the reference run with the protections and without them. The two kinds of run alternate
+(without, with, with, without …) in one process, one trial at a time, so that changes of the machine's speed affect both
+kinds. Without the protections, the worker evaluates its own weights, it has no sandbox and no reaper, and the
+supervisor neither reads `/proc` nor writes the account.
 
 The table has medians over trials: wall seconds and processor seconds per trial, and the seconds of parts of a trial.
 Wall seconds run from the start of one trial to its end. Processor seconds include all processes. Below the table are
@@ -44,7 +44,7 @@ from harness.hardware import detect
 from harness.report.text import columns
 from harness.system import process_tree, sandbox
 
-#: The goal: the largest ratio of the wall times with / without protections.
+#: The goal: the ratio of the wall times (with / without protections) is at most this number.
 GOAL = 1.05
 WITH, WITHOUT = "with", "without"
 

@@ -125,11 +125,11 @@ def _import(number: int, dataset: str, file_name: str, content: bytes, rng: rand
             ),
         ]
     )
-    same = changed.type == "file" and changed.content == content
+    is_unchanged = changed.type == "file" and changed.content == content
     # A gzip file with other bytes and the same content is valid only if the checksum of the content is published.
-    is_wrong = not same and not dataset.endswith("-unknown") and "--accept-checksum" not in options
+    is_wrong = not is_unchanged and not dataset.endswith("-unknown") and "--accept-checksum" not in options
     expected: Expected = "refused" if is_wrong and len(files) == 1 and "--only" not in options else "any"
-    if same and command[-1] == "source" and not {"--only", "--copy"} & {*options}:
+    if is_unchanged and command[-1] == "source" and not {"--only", "--copy"} & {*options}:
         expected = "accepted"
     return FuzzCase(
         kind="data",
@@ -143,14 +143,14 @@ def _import(number: int, dataset: str, file_name: str, content: bytes, rng: rand
 
 def _verify(number: int, dataset: str, file_name: str, content: bytes, rng: random.Random) -> FuzzCase:
     folder = f"data/{dataset}"
-    note = {
+    state = {
         "sha256": hashlib.sha256(content).hexdigest(),
         "size": len(content),
         "state": "ok",
         "origin": "x",
         "time": "",
     }
-    provenance = json.dumps({"schema": 1, "files": {file_name: note}}).encode()
+    provenance = json.dumps({"schema": 1, "files": {file_name: state}}).encode()
     path = f"{folder}/{file_name}"
     files = {
         path: CaseFile(path=path, content=content),
@@ -160,8 +160,8 @@ def _verify(number: int, dataset: str, file_name: str, content: bytes, rng: rand
     expected: Expected = "any"
     if chosen == path:
         files[path] = _bound(_change(path, content, rng), dataset)
-        same = files[path].type == "file" and files[path].content == content
-        expected = "any" if same else "refused"
+        is_unchanged = files[path].type == "file" and files[path].content == content
+        expected = "any" if is_unchanged else "refused"
     else:
         changed = [
             mutations.change_type(chosen, rng),
@@ -174,8 +174,8 @@ def _verify(number: int, dataset: str, file_name: str, content: bytes, rng: rand
         if dataset.endswith("-unknown") and rng.random() < 0.4:
             # Without a published checksum, the file is compared with the checksum in provenance.json.
             digest = hashlib.sha256(content).hexdigest()
-            changed_note = {**note, "sha256": rng.choice(["0" * 64, digest.upper(), digest[:-1], ""])}
-            other = json.dumps({"schema": 1, "files": {file_name: changed_note}}).encode()
+            changed_state = {**state, "sha256": rng.choice(["0" * 64, digest.upper(), digest[:-1], ""])}
+            other = json.dumps({"schema": 1, "files": {file_name: changed_state}}).encode()
             files[chosen], expected = CaseFile(path=chosen, content=other), "refused"
     commands = [("verify", dataset), ("verify", dataset, "--json"), ("verify",), ("list",), ("list", "--json")]
     command = rng.choice([*commands, ("get", dataset, "--from", "source"), ("clear-generated",)])

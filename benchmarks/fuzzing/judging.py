@@ -49,8 +49,8 @@ def _find_bad_output(case: FuzzCase, outcome: CaseOutcome) -> str | None:
     # An error message is the last part of stderr and may have several lines. Each line before it is one message.
     start = outcome.stderr.rfind("\nbench: ") + 1
     is_error = outcome.stderr.startswith("bench: ", start)
-    before, message = (outcome.stderr[:start], outcome.stderr[start:]) if is_error else (outcome.stderr, "")
-    longest = max([*before.split("\n"), message], key=len)
+    earlier_messages, message = (outcome.stderr[:start], outcome.stderr[start:]) if is_error else (outcome.stderr, "")
+    longest = max([*earlier_messages.split("\n"), message], key=len)
     if len(longest) > MAX_MESSAGE + 1:
         return f"long message: {len(longest)} characters: {longest[:120]}"
     streams = {"stderr": outcome.stderr} if _is_data(case) else {"stderr": outcome.stderr, "stdout": outcome.stdout}
@@ -126,6 +126,6 @@ def _last_line(text: str) -> str:
 
 
 def signature(kind: str, problem: str) -> str:
-    """Return a problem without its numbers, paths and names, so that failures with the same cause are equal."""
+    """Return a problem without its numbers, paths and names, so that failures with one cause have one signature."""
     text = re.sub(r"""(['"]).*?\1|0x[0-9a-f]+|[0-9]+|/\S+|run-\S+""", "_", problem)
     return f"{kind}: {text[:90]}"

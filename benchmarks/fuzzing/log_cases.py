@@ -116,8 +116,8 @@ def make_algoperf_case(number: int, rng: random.Random) -> FuzzCase:
 def misfit(text: str, rng: random.Random) -> tuple[str, str]:
     """Return a CSV file in which a row of the first half does not fit the header, and the name of the mistake."""
     header, *rows = text.splitlines()
-    where = rng.randrange(len(rows) // 2)
-    fields = rows[where].split(",")
+    row_index = rng.randrange(len(rows) // 2)
+    fields = rows[row_index].split(",")
     change = rng.choice(["a field more", "commas at the end", "a field less", "an object", "a column twice"])
     match change:
         case "a field more":
@@ -129,12 +129,12 @@ def misfit(text: str, rng: random.Random) -> tuple[str, str]:
             del fields[rng.randrange(len(fields))]
         case "an object":
             column = next(i for i, name in enumerate(header.split(",")) if name.startswith(("validation/", "loss")))
-            wrong = ["tensor(2.0)", "np.float32(2.0)", "[2.0]", "0x10", "2;0", "2.0 s", "x", "1.0.0", "1_0"]
-            fields[column] = rng.choice(wrong)
+            wrong_cells = ["tensor(2.0)", "np.float32(2.0)", "[2.0]", "0x10", "2;0", "2.0 s", "x", "1.0.0", "1_0"]
+            fields[column] = rng.choice(wrong_cells)
         case "a column twice":
             repeated = rng.choice([name for name in header.split(",") if name not in ("global_step", "accuracy")])
             return "\n".join([f"{header},{repeated}", *(f"{row},0.5" for row in rows)]) + "\n", change
-    rows[where] = ",".join(fields)
+    rows[row_index] = ",".join(fields)
     return "\n".join([header, *rows]) + "\n", change
 
 
@@ -233,8 +233,8 @@ def make_import_case(number: int, rng: random.Random) -> FuzzCase:
             text, change = misfit(text, rng) if is_csv else _misfit_json(rng)
             file, expected = CaseFile(path=path, content=text.encode()), "refused"
         case "value":
-            wrong = ["tensor(2.0)", "np.float64(2.0)", "[2.0]", "2.0 s", "x", "0x10", "1_0", True, 10**400]
-            cell = rng.choice(wrong if is_csv else [*wrong, [2.0], {"value": 2.0}])
+            wrong_cells = ["tensor(2.0)", "np.float64(2.0)", "[2.0]", "2.0 s", "x", "0x10", "1_0", True, 10**400]
+            cell = rng.choice(wrong_cells if is_csv else [*wrong_cells, [2.0], {"value": 2.0}])
             file = CaseFile(path=path, content=_replace_cell("loss", cell, is_csv, rng))
             expected, change = "refused", f"loss {cell!r}"[:80]
         case "nothing":
@@ -265,18 +265,18 @@ def _replace_cell(column: str, value: Any, is_csv: bool, rng: random.Random) -> 
 
 
 def _misfit_json(rng: random.Random) -> tuple[str, str]:
-    """Return a history as JSON lines in which one line is not an object or has a key twice, and the mistake."""
+    """Return a history as JSON lines in which one line is no object or has a key twice, and the mistake's name."""
     lines = [json.dumps(row) for row in _ROWS]
-    where = rng.randrange(len(lines))
+    line_index = rng.randrange(len(lines))
     change = rng.choice(["a key twice", "a list", "a number", "two rows in a line"])
     match change:
         case "a key twice":
             key = rng.choice(["_step", "_runtime", "loss"])
-            lines[where] = lines[where].replace(f'"{key}":', f'"{key}": 1, "{key}":')
+            lines[line_index] = lines[line_index].replace(f'"{key}":', f'"{key}": 1, "{key}":')
         case "a list":
-            lines[where] = f"[{lines[where]}]"
+            lines[line_index] = f"[{lines[line_index]}]"
         case "a number":
-            lines[where] = "5"
+            lines[line_index] = "5"
         case _:
-            lines[where] = f"{lines[where]} {lines[where]}"
+            lines[line_index] = f"{lines[line_index]} {lines[line_index]}"
     return "\n".join(lines), change

@@ -33,7 +33,7 @@ def minimise(case: FuzzCase, still_fails: Callable[[FuzzCase], bool]) -> FuzzCas
 
 
 def _smaller_cases(case: FuzzCase) -> Iterator[FuzzCase]:
-    """Yield cases that lack one file, variable, argument, or half of one file."""
+    """Yield cases that lack one file, one variable, one argument or half of one file."""
     for index in range(len(case.files)):
         yield replace(case, files=case.files[:index] + case.files[index + 1 :])
     for name in case.environment:

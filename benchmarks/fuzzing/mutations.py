@@ -173,23 +173,23 @@ def change_bytes(content: bytes, rng: random.Random) -> bytes:
     """Return the content with one to three changes of its bytes."""
     changed = bytearray(content)
     for _ in range(rng.choice([1, 1, 2, 3])):
-        where = rng.randrange(len(changed) + 1)
-        length = min(rng.choice([1, 2, 8, 64, 1024]), len(changed) - where)
+        position = rng.randrange(len(changed) + 1)
+        length = min(rng.choice([1, 2, 8, 64, 1024]), len(changed) - position)
         match rng.randrange(7):
             case 0 if changed:
-                changed[min(where, len(changed) - 1)] ^= 1 << rng.randrange(8)
+                changed[min(position, len(changed) - 1)] ^= 1 << rng.randrange(8)
             case 1:
-                del changed[where:]
+                del changed[position:]
             case 2:
-                changed[where:where] = rng.choice(BYTES)
+                changed[position:position] = rng.choice(BYTES)
             case 3:
-                del changed[where : where + length]
+                del changed[position : position + length]
             case 4:
-                changed[where:where] = changed[where : where + length] * rng.choice([1, 2, 20])
+                changed[position:position] = changed[position : position + length] * rng.choice([1, 2, 20])
             case 5:
-                changed[where : where + length] = rng.randbytes(length)
+                changed[position : position + length] = rng.randbytes(length)
             case _:
-                changed[where:where] = rng.choice([b"[", b"{", b"(", b"[{"]) * rng.choice([10, 1500, 20_000])
+                changed[position:position] = rng.choice([b"[", b"{", b"(", b"[{"]) * rng.choice([10, 1500, 20_000])
     return bytes(changed)
 
 

@@ -251,20 +251,20 @@ def _make_judged_case(number: int, rng: random.Random) -> FuzzCase:
         source, change = f"{source}\n{ending}\n", ending
     elif change == "declaration" and kind in _INVALID:
         valid, invalid = rng.choice(_INVALID[kind])
-        wrong = rng.choice(invalid)
-        source, change = source.replace(valid, wrong, 1), wrong
+        replacement = rng.choice(invalid)
+        source, change = source.replace(valid, replacement, 1), replacement
     else:
         expected = "accepted"
-    other = ("-w", "lm-tiny") if flag == "-s" else ("-s", "wsd")
+    other_arguments = ("-w", "lm-tiny") if flag == "-s" else ("-s", "wsd")
     is_installed = kind == "installed"
     file = CaseFile(path="mine.py", content=source.encode())
     files = _below_site(distribution_files("fuzzed_plugin", source.encode())) if is_installed else (file,)
-    shown = name if is_installed else f"./mine.py:{name}"
+    submitted_name = name if is_installed else f"./mine.py:{name}"
     return FuzzCase(
         kind="plugins",
         number=number,
         files=files,
-        arguments=("run", "--dry-run", flag, shown, *other),
+        arguments=("run", "--dry-run", flag, submitted_name, *other_arguments),
         environment={"PYTHONPATH": "site"} if is_installed else {},
         expected=expected,
         change=f"{kind}: {change}"[:120],
@@ -312,8 +312,12 @@ def _change_file(number: int, rng: random.Random) -> FuzzCase:
     if rng.random() < 0.05:
         file = mutations.change_type(path, rng)
     argument = f"./{path}" + rng.choice(["", "", f":{name}", ":Missing", ":__doc__", ":x.y"])
-    other = ("-w", "lm-tiny") if flag == "-s" else ("-s", "wsd")
-    commands = [("run", "--dry-run", flag, argument, *other), ("show", argument), ("show", argument, "--json")]
+    other_arguments = ("-w", "lm-tiny") if flag == "-s" else ("-s", "wsd")
+    commands = [
+        ("run", "--dry-run", flag, argument, *other_arguments),
+        ("show", argument),
+        ("show", argument, "--json"),
+    ]
     commands += (
         [("tune", argument, "--dry-run", "-w", "lm-tiny"), ("gate", argument, "-w", "lm-tiny")] if flag == "-s" else []
     )

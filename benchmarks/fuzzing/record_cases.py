@@ -260,16 +260,16 @@ def _change_shard(number: int, rng: random.Random) -> FuzzCase:
         case _:
             changed = CaseFile(path=path, content=mutations.change_bytes(files[path], rng))
     # An index that is missing, or is a link to itself, is computed again from the shard.
-    same = (
+    is_harmless = (
         changed.target in ("missing", path.rpartition("/")[2])
         if path.endswith(_INDEX)
         else changed.content == files[path]
     )
     if changed.type == "file" and path.endswith(_INDEX):
-        same = _is_equal_index(changed.content, index)
+        is_harmless = _is_equal_index(changed.content, index)
     run_id = rng.choice(sample_files())[0]
     # A damaged index may concern one record only. A damaged shard concerns all records.
-    whole: Expected = "any" if path.endswith(_INDEX) else "refused"
+    expected_of_show: Expected = "any" if path.endswith(_INDEX) else "refused"
     commands: list[tuple[tuple[str, ...], Expected]] = [
         (("results", "verify", "results"), "refused"),
         (("verify", "results", "--no-weights"), "refused"),
@@ -278,18 +278,18 @@ def _change_shard(number: int, rng: random.Random) -> FuzzCase:
         (("leaderboard", "--runs", "none"), "any"),
         (("runs", "--runs", "none", "--json"), "any"),
         (("best", "lm-tiny", "--runs", "none"), "any"),
-        (("show", run_id, "--runs", "none"), whole),
-        (("show", f"results/{run_id}.json"), whole),
+        (("show", run_id, "--runs", "none"), expected_of_show),
+        (("show", f"results/{run_id}.json"), expected_of_show),
     ]
     arguments, expected = rng.choice(commands)
-    computes = arguments[0] in ("leaderboard", "runs", "best") and whole == "refused"
+    computes = arguments[0] in ("leaderboard", "runs", "best") and expected_of_show == "refused"
     return FuzzCase(
         kind="records",
         number=number,
         files=(*(CaseFile(path=p, content=c) for p, c in files.items() if p != path), changed),
         arguments=arguments,
-        expected="any" if same else expected,
-        ignored=path if computes and not same else "",
+        expected="any" if is_harmless else expected,
+        ignored=path if computes and not is_harmless else "",
         change=f"{path} as {changed.type}",
     )
 

@@ -227,7 +227,7 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
 
 
 def _complete(text: str, name: str) -> bytes:
-    """Return a file that its command can use. A series is emptied: its candidates do not match the real submissions."""
+    """Return a file that its command can use. A series is emptied, because its candidates match no real submission."""
     return (
         json.dumps({**_SERIES, "candidates": []}).encode()
         if name.endswith("s.json") and "series" in name
@@ -254,22 +254,22 @@ def _make_invalid(text: str, change: str, rng: random.Random) -> tuple[bytes, st
             value = rng.choice(["studie", "Studies", "jobs ", "studies:", "x", "\u202eseed", "é", "__class__", "<<<"])
             lines.insert(rng.randrange(len(lines) + 1), f"{json.dumps(value)}: 1")
             return "\n".join(lines).encode(), f"the key {value!r}"
-    where = rng.randrange(len(lines))
-    line = lines[where]
+    line_index = rng.randrange(len(lines))
+    line = lines[line_index]
     name = line.partition(":")[0]
     # A repetition of the key in one of three notations, or a nested mapping with a repeated key.
-    again = rng.choice([line, f'"{name}": 1', f"? {name}\n: 1", "set: {lr: 0.001, lr: 0.002}\nset: {lr: 1}"])
+    repetition = rng.choice([line, f'"{name}": 1', f"? {name}\n: 1", "set: {lr: 0.001, lr: 0.002}\nset: {lr: 1}"])
     if "ruleset: quick" in lines and "set: {lr" in text and rng.random() < 0.3:
         nested = rng.choice(["{lr: 0.001, lr: 0.002}", '{lr: 0.001, "lr": 0.002}', "{lr: 0.001, ? lr : 0.002}"])
         return "\n".join([*(x for x in lines if not x.startswith("set:")), f"set: {nested}"]).encode(), nested
-    lines.insert(rng.randrange(len(lines) + 1), again)
+    lines.insert(rng.randrange(len(lines) + 1), repetition)
     return "\n".join(lines).encode(), f"{name} twice"
 
 
 def _set_wrong_number(values: Any, name: str, rng: random.Random) -> tuple[Any, str]:
     """Replace one value by a value outside its range, and return the content and a description of the change."""
-    path, wrong = rng.choice(_WRONG_NUMBERS[name])
-    value = rng.choice(wrong)
+    path, wrong_values = rng.choice(_WRONG_NUMBERS[name])
+    value = rng.choice(wrong_values)
     parent = values
     for key in path[:-1]:
         parent = parent[key]

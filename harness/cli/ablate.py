@@ -1,4 +1,7 @@
-"""`bench ablate`: leave out the additions of a submission one at a time, and gate the whole against each variant."""
+"""`bench ablate`: leave out one addition of a submission at a time, and gate the whole against each such variant.
+
+An addition is a part or a hyperparameter.
+"""
 
 from __future__ import annotations
 

@@ -44,11 +44,12 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis
 @click.option("--by", type=click.Choice(RANKED_AXES), default="time", show_default=True, help="Quantity to compare.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path, by: Axis, as_json: bool) -> int:
-    """Print the command of the configuration that reached a workload's target first.
+    """Print the command of the configuration that needed the least time to reach a workload's target.
 
-    Configurations are compared by their best single runs, including runs with overrides. Use the result only as a
-    starting point: the best of many runs overestimates the performance of its configuration. If no run reached the
-    target, the configuration with the best metric is printed, and the exit code is 1.
+    --by selects another quantity than time. Configurations are compared by their best single runs, including runs with
+    overrides. Use the result only as a starting point: the best of many runs overestimates the performance of its
+    configuration. If no run reached the target, the configuration with the best metric is printed, and the exit code is
+    1.
     """
     query = LeaderboardQuery(by=by)
     workload_names: set[str] = set()
@@ -76,22 +77,22 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
     hits = [summary for summary in newest if summary.result.status == "hit"]
     if not hits:
         return _print_nearest(newest, as_json)
-    first = min(hits, key=lambda summary: (summary.result.value, summary.run_id))
-    command = _command_words(first.spec)
+    fastest = min(hits, key=lambda summary: (summary.result.value, summary.run_id))
+    command = _command_words(fastest.spec)
     if as_json:
-        _print_json(first, "by", by, first.result.value)
+        _print_json(fastest, "by", by, fastest.result.value)
         return EXIT_OK
     # Seconds of different hardware classes cannot be compared, so only runs of the printed class are counted.
-    run_count = sum(summary.spec.hardware == first.spec.hardware for summary in hits)
-    unit = f"{first.spec.clock} seconds" if by == "time" else by
-    amount = f"{text.number(first.result.value)} {unit} to target"
+    run_count = sum(summary.spec.hardware == fastest.spec.hardware for summary in hits)
+    unit = f"{fastest.spec.clock} seconds" if by == "time" else by
+    amount = f"{text.number(fastest.result.value)} {unit} to target"
     print_text(_wrap_command(command))
-    _print_remark(first, f"{amount}; best of {run_count} on {first.spec.hardware}; {first.run_id}")
+    _print_remark(fastest, f"{amount}; best of {run_count} on {fastest.spec.hardware}; {fastest.run_id}")
     return EXIT_OK
 
 
 def _print_nearest(summaries: Sequence[RunSummary], as_json: bool) -> int:
-    """Print the configuration with the best metric, after no run has reached the target of the workload."""
+    """Print the configuration with the best metric, for a workload on which no run has reached the target."""
     facts = summaries[0].spec.workload.facts
     measured = [summary for summary in summaries if summary.best is not None]
     if not measured:

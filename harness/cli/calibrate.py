@@ -39,7 +39,7 @@ from harness.system.files import write_atomically
 )
 @click.argument("workload", type=NameType("workload"))
 @click.option(
-    "--families", help="Comma-separated references to tune (default: all with the tag 'family' that can run)."
+    "--families", help="Comma-separated references to tune (default: all with the tag 'family' that can run here)."
 )
 @click.option(
     "--studies",

@@ -30,9 +30,9 @@ from harness.report.checks import results_text
 def check(blocked_plugins: list[str], target: str, workloads: tuple[str, ...], as_json: bool) -> int:
     """Check a submission or workload: declarations, signatures and short runs.
 
-    TARGET is the name of an installed submission, workload or part, or the path of a file. A submission runs for a few
-    steps on three micro-workloads: small images, sequences of tokens, and a stream. Each failure is printed with its
-    fix. The exit code is 1 if a check failed. docs/authors.md describes the checks.
+    Give the name of an installed submission, workload or part, or the path of a file. A submission runs for a few steps
+    on three micro-workloads: small images, sequences of tokens, and a stream. Each failure is printed with its fix. The
+    exit code is 1 if a check failed. docs/authors.md describes the checks.
     """
     registry = resolve.open_registry(blocked_plugins)
     results: list[CheckResult] = []

@@ -51,17 +51,19 @@ def print_plan(phased_plan: PhasedPlan, runs: Path, execution: ExecutionOptions,
     unfinished = [spec for spec in specs if finished_summary(spec, run_id(spec), runs, execution) is None]
     jobs = execution.jobs or _parallel_trials(specs)
     total, without_estimate = estimates.total_seconds(unfinished, jobs)
-    later = phased_plan.pending
-    pending = f", then {later} with the stops or settings chosen from these trials" if later else ""
-    estimate = ""
+    pending_count = phased_plan.pending
+    pending_text = (
+        f", then {pending_count} trials with the stops or settings chosen from these trials" if pending_count else ""
+    )
+    estimate_text = ""
     if without_estimate < len(unfinished):
-        estimate = f"; about {text.seconds(total)} with {jobs} at once, estimated from earlier records"
-    finished = f", {len(specs) - len(unfinished)} of them finished" if len(unfinished) < len(specs) else ""
-    note(f"{len(specs)} trials{finished}{pending}{estimate}")
+        estimate_text = f"; about {text.seconds(total)} with {jobs} at once, estimated from earlier records"
+    finished_text = f", {len(specs) - len(unfinished)} of them finished" if len(unfinished) < len(specs) else ""
+    note(f"{len(specs)} trials{finished_text}{pending_text}{estimate_text}")
     if without_estimate:
         note(
-            f"no earlier record from this hardware for {without_estimate} of them; the total leaves these out, and the "
-            "times with ≤ are limits of the workload"
+            f"no earlier record from this hardware for {without_estimate} of them; the total does not include these "
+            "trials, and times with ≤ are limits of the workload"
         )
     note_missing(phased_plan.missing)
 

@@ -54,8 +54,8 @@ def export(
 ) -> int:
     """Export the records below FOLDER.
 
-    CSV and Parquet have one row per run. The format hf has YAML files in the folder .eval_results below --out, with the
-    speed of each submission relative to the reference. Withdrawn records are left out.
+    CSV and Parquet have one row per run. The format hf makes YAML files in the folder .eval_results below --out, with
+    the speed of each submission relative to the reference. Withdrawn records are left out.
     """
     if output_format == "parquet" and out is None:
         raise UsageError("Parquet is not text and cannot be printed", fix="name the file with --out runs.parquet")

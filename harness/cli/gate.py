@@ -31,7 +31,7 @@ from harness.tuning.known_settings import KnownSettings
 
 #: Exit code of an undecided gate.
 EXIT_UNDECIDED = 4
-#: For an undecided gate, a command with a larger `--max-pairs` is printed. This command adds at least so many pairs.
+#: For an undecided gate, a command with a larger `--max-pairs` is printed. It adds at least this number of pairs.
 MORE_PAIRS = 10
 
 
@@ -79,7 +79,7 @@ class GateFlags:
 )
 @click.option(
     "-w", "--workload", "workloads", multiple=True, type=NameType("workload"),
-    help="Comma-separated workloads: names, or files ./task.py (default: CPU pool workloads without a dataset).",
+    help="Comma-separated workloads: names, or files ./task.py (default: CPU workloads on pools that need no dataset).",
 )  # fmt: skip
 @click.option(
     "--best", "use_best", is_flag=True,
@@ -234,8 +234,8 @@ def _confirm_series(
 ) -> int:
     """Retest the kept candidates of a series and return the exit code.
 
-    The exit code is 0 if every kept candidate is better than the first B of the series. It is 1 if a verdict is
-    `worse`, `equivalent` or `identical`. Otherwise some verdicts are `undecided`, and the exit code is 4.
+    The exit code is 0 if every kept candidate is better than the first B of the series. It is 1 if at least one verdict
+    is `worse`, `equivalent` or `identical`. Otherwise it is 4, because a verdict is `undecided`.
     """
     retests = [
         (number, candidate, _make_report(end, context)) for number, candidate, end in session.confirm(file, limits)

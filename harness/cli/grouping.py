@@ -11,9 +11,9 @@ from harness.errors import BenchError
 from harness.planning.compose import compose
 from harness.plugins.registry import Registry
 
-#: An optimizer forms a group of its own if at least this number of submissions have it and no distinguishing part.
+#: An optimizer forms a group of its own if at least this number of submissions use it without a distinguishing part.
 MIN_GROUP = 4
-#: Characters with which the suffix of a variant or of a scenario begins in the name of a workload.
+#: First characters of a suffix in the name of a workload: of a variant (`lm-tiny+postnorm`) or a scenario (`x:task`).
 _VARIANT_MARKS = "+:"
 #: Kinds of parts that most submissions have. A part of any other kind distinguishes a submission.
 _COMMON_KINDS = ("optimizer", "schedule")
@@ -44,13 +44,14 @@ def _fold_variants(names: Sequence[str]) -> list[str]:
 def group_submissions(submissions: Sequence[SubmissionEntry], registry: Registry) -> dict[str, list[str]]:
     """Return the names of submissions, grouped by the part that distinguishes a submission.
 
-    Parts other than the optimizer and the schedule distinguish a submission. If there are several, the group is the
-    kind that comes last in the table of kinds. If there are none, the group is the optimizer.
+    Parts other than the optimizer and the schedule distinguish a submission. A submission with several such parts
+    belongs to the kind that comes last in the table of kinds. A submission without such a part belongs to the group of
+    its optimizer.
     """
-    kinds = {entry.name: _part_names(entry, registry) for entry in submissions}
-    optimizers = Counter(parts.get("optimizer", "") for parts in kinds.values() if set(parts) <= set(_COMMON_KINDS))
+    parts_of = {entry.name: _part_names(entry, registry) for entry in submissions}
+    optimizers = Counter(parts.get("optimizer", "") for parts in parts_of.values() if set(parts) <= set(_COMMON_KINDS))
     groups: dict[str, list[str]] = {}
-    for name, parts in kinds.items():
+    for name, parts in parts_of.items():
         special = [kind for kind in PART_KINDS if kind in parts and kind not in _COMMON_KINDS]
         optimizer = parts.get("optimizer", "")
         if special:

@@ -65,7 +65,8 @@ def new_submission(source: str | None, **options: Any) -> int:
 def new_workload(**options: Any) -> int:
     """Make a package for a workload: a model, data and a target.
 
-    The package bench-NAME contains a small network on points in the plane. Replace both by your own.
+    The package bench-NAME contains a small network on points in the plane. Replace the network and the data by your
+    own.
     """
     return _write("workload", **options)
 

@@ -180,11 +180,11 @@ def references(blocked_plugins: Sequence[str] | None, name: str | None) -> tuple
     return tuple(entry.name for entry in open_registry(blocked_plugins).submissions() if REFERENCE_TAG in entry.tags)
 
 
-def one_group(group: Sequence[R], hardware: str | None, ruleset: str | None) -> list[R]:
+def one_group(candidates: Sequence[R], hardware: str | None, ruleset: str | None) -> list[R]:
     """Return the runs that have one hardware class and one ruleset.
 
     Args:
-        group: records, or runs without their points.
+        candidates: records, or runs without their points.
         hardware: the chosen hardware class; None if all records have the same class.
         ruleset: name of the chosen ruleset; None if all records have the same ruleset.
 
@@ -193,8 +193,8 @@ def one_group(group: Sequence[R], hardware: str | None, ruleset: str | None) -> 
             also raised if the chosen class or ruleset has no records.
     """
     choices = (
-        ("hardware class", "hardware classes", "--hardware", hardware, {r.spec.hardware for r in group}),
-        ("ruleset", "rulesets", "--ruleset", ruleset, {r.spec.ruleset.name for r in group}),
+        ("hardware class", "hardware classes", "--hardware", hardware, {r.spec.hardware for r in candidates}),
+        ("ruleset", "rulesets", "--ruleset", ruleset, {r.spec.ruleset.name for r in candidates}),
     )
     for kind, kinds, flag, chosen, names in choices:
         if chosen is None and len(names) > 1:
@@ -203,7 +203,7 @@ def one_group(group: Sequence[R], hardware: str | None, ruleset: str | None) -> 
             )
         if chosen is not None and chosen not in names:
             raise unknown_name_error(kind, chosen, names)
-    return [r for r in group if hardware in (None, r.spec.hardware) and ruleset in (None, r.spec.ruleset.name)]
+    return [r for r in candidates if hardware in (None, r.spec.hardware) and ruleset in (None, r.spec.ruleset.name)]
 
 
 def runs_of_submission(candidates: Sequence[R], name: str) -> list[R]:

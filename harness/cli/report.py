@@ -68,12 +68,12 @@ def report(
         attestations=index_attestations(listed, problems),
         marks=table_records.mark_filter.marks,
     )
-    known: set[str] = set()
+    workload_names: set[str] = set()
 
     def read() -> Iterator[PageSummary]:
         values = stored_summaries(PageSummary, summarize_for_page, query, existing_folders(runs, results))
         for summary in summaries(listed, problems, table_records, query, values):
-            known.add(summary.spec.workload.facts.name)
+            workload_names.add(summary.spec.workload.facts.name)
             yield summary
 
     # `table_records.stop_records` is complete only after `html.page` has read all summaries.
@@ -85,9 +85,9 @@ def report(
         table_records.mark_filter.marked,
         read_envelopes(envelopes),
     )
-    known |= {record.spec.workload.facts.name for record in table_records.stop_records}
-    if known:
-        check_workloads(query.workloads, known)
+    workload_names |= {record.spec.workload.facts.name for record in table_records.stop_records}
+    if workload_names:
+        check_workloads(query.workloads, workload_names)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -95,6 +95,6 @@ def report(
     content = page.encode()
     write_atomically(out, content)
     if as_json:
-        print_json({"path": str(out), "bytes": len(content), "workloads": sorted(known), "problems": problems})
+        print_json({"path": str(out), "bytes": len(content), "workloads": sorted(workload_names), "problems": problems})
         return
-    note(f"wrote {out} ({len(page) / 1e6:.1f} MB)" + ("" if known else f"; no finished runs, {RUN_FIRST}"))
+    note(f"wrote {out} ({len(page) / 1e6:.1f} MB)" + ("" if workload_names else f"; no finished runs, {RUN_FIRST}"))

@@ -86,9 +86,10 @@ def rerun(
     """Repeat the run of a record, or test a submission on fresh seeds.
 
     On a machine with the same processor and torch, a run with the same seeds must have the same weights and the same
-    points, apart from times. Runs with fresh seeds are compared with the record by a sequential test. This test accepts
-    the record unless the fresh runs need 10 % more examples. The outcome is written beside the record as an
-    attestation, and the record does not change. The exit code is 1 if an outcome is not accepted.
+    points, apart from times. Runs with fresh seeds are compared with the record by a sequential test. The test accepts
+    the record if it shows that fresh runs typically need less than 10 % more examples than the record. The outcome is
+    written beside the record as an attestation, and the record does not change. The exit code is 1 if an outcome is not
+    accepted.
     """
     if math.isnan(max_minutes):
         raise UsageError("--max-minutes nan is not a number", fix="give a number of minutes above 0")

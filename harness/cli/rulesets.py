@@ -19,12 +19,12 @@ def command(as_json: bool) -> None:
     means 3 tuning studies and 5 scored studies. The column `budget` is the factor by which the workload's budget is
     multiplied.
     """
-    known = rulesets.rulesets().values()
+    all_rulesets = rulesets.rulesets().values()
     if as_json:
-        print_json({"rulesets": list(known)})
+        print_json({"rulesets": list(all_rulesets)})
         return
     table = [["ruleset", "trials", "studies", "budget", "ranked", ""]]
-    for ruleset in known:
+    for ruleset in all_rulesets:
         studies = f"{ruleset.tuning_studies}+{ruleset.studies}" if ruleset.tuning_studies else str(ruleset.studies)
         table.append(
             [

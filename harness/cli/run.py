@@ -83,7 +83,7 @@ MAX_LISTED_FAILURES = 20
     "--best",
     "use_best",
     is_flag=True,
-    help="Use the best known settings (bench tune --write), with ruleset quick.",
+    help="Use the best known settings (bench tune --write). Works only with the ruleset quick.",
 )
 @click.option(
     "--settings", "settings_file", type=click.Path(path_type=Path, dir_okay=False), default=FILE, show_default=True,
@@ -317,20 +317,23 @@ def _run(registry: Registry, phased_plan: PhasedPlan, options: RunOptions) -> li
             )
         )
     if phased_plan.pending_pairs and has_unfinished(summaries):
-        note("the stop is chosen when all tuning trials are finished; to finish them, run the same command again")
+        note("the stop or setting is chosen after all tuning trials; to finish them, run the same command again")
     return _sort_as_planned(summaries, phased_plan)
 
 
 def _sort_as_planned(summaries: Iterable[TrialSummary], phased_plan: PhasedPlan) -> list[TrialSummary]:
     """Sort summaries in the order of the plan. Trials of the first phase come before trials of the second phase."""
     phase1_index = {run_id(spec): index for index, spec in enumerate(phased_plan)}
-    pairs = {(pair.submission.name, pair.workload.name): index for index, pair in enumerate(phased_plan.pending_pairs)}
+    positions = {
+        (pair.submission.name, pair.workload.name): index for index, pair in enumerate(phased_plan.pending_pairs)
+    }
 
     def sort_key(summary: TrialSummary) -> tuple[int, ...]:
         if summary.run_id in phase1_index:
             return (0, phase1_index[summary.run_id])
         spec = summary.spec
-        return (1, spec.study, spec.trial, pairs.get((spec.submission.name, spec.workload.facts.name), len(pairs)))
+        names = spec.submission.name, spec.workload.facts.name
+        return (1, spec.study, spec.trial, positions.get(names, len(positions)))
 
     return sorted(summaries, key=sort_key)
 
@@ -348,17 +351,17 @@ def _print_summary(summaries: Sequence[TrialSummary], runs: Path) -> None:
     counts = Counter(summary.status for summary in summaries)
     kept_count = sum(summary.kept for summary in summaries)
     kept_failures = sum(summary.kept and is_retryable(summary.status) for summary in summaries)
-    remedy = f"; --retry-failed reruns the {kept_failures} that failed" if kept_failures else ""
-    kept_note = f" ({kept_count} kept from earlier commands{remedy})" if kept_count else ""
+    remedy_text = f"; --retry-failed reruns the {kept_failures} that failed" if kept_failures else ""
+    kept_note = f" ({kept_count} kept from earlier commands{remedy_text})" if kept_count else ""
     print_text(", ".join(f"{count} {status}" for status, count in counts.most_common()) + kept_note)
     if sys.stdout.isatty():
         note(f"run bench leaderboard{f' --runs {runs}' if runs != Path('runs') else ''} to see the results as tables")
-    failed = [summary for summary in summaries if not is_success(summary.status)]
-    if len(failed) > MAX_LISTED_FAILURES:
-        print_text(f"the first {MAX_LISTED_FAILURES} of {len(failed)} failed trials:")
+    failures = [summary for summary in summaries if not is_success(summary.status)]
+    if len(failures) > MAX_LISTED_FAILURES:
+        print_text(f"the first {MAX_LISTED_FAILURES} of {len(failures)} failed trials:")
     for summary in summaries:
         title = f"{summary.spec.submission.name} on {summary.spec.workload.facts.name}"
-        if summary in failed[:MAX_LISTED_FAILURES]:
+        if summary in failures[:MAX_LISTED_FAILURES]:
             log = Path(summary.path) / "worker.log"
             file = log if summary.status == "crashed" and log.exists() else Path(summary.path) / RECORD
             print_text(f"{title}: {summary.status}, {file}")

@@ -28,7 +28,7 @@ from harness.scoring.algoperf.logs import RULESETS, RulesetName
 )  # fmt: skip
 @click.option(
     "--held-out", type=click.Path(path_type=Path),
-    help="JSON file with a list of held-out workload variants, or `none` (default: the list for the targets).",
+    help="JSON file with a list of held-out variants, or `none` (default: the list that belongs to --targets).",
 )  # fmt: skip
 @click.option("--reference", help="Submission to which anchored scores are relative (default: `baseline`).")
 @click.option(

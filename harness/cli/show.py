@@ -103,11 +103,18 @@ def show(
     first characters of its run_id.
     """
     if names_run(name):
-        given = [flag for flag, value in (("--set", pairs), ("--horizon", horizon), ("--at", at), ("-w", workload),
-                                          ("--tasks", tasks), ("--plot", plot)) if value]  # fmt: skip
-        if given:
+        unusable_flags = [
+            flag
+            for flag, value in (
+                *(("--set", pairs), ("--horizon", horizon), ("--at", at)),
+                *(("-w", workload), ("--tasks", tasks), ("--plot", plot)),
+            )
+            if value
+        ]
+        if unusable_flags:
             raise UsageError(
-                f"{name} is a run, and {given[0]} cannot be used for runs", fix=f"leave out {', '.join(given)}"
+                f"{name} is a run, and {unusable_flags[0]} cannot be used for runs",
+                fix=f"leave out {', '.join(unusable_flags)}",
             )
         show_run(name, runs, results, as_json)
         return
@@ -117,8 +124,8 @@ def show(
     request = CurveRequest(
         overrides=parse_assignments(pairs, "--set"), horizon=horizon, at=at, facts=facts, tasks=tasks
     )
-    required = request.needs_curve or plot is not None
-    curve = _entry_curve(entry, registry, request, required)
+    curve_is_required = request.needs_curve or plot is not None
+    curve = _entry_curve(entry, registry, request, curve_is_required)
     if plot is not None:
         assert curve is not None
         plotting.write(curve.panels(), plot, title=name)
@@ -258,8 +265,8 @@ def _stage_rows(stage: Stage) -> list[list[str]]:
 
 
 def _format_resolution(facts: WorkloadFacts) -> str:
-    known = "not known" if facts.resolution is None else f"{facts.resolution:.1%}"
-    return known + (" (coarse)" if facts.coarse else "")
+    resolution = "not known" if facts.resolution is None else f"{facts.resolution:.1%}"
+    return resolution + (" (coarse)" if facts.coarse else "")
 
 
 def _show_submission(composition: Composition) -> None:

@@ -119,7 +119,7 @@ def can_encode(text: str) -> bool:
 
 def _open_closed_descriptors() -> None:
     """Open the descriptors 0 to 2 if they are closed, so that no other file gets one of these numbers."""
-    # Output to descriptor 1 would be lost, so writing to it must fail. Therefore it is opened for reading.
+    # Descriptor 1 is opened for reading, so that writing to it fails. Otherwise output would be lost without an error.
     for descriptor, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(descriptor)

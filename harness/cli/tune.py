@@ -227,8 +227,8 @@ def _store(result: TuneResult, path: Path) -> str:
     """Store the best setting in a file and return the file's path."""
     replaced = write_best_setting(path, result.best_setting(path.parent))
     if replaced is not None:
-        old = " ".join(f"{name}={value}" for name, value in replaced.hparams.items()) or "the defaults"
-        note(f"{path}: replaced {old}, which was found on {replaced.found}")
+        old_values = " ".join(f"{name}={value}" for name, value in replaced.hparams.items()) or "the defaults"
+        note(f"{path}: replaced {old_values}, which was found on {replaced.found}")
     return str(path)
 
 

@@ -59,8 +59,8 @@ def verify(
         beacon=public_beacon() if online else None,
         redrawing=open_registry(blocked_plugins).redrawing,
     )
-    others = iter_records([against], problems) if against is not None else ()
-    findings = verify_records(_stored_records(names, runs, results, problems), options, others)
+    compared_records = iter_records([against], problems) if against is not None else ()
+    findings = verify_records(_stored_records(names, runs, results, problems), options, compared_records)
     if attest:
         note_stale_tables(results, _attest(findings))
     if as_json:

@@ -17,6 +17,7 @@ from harness.plugins.registry import Registry
 from harness.report.progress import LiveView, Plain
 from harness.report.trial_titles import TrialTitles
 
+#: Keys of `click.Context.meta`: the started observers, and the values of `--observe`.
 _OBSERVERS = "harness.observers"
 _REQUESTS = "harness.requested_observers"
 F = TypeVar("F", bound=Callable[..., Any])

@@ -2,8 +2,8 @@
 
 A claim about full budgets is tested on both workloads together, and a claim about the small budget on one workload.
 These tests were specified before the runs. Claims about full budgets were also tested on single workloads. These
-additional tests are post hoc and descriptive. They are reported because the variance between seeds is far larger on one
-workload than on the other.
+additional tests are post hoc and descriptive. They are reported because the noisy pairs of one workload may hide a
+clear difference on the other.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ def describe_on_one_workload(results: Results, judged: JudgedClaim) -> str:
         hits = [sum(math.isfinite(run.value(claim.measure)) for run in of_arm) for of_arm in runs]
         counts = [f"`{arm}` {count}/{difference.n}" for arm, count in zip((claim.arm, claim.other), hits, strict=True)]
         return f"{stage.workload} hits: {', '.join(counts)}" if difference.n else ""
-    ends = f" [{difference.low:.3f}, {difference.high:.3f}]" if difference.low is not None else ""
-    return f"{stage.workload} {difference.ratio:.3f}{ends} {judged.verdict}"
+    interval = f" [{difference.low:.3f}, {difference.high:.3f}]" if difference.low is not None else ""
+    return f"{stage.workload} {difference.ratio:.3f}{interval} {judged.verdict}"
 
 
 def describe_stages(claim: Claim, design: Design) -> str:
@@ -146,5 +146,5 @@ def describe_stages(claim: Claim, design: Design) -> str:
 
 def describe_claim(claim: Claim, design: Design) -> str:
     """Return the text of the claim, with the measure if the same claim is tested by both measures."""
-    twice = any(other.says == claim.says and other.measure != claim.measure for other in design.claims)
-    return claim.says + (f" (by {MEASURED[claim.measure]})" if twice else "")
+    is_tested_twice = any(other.says == claim.says and other.measure != claim.measure for other in design.claims)
+    return claim.says + (f" (by {MEASURED[claim.measure]})" if is_tested_twice else "")

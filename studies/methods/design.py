@@ -118,7 +118,8 @@ class Design(Data, frozen=True, kw_only=True):
         alpha: two-sided error rate after correction for multiple tests. It holds for each table separately, and for all
             claims together.
         min_effect: smallest relative difference (ratio − 1) that supports a claim.
-        versions: the versions of workloads on which the study ran, by name; all others are the installed versions.
+        versions: name of a workload -> the version on which the study ran. Every other workload has the installed
+            version.
         families: the names of the arms of each family. The first arm is the baseline of the family.
         stages: the stages, in the order in which they run.
         claims: the claims, in the order in which the page shows them.

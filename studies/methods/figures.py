@@ -183,17 +183,17 @@ def key_of_spec(spec: RunSpec) -> RunKey:
 def choose_settings(tuning: Sequence[RunFigures]) -> Mapping[Measure, RunFigures]:
     """Return measure -> the tuning run with the best setting; empty if there are no runs.
 
-    By `target`, the best setting has the fewest examples to the target. Equal settings (for example if all missed) are
-    ordered by the loss. By `loss`, the best setting has the lowest loss. Equal settings are ordered by the examples to
-    the target. The index of the trial breaks the remaining ties.
+    By `target`, the best setting has the fewest examples to the target. Settings with equal numbers of examples (for
+    example, if all missed) are ordered by the loss. By `loss`, the best setting has the lowest loss. Settings with
+    equal losses are ordered by the examples to the target. The index of the trial breaks the remaining ties.
     """
     if not tuning:
         return {}
 
-    def rank(first: Measure, second: Measure) -> RunFigures:
+    def best_run(first: Measure, second: Measure) -> RunFigures:
         return min(tuning, key=lambda run: (run.value(first), run.value(second), run.trial))
 
-    return {"loss": rank("loss", "target"), "target": rank("target", "loss")}
+    return {"loss": best_run("loss", "target"), "target": best_run("target", "loss")}
 
 
 def select_arm(runs: Iterable[RunFigures], arm: str) -> list[RunFigures]:

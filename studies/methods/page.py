@@ -38,8 +38,8 @@ CLAIMS_TOGETHER = (
     "only workload with this budget. All these tests were specified before the first run. Their verdicts are:"
 )
 CLAIMS_ALONE = (
-    "The claims about full budgets were also tested on each workload separately. These tests are post hoc: they were "
-    "added after the runs of that workload."
+    "The claims about full budgets were also tested on each workload separately. These tests are post hoc: the tests "
+    "on a workload were added after its runs."
 )
 ARMS_THAT_DIFFER = (
     "The next list has one line for every table of losses. It names the arms whose loss is significantly better or "
@@ -96,9 +96,9 @@ def _unfinished(results: Results) -> list[str]:
     """Return a list with one paragraph about the unfinished stages, or an empty list if all stages are finished."""
     stages = []
     for stage in results.design.stages:
-        counts = [min(len(results.fresh_runs(stage, arm, m)) for m in stage.measures) for arm in stage.arms]
-        if behind := sum(count < stage.seeds for count in counts):
-            stages.append(f"{behind} of {len(stage.arms)} arms on {stage.title}")
+        run_counts = [min(len(results.fresh_runs(stage, arm, m)) for m in stage.measures) for arm in stage.arms]
+        if unfinished_arms := sum(count < stage.seeds for count in run_counts):
+            stages.append(f"{unfinished_arms} of {len(stage.arms)} arms on {stage.title}")
     if not stages:
         return []
     return [f"**Not finished**: {'; '.join(stages)}. `python -m studies.methods --plan` lists the missing runs.\n"]
@@ -122,7 +122,7 @@ def _terms(design: Design) -> str:
             "that meets the target.",
             "- The loss and the examples to the target are the two *measures* of the study.",
             "- A run *hits* if an evaluation meets the target. Otherwise the run *misses*.",
-            f"- The *full budget* is the budget of the workload ({workloads}).",
+            f"- The *full budget* of a workload is its own budget. The two workloads are {workloads}.",
             *(
                 f"- The study ran on version {studied.version} of `{name}`, whose full budget is {studied.horizon:,} "
                 f"examples and whose target is {studied.target:g}."
@@ -143,11 +143,11 @@ def _summary(results: Results) -> str:
     lines = [CLAIMS_TOGETHER + "\n", *_list_verdicts(judge_claims(results), design), ""]
     lines.append(CLAIMS_ALONE + "\n")
     for stage in design.full_stages:
-        of_stage = [judged for judged in judge_each_workload(results) if judged.stages == (stage,)]
-        decided = [judged for judged in of_stage if judged.verdict.startswith(("holds", "fails"))]
-        rest = Counter(judged.verdict for judged in of_stage if judged not in decided)
-        counted = [f"- {verdict.capitalize()}: {_count_claims(n)}." for verdict, n in rest.items()]
-        lines += [f"On {stage.workload}:\n", *_list_verdicts(decided, design), *counted, ""]
+        judged_on_stage = [judged for judged in judge_each_workload(results) if judged.stages == (stage,)]
+        decided = [judged for judged in judged_on_stage if judged.verdict.startswith(("holds", "fails"))]
+        other_verdicts = Counter(judged.verdict for judged in judged_on_stage if judged not in decided)
+        count_lines = [f"- {verdict.capitalize()}: {_count_claims(n)}." for verdict, n in other_verdicts.items()]
+        lines += [f"On {stage.workload}:\n", *_list_verdicts(decided, design), *count_lines, ""]
     lines.append(ARMS_THAT_DIFFER + "\n")
     for arms in design.families.values():
         for stage in (*design.full_stages, design.small_stage):
@@ -196,10 +196,10 @@ def _method(design: Design) -> list[str]:
     return [
         "## Method\n",
         "### Settings\n",
-        f"Only the learning rate and the `horizon_fraction` of an arm are tuned. {trials} settings of these two were "
-        f"tried on one tuning seed. Two of these settings then ran on {seeds} fresh seeds: the one with the lowest "
-        "loss, and the one with the fewest examples to the target. Losses are compared at the first of these settings, "
-        "and examples to the target at the second. "
+        f"Only the learning rate and the `horizon_fraction` of an arm are tuned. {trials} settings of these two "
+        f"hyperparameters were tried on one tuning seed. Two of these settings then ran on {seeds} fresh seeds: the "
+        "one with the lowest loss, and the one with the fewest examples to the target. Losses are compared in the runs "
+        "of the first setting, and examples to the target in the runs of the second setting. "
         "All other hyperparameters have their default values.\n",
         "### Columns of the tables\n",
         "- *best setting by loss* and *best setting by examples*: the learning rate and, if the arm has one, the "

@@ -46,7 +46,7 @@ class Results:
         return [run for run in select_arm(self.figures, arm) if (run.workload, run.budget) == key]
 
     def _find_version(self, workload: str) -> str:
-        """Return `name@version` of the version whose runs count: that of the published runs if there are any."""
+        """Return the `name@version` whose runs count: the studied version if it has runs, or the installed version."""
         studied = self.design.versions.get(workload)
         published = f"{workload}@{studied.version}" if studied else ""
         return published if any(run.workload == published for run in self.figures) else self._facts[workload].id

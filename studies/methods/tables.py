@@ -135,12 +135,21 @@ def claims_section(results: Results) -> str:
     for judged in judge_claims(results):
         claim, difference = judged.claim, judged.difference
         ratio, p = _difference_cells(difference)[:2] if difference.ratio is not None else ("–", "")
-        single = "; ".join(filter(None, by_claim.get(claim, ())))
+        on_each_workload = "; ".join(filter(None, by_claim.get(claim, ())))
         place = describe_stages(claim, design)
-        cells = [claim.paper, claim.says, place, MEASURED[claim.measure], ratio, p, f"**{judged.verdict}**", single]
+        cells = [
+            claim.paper,
+            claim.says,
+            place,
+            MEASURED[claim.measure],
+            ratio,
+            p,
+            f"**{judged.verdict}**",
+            on_each_workload,
+        ]
         rows.append([*cells, claim.confounds])
-    tested = ("tested on", "measure", "ratio", "p value", "verdict", "each workload separately")
-    heading = ("paper", "claim", *tested, "differences from the paper")
+    test_columns = ("tested on", "measure", "ratio", "p value", "verdict", "each workload separately")
+    heading = ("paper", "claim", *test_columns, "differences from the paper")
     text = (
         "The tests were specified before the runs. Claims about full budgets are tested on both workloads together by "
         "the sign-flip test. Claims about the small budget are tested by Student's t test. The p values and the "

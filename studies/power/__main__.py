@@ -78,11 +78,11 @@ def _plan_or_run(options: argparse.Namespace) -> int:
     settings = ExecutionOptions(jobs=options.jobs, retry_failed=options.retry_failed)
     runner = PowerRunner(plan, figures, options.runs, settings, registry)
     if options.publish:
-        own = PowerRows(design, plan, figures, registry)
-        earlier = EarlierRows(design, plan, own, registry).all_rows()
-        rows = merge_rows(own.all_rows(problems), merge_rows(earlier, published_rows()))
+        own_rows = PowerRows(design, plan, figures, registry)
+        earlier_rows = EarlierRows(design, plan, own_rows, registry).all_rows()
+        published = merge_rows(own_rows.all_rows(problems), merge_rows(earlier_rows, published_rows()))
         write_atomically(MEASURED, encode_figures(figures.values()))
-        write_atomically(PUBLISHED, encode_rows(rows))
+        write_atomically(PUBLISHED, encode_rows(published))
     elif options.plan:
         for workload in workloads:
             for line in runner.missing_lines(workload, options.budgets):

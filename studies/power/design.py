@@ -33,7 +33,7 @@ class PowerDesign(Data, frozen=True, kw_only=True):
         ruleset: the ruleset of every run. `ruleset.trials` is the number of learning rates that are tried for an arm.
             `ruleset.studies` is the number of fresh seeds at the gate budget.
         root_seed: the root seed, from which all seeds are derived.
-        full_seeds: number of fresh seeds at the full budget. They differ from those at the gate budget.
+        full_seeds: number of fresh seeds at the full budget. These seeds differ from those at the gate budget.
         arms: access kind of a workload (pool or stream) -> the arms on such workloads.
         workloads: names of the workloads, in the order in which they run.
     """

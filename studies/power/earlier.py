@@ -1,6 +1,7 @@
-"""Compute rows from the figures of `studies.methods`, an earlier study with the same pool arms on the same seeds.
+"""Compute rows of the power tables from the figures of `studies.methods`, an earlier study.
 
-That study tuned each arm with five settings of the learning rate and the horizon fraction, on a separate seed.
+The earlier study ran the same arms on pools, with the same seeds at both budgets. It tuned each arm with five settings
+of the learning rate and the horizon fraction, on a separate seed.
 """
 
 from __future__ import annotations
@@ -75,11 +76,11 @@ class EarlierRows:
 
     def _order(self, gate: Stage, full: Stage) -> OrderAgreement:
         envelope = self._rows.envelope(gate.workload)
-        first = [run for run in self._runs(gate) if run.seed < _ORDER_SEEDS]
-        last = [run for run in self._runs(full) if run.seed >= _ORDER_SEEDS]
+        gate_runs = [run for run in self._runs(gate) if run.seed < _ORDER_SEEDS]
+        full_runs = [run for run in self._runs(full) if run.seed >= _ORDER_SEEDS]
         return compare_orders(
-            power_table(self._context(gate, "gate"), first, envelope).separation,
-            power_table(self._context(full, "full"), last, envelope).separation,
+            power_table(self._context(gate, "gate"), gate_runs, envelope).separation,
+            power_table(self._context(full, "full"), full_runs, envelope).separation,
         )
 
     def _context(self, stage: Stage, budget: PowerBudget, notes: Iterable[str] = ()) -> PowerContext:

@@ -1,4 +1,4 @@
-"""Compute the published rows from the figures of the runs."""
+"""Compute the published rows of the power tables, one per workload and budget, from the figures of the runs."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class PowerRows:
         return power_row(self._context(workload, budget), self._runs(workload, budget), self.envelope(workload), order)
 
     def _order(self, workload: str) -> OrderAgreement | None:
-        """Return how far the orders of the arms at both budgets agree; None if a budget has too few runs."""
+        """Return how far the orders of the arms at the two budgets agree; None if a budget has too few runs."""
         try:
             gate, full = (self._table(workload, budget) for budget in BUDGETS)
         except UsageError:
@@ -94,7 +94,7 @@ class PowerRows:
     def _context(self, workload: str, budget: PowerBudget) -> PowerContext:
         facts = self._registry.workload(workload).facts
         best = best_trials(self._figures, facts.id)
-        own = self._selected(workload, budget)
+        runs = self._selected(workload, budget)
         return PowerContext(
             workload=facts.id,
             budget_name=budget,
@@ -104,8 +104,8 @@ class PowerRows:
             arms=tuple(sorted(self._plan.arms(workload))),
             broken=tuple(arm for arm, trial in best.items() if trial is None),
             seeds=len(self._design.seeds(budget)),
-            hardware=", ".join(sorted({run.hardware for run in own})),
-            torch=", ".join(sorted({run.torch for run in own})),
+            hardware=", ".join(sorted({run.hardware for run in runs})),
+            torch=", ".join(sorted({run.torch for run in runs})),
         )
 
     def _runs(self, workload: str, budget: PowerBudget) -> list[PowerRun]:

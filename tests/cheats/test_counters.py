@@ -11,7 +11,7 @@ from tests.cheats.threats import threat
 @threat(
     way="assigns to the counters of `work`",
     verdict="caught",
-    by="rule `unchanged_counters`, which counts a second time",
+    by="rule `unchanged_counters`, which keeps its own counts",
 )
 def test_reset_counters(tmp_path: Path) -> None:
     is_rejected(run("counters:ResetsCounters", tmp_path), "instead of")

@@ -76,7 +76,7 @@ NONCE = Nonce(value="ab" * 32, source="local")
     way="contains the held-out text of a generated workload, or a table of its n-grams",
     verdict="made useless",
     by="runs with a nonce, and reruns on fresh seeds, draw other held-out text. Such a table has almost no loss on the "
-    "usual text, and more than twice the entropy on other text",
+    "usual text, and a loss of more than twice the entropy on other text",
 )
 def test_table_of_held_out_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))

@@ -38,8 +38,8 @@ def test_horizon(tmp_path: Path) -> None:
     way="reads the workload's name, its target and a hidden budget from the harness's objects on the stack",
     verdict="out of reach",
     by="the worker needs these objects, and a submission runs in the worker. The objects contain no metrics and no "
-    "data of `score`, and no decision. Reruns and variants have the same effect as in the first row. Reading the "
-    "source shows it",
+    "data of `score`, and do not say whether the target is met. Reruns and variants have the same effect as in the "
+    "first row. Reading the source shows it",
 )
 def test_hidden_budget(tmp_path: Path) -> None:
     record = run("fingerprints:ByBudgetOfTheJob", tmp_path, ruleset=ruleset("anytime"))

@@ -48,8 +48,8 @@ def test_self_kill(tmp_path: Path) -> None:
     way="changes the supervisor's account, the record and the evaluator's results of its run, whose paths it knows, "
     "before it kills itself",
     verdict="caught",
-    by="the sandbox: a worker writes to its own folder in the folder of the run. Without one, the supervisor's account "
-    "in memory replaces the file, and the restart is noted: the run is not ranked without a rerun",
+    by="the sandbox: a worker can write only to its own folder in the folder of the run. Without a sandbox, the "
+    "supervisor's account in memory replaces the file. Because of the restart, the run is not ranked without a rerun",
 )
 def test_edited_account(tmp_path: Path) -> None:
     is_not_ranked(run_twice("restarts:EditsAccount", tmp_path))
@@ -59,7 +59,8 @@ def test_edited_account(tmp_path: Path) -> None:
 
 @linux
 @threat(
-    way="changes these files after it found their paths in its file descriptors, its environment variables and /proc",
+    way="changes the files of the previous row after it found their paths in its file descriptors, its environment "
+    "variables and /proc",
     verdict="caught",
     by="as in the previous row",
 )

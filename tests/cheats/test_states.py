@@ -34,8 +34,8 @@ def test_draws_by_index(tmp_path: Path) -> None:
 @threat(
     way="keeps examples of earlier stages in memory of its own",
     verdict="out of reach",
-    by="memory of a process cannot be limited to examples. Passes over kept examples are counted and timed. A rerun "
-    "repeats the gain; reading the source shows it",
+    by="the memory of a process cannot be limited to a number of examples. Passes over kept examples are counted "
+    "and timed. A rerun repeats the gain; reading the source shows it",
 )
 def test_own_memory(tmp_path: Path) -> None:
     record = run("states:KeepsExamples", tmp_path, STREAM_ENTRY)
