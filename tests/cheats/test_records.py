@@ -73,22 +73,22 @@ def with_seeds_of(record: Record, study: int) -> Record:
 @threat(
     way="removes the ledger together with the worse records",
     verdict="made useless",
-    by="the check *ledger* says that nothing can be checked, and the level stays *self-reported*; `bench rerun` tests "
-    "the remaining records on fresh seeds",
+    by="the check *ledger* says that nothing can be checked, and the level stays below *verified*; `bench rerun` "
+    "tests the remaining records on fresh seeds",
 )
 def test_missing_ledger() -> None:
     record = honest()
     finding = verify_records([stored(record)], NO_JUDGE)[0].finding("ledger")
     assert finding is not None
     assert finding.outcome == "unchecked"
-    assert trust_level(record, ()) == "self-reported"
+    assert trust_level(record, ()) != "verified"
 
 
 @threat(
     way="invents a consistent record: faster times for a real curve",
     verdict="out of reach",
-    by="no check finds this without running the submission. The level is *self-reported*; `bench rerun` repeats the "
-    "run, but compares examples and not seconds",
+    by="no check finds this without running the submission. The level stays below *verified*, but the record "
+    "itself may state that it was *evaluated*. `bench rerun` repeats the run, but compares examples and not seconds",
 )
 def test_invented_times() -> None:
     record = honest()
@@ -100,4 +100,4 @@ def test_invented_times() -> None:
     )
     forged = change(with_points(record, points), counters=counters)
     assert not findings_of(forged)[0].failed
-    assert trust_level(forged, ()) == "self-reported"
+    assert trust_level(change(forged, trust="evaluated"), ()) == "evaluated"

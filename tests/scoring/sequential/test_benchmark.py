@@ -58,8 +58,8 @@ def test_pairs_of_a_t_test(benchmark: Any) -> None:
 
 
 def test_a_missed_goal_is_named(benchmark: Any) -> None:
-    goals = benchmark.Goals(judge=True)
+    goals = benchmark.Goals(checks_goals=True)
     assert goals.check(True, "this") == "ok"
     assert goals.check(False, "that") == "MISSED"
     assert goals.missed == ["that"]
-    assert benchmark.Goals(judge=False).check(False, "that") == "-"
+    assert benchmark.Goals(checks_goals=False).check(False, "that") == "-"
