@@ -85,7 +85,7 @@ SCHEDULE_PRESETS = (
         _ADAMW,
         "wsd-s",
         "wsd-s",
-        "with three cycles in one run; a constant learning rate that decays at the end of each cycle",
+        "with three cycles in one run; in each cycle, a constant learning rate, then a decay",
         ("decay", "cyclic"),
     ),
     _with(
@@ -113,7 +113,7 @@ SCHEDULE_PRESETS = (
         _ADAMW,
         "infinite",
         "infinite",
-        "with a cooldown to a constant learning rate, which decays before the end of each task",
+        "with warmup, a cooldown to a constant learning rate, and a decay before the end of each task",
         ("decay", "continual"),
     ),
     _with(

@@ -58,7 +58,7 @@ The column *evidence* names the kinds of evidence for a method, with links:
 |---|---|
 | *listed* | There is no other evidence. Like every method, it passes the contract tests and cites its papers. |
 | *vectors* | In the linked test, the method agrees with numbers from a paper or from another implementation. |
-| *reproduced* | A qualitative result of the method's paper holds here, in a setting of the same kind. |
+| *reproduced* | A qualitative result of the method's paper holds here, on the same kind of model and data. |
 | *compared* | The learning rate of the method was tuned, and the linked page compares it with other tuned methods. |
 
 No kind of evidence implies another. For example, a *compared* method is not always a *reproduced* one. A part counts as
@@ -72,8 +72,8 @@ DESCRIPTIONS = {
     "gradient": "[optimizers.md](optimizers.md#optimizers) describes the part.",
 }
 SUBMISSIONS = """A submission is a named composition of parts, or a class with its own step. The column *further
-papers* has the papers of a submission that its parts do not cite. In summaries, the *peak* is the highest learning rate
-of a run."""
+papers* lists the papers of a submission in addition to the papers of its parts. In summaries, the *peak* is the highest
+learning rate of a run."""
 #: Kind of part -> explanation of terms in the summaries of this kind.
 TERMS = {
     "order": "A workload on a pool may give every example a score with the name `quality`.",

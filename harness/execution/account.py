@@ -103,7 +103,7 @@ class Account:
         return account
 
     def begin_worker(self) -> None:
-        """Note that a worker is started."""
+        """Record the start of a worker."""
         state = self._state
         # All earlier time counts until the worker reports from which checkpoint it resumes.
         self.meter, self._in_process, self._base = None, _InProcessTimes(), state.total
@@ -115,7 +115,7 @@ class Account:
         self._write()
 
     def end_worker(self, ender: Ender | None, reason: str = "") -> None:
-        """Note that the worker has ended.
+        """Record the end of the worker.
 
         Args:
             ender: who ended it; None if the trial is finished.
@@ -212,8 +212,8 @@ class Account:
             self._write()
         return _with_time(point, charge.at)
 
-    def observe_here(self, event: AnyEvent) -> None:
-        """Measure the phases of a trial that runs in this process."""
+    def observe_in_supervisor(self, event: AnyEvent) -> None:
+        """If the trial runs in the supervisor's own process, measure its phases."""
         if self.meter is None:
             self._in_process.observe(event)
 

@@ -18,7 +18,8 @@ from harness.system import python_process
 JUDGE = python_process.command("harness.worker.judge")
 #: Interval in seconds at which a waiting process checks whether the trial was stopped.
 _WAKE_S = 0.2
-#: Allowance for rounding errors. Accuracies may differ by exactly the tolerance (two examples).
+#: Allowance for rounding errors. The tolerance of an accuracy is two examples, and a difference of exactly two must
+#: pass despite rounding.
 _ROUNDING = 1e-9
 
 
@@ -29,12 +30,12 @@ def judge_weights(
 
     Args:
         request: the trial and the files.
-        environment: all environment variables of the process; those of this process if None.
-        stop: signal that ends the process.
-        log: file descriptor for the process's messages; -1 to discard them.
+        environment: all environment variables of the judging process; None to pass on those of the calling process.
+        stop: signal that ends the judging process.
+        log: file descriptor for the judging process's messages; -1 to discard them.
 
     Returns:
-        The answer. Its field `error` is not empty if the process failed.
+        The answer. Its field `error` is not empty if the judging process failed.
 
     Raises:
         KeyboardInterrupt: the trial was stopped.

@@ -221,14 +221,14 @@ class Meter:
                 self._end_phase(written)
                 self._begin_phase(self._phase, written)
 
-    def _spend(self, until: float, rate: float) -> None:
-        """Add the time up to a moment of the current window to the current phase.
+    def _spend(self, end: float, rate: float) -> None:
+        """Add the time of the current window up to `end` to the current phase.
 
         Args:
-            until: the moment.
+            end: a moment of the window.
             rate: mean processor seconds per second in the window. How the rate changes within the window is unknown.
         """
-        seconds = max(0.0, min(until, self._last.ended) - self._marked)
+        seconds = max(0.0, min(end, self._last.ended) - self._marked)
         spent = self.phases.get(self._phase, Spent())
         self.phases[self._phase] = Spent(
             seconds=spent.seconds + seconds, process_seconds=spent.process_seconds + rate * seconds

@@ -14,7 +14,7 @@ from harness.contract.record import TrialSummary
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import StoreError
-from harness.execution.state import DEATHS_ALLOWED, Interrupted
+from harness.execution.state import DEATHS_UNTIL_CRASH, Interrupted
 from harness.execution.supervisor import interrupt_on_termination
 from harness.execution.trial import describe_other_source, finished_summary, trial_summary, write_final_record
 from harness.storage.layout import run_id
@@ -164,7 +164,7 @@ class _Scheduler:
         """
         losses = self._losses.setdefault(identity, _Losses())
         losses.add(lost)
-        if losses.count < DEATHS_ALLOWED:
+        if losses.count < DEATHS_UNTIL_CRASH:
             self._watcher.warned(spec, f"{lost.reason}; starting it again")
             self._waiting.appendleft((identity, spec))
             return None

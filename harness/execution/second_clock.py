@@ -40,7 +40,7 @@ class SecondClock:
         self._stopped: ClockChanged | None = None
         #: Seconds of the current window that lie in intervals that have ended.
         self._inside = 0.0
-        #: Wall seconds and processor seconds of all intervals, by this clock and by the worker's clock.
+        #: Wall seconds and processor seconds of all intervals, measured by this clock and reported by the worker.
         self._measured = [0.0, 0.0]
         self._reported = [0.0, 0.0]
         #: The smallest excess (this clock minus the worker's clock) at any stop of the worker's clock. It is negative

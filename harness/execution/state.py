@@ -44,8 +44,8 @@ from harness.execution.account import Account
 from harness.execution.sessions import append_session
 from harness.hardware.telemetry import merge_logs
 
-#: A trial counts as crashed when its worker has been killed this many times in a row without progress.
-DEATHS_ALLOWED = 3
+#: A trial counts as crashed when one of its processes has died this many times in a row without progress.
+DEATHS_UNTIL_CRASH = 3
 
 
 class Interrupted(BenchError):
@@ -55,13 +55,13 @@ class Interrupted(BenchError):
 
 
 class StopSignal:
-    """A signal that makes running trials end, each with a record. Any thread may set it."""
+    """A signal that ends all running trials. A record of each trial is still written. Any thread may set the signal."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def set(self) -> None:
-        """Make running trials end."""
+        """Set the signal, which ends all running trials."""
         self._event.set()
 
     @property
@@ -109,7 +109,7 @@ class Trial:
         evaluated_outside: whether an evaluator process evaluates the weights. Results that the worker claims are then
             ignored.
         evaluator_failed: whether an error ended the evaluator.
-        judged: the evaluator's decision that the run is over; None until it arrives.
+        decision: the evaluator's decision that the run is over; None until it arrives.
         judgements, trust: see `Record`.
         start_began: time at which the worker was started, by `time.monotonic`.
         start_seconds: wall seconds from the start of the worker to its event `Ready`.
@@ -135,7 +135,7 @@ class Trial:
     forked: bool = False
     evaluated_outside: bool = False
     evaluator_failed: bool = False
-    judged: Judged | None = None
+    decision: Judged | None = None
     judgements: tuple[Judgement, ...] = ()
     trust: Trust = "self-reported"
     start_began: float = field(default_factory=time.monotonic)
@@ -149,8 +149,8 @@ class Trial:
         """Return the state of a trial at its start or restart.
 
         Args:
-            earlier: the trial's record from an earlier, interrupted command. Its sessions, sandbox, points and deaths
-                are taken over. The worker's first event replaces the points. None if there is no such record.
+            earlier: the trial's record from an earlier, interrupted command; None if no such record can be read.
+                Its sessions, sandbox, points and deaths are taken over. The worker's first event replaces the points.
             spec: the trial.
             run_id: the trial's run_id.
             watcher: object that is notified of every event.
@@ -165,7 +165,7 @@ class Trial:
 
     def receive(self, event: AnyEvent) -> None:
         """Update the state from an event and notify the watcher."""
-        self.account.observe_here(event)
+        self.account.observe_in_supervisor(event)
         match event:
             case Confined():
                 # Only the worker's first report counts. The submission is imported later, and could send a false
@@ -200,7 +200,7 @@ class Trial:
             case Warned():
                 self.watcher.warned(self.spec, event.message)
             case Judged():
-                self.judged = event
+                self.decision = event
             case EvaluatorFailed():
                 self.evaluator_failed = True
                 self.end = Done(status=event.status, reason=event.reason)
@@ -213,7 +213,7 @@ class Trial:
         hits = end.stage_hits if end.hit is None else (end.hit, *end.stage_hits)
         if all(0 <= index < len(self.points) for index in hits):
             return end
-        reason = "the worker reported a hit without an evaluation (leave the training loop as it is)"
+        reason = "the worker reported a hit without an evaluation (a submission must not change the training loop)"
         return msgspec.structs.replace(end, status="rejected", reason=reason, hit=None, stage_hits=())
 
     def _check(self, end: Done) -> Done:
@@ -224,37 +224,37 @@ class Trial:
         if reason := meter.find_violation():
             return msgspec.structs.replace(end, status="rejected", reason=reason, hit=None)
         if end.hit is not None and end.hit < len(self.points) and not self.spec.allows(self.points[end.hit]):
-            reason = "the target was met after the budget of seconds was spent, by the supervisor's clock"
+            reason = "the supervisor's clock shows that the budget of seconds was spent before the target was met"
             return msgspec.structs.replace(end, status="timeout", reason=reason, hit=None)
         return end
 
     def enter_start_phase(self) -> None:
-        """Note that a worker is being started."""
+        """Store the start time of a worker that is being started. Its sandbox is not known yet."""
         self.start_began = time.monotonic()
         self.is_sandbox_known = False
 
     def _add_sandbox(self, sandbox: str) -> None:
-        """Note the sandbox of the current worker. If points of earlier workers are kept, note the weakest sandbox."""
+        """Store the sandbox of the current worker. If points of earlier workers are kept, store the weakest sandbox."""
         self.is_sandbox_known = True
         self.sandbox = weaker_sandbox(self.sandbox, sandbox) if self.points else sandbox
 
     def restart(self) -> None:
         """Reset what is known about the worker that has ended, before a new worker starts."""
-        self.end, self.killer, self.ready, self.judged, self.evaluator_failed = None, "", None, None, False
+        self.end, self.killer, self.ready, self.decision, self.evaluator_failed = None, "", None, None, False
 
     def _confirm(self, claimed: Done) -> Done:
         """Return the end of the run with the evaluator's results instead of the worker's claims."""
         unjudged = msgspec.structs.replace(
             claimed, hit=None, stage_hits=(), final_weights="", crossing_weights="", screening=None
         )
-        judged = self.judged
+        judged = self.decision
         if not (is_success(claimed.status) or claimed.status == "timeout"):
             # The worker failed. The evaluator's results count only if the evaluator decided the same status.
             return unjudged if judged is None or judged.status != claimed.status else self._take(judged, claimed)
         if judged is None or judged.status != claimed.status:
-            decision = "that the run goes on" if judged is None else f"the status {judged.status!r}"
-            reason = f"the worker reported the status {claimed.status!r}, but the evaluator decided {decision}"
-            reason += " (leave the training loop as it is)"
+            decided = "that the run goes on" if judged is None else f"the status {judged.status!r}"
+            reason = f"the worker reported the status {claimed.status!r}, but the evaluator decided {decided}"
+            reason += " (a submission must not change the training loop)"
             return msgspec.structs.replace(unjudged, status="rejected", reason=reason)
         return self._take(judged, claimed)
 
@@ -299,7 +299,7 @@ class Trial:
         """Set the end of a trial whose worker or evaluator exited without a last event.
 
         Args:
-            returncode: exit code of the process; negative for the number of the signal that killed it.
+            returncode: exit code of the process; if a signal killed the process, minus the number of this signal.
             last_log_line: last line of the worker's log, or an empty string.
             role: which process exited.
         """
@@ -309,7 +309,7 @@ class Trial:
         self.deaths += 1
         self.killed_role = role
         self.killer = name = signal.Signals(-returncode).name
-        if self.deaths >= DEATHS_ALLOWED:
+        if self.deaths >= DEATHS_UNTIL_CRASH:
             self.end = Done(status="crashed", reason=f"killed by {name} {self.deaths} times in a row without progress")
         else:
             self.end = Done(
@@ -317,14 +317,17 @@ class Trial:
             )
 
     def end_worker(self, *, stopped: bool) -> None:
-        """Note in the account that the worker has ended, and who ended it.
+        """Record in the account that the worker has ended, and who ended it.
 
         Args:
             stopped: whether the user stopped the trial.
         """
-        unfinished = self.end is None or self.end.status == "interrupted" or is_retryable(self.end.status)
+        ender: Ender | None = None
+        if stopped:
+            ender = "user"
+        elif self.end is None or self.end.status == "interrupted" or is_retryable(self.end.status):
+            ender = "worker"  # the trial is unfinished
         reason = "" if self.end is None else self.end.reason
-        ender: Ender | None = "user" if stopped else "worker" if unfinished else None
         self.account.end_worker(ender, self.killer or reason)
 
     def record(self) -> Record:

@@ -123,15 +123,15 @@ def finished_summary(spec: RunSpec, identity: str, runs: Path, options: Executio
     return msgspec.structs.replace(trial_summary(spec, runs, record, kept=True), outdated=outdated)
 
 
-def describe_other_source(spec: RunSpec, since: str) -> str:
+def describe_other_source(spec: RunSpec, event: str) -> str:
     """Return a warning that an installed workload was edited without a new version.
 
     Args:
         spec: the trial.
-        since: clause that says since when the workload's source has changed, such as `the trial began`.
+        event: clause with the event since which the source has changed, such as `the trial began`.
     """
     facts = spec.workload.facts
-    problem = f"the source of {facts.id} has changed since {since}, but its version has not"
+    problem = f"the source of {facts.id} has changed since {event}, but its version has not"
     return f"{problem}: raise the version if results change, or run the trials again with --force"
 
 

@@ -312,7 +312,7 @@ def _number(cell: str) -> float | None:
 
 
 def _whole(cell: str) -> int | None:
-    """Return a cell as a rounded number, or None for other text."""
+    """Return a cell as a rounded number, or None if the cell is not a number."""
     value = _number(cell)
     return None if value is None else round(value)
 

@@ -118,13 +118,13 @@ def select_keywords(part: Callable[..., Any], hparams: Mapping[str, Scalar]) -> 
 # --- errors in the code of plugins ----------------------------------------------------------------------------------
 
 
-def format_error(error: BaseException, within: str = "") -> str:
+def format_error(error: BaseException, preferred: str = "") -> str:
     """Format an exception in one line: its type, its message, and the file and line that raised it.
 
     Args:
         error: the exception.
-        within: path of a folder or file. The innermost stack frame in this folder or file is reported. If there is no
-            such frame, the innermost frame outside this package is reported.
+        preferred: path of a folder or file. The innermost stack frame in this folder or file is reported. If there is
+            no such frame, the innermost frame outside this package is reported.
 
     >>> format_error(ValueError("two\\nlines"))
     'ValueError: two lines'
@@ -133,24 +133,24 @@ def format_error(error: BaseException, within: str = "") -> str:
         message, file, line = error.msg, error.filename, error.lineno
     else:
         message = str(error)
-        file, line = _find_innermost_frame(error, within)
+        file, line = _find_innermost_frame(error, preferred)
     text = f"{type(error).__name__}: {' '.join(message.split())}".removesuffix(": ")
     if len(text) > 200:
         text = f"{text[:199]}…"
     return f"{text} ({Path(file).name}, line {line})" if file and line else text
 
 
-def _find_innermost_frame(error: BaseException, within: str) -> tuple[str, int]:
+def _find_innermost_frame(error: BaseException, preferred: str) -> tuple[str, int]:
     """Return the file and line of the innermost stack frame outside this package and the import machinery.
 
-    Frames in the folder or file `within` take precedence.
+    Frames in the folder or file `preferred` take precedence.
     """
-    innermost, innermost_within, trace = ("", 0), ("", 0), error.__traceback__
+    innermost, innermost_preferred, trace = ("", 0), ("", 0), error.__traceback__
     harness = str(Path(__file__).parents[1])
     while trace is not None:
         file, line = trace.tb_frame.f_code.co_filename, trace.tb_lineno
         if not file.startswith(("<frozen", harness)) and Path(file).parent.name != "importlib":
             innermost = (file, line)
-            innermost_within = innermost if within and file.startswith(within) else innermost_within
+            innermost_preferred = innermost if preferred and file.startswith(preferred) else innermost_preferred
         trace = trace.tb_next
-    return innermost_within if innermost_within[0] else innermost
+    return innermost_preferred if innermost_preferred[0] else innermost

@@ -375,7 +375,7 @@ def _stage_curve(run: PageRun, stage: int) -> EndedCurve:
 
 
 def _ended_curve(curve: Mapping[str, Floats], rows: Sequence[int], end: CurveEnd) -> EndedCurve:
-    """Return some consecutive evaluations of a curve. The amounts are those since the evaluation before."""
+    """Return some consecutive evaluations of a curve. The amounts are counted from the evaluation before them."""
     starts = {name: curve[name][rows[0] - 1] if rows and rows[0] else 0.0 for name in ("examples", "time", "steps")}
     amounts = {name: [curve[name][i] - start for i in rows] for name, start in starts.items()}
     return EndedCurve(**amounts, metric=[curve["metric"][i] for i in rows], end=end)

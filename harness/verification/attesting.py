@@ -26,7 +26,7 @@ def attest_weights(findings: RecordFindings) -> Attestation | None:
     weights = findings.finding("weights")
     if weights is None or weights.outcome == "unchecked" or (weights.outcome == "passed" and findings.failed):
         return None
-    return describe_here(
+    return add_machine_fields(
         Attestation(
             record=findings.content_hash,
             run_id=findings.run_id,
@@ -38,7 +38,7 @@ def attest_weights(findings: RecordFindings) -> Attestation | None:
     )
 
 
-def describe_here(attestation: Attestation, device: str = "cpu", threads: int = 1, ranks: int = 1) -> Attestation:
+def add_machine_fields(attestation: Attestation, device: str = "cpu", threads: int = 1, ranks: int = 1) -> Attestation:
     """Return the attestation with the fields that describe this machine, its software and the current time.
 
     Args:

@@ -15,7 +15,7 @@ from harness.contract.run import Nonce, RunSpec
 from harness.contract.sandbox import NO_SANDBOX, weaker_sandbox
 from harness.errors import BenchError, UsageError
 from harness.scoring.trust import has_public_seeds
-from harness.verification.attesting import describe_here
+from harness.verification.attesting import add_machine_fields
 from harness.verification.fresh_seeds import Claim, FreshVerdict, judge_differences
 from harness.verification.repetition import (
     find_environment_difference,
@@ -176,4 +176,4 @@ class Rerun:
             estimate=estimate,
             sandbox=sandbox or NO_SANDBOX,
         )
-        return describe_here(attestation, record.spec.device, record.spec.threads, record.spec.ranks)
+        return add_machine_fields(attestation, record.spec.device, record.spec.threads, record.spec.ranks)

@@ -47,7 +47,7 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
         if missing := set(loaded.parts) - set(parts):
             names = ", ".join(sorted(missing))
             problem = f"{ref.load} consists of {names}, which the entry of {ref.id} does not list"
-            raise PluginError(problem, fix="leave parts out of the entry, or list the same parts as the recipe")
+            raise PluginError(problem, fix="list no parts in the entry, or exactly the parts of the recipe")
         return loaded.resolved(add_constant_schedule(parts))
     if isinstance(loaded, type) and issubclass(loaded, torch.optim.Optimizer):
         return bare_optimizer(loaded)
@@ -95,7 +95,7 @@ def load_workload(spec: RunSpec) -> Workload:
         if ref.source_hash and source_hash([ref.load]) != ref.source_hash:
             fix = "run the command again: it runs the trials on the edited workload"
             raise PluginError(f"{ref.facts.id} was edited after its trials had been planned", fix=fix)
-        # Planning appends a mark and a hash of the source to the version of a workload in a file.
+        # If a workload is in a file, planning appends a mark and the hash of its source to its version.
         _, mark, source = ref.facts.version.rpartition(SOURCE_MARK)
         facts = msgspec.structs.replace(facts, version=f"{facts.version}{mark}{source if mark else ''}")
     # Rulesets and smoke runs change the budget and the stages. All other facts must be equal.
@@ -110,7 +110,7 @@ def load_workload(spec: RunSpec) -> Workload:
 
 
 def build_model(spec: RunSpec, workload: Workload, device: torch.device) -> nn.Module:
-    """Return the untrained model of a trial on a device. The global random number generators are seeded before."""
+    """Seed the global random number generators, and return the untrained model of a trial on a device."""
     rng.seed_everything(spec.seeds.model)
     return workload.build_model(spec.seeds.model, **spec.submission.model_options).to(device)
 

@@ -136,7 +136,7 @@ class TrainingRun:
         return None, position
 
     def train(self) -> Done:
-        """Train until the run ends, and return the run's last event. `start` must be called before."""
+        """Train until the run ends, and return the run's last event. Call `start` first."""
         verdict: Verdict | None = None
         eval_every, gradient_budget = self.facts.eval_every, self.facts.budget.gradient_examples
         work, submission = self.work, self.submission

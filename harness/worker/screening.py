@@ -239,7 +239,7 @@ def next_part(
     estimates: Mapping[str, Estimate],
     decisions: Decisions,
     totals: Mapping[str, Sequence[int]],
-    above: int = 0,
+    measured: int = 0,
     *,
     completes: bool = False,
 ) -> int | None:
@@ -251,13 +251,13 @@ def next_part(
         estimates: the latest estimates; empty if there are none.
         decisions: what the evaluation has to decide.
         totals: for every metric, the number of examples of every task.
-        above: number of examples of every task that are already measured.
+        measured: number of examples of every task that are already measured.
         completes: whether the whole split is measured by completing the part. No example is then measured twice, even
             if the part does not suffice. Parts therefore grow by the smallest step.
     """
     if completes:
-        return _next_step(estimates, decisions, totals, above)
-    part = max(FIRST_PART, _round_up(above * (1 + _GROWTH)))
+        return _next_step(estimates, decisions, totals, measured)
+    part = max(FIRST_PART, _round_up(measured * (1 + _GROWTH)))
     while _share(part, totals.values()) <= LARGEST_SHARE:
         expected = {name: estimate.resize(part) for name, estimate in estimates.items()}
         if not expected or _smallest_distance(expected, decisions) > _RESERVE:
@@ -267,13 +267,13 @@ def next_part(
 
 
 def _next_step(
-    estimates: Mapping[str, Estimate], decisions: Decisions, totals: Mapping[str, Sequence[int]], above: int
+    estimates: Mapping[str, Estimate], decisions: Decisions, totals: Mapping[str, Sequence[int]], measured: int
 ) -> int | None:
     """Return the next size of a part that can be completed; see `next_part`."""
-    part = above + FIRST_PART
+    part = measured + FIRST_PART
     while _share(part, totals.values()) <= LARGEST_SHARE:
         expected = {name: estimate.resize(part) for name, estimate in estimates.items()}
-        if above or not expected or _smallest_distance(expected, decisions) > _EARLY:
+        if measured or not expected or _smallest_distance(expected, decisions) > _EARLY:
             return part
         part += FIRST_PART
     return None

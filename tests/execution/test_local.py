@@ -22,7 +22,7 @@ from harness.execution import launching, remote, warm
 from harness.execution.event_stream import EventForwarder
 from harness.execution.local import execute
 from harness.execution.resources import Allocation, Machine, list_usable_cores
-from harness.execution.state import DEATHS_ALLOWED, Interrupted, ResourceSlot
+from harness.execution.state import DEATHS_UNTIL_CRASH, Interrupted, ResourceSlot
 from harness.storage import layout, run_folder
 from tests.execution import stub
 from tests.execution.helpers import ROOT, outcomes_in, stub_specs, with_hparams
@@ -293,7 +293,7 @@ def test_a_worker_that_is_killed_over_and_over_has_crashed_and_the_others_have_n
     watcher = run(specs, tmp_path)
     statuses = {record.run_id: record.status for record in watcher.records}
     assert [statuses[layout.run_id(spec)] for spec in specs] == ["exhausted", "crashed", "exhausted"]
-    assert len(watcher.warnings) == DEATHS_ALLOWED - 1
+    assert len(watcher.warnings) == DEATHS_UNTIL_CRASH - 1
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

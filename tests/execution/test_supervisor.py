@@ -19,7 +19,7 @@ from harness.contract.record import Usage
 from harness.contract.run import Point
 from harness.errors import StoreError, UsageError
 from harness.execution import supervisor, trial_processes, worker_process
-from harness.execution.state import DEATHS_ALLOWED, Interrupted, Trial
+from harness.execution.state import DEATHS_UNTIL_CRASH, Interrupted, Trial
 from harness.execution.supervisor import supervise
 from harness.storage import layout, records
 from harness.worker import checkpoint
@@ -388,7 +388,7 @@ def test_the_same_evaluation_over_and_over_is_no_progress(tmp_path: Path) -> Non
         Point(examples=16 * i, gradient_examples=16 * i, steps=i, seconds=0.0, process_seconds=0.0, metrics={})
         for i in range(3)
     )
-    for death in range(DEATHS_ALLOWED):
+    for death in range(DEATHS_UNTIL_CRASH):
         trial.end = None
         trial.receive(Ready(environment=stub.ENVIRONMENT, usage=Usage(), points=points[:2], resumed_from=1))
         trial.receive(Evaluated(point=points[2]))

@@ -13,7 +13,8 @@ from workloads.lm.integers import endless, key, permutation, shares
 #: The symbols: a space, which ends every word, and 26 letters.
 ALPHABET = " abcdefghijklmnopqrstuvwxyz"
 LETTERS = len(ALPHABET) - 1
-#: Number of bits of the random numbers that choose the next class (`CLASS_BITS`), and a word of it (`WORD_BITS`).
+#: Number of bits of two random numbers. The first chooses the class of the next word (`CLASS_BITS`), and the second
+#: chooses a word of this class (`WORD_BITS`).
 CLASS_BITS = 12
 WORD_BITS = 16
 #: Number of words of each class. As in natural languages, some classes have few, short words (like articles), and
@@ -31,7 +32,7 @@ class Lexicon:
     """The words and the grammar of a domain, with frequencies as integers. There are W words and K classes.
 
     Args:
-        words: the spellings without the space. All spellings are different.
+        words: the spellings without the space. All spellings are distinct.
         classes: the class of each word.
         shares: frequency of each word: its number of uses per 2^16 uses of its class.
         chain: K rows of K numbers; row k has the number of times that each class follows class k, per 2^12 words of
@@ -45,7 +46,10 @@ class Lexicon:
 
 
 def make(seed: int, domain: int) -> Lexicon:
-    """Build the lexicon of a domain. The domains of a seed have the same words, but different classes and chains."""
+    """Build the lexicon of a domain.
+
+    All domains with the same seed have the same words. The classes of the words and the chain depend on the domain.
+    """
     classes = [k for k, size in enumerate(CLASS_SIZES) for _ in range(size)]
     frequencies = [f for size in CLASS_SIZES for f in shares(_zipf(size), 1 << WORD_BITS)]
     return Lexicon(
@@ -62,7 +66,11 @@ def _zipf(n: int) -> list[int]:
 
 
 def _chain(of: int) -> tuple[tuple[int, ...], ...]:
-    """Return the chain. In a random order of the followers of a class, each is half as frequent as the one before."""
+    """Return the chain for the random key `of`.
+
+    Every class has its own random order of the classes that follow it. In this order, each is half as frequent as the
+    previous one.
+    """
     n = len(CLASS_SIZES)
     rows = []
     for k in range(n):
@@ -75,7 +83,7 @@ def _chain(of: int) -> tuple[tuple[int, ...], ...]:
 
 
 def _spellings(seed: int) -> list[str]:
-    """Return different words in the order of their classes. A Markov chain over letters generates each word."""
+    """Return distinct words in the order of their classes. A Markov chain over letters generates each word."""
     rows = [_letter_row(key("letters", seed, previous)) for previous in range(LETTERS + 1)]
     draws = endless(key("spelling", seed), 32)
     words: dict[str, None] = {}
@@ -92,7 +100,10 @@ def _spellings(seed: int) -> list[str]:
 
 
 def _letter_row(of: int) -> list[int]:
-    """Return cumulative weights of the letters after one symbol. The n-th letter in a random order has weight 1/n²."""
+    """Return the cumulative weights of the letters that may follow a symbol.
+
+    The random key `of` gives the letters an order. The n-th letter in this order has the weight 1/n².
+    """
     weights = [0] * LETTERS
     for place, letter in enumerate(permutation(of, LETTERS), start=1):
         weights[letter] = (1 << 20) // (place * place)
@@ -100,7 +111,7 @@ def _letter_row(of: int) -> list[int]:
 
 
 def _choose(cumulative: list[int], random: int) -> int:
-    """Return the letter (from 1) that a 32-bit random number chooses."""
+    """Return the index in `ALPHABET` of the letter that a 32-bit random number chooses."""
     point = random * cumulative[-1] >> 32
     return 1 + next(i for i, c in enumerate(cumulative) if point < c)
 

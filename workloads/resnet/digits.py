@@ -1,4 +1,4 @@
-"""The workload `resnet-digits`: a small residual network on scikit-learn's digits, to a held-out cross-entropy."""
+"""The workload `resnet-digits`: a small residual network on scikit-learn's digits, with a target cross-entropy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from workloads.resnet.classifier import ImageClassifier, pieces
 from workloads.resnet.facts import DIGITS_VARIANTS
 from workloads.resnet.model import ResnetConfig, build
 
-#: Number of images per forward pass of an evaluation. The activations of more do not fit into the cache of a core.
+#: Number of images per forward pass of an evaluation. With more images per pass, the activations do not fit into the
+#: cache of a core.
 _CHUNK = 128
 _DETAILS: dict[str, dict[str, Any]] = {"": {}, "gelu": {"activation": "gelu"}}
 

@@ -1,4 +1,4 @@
-"""The workload `resnet-fashion`: a small residual network on Fashion-MNIST, to a held-out cross-entropy."""
+"""The workload `resnet-fashion`: a small residual network on Fashion-MNIST, with a target cross-entropy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workload `resnet50-imagenet`: a ResNet-50 on ImageNet, to AlgoPerf's validation accuracy.
+"""The workload `resnet50-imagenet`: a ResNet-50 on ImageNet, with AlgoPerf's target accuracy.
 
 Source: Dahl et al., Benchmarking Neural Network Training Algorithms (arXiv 2306.07179), the ImageNet ResNet workload.
 """

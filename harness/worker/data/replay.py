@@ -45,7 +45,7 @@ class ReplayBuffer:
         self._seen += free
         remaining = batch.n - free
         if remaining:
-            # The i-th example (from 1) draws a slot in [0, i) uniformly. It is stored if the slot is in [0, capacity).
+            # Example number i (1, 2, …) draws a slot in [0, i) uniformly. It is stored if the slot is in [0, capacity).
             numbers = torch.arange(self._seen + 1, self._seen + remaining + 1, dtype=torch.float64)
             slots = (torch.rand(remaining, generator=self._generator, dtype=torch.float64) * numbers).long().tolist()
             # If several examples draw the same slot, the last of them is stored, as if they were added one by one.

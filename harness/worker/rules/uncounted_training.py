@@ -45,7 +45,7 @@ class UncountedTraining(Rule):
 
 
 def compute_norms(model: nn.Module) -> list[float]:
-    """Return the L2 norm of a sample of every parameter. Weights after training have other norms than before."""
+    """Return the L2 norm of a sample of every parameter. Training the weights changes these norms."""
     with torch.no_grad():
         flat = [parameter.detach().flatten() for parameter in model.parameters() if parameter.numel()]
         norms = torch._foreach_norm([values[:: max(1, len(values) // SAMPLE)] for values in flat])
