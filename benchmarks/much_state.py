@@ -20,8 +20,10 @@ from harness.api import Batch, Task, Work
 TRIAL_EVERY = 4
 DECAY = 0.9
 RATE = 0.01
+#: Maximum factor of the learning rate. Without it, the training on a long stream diverges.
+MAX_FACTOR = 4.0
 #: Seconds of sleep per step. They make the training long enough that most random moments are during training.
-PAUSE_S = 0.02
+PAUSE_S = 0.01
 
 
 class MuchState:
@@ -65,7 +67,7 @@ class MuchState:
 
     def _try_larger_rate(self, work: Work, batch: Batch) -> None:
         snapshot = self.task.snapshot()
-        self.factor *= 1.5
+        self.factor = min(1.5 * self.factor, MAX_FACTOR)
         before = self._update(work, batch)
         if float(work.loss(batch)) > before:
             self.task.restore(snapshot)
