@@ -71,15 +71,12 @@ def _matches_hash(record: Record, payload: bytes) -> bool:
     """
     start = b'{"content_hash":"' + record.content_hash.encode() + b'",'
     sorted_json = msgspec.json.format(payload, indent=-1)
+    is_whole = True
     if not sorted_json.startswith(start):
         sorted_json = _SORTED.encode(record)
-        if sorted_json.count(b'"') != payload.count(b'"'):
-            return record.content_hash == content_hash(payload)
-    if sorted_json.startswith(start):
-        digest = hashlib.sha256(b"{")
-        digest.update(memoryview(sorted_json)[len(start) :])
-        if digest.hexdigest() == record.content_hash:
-            return True
+        is_whole = sorted_json.startswith(start) and sorted_json.count(b'"') == payload.count(b'"')
+    if is_whole and hashlib.sha256(b"{" + sorted_json[len(start) :]).hexdigest() == record.content_hash:
+        return True
     return record.content_hash == content_hash(payload)
 
 
