@@ -26,22 +26,18 @@ class EnvelopeHorizon(Data, frozen=True, kw_only=True):
     runs: tuple[str, ...] = ()
 
 
-class ReferenceEnvelope(Data, frozen=True, kw_only=True):
-    """The final metric of the reference as a function of its horizon, frozen with a version of a workload.
+class EnvelopeHeader(Data, frozen=True, kw_only=True):
+    """The fields that every file of an envelope begins with.
 
     Args:
         schema: version of the file format.
         workload: `name@version` of the workload.
         metric: name of the primary metric.
         goal: direction of the primary metric, `min` or `max`.
-        budget: the workload's budget in examples.
+        budget: the budget in examples, to which the horizons belong.
         reference: `name@version` of the reference.
         hardware: hardware class of the runs.
         torch: version of torch.
-        horizons: the horizons, in increasing order. All have the same number of seeds, which is at least two.
-        checks: primary metric of runs with the horizon `budget` on further seeds. The envelope does not depend on them.
-        check_runs: run IDs of these runs.
-        tuning: run IDs of the runs that chose the learning rates.
     """
 
     schema: int = 1
@@ -52,6 +48,20 @@ class ReferenceEnvelope(Data, frozen=True, kw_only=True):
     reference: str
     hardware: str
     torch: str = ""
+
+
+class ReferenceEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
+    """The final metric of the reference as a function of its horizon, frozen with a version of a workload.
+
+    `budget` is the workload's budget.
+
+    Args:
+        horizons: the horizons, in increasing order. All have the same number of seeds, which is at least two.
+        checks: primary metric of runs with the horizon `budget` on further seeds. The envelope does not depend on them.
+        check_runs: run IDs of these runs.
+        tuning: run IDs of the runs that chose the learning rates.
+    """
+
     horizons: tuple[EnvelopeHorizon, ...]
     checks: tuple[float, ...] = ()
     check_runs: tuple[str, ...] = ()

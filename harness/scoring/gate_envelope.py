@@ -12,9 +12,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
-from harness.contract.base import Data
+from harness.contract.envelope import EnvelopeHeader
 from harness.contract.record import Record, is_complete
-from harness.contract.workload import Goal
 from harness.errors import UsageError
 from harness.scoring.knots import fit_knots
 
@@ -22,18 +21,12 @@ from harness.scoring.knots import fit_knots
 SHARES, SEEDS = (0.25, 0.5, 1.0, 2.0), 3
 
 
-class GateEnvelope(Data, frozen=True, kw_only=True):
+class GateEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
     """The final metric of the reference as a function of its horizon, as stored in a file.
 
+    `budget` is the gate budget; the horizons are multiples of it.
+
     Args:
-        schema: version of the file format.
-        workload: `name@version` of the workload.
-        metric: name of the primary metric.
-        goal: direction of the primary metric, `min` or `max`.
-        budget: gate budget in examples; the horizons are multiples of it.
-        reference: `name@version` of the reference.
-        hardware: hardware class of the runs.
-        torch: version of torch.
         provisional: whether the envelope is provisional. A provisional envelope is fitted to runs with few horizons and
             seeds and with the reference's default setting. It can be replaced without a new version of the workload.
         horizons: horizons in examples, increasing.
@@ -42,14 +35,6 @@ class GateEnvelope(Data, frozen=True, kw_only=True):
         runs: run IDs of all runs of the reference.
     """
 
-    schema: int = 1
-    workload: str
-    metric: str
-    goal: Goal
-    budget: int
-    reference: str
-    hardware: str
-    torch: str
     provisional: bool = True
     horizons: tuple[int, ...]
     values: tuple[float, ...]
