@@ -84,8 +84,8 @@ def list_variants(entry: SubmissionEntry, registry: Registry, only: Sequence[str
 
     Variants that lack a part come before variants in which the value of a hyperparameter is replaced.
 
-    The optimizer is never removed, because every submission needs one. A hyperparameter has up to two variants. If the
-    submission changes the default of a part, one variant has the part's default. If 0 is allowed, one variant has 0.
+    The optimizer is never removed, because every submission needs one. A hyperparameter has up to two variants: one
+    with the part's default if the submission changes this default, and one with 0 if 0 is allowed.
 
     Args:
         entry: the submission.

@@ -1,10 +1,11 @@
 """Scores of the ruleset `anytime`: the metric at stops that the submission does not know, compared with the reference.
 
-A stop is a number of examples s at which the weights are evaluated. Let m be the metric of the submission at the stop.
-The envelope is an isotonic fit of the reference's final metric as a function of its horizon. The horizon is the number
-of examples for which the reference's schedule is planned. E(m) is the horizon at which the envelope has the value m.
-The ratio of the stop is E(m) / s. The score of a study is the geometric mean of the ratios of its stops. A score of 1
-means that the submission at its stops is as good as runs of the reference that were planned for these stops.
+- The stop s is a number of examples at which the weights are evaluated. The metric at the stop is m.
+- The envelope is an isotonic fit of the reference's final metric as a function of its horizon, the number of examples
+  for which the schedule is planned. E(m) is the horizon at which the envelope has the value m.
+- The ratio of the stop is E(m) / s. The score of a study is the geometric mean of the ratios of its stops.
+
+At a score of 1, the submission is at its stops as good as runs of the reference that were planned for these stops.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from harness.scoring.selection import ambiguous_names, earliest_runs, qualified_
 STOPPING = "drawn"
 #: The budget of a study is the workload's horizon times a random factor. The factor is uniform between these bounds.
 BUDGET_FACTORS = (0.5, 2.0)
-#: Horizons of the reference's runs as fractions of the workload's horizon. Every possible stop lies between them.
+#: Horizons of the reference's runs as fractions of the workload's horizon. Every stop is within their range.
 HORIZON_FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
 
 

@@ -1,4 +1,4 @@
-"""Compares two submissions A and B by paired runs. The verdict is that A is faster, A is slower, or inconclusive."""
+"""Compares two submissions A and B by paired runs. The verdict on A is `faster`, `slower` or `inconclusive`."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ Trials: TypeAlias = Mapping[str, Mapping[Any, Sequence[float]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factor:
-    """One of the two factors of a time ratio.
+    """One of the two factors of the time ratio of A to B.
 
-    The ratio of the times of A and B is the product of two ratios of A to B: examples to the target, and seconds per
-    example. Only pairs in which both submissions reached the target count.
+    The time ratio is (ratio of the examples to the target) × (ratio of the seconds per example). Pairs in which A or B
+    missed the target are left out.
 
     Args:
         ratio: Hodges–Lehmann estimate of the ratio of A to B.
@@ -53,22 +53,22 @@ class Pairing:
         workload: id of the workload, or `overall`.
         n: number of pairs.
         verdict: verdict on A: `faster`, `slower`, or `inconclusive`.
-        ratio: Hodges–Lehmann estimate of the time of A over the time of B. Below 1, A is faster. If runs missed so
-            often that the estimate is not finite, the ratio is 0 (misses of B) or inf (misses of A).
+        ratio: Hodges–Lehmann estimate of the time of A over the time of B. Below 1, A is faster. Many misses of A make
+            the ratio inf; many misses of B make it 0.
         spread: 95 % interval of the ratio; with fewer than six pairs, the range of the pairs' ratios.
         p: exact two-sided p-value of the sign-flip test.
         p_holm: p-value after Holm's correction over the workloads; equal to `p` for `overall`.
-        more: number of further pairs that a verdict needs; None if the number cannot be estimated. The number is 0 if
-            there is a verdict, or if the present pairs suffice to detect a difference of 3 %.
+        more: estimated number of further pairs that a verdict needs. 0 if there is a verdict, or if the pairs already
+            suffice to detect a difference of 3 %. None if the number cannot be estimated.
         both_missed: number of pairs in which both runs missed the target. Such a pair is a tie.
         hits_a: fraction of A's runs that reached the target; None for `overall`.
         hits_b: fraction of B's runs that reached the target; None for `overall`.
-        mean_a: restricted mean time of A (see `restricted_mean`). None for `overall`, and if the compared quantity has
-            no budget.
-        mean_b: restricted mean time of B; None in the cases of `mean_a`.
-        examples: factor of the examples to the target. None for `overall`, if the compared quantity is not time, and if
-            there is no pair in which both runs reached the target.
-        cost: factor of the seconds per example; None if `examples` is None.
+        mean_a: mean time of A, in which a miss counts as the budget. None for `overall`, and if the compared quantity
+            has no budget.
+        mean_b: mean time of B, computed in the same way.
+        examples: ratio of the examples to the target. None in three cases: for `overall`, if the compared quantity is
+            not time, or if A and B reached the target together in no pair.
+        cost: ratio of the seconds per example; None if `examples` is None.
     """
 
     workload: str
@@ -141,12 +141,15 @@ def compare(
 ) -> Comparison:
     """Compare the records of two submissions, paired by hardware class, root seed and study.
 
-    The verdict follows from the exact sign-flip test on the paired log ratios of the times. The p-values are corrected
-    for the number of workloads by Holm's procedure. With fewer than six pairs, the verdict is `inconclusive`. A pair in
-    which both runs missed the target is a tie. A pair in which only one run missed has the most extreme rank. Only the
-    newest version of a workload is compared. A study with several trials is represented by its best trial. Such a study
-    is paired only if both submissions have the same number of trials in the study. docs/statistics.md explains and
-    validates the procedure.
+    The verdict follows from the exact sign-flip test on the log ratios of paired times. Holm's procedure corrects the
+    p-values for the number of workloads. docs/statistics.md explains and validates the procedure.
+
+    - With fewer than six pairs, the verdict is `inconclusive`.
+    - A pair in which both runs missed the target is a tie.
+    - A pair in which one of the runs missed has the most extreme rank.
+    - A study with several trials is represented by its best trial. It is paired only if A and B have equally many
+      trials in it.
+    - Of each workload, only the newest version is compared.
 
     Args:
         a: records of submission A, on one or several workloads, of one hardware class and ruleset.
@@ -322,7 +325,7 @@ def _factor(differences: Sequence[float]) -> Factor:
 
 
 def _best_runs(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, ScoredRun]]:
-    """Return workload -> block -> the run with the best result. Of each block, only this run is scored."""
+    """Return workload -> block -> the run with the best result, the only run of the block that is scored."""
     best: dict[str, dict[Block, ScoredRun]] = {}
     for run in runs:
         row, block = best.setdefault(run.spec.workload.facts.id, {}), _block(run.spec)
@@ -361,7 +364,7 @@ def _uneven_studies(a: Trials, b: Trials) -> list[Skipped]:
 
 
 def _best_trials(trials: Trials, partner: Trials) -> dict[str, dict[Block, float]]:
-    """Return the best time of each study, without the studies in which the partner has a different number of trials."""
+    """Return the best time of each study. Studies with a different number of trials in `partner` are left out."""
     return {
         workload: {
             block: study_time(times)

@@ -125,10 +125,7 @@ def _add_families(rows: Sequence[DetailRow], keys: FamilyKeys) -> tuple[DetailRo
 
 
 def _is_shown_unranked(summary: RunSummary) -> bool:
-    """Whether a run without a rank is shown.
-
-    Such a run is shown if it has overrides or was started with `--prune`, and if its result is known.
-    """
+    """Whether a run without a rank is shown: a run with overrides or `--prune` whose result is known."""
     spec = summary.spec
     return (
         bool(spec.overridden or spec.prune) and not (spec.smoke or spec.profile) and summary.result.status != "unknown"

@@ -1,7 +1,7 @@
 """The envelope of a gate, which converts a metric to the budget at which the reference reaches that metric.
 
-A gate compares two submissions A and B by pairs of runs. The compute multiplier of a pair is the reference's budget for
-A's metric divided by its budget for B's metric.
+A gate compares two submissions A and B by pairs of runs. The compute multiplier of a pair is (reference's budget for
+A's metric) / (reference's budget for B's metric).
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class GateEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
     def log_budget(self, metric: float) -> float:
         """Return the log of the budget in examples at which the reference reaches a metric.
 
-        Between two knots, the log budget is interpolated linearly in the log of the metric. Before the first and after
-        the last knot, the log budget is extrapolated with the mean slope of the whole envelope. The slope between the
-        two outermost knots would be less precise, because it depends on two horizons only.
+        Between two knots, the log budget is interpolated linearly in the log of the metric. Beyond the first and the
+        last knot, it is extrapolated with the mean slope of the whole envelope. The slope of only the last segment
+        would be less precise, because it depends on two horizons.
 
         Raises:
             UsageError: the metric is not positive, or a larger budget does not improve the reference's metric.
@@ -110,7 +110,7 @@ def fit_envelope(records: Sequence[Record], budget: int) -> GateEnvelope:
         budget: gate budget in examples.
 
     Raises:
-        UsageError: fewer than two horizons have a complete run, a metric is not positive, or a larger budget does not
+        UsageError: at most one horizon has a complete run, a metric is not positive, or a larger budget does not
             improve the metric.
     """
     spec = records[0].spec

@@ -27,10 +27,10 @@ from typing import NamedTuple, Protocol, TypeAlias
 from harness.contract.run import RunSpec
 from harness.scoring.time_to_target import IntervalSeconds
 
-#: Threshold for costs that depend on the seed. An arm is a set of runs with the same costs (see `Arm`). Its excess is
-#: the median over its runs of (total seconds / total of the median costs of the same intervals) - 1. If the excess is
-#: larger than the reference's excess by more than this threshold, different intervals are expensive in different runs.
-#: The costs of the arm are then means.
+#: Threshold for costs that depend on the seed. An arm is a set of runs with the same costs (see `Arm`). The excess of a
+#: run is (its total seconds / total of the median costs of the same intervals) - 1. The excess of an arm is the median
+#: over its runs. If it exceeds the reference's excess by more than this threshold, the costs of the arm are means
+#: instead of medians, because different intervals are expensive in different runs.
 SEED_DEPENDENT_EXCESS = 0.05
 #: Maximum number of rounds of the median polish. It usually converges in two or three rounds.
 _POLISH_ROUNDS = 20
@@ -46,7 +46,7 @@ class Arm(NamedTuple):
         source_hash: hash of the submission's source.
         workload: `name@version` of the workload.
         hardware: hardware class.
-        ranks: number of ranks.
+        ranks: number of ranks, the training processes of a run on several devices.
         setting: names and values of the hyperparameters, sorted by name.
     """
 
@@ -88,7 +88,8 @@ class CostModel:
         runs: arm -> number of runs from which its costs are estimated.
         by_mean: arms whose costs are means over runs, because the seed determines which intervals are expensive.
         slowdowns: (hardware class, session) -> log of (seconds in the session / seconds in a typical session).
-        unlinked: sessions that share no arm with another session. Their slowdown is unknown and assumed to be typical.
+        unlinked: sessions that share no arm with another session. Their slowdown is unknown, so their seconds are not
+            adjusted.
     """
 
     costs: Mapping[Arm, array[float]]
@@ -105,9 +106,9 @@ class CostModel:
     def own_times_to(self, arm: Arm, intervals: IntervalSeconds, indices: Sequence[int]) -> tuple[float | None, ...]:
         """Return the seconds of one run from its start to each of the given evaluations, for paired tests.
 
-        The seconds are the cost up to the evaluation × the slowness of the run. For arms in `by_mean`, they are the sum
-        of the measured seconds. For every arm, the measured seconds are first divided by the slowdown of their session.
-        The result contains None for an evaluation before which an interval has no known cost.
+        First, the measured seconds are divided by the slowdown of their session. The result is then the cost up to the
+        evaluation × the slowness of the run. For arms in `by_mean`, it is the sum of the divided seconds. The result is
+        None for an evaluation if the cost of an interval up to it is unknown.
         """
         costs = self.costs.get(arm, ())
         adjusted = _adjust_to_session(arm.hardware, intervals, self.slowdowns)
@@ -231,7 +232,7 @@ def _median_excess(rows: Sequence[Sequence[float]], medians: Sequence[float]) ->
 def _find_slowdowns(
     measured: Mapping[Arm, Sequence[IntervalSeconds]], is_reference: Mapping[Arm, bool]
 ) -> tuple[dict[tuple[str, str], float], frozenset[str]]:
-    """Return the log slowdown of the sessions by hardware class and session, and the sessions with unknown slowdown."""
+    """Return (hardware class, session) -> log slowdown, and the sessions whose slowdown is unknown."""
     sessions_of: dict[str, set[str]] = defaultdict(set)
     linking_of: dict[str, dict[_Cell, dict[str, list[float]]]] = defaultdict(dict)
     for arm, runs in measured.items():
@@ -259,7 +260,7 @@ def _positive_sessions(intervals: IntervalSeconds) -> set[str]:
 
 
 def _linking_cells(arm: Arm, runs: Iterable[IntervalSeconds]) -> dict[_Cell, dict[str, list[float]]]:
-    """Return the logs of the seconds by interval and session, for the intervals that several sessions measured."""
+    """Return interval -> session -> logs of the seconds, for intervals that were measured in several sessions."""
     cells: dict[_Cell, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for intervals in runs:
         for k, (seconds, session) in enumerate(zip(intervals.seconds, intervals.session_names(), strict=True)):

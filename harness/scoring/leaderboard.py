@@ -1,6 +1,6 @@
-"""Builds leaderboards, one per hardware class and ruleset: ranks, scores, intervals and reasons for omissions.
+"""Builds a leaderboard for each hardware class and ruleset.
 
-Only this module ranks submissions. `harness.report` renders the ranking.
+A leaderboard contains ranks, scores and intervals, and the reasons for omissions. `harness.report` renders it.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ class Leaderboard:
         reference: name of the submission to which the scores are relative; None if there is no such submission.
         rows: rows, the best first.
         headline: who leads, by how much, and who is tied; None without a row.
-        verdicts: verdict on each pair of submissions, from which the ranks are made; empty in tables of metrics, whose
-            ranks are made without a test.
+        verdicts: verdict of the test on each pair of submissions. The ranks follow from the verdicts. Empty in tables
+            of metrics, which are ranked without a test.
         details: rows of each workload, including rows of runs that are never ranked.
         left_out: runs and workloads that were left out, with the reasons.
         notes: remarks for the reader.
@@ -196,7 +196,7 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
 
 
 def _add_families(rows: Sequence[LeaderboardRow], keys: FamilyKeys) -> tuple[LeaderboardRow, ...]:
-    """Return the rows with their families. A family contains the range of its rows' values of the ranking score."""
+    """Return the rows with their families. Each family gets the range of the scores of its rows."""
     scores = [row.anchored if row.anchored is not None else row.profile for row in rows]
     values = [score if score is not None else row.mean_rank for score, row in zip(scores, rows, strict=True)]
     families = find_families(
@@ -288,9 +288,11 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
 def _scored_times(aggregate: Aggregate, amounts: Medians) -> Table:
     """Return submission -> workload -> median over studies of the compared quantity.
 
-    For the quantity `time`, there are two times per run. Ranks by score use the *scored time*, whose medians are in
-    `amounts`. Intervals and tests need times with independent errors, so `aggregate` contains the run's *own time*
-    (defined in `interval_costs`).
+    With the quantity `time`, a run has two times:
+
+    - The *scored time* determines the scores. Its medians are in `amounts`.
+    - The *own time* (see `interval_costs`) has errors that are independent between runs, as intervals and tests need.
+      `aggregate` contains it.
     """
     if aggregate.by != "time":
         return aggregate.times

@@ -1,10 +1,11 @@
 """Scores of the ruleset `fixed-budget`: compute multipliers and time multipliers of runs that use the whole budget.
 
-The compute multiplier M of a run is the budget that the reference needs for the run's final metric, divided by the
-workload's budget. The envelope of the reference (its metric as a function of its budget) gives the former budget (see
-`compute_multiplier`). The time multiplier is M × c_ref / c. Here c is the cost per example of the submission, and c_ref
-is that of the reference in the same table. All submissions draw the same number of examples, so the ratio of the costs
-is the ratio of the seconds of whole runs.
+The compute multiplier of a run is M = R / B. B is the workload's budget. R is the budget with which the reference
+reaches the run's final metric. R is read from the envelope, the reference's metric as a function of its budget (see
+`compute_multiplier`).
+
+The time multiplier is M × c_ref / c. Here c is the submission's cost per example, and c_ref is the reference's cost per
+example in the same table. All runs draw the same number of examples, so c_ref / c is also the ratio of their seconds.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ class MultiplierCell:
         compute: compute multiplier; None if it is unknown or if a run broke down.
         cost: cost per example relative to the reference; None if unknown.
         time: time multiplier; None if the compute multiplier or the cost is unknown.
-        studies: study -> 1 / (time multiplier of the study's run), computed from the run's own seconds; inf if the run
-            broke down. Paired tests treat these values as times: lower is better.
+        studies: study -> 1 / (time multiplier of the study's run), from the seconds of this run alone; inf if the run
+            broke down. Lower is better, so paired tests use these values like times.
         tuning: cost of the tuning, and the effect of a wrong learning rate; None without records of tuning trials.
         remark: the most important reason why a value is missing, or a warning; empty if nothing is missing.
     """
@@ -88,10 +89,10 @@ class MultiplierRow:
 
     Args:
         submission: see `MultiplierCell`.
-        ranks: best and worst rank consistent with the significant pairwise differences. Submissions that lack a time
-            multiplier on any workload share the last ranks.
-        compute: geometric mean of the compute multipliers over workloads. Like `cost` and `time`, it is None if the
-            submission lacks a time multiplier on any workload.
+        ranks: best and worst rank consistent with the significant pairwise differences. Submissions without a time
+            multiplier on every workload share the last ranks.
+        compute: geometric mean of the compute multipliers over workloads. `compute`, `cost` and `time` are None unless
+            every workload has a time multiplier.
         cost: geometric mean of the costs over workloads.
         time: geometric mean of the time multipliers over workloads. Submissions are ranked by it.
         workloads: number of workloads with a time multiplier.
@@ -117,7 +118,7 @@ class MultiplierBoard:
         workloads: ids of the workloads.
         rows: rows, best first.
         ties: the ranks of the submissions with a time multiplier on every workload, and the verdicts on their pairs.
-        cells: results on the workloads, ordered by workload, and on each workload by time multiplier, best first.
+        cells: results, ordered by workload and then by time multiplier, best first.
         skipped: records that were left out, with the reasons.
     """
 
@@ -131,7 +132,7 @@ class MultiplierBoard:
 
     @property
     def bounded(self) -> float:
-        """Fraction of the known compute multipliers that are only bounds; 0 if no compute multiplier is known."""
+        """Fraction of the known compute multipliers that are bounds instead of estimates; 0 if none is known."""
         known = [cell.compute for cell in self.cells if cell.compute is not None]
         return sum(estimate.bound != "" for estimate in known) / len(known) if known else 0.0
 
@@ -222,7 +223,7 @@ class _WorkloadScorer:
         workload: `name@version`.
         envelopes: the envelopes by workload.
         groups: (workload, submission) -> records of scored runs.
-        seconds: run ID -> typical seconds and own seconds of the run (see `RunSeconds`).
+        seconds: run ID -> seconds of the run, as typical for its submission and as measured (see `RunSeconds`).
     """
 
     def __init__(
@@ -347,7 +348,7 @@ def estimate_compute(multipliers: Sequence[Multiplier]) -> MultiplierEstimate:
 
 
 def _envelope_error(multipliers: Sequence[Multiplier]) -> ErrorSource | None:
-    """Return the error of the mean log multiplier that is due to the envelope."""
+    """Return the part of the error of the mean log multiplier that the envelope causes."""
     by_seed = zip(*(multiplier.deviations for multiplier in multipliers), strict=True)
     return error_of_mean([statistics.fmean(deviations) for deviations in by_seed])
 
@@ -355,7 +356,7 @@ def _envelope_error(multipliers: Sequence[Multiplier]) -> ErrorSource | None:
 def rank_cells(cells: Sequence[MultiplierCell], workloads: Sequence[str]) -> tuple[list[MultiplierRow], Ties]:
     """Rank submissions by the geometric mean of their time multipliers over all workloads.
 
-    Submissions that lack a time multiplier on any workload share the last ranks, and are ordered by name.
+    Submissions without a time multiplier on every workload share the last ranks, and are ordered by name.
 
     Args:
         cells: the cells of one hardware class and ruleset.

@@ -23,7 +23,7 @@ from harness.scoring.stats import holm
 
 #: Error rate over all pairs of a workload.
 ALPHA = 0.05
-#: Differences and variances below this fraction of the largest value are rounding errors.
+#: Differences and standard deviations below this fraction of the largest value are rounding errors.
 _ROUNDING = 1e-12
 
 #: The names of two arms, in alphabetical order.
@@ -170,9 +170,9 @@ def count_false_separations(
     """Permute the arms' labels within each seed, and count the permutations in which the model separates any pair.
 
     After a permutation, every difference between arms is due to chance, so every separation is false. Holm's procedure
-    separates at least one pair if and only if (smallest p-value × number of pairs) is at most the error rate. The
-    smallest p-value belongs to the pair of the arms with the highest and the lowest mean, so this pair decides. Arms
-    with a broken run are left out, as in the model.
+    separates a pair if and only if (smallest p-value × number of pairs) is at most the error rate. Only the arms with
+    the highest and the lowest mean are therefore compared, because this pair has the smallest p-value. Arms with a
+    broken run are left out, as in the model.
 
     Args:
         values: see `separate_pairs`.

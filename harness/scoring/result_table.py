@@ -1,4 +1,4 @@
-"""Tables, as plain data, of `fixed-stop` claims, `anytime` scores and multipliers: results that are not times."""
+"""Tables of `fixed-stop` claims, `anytime` scores and multipliers, as plain data. These results are not times."""
 
 from __future__ import annotations
 

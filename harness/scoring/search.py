@@ -35,8 +35,8 @@ class SearchRun:
         best: best value of the target's metric; None if there is no finite value.
         final: last value of the target's metric; None if there is no finite value.
         seconds: scored seconds to the hit, or to the end of the run if there is no hit.
-        amount: examples to the hit if settings are ranked by examples, and scored seconds to the hit if they are not.
-            inf for a miss.
+        amount: examples to the hit in a ranking by examples, scored seconds to the hit in any other ranking; inf for a
+            miss.
         hit: whether the target was met.
         core_seconds: wall seconds of start, training, evaluation and checkpoints, × cores.
     """
@@ -143,8 +143,12 @@ class WorkloadOutcome:
     def sort_key(self, by: SearchBy) -> tuple[float, ...]:
         """Return a key that is smaller for a better setting.
 
-        Settings are compared by the number of broken runs, then by the number of misses, then by the ranked quantity.
-        Settings with misses are compared by the final metric instead of the ranked quantity.
+        In a ranking by metric, settings are compared by the number of broken runs, then by the final metric. In a
+        ranking by time or examples, they are compared by these values in turn:
+
+        1. the number of broken runs,
+        2. the number of misses,
+        3. the time or examples; for settings with misses, the final metric.
         """
         metric = math.inf if self.final is None else self.final if self.target.goal == "min" else -self.final
         if by == "metric":

@@ -159,7 +159,7 @@ def earliest_runs(runs: Iterable[R]) -> list[R]:
 def select_usable(runs: Iterable[S], *, explore: bool = False) -> tuple[list[S], list[Skipped]]:
     """Return the usable runs in the order of their start, and the other runs with the reasons for their omission.
 
-    If a trial has several runs, the earliest run is scored. Repeating a trial therefore has no effect.
+    If a trial has several runs, the earliest run is scored, so repeating a trial has no effect.
 
     Args:
         runs: runs in any order.
@@ -195,7 +195,7 @@ def select_usable(runs: Iterable[S], *, explore: bool = False) -> tuple[list[S],
 def describe_root_seeds(runs: Iterable[RunLike]) -> str:
     """Return a remark if the scored studies have different root seeds; empty if they have the same root seed.
 
-    Studies of a further root seed change the medians of a table, and only studies of the same root seed are paired.
+    The medians of a table are over the studies of all root seeds, but only studies of the same root seed are paired.
 
     Args:
         runs: the usable runs of a table.

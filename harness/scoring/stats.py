@@ -1,7 +1,8 @@
 """Statistics of paired runs: exact sign-flip test, Hodges–Lehmann estimate, confidence interval, Holm's correction.
 
 The sign-flip test on ranks is Wilcoxon's signed-rank test with an exact distribution. The confidence interval contains
-the centres that this test does not reject. A miss (a run that did not reach its target) has the worst rank.
+every value of the centre that this test does not reject. A miss (a run that did not reach its target) has the worst
+rank.
 
 Source: Individual Comparisons by Ranking Methods, Wilcoxon 1945
 Source: Estimates of Location Based on Rank Tests, Hodges and Lehmann 1963, equation 4.1
@@ -251,9 +252,8 @@ def hodges_lehmann(differences: Sequence[float]) -> float:
 def interval(differences: Sequence[float], level: float = 0.95) -> Spread:
     """Return a confidence interval for the centre of paired differences, by inverting the sign-flip test on ranks.
 
-    The interval contains the centres that the test does not reject. For any symmetric distribution the coverage is at
-    least `level`. With too few pairs for the level (fewer than six at 95 %), the result is the range of the
-    differences. Its kind is `range`.
+    For any symmetric distribution, the coverage is at least `level`. With too few pairs for the level (fewer than six
+    at 95 %), the result is the range of the differences, of the kind `range`.
 
     Args:
         differences: log ratios, ±inf if only one run of the pair missed.
@@ -281,9 +281,9 @@ def interval(differences: Sequence[float], level: float = 0.95) -> Spread:
 def _critical_rank_sum(n: int, level: float) -> int:
     """Return the largest k with P(W < k) ≤ (1 - level)/2.
 
-    Here, W is the sum of the ranks of the positive ones among n differences that are symmetric about 0. The confidence
-    interval extends from the k-th smallest to the k-th largest Walsh average. For n above `EXACT_PAIRS`, the
-    distribution of W is approximated by a normal distribution.
+    W is Wilcoxon's statistic for n differences that are symmetric about 0: the sum of the ranks of the positive
+    differences. The confidence interval extends from the k-th smallest to the k-th largest Walsh average. For n above
+    `EXACT_PAIRS`, a normal distribution approximates the distribution of W.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Scores tables of times and AlgoPerf's published logs by AlgoPerf's rules.
+"""Scores a table of times, or AlgoPerf's published logs, by AlgoPerf's rules.
 
 Source: Benchmarking Neural Network Training Algorithms, arXiv 2306.07179, section 4
 """
@@ -38,7 +38,7 @@ class AlgoPerfScores:
         time_to_target: submission -> workload -> seconds; None if the submission missed the target or has no logs.
         profiles: submission -> profile, best first.
         anchored: anchored scores; None if there is no reference.
-        ranges: submission -> lowest and highest of its profile scores if each study is scored separately. This is not a
+        ranges: submission -> (lowest, highest) profile score if each study is scored separately. A range is not a
             confidence interval.
         ties: ties in the ranking; None if ties were not tested.
         skipped: items that were left out or are missing, with the reasons.
@@ -203,9 +203,8 @@ def score_logs(
         logs_dir: folder of the logs (see `read_logs`).
         ruleset: `external` or `self-tuning`.
         targets: AlgoPerf's targets file, or a table of targets; by default the targets of version 0.5.
-        held_out: file with a list of held-out variants, a sequence of their names, or `none` for no variants. The
-            default is the list in the targets file. If this file has no such list, the default is the six variants of
-            version 0.5.
+        held_out: file with a list of held-out variants, a sequence of their names, or `none` for no variants. None for
+            the list in the targets file, or for the six variants of version 0.5 if that file has no list.
         reference: submission to which the anchored scores are relative; by default `baseline`, if the logs contain it.
         without: submissions to leave out, for example to see how the profile scores depend on them.
         ties: whether to test which submissions are tied, over all scored workloads and studies (needs numpy and scipy).
