@@ -1,7 +1,7 @@
 """Makes the envelope of a workload: the final metric of its reference at horizons around the budget.
 
-The learning rate is chosen for each horizon on a tuning seed. The chosen settings then run on seeds of their own. At
-the workload's budget, further seeds check the envelope: the compute multiplier of the reference itself must be near 1.
+The learning rate is chosen for each horizon on a tuning seed. The chosen settings then run on new seeds. At the
+workload's budget, further seeds check the envelope: the compute multiplier of the reference itself must be near 1.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ENVELOPE_RULESET = Ruleset(
 SMALLEST_SHARE, SHARE_RATIO = 1 / 8, math.sqrt(2)
 #: If the best learning rate is the largest or the smallest that was tried, one beyond it is tried, at most this often.
 MAX_EXTENSIONS = 3
-#: Bounds on the compute multiplier of the reference itself on further seeds.
+#: Bounds within which the compute multiplier of the reference itself must be on further seeds.
 OWN_MULTIPLIER = (0.95, 1.05)
 
 #: Function that plans runs of the reference: purpose, number of studies, hyperparameters, first study and horizon.
@@ -95,7 +95,7 @@ class EnvelopeMaker:
         composition: the reference with its parts.
         plan: function that plans runs of the reference.
         run: function that runs specifications.
-        ruleset: numbers of learning rates and seeds.
+        ruleset: ruleset with the numbers of learning rates and seeds.
         largest_share: the largest horizon as a multiple of the budget.
     """
 

@@ -2,7 +2,7 @@
 
 1. Tuning: every reference submission is run with several hyperparameter settings.
 2. The best setting is run on new seeds, and the targets are computed from these runs.
-3. The targets are loosened until enough further seeds reach them, or the end of the workload if it is a stream.
+3. The targets are loosened until enough further seeds reach them. On a stream, the seeds must reach its end.
 
 docs/calibration.md describes the method.
 """
@@ -246,8 +246,8 @@ class Calibrator:
     def run(self, specs: Sequence[RunSpec]) -> list[Record]:
         """Run trials, and return their records in the order of the specs.
 
-        The trials may end in another order. The order of the records must be fixed, because it decides which of two
-        equally good settings is ranked first, and the targets may depend on that.
+        The order of the records decides which of two equally good settings is ranked first. The targets may depend on
+        this choice, so the order in which the trials end must not matter.
         """
         options = ExecutionOptions(jobs=self._options.jobs, retry_failed=self._options.retry_failed)
         records: dict[str, Record] = {}

@@ -202,9 +202,9 @@ def _without_settings(composition: Composition) -> Iterator[Variant]:
             continue
         current = hyperparameters.default(domain)
         values: list[Scalar] = []
-        own = next((part.space[name] for part in composition.parts if name in part.space), None)
-        if name in entry.space and own is not None:
-            values.append(hyperparameters.default(own))
+        domain_of_part = next((part.space[name] for part in composition.parts if name in part.space), None)
+        if name in entry.space and domain_of_part is not None:
+            values.append(hyperparameters.default(domain_of_part))
         if _allows_zero(name, domain):
             values.append(type(current)(0))
         for value in dict.fromkeys(values):

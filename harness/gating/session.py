@@ -273,7 +273,7 @@ class GateSession:
             limits: limits of the gate. Their alpha is the bound of the series' false discovery rate.
 
         Raises:
-            UsageError: the series was begun with another alpha, min-effect or seed.
+            UsageError: the series was begun with another `--alpha`, `--min-effect`, `--seed` or `--by`.
             StoreError: another gate of the series is running.
         """
         setup = self.setup(a, b, workloads, budget=self._options.budget)

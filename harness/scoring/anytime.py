@@ -5,7 +5,7 @@
   for which the schedule is planned. E(m) is the horizon at which the envelope has the value m.
 - The ratio of the stop is E(m) / s. The score of a study is the geometric mean of the ratios of its stops.
 
-At a score of 1, the submission is at its stops as good as runs of the reference that were planned for these stops.
+A score of 1 means that the submission is as good as runs of the reference that were planned for these stops.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def fit_envelope(records: Sequence[Record]) -> Envelope:
         if is_complete(record.status) and target.metric in record.points[-1].metrics:
             by_horizon[record.spec.workload.facts.budget.horizon].append(record.points[-1].metrics[target.metric])
     if len(by_horizon) < len(HORIZON_FRACTIONS):
-        raise ValueError(f"the reference has complete runs of {len(by_horizon)} of {len(HORIZON_FRACTIONS)} horizons")
+        raise ValueError(f"the reference has complete runs at {len(by_horizon)} of {len(HORIZON_FRACTIONS)} horizons")
     horizons = sorted(by_horizon)
     means = [statistics.fmean(by_horizon[h]) for h in horizons]
     fitted = isotonic_regression(means, increasing=target.goal == "max")

@@ -1,4 +1,4 @@
-"""Converts a metric to a compute multiplier: the budget that the reference needs for it, over the budget spent.
+"""Converts a metric to a compute multiplier: (the budget that the reference needs for this metric) / (budget spent).
 
 The envelope E of the reference gives the budget E(m) at which the reference reaches the metric m. A run with the metric
 m at the budget b has the compute multiplier M = E(m) / b. Between the horizons of the envelope, log E is a monotone

@@ -16,7 +16,7 @@ from harness.scoring.stats import Spread, hodges_lehmann, interval
 from harness.scoring.time_to_target import interval_seconds
 
 #: Key of a block: session and study. In a session, the runs of a study alternate between the submissions. A change of
-#: the machine's speed therefore affects all submissions.
+#: the machine's speed therefore affects all submissions alike.
 _Block = tuple[str, int]
 
 

@@ -105,7 +105,7 @@ def choose_stop(records: Sequence[Record], studies: int) -> int:
         sd = statistics.stdev(values) if n > 1 else 0.0
         margin = sd * (quantile / math.sqrt(studies) + 1 / math.sqrt(n))
         if sign * (statistics.fmean(values) - target.value) + margin <= 0:
-            return -(-examples // facts.eval_every) * facts.eval_every
+            return math.ceil(examples / facts.eval_every) * facts.eval_every
     return facts.budget.horizon
 
 

@@ -22,8 +22,8 @@ from harness.scoring.sequential.forecast import forecast_pairs
 from harness.scoring.sequential.workloads import WorkloadsVerdict, decide_workloads
 
 Side = Literal["A", "B"]
-#: Quantity that a gate compares. `examples`: the compute multiplier. `time`: the time multiplier, which is the compute
-#: multiplier divided by the ratio of the costs per example.
+#: Quantity that a gate compares. `examples`: the compute multiplier of A over B. `time`: the time multiplier, which is
+#: (compute multiplier of A over B) / (A's cost per example / B's cost per example).
 GateAxis = Literal["examples", "time"]
 #: Smallest number of pairs for the outcome `identical`, for which A and B have equal final weights in each pair. One
 #: pair does not suffice, because both of its runs may have failed to change the initial weights.
@@ -185,8 +185,7 @@ def judge_pairs(
 ) -> GateLook:
     """Compute the verdict after a number of pairs.
 
-    With several workloads, the outcome `better` requires a minimum number of pairs. From this number on, the test can
-    show that A is worse on a single workload.
+    With several workloads, the outcome `better` requires enough pairs to show that A is worse on a single workload.
 
     Args:
         pairs: pairs in the order of their seeds.
@@ -204,8 +203,8 @@ def judge_pairs(
         raise UsageError("there is no pair, so a gate has no verdict", fix="run at least one pair")
     names = list(pairs[0])
     _check_informative(pairs, names)
-    usable = envelopes if all(name in envelopes for name in names) else {}
-    differences = {name: _differences([pair[name] for pair in pairs], usable.get(name), by) for name in names}
+    used_envelopes = envelopes if all(name in envelopes for name in names) else {}
+    differences = {name: _differences([pair[name] for pair in pairs], used_envelopes.get(name), by) for name in names}
     runs = [run for pair in pairs for two_runs in pair.values() for run in two_runs]
     identical = len(pairs) >= IDENTICAL_PAIRS and all(
         a.weights and a.weights == b.weights and a.metric == b.metric for pair in pairs for a, b in pair.values()
@@ -226,7 +225,7 @@ def judge_pairs(
         verdict=verdict,
         differences={name: tuple(values) for name, values in differences.items()},
         broken=tuple(run for run in runs if run.broke),
-        outside=sum(_is_outside(run, usable) for run in runs),
+        outside=sum(_is_outside(run, used_envelopes) for run in runs),
         pairs_needed=pairs_needed,
     )
 
@@ -255,7 +254,7 @@ def median_cost_ratio(pairs: Sequence[GatePair]) -> float | None:
 
 
 def _log_cost(run: GateRun) -> float:
-    """Return the log of the cost per example; 0 for a run that broke down, whose cost has no effect."""
+    """Return the log of the cost per example; 0 for a run that broke down and has no cost."""
     if run.cost is None:
         if run.broke:
             return 0.0

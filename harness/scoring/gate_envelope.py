@@ -43,7 +43,7 @@ class GateEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not len(self.horizons) == len(self.values) == len(self.spreads) > 0:
-            raise ValueError("horizons, values and spreads are not equally many")
+            raise ValueError("horizons, values and spreads differ in length or are empty")
         if not all(0 < number < math.inf for number in (*self.horizons, *self.values)):
             raise ValueError("a horizon or value is not a positive number")
         if not all(shorter < longer for shorter, longer in pairwise(self.horizons)):

@@ -13,8 +13,8 @@ from harness.scoring.scores import Table
 from harness.scoring.ties import PairVerdict, Ties, pairs_for_verdict
 from harness.scoring.time_to_target import Axis
 
-#: Compared quantities for which a headline states ratios of examples and of scored time. For other quantities, it
-#: states the ratio of the quantity.
+#: Compared quantities for which a headline states ratios of examples and of scored time. For any other quantity, such
+#: as steps, a headline states the ratio of this quantity.
 TIME_AND_EXAMPLES: Final = ("time", "measured-time", "examples")
 #: Value of `amounts` for a headline that states no amounts.
 NO_AMOUNTS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -54,7 +54,7 @@ class Headline:
         followers_undecided: whether there are too few pairs of studies for a verdict on two of the followers.
         pairs: smallest number of pairs of studies between two leaders, if it is too small for a verdict; None if it
             suffices.
-        required_pairs: number of pairs of studies at which one difference can be significant by itself.
+        required_pairs: smallest number of pairs of studies with which one difference can be significant.
         required_studies: number of studies on each workload that give `required_pairs`.
         all_missed: whether no submission reached a target.
         is_tested: whether the ranks come from a test. Ranks by the metric at a budget do not come from a test.

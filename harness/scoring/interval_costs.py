@@ -34,7 +34,7 @@ from harness.scoring.time_to_target import IntervalSeconds
 SEED_DEPENDENT_EXCESS = 0.05
 #: Maximum number of rounds of the median polish. It usually converges in two or three rounds.
 _POLISH_ROUNDS = 20
-#: Smallest number of runs of an arm for the decision that its costs depend on the seed.
+#: Smallest number of runs with which the costs of an arm can be found to depend on the seed.
 _MIN_RUNS = 5
 
 
@@ -60,7 +60,7 @@ class Arm(NamedTuple):
 
 #: Arm and index of an interval. Index 0 is the construction of the submission; index k is the interval that ends at
 #: evaluation k.
-_Cell: TypeAlias = tuple[Arm, int]
+_ArmInterval: TypeAlias = tuple[Arm, int]
 
 
 class CostedRun(Protocol):
@@ -234,19 +234,19 @@ def _find_slowdowns(
 ) -> tuple[dict[tuple[str, str], float], frozenset[str]]:
     """Return (hardware class, session) -> log slowdown, and the sessions whose slowdown is unknown."""
     sessions_of: dict[str, set[str]] = defaultdict(set)
-    linking_of: dict[str, dict[_Cell, dict[str, list[float]]]] = defaultdict(dict)
+    shared_of: dict[str, dict[_ArmInterval, dict[str, list[float]]]] = defaultdict(dict)
     for arm, runs in measured.items():
         sessions = {name for intervals in runs for name in _positive_sessions(intervals)}
         sessions_of[arm.hardware] |= sessions
         # An arm with a single session says nothing about the slowdown of a session relative to others.
         if len(sessions) > 1:
-            linking_of[arm.hardware] |= _linking_cells(arm, runs)
+            shared_of[arm.hardware] |= _shared_intervals(arm, runs)
     slowdowns: dict[tuple[str, str], float] = {}
     unlinked: set[str] = set()
     for hardware, sessions in sessions_of.items():
         if len(sessions) < 2:
             continue
-        for session, value in _polish_slowdowns(linking_of[hardware], is_reference).items():
+        for session, value in _polish_slowdowns(shared_of[hardware], is_reference).items():
             slowdowns[hardware, session] = value
         unlinked |= {session for session in sessions if (hardware, session) not in slowdowns}
     return slowdowns, frozenset(unlinked)
@@ -259,48 +259,48 @@ def _positive_sessions(intervals: IntervalSeconds) -> set[str]:
     return {name for name, seconds in zip(intervals.session_names(), intervals.seconds, strict=True) if seconds > 0}
 
 
-def _linking_cells(arm: Arm, runs: Iterable[IntervalSeconds]) -> dict[_Cell, dict[str, list[float]]]:
+def _shared_intervals(arm: Arm, runs: Iterable[IntervalSeconds]) -> dict[_ArmInterval, dict[str, list[float]]]:
     """Return interval -> session -> logs of the seconds, for intervals that were measured in several sessions."""
-    cells: dict[_Cell, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    logs_of: dict[_ArmInterval, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for intervals in runs:
         for k, (seconds, session) in enumerate(zip(intervals.seconds, intervals.session_names(), strict=True)):
             if seconds > 0:
-                cells[arm, k][session].append(math.log(seconds))
-    return {cell: by_session for cell, by_session in cells.items() if len(by_session) > 1}
+                logs_of[arm, k][session].append(math.log(seconds))
+    return {interval: by_session for interval, by_session in logs_of.items() if len(by_session) > 1}
 
 
 def _polish_slowdowns(
-    cells: Mapping[_Cell, Mapping[str, Sequence[float]]], is_reference: Mapping[Arm, bool]
+    logs_of: Mapping[_ArmInterval, Mapping[str, Sequence[float]]], is_reference: Mapping[Arm, bool]
 ) -> dict[str, float]:
     """Return the log slowdown of each session that shares an arm and an interval with another session.
 
     The slowdowns are computed by Tukey's median polish. Each round computes the median of each interval over sessions,
-    and then the median of each session over intervals. The rounds end when the slowdown of no session changes any more.
+    and then the median of each session over intervals. The rounds end when no slowdown changes any more.
     """
     medians = {
-        cell: {session: statistics.median(logs) for session, logs in by_session.items()}
-        for cell, by_session in cells.items()
+        interval: {session: statistics.median(logs) for session, logs in by_session.items()}
+        for interval, by_session in logs_of.items()
     }
-    cells_of_session: dict[str, list[_Cell]] = defaultdict(list)
-    for cell, by_session in medians.items():
+    intervals_of: dict[str, list[_ArmInterval]] = defaultdict(list)
+    for interval, by_session in medians.items():
         for session in by_session:
-            cells_of_session[session].append(cell)
-    for session, shared in cells_of_session.items():
-        reference_cells = [cell for cell in shared if is_reference[cell[0]]]
-        cells_of_session[session] = reference_cells or shared
-    slowdowns = dict.fromkeys(cells_of_session, 0.0)
+            intervals_of[session].append(interval)
+    for session, shared in intervals_of.items():
+        of_reference = [interval for interval in shared if is_reference[interval[0]]]
+        intervals_of[session] = of_reference or shared
+    slowdowns = dict.fromkeys(intervals_of, 0.0)
     for _ in range(_POLISH_ROUNDS):
         typical = {
-            cell: statistics.median(value - slowdowns[session] for session, value in by_session.items())
-            for cell, by_session in medians.items()
+            interval: statistics.median(value - slowdowns[session] for session, value in by_session.items())
+            for interval, by_session in medians.items()
         }
         updated = {
-            session: statistics.median(medians[cell][session] - typical[cell] for cell in shared)
-            for session, shared in cells_of_session.items()
+            session: statistics.median(medians[interval][session] - typical[interval] for interval in shared)
+            for session, shared in intervals_of.items()
         }
         # The typical session has the median slowdown, weighted by the number of intervals of each session. This choice
         # leaves most times unchanged.
-        weighted = (updated[session] for session, shared in cells_of_session.items() for _ in shared)
+        weighted = (updated[session] for session, shared in intervals_of.items() for _ in shared)
         middle = statistics.median_low(weighted) if updated else 0.0
         updated = {session: value - middle for session, value in updated.items()}
         change = max((abs(updated[session] - slowdowns[session]) for session in slowdowns), default=0.0)

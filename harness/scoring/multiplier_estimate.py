@@ -1,4 +1,4 @@
-"""Estimates of multipliers: a mean log with independent sources of error, and a confidence interval.
+"""Estimates of multipliers: a mean of logs with independent sources of error, and a confidence interval.
 
 The interval uses Student's t distribution with the degrees of freedom of Welch and Satterthwaite.
 

@@ -1,9 +1,8 @@
 """The model that decides which pairs of submissions a workload separates.
 
 Each submission is called an arm, and has one value on every seed. The model is value = arm + seed + residual. The
-residuals have one variance, which is estimated from all arms with (arms - 1)(seeds - 1) degrees of freedom. Each pair
-of arms is tested by Student's t test of the difference of the arms' means, and Holm's procedure corrects over all
-pairs.
+residuals of all arms have one variance, which is estimated with (arms - 1)(seeds - 1) degrees of freedom. For each pair
+of arms, Student's t test is applied to the difference of the means. Holm's procedure corrects over all pairs.
 
 Source: The Arrangement of Field Experiments, Fisher 1926 (randomised blocks; here, a block is a seed)
 Source: A Simple Sequentially Rejective Multiple Test Procedure, Holm 1979
@@ -170,9 +169,9 @@ def count_false_separations(
     """Permute the arms' labels within each seed, and count the permutations in which the model separates any pair.
 
     After a permutation, every difference between arms is due to chance, so every separation is false. Holm's procedure
-    separates a pair if and only if (smallest p-value × number of pairs) is at most the error rate. Only the arms with
-    the highest and the lowest mean are therefore compared, because this pair has the smallest p-value. Arms with a
-    broken run are left out, as in the model.
+    separates a pair if and only if (smallest p-value × number of pairs) is at most the error rate. The smallest
+    p-value belongs to the arms with the highest and the lowest mean, so only these two are compared. Arms with a broken
+    run are left out, as in the model.
 
     Args:
         values: see `separate_pairs`.

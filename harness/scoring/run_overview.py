@@ -109,7 +109,7 @@ def best_and_final(record: Record, target: Target, stage: int = 0) -> tuple[floa
 
 
 def best_value(columns: PointColumns, target: Target, stage: int = 0) -> float | None:
-    """Return the best value, which `best_and_final` defines."""
+    """Return the best value of a metric in a stage (see `best_and_final`)."""
     return _best(columns.values_of_stage(target.metric, stage), target)
 
 

@@ -139,7 +139,7 @@ def false_ranks(
 def power(
     setting: SimulatedTable, repeats: int, pilot: int = 10, effect: float = MIN_EFFECT, seed: int = 0
 ) -> tuple[float, float]:
-    """Plan comparisons from pilot samples, and run each comparison with new pairs.
+    """Simulate comparisons whose numbers of pairs are planned from pilot samples.
 
     Args:
         setting: distribution of the times.

@@ -59,8 +59,8 @@ class Spread:
     Args:
         low: lower end.
         high: upper end.
-        kind: `interval` for a 95 % confidence interval. `range` for the interval from the smallest to the largest
-            value; it is used if there are fewer than six values.
+        kind: `interval` for a 95 % confidence interval. With fewer than six values, `range`: from the smallest to the
+            largest value.
     """
 
     low: float

@@ -121,7 +121,7 @@ def interval_seconds(
 
     Args:
         record: record of the run.
-        is_usable: whether the record is usable according to `find_problem`; None to call `find_problem`.
+        is_usable: whether `find_problem` found no problem; None to call it.
         columns: the columns of the record's points, if the caller has them.
     """
     columns = columns or PointColumns(record.points)

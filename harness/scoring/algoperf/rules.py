@@ -96,7 +96,7 @@ def held_out_bases(names: Iterable[str], base: Sequence[str]) -> dict[str, str]:
     >>> held_out_bases(["imagenet_resnet_silu"], ["imagenet_resnet", "ogbg"])
     {'imagenet_resnet_silu': 'imagenet_resnet'}
     """
-    pairs = {}
+    bases = {}
     for name in names:
         parents = [w for w in base if name.startswith(f"{w}_")]
         if not parents:
@@ -104,8 +104,8 @@ def held_out_bases(names: Iterable[str], base: Sequence[str]) -> dict[str, str]:
                 f"the held-out workload {name!r} is not a variant of a base workload",
                 fix=f"begin its name with one of: {', '.join(base)}",
             )
-        pairs[name] = max(parents, key=len)
-    return pairs
+        bases[name] = max(parents, key=len)
+    return bases
 
 
 def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
@@ -172,15 +172,15 @@ def score_table(
     """
     if ruleset not in RULESETS:
         raise unknown_name_error("ruleset", ruleset, RULESETS)
-    pairs = held_out_bases(held_out, base)
-    profiles = profile_scores(times, base=base, held_out=pairs, limit=limit)
+    bases = held_out_bases(held_out, base)
+    profiles = profile_scores(times, base=base, held_out=bases, limit=limit)
     ranked = sorted(profiles, key=lambda name: (-profiles[name].score, name))
     anchored = anchored_scores(times, reference_times(times, reference), workloads=base) if reference else None
-    columns = (*base, *pairs)
+    columns = (*base, *bases)
     return AlgoPerfScores(
         ruleset=ruleset,
         base=tuple(base),
-        held_out=pairs,
+        held_out=bases,
         time_to_target={s: {w: _or_none(times[s].get(w, math.inf)) for w in columns} for s in ranked},
         profiles={name: profiles[name] for name in ranked},
         anchored=anchored,
@@ -221,13 +221,13 @@ def score_logs(
         else default_targets()
     )
     names = held_out_names(held_out, table)
-    pairs = held_out_bases(names, table.base)
-    untargeted = [w for w in pairs if w not in table.targets]
+    bases = held_out_bases(names, table.base)
+    untargeted = [w for w in bases if w not in table.targets]
     if untargeted:
         raise UsageError(
             f"no target for the held-out workload {', '.join(untargeted)}", fix="add it to the targets file"
         )
-    logs = read_logs(logs_dir, {w: table.targets[w] for w in (*table.base, *pairs)}, ruleset)
+    logs = read_logs(logs_dir, {w: table.targets[w] for w in (*table.base, *bases)}, ruleset)
     logs = _without(logs, without)
     times = logs.times()
     if (
@@ -244,8 +244,8 @@ def score_logs(
         time_to_target=result.time_to_target,
         profiles=result.profiles,
         anchored=result.anchored,
-        ranges=study_ranges(logs.studies, base=table.base, held_out=pairs),
-        ties=rank_ties(logs.studies, order=list(result.profiles), workloads=(*table.base, *pairs)) if ties else None,
+        ranges=study_ranges(logs.studies, base=table.base, held_out=bases),
+        ties=rank_ties(logs.studies, order=list(result.profiles), workloads=(*table.base, *bases)) if ties else None,
         skipped=logs.skipped,
     )
 
