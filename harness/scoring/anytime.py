@@ -186,8 +186,9 @@ def _score(
         value, outside = study_score(record, envelope)
         studies.append(value)
         clipped += outside
-    is_scorable = not reason and bool(studies)
-    score = 0.0 if 0.0 in studies else math.exp(statistics.fmean(map(math.log, studies))) if is_scorable else math.nan
+    score = math.nan
+    if studies and not reason:
+        score = 0.0 if 0.0 in studies else math.exp(statistics.fmean(map(math.log, studies)))
     return AnytimeScore(
         submission=submission,
         workload=workload,
@@ -195,7 +196,7 @@ def _score(
         ruleset=ruleset,
         studies=tuple(studies),
         clipped=clipped,
-        score=score if is_scorable else math.nan,
+        score=score,
         reason=reason,
     )
 

@@ -252,7 +252,8 @@ def _undecided_pairing(workload: str, differences: Sequence[float], alpha: float
     n = len(differences)
     p = sign_flip_test(differences).p
     required = required_pairs_from_pilot(differences, alpha=alpha)
-    more = max(required, MIN_PAIRS) - n if required is not None else DEFAULT_PAIRS - n if n < DEFAULT_PAIRS else None
+    if required is None and n < DEFAULT_PAIRS:
+        required = DEFAULT_PAIRS
     return Pairing(
         workload=workload,
         n=n,
@@ -261,7 +262,7 @@ def _undecided_pairing(workload: str, differences: Sequence[float], alpha: float
         spread=_ratio_spread(differences),
         p=p,
         p_holm=p,
-        more=None if more is None else max(0, more),
+        more=None if required is None else max(0, max(required, MIN_PAIRS) - n),
     )
 
 
@@ -373,10 +374,8 @@ def _best_trials(trials: Trials, partner: Trials) -> dict[str, dict[Block, float
 
 
 def _budgets(runs: Iterable[ScoredRun], by: Axis) -> dict[str, float]:
-    """Return workload -> budget in the unit of the quantity `by`; empty if this quantity has no budget.
-
-    A budget in seconds includes the factor by which the ruleset multiplies the workload's budget.
-    """
+    """Return workload -> budget in the unit of `by`; empty if `by` has no budget."""
+    # `seconds_allowed` includes the factor by which the ruleset multiplies the workload's budget.
     budget_readers: dict[Axis, Callable[[ScoredRun], float]] = {
         "time": lambda run: run.spec.seconds_allowed,
         "measured-time": lambda run: run.spec.seconds_allowed,

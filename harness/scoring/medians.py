@@ -81,6 +81,6 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> Spread:
 
 
 def _interpolate(outer: float, inner: float, weight: float) -> float:
-    if outer == inner or weight == 0:
+    if outer == inner or weight == 0 or math.isinf(outer):
         return outer
-    return outer if math.isinf(outer) else (1 - weight) * outer + weight * inner if math.isfinite(inner) else inner
+    return inner if math.isinf(inner) else (1 - weight) * outer + weight * inner

@@ -67,7 +67,9 @@ def run_overview(record: Record, note: str = "", mark: Mark | None = None) -> Ru
     stage = record.points[-1].stage if record.points else 0
     target = primary_target(facts, stage)
     best, final = best_and_final(record, target, stage) if target is not None else (None, None)
-    end = record.points[record.hit] if record.hit is not None else record.points[-1] if record.points else None
+    end = None
+    if record.points:
+        end = record.points[-1] if record.hit is None else record.points[record.hit]
     return RunOverview(
         run_id=record.run_id,
         submission=spec.submission.id,

@@ -150,7 +150,9 @@ class WorkloadOutcome:
         2. the number of misses,
         3. the time or examples; for settings with misses, the final metric.
         """
-        metric = math.inf if self.final is None else self.final if self.target.goal == "min" else -self.final
+        metric = math.inf
+        if self.final is not None:
+            metric = self.final if self.target.goal == "min" else -self.final
         if by == "metric":
             return (self.broken, 0, metric)
         misses = len(self.runs) - self.hits

@@ -222,7 +222,11 @@ def _unranked_reason(spec: RunSpec) -> str:
     """Return why a run is never ranked; empty for a run that may be ranked."""
     if spec.prune:
         return "run with --prune, which ends trials early"
-    return "smoke" if spec.smoke else "profiled" if spec.profile else "overrides" if spec.overridden else ""
+    if spec.smoke:
+        return "smoke"
+    if spec.profile:
+        return "profiled"
+    return "overrides" if spec.overridden else ""
 
 
 def describe(run: RunLike) -> str:

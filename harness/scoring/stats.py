@@ -95,7 +95,7 @@ def paired_log_ratios(a: Sequence[float], b: Sequence[float]) -> list[float]:
 
 def _log_ratio(x: float, y: float) -> float:
     if math.isinf(x) or math.isinf(y):
-        return 0.0 if x == y else math.inf if math.isinf(x) else -math.inf
+        return 0.0 if x == y else math.copysign(math.inf, x - y)
     return math.log(x / y)
 
 

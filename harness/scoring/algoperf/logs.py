@@ -219,7 +219,9 @@ def _study_time(
         count += 1
         if hit is not None:
             hits.append((hit.index, hit.seconds))
-    return count, min(hits)[1] if hits else math.inf if count else None
+    if hits:
+        return count, min(hits)[1]
+    return count, math.inf if count else None
 
 
 def read_logs(
