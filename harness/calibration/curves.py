@@ -136,7 +136,7 @@ def resolution(records: Sequence[Record], target: Target, value: float) -> float
 
 
 def span_of_error(record: Record, target: Target, stage: int | None = None) -> tuple[float, float] | None:
-    """Return the examples at which a run reaches an easier value, and the examples at which it reaches its target.
+    """Return the examples at which a run reaches an easier value, and those at which it reaches its target.
 
     The easier value differs from the target by one standard error: the median of the last five errors that the run
     reports, or 0 if it reports none. The result is None if the run does not reach the target.

@@ -48,7 +48,7 @@ class StageLevel(Data, frozen=True, kw_only=True):
     Args:
         name: name of the stage.
         value: value of the stage's target according to the calibration rule, without the tolerance factor.
-        floors: metric with a floor -> value that 90 % of the runs on new seeds meet at the end of the stream.
+        floors: metric with a floor -> value that 90 % of the new seeds meet at the end of the stream.
     """
 
     name: str

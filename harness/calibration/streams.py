@@ -108,8 +108,8 @@ def stream_resolution(checks: Iterable[Record]) -> float | None:
 
     Args:
         checks: runs with the loosened targets, which must report the standard error `se` of the target metric. Runs
-            that do not reach the end are left out. A floor on the metric of stage k (`<metric>/<k>`) counts as having
-            standard error 0 if the run does not report `se/<k>`.
+            that do not reach the end are left out. If a run does not report the standard error `se/<k>` of a floor on
+            stage k, 0 is used.
 
     Returns:
         The resolution; None if it cannot be computed for any run.

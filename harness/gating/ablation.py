@@ -159,7 +159,7 @@ def _without_parts_in_file(composition: Composition) -> Iterator[Variant]:
 
 
 def _write_without(path: Path, source: str, name: str, kind: str, keep: Sequence[str]) -> SubmissionEntry:
-    """Copy a file, remove the part of a kind from the recipe in the copy, and return the entry of this recipe.
+    """Copy a recipe's file, remove one part from the recipe in the copy, and return the entry of this recipe.
 
     Args:
         path: the file.

@@ -24,7 +24,7 @@ Sources = Mapping[Side, SubmissionRef]
 
 @dataclass(frozen=True, kw_only=True)
 class GateLimits:
-    """The error level and the smallest effect of a gate, and the limits at which it stops without a verdict.
+    """The error level of a gate, its smallest effect, and the limits at which it stops without a verdict.
 
     Args:
         alpha: error level of `better` and `worse` together.

@@ -1,8 +1,8 @@
 """Scores of the ruleset `anytime`: the metric at stops that the submission does not know, compared with the reference.
 
 - The stop s is a number of examples at which the weights are evaluated. The metric at the stop is m.
-- The envelope is an isotonic fit of the reference's final metric as a function of its horizon, the number of examples
-  for which the schedule is planned. E(m) is the horizon at which the envelope has the value m.
+- The horizon of a run of the reference is the number of examples for which its schedule is planned. The envelope is an
+  isotonic fit of the final metric as a function of the horizon. E(m) is the horizon at which it has the value m.
 - The ratio of the stop is E(m) / s. The score of a study is the geometric mean of the ratios of its stops.
 
 A score of 1 means that the submission is as good as runs of the reference that were planned for these stops.

@@ -66,8 +66,8 @@ class Pairing:
         mean_a: mean time of A, in which a miss counts as the budget. None for `overall`, and if the compared quantity
             has no budget.
         mean_b: mean time of B, computed in the same way.
-        examples: ratio of the examples to the target. None for `overall`, if the compared quantity is not time, and if
-            no pair has two runs that reached the target.
+        examples: ratio of the examples to the target. None for `overall`, if times are not compared, and if no pair has
+            two hits.
         cost: ratio of the seconds per example; None if `examples` is None.
     """
 
@@ -326,7 +326,7 @@ def _ratio_spread(differences: Sequence[float]) -> Spread:
 
 
 def _best_runs(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, ScoredRun]]:
-    """Return workload -> block -> the run with the best result, the only run of the block that is scored."""
+    """Return workload -> block -> run with the best result. No other run of the block is scored."""
     best: dict[str, dict[Block, ScoredRun]] = {}
     for run in runs:
         row, block = best.setdefault(run.spec.workload.facts.id, {}), _block(run.spec)

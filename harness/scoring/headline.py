@@ -46,8 +46,8 @@ class Headline:
             are stated instead.
         ratios: one for each leader that is not the reference. If the reference leads alone, one for the reference.
         missed: for each leader, the workloads on which its median is a miss, or that it did not run.
-        tied_with_first: submissions that are tied with the only leader, but cannot have rank 1 because they differ
-            significantly from another submission.
+        tied_with_first: submissions that are tied with the only leader, but significantly slower than another
+            submission, so they cannot have rank 1.
         followers: submissions with the next best possible rank; only the first of them if two of them differ
             significantly.
         follower_ranks: best and worst rank of the followers; the worst rank is None if it differs between them.
@@ -176,7 +176,7 @@ def _among(names: Sequence[str], verdicts: Sequence[PairVerdict]) -> list[PairVe
 
 
 def _common_ranks(names: Sequence[str], ties: Ties) -> tuple[int, int | None]:
-    """Return the best rank of the submissions, and their worst rank if it is the same for all of them."""
+    """Return the best rank of the submissions, and their worst rank if they share it."""
     if not names:
         return 0, None
     worst = {ties.ranks[name][1] for name in names}

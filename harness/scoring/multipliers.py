@@ -177,7 +177,7 @@ def score_boards(
 
 
 def _is_needed(record: Record) -> bool:
-    """Return whether a record is a scored run or a tuning trial of this stopping rule, and not an exploration."""
+    """Return whether a record with this stopping rule is a scored run or a tuning trial."""
     spec = record.spec
     is_exploration = bool(spec.overridden) or spec.smoke or spec.profile or spec.prune
     return spec.ruleset.stopping == STOPPING and spec.purpose in ("score", "tuning") and not is_exploration

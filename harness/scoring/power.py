@@ -95,7 +95,7 @@ def power_table(context: PowerContext, runs: Sequence[PowerRun], envelope: GateE
         context: the design and the machine.
         runs: all runs at this budget, in any order. A seed on which an arm lacks its run is left out.
         envelope: envelope of the reference, which converts a metric to log M. None to compare the log of the metric
-            instead, negated for a metric to be minimised, so that higher is better.
+            instead; its sign is changed for a metric to be minimised.
 
     Raises:
         UsageError: fewer than two seeds have a run of every arm, or at most one arm is free of broken runs.
@@ -201,9 +201,10 @@ def _mean_cost(costs: Sequence[PowerCost]) -> PowerCost:
 
 
 def _log_spread(rows: Sequence[Sequence[float | None]]) -> float | None:
-    """Return the standard deviation of an arm's log values over seeds, pooled over the arms with at least two values.
+    """Return the standard deviation of an arm's log values over seeds, pooled over arms.
 
-    Misses and broken runs have no logarithm and are left out. The result is None if no arm has two values.
+    Misses and broken runs have no logarithm and are left out. Arms with fewer than two values are also left out; if no
+    arm remains, the result is None.
 
     Args:
         rows: the values of each arm; None for a miss or a broken run.

@@ -23,8 +23,8 @@ class ResultTable:
     Args:
         title: one line with the workload, hardware class, ruleset and the content of the table.
         heading: column headings.
-        formats: format of each column. A number format (`.3f`, `NUMBER`), `>` for text aligned to the right, or an
-            empty string for text aligned to the left.
+        formats: format of each column: a number format (`.3f`, `NUMBER`), `>` for right-aligned text, or an empty
+            string for left-aligned text.
         rows: rows of cells, one cell for each column.
         data: the results as plain data, one mapping for each row.
         headline: who leads, by how much, and who is tied; None for a table that is not a ranking.

@@ -32,8 +32,8 @@ class RunOverview:
             no target.
         best: best finite value of the target's metric; None if no value is finite.
         final: value of the target's metric at the last evaluation; None if the value is absent or not finite.
-        examples: the larger of examples drawn and gradient-examples, at the hit or at the end of a run without a hit.
-        seconds: scored seconds at the hit, or at the end of a run without a hit.
+        examples: examples drawn or gradient-examples, whichever is larger, at the hit. Without a hit, at the end.
+        seconds: scored seconds at the hit. Without a hit, at the end.
         hit: whether all targets were met at an evaluation within the budget.
         started: start of the run in UTC (ISO 8601).
         note: note of the user about the run; may be empty.

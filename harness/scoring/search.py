@@ -1,4 +1,4 @@
-"""Rank the settings of a search by the metric at a budget, or by the time or examples to the target."""
+"""Rank the settings of a search by their metric, or by the time or examples to the target."""
 
 from __future__ import annotations
 
@@ -213,10 +213,12 @@ def rank_settings(
     outcomes = [_group_by_workload(runs_of_setting) for runs_of_setting in runs]
     workload_ranks = [_ranks([setting[w].sort_key(by) for setting in outcomes]) for w in range(len(outcomes[0]))]
     mean_ranks = [statistics.fmean(ranks[i] for ranks in workload_ranks) for i in range(len(points))]
+    # The best setting of each workload.
     leaders = [outcomes[ranks.index(1)][w] for w, ranks in enumerate(workload_ranks)]
     ratios = [_geometric_mean([o.ratio(leader, by) for o, leader in zip(setting, leaders, strict=True)])
               for setting in outcomes]  # fmt: skip
     ratio_scores = [math.inf if ratio is None else ratio for ratio in ratios]
+    # Settings with equal scores are ranked by the score of the other combination.
     keys = []
     for i, setting in enumerate(outcomes):
         broken = float(sum(outcome.broken for outcome in setting))

@@ -1,4 +1,4 @@
-"""Selects the usable runs of a table, all of one hardware class, one ruleset and one version of each workload."""
+"""Selects the usable runs of a table. They have one hardware class, one ruleset and one version of each workload."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def earliest_runs(runs: Iterable[R]) -> list[R]:
 
 
 def select_usable(runs: Iterable[S], *, explore: bool = False) -> tuple[list[S], list[Skipped]]:
-    """Return the usable runs in the order of their start, and the other runs with the reasons for their omission.
+    """Return the usable runs in the order of their start, and the omitted runs with the reasons.
 
     If a trial has several runs, the earliest run is scored, so repeating a trial has no effect.
 

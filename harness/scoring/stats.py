@@ -71,8 +71,7 @@ class Spread:
 def paired_log_ratios(a: Sequence[float], b: Sequence[float]) -> list[float]:
     """Return log(a/b) for each pair of times.
 
-    The value is 0 if both runs missed the target, inf if only the run of `a` missed, and -inf if only the run of `b`
-    missed.
+    If both runs missed the target, the value is 0. If one of them missed, it is inf (run of `a`) or -inf (run of `b`).
 
     Args:
         a: times of one submission in any unit, inf for a miss.

@@ -122,8 +122,8 @@ class RunSummary(Data, frozen=True, kw_only=True):
         seconds: scored seconds at the hit; inf for a miss. `summarize` sets the measured seconds, and `scored_time`
             replaces them by costs.
         intervals: scored seconds between evaluations; None for a record whose points cannot be used.
-        best: best value of the primary target's metric in the run. None if no value is finite, and None on a stream,
-            because each stage of a stream has its own targets.
+        best: best value of the primary target's metric in the run; None if no value is finite. Also None on a stream,
+            because each of its stages has its own targets.
         trust: how far the record can be believed.
         doubted: whether somebody doubts the record.
     """

@@ -92,8 +92,8 @@ class MetricAt(Data, frozen=True, kw_only=True):
     """The primary metric at a budget.
 
     Args:
-        value: the metric. If the run broke down before the budget, the value is inf for a metric to be minimised, and
-            -inf for a metric to be maximised.
+        value: the metric. If the run broke down before the budget, the value is the worst one: inf if the metric is to
+            be minimised, -inf if it is to be maximised.
         at: amount of the budget that was consumed at the evaluation, in the budget's unit.
         stopped_early: whether the run stopped at its hit before the budget.
     """

@@ -121,8 +121,8 @@ def held_out_names(held_out: str | os.PathLike[str] | Sequence[str] | None, tabl
 
     Args:
         held_out: file with a list of variants, their names, or `none`; None for the variants of the table.
-        table: table of targets. If `table.held_out` is None, the variants of version 0.5 are scored, as far as the
-            table has their targets and base workloads.
+        table: table of targets. If `table.held_out` is None, a variant of version 0.5 is scored if the table has its
+            target and its base workload.
 
     Raises:
         DataError: the file is missing or is not a list of names.

@@ -80,9 +80,8 @@ def decide(
     `worse` is ever returned is then at most `alpha`. The verdict depends only on the pairs and their order.
 
     Args:
-        differences: log multiplier of A over B for each pair, in the order of the pairs (see `pair_log_multipliers`). A
-            positive value means that A is better. The value is +inf if only B broke down or missed, −inf if only A
-            broke down or missed, and 0 if both runs broke down or missed.
+        differences: log multiplier of A over B for each pair, in the order of the pairs. A positive value means that A
+            is better. `pair_log_multipliers` gives the values for runs that broke down or missed.
         alpha: probability of a false outcome `better` or `worse`.
         min_effect: smallest effect that is relevant, as a log ratio. With 0, no gate is `equivalent`.
         identical: whether metrics and weights of A and B are equal in every pair.
