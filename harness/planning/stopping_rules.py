@@ -51,8 +51,8 @@ class StoppingRule:
     def stop(self, facts: WorkloadFacts, ruleset: Ruleset) -> int | None:
         """Return the number of examples after which every trial ends, a multiple of `eval_every`.
 
-        None means that the ruleset does not determine the stop. A trial then ends at the stop of `choose_stop` or at
-        the end of the study's `horizon`, if there is one of these. Otherwise, it ends at its first hit.
+        None means that another method determines the end: `choose_stop`, or `horizon`. If neither does, a trial ends at
+        its first hit.
         """
         return None
 
@@ -69,7 +69,7 @@ class StoppingRule:
         return None
 
     def reference_horizons(self, facts: WorkloadFacts) -> tuple[int, ...]:
-        """Return the horizons, in examples, with which the reference runs before all other trials; empty for none."""
+        """Return the horizons of the reference's runs for an envelope, in examples; empty if none is needed."""
         return ()
 
     def choose_stop(self, tuning: Sequence[Record], studies: int) -> int:
@@ -117,7 +117,7 @@ class StopAtFraction(StoppingRule):
 
 
 class _OneTrialOnPools(StoppingRule):
-    """Base class of kinds of stopping that ignore the target. They require one trial per study and exclude streams."""
+    """Base class of kinds of stopping that require one trial per study and exclude streams."""
 
     has_own_tables = True
 

@@ -110,8 +110,8 @@ def plan_trials(
         first_study: index of the first study. The seeds of a study are derived from its index.
         points: hyperparameters to try in every study, one point for each trial; None for the ruleset's points.
         stop: number of examples after which a trial ends; None for the ruleset's stop.
-        horizon: horizon in examples. The runs end there, whether or not they meet the target. None for the horizon of
-            the ruleset, or else of the workload.
+        horizon: horizon in examples, at which the runs end whether or not they meet the target. None for the horizon of
+            the ruleset or, if it has none, of the workload.
 
     Raises:
         UsageError: there are too many trials, or a hyperparameter does not exist, is out of range, or conflicts with
@@ -325,7 +325,7 @@ def _submission_ref(composition: Composition) -> SubmissionRef:
         model_options=entry.model_options,
         distribution=entry.distribution,
         source_hash=source_hash(loads),
-        # For submissions that are distributed with the harness, the source hash identifies the code, because the run
-        # IDs of published runs are computed with it.
+        # The source hash identifies the code of submissions that are distributed with the harness, because the run IDs
+        # of published runs were computed from it.
         code_hash="" if sources <= {OWN_NAME} else code_hash(loads),
     )

@@ -171,7 +171,8 @@ def _describe_winner(report: TuneReport, winner: RankedSetting) -> list[str]:
         lines.append(f"the defaults: {_compare_with_best(defaults)}")
     for edge in report.edges:
         domain = search.domains[edge.name]
-        ends = "" if search.spaced_by_default else f" {getattr(domain, 'low', ''):g} to {getattr(domain, 'high', ''):g}"
+        low, high = getattr(domain, "low", ""), getattr(domain, "high", "")
+        ends = "" if search.multiples_of_default else f" {low:g} to {high:g}"
         lines.append(
             f"warning: {edge.name}={edge.value:.3g} lies at the edge of the searched range{ends}; "
             f"widen the range: {edge.option}"
