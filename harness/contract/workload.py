@@ -26,8 +26,8 @@ def is_coarse(resolution: float | None, evaluations: float | None) -> bool:
     """Return whether a workload's evaluations are too few or too noisy to rank submissions by time.
 
     Args:
-        resolution: precision of the reference's examples to the target; None if unknown. At 0.02, an error of one
-            standard error in the metric on the split `score` shifts the hit by 2 % of these examples.
+        resolution: relative error of the reference's examples to the target; None if unknown. At 0.02, one standard
+            error of the metric on the split `score` shifts the hit by 2 % of these examples.
         evaluations: number of evaluations before the reference's hit. On a stream, only evaluations that could end a
             stage count. None if unknown.
 
@@ -137,8 +137,8 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
         scores: names of the quality scores that the pool provides for each training example.
         replay_capacity: number of examples that the replay buffer can hold; 0 for no replay buffer.
         boundaries: whether the submission can see the stage boundaries of a stream.
-        resolution: precision of the reference's examples to the target, as a fraction (see `is_coarse`). None if
-            unknown.
+        resolution: relative error of the reference's examples to the target; None if unknown. At 0.02, one standard
+            error of the metric shifts the hit by 2 % of these examples.
         coarse: whether the evaluations are too few or too noisy to rank submissions by time (see `is_coarse`). The
             anchored score does not include coarse workloads.
         reference: paths of the calibrations from which the target was calculated.

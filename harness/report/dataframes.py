@@ -60,7 +60,7 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     - `examples`: number of examples drawn until the evaluation.
     - `gradient_examples`: number of examples × backward passes until the evaluation.
     - `seconds`, `process_seconds`: wall seconds and process seconds until the evaluation.
-    - `scored_seconds`: seconds of the clock on which scores are based (wall or process).
+    - `scored_seconds`: the seconds that are scored: process seconds on a CPU, otherwise wall seconds.
     - `lr`: learning rate.
     - `stage`: index of the stage of a stream.
     - `hparam.<name>`: hyperparameters of the run.

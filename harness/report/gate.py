@@ -22,14 +22,14 @@ CLOSE = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class GateReport:
-    """The result of a gate. Estimates and bounds are logarithms of the ratio of A to B.
+    """The result of a gate. Estimates and bounds are logarithms of a ratio of A to B (see `unit`).
 
     Args:
         a: name of submission A.
         b: name of submission B.
         budgets: workload id -> number of examples at which the runs end.
-        envelopes: workload name -> envelope, which converts a metric to the budget of the reference. Empty if metrics
-            were compared instead of budgets.
+        envelopes: workload name -> envelope, which converts a metric to the budget at which the reference reaches it.
+            Empty if metrics were compared instead of budgets.
         fallback: reason for comparing metrics instead of budgets; empty if budgets were compared.
         by: quantity that was compared: compute multipliers (`examples`), or these multipliers divided by the ratio of
             the costs per example (`time`).
@@ -71,8 +71,8 @@ class GateReport:
 def progress_line(look: GateLook, minutes_needed: float | None) -> str:
     """Return the line that is printed after a pair: estimate, interval, evidence, and number of pairs still needed.
 
-    The evidence is the larger of the e-values for `better` and `worse`. The outcomes `better` and `worse` require
-    evidence of at least 1 / alpha.
+    The evidence is an e-value: without an effect, it reaches 20 with a probability of at most 1/20. The line has the
+    larger of the e-values for `better` and `worse`. These outcomes require evidence of at least 1 / alpha.
     """
     verdict = look.verdict.overall
     evidence = max(verdict.e_better, verdict.e_worse)
@@ -193,7 +193,7 @@ def _pair_json(pair: GatePair) -> dict[str, Any]:
 
 
 def _workload_lines(report: GateReport) -> list[str]:
-    """Return one line per workload with budget and envelope. With several workloads, the line also has the ratio."""
+    """Return one line per workload with budget and envelope. If there are several workloads, add the ratio of each."""
     rows = []
     for workload_id, budget in report.budgets.items():
         name = workload_id.partition("@")[0]

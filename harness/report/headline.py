@@ -37,7 +37,7 @@ def headline_sentences(board: Leaderboard) -> tuple[str, ...]:
 def ranking_sentences(headline: Headline | None) -> tuple[str, ...]:
     """Return the sentences at the top of a ranking; empty without a headline.
 
-    They state the amount of each leader as text, such as `time multiplier 1.20×`, and no ratios to other submissions.
+    They state the result of each leader, such as `time multiplier 1.20×`, and no ratios to other submissions.
     """
     if headline is None:
         return ()
@@ -102,7 +102,7 @@ def _lead(headline: Headline, board: Leaderboard) -> str:
 
 
 def _lead_clause(headline: Headline) -> str:
-    """Return that the single leader leads, or that it is first without a significant difference from others."""
+    """Return `A leads`, or `A is first, without a significant difference from B`."""
     leader = headline.leaders[0]
     if headline.tied_with_first:
         return f"{leader} is first, without a significant difference from {join_names(headline.tied_with_first)}"

@@ -48,15 +48,15 @@ def page(
 ) -> str:
     """Return the report as HTML.
 
+    The lists `problems`, `stop_records` and `marked` are read after the last summary. The caller may therefore fill
+    them while the summaries are iterated.
+
     Args:
         summaries: the summaries of all records of leaderboards. They are iterated once.
         query: the selection and ranking of the leaderboard.
-        problems: messages about files that are not valid records. The caller may append to this list until all records
-            have been read.
-        stop_records: records of rulesets whose runs end at a stop. The caller may append to this list until all records
-            have been read.
-        marked: the records that were doubted or withdrawn. The caller may append to this list until all records have
-            been read.
+        problems: messages about files that are not valid records.
+        stop_records: records of rulesets whose runs end at a stop.
+        marked: the records that were doubted or withdrawn.
         envelopes: the envelopes of the reference, by `name@version` of the workload.
 
     Raises:
@@ -137,10 +137,10 @@ def payload(summaries: Iterable[PageSummary], query: LeaderboardQuery) -> dict[s
 
 
 def _shown_runs(summaries: Iterable[PageSummary]) -> Iterator[tuple[PageSummary, bool]]:
-    """Yield the single runs of the page, and whether a table scores them. They are selected and named as in the tables.
+    """Yield each run that the page draws, and whether a table scores it.
 
-    In each table, only the runs of the newest version, budget and targets of a workload are shown, and several sources
-    with one name are told apart.
+    As in the tables, runs with an old version, budget or target of a workload are left out. If a version of a
+    submission has several sources, the source's hash is added to the version.
     """
     by_table: dict[tuple[str, str], list[PageSummary]] = {}
     for summary in summaries:
@@ -170,11 +170,11 @@ def _table_id(board: Leaderboard) -> str:
 
 def _grid(grid: Grid) -> dict[str, Any]:
     return {"title": grid.title, "heading": grid.heading, "rows": grid.rows, "right": sorted(grid.right_aligned),
-            "stick": grid.leading_columns - 1, "lead": grid.lead}  # fmt: skip
+            "stick": grid.leading_columns - 1, "lead": grid.sentences}  # fmt: skip
 
 
 def _table(board: Leaderboard) -> dict[str, Any]:
-    """Return the JSON of a leaderboard with additional fields for the page, such as the texts of cells."""
+    """Return the JSON of a leaderboard, with additional fields for the page, such as the texts of the cells."""
     columns = [column for column in SCORE_COLUMNS if column.shown(board)]
     headline = headline_sentences(board)
     board = dataclasses.replace(board, rows=tuple(shown_rows(board)))

@@ -27,8 +27,8 @@ from harness.scoring.marked import MarkedRecord
 
 #: Version of the JSON schema. Since version 2, the rows of `boards` and `tables` have the same order, ranks and names.
 SCHEMA = 2
-#: Error rate of ranks, from simulated tables with three copies of one submission. It is the largest fraction of tables
-#: in which the three copies do not have the same rank.
+#: Fraction of simulated tables in which three copies of one submission do not have the same rank. It is the largest
+#: value of the table in docs/statistics.md.
 FALSE_RANKS = 0.049
 #: Explanations of columns, printed below leaderboards.
 EXPLAINED = (
@@ -37,9 +37,9 @@ EXPLAINED = (
     "profile: AlgoPerf's score; it depends on which other submissions are in the table",
     "examples, cost, time: ratios to the reference; time = examples × cost per example. On a CPU each interval between "
     "evaluations costs the median over all runs of the submission (--by measured-time shows each run's own seconds)",
-    "[low – high]: 95 % interval for the median (six or more studies); {low – high}: range of the studies (fewer)",
+    "[low – high]: 95 % interval for the median, from six or more studies; {low – high}: range of fewer studies",
     "rank: best and worst rank consistent with the significant pairwise differences; copies of one submission get "
-    f"different ranks in at most {FALSE_RANKS:.1%} of tables (simulated: docs/statistics.md); – for runs never ranked",
+    f"different ranks in at most {FALSE_RANKS:.1%} of simulated tables (docs/statistics.md); –: runs are never ranked",
 )
 #: Note below a ranking that shows one row per family.
 GROUPED = (
@@ -273,7 +273,7 @@ def leaderboard_json(board: Leaderboard) -> dict[str, Any]:
 
 
 def leaderboard_fields(board: Leaderboard) -> dict[str, Any]:
-    """Return the rows of a leaderboard and what they mean as plain data, without the statements on pairs."""
+    """Return a leaderboard as plain data, without the verdicts on pairs of submissions."""
     return {
         "hardware": board.hardware,
         "ruleset": board.ruleset,

@@ -18,7 +18,8 @@ from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
 
 #: Text for a run that broke before it had a metric at the budget.
 BROKE = "broke"
-#: Axis of a leaderboard -> unit of the axis in titles. The name of any other axis, such as `examples`, is its unit.
+#: Quantity by which a leaderboard compares submissions (`--by`) -> its name in titles. Quantities that are absent here,
+#: such as `examples`, have the same name in titles.
 AXES = {
     "time": "{clock} seconds",
     "measured-time": "{clock} seconds as measured",
@@ -30,7 +31,7 @@ LEADING_COLUMNS = 2
 
 
 def title(board: Leaderboard) -> str:
-    """Return the title of a leaderboard: hardware class, ruleset, whether it is unranked, and its subject."""
+    """Return the title of a leaderboard, such as `1xH200, external@1: wall seconds to target`."""
     unranked = "" if board.ranked else ", unranked"
     return f"{board.hardware}, {board.ruleset}{unranked}: {subject(board)}"
 
@@ -67,14 +68,15 @@ def ranking_grid(board: Leaderboard) -> Grid:
         right_aligned=frozenset(range(len(columns))) - left_aligned,
         leading_columns=LEADING_COLUMNS,
         first_row_leads=bool(rows) and _leads_alone(rows[0]),
-        lead=headline_sentences(board),
+        sentences=headline_sentences(board),
     )
 
 
 def shown_rows(board: Leaderboard) -> list[LeaderboardRow]:
-    """Return the rows of the ranking. If rows with a rank are grouped, a family is shown by its best row.
+    """Return the rows of the ranking. With `--group all`, only the best row of each family is shown.
 
-    The reference is always shown, because the scores are relative to it.
+    A family consists of the rows with the same code and different settings. The reference is always shown, because the
+    scores are relative to it.
     """
     if board.query.group != "all":
         return list(board.rows)

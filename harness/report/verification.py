@@ -9,14 +9,14 @@ from typing import Any
 from harness.report import text
 from harness.verification.findings import CHECKS, RecordFindings
 
-#: How an outcome is shown in the table; `-` stands for a check that was not made.
-_MARKS = {"passed": "ok", "failed": "FAILED", "unchecked": "?"}
+#: Outcome of a check -> its text in the table. A check that was not made is shown as `-`.
+_OUTCOME_TEXTS = {"passed": "ok", "failed": "FAILED", "unchecked": "?"}
 
 
 def findings_text(findings: Sequence[RecordFindings]) -> str:
     """Return the table of all records and checks, the failures, and the reasons why checks were not made."""
     rows = [["record", "run", *CHECKS]]
-    rows += [[_name(record), record.title, *_marks(record)] for record in findings]
+    rows += [[_name(record), record.title, *_outcome_cells(record)] for record in findings]
     lines = [text.columns(rows)] if findings else []
     for record in findings:
         lines += [
@@ -52,8 +52,8 @@ def _name(record: RecordFindings) -> str:
     return record.run_id or record.path
 
 
-def _marks(record: RecordFindings) -> list[str]:
-    by_check = {finding.check: _MARKS[finding.outcome] for finding in record.findings}
+def _outcome_cells(record: RecordFindings) -> list[str]:
+    by_check = {finding.check: _OUTCOME_TEXTS[finding.outcome] for finding in record.findings}
     return [by_check.get(check, "-") for check in CHECKS]
 
 
