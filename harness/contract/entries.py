@@ -42,7 +42,7 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
             none.
         needs_data: the required datasets. `name` stands for a whole dataset, `name/pattern` for the files that match a
             pattern, and `name:4.1B` for the first files with 4.1 billion training tokens.
-        redraws_held_out: whether runs with a nonce draw their held-out data afresh. The class then has a method
+        redraws_held_out: whether each run with a nonce draws new held-out data. If so, the class has a method
             `draw_held_out(seeds)` (see `harness.worker.redrawing.Redrawable`).
         distribution: name of the Python distribution that yields the entry; filled in by the harness.
     """

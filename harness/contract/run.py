@@ -69,7 +69,7 @@ class Ruleset(Data, frozen=True, kw_only=True):
 
 
 class Nonce(Data, frozen=True, kw_only=True):
-    """A number from which the seeds of a published run are derived, so that nobody can choose them.
+    """A number from which the seeds of a published run are derived, so that nobody can choose the seeds.
 
     Args:
         value: 32 bytes in hex. With a beacon, it is the random number that the beacon published in round `round`.
@@ -205,8 +205,8 @@ class RunSpec(Data, frozen=True, kw_only=True):
         profile: whether the seconds of each phase of a step are measured, which slows the run down. Such a run is never
             ranked.
         deterministic: whether a GPU uses deterministic kernels.
-        screening: whether an evaluation may use only a part of the split, if this part suffices for all decisions that
-            depend on the evaluation.
+        screening: whether an evaluation may use only a part of the split if this part already shows that a target is
+            missed.
         nonce: the number from which `seeds` are derived; None if they are derived from `root_seed`.
         held_out: seeds of the held-out data, derived from the nonce; None for the workload's fixed held-out data.
     """
@@ -339,8 +339,8 @@ class Job(Data, frozen=True, kw_only=True):
     Args:
         spec: the specification of the trial.
         folder: path of the worker's folder in the trial's folder, where the worker writes its files.
-        evaluation_folder: path of the folder for the results of evaluations and for the final weights. It is the
-            trial's folder if an evaluator writes them, and `folder` if the worker writes them.
+        evaluation_folder: path of the folder for the results of evaluations and for the final weights: the trial's
+            folder if a separate evaluator process writes them, or `folder` if the worker writes them.
         resume: whether to resume from the folder's checkpoint, if there is one.
         shadow_evaluation: whether to repeat every screened evaluation on the whole split, and to store both results.
         grad_norm: whether evaluations contain the norm of the gradients.

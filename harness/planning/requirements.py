@@ -38,7 +38,9 @@ class WorkloadChoice:
 def choose_workloads(
     names: Iterable[str], registry: Registry, device: str | None, allow_slow: bool, ranks: int = 1
 ) -> WorkloadChoice:
-    """Look up workloads and compare what they need with this machine. All problems are collected.
+    """Look up workloads, and check that this machine has the device and the data that they need.
+
+    The result contains all problems.
 
     Args:
         names: names of workloads or tiers, as for `resolve_workloads`.

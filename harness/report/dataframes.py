@@ -138,7 +138,7 @@ class _Table:
     """The columns of a frame, filled record by record. Rows as dictionaries would need several times the memory."""
 
     def __init__(self) -> None:
-        self._ends: list[int] = []
+        self._ends: list[int] = []  # number of rows of the frame after each record
         self._fields: dict[str, list[object]] = {}
         self._numbers = {name: _Numbers(integers=name in _INTEGER_COLUMNS) for name in POINT_COLUMNS}
         # The names of the columns after COLUMNS, in the order of their first appearance.

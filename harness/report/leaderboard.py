@@ -35,16 +35,16 @@ EXPLAINED = (
     "anchored: mean over workloads of clip(log2(4·t_ref/t)/5, 0, 1), where t and t_ref are the times to target of the "
     "submission and of the reference; the reference itself has 0.4",
     "profile: AlgoPerf's score; it depends on which other submissions are in the table",
-    "examples, cost, time: ratios to the reference; time = examples × cost per example. On a CPU each interval between "
-    "evaluations costs the median over all runs of the submission (--by measured-time shows each run's own seconds)",
+    "examples, cost, time: ratios to the reference; time = examples × cost per example. On a CPU, the time between two "
+    "evaluations is the median over all runs of the submission (--by measured-time shows the measured seconds)",
     "[low – high]: 95 % interval for the median, from six or more studies; {low – high}: range of fewer studies",
     "rank: best and worst rank consistent with the significant pairwise differences; copies of one submission get "
     f"different ranks in at most {FALSE_RANKS:.1%} of simulated tables (docs/statistics.md); –: runs are never ranked",
 )
 #: Note below a ranking that shows one row per family.
 GROUPED = (
-    "a family is shown by its best setting; its score is too good, because these results chose the setting; "
-    "ranks count every setting (--group none lists them)"
+    "a family (one method with several settings) is shown by its best setting; its score is too good, because the same "
+    "results chose the setting; the ranks count all settings (--group none lists them)"
 )
 #: Names of the amounts in `DetailRow.amounts`.
 _AMOUNTS = ("seconds", "examples", "steps")

@@ -50,7 +50,7 @@ def ranking_grid(board: Leaderboard) -> Grid:
     rows = shown_rows(board)
     columns = [
         ["rank", *(rank_range(row.ranks) for row in rows)],
-        ["submission", *(_name(row.submission, board, row.doubted) for row in rows)],
+        ["submission", *(_name_with_signs(row.submission, board, row.doubted) for row in rows)],
     ]
     left_aligned = {1}
     for column in SCORE_COLUMNS:
@@ -99,7 +99,7 @@ def _leads_alone(row: LeaderboardRow) -> bool:
     return row.ranks == (1, 1)
 
 
-def _name(submission: str, board: Leaderboard, doubted: int) -> str:
+def _name_with_signs(submission: str, board: Leaderboard, doubted: int) -> str:
     return submission + (" (reference)" if submission == board.reference else "") + (f" {DOUBT}" if doubted else "")
 
 
@@ -134,7 +134,7 @@ def _detail_grid(details: WorkloadDetails, board: Leaderboard) -> Grid:
             values.median(row.seconds, 2),
             values.median(row.examples, 0),
             values.median(row.steps, 0),
-            _ended(row, details.targets),
+            _describe_endings(row, details.targets),
             *([family_text(row.family, 2)] if has_families else []),
         ]
         for row in shown
@@ -168,11 +168,11 @@ def detail_name(row: DetailRow, board: Leaderboard) -> str:
     if row.prune:
         changes.append("--prune")
     if not changes:
-        return _name(row.submission, board, row.doubted)
+        return _name_with_signs(row.submission, board, row.doubted)
     return f"{row.submission} [{', '.join(changes)}]" + (f" {DOUBT}" if row.doubted else "")
 
 
-def _ended(row: DetailRow, targets: Sequence[Target]) -> str:
+def _describe_endings(row: DetailRow, targets: Sequence[Target]) -> str:
     """Return the final statuses of the runs, most frequent first. For misses, add the best metric and the target.
 
     For example `4 reached, 1 crashed` or `3 exhausted; missed, best 0.0902, target 0.0683`.

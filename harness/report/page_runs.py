@@ -121,7 +121,7 @@ class _TableRuns:
     Args:
         groups: workload -> submission -> runs.
         facts: workload -> its facts.
-        missed: rows of the table of missed targets, with sort keys.
+        missed: (sort key, cells) for each row of the table of missed targets.
         settings: (submission, workload, hyperparameters as text) -> runs with this setting.
     """
 

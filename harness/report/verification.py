@@ -16,7 +16,7 @@ _OUTCOME_TEXTS = {"passed": "ok", "failed": "FAILED", "unchecked": "?"}
 def findings_text(findings: Sequence[RecordFindings]) -> str:
     """Return the table of all records and checks, the failures, and the reasons why checks were not made."""
     rows = [["record", "run", *CHECKS]]
-    rows += [[_name(record), record.title, *_outcome_cells(record)] for record in findings]
+    rows += [[_run_id_or_path(record), record.title, *_outcome_cells(record)] for record in findings]
     lines = [text.columns(rows)] if findings else []
     for record in findings:
         lines += [
@@ -31,7 +31,7 @@ def findings_text(findings: Sequence[RecordFindings]) -> str:
         if finding.outcome == "unchecked"
     )
     lines += [
-        f"not checked: {check} of {_count(number, 'record')}: {reason}"
+        f"not checked: {check} of {_count_nouns(number, 'record')}: {reason}"
         for (check, reason), number in sorted(reasons.items(), key=lambda item: CHECKS.index(item[0][0]))
     ]
     return "\n".join([*lines, summary(findings)])
@@ -40,7 +40,7 @@ def findings_text(findings: Sequence[RecordFindings]) -> str:
 def summary(findings: Sequence[RecordFindings]) -> str:
     """Return the number of records, and the number of records in which a check failed."""
     failed = sum(record.failed for record in findings)
-    return f"{_count(len(findings), 'record')}, {failed:,} failed"
+    return f"{_count_nouns(len(findings), 'record')}, {failed:,} failed"
 
 
 def findings_json(findings: Sequence[RecordFindings]) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def findings_json(findings: Sequence[RecordFindings]) -> dict[str, Any]:
     return {"records": findings, "failed": sum(record.failed for record in findings)}
 
 
-def _name(record: RecordFindings) -> str:
+def _run_id_or_path(record: RecordFindings) -> str:
     return record.run_id or record.path
 
 
@@ -57,5 +57,5 @@ def _outcome_cells(record: RecordFindings) -> list[str]:
     return [by_check.get(check, "-") for check in CHECKS]
 
 
-def _count(number: int, noun: str) -> str:
+def _count_nouns(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
