@@ -45,9 +45,9 @@ class Ready(Event, frozen=True, kw_only=True, tag="ready"):
     resumed_from: int | None = None
 
 
-#: Maximum delay, in seconds, of the worker's report that the clock has stopped. The report comes later if the worker
-#: waits for a processor or is suspended. The worker then adds the delay to the timed interval, and reports the stop a
-#: second time.
+#: Largest normal delay, in seconds, of the worker's report that the clock has stopped. If the worker waits for a
+#: processor or is suspended, the report comes later. The worker then adds the delay to the timed interval, and reports
+#: the stop a second time.
 REPORT_S = 1e-4
 
 

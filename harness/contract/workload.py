@@ -73,7 +73,8 @@ class Stage(Data, frozen=True, kw_only=True):
 
     Args:
         name: name of the stage in records.
-        targets: targets of the stage. The stage ends at an evaluation that meets all of them.
+        targets: targets of the stage. After `min_examples`, the stage ends at the first evaluation that meets all of
+            them.
         floors: further targets for earlier tasks, which must be met at the end of the last stage.
         max_examples: maximum number of examples drawn in the stage. If it is reached, the run is exhausted.
         min_examples: minimum number of examples drawn in the stage. Without a minimum, a stage could end after a few

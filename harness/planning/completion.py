@@ -140,7 +140,8 @@ def _unused_names(signatures: tuple[Signature, ...], space: set[str]) -> set[str
 def check_workload(entry: WorkloadEntry) -> None:
     """Check that the facts of a workload's entry equal the facts of the class that the entry loads.
 
-    If the class has arguments, its objects have different facts. The worker compares them when it constructs an object.
+    If the class has arguments, each of its objects has its own facts. The worker compares these facts with the entry
+    when it constructs an object.
 
     Raises:
         PluginError: the class cannot be loaded, a method has wrong arguments, or the facts differ.

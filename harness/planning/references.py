@@ -26,8 +26,7 @@ def find_reference(facts: WorkloadFacts, offer: Offer, ruleset: Ruleset) -> Subm
     """Return the submission whose runs determine the envelope of a workload; None if no such submission can run.
 
     On a pool, the result is the reference. On a stream, it is a submission with the tag `family` that replays old
-    examples. If there are several, the one with the fewest tags is returned, and of several of these the first in
-    alphabetical order.
+    examples: the one with the fewest tags or, if several have equally few, the first of these in alphabetical order.
 
     Args:
         facts: facts of the workload.

@@ -34,7 +34,7 @@ def derive_seeds(root: int | str, workload: str, study: int, trial: int, purpose
 def nonce_root(nonce: Nonce, workload: str, study: int) -> str:
     """Return the root from which the seeds of a study are derived, as 64 hexadecimal digits.
 
-    It is the SHA-256 of the nonce's bytes, followed by the text `workload/study`.
+    It is the SHA-256 of one sequence of bytes: the nonce, and then the text `workload/study`.
 
     Args:
         nonce: the nonce.

@@ -14,8 +14,8 @@ from harness.scoring.stats import MIN_PAIRS, Spread
 SCHEMA = 1
 #: Column headings. `A / B` is the ratio of the times of A and B, and `95 %` is the confidence interval of this ratio.
 #: `p (Holm)` is the p-value after Holm's correction. `hits A` and `hits B` are the fractions of runs that reached the
-#: target. `mean to budget A, B` contains the mean times of A and of B to the target, where a miss has the time of the
-#: budget (see `restricted_mean`).
+#: target. `mean to budget A, B` contains the mean times of A and of B to the target. In these means, a miss counts as
+#: the whole budget (see `restricted_mean`).
 _HEADING = ["workload", "verdict on A", "A / B", "95 %", "p (Holm)", "hits A", "hits B", "mean to budget A, B"]
 #: Column headings of the table of factors. Each ratio of A to B is followed by its 95 % confidence interval.
 _FACTORS_HEADING = ["time = examples × cost", "examples A / B", "95 %", "cost per example A / B", "95 %"]

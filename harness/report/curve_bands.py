@@ -1,13 +1,12 @@
 """Computes the median and the range of a metric over runs, at each number of examples.
 
-Runs end at different numbers of examples. If a run ended after 8,000 examples, it has no metric at 10,000 examples. The
-median at 10,000 examples nevertheless includes this run, because its place in the order is known:
+Runs end at different numbers of examples. For example, a run that ended after 8,000 examples has no metric at 10,000
+examples. Whether the median at 10,000 examples exists depends on the end of this run:
 
-- If it ended at the target, it counts as better than every run that has not reached the target.
-- If it broke, it counts as worse than every other run.
-
-If it used its budget without reaching the target, its place is unknown. The median and the range then end at 8,000
-examples.
+- The run reached the target. In the median, it counts as better than every run that has not reached the target.
+- The run broke. In the median, it counts as worse than every other run.
+- The run used its budget without reaching the target. Its place among the runs is unknown, so the median and the range
+  end at 8,000 examples.
 
 At each number of examples, the same number of runs counts, so the median does not jump when a run ends. The line of the
 median ends where the middle run has reached the target or has broken. If it reached the target, the line ends at the

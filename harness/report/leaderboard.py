@@ -28,7 +28,7 @@ from harness.scoring.marked import MarkedRecord
 #: Version of the JSON schema. Since version 2, the rows of `boards` and `tables` have the same order, ranks and names.
 SCHEMA = 2
 #: Fraction of simulated tables in which three copies of one submission do not have the same rank. It is the largest
-#: value of the table in docs/statistics.md.
+#: value in the column `different ranks` of docs/statistics.md.
 FALSE_RANKS = 0.049
 #: Explanations of columns, printed below leaderboards.
 EXPLAINED = (

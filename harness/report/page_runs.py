@@ -73,7 +73,7 @@ class PageRun:
         status: final status.
         hit: whether the run met its targets.
         best: best value of the primary metric; None without a finite value.
-        curve: see `PageSummary`.
+        curve: values at each evaluation, by name (see `PageSummary`).
         scored: whether a table scores the run. Medians and ranges are computed from scored runs.
     """
 
