@@ -156,7 +156,8 @@ class Usage(Data, frozen=True, kw_only=True):
         checkpoint_seconds: wall seconds for writing checkpoints and weights, with the clock stopped.
         start_seconds: wall seconds from the last start of the worker until model, data and submission were built. In
             this time, the clock runs only while the submission is constructed.
-        build_seconds: the part of `start_seconds` for importing the workload, and for building the model and the data.
+        build_seconds: the part of `start_seconds` for importing the workload, opening or generating its data, and
+            building the model.
         forked: whether the worker was forked from a fork server.
     """
 
