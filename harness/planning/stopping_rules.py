@@ -1,9 +1,9 @@
 """Decide when the trials of a ruleset end.
 
-Each kind of stopping, such as `first-hit`, is an object whose name is the value of the field `stopping` of a ruleset.
-To add a kind of stopping, add a class in this module and its object to `STOPPING_RULES`. Other code calls the methods
-of the object and never compares names. Some kinds of stopping yield times to target, which the leaderboard ranks. The
-results of other kinds are shown in separate tables (`has_own_tables`).
+A ruleset names its kind of stopping, such as `first-hit`, in its field `stopping`. Each kind is a class in this module
+with one object in `STOPPING_RULES`. To add a kind, add a class and its object. Other code calls the methods of the
+object and never compares names. Some kinds of stopping yield times to target, which the leaderboard ranks. The results
+of other kinds are shown in separate tables (`has_own_tables`).
 """
 
 from __future__ import annotations

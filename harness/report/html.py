@@ -156,8 +156,8 @@ def _shown_runs(summaries: Iterable[PageSummary]) -> Iterator[tuple[PageSummary,
 def _first_shown(boards: Sequence[Leaderboard]) -> str:
     """Return the id of the table that the page opens on, or an empty text.
 
-    It is the table with the most submissions. Among equal ones, a ranked table is preferred, then the table with the
-    most workloads, then the first one.
+    It is the table with the most submissions. If several have equally many, a ranked table comes first, then the table
+    with the most workloads.
     """
     if not boards:
         return ""
