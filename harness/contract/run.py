@@ -236,10 +236,7 @@ class RunSpec(Data, frozen=True, kw_only=True):
 
     @property
     def clock(self) -> Clock:
-        """The kind of seconds that is scored: `process` on a CPU, otherwise `wall`.
-
-        On a CPU, other programs lengthen the wall time.
-        """
+        """The kind of seconds that is scored. It is `process` on a CPU, where other programs lengthen the wall time."""
         return "process" if self.device.partition(":")[0] == "cpu" else "wall"
 
     @property
