@@ -112,7 +112,7 @@ def _list_names(folder: Path) -> list[str]:
 def _resolved(paths: Iterable[str | Path]) -> tuple[Path, ...]:
     """Return the paths without links, duplicates, and paths that lie inside another path."""
     resolved = sorted({Path(path).resolve() for path in paths if os.path.exists(path)}, key=lambda path: path.parts)
-    # The root of the file system is on the import path if a command is started in it.
+    # The root of the file system is on the import path if a command is started in it. It would make all files readable.
     resolved = [path for path in resolved if path != path.parent]
     outer: list[Path] = []
     for path in resolved:

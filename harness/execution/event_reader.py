@@ -84,16 +84,16 @@ class EventReader(threading.Thread):
     def _forward(self, must_read: bool) -> bool:
         """Read and pass on all events in the pipes. Return whether the last event was among them.
 
-        The worker and the evaluator alternate: one of them computes while the other one waits. If an event of the
-        worker can be read, all earlier results of the evaluator can therefore also be read. For this reason, the
-        evaluator's events are read a second time after those of the worker.
+        The worker and the evaluator take turns: the worker continues after the evaluator has written its result. The
+        evaluator's events are therefore read a second time after those of the worker. The second read gets the results
+        of all claims among the worker's events.
         """
         results = self._read_results()
         arrivals, self._early = self._early + self._worker.read(), []
         reading = None
         if arrivals or must_read:
-            # The measurement needs all events that were written before the times were read, so events are read once
-            # more.
+            # The measurement needs all events that were written before the times were read. Some may have been written
+            # since the last read.
             reading = self._meter.read()
             arrivals += self._worker.read()
             late = (i for i, arrival in enumerate(arrivals) if arrival.written.earliest > reading.ended)

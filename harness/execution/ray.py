@@ -1,8 +1,11 @@
 """The `ray` executor: run trials on an existing Ray cluster, or on a cluster that is started for them.
 
-The worker process is the same as with the `local` executor. If the nodes share the runs folder, trials run in this
-folder, and the trials of a node that dies resume from their last checkpoints on another node. If the nodes do not share
-the folder, the files of each trial are sent back to the user's machine, and a lost trial starts from the beginning.
+The worker process is the same as with the `local` executor.
+
+- If the nodes share the runs folder, trials run in this folder. If a node dies, its trials resume on another node from
+  their last checkpoints.
+- If the nodes do not share the folder, the files of each trial are sent to the user's machine when the trial ends. If a
+  node dies, its trials start from the beginning.
 
 Source: Moritz et al., Ray: a distributed framework for emerging AI applications, arXiv 1712.05889.
 """
@@ -234,7 +237,7 @@ def _run_task(spec_json: bytes, runs: str, marker: str, options: ExecutionOption
     Args:
         spec_json: the trial's `RunSpec` as JSON.
         runs: path of the runs folder on the user's machine.
-        marker: content of the marker file in that folder.
+        marker: content of the marker file, by which a node recognises that folder.
         options: see `ExecutionOptions`.
         shared: whether this node shares the folder, `yes` or `no`; if empty, the node checks.
         mail: handle of the mailbox actor.

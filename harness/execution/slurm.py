@@ -152,7 +152,7 @@ class _Queue:
         return delivery.error or delivery.trial_summary or RuntimeError(f"the job of {identity} returned nothing")
 
     def _result_of_lost_job(self, identity: str, spec: RunSpec, state: str) -> Result:
-        """Return the result of a trial whose job ended without returning a result, from the job's state in Slurm."""
+        """Return the result of a trial whose job returned nothing. It depends on the job's state in Slurm."""
         ends: dict[str, tuple[Status, str]] = {
             "CANCELLED": ("interrupted", "its job was cancelled; run the command again to resume"),
             "OUT_OF_MEMORY": ("out-of-memory", "its job ran out of memory"),

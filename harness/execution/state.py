@@ -92,8 +92,8 @@ class Trial:
         run_id: the trial's run_id.
         watcher: object that is notified of every event.
         deaths: number of times in a row that the worker was killed without progress.
-        furthest: largest number of updates at any evaluation so far. After resuming from a checkpoint, the run may have
-            made fewer updates.
+        furthest: largest number of updates at any evaluation so far. A run that resumes from an earlier checkpoint is
+            behind this number at first.
         points: the evaluations so far.
         ready: the worker's first event; None until it arrives.
         end: the worker's last event; None until it arrives.
@@ -209,7 +209,7 @@ class Trial:
                 self.end = self._check(end)
 
     def _require_points(self, end: Done) -> Done:
-        """Return the end of the run. If its hit is not among the points that the worker sent, the run is rejected."""
+        """Return the end of the run. The run is rejected if a hit refers to a point that the worker did not send."""
         hits = end.stage_hits if end.hit is None else (end.hit, *end.stage_hits)
         if all(0 <= index < len(self.points) for index in hits):
             return end
@@ -239,7 +239,7 @@ class Trial:
         self.sandbox = weaker_sandbox(self.sandbox, sandbox) if self.points else sandbox
 
     def restart(self) -> None:
-        """Reset what is known about the worker that has ended, before a new worker starts."""
+        """Forget the worker that has ended, before a new worker starts."""
         self.end, self.killer, self.ready, self.decision, self.evaluator_failed = None, "", None, None, False
 
     def _confirm(self, claimed: Done) -> Done:
@@ -299,7 +299,7 @@ class Trial:
         """Set the end of a trial whose worker or evaluator exited without a last event.
 
         Args:
-            returncode: exit code of the process; if a signal killed the process, minus the number of this signal.
+            returncode: exit code of the process, for example -9 if signal 9 killed it.
             last_log_line: last line of the worker's log, or an empty string.
             role: which process exited.
         """

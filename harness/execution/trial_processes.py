@@ -1,4 +1,4 @@
-"""Start and end the processes of a trial: the worker and, if it does not evaluate its weights itself, the evaluator."""
+"""Start and end the processes of a trial: the worker, and an evaluator if the worker does not evaluate its weights."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ class TrialProcesses:
                     warn=partial(self._trial.watcher.warned, spec),
                     peer=peer,
                     role=role,
-                    # The fork server receives this spec, and also forks the worker. In its copy of the server's memory,
-                    # the worker would find the secrets.
+                    # The fork server receives this spec and later forks the worker, which gets a copy of the server's
+                    # memory. The spec must therefore contain no secrets.
                     evaluated=without_secrets(spec, evaluates=False) if role == "evaluator" else None,
                 )
             )
