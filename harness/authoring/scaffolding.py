@@ -1,4 +1,4 @@
-"""Make a new package, or a single file, for a submission or a workload from templates or from a file."""
+"""Make a package or a single file for a new submission or workload. The code comes from templates or a user's file."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def _requirement(version: str) -> str:
 
 
 def render(templates: str, words: Mapping[str, str]) -> str:
-    """Return the joined text of templates: two empty lines are put before a class, and one before any other text.
+    """Return the joined text of templates, with two empty lines before a class and one before any other text.
 
     Args:
         templates: names of templates, joined by `+`.

@@ -1,6 +1,6 @@
-"""`bench ablate`: leave out one addition of a submission at a time, and gate the whole against each such variant.
+"""`bench ablate`: test which additions of a submission have an effect. An addition is a part or a hyperparameter.
 
-An addition is a part or a hyperparameter.
+Each variant lacks one addition. A gate (`bench gate`) compares the whole submission with each variant.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ from harness.report.gate import GateReport
     "-w", "--workload", "workloads", multiple=True, type=NameType("workload"),
     help="Comma-separated workloads: names, or files ./task.py (default: those of bench gate).",
 )  # fmt: skip
-@click.option("--only", multiple=True, metavar="NAME", help="Leave out only these parts, kinds or hyperparameters.")
+@click.option(
+    "--only", multiple=True, metavar="NAME", help="Leave out only these parts, kinds of parts or hyperparameters."
+)
 @click.option(
     "--alpha", type=float, default=0.05, show_default=True,
     help="Maximum probability that any gate falsely reports `helps` or `harms`. Each gate gets an equal share.",

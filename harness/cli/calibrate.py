@@ -39,7 +39,8 @@ from harness.system.files import write_atomically
 )
 @click.argument("workload", type=NameType("workload"))
 @click.option(
-    "--families", help="Comma-separated references to tune (default: all with the tag 'family' that can run here)."
+    "--families",
+    help="Comma-separated references to tune (default: all submissions with the tag `family` that can run here).",
 )
 @click.option(
     "--studies",
@@ -116,9 +117,10 @@ def command(
     A variant (such as lm-tiny+postnorm) uses the best setting of its base workload. If only the variant is calibrated,
     the setting is read from the calibration of the base workload.
 
-    With --envelope, measure the envelope: the final metric of the reference at horizons from an eighth of the budget to
-    twice or four times the budget (--up-to). Compute multipliers under fixed-budget are determined from the envelope.
-    The learning rate is chosen for each horizon on a tuning seed.
+    With --envelope, measure the envelope: the final metric of the reference as a function of the horizon. The horizons
+    range from an eighth of the budget to twice the budget, or to four times the budget (--up-to 4). Each horizon has
+    its own learning rate, which is chosen on a tuning seed. The ruleset fixed-budget computes its compute multipliers
+    from the envelope.
 
     The seeds of tuning, of calibration and of the leaderboard are disjoint. If the command is repeated, only unfinished
     trials are run.

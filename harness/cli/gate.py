@@ -31,7 +31,7 @@ from harness.tuning.known_settings import KnownSettings
 
 #: Exit code of an undecided gate.
 EXIT_UNDECIDED = 4
-#: For an undecided gate, a command with a larger `--max-pairs` is printed. It adds at least this number of pairs.
+#: After an undecided gate, a command is printed that continues the gate with at least this number of further pairs.
 MORE_PAIRS = 10
 
 

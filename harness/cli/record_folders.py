@@ -30,7 +30,7 @@ from harness.storage.records import StoredRecord, decode_stored, iter_listed_rec
 from harness.storage.shards import find_packed
 
 F = TypeVar("F", bound=Callable[..., Any])
-#: How to get results, for messages about missing results.
+#: Remedy in messages that there are no results.
 RUN_FIRST = "run trials with bench run"
 
 
@@ -71,8 +71,7 @@ def existing_folders(runs: Path, results: Path) -> list[Path]:
 def list_folders(runs: Path, results: Path, problems: list[str]) -> list[layout.ListedFolder]:
     """Return the folders of runs and results and all folders below them, each with the names of its files.
 
-    Listing folders takes as long as reading them, so a command that searches for several kinds of files lists them
-    once.
+    Listing many folders takes long. Commands that search for several kinds of files therefore list the folders once.
 
     Args:
         runs: folder of local runs.
@@ -282,7 +281,7 @@ def locate_run(name: str, runs: Path, results: Path) -> StoredRecord:
 
 
 def note_stale_tables(results: Path, written: Iterable[Path]) -> None:
-    """If attestations were written beside the published records, print how to write the page of these records again."""
+    """Print how to update the page of the published records, if attestations of these records were written."""
     page = results / layout.LEADERBOARD
     if page.is_file() and any(path.resolve().is_relative_to(results.resolve()) for path in written):
         command = f"bench leaderboard --runs none --results {results} --format md > {page}"

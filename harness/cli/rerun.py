@@ -88,8 +88,8 @@ def rerun(
     On a machine with the same processor and torch, a run with the same seeds must have the same weights and the same
     points, apart from times. Runs with fresh seeds are compared with the record by a sequential test. The test accepts
     the record if it shows that fresh runs typically need less than 10 % more examples than the record. The outcome is
-    written beside the record as an attestation, and the record does not change. The exit code is 1 if an outcome is not
-    accepted.
+    written beside the record as an attestation, and the record does not change. The exit code is 0 if all records are
+    accepted, otherwise 1.
     """
     if math.isnan(max_minutes):
         raise UsageError("--max-minutes nan is not a number", fix="give a number of minutes above 0")

@@ -119,7 +119,7 @@ def runs(
 ) -> None:
     """List runs with their best and final metric, their overrides and notes.
 
-    The columns `seconds` and `examples` show the values at the hit, or at the end of a run without a hit.
+    The columns `seconds` and `examples` show when a run met its target, or when it ended without meeting the target.
     """
     problems: list[str] = []
     hparams = {name: tuple(map(ValueFilter, values)) for name, values in parse_grid(settings, "--where").items()}
@@ -202,7 +202,7 @@ def _overviews(
 
 
 def _metric_for_sorting(run: RunOverview, final: bool = False) -> float:
-    """Return a run's metric. It is negated if larger metrics are better, so that a smaller value is always better."""
+    """Return a run's metric as a sort key, smaller for better metrics. An accuracy, for example, is negated."""
     value = run.final if final else run.best
     if value is None or run.target is None:
         return 0.0
