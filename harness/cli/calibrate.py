@@ -189,9 +189,9 @@ def _print_calibration(result: Calibration) -> None:
         rows.append([f"  {stage.name}", f"{result.metric} {stage.value:g}", f"at the end: {floors}" if floors else ""])
     if result.stages or result.checks:
         tolerance_text = (
-            "none of the factors is large enough"
+            "no factor is large enough"
             if result.slack is None
-            else f"{result.slack:g} times the errors: {len(result.checks)} seeds"
+            else f"{result.slack:g}, from {len(result.checks)} seeds"
         )
         rows.append(["  tolerance factor", tolerance_text, ""])
     resolution_text = "unknown" if result.resolution is None else f"{result.resolution:.1%}"

@@ -152,8 +152,8 @@ class Account:
     def restore(self, restored: Sequence[Point]) -> list[Point]:
         """Return the evaluations before the checkpoint of a resumed worker, with their scored times from the account.
 
-        Evaluations may be missing in the account, for example after the death of a supervisor. For them, the times that
-        the worker claims are used.
+        Evaluations may be missing in the account, for example after the death of a supervisor. Their scored times are
+        estimated from the times that the worker claims.
         """
         points: list[Point] = []
         known = self._state.evaluations

@@ -57,7 +57,7 @@ class EventReader(threading.Thread):
         self._early: list[Arrival] = []
         #: The evaluator's results whose claims have not arrived.
         self._results: deque[Evaluated] = deque()
-        self._is_running = False
+        self._is_clock_running = False
         #: GPU sampler, which is notified when the worker's clock starts or stops; None without GPUs.
         self.watch: DeviceWatch | None = None
         #: The events in order; None if the pipe ended without a last event.
@@ -133,9 +133,9 @@ class EventReader(threading.Thread):
         return [arrival for arrival in arrivals if arrival not in unfounded]
 
     def _notify_watch(self, event: AnyEvent, written: Moment, reading: Reading | None) -> None:
-        if not isinstance(event, ClockChanged) or event.running == self._is_running:
+        if not isinstance(event, ClockChanged) or event.running == self._is_clock_running:
             return
-        self._is_running = event.running
+        self._is_clock_running = event.running
         if self.watch is not None and reading is not None and reading.ended - written.earliest <= LATE_S:
             self.watch.record_edge(event)
 

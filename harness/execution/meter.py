@@ -20,8 +20,8 @@ from harness.system.process_tree import ProcessTree, TreeTimes, is_ignoring_chil
 
 #: A thread of a thread pool spins while it waits. It may be busy longer than the main thread by this number of seconds.
 _POOL_SPIN_S = 0.05
-#: Seconds by which the kernel's time of a process may differ from the sum over its threads, because the kernel updates
-#: the times of threads only at clock ticks.
+#: The kernel updates the times of threads only at clock ticks. The time of a process may therefore differ from the sum
+#: over its threads by this number of seconds.
 _TICK_ERROR_S = 0.02
 #: Number of processors. All threads together can use at most this number of processor seconds per second.
 _PROCESSORS = os.cpu_count() or 1
@@ -286,21 +286,21 @@ class Meter:
             self._charged_span = Span(written)
         if self._imported is not None:
             if self._charges_helpers:
-                late = self._window.end - written.earliest
-                self.limits.check_left_behind(self._imported, self._last.tree, late * _PROCESSORS)
+                reading_delay = self._window.end - written.earliest
+                self.limits.check_left_behind(self._imported, self._last.tree, reading_delay * _PROCESSORS)
             self._imported = None
         if not self._stop_count:
             return
         threads = self._thread_times() if self._charges_threads else {}
-        spent, processes = dict(threads), 0.0
+        spent, process_seconds = dict(threads), 0.0
         if self._charges_helpers:
-            processes = self._stopped.least(HELPERS, self._window)
+            process_seconds = self._stopped.least(HELPERS, self._window)
             for name in self._stopped.names(self._window):
                 if name.startswith(PROCESS):
                     spent[name] = self._stopped.least(name, self._window)
-        # Processes are not added here: `charged` adds their time, whether the clock runs or not.
+        # The time of processes is not added here. `charged` adds all their time since the first start of the clock.
         self._off_clock += sum(threads.values())
-        self._add_helpers(spent, processes + sum(threads.values()))
+        self._add_helpers(spent, process_seconds + sum(threads.values()))
 
     def _add_helpers(self, spent: dict[str, float], total: float) -> None:
         """Record processor seconds of helpers while the clock was stopped, and check their limit.
@@ -352,16 +352,16 @@ def compute_growth(last: Reading, now: Reading) -> dict[str, tuple[float, float]
     worker = now.tree.main
     if worker is None:
         return growth
-    main = max(0.0, now.main - last.main)
-    growth[MAIN] = main, 1.0
-    live = 0.0
+    main_seconds = max(0.0, now.main - last.main)
+    growth[MAIN] = main_seconds, 1.0
+    live_seconds = 0.0
     for thread, seconds in now.tree.threads.items():
         if thread != worker.pid:
             used = seconds - last.tree.threads.get(thread, 0.0)
             # If the time of a thread has decreased, the thread has ended, and a new thread has the same id.
             growth[f"{THREAD}{thread}"] = (used if used >= 0 else seconds), 1.0
-            live += growth[f"{THREAD}{thread}"][0]
-    growth[ENDED] = now.worker - last.worker - main - live, float(_PROCESSORS)
+            live_seconds += growth[f"{THREAD}{thread}"][0]
+    growth[ENDED] = now.worker - last.worker - main_seconds - live_seconds, float(_PROCESSORS)
     return growth
 
 

@@ -1,8 +1,13 @@
 """Limits on the work of a worker while its clock is stopped. A run above a limit is rejected.
 
 Helpers are child processes, and threads beside the main thread. Processor time is *charged* if it is added to the
-scored processor seconds. The processor time that helpers use while the clock is stopped is charged. The limits apply to
-the uncharged work of the main thread, and to the total work of helpers.
+scored processor seconds.
+
+While the clock is stopped:
+
+- The processor time of helpers is charged. In addition, it has a limit.
+- The main thread may use a small amount of processor time for free, and more is charged. In addition, its time in each
+  kind of phase has a limit.
 """
 
 from __future__ import annotations
@@ -26,23 +31,22 @@ EVALUATION_LIMIT = (1.0, 5.0)
 #: Limit for the main thread in all evaluations, if another process evaluates the weights. x: the scored processor
 #: seconds.
 HANDOVER_LIMIT = (1.0, 0.25)
-#: Limit for the main thread in all phases `checkpoint`, in which the harness checks the rules and writes checkpoints.
-#: x: the scored processor seconds plus the evaluations' processor seconds.
+#: Limit for the main thread in all phases `checkpoint` together. In this phase, the harness checks the rules and writes
+#: checkpoints. x: the processor seconds that are scored, plus those of the evaluations.
 CHECKPOINT_LIMIT = (2.0, 1.0)
 #: What the main thread may use in one evaluation without a charge. x: as for `EVALUATION_LIMIT`.
 FREE_EVALUATION = (0.01, 2.0)
 #: Processor seconds that the main thread may use in one evaluation without a charge, if another process evaluates the
 #: weights.
 FREE_HANDOVER_S = 0.02
-#: What the main thread may use in all phases except evaluations, summed over the run, without a charge. x: the scored
-#: processor seconds plus the evaluations' processor seconds.
+#: What the main thread may use in all phases except evaluations without a charge, summed over the run. x: as for
+#: `CHECKPOINT_LIMIT`.
 FREE_CHECKPOINTS = (0.3, 0.1)
 #: How often the worker may stop its clock: twice per evaluation, and four more times.
 STOPS = (2, 4)
 #: Number of phases that the worker may begin per evaluation while the clock stays stopped.
 PHASES = 4
-#: Limit for the main thread while it builds the workload. x: the cost of the same build in a process without the
-#: submission.
+#: Limit for the main thread while it builds the workload. x: the cost of the same build without the submission.
 BUILD_LIMIT = (2.0, 3.0)
 
 

@@ -4,8 +4,8 @@ The worker process is the same as with the `local` executor.
 
 - If the nodes share the runs folder, trials run in this folder. If a node dies, its trials resume on another node from
   their last checkpoints.
-- If the nodes do not share the folder, the files of each trial are sent to the user's machine when the trial ends. If a
-  node dies, its trials start from the beginning.
+- If the nodes do not share the folder, each trial's files are sent to the user's machine when the trial ends. If a node
+  dies, its trials start from the beginning.
 
 Source: Moritz et al., Ray: a distributed framework for emerging AI applications, arXiv 1712.05889.
 """

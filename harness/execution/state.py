@@ -250,15 +250,15 @@ class Trial:
         judged = self.decision
         if not (is_success(claimed.status) or claimed.status == "timeout"):
             # The worker failed. The evaluator's results count only if the evaluator decided the same status.
-            return unjudged if judged is None or judged.status != claimed.status else self._take(judged, claimed)
+            return unjudged if judged is None or judged.status != claimed.status else self._accept(judged, claimed)
         if judged is None or judged.status != claimed.status:
             decided = "that the run goes on" if judged is None else f"the status {judged.status!r}"
             reason = f"the worker reported the status {claimed.status!r}, but the evaluator decided {decided}"
             reason += " (a submission must not change the training loop)"
             return msgspec.structs.replace(unjudged, status="rejected", reason=reason)
-        return self._take(judged, claimed)
+        return self._accept(judged, claimed)
 
-    def _take(self, judged: Judged, claimed: Done) -> Done:
+    def _accept(self, judged: Judged, claimed: Done) -> Done:
         """Store the evaluator's judgements, and return the claimed end with the evaluator's results."""
         self.judgements, self.trust = judged.judgements, judged.trust
         return msgspec.structs.replace(
