@@ -106,7 +106,8 @@ class Meter:
         now = time.perf_counter()
         self._tree = ProcessTree(pid)
         self._clock = SecondClock()
-        # With several ranks, the harness starts the processes of the other ranks. The worker reports their time.
+        # With several ranks, the harness starts the processes of the other ranks. These are not helpers, and the worker
+        # reports their time.
         self._charges_helpers = spec.ranks == 1
         self._charges_threads = spec.device == "cpu"
         self._has_pool = spec.threads > 1

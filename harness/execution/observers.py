@@ -28,7 +28,7 @@ from harness.plugins.registry import Plugin, Registry
 from harness.storage.layout import run_id
 from harness.system import python_process
 
-#: Seconds for which a command waits at its end for all observers together.
+#: Seconds for which a command waits at its end for the plugins that always observe, all together.
 WAIT_S = 5.0
 #: Seconds for which a command waits at its end for the observers of `--observe`. They may still be writing files.
 REQUESTED_WAIT_S = 60.0

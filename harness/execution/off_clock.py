@@ -24,7 +24,7 @@ IMPORT_LIMIT_S = 10.0
 LEFT_BEHIND_LIMIT_S = 0.1
 # In the following, a pair (a, b) means a + b * x processor seconds. The comment on each pair says what x is. For
 # example, (1.0, 0.25) means 3 processor seconds at x = 8.
-#: Limit for all helpers while the clock is stopped. x: the scored processor seconds, minus those of these helpers.
+#: Limit for all helpers while the clock is stopped. x: the scored processor seconds without the part of these helpers.
 HELPER_LIMIT = (1.0, 0.25)
 #: Limit for the main thread in one evaluation. x: the cost of an evaluation for one stage, times the number of stages.
 EVALUATION_LIMIT = (1.0, 5.0)

@@ -41,10 +41,10 @@ _POLL_INTERVAL_S = 0.25
 #: Seconds that stopped trials have to write their records and end.
 _STOP_S = 30.0
 
-#: The options of this executor with their default values. `address`: the cluster's address (`auto`, `10.0.0.1:6379`);
-#: if empty, a cluster is started on this machine. `shared`: whether the nodes share the runs folder (`yes`, `no`); if
-#: empty, each node checks. `cores`, `gpus`: number of cores or GPUs per trial; if empty, computed from the trial's
-#: threads and ranks.
+#: The options of this executor with their default values.
+#: - `address`: the cluster's address (`auto`, `10.0.0.1:6379`). If empty, a cluster is started on this machine.
+#: - `shared`: whether the nodes share the runs folder (`yes`, `no`). If empty, each node checks.
+#: - `cores`, `gpus`: number of cores or GPUs per trial. If empty, it is computed from the trial's threads and ranks.
 OPTIONS = {"address": "", "shared": "", "cores": "", "gpus": ""}
 
 

@@ -97,7 +97,7 @@ class Allocation:
         self._locks = locks
 
     def join(self, other: Allocation) -> None:
-        """Release the other allocation together with this one."""
+        """Let `release` also release the other allocation."""
         self._locks += other._locks
 
     def release(self) -> None:

@@ -37,9 +37,11 @@ _POLL_INTERVAL_S = 0.5
 #: Seconds that cancelled jobs have to end.
 _STOP_S = 30.0
 
-#: The options of this executor with their default values. `cluster`: `slurm`, or `local` for jobs on this machine.
-#: `minutes`: time limit of a job. `memory`: memory of a job in GB. `cores`, `gpus`: number of cores or GPUs per job; if
-#: empty, the number is computed from the trial's threads and ranks. The other options are passed to `sbatch`.
+#: The options of this executor with their default values.
+#: - `cluster`: `slurm`, or `local` for jobs on this machine.
+#: - `minutes`: time limit of a job. `memory`: memory of a job in GB.
+#: - `cores`, `gpus`: number of cores or GPUs per job. If empty, it is computed from the trial's threads and ranks.
+#: - The other options are passed to `sbatch`.
 OPTIONS = {
     "cluster": "slurm", "minutes": "60", "memory": "", "cores": "", "gpus": "",
     "partition": "", "account": "", "qos": "", "constraint": "",

@@ -103,7 +103,7 @@ class Trial:
         devices: samples of the GPUs.
         session: the session in which this process runs the trial; None if sessions are not recorded.
         sessions: the sessions of the run so far.
-        sandbox: the weakest sandbox of the workers so far; empty if no worker has started.
+        sandbox: the sandbox with the fewest restrictions of all workers so far; empty if no worker has started.
         started: start of the run, UTC, ISO 8601.
         forked: whether a fork server forked the worker.
         evaluated_outside: whether an evaluator process evaluates the weights. Results that the worker claims are then
@@ -234,7 +234,7 @@ class Trial:
         self.is_sandbox_known = False
 
     def _add_sandbox(self, sandbox: str) -> None:
-        """Store the sandbox of the current worker. If points of earlier workers are kept, store the weakest sandbox."""
+        """Store the sandbox of the current worker. If points of earlier workers are kept, store the weaker sandbox."""
         self.is_sandbox_known = True
         self.sandbox = weaker_sandbox(self.sandbox, sandbox) if self.points else sandbox
 
