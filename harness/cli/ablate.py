@@ -76,9 +76,15 @@ def ablate(
 ) -> int:
     """Find out which additions of a submission have an effect, by leaving out one at a time.
 
-    Every part except the optimizer is left out once. Every hyperparameter that differs from its part's default is set
-    once to this default. Every hyperparameter that may be 0 is set once to 0. The whole submission is gated against
-    each variant (see bench gate). Running the same command again continues the gates; finished runs are not repeated.
+    Each variant of the submission differs from it in one point:
+
+    \b
+    - A part is left out. Every part except the optimizer has such a variant.
+    - A hyperparameter that differs from its part's default has this default.
+    - A hyperparameter that may be 0 is 0.
+
+    A gate compares the whole submission with each variant (see bench gate). Running the same command again continues
+    the gates; finished runs are not repeated.
 
     Exit code: 4 if a gate is undecided or was not run, otherwise 0.
     """

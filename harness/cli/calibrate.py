@@ -45,10 +45,10 @@ from harness.system.files import write_atomically
 @click.option(
     "--studies",
     type=LimitedInteger("studies"),
-    help="Number of new seeds for the best setting (default: from the ruleset).",
+    help="Number of new seeds with which the best setting is rerun (default: from the ruleset).",
 )
 @click.option(
-    "--rates", type=LimitedInteger("rates"), help="Number of learning rates per family (default: from the ruleset)."
+    "--rates", type=LimitedInteger("rates"), help="Number of learning rates per reference (default: from the ruleset)."
 )
 @click.option(
     "--envelope",
@@ -59,7 +59,9 @@ from harness.system.files import write_atomically
     "--up-to", type=click.Choice(["2", "4"]), default="2", show_default=True,
     help="Largest horizon of the envelope, as a multiple of the budget.",
 )  # fmt: skip
-@click.option("--variants/--no-variants", default=True, help="Also run the best setting on the workload's variants.")
+@click.option(
+    "--variants/--no-variants", default=True, help="Also rerun the best setting on the workload's variants (default)."
+)
 @click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
     help="Folder of local runs.",

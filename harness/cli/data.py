@@ -30,7 +30,7 @@ _only = click.option(
 _accept = click.option(
     "--accept-checksum",
     is_flag=True,
-    help="Accept files that differ from the published files if their format is right. provenance.json records this.",
+    help="Accept files with a wrong checksum if their format is right. This is recorded in provenance.json.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

@@ -81,7 +81,7 @@ class ValueFilter:
     help="Only these workloads (comma-separated).",
 )
 @click.option("--status", "statuses", multiple=True, help="Only runs with these statuses, such as reached,exhausted.")
-@click.option("--failed", is_flag=True, help="Only runs whose status is neither reached nor exhausted.")
+@click.option("--failed", is_flag=True, help="Only runs with a status other than reached or exhausted.")
 @click.option(
     "--where", "settings", multiple=True, metavar="NAME=VALUE",
     help="Only runs with these values of a hyperparameter: one, several (1e-3,3e-3) or a range (1e-4..1e-2).",

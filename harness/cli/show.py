@@ -59,7 +59,7 @@ class Steps(click.ParamType[tuple[int, ...]]):
 @click.option(
     "--horizon", type=LimitedInteger("horizon"), metavar="N", help="Number of updates in the budget (default: 1000)."
 )
-@click.option("--at", type=Steps(), metavar="T,T…", help="Print the schedule's factors at these updates: 0,50,100.")
+@click.option("--at", type=Steps(), metavar="T,T…", help="Print the factors at these updates, such as 0,50,100.")
 @click.option(
     "--workload",
     "-w",
