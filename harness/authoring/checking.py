@@ -24,7 +24,7 @@ from harness.system import python_process
 
 #: Time limit of all checks together, in seconds.
 TIME_LIMIT_S = 900.0
-#: Name of the check that reads the declarations, as planning does.
+#: Name of the check that reads the declarations of a submission or workload, without running it.
 DECLARATION = "declaration"
 
 

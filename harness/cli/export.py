@@ -1,4 +1,4 @@
-"""`bench results export`: write records as CSV, as Parquet, or as entries for the Hugging Face Hub."""
+"""`bench results export`: write records as CSV, as Parquet, or as result files for the Hugging Face Hub."""
 
 from __future__ import annotations
 

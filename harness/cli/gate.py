@@ -234,8 +234,11 @@ def _confirm_series(
 ) -> int:
     """Retest the kept candidates of a series and return the exit code.
 
-    The exit code is 0 if every kept candidate is better than the first B of the series. It is 1 if at least one verdict
-    is `worse`, `equivalent` or `identical`. Otherwise it is 4, because a verdict is `undecided`.
+    Each kept candidate is compared with the first B of the series. The exit code is:
+
+    - 1 if a verdict is `worse`, `equivalent` or `identical`;
+    - otherwise 4 if a verdict is `undecided`;
+    - otherwise 0, because every kept candidate is better.
     """
     retests = [
         (number, candidate, _make_report(end, context)) for number, candidate, end in session.confirm(file, limits)

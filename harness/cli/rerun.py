@@ -169,7 +169,7 @@ def _draw_nonce(kind: str) -> Nonce:
 
 
 def _with_source(record: Record, source: Path | None) -> Record:
-    """Return the record with a new path of the submission's file. The file must have the hash in the record."""
+    """Return the record with a new path of the submission's file. `Rerun` checks the hash of the file."""
     if source is None:
         return record
     submission = record.spec.submission

@@ -25,8 +25,8 @@ from harness.storage.marks import index_marks
 from harness.storage.notes import read_note, write_note
 from harness.storage.records import iter_records
 
-#: Value of `--sort` -> sort key of a run. Runs are sorted in ascending order, and runs without a value come last. For
-#: metrics, the first criterion is the workload, because metrics of different workloads cannot be compared.
+#: Value of `--sort` -> sort key of a run. Runs are sorted in ascending order, and runs without a value come last.
+#: Metrics of different workloads cannot be compared. Runs are therefore sorted by workload first, then by metric.
 SORT_KEYS: dict[str, Callable[[RunOverview], Any]] = {
     "metric": lambda run: (run.workload, run.best is None, _metric_for_sorting(run)),
     "final": lambda run: (run.workload, run.final is None, _metric_for_sorting(run, final=True)),
@@ -37,7 +37,7 @@ SORT_KEYS: dict[str, Callable[[RunOverview], Any]] = {
 
 
 class ValueFilter:
-    """A filter for values of a hyperparameter. It accepts a value that equals a text or lies in a range `LOW..HIGH`.
+    """A filter for values of a hyperparameter: it accepts one value (`1e-3`), or a range (`1e-4..1e-2`).
 
     >>> ValueFilter("1e-3").accepts(0.001), ValueFilter("1e-4..1e-2").accepts(0.02), ValueFilter("True").accepts(True)
     (True, False, True)
@@ -186,12 +186,12 @@ def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path, as
 def _overviews(
     folders: Sequence[Path], runs: Path, hparams: Mapping[str, Sequence[ValueFilter]], problems: list[str]
 ) -> Iterator[RunOverview]:
-    """Yield the overviews of all records with accepted values of the hyperparameters.
+    """Yield the overviews of all records whose hyperparameters pass the filters.
 
     Args:
         folders: folders of records.
         runs: folder of local runs, which contains the notes.
-        hparams: filters of the accepted values, by name of the hyperparameter.
+        hparams: name of a hyperparameter -> its filters. A value must pass at least one of them.
         problems: list to which a message is appended for each file that cannot be read.
     """
     marks = index_marks(folders, problems)

@@ -89,10 +89,10 @@ class TuneResult:
         return None if self.ranking[0].broken else self.ranking[0]
 
     def best_setting(self, folder: Path) -> BestSetting:
-        """Return the winning setting in the form in which it is stored.
+        """Return the winning setting as it is stored in the file of best known settings.
 
         Args:
-            folder: folder of the file of best known settings. The stored path of the submission is relative to it.
+            folder: folder of this file. The stored path of the submission is relative to the folder.
         """
         setup, winner = self.setup, self.ranking[0]
         return BestSetting(
