@@ -37,6 +37,7 @@ def rank_settings(records: Iterable[Record]) -> tuple[TunedSetting, ...]:
 
 
 def _tuned_setting(record: Record) -> TunedSetting:
+    """Return the setting of a tuning run, with its best value (see `TunedSetting`)."""
     facts = record.spec.workload.facts
     values: list[float | None] = []
     if is_complete(record.status):

@@ -375,6 +375,7 @@ class GateSession:
 
 
 def _check_same_series(file: SeriesFile, log: SeriesLog, new: SeriesLog) -> None:
+    """Raise a UsageError if the options of this command (`new`) differ from those of the series (`log`)."""
     for option, previous, requested in (
         ("--alpha", log.alpha, new.alpha),
         ("--seed", log.seed, new.seed),

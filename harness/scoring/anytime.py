@@ -175,6 +175,7 @@ def _score(
     envelope: Envelope | None,
     reason: str,
 ) -> AnytimeScore:
+    """Score the runs (`group`) of a submission on a workload. `reason` says why there is no envelope."""
     pending = sum(not is_finished(record.status) for record in group)
     if pending:
         reason = reason or f"{pending} of {len(group)} runs are not finished"

@@ -113,6 +113,7 @@ def _compare_with_baseline(
     own: Mapping[_Block, tuple[float, float]],
     baseline: Mapping[_Block, tuple[float, float]],
 ) -> CostRatio:
+    """Return the cost ratio of a submission from its rates (`own`) and the baseline's rates, paired by block."""
     log_ratios = [math.log(own[block][0] / baseline[block][0]) for block in own if block in baseline]
     if not log_ratios:
         raise UsageError(

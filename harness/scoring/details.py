@@ -139,6 +139,7 @@ def _row_key(summary: RunSummary) -> _RowKey:
 
 
 def _row(key: _RowKey, runs: Sequence[RunSummary], ranks: tuple[int, int] | None) -> DetailRow:
+    """Make the row of a submission from all its runs on a workload. The best run of each study determines the cells."""
     submission, overrides, prune = key
     best_runs: dict[StudyKey, RunSummary] = {}
     for run in runs:

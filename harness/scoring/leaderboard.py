@@ -160,6 +160,7 @@ class _Builder:
 
 
 def _build(key: tuple[str, str], summaries: Sequence[RunSummary], query: LeaderboardQuery) -> Leaderboard:
+    """Build the leaderboard of one hardware class and ruleset, which are the `key`."""
     builder = _Builder([summary for summary in summaries if query.wants(summary.spec.workload.facts)])
     builder.summaries, builder.left_out = keep_newest_versions(builder.summaries)
     builder.summaries, ambiguous = distinguish_sources(builder.summaries)

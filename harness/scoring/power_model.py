@@ -80,7 +80,7 @@ def separate_pairs(values: Mapping[str, Sequence[float | None]]) -> Separation:
         UsageError: there are fewer than two seeds, at most one arm is free of broken runs, an arm lacks a seed, or a
             value is not finite.
     """
-    _check(values)
+    _check_values(values)
     complete = {arm: [v for v in row if v is not None] for arm, row in sorted(values.items()) if None not in row}
     if len(complete) < 2:
         raise UsageError(
@@ -113,7 +113,7 @@ def separate_pairs(values: Mapping[str, Sequence[float | None]]) -> Separation:
     )
 
 
-def _check(values: Mapping[str, Sequence[float | None]]) -> None:
+def _check_values(values: Mapping[str, Sequence[float | None]]) -> None:
     lengths = {len(row) for row in values.values()}
     if len(lengths) != 1 or min(lengths) < 2:
         raise UsageError(
@@ -182,7 +182,7 @@ def count_false_separations(
     from scipy.special import stdtr
     from scipy.stats import beta
 
-    _check(values)
+    _check_values(values)
     table = np.array([[v for v in row if v is not None] for _, row in sorted(values.items()) if None not in row])
     table = table - table.mean(axis=0)  # The model removes the mean of each seed.
     arms, seeds = table.shape

@@ -265,6 +265,7 @@ def _explain_absence(record: Record, budget: MetricBudget) -> str:
 
 
 def _result_at_level(record: Record, query: LeaderboardQuery, columns: PointColumns) -> TargetResult:
+    """Return the result at the targets of the query's level; `unknown` if the record cannot be judged at this level."""
     if query.level == "main":
         return target_result(record, query.by, columns=columns)
     facts = record.spec.workload.facts

@@ -87,6 +87,7 @@ def first_hit(data: bytes, target: Target) -> Hit | None:
 
 
 def _first_hit(rows: Iterator[list[bytes]], target: Target, *, may_end_early: bool) -> Hit | None:
+    """Return the first hit (see `first_hit`). `may_end_early`: whether the last row may be incomplete."""
     header = next(rows, [])
     columns = (b"score", b"validation/" + target.metric.encode())
     missing = [name.decode() for name in columns if name not in header]
