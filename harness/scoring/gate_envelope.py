@@ -50,10 +50,10 @@ class GateEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
             raise ValueError("the horizons do not increase")
 
     def knots(self) -> list[tuple[float, float]]:
-        """Return the points (log metric, log budget) between which the envelope is linear.
+        """Return the knots: pairs (log metric, log budget) between which the envelope is linear.
 
         The log metrics are fitted by isotonic regression, so that a larger budget never has a worse metric. Horizons
-        with equal fitted metrics are merged into one point. Its log budget is the mean of their log budgets.
+        with equal fitted metrics are merged into one knot. Its log budget is the mean of their log budgets.
         """
         logs = [math.log(value) for value in self.values]
         knots = fit_knots(logs, [math.log(horizon) for horizon in self.horizons], self.goal)
