@@ -88,6 +88,7 @@ def _decisions(x: Floats, future: Floats, scale: float, threshold: float, min_ef
     import numpy as np
 
     def excludes(sign: float, centre: float) -> NDArray[np.bool_]:
+        """Return whether the bet on deviations of this sign excludes the centre, after each further pair."""
         past = log_factors(sign * standard_scores(x, centre=centre)).cumsum(axis=-1)
         deviations = future - centre
         future_scores = scale_scores(deviations, np.full(deviations.shape, scale))
