@@ -1,4 +1,4 @@
-"""`bench ablate`: leave out one addition of a submission at a time, and gate the whole against each such variant.
+"""`bench ablate`: leave out one addition of a submission at a time, and test by a gate whether it had an effect.
 
 An addition is a part or a hyperparameter.
 """
@@ -75,8 +75,9 @@ def ablate(
     """Find out which additions of a submission have an effect, by leaving out one at a time.
 
     Every part except the optimizer is left out once. Every hyperparameter that differs from its part's default is set
-    once to this default. Every hyperparameter that may be 0 is set once to 0. The whole submission is gated against
-    each variant (see bench gate). Running the same command again continues the gates; finished runs are not repeated.
+    once to this default. Every hyperparameter that may be 0 is set once to 0. Each time, a gate compares the whole
+    submission with the changed submission (see bench gate). Running the same command again continues the gates;
+    finished runs are not repeated.
 
     Exit code: 4 if a gate is undecided or was not run, otherwise 0.
     """
