@@ -26,8 +26,8 @@ def is_coarse(resolution: float | None, evaluations: float | None) -> bool:
     """Return whether a workload's evaluations are too few or too noisy to rank submissions by time.
 
     Args:
-        resolution: (further examples with which the reference, near the target, improves the metric on the split
-            `score` by one standard error) / (the reference's examples to the target). None if unknown.
+        resolution: (examples in which the reference improves the metric on the split `score` by one standard error near
+            the target) / (its examples to the target). None if unknown.
         evaluations: number of evaluations before the reference's hit. On a stream, only evaluations that could end a
             stage count. None if unknown.
 
@@ -137,8 +137,8 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
         scores: names of the quality scores that the pool provides for each training example.
         replay_capacity: number of examples that the replay buffer can hold; 0 for no replay buffer.
         boundaries: whether the submission can see the stage boundaries of a stream.
-        resolution: (further examples with which the reference, near the target, improves the metric by one standard
-            error) / (the reference's examples to the target); see `is_coarse`. None if unknown.
+        resolution: (examples in which the reference improves the metric by one standard error near the target) / (its
+            examples to the target); see `is_coarse`. None if unknown.
         coarse: whether the evaluations are too few or too noisy to rank submissions by time (see `is_coarse`). The
             anchored score does not include coarse workloads.
         reference: paths of the calibrations from which the target was calculated.
