@@ -97,11 +97,18 @@ class CostModel:
     by_mean: frozenset[Arm] = frozenset()
     slowdowns: Mapping[tuple[str, str], float] = field(default_factory=dict)
     unlinked: frozenset[str] = frozenset()
+    # The results of `time_to`. Many runs of an arm end at the same evaluation.
+    _times: dict[Arm, dict[int, float | None]] = field(
+        default_factory=lambda: defaultdict(dict), init=False, repr=False, compare=False
+    )
 
     def time_to(self, arm: Arm, index: int) -> float | None:
         """Return the cost in seconds from the start to evaluation `index`; None if a cost up to `index` is unknown."""
-        costs = self.costs.get(arm, ())
-        return _round_to_12_digits(math.fsum(costs[: index + 1])) if index < len(costs) else None
+        times = self._times[arm]
+        if index not in times:
+            costs = self.costs.get(arm, ())
+            times[index] = _round_to_12_digits(math.fsum(costs[: index + 1])) if index < len(costs) else None
+        return times[index]
 
     def own_times_to(self, arm: Arm, intervals: IntervalSeconds, indices: Sequence[int]) -> tuple[float | None, ...]:
         """Return the seconds of one run from its start to each of the given evaluations, for paired tests.
@@ -110,16 +117,15 @@ class CostModel:
         evaluation × the slowness of the run. For arms in `by_mean`, it is the sum of the divided seconds. The result is
         None for an evaluation if the cost of an interval up to it is unknown.
         """
-        costs = self.costs.get(arm, ())
+        times = [self.time_to(arm, index) for index in indices]
         adjusted = _adjust_to_session(arm.hardware, intervals, self.slowdowns)
         if arm in self.by_mean:
             totals = [math.fsum(adjusted[: index + 1]) for index in indices]
         else:
-            slowness = _slowness(adjusted, costs)
-            totals = [_round_to_12_digits(math.fsum(costs[: index + 1])) * slowness for index in indices]
+            slowness = _slowness(adjusted, self.costs.get(arm, ()))
+            totals = [(time or 0.0) * slowness for time in times]
         return tuple(
-            _round_to_12_digits(total) if index < len(costs) else None
-            for index, total in zip(indices, totals, strict=True)
+            None if time is None else _round_to_12_digits(total) for time, total in zip(times, totals, strict=True)
         )
 
 
