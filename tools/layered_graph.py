@@ -1,8 +1,8 @@
 """Draw a layered graph as SVG, with boxes in rows. Arrows do not cross boxes.
 
 Source: Sugiyama, Tagawa, Toda, Methods for Visual Understanding of Hierarchical System Structures (1981). An arrow that
-passes through rows gets a point in each of them. Boxes and points are called nodes. The nodes of a row are ordered by
-the mean position of their neighbours.
+skips rows gets a point in each skipped row. Boxes and points are called nodes. The nodes of a row are ordered by the
+mean position of their neighbours.
 """
 
 from __future__ import annotations
@@ -156,10 +156,7 @@ def _place(rows: Sequence[Sequence[Node]], paths: Sequence[Path]) -> dict[Node, 
 
 
 def _pack(row: Sequence[Node], targets: Mapping[Node, float]) -> dict[Node, float]:
-    """Return the nodes' centres from left to right.
-
-    A centre is at its target, or further right if the previous node needs the space.
-    """
+    """Return the x coordinates of the nodes' centres: the target, or further right if the previous node is too near."""
     centres: dict[Node, float] = {}
     edge = float("-inf")
     for node in row:

@@ -66,7 +66,7 @@ class DownloadError(DataError):
 
 
 class UnreachableError(DownloadError):
-    """In every attempt the server did not answer or the connection was lost. A later call may succeed."""
+    """Every attempt failed: the server did not answer, or the connection was lost. A later call may succeed."""
 
 
 class WrongFileError(DownloadError):
@@ -74,7 +74,7 @@ class WrongFileError(DownloadError):
 
     Args:
         problem: the difference, in one sentence.
-        acceptable: whether the user may accept the file, because its format is right or unknown.
+        acceptable: whether the user may accept the file. True if its format is right or unknown.
     """
 
     def __init__(self, problem: str, *, acceptable: bool = True) -> None:
@@ -102,7 +102,7 @@ def fetch(
 
     Args:
         url: an http or https URL.
-        part: path of the file to write. A second file, with `.json` added to the name, records the URL of the bytes.
+        part: path of the file to write. A second file beside it, `NAME.json`, records the URL of the received bytes.
         size: expected size in bytes; 0 when unknown.
         any_origin: whether a partial file from another URL may be resumed. This is safe only if the caller compares the
             checksum.

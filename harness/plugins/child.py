@@ -42,7 +42,7 @@ _MAX_ENTRIES = 10_000
 #: Remedy if a plugin uses a name or field that this version of the harness does not have.
 NEWER_VERSION = f"if the plugin is for a newer version than {__version__}, update algorace"
 _EntryT = TypeVar("_EntryT", bound=Entry)
-#: Kind of target -> the function that reads it. Plugins are read by `read_plugin`.
+#: Kind of target -> the function that reads the target. For plugins, this is `read_plugin`.
 _READERS: Mapping[Action, Callable[[ReadRequest], PluginContents]] = {
     "submission": objects.read_submission_file,
     "workload": objects.read_workload_file,
@@ -55,8 +55,8 @@ _READERS: Mapping[Action, Callable[[ReadRequest], PluginContents]] = {
 def main(folder: Path) -> None:
     """Execute the request in a folder and write the answer there."""
     request = read_struct(folder / "request.json", ReadRequest)
-    # If a plugin hangs and the requesting process has died, the alarm ends this process. The alarm comes much later
-    # than the limit, because the requesting process gives its child more time on a busy machine.
+    # Normally, the requesting process ends a child that hangs. The alarm is for a requesting process that has died. It
+    # comes long after the limit, because the requesting process allows more time on a busy machine.
     signal.alarm(math.ceil(10 * request.limit) + 5)
     sys.path[:] = request.path
     contents = read(request)
@@ -88,9 +88,11 @@ def read(request: ReadRequest) -> PluginContents:
 def find_fix(error: BaseException) -> str | None:
     """Return the remedy for an error that depends on the installed packages; None for other errors.
 
-    Such an error has one of two causes. A package is missing, or the plugin is for a newer version of the harness. A
-    plugin of the second kind imports a name from `harness.api`, or sets a field of an entry, that this version does not
-    have.
+    Such an error has one of two causes:
+
+    * A package is missing.
+    * The plugin is for a newer version of the harness. It uses a name of `harness.api`, or a field of an entry, that
+      this version does not have.
 
     >>> find_fix(ModuleNotFoundError("No module named 'numba.core'", name="numba.core"))
     'pip install numba, or install the plugin again with its dependencies'

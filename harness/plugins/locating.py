@@ -41,9 +41,9 @@ def is_existing_file(text: str) -> bool:
 def locate(module: str) -> Path | None:
     """Return the file of a module, or None if the file cannot be found. Nothing is imported.
 
-    For a dotted name, `importlib.util.find_spec` would import the packages that contain the module. Therefore
-    `find_spec` is called only for the top-level package, and the file is searched in the folders of this package.
-    `find_spec` also finds packages in editable installs.
+    For a dotted name, `importlib.util.find_spec` would import the packages that contain the module. `find_spec` is
+    therefore called only for the top-level package, which it also finds in editable installs. The module's file is then
+    looked for in the folders of this package.
     """
     top, *submodules = module.split(".")
     folders, origin = locate_top(top)
@@ -60,8 +60,9 @@ def locate(module: str) -> Path | None:
 def locate_top(top: str) -> tuple[tuple[str, ...], Path | None]:
     """Return the folders of a top-level package, and the file that runs when the package is imported.
 
-    If `top` is a module in a single file, there are no folders. If `top` is a namespace package, the file is None. If
-    no module has this name, there are no folders, and the file is None.
+    * For a module in a single file, there are no folders.
+    * For a namespace package, the file is None.
+    * If no module has this name, there are no folders, and the file is None.
     """
     try:
         spec = importlib.util.find_spec(top)

@@ -20,8 +20,9 @@ from harness.plugins.normalising import normalise
 from harness.plugins.optimizer_space import signature_space
 
 _SUBMISSION_KINDS = "a Recipe, a class with step(), eval_weights() and state_dict(), or a torch optimizer class"
-#: Fields with the same names in a recipe or class and in an entry.
+#: Attributes of a recipe or submission class that an entry has as fields of the same names.
 _SUBMISSION_FIELDS = ("needs", "checks", "model_options", "sources", "parts", "tags", "version")
+#: The same for a workload class.
 _WORKLOAD_FIELDS = ("sources", "sibling", "needs_data")
 #: Name for the entry of an object that declares no name.
 _NAMELESS = "loaded"
@@ -124,7 +125,7 @@ def read_workload_file(request: ReadRequest) -> PluginContents:
 
 
 def _find_submissions(module: ModuleType, name: str | None) -> list[tuple[str, Any]]:
-    """Return the names and objects of the submissions in a file. If a name is given, only this object counts."""
+    """Return the names and objects of the submissions in a file. A given name selects one object."""
     return [(n, value) for n, value in _public_names(module, name) if _is_submission(value, module, name)]
 
 
@@ -225,7 +226,7 @@ def _describe_submission(value: Any, fields: dict[str, Any], origin: str) -> Plu
 
     Args:
         value: a recipe, a submission class or a torch optimizer class.
-        fields: fields of the entry that are not declarations of the object.
+        fields: fields of the entry that the caller has determined, such as `name` and `load`.
         origin: the file or import path, for messages.
 
     Raises:
@@ -249,9 +250,10 @@ def _describe_submission(value: Any, fields: dict[str, Any], origin: str) -> Plu
 
 
 def _summary(value: Any, module: ModuleType | None, default: str) -> str:
-    """Return the first line of the first text that exists.
+    """Return a one-line summary of an object.
 
-    The texts are the object's `summary`, its docstring, the docstring of the file, and `default`.
+    It is the first line of the object's `summary`. If there is none, the class's docstring, the file's docstring and
+    `default` are tried in this order.
     """
     docstring = vars(value).get("__doc__") if inspect.isclass(value) else None
     for text in (getattr(value, "summary", None), docstring, module and module.__doc__):

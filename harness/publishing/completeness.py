@@ -50,8 +50,7 @@ def find_gap(
     """Return the trials that a group lacks; None if the group is complete.
 
     A group may have more studies than its ruleset requires. It must then also have all trials of the additional
-    studies. The runs of the reference that determine the envelope belong to no study, so a group of such runs is always
-    complete.
+    studies. A group of runs for the reference's envelope is always complete, because these runs belong to no study.
 
     Args:
         group: the records.

@@ -58,12 +58,14 @@ class PublishOptions:
 class GroupReport:
     """The result for one group: the records to publish, or the reasons why the group is refused.
 
+    A group is all trials of one submission on one workload under one ruleset.
+
     Args:
-        group: the records.
+        group: the group, with its records.
         new: the records that are not published yet.
         gap: the missing trials; None if the group is complete.
         findings: the findings about the new records.
-        attempts: the attempts behind the records.
+        attempts: all attempts to run the group's trials.
         problems: other reasons why the group cannot be published.
     """
 
@@ -87,7 +89,7 @@ class PublishReport:
     Args:
         groups: one report for each group.
         results: the folder of published records.
-        written: whether the records are in this folder now.
+        written: whether this call added records to this folder.
         problems: messages about files that cannot be read.
     """
 
@@ -134,7 +136,7 @@ class _Published:
 def publish(names: Sequence[str], options: PublishOptions) -> PublishReport:
     """Add the named runs, with all runs that belong to them, to the published records.
 
-    Either all groups are published or none. The folder of published records is replaced in one step.
+    If one group is refused, nothing is published. The folder of published records is replaced in one step.
 
     Args:
         names: see `select_groups`.
@@ -205,7 +207,7 @@ def _examine(
 
 
 def _require_envelope(report: GroupReport, envelopes: Collection[GroupKey]) -> GroupReport:
-    """Return the report, with a problem added if the scores need an envelope whose runs are missing."""
+    """Return the report. Add a problem if the scores need the reference's envelope and its runs are missing."""
     group = report.group
     rule = stopping_rule(group.spec.ruleset.stopping)
     # key[2:5] is the workload, the ruleset and the hardware class.

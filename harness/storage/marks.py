@@ -1,7 +1,8 @@
-"""Read and append marks of records. The file `marks.jsonl` is in the folder that contains all of these records.
+"""Read and append marks of records. A mark states that a record is doubted, withdrawn or restored.
 
-Each line is a mark. Lines are only appended, so that the history of a record stays visible. The mark with the latest
-time counts for a record, so two versions of the file can be merged line by line.
+The file `marks.jsonl` is in the folder that contains the marked records. Each line is a mark. Lines are only appended,
+so the history of a record stays visible. The mark with the latest time counts for a record. The order of the lines does
+not matter, so two versions of the file can be merged line by line.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from harness.system.locks import wait_for_lock
 
 #: Name of the file with the marks.
 MARKS: Final = "marks.jsonl"
-#: The file is looked for in this number of folders above a folder of records: submission, workload, hardware class.
+#: Number of folders above a folder of records in which the file is looked for. The file is usually three folders above
+#: the records, which are in HARDWARE/WORKLOAD/SUBMISSION/.
 _MAX_LEVELS_ABOVE = 3
 #: Seconds to wait for the lock. Appending a mark takes milliseconds, but publishing into the folder may take longer.
 _LOCK_TIMEOUT_S = 60.0
@@ -68,7 +70,7 @@ def append_lines(path: Path, marks: Iterable[Mark]) -> None:
 def lock_marks(folder: Path) -> Iterator[None]:
     """Lock a folder of records against other processes that mark or publish records.
 
-    Publishing replaces the folder as a whole. The lock is taken again if the folder was replaced meanwhile.
+    Publishing replaces the whole folder. If this happens while this function waits, it locks the new folder.
 
     Raises:
         StoreError: another process holds the lock, or the folder cannot be opened.
@@ -95,9 +97,9 @@ def _is_current(folder: Path, descriptor: int) -> bool:
 
 
 def index_marks(folders: Iterable[Path], problems: list[str], listed: Iterable[ListedFolder] | None = None) -> Marks:
-    """Return the latest marks of the records below some folders, without records whose mark was taken back.
+    """Return the latest mark of each record below some folders. A record that was `restored` has no mark.
 
-    The file of marks is looked for in each folder, in the folders below it, and in the next folders above it, because a
+    The file of marks is looked for in each folder, and in the folders below and above it. It may be above because a
     command may read only a part of the published records.
 
     Args:

@@ -23,8 +23,8 @@ _CHANGED_IN_PLACE: Final = frozenset({MARKS})
 def stage_changes(folder: Path) -> Iterator[Path]:
     """Yield a copy of a folder. When the block ends, the copy replaces the folder in one step.
 
-    If the block raises an error, or the process is killed, the folder does not change. The next call removes the copy
-    that a killed process left. Files that another process adds to the folder during the block are kept.
+    If the block raises an error, or the process is killed, the folder does not change. A copy left by a killed process
+    is removed by the next call. Files that another process adds to the folder during the block are kept.
 
     Args:
         folder: the folder. It is created if it does not exist.

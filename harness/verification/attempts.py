@@ -56,7 +56,8 @@ class _AttemptsOfFolder:
     def missing(self) -> Counter[tuple[str, str, str]]:
         """The number of attempts whose record is not in the runs folder, by source, workload and purpose.
 
-        An attempt that did not finish has a record with the status `interrupted`.
+        Attempts that ended as `interrupted` are not counted. An attempt without an end in the ledger is counted if its
+        run has no record.
         """
         runs = self.path.parent
         present = _stored_hashes(runs)
@@ -114,7 +115,7 @@ def _list_problems(record: Record, folder: _AttemptsOfFolder, attempts: list[Led
 
 
 def _list_nonce_problems(record: Record, entries: list[LedgerEntry]) -> list[str]:
-    """Return the problems of the order of three events: the commitment of the source, the nonce, and the start."""
+    """Return a problem if events are out of order: the source is committed, the nonce is requested, the run starts."""
     submission, nonce = record.spec.submission, record.spec.nonce
     committed = ""
     for entry in entries:

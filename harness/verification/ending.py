@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from harness.contract.record import Record, is_success
 from harness.planning.run_end import decide_end, is_stage_over
 
-#: Statuses with which a run ends at an evaluation that `decide_end` judges. `timeout` is not among them: such a run may
-#: end between evaluations, because its worker sent no event.
+#: Statuses with which `decide_end` ends a run at an evaluation. A run with the status `timeout` may end between
+#: evaluations, because its worker sent no event.
 _DECIDED = frozenset({"reached", "exhausted", "pruned"})
 
 
 def list_ending_problems(record: Record) -> list[str]:
     """Return a one-line message for each contradiction between the points of a record and how it ended.
 
-    The end of the run is decided again at every point, by the rules that the worker used. In addition, the record must
-    contain exactly the hashes of weights that its status requires.
+    At every point, this function decides again whether the run ends, by the rules that the worker used. In addition,
+    the record must contain the hashes of weights that its status requires, and no others.
     """
     return [*_replay(record), *_hit_problems(record), *_weights_problems(record)]
 

@@ -1,4 +1,4 @@
-"""Repeat the run of a record, or test the records of a submission on fresh seeds, within a number of minutes."""
+"""Repeat the run of a record, or test the records of a submission on fresh seeds, within a time limit."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ from harness.verification.seeds import find_held_out_problem
 
 #: Function that runs specifications from the start and returns the records in the same order.
 Runner: TypeAlias = Callable[[Sequence[RunSpec]], Sequence[Record]]
-#: `auto` repeats the run exactly if this machine can. It also runs on fresh seeds, unless the seeds of the record come
-#: from a public beacon.
+#: `exact`: repeat the run with its own seeds.
+#: `fresh-seeds`: test the result of the run with other seeds.
+#: `auto`: first `exact`, if this machine can repeat the run exactly; then `fresh-seeds`. The second is left out if the
+#: repetition refuted the record, or if the record's seeds come from a public beacon and the repetition succeeded.
 RerunMethod = Literal["auto", "exact", "fresh-seeds"]
 #: Largest number of fresh seeds.
 MAX_SEEDS: Final = 40
@@ -36,7 +38,7 @@ MAX_SEEDS: Final = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Rerun:
-    """Repeats runs, and tests claims on fresh seeds, within a number of minutes.
+    """Repeats runs, and tests the claims of records on fresh seeds, within a time limit.
 
     Args:
         run: function that runs specifications.
@@ -44,7 +46,7 @@ class Rerun:
         report: function that receives a line for the user.
         method: how records are repeated.
         minutes: wall minutes after which no further run starts.
-        at_once: number of seeds that run before the next test.
+        at_once: number of seeds that run between two tests of the claims.
         clock: function that returns wall seconds.
         redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce.
     """
@@ -59,7 +61,7 @@ class Rerun:
     redrawing: Collection[str] = ()
 
     def repeat_record(self, record: Record) -> Iterator[Attestation]:
-        """Repeat a run exactly, on fresh seeds, or both, and yield an attestation for each of these checks.
+        """Repeat a run exactly, on fresh seeds, or both. Yield an attestation (its result) for each of these checks.
 
         Raises:
             UsageError: the source at hand differs from the record's, the run has not ended, or the method cannot be
