@@ -22,6 +22,8 @@ _MAX_WHAT, _MAX_FIX = 800, 650
 _MAX_COMBINED = 270
 #: Maximum number of characters of a list of known names.
 _MAX_NAMES = 500
+#: Maximum number of characters of an unknown name in a message. A longer name is not compared with the known names.
+_MAX_UNKNOWN = 200
 #: Characters that move the cursor, change colours or the writing direction, end a line, or cannot be encoded.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
@@ -40,9 +42,9 @@ def escape_controls(text: str, keep: str = "") -> str:
 
 
 def limit_message(text: str, limit: int = MAX_MESSAGE) -> str:
-    r"""Return a text that is safe to print as a message: it has no control characters and a limited length.
+    r"""Return a text that is safe to print as a message: of limited length and without control characters.
 
-    Line breaks are kept. If the text is too long, its middle is left out: a message usually names the input at the
+    Line breaks are kept. If the text is too long, its middle is left out. A message usually names the input at the
     beginning and the problem at the end.
 
     Args:
@@ -89,7 +91,7 @@ def _one_line(text: str, limit: int) -> str:
 
 
 class UsageError(BenchError):
-    """The request is invalid: an unknown name, a value that is not allowed, or two options that cannot be combined.
+    """The user's request is invalid, for example because of an unknown name or a value that is not allowed.
 
     >>> print(UsageError("lr=-1 is out of range", fix="allowed: above 0"))
     lr=-1 is out of range (allowed: above 0)
@@ -143,7 +145,7 @@ class DataError(BenchError):
 
 
 def combine_errors(errors: Sequence[BenchError]) -> BenchError:
-    """Return one error that lists several errors, so that the user can correct all of them at once.
+    """Return one error that lists several errors. The user can then correct all of them at once.
 
     Args:
         errors: at least one error. A single error is returned as it is.
@@ -196,7 +198,7 @@ def suggest_nearest(name: str, known: Iterable[str]) -> str:
     >>> suggest_nearest("cosine", ["adamw-cosine", "cosine-power", "wsd"])
     "; did you mean 'adamw-cosine' or 'cosine-power'?"
     """
-    known = sorted(known) if len(name) <= _MAX_SHOWN else []
+    known = sorted(known) if len(name) <= _MAX_UNKNOWN else []
     close = [candidate for candidate in known if name in candidate.split("-")][:3]
     close = close or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
@@ -215,12 +217,8 @@ def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> UsageError
     """
     names = sorted(known)
     fix = f"choose one of: {_join_names(names)}" if names else f"no {kind} exists"
-    shown = name if len(name) <= _MAX_SHOWN else f"{name[: _MAX_SHOWN // 2]}…{name[-_MAX_SHOWN // 2 :]}"
+    shown = name if len(name) <= _MAX_UNKNOWN else f"{name[: _MAX_UNKNOWN // 2]}…{name[-_MAX_UNKNOWN // 2 :]}"
     return UsageError(f"unknown {kind} {shown!r}{suggest_nearest(name, names)}", fix=fix)
-
-
-#: Maximum number of characters of an unknown name in a message. A longer name is not compared with the known names.
-_MAX_SHOWN = 200
 
 
 def _join_names(names: list[str]) -> str:

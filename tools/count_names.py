@@ -1,9 +1,9 @@
 """Count the descriptive function names and the non-descriptive local names of `harness/`.
 
-A function's name is descriptive if it begins with a verb (`load_registry`), or if it is a noun for the returned value
-(`dataset_path(…) -> Path`). A name is accepted by the first of these rules that applies:
+A function's name is descriptive if it begins with a verb (`load_registry`) or is a noun for the returned value
+(`dataset_path(…) -> Path`). The first of these rules that applies accepts the name:
 
-verb        the first word is in VERBS or QUESTIONS; or it is a verb with -s (`keeps`), and the function returns a bool
+verb        the first word is in VERBS or QUESTIONS, or is a verb with -s (`keeps`) and the function returns a bool
 property    the function is decorated as a property
 factory     the function is a class method that returns its class (`Selection.of`)
 type        the name's head noun is a word of the return type: `submission(…) -> SubmissionEntry`
@@ -188,7 +188,7 @@ def rule_for(name: str, returns: str, decorators: Iterable[str] = (), owner: str
         name: the function's name.
         returns: the function's return annotation.
         decorators: names of the function's decorators.
-        owner: name of the class to which the function belongs; empty if it belongs to no class.
+        owner: name of the function's class; empty outside a class.
 
     >>> rule_for("load_registry", "Registry"), rule_for("keeps", "bool"), rule_for("content_hash", "str")
     ('verb', 'verb', 'noun')
@@ -213,7 +213,7 @@ def rule_for(name: str, returns: str, decorators: Iterable[str] = (), owner: str
 
 
 def is_verb(word: str, returns: str) -> bool:
-    """Return whether a name's first word is a verb: `load`, `is`, or `keeps` for a function that returns a bool."""
+    """Return whether a name's first word counts as a verb: `load`, `is`, or, if a bool is returned, `keeps`."""
     if word in VERBS or word in QUESTIONS:
         return True
     return returns == "bool" and word.removesuffix("s") in VERBS

@@ -96,7 +96,7 @@ def layers(root: Path) -> list[list[str]]:
 
 
 def folder_imports() -> set[Arrow]:
-    """Return the pairs (a, b) of folders in which a file in a imports a file in b.
+    """Return the pairs (a, b) of folders such that a file in `a` imports a file in `b`.
 
     Imports for type checking do not count.
     """
@@ -110,7 +110,7 @@ def folder_imports() -> set[Arrow]:
 
 
 def folder_starts(root: Path) -> set[Arrow]:
-    """Return the pairs (a, b) of folders in which a file in a starts or loads a module in b by its name."""
+    """Return the pairs (a, b) of folders such that a file in `a` starts or loads a module of `b` by its name."""
     arrows = set()
     for path in python_files(root):
         tree = ast.parse(_read(path))

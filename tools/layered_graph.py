@@ -131,7 +131,7 @@ def _segments(paths: Sequence[Path]) -> Iterator[tuple[Node, Node]]:
 
 
 def _crossings(rows: Sequence[Sequence[Node]], paths: Sequence[Path], sideways: Sequence[Arrow]) -> int:
-    """Return the number of crossing pairs of arrows, plus 4 for each node that an arrow within a row crosses."""
+    """Return the number of crossings of two arrows, plus 4 for each node that an arrow within a row crosses."""
     position = {node: (row, index) for row, nodes in enumerate(rows) for index, node in enumerate(nodes)}
     segments: list[list[tuple[int, int]]] = [[] for _ in rows]
     for above, below in _segments(paths):
@@ -156,7 +156,10 @@ def _place(rows: Sequence[Sequence[Node]], paths: Sequence[Path]) -> dict[Node, 
 
 
 def _pack(row: Sequence[Node], targets: Mapping[Node, float]) -> dict[Node, float]:
-    """Return the x coordinates of the nodes' centres: the target, or further right if the previous node is too near."""
+    """Return the x coordinate of each node's centre.
+
+    It is the node's target, or further right if the previous node needs the space.
+    """
     centres: dict[Node, float] = {}
     edge = float("-inf")
     for node in row:
@@ -194,7 +197,7 @@ def _ports(paths: Mapping[Arrow, Path], x: Mapping[Node, int]) -> dict[tuple[Arr
 def _steps_down(
     path: Path, row_of: Mapping[str, int], x: Mapping[Node, int], ports: Mapping[tuple[Arrow, str], int]
 ) -> str:
-    """Return an SVG path from the bottom of the first box, through the points, to the top of the last box."""
+    """Return an SVG path from the bottom of the first box to the top of the last box."""
     start, end = path[0], path[-1]
     assert isinstance(start, str)
     assert isinstance(end, str)

@@ -41,7 +41,7 @@ _MAGIC = b"algorace-arrays-1 "
 _LINE_BYTES = len(_MAGIC) + 65
 #: Arrays begin at multiples of this number of bytes.
 _ALIGNMENT = 64
-#: A temporary file that is older than this number of seconds was left behind by a process that was killed.
+#: A temporary file older than this number of seconds was left behind by a killed process.
 _STALE_S = 3600.0
 #: Arrays whose keys contain one of these texts are not stored by this process.
 _excluded_texts: set[str] = set()
@@ -194,7 +194,7 @@ def _store(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _encode(arrays: Mapping[str, NDArray[Any]]) -> list[bytes]:
-    """Return the parts of a cached file after the first line: the length of the header, the header, and the arrays."""
+    """Return the pieces of a cached file after its first line: length of the header, header, arrays."""
     stored, blobs, offset = [], [], 0
     for name, array in arrays.items():
         stored.append(StoredArray(name=name, dtype=array.dtype.str, shape=array.shape, offset=offset))
@@ -234,12 +234,12 @@ def clear_cache() -> CacheUse:
 
 def _cached_files(folder: Path) -> list[tuple[float, int, Path]]:
     """Return the time of the last read, the size in bytes and the path of every cached file."""
-    entries = []
+    files = []
     for path in folder.glob(f"*{_SUFFIX}"):
         with contextlib.suppress(OSError):
             status = path.stat()
-            entries.append((status.st_mtime, status.st_size, path))
-    return entries
+            files.append((status.st_mtime, status.st_size, path))
+    return files
 
 
 def _evict(folder: Path, limit: int) -> None:

@@ -1,4 +1,4 @@
-"""Record which data of a workload are already in the data folder, so that a worker need not write to this folder.
+"""Record which data of a workload are already in the data folder, so that workers need not write there.
 
 A worker in a sandbox cannot write to the data folder. Before the worker enters the sandbox, it therefore forks a
 process that opens the data, and may fill the cache of generated data. A manifest then lists the files that the process
@@ -31,9 +31,9 @@ MANIFEST_SUFFIX = ".prepared"
 
 
 def find_unprepared(spec: RunSpec) -> tuple[PreparedData, ...]:
-    """Return the parts of a trial's data that have not been opened before, or whose files are missing.
+    """Return the parts of a trial's data that were never opened before, or that lack files.
 
-    If the data folder is not writable, the result is empty, because nothing could be stored there.
+    If the data folder is not writable, the result is empty.
     """
     folder = data_folder() / FOLDER
     try:

@@ -121,6 +121,6 @@ def lock_dataset(entry: DatasetEntry) -> Iterator[None]:
     try:
         yield
     finally:
-        # The lock file stays. If it were removed, two processes could hold locks at once: one that had opened the
-        # removed file, and one that created a new file.
+        # The lock file stays. After a removal, two processes could hold locks at once: one on the removed file, and one
+        # on a new file.
         os.close(descriptor)

@@ -271,7 +271,7 @@ class WebSource:
             except DownloadError as error:
                 self._failed[url] = error
                 raise
-            # The archive keeps the name of a partial file, so that the next call can reuse it after an interruption.
+            # The archive keeps the name of a partial file. After an interruption, the next call can therefore reuse it.
             self._archives[url] = part
         try:
             return _extract(self._entry, self._archives[url], file, installer, url)
@@ -320,7 +320,7 @@ def _discard(part: Path) -> None:
 
 
 def _file_names(file: DatasetFile) -> list[str]:
-    """Return the names under which a user may have this file: the dataset's name for it, and the names in its URLs."""
+    """Return the names under which a user may have this file: its name in the dataset, and the names in its URLs."""
     url_names = [] if file.member else [PurePosixPath(url).name for url in file.urls]
     return list(dict.fromkeys([file.name, *url_names]))
 

@@ -66,7 +66,7 @@ def judge_file(
         path: path of the file.
         digest: SHA-256 of the file, in hex.
         note: the provenance recorded at installation; None if there is none. A file changed since then is damaged.
-        accept: whether to accept a file whose checksum or size differs from the published one, if its format is right.
+        accept: whether to accept a file of the right format whose checksum or size differs from the published one.
     """
     size = path.stat().st_size
     accept = accept or (note is not None and note.state == "accepted" and note.sha256 == digest)
@@ -99,7 +99,7 @@ def _find_mismatch(file: DatasetFile, path: Path, size: int, digest: str, note: 
 
 
 def _hash_unpacked(path: Path) -> str:
-    """Return the SHA-256 of the unpacked content of a gzip file in hex, or an empty string for an invalid file."""
+    """Return the SHA-256 of a gzip file's unpacked content, in hex; empty if the file is invalid."""
     digest = hashlib.sha256()
     try:
         with gzip.open(path) as file:

@@ -47,7 +47,7 @@ class CachedPlugin(Data, frozen=True, kw_only=True):
             read again.
         contents: the entries of the plugin, or the error.
         known: `kind:name` of the entries that the plugin offered when it was last read without an error.
-        read_at: time at which the plugin was read, in seconds since 1970; 0 for contents that do not expire.
+        read_at: time of the reading, in seconds since 1970; 0 for contents that do not expire.
     """
 
     stamp: str

@@ -42,7 +42,7 @@ _ENDS = frozenset(getattr(tokenize, name) for name in ("FSTRING_END", "TSTRING_E
 
 
 def code_hash(loads: Iterable[str]) -> str:
-    """Return the SHA-256 of the tokens in the source files of these import paths, without importing a module.
+    """Return the SHA-256 of the tokens in the source files of import paths. No module is imported.
 
     The hash covers the same files as `source_hash`. Comments, empty lines, indentation and line breaks within brackets
     do not count. Docstrings count only if a file reads docstrings. If a file reads its own source, or cannot be
@@ -106,6 +106,7 @@ def _iter_texts(source: bytes, left_out: frozenset[tuple[int, int]]) -> Iterator
             # The docstring ends with its statement: at the end of the line, or at a semicolon.
             in_docstring = token.type != tokenize.NEWLINE and token.string != ";"
             continue
+        # All tokens of an f-string become one text.
         if token.type in _BEGINS:
             depth, began = depth + 1, token.start if depth == 0 else began
         if depth:

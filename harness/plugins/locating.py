@@ -11,7 +11,7 @@ _SUFFIX = ".py"
 
 
 class FileName(NamedTuple):
-    """The path of a Python file as the user gave it, and the name of an object in it; None if no name was given."""
+    """The path of a Python file as the user gave it, and optionally the name of an object in the file."""
 
     path: str
     name: str | None
@@ -58,7 +58,7 @@ def locate(module: str) -> Path | None:
 
 
 def locate_top(top: str) -> tuple[tuple[str, ...], Path | None]:
-    """Return the folders of a top-level package, and the file that runs when the package is imported.
+    """Return the folders of a top-level package, and the file that an import of the package executes.
 
     * For a module in a single file, there are no folders.
     * For a namespace package, the file is None.

@@ -1,4 +1,4 @@
-"""Find the submission or workload in a file or at an import path, and read its declarations, in a child process."""
+"""In a child process, find a submission or workload in a file or at an import path, and read its declarations."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def _describe_submission(value: Any, fields: dict[str, Any], origin: str) -> Plu
         PluginError: a declaration is invalid, or a method or part has the wrong arguments.
     """
     name = fields["load"].rpartition(":")[2]
-    described: tuple[Signature, ...] = ()
+    recipe_signatures: tuple[Signature, ...] = ()
     if _is_optimizer(value):
         entry = SubmissionEntry(space=signature_space(value), **fields)
     else:
@@ -243,10 +243,10 @@ def _describe_submission(value: Any, fields: dict[str, Any], origin: str) -> Plu
         entry = SubmissionEntry(space=getattr(value, "search_space", None) or {}, **fields)
     entry = normalise(entry, SubmissionEntry, origin)
     if _is_recipe(value):
-        described = signatures.describe_recipe(value, name)
+        recipe_signatures = signatures.describe_recipe(value, name)
     elif not _is_optimizer(value):
         signatures.check_submission_class(value, name)
-    return PluginContents(submissions=(entry,), signatures=described, is_derived=_is_optimizer(value))
+    return PluginContents(submissions=(entry,), signatures=recipe_signatures, is_derived=_is_optimizer(value))
 
 
 def _summary(value: Any, module: ModuleType | None, default: str) -> str:

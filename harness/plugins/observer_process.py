@@ -26,7 +26,7 @@ from harness.plugins.child import register
 #: Normally, the command ends this process at the deadline. If the command was killed, this process ends itself this
 #: many seconds later.
 _GRACE_S = 1.0
-#: Increment of the niceness, so that an observer takes no processor time that a trial could use.
+#: Increment of the niceness. An observer must not take processor time from trials.
 _NICENESS = 10
 
 

@@ -179,10 +179,12 @@ class Registry:
         )
 
     def _broken_error(self, label: str, name: str) -> PluginError | None:
-        """Return the error for a name that belongs to a broken plugin; None if there is no such plugin.
+        """Return the error for a name that belongs to a broken plugin; None for any other name.
 
-        A name belongs to a plugin in two cases: the plugin offered an entry of this name when it last worked, or the
-        name begins with the plugin's distribution.
+        A name belongs to a plugin in two cases:
+
+        * The plugin offered an entry of this name when it last worked.
+        * The name begins with the plugin's distribution.
         """
         owner, colon, _ = name.partition(":")
         for plugin in self.plugins:
@@ -200,18 +202,18 @@ class Registry:
     def _unknown_error(self, label: str, name: str, candidates: Sequence[Entry]) -> UsageError:
         # If a part of any kind was requested, the list shows each part's kind. The suggested name never shows a kind.
         listed = sorted({_id(entry) if label == "part" else entry.name for entry in candidates})
-        near = suggest_nearest(name.lower(), {entry.name for entry in candidates})
-        path = "a file's name ends in .py; " if os.sep in name else ""
+        suggestion = suggest_nearest(name.lower(), {entry.name for entry in candidates})
+        path_hint = "a file's name ends in .py; " if os.sep in name else ""
         choices = f"choose one of: {', '.join(listed)}" if listed else f"no {label} is installed"
-        fix = f"{path}{self._hint_at_other_type(label, name)}{choices}"
+        fix = f"{path_hint}{self._hint_at_other_type(label, name)}{choices}"
         if broken := [plugin.id for plugin in self.plugins if plugin.error is not None]:
             fix += f"; broken plugins may offer it: {', '.join(broken)}, `bench plugins` shows why"
         if self.blocked:
             fix += f"; blocked: {', '.join(self.blocked)}"
-        return UsageError(f"unknown {label} {name!r}{near}", fix=fix)
+        return UsageError(f"unknown {label} {name!r}{suggestion}", fix=fix)
 
     def _hint_at_other_type(self, label: str, name: str) -> str:
-        """Return a hint if the unknown name belongs to another type of entry; empty if it does not.
+        """Return a hint if an unknown name belongs to another type of entry; empty for any other name.
 
         There are two cases:
 
@@ -256,14 +258,14 @@ def _spell(distribution: str, names: Sequence[str], kind: str) -> Spellings:
 
 
 def _remembered_names(plugin: Plugin, label: str) -> set[str]:
-    """Return all spellings of the entries of one kind (`label`) that a plugin offered when it last worked."""
+    """Return the names of the entries of kind `label` that a plugin offered when it last worked, in all spellings."""
     names: set[str] = set()
     for known in plugin.known:
-        group, _, name = known.partition(":")
+        entry_type, _, name = known.partition(":")
         kind = ""
-        if group == "part":
+        if entry_type == "part":
             kind, _, name = name.partition(":")
-        if label in (group, kind):
+        if label in (entry_type, kind):
             spellings = _spell(plugin.distribution, (name,), kind)
             names |= spellings.plain | spellings.qualified
     return names

@@ -38,7 +38,7 @@ def may_change(load: str, distribution: str) -> bool:
 
 
 def source_hash(loads: Iterable[str]) -> str:
-    """Return the SHA-256 of the source files of these import paths, without importing a module.
+    """Return the SHA-256 of the source files of import paths, such as `torch.optim:Adam`. No module is imported.
 
     The hash of a module covers the module's own file, and all files of its top-level package that the module imports
     directly or indirectly. An edited helper function therefore changes the hash. There are three exceptions:

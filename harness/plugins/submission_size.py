@@ -51,7 +51,7 @@ def check_size(name: str, loads: Iterable[str]) -> None:
 
 @cache
 def _package_size(top: str) -> int:
-    """Return the size in bytes of the files of a top-level package, or of a module in a single file."""
+    """Return the size in bytes of all files of a top-level package or module."""
     folders, origin = locate_top(top)
     if not folders:
         return _file_size(origin) if origin is not None else 0

@@ -51,7 +51,7 @@ def submission_from_path(text: str) -> ReadSubmission:
 
 def workload_from_path(text: str) -> WorkloadEntry:
     """Return the entry of the workload in a file. The argument and the errors are as in `submission_from_path`."""
-    return _with_source(_read_path(text, "workload").workloads[0])
+    return _with_code_hash(_read_path(text, "workload").workloads[0])
 
 
 def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginContents:
@@ -70,18 +70,18 @@ def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginCo
     return contents
 
 
-def _with_source(entry: WorkloadEntry) -> WorkloadEntry:
+def _with_code_hash(entry: WorkloadEntry) -> WorkloadEntry:
     """Return the workload's entry, with the first digits of its code hash appended to the version.
 
     Users do not raise the version at every edit of a file. The hash makes results of earlier code results of another
     version. They never count as results of the current code, and are never in a table with them.
     """
-    version = f"{entry.facts.version}{SOURCE_MARK}{code_hash([entry.load])[:_SOURCE_DIGITS]}"
+    version = f"{entry.facts.version}{SOURCE_MARK}{code_hash([entry.load])[:_HASH_DIGITS]}"
     return msgspec.structs.replace(entry, facts=msgspec.structs.replace(entry.facts, version=version))
 
 
 #: Number of digits of the code's hash in the version of a workload.
-_SOURCE_DIGITS = 8
+_HASH_DIGITS = 8
 
 
 #: Fix for an entry whose code raises an error. The placeholder is the entry's import path.
@@ -155,7 +155,7 @@ def _read(request: ReadRequest, files: Sequence[Path], key_path: str = "") -> Pl
     Args:
         request: the request.
         files: the files on which the answer depends.
-        key_path: path that distinguishes requests for the same target in the cache; "" if none is needed.
+        key_path: part of the cache's key, for targets of the same name in different files; "" if not needed.
     """
     key = "\n".join((request.action, request.target, request.name or key_path))
     stamp = cache.stamp(map(cache.file_state, files))

@@ -1,4 +1,4 @@
-"""List the attempts to run the trials of a group of records, so that readers see whether records were hand-picked."""
+"""List all attempts to run the trials of published records. They show whether the records were hand-picked."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class RunsLedger:
         ids = {run.record.run_id for run in group.runs}
         spec = group.spec
         purposes = {run.record.spec.purpose for run in group.runs}
-        same_workload = [
+        starts = [
             entry
             for entry in self.entries
             if entry.event == "started"
@@ -92,17 +92,17 @@ class RunsLedger:
             and entry.submission.partition("@")[0] == spec.submission.name
             and entry.purpose in purposes
         ]
-        same_source = [entry.run_id for entry in same_workload if entry.source_hash == spec.submission.source_hash]
-        sources = {entry.source_hash for entry in same_workload} - {spec.submission.source_hash}
-        started = Counter(entry.run_id for entry in same_workload)
+        runs_of_source = [entry.run_id for entry in starts if entry.source_hash == spec.submission.source_hash]
+        other_sources = {entry.source_hash for entry in starts} - {spec.submission.source_hash}
+        started = Counter(entry.run_id for entry in starts)
         return AttemptReport(
             repeated=tuple(
                 repeated
                 for run in group.runs
                 if (repeated := self._describe_repeated(run.record, started[run.record.run_id])) is not None
             ),
-            unpublished=tuple(sorted(set(same_source) - ids)),
-            other_sources=len(sources),
+            unpublished=tuple(sorted(set(runs_of_source) - ids)),
+            other_sources=len(other_sources),
             ledger_entries=len(self.entries),
             ledger_hash=self.hash,
         )

@@ -1,4 +1,4 @@
-"""Find the trials of a ruleset that a group of records lacks, and the command that runs them."""
+"""Find the missing trials of a group of records, and the command that runs them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TrialIndex(NamedTuple):
         return f"{purpose}study {self.study}, trial {self.trial}"
 
 
-#: Function that returns the number of settings that a submission lists itself; None if it has a search space instead.
+#: Function that returns the number of settings in a submission's own list; None for a submission with a search space.
 ListedSettings = Callable[[RunSpec], int | None]
 
 

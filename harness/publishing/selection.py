@@ -120,7 +120,7 @@ class TrialGroup:
 
 
 class _Listed(NamedTuple):
-    """A record of the runs folder without its content."""
+    """A record of the runs folder without its content. `obstacle` says why it is never published."""
 
     key: GroupKey
     run_id: str

@@ -111,7 +111,7 @@ class PublishReport:
 
 @dataclass(frozen=True)
 class _Published:
-    """The records that are published already."""
+    """The records that are published already, and their content hashes by run_id."""
 
     records: Sequence[Record] = ()
     hashes: Mapping[str, str] = field(default_factory=dict)
@@ -186,10 +186,10 @@ def _examine(
         mark = mark_of(record, marks)
         if mark and mark.event == "withdrawn":
             problems.append(f"{record.run_id} was withdrawn: {mark.why} (take it back: bench results restore)")
-        earlier = published.hashes.get(record.run_id)
-        if earlier is None:
+        published_hash = published.hashes.get(record.run_id)
+        if published_hash is None:
             new.append(run)
-        elif earlier != record.content_hash:
+        elif published_hash != record.content_hash:
             problems.append(
                 f"{record.run_id} is already published with other content; a published record must not change"
             )
@@ -229,11 +229,11 @@ def _write_group(folder: Path, report: GroupReport) -> None:
     for run, findings in zip(report.new, report.findings, strict=True):
         write_atomically(folder / f"{run.record.run_id}.json", run.stored.content)
         attestations, _ = read_attestations(run.stored.path.parent)
-        own = [item for item in attestations if item.record == run.record.content_hash]
-        judged = attest_weights(findings)
-        if judged is not None and all(item.method != "weights" for item in own):
-            own.append(judged)
-        for attestation in own:
+        of_record = [item for item in attestations if item.record == run.record.content_hash]
+        weights_attestation = attest_weights(findings)
+        if weights_attestation is not None and all(item.method != "weights" for item in of_record):
+            of_record.append(weights_attestation)
+        for attestation in of_record:
             write_attestation(folder, attestation)
     for packed in packing.pack(folder):
         if packed.problems:

@@ -60,8 +60,8 @@ def run_id(spec: RunSpec) -> str:
 def run_id_of_json(record: bytes) -> str:
     """Return the run_id of the trial whose record is given as JSON.
 
-    The hash is computed from the spec in the JSON, not from the decoded spec, because decoding adds fields that did not
-    exist when the record was written.
+    The hash is computed from the spec in the JSON. The decoded spec may have fields that did not exist when the record
+    was written.
 
     Raises:
         msgspec.DecodeError: the record is not JSON or has no spec.
@@ -138,7 +138,7 @@ def shard_name(number: int) -> str:
 
 
 def shard_number(name: str) -> int:
-    """Return the number in the name of a shard or index; 0 if the name is not of this form."""
+    """Return the number in the name of a shard or index; 0 for any other name."""
     match = SHARD_NAME.fullmatch(name) or INDEX_NAME.fullmatch(name)
     return int(match[1]) if match else 0
 
@@ -153,7 +153,7 @@ def walk_records(folder: Path, problems: list[str]) -> Iterator[ListedFolder]:
     """Yield this folder and every folder below it in sorted order, each with the sorted names of its files.
 
     Folders of replaced runs (`superseded/`) and of archived records (`archive/`) below this folder are skipped. A
-    folder whose name is that of a record or shard is yielded as a file, so that reading it raises an error.
+    folder with the name of a record or shard is listed as a file. Reading it then raises an error.
 
     Args:
         folder: folder to search.

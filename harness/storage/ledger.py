@@ -1,8 +1,8 @@
-"""The ledger of a runs folder: a file to which entries are appended before and after every attempt to run a trial.
+"""The ledger of a runs folder: a file that lists every attempt to run a trial.
 
-`ledger.jsonl` has one entry per line. Every entry contains the SHA-256 of the line before it, so a line cannot be
-changed or removed without changing all lines after it. A rewrite of the whole ledger shows only in a comparison: with
-an earlier copy of the ledger, or with a published hash of an earlier last line.
+`ledger.jsonl` has one entry per line. An entry is appended before and after every attempt. Every entry contains the
+SHA-256 of the line before it, so a line cannot be changed or removed without changing all lines after it. To detect a
+rewrite of the whole ledger, compare it with an earlier copy, or with the published hash of an earlier last line.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class LedgerEntry(Data, frozen=True, kw_only=True, omit_defaults=True):
 class AttemptLedger:
     """A ledger that is open for appending. Several processes may append to the same ledger.
 
-    Each call reads only the lines that were added since the last call.
+    Each call of `append` reads only the lines that were added since the last call.
 
     Args:
         runs: the runs folder. It is created by the first entry.
@@ -157,6 +157,7 @@ class AttemptLedger:
             self._note(_decode_line(line, self._last, self.path), line)
 
     def _note(self, entry: LedgerEntry, line: bytes) -> None:
+        """Remember where a line ends, its hash, and the attempts of its trial."""
         self._offset += len(line)
         self._last = line_hash(line)
         if entry.run_id:
@@ -195,7 +196,7 @@ def line_hash(line: bytes) -> str:
 
 
 def find_ledger(folder: Path) -> Path | None:
-    """Return the path of the ledger for a run's folder or a runs folder; None if there is no ledger."""
+    """Return the path of the ledger in a runs folder; None if there is none. `folder` may also be one run's folder."""
     for candidate in (folder / LEDGER, folder.parent / LEDGER):
         with contextlib.suppress(OSError):
             if candidate.is_file():

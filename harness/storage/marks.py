@@ -25,15 +25,15 @@ from harness.system.locks import wait_for_lock
 
 #: Name of the file with the marks.
 MARKS: Final = "marks.jsonl"
-#: Number of folders above a folder of records in which the file is looked for. The file is usually three folders above
-#: the records, which are in HARDWARE/WORKLOAD/SUBMISSION/.
+#: Number of folders above a folder of records in which the file is looked for. It is 3, because the file is in RESULTS/
+#: and the records are in RESULTS/HARDWARE/WORKLOAD/SUBMISSION/.
 _MAX_LEVELS_ABOVE = 3
 #: Seconds to wait for the lock. Appending a mark takes milliseconds, but publishing into the folder may take longer.
 _LOCK_TIMEOUT_S = 60.0
 
 
 def append_mark(folder: Path, mark: Mark) -> Path:
-    """Append a mark to the file of marks of a folder of records, and return the path of the file.
+    """Append a mark to `marks.jsonl` in a folder of records, and return the path of this file.
 
     Raises:
         StoreError: the file cannot be written, or another process holds the lock of the folder.
@@ -91,9 +91,9 @@ def lock_marks(folder: Path) -> Iterator[None]:
 
 def _is_current(folder: Path, descriptor: int) -> bool:
     """Return whether a descriptor belongs to the folder that currently has this path."""
-    here, locked = os.stat(folder), os.fstat(descriptor)
+    current, locked = os.stat(folder), os.fstat(descriptor)
     # On a file system without locks, another file is locked instead of the folder.
-    return (here.st_dev, here.st_ino) == (locked.st_dev, locked.st_ino) or not stat.S_ISDIR(locked.st_mode)
+    return (current.st_dev, current.st_ino) == (locked.st_dev, locked.st_ino) or not stat.S_ISDIR(locked.st_mode)
 
 
 def index_marks(folders: Iterable[Path], problems: list[str], listed: Iterable[ListedFolder] | None = None) -> Marks:

@@ -213,8 +213,8 @@ def _remove(folder: Path, entries: Iterable[PackedFile]) -> None:
 def unpack(folder: Path) -> Iterator[FolderReport]:
     """Write the record files of all shards below a folder, byte for byte, and remove the shards.
 
-    A shard is not removed if it is damaged or if one of its files already exists with different content. If some
-    folders cannot be listed, an additional last report names these folders.
+    A shard stays if it is damaged, or if one of its files already exists with different content. If some folders cannot
+    be listed, an additional last report names these folders.
 
     Raises:
         StoreError: a folder cannot be written, or another process is packing it.

@@ -157,7 +157,7 @@ class RunFolder:
             raise write_error(folder, error) from error
 
     def collect_worker_files(self) -> None:
-        """Move files that stay with the run out of the folder of a worker that has ended.
+        """Move files that are kept from the worker's folder to the run's folder, after the worker has ended.
 
         These files are damaged checkpoints and, if the worker evaluated its own weights, the final weights.
 

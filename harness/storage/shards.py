@@ -258,7 +258,7 @@ def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
     """
     lzma = _import_lzma()
     file.seek(0)
-    decompressor, rest = lzma.LZMADecompressor(lzma.FORMAT_XZ), b""
+    decompressor, incomplete_line = lzma.LZMADecompressor(lzma.FORMAT_XZ), b""
     while not decompressor.eof:
         compressed = file.read(_CHUNK) if decompressor.needs_input else b""
         if decompressor.needs_input and not compressed:
@@ -267,9 +267,9 @@ def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
             text = decompressor.decompress(compressed, max_length=_CHUNK)
         except lzma.LZMAError as error:
             raise DamagedError(f"shard {path} is damaged: {error}", fix=RESTORE) from None
-        *lines, rest = (rest + text).split(b"\n")
+        *lines, incomplete_line = (incomplete_line + text).split(b"\n")
         yield from lines
-    if rest or decompressor.unused_data or file.read(1):
+    if incomplete_line or decompressor.unused_data or file.read(1):
         raise DamagedError(f"shard {path} is damaged: it has data after its last complete line", fix=RESTORE)
 
 

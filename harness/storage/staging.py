@@ -93,7 +93,7 @@ def _exchange(stage: Path, folder: Path) -> None:
 
 
 def _keep_added(old: Path, folder: Path, copied: set[Path]) -> None:
-    """Link files into the new folder that were added to the old folder after it was copied."""
+    """Link those files into the new folder that another process added to the old folder meanwhile."""
     for name in sorted(_list_files(old) - copied):
         target = folder / name
         if not target.exists() and not name.name.endswith(".tmp"):

@@ -1,4 +1,4 @@
-"""Runs a list of checks on one case. A case contains the object under test and the results of earlier checks."""
+"""Runs a list of checks on one case: the object under test, with values that several checks use."""
 
 from __future__ import annotations
 

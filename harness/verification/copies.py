@@ -1,4 +1,4 @@
-"""Find records that share their weights, their curve or their times although they are of different runs."""
+"""Find copies: records of different runs with the same weights, curve or times."""
 
 from __future__ import annotations
 

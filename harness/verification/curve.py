@@ -21,8 +21,8 @@ def list_curve_problems(record: Record) -> list[str]:
     """Return a one-line message for each contradiction between the points of a record and its specification."""
     points = record.points
     if not points:
-        complete = record.status in ("reached", "exhausted", "pruned")
-        return [f"a run that is {record.status} has no points"] if complete else []
+        must_have_points = record.status in ("reached", "exhausted", "pruned")
+        return [f"a run that is {record.status} has no points"] if must_have_points else []
     problems = [*_first_point_problems(points[0]), *_counter_problems(record)]
     for index, (previous, point) in enumerate(pairwise(points), start=1):
         problems += (f"point {index}: {problem}" for problem in _step_problems(record.spec, previous, point))

@@ -23,25 +23,25 @@ def list_ending_problems(record: Record) -> list[str]:
 
 def _replay(record: Record) -> Iterator[str]:
     spec, points, stages = record.spec, record.points, record.spec.workload.facts.stages
-    began, stage, ended_stages = 0, 0, []
+    stage_start, stage, ended_stages = 0, 0, []
     for index, point in enumerate(points[:-1]):
         if point.stage != stage:
             yield f"point {index} is in stage {point.stage}, but the targets put it in stage {stage}"
             return
-        verdict = decide_end(spec, point, began, points[:index])
+        verdict = decide_end(spec, point, stage_start, points[:index])
         # The untrained model is evaluated, but a run never ends at it.
         if verdict is not None and index:
             yield f"the run is over at point {index} ({verdict.reason}), but {len(points) - 1 - index} points follow"
             return
-        if index and stages and stage + 1 < len(stages) and is_stage_over(spec, point, began):
-            stage, began = stage + 1, point.examples
+        if index and stages and stage + 1 < len(stages) and is_stage_over(spec, point, stage_start):
+            stage, stage_start = stage + 1, point.examples
             ended_stages.append(index)
     if not points:
         return
     if points[-1].stage != stage:
         yield f"the last point is in stage {points[-1].stage}, but the targets put it in stage {stage}"
         return
-    verdict = decide_end(spec, points[-1], began, points[:-1]) if len(points) > 1 else None
+    verdict = decide_end(spec, points[-1], stage_start, points[:-1]) if len(points) > 1 else None
     if record.status in _DECIDED and (verdict is None or verdict.status != record.status):
         decided = "goes on" if verdict is None else f"is {verdict.status} ({verdict.reason})"
         yield f"the status is {record.status}, but the run {decided} at its last point"

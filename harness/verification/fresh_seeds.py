@@ -1,4 +1,4 @@
-"""Compare the claims of records with runs on fresh seeds, by a test that may be evaluated after every run.
+"""Test the claims of records by runs on fresh seeds. The test may be evaluated after every run.
 
 In this module, a claim is a result that records state:
 
@@ -8,8 +8,8 @@ In this module, a claim is a result that records state:
 Each run on a fresh seed has a difference to the claim: log(claimed cost / cost of the run). The difference is negative
 if the run needs more examples. A test judges the centre of the differences:
 
-* The claim is accepted when the test shows that the centre is above −log(1.1), so that fresh seeds need at most 10 %
-  more examples than claimed.
+* The claim is accepted when the test shows that the centre is above −log(1.1): fresh seeds need less than 10 % more
+  examples than claimed.
 * The claim is refuted when the test shows that the centre is below −log(1.1).
 * Until then, the claim is undecided.
 """
@@ -81,9 +81,9 @@ class Claim:
 
         For runs to a target, it is log(claimed cost / cost of the fresh run).
 
-        Runs to a stop all have the same cost. Their final metrics are therefore converted to costs: the cost at which
-        the record's curve first reaches the metric, or the cost at the stop if the curve never reaches it. The
-        difference is log(cost for the fresh metric / cost for the claimed metric).
+        Runs to a stop all have the same cost. Their final metrics are therefore converted to costs. The cost for a
+        metric is the cost at which the record's curve first reaches it. If the curve never reaches it, it is the cost
+        at the stop. The difference is log(cost for the fresh metric / cost for the claimed metric).
         """
         if self.spec.stop is None:
             return self._log_cost() - math.log(fresh.points[fresh.hit].cost) if fresh.hit is not None else MISS
@@ -99,7 +99,7 @@ class Claim:
         )
 
     def fresh_spec(self, nonce: Nonce, study: int, redrawing: Collection[str]) -> RunSpec:
-        """Return the specification of a run on a fresh seed, and on fresh held-out data if the workload can draw them.
+        """Return the specification of a run on a fresh seed. Workloads that can do so also draw fresh held-out data.
 
         Args:
             nonce: the number from which all seeds are derived.
@@ -122,6 +122,7 @@ class Claim:
 
 
 def _whole_points(record: Record) -> list[Point]:
+    """Return the points, after the first example, whose evaluation used the whole split."""
     target = record.spec.workload.facts.targets[0]
     return [point for point in record.points if not point.screened and target.metric in point.metrics and point.cost]
 

@@ -15,8 +15,8 @@ from harness.plugins.source_hash import source_hash
 
 #: The fields of a point that depend on the machine's speed.
 _TIMES = frozenset({"seconds", "process_seconds"})
-#: The fields of a point that were added after records had been published, or that an option adds. They are compared
-#: only if both points have them.
+#: Fields that not every point has: older records lack them, or only an option adds them. They are compared only if both
+#: points have them.
 _OPTIONAL = frozenset({"mean_train_loss", "grad_norm"})
 #: The fields of a point that describe a screened evaluation.
 _EVALUATION = frozenset({"metrics", "evaluated_examples", "se"})

@@ -1,4 +1,4 @@
-"""Check that the seeds of a record follow from its root seed or its nonce, and that the nonce is valid."""
+"""Check that the seeds of a record follow from its root seed or a valid nonce."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.planning.seeds import expected_held_out, expected_seeds
 from harness.system.beacon import CHAINS, Beacon, BeaconError
 from harness.verification.findings import Finding, make_finding
 
-#: Seconds by which the clock of the machine that ran a trial may be behind the clock of the beacon.
+#: Seconds by which the clock of the run's machine may be behind the clock of the beacon.
 _CLOCK_ERROR_S = 60.0
 
 
