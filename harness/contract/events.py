@@ -24,9 +24,11 @@ class Confined(Event, frozen=True, kw_only=True, tag="confined"):
 
     Args:
         sandbox: name of the sandbox, for the record.
+        opening_seconds: wall seconds in which the worker opened or generated the data of the workload.
     """
 
     sandbox: str
+    opening_seconds: float = 0.0
 
 
 class Ready(Event, frozen=True, kw_only=True, tag="ready"):

@@ -156,8 +156,8 @@ class Usage(Data, frozen=True, kw_only=True):
         checkpoint_seconds: wall seconds for writing checkpoints and weights, with the clock stopped.
         start_seconds: wall seconds from the last start of the worker to its first event. In this time, the clock runs
             only while the submission is constructed.
-        build_seconds: the part of `start_seconds` in which the worker imported the workload, and built the model and
-            the data.
+        build_seconds: the part of `start_seconds` in which the worker imported the workload, opened or generated its
+            data, and built the model.
         forked: whether the worker was forked from a fork server.
     """
 

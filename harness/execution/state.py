@@ -113,6 +113,7 @@ class Trial:
         judgements, trust: see `Record`.
         start_began: time at which the worker was started, by `time.monotonic`.
         start_seconds: wall seconds from the start of the worker to its event `Ready`.
+        opening_seconds: the part of these seconds in which the worker opened or generated the data.
         is_sandbox_known: whether the current worker has reported its sandbox.
     """
 
@@ -140,6 +141,7 @@ class Trial:
     trust: Trust = "self-reported"
     start_began: float = field(default_factory=time.monotonic)
     start_seconds: float = 0.0
+    opening_seconds: float = 0.0
     is_sandbox_known: bool = False
 
     @classmethod
@@ -172,6 +174,7 @@ class Trial:
                 # report.
                 if not self.is_sandbox_known:
                     self._add_sandbox(event.sandbox)
+                    self.opening_seconds = event.opening_seconds
             case Ready():
                 if not self.is_sandbox_known:
                     self._add_sandbox(NO_SANDBOX)
@@ -346,7 +349,12 @@ class Trial:
         elif self.account.measured and self.spec.ranks == 1:
             counters = msgspec.structs.replace(counters, seconds=total.seconds, process_seconds=total.process_seconds)
         usage = end.usage if end.usage.parameters or self.ready is None else self.ready.usage
-        usage = msgspec.structs.replace(usage, forked=self.forked, start_seconds=self.start_seconds)
+        usage = msgspec.structs.replace(
+            usage,
+            forked=self.forked,
+            start_seconds=self.start_seconds,
+            build_seconds=usage.build_seconds + self.opening_seconds,
+        )
         return Record(
             run_id=self.run_id,
             spec=self.spec,
