@@ -148,6 +148,7 @@ def _place(rows: Sequence[Sequence[Node]], paths: Sequence[Path]) -> dict[Node, 
     for move in range(MOVES):
         for row in rows if move % 2 else reversed(rows):
             targets = {node: _mean([x[other] for other in neighbours.get(node, [node])]) for node in row}
+            # The mean of packing from the left and from the right keeps the row centred.
             forward = _pack(row, targets)
             backward = _pack(row[::-1], {node: -targets[node] for node in row})
             x |= {node: (forward[node] - backward[node]) / 2 for node in row}

@@ -26,7 +26,7 @@ DISTRIBUTION = "algorace"
 COMPARISON = "docs/comparison.md"
 #: Beginning of the row of an arm that was run.
 ARM = re.compile(r"^\| `([a-z0-9-]+)` \|(?! not run)", re.MULTILINE)
-#: Method → its evidence as pairs of level and file.
+#: Method → its evidence, as pairs of the kind of evidence (such as `vectors`) and a file.
 Levels = Mapping[str, Sequence[tuple[str, str]]]
 HEAD = """# Methods
 

@@ -36,6 +36,7 @@ FOLDER = "generated"
 #: Maximum size of all cached files in bytes. If it is exceeded, the least recently read files are removed.
 MAX_BYTES = 2 << 30
 _SUFFIX = ".arrays"
+#: Beginning of every cached file.
 _MAGIC = b"algorace-arrays-1 "
 #: Length of the first line in bytes: the magic word, 64 hexadecimal digits, and the newline character.
 _LINE_BYTES = len(_MAGIC) + 65

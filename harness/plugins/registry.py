@@ -129,7 +129,7 @@ class Registry:
         """Return the part with a name. It raises the same errors as `workload`.
 
         Args:
-            kind: the part's kind; None for any kind. With None, the name must not be ambiguous between kinds.
+            kind: the part's kind; None for any kind. With None, only one kind may have a part with this name.
             name: `name` or `kind:name`, optionally after `distribution:`.
             prefer: a distribution. Its part is preferred if several distributions offer a part with this name. Callers
                 pass the distribution of the submission. A newly installed plugin therefore cannot change the parts of

@@ -65,7 +65,9 @@ def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginCo
         raise UsageError(f"{given_path}: not a Python file", fix="give a file whose name ends in .py")
     contents = _read(ReadRequest(action=action, target=str(path), name=name), [path])
     if contents.error is not None:
-        fix = _explain_sibling(contents.error, path) or contents.fix or f"run `python {given_path}` to see the error"
+        fix = (
+            _explain_local_import(contents.error, path) or contents.fix or f"run `python {given_path}` to see the error"
+        )
         raise UsageError(f"{given_path}: {contents.error}", fix=fix)
     return contents
 
@@ -162,7 +164,7 @@ def _read(request: ReadRequest, files: Sequence[Path], key_path: str = "") -> Pl
     return cache.read_plugins({key: StampedRequest(request=request, stamp=stamp)})[key].contents
 
 
-def _explain_sibling(error: str, path: Path) -> str | None:
+def _explain_local_import(error: str, path: Path) -> str | None:
     """Return a fix if the file could not import a module from its own folder; None for other errors.
 
     The folder of the file is not on `sys.path`, because the record contains only the hash of the file itself.

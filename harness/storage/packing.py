@@ -128,10 +128,10 @@ def _indexed_shards(folder: Path) -> list[Path]:
 
 
 def _find_packed_entries(folder: Path, names: set[str], problems: list[str]) -> dict[str, PackedFile]:
-    """Return the index entries of the files in undamaged shards of a folder, by file name.
+    """Return the index entries of the packed files of a folder, by file name.
 
-    Shards that contain none of the files in `names` are skipped. A damaged shard is reported as a problem, and its
-    files count as not packed.
+    Only shards that contain a file in `names` are read. A damaged shard is reported as a problem, and its files count
+    as not packed.
     """
     packed: dict[str, PackedFile] = {}
     for shard in _indexed_shards(folder):
@@ -145,7 +145,7 @@ def _find_packed_entries(folder: Path, names: set[str], problems: list[str]) -> 
 
 
 def _equals_packed_copy(path: Path, entry: PackedFile, problems: list[str]) -> bool:
-    """Return whether a plain file equals its packed copy. A difference is reported as a problem."""
+    """Return whether a plain (unpacked) record file equals its packed copy. A difference is reported as a problem."""
     try:
         is_equal = _hash(path) == entry.sha256
     except StoreError as error:

@@ -54,7 +54,7 @@ class VerifiedRecords:
 
     @property
     def new(self) -> list[bytes]:
-        """The SHA-256 of the files that were added and not saved."""
+        """The digests that were added but not saved yet."""
         return self._new
 
     def save(self) -> None:

@@ -89,7 +89,7 @@ def _point_problems(spec: RunSpec, point: Point) -> Iterator[str]:
     has_accuracy = any(name.partition("/")[0] == "accuracy" for name in point.metrics)
     for name, value in point.metrics.items():
         base, target = name.partition("/")[0], targets.get(name)
-        # If accuracies are measured, a target to be maximised that has no unit is the mean of these accuracies.
+        # If accuracies are measured, a target without a unit that is to be maximised is the mean of these accuracies.
         is_mean = has_accuracy and target is not None and target.goal == "max" and not target.unit
         is_fraction = base in _FRACTIONS or is_mean
         is_nonnegative = base in _NONNEGATIVE or (target is not None and target.unit.startswith(_NONNEGATIVE_UNITS))

@@ -22,6 +22,7 @@ def list_ending_problems(record: Record) -> list[str]:
 
 
 def _replay(record: Record) -> Iterator[str]:
+    """Yield the contradictions between the points and the rules that end stages and runs."""
     spec, points, stages = record.spec, record.points, record.spec.workload.facts.stages
     stage_start, stage, ended_stages = 0, 0, []
     for index, point in enumerate(points[:-1]):

@@ -116,6 +116,7 @@ class Rerun:
         return self._attest(record, "exact", outcome, detail, sandbox=repeated.sandbox)
 
     def _test_fresh_seeds(self, claims: Sequence[Claim], nonce: Nonce, deadline: float) -> Iterator[Attestation]:
+        """Run fresh seeds until the claims are decided or the time is over. Yield an attestation for each record."""
         differences: dict[str, list[float]] = {claim.workload: [] for claim in claims}
         verdict: FreshVerdict | None = None
         slowest, seed_count = 0.0, 0
