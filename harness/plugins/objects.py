@@ -189,7 +189,7 @@ def _pick_one(
 
 
 def _is_defined_in(module: ModuleType, value: Any, name: str | None) -> bool:
-    """Return whether a class counts as defined in a file: it is defined there, or was requested by name."""
+    """Return whether a class counts as defined in a file: the file defines it, or the user requested it by name."""
     return name is not None or value.__module__ == module.__name__
 
 

@@ -54,7 +54,7 @@ def find_environment_difference(record: Record) -> str:
         "hardware class": (spec.hardware, detect.hardware_class(spec.device, spec.threads, spec.ranks)),
     }
     differences = [
-        f"{name} {recorded} there, {present} here"
+        f"{name} was {recorded} in the run and is {present} here"
         for name, (recorded, present) in fields.items()
         if recorded != present
     ]
