@@ -4,9 +4,11 @@ The shard `records-0001.jsonl.xz` has one line for each record file, in the orde
 `records-0001.index.json` lists the record files with their hashes. Neither the shard nor the index ever changes:
 records that are packed later go into a new shard, `records-0002`.
 
-A line is the record's JSON without white space. Indenting this JSON by one space restores the file byte for byte. Two
-kinds of files are stored as text instead, as `{"file": name, "text": content}`: files with other white space, and files
-whose name is not `RUN_ID.json`.
+A line has one of three forms. From each form, the record file is restored byte for byte:
+
+- the record's JSON without white space, and a space at the end: a file of the layout of `record_layout`
+- the record's JSON without white space: a file that is indented by one space, as earlier versions wrote it
+- `{"file": name, "text": content}`: a file with other white space, or a file whose name is not `RUN_ID.json`
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import msgspec
 from harness.contract.base import Data
 from harness.errors import DamagedError, StoreError
 from harness.storage import layout
+from harness.storage.record_layout import format_record
 from harness.system.files import JSON_ERRORS, describe_json_error, is_file_name, open_regular, read_struct
 
 #: Preset of the compression, liblzma's default. Higher presets save one percent of the size and take 1.5 times as long.
@@ -111,13 +114,17 @@ class _Identity(msgspec.Struct):
 
 
 _VERBATIM_START = b'{"file":'
+#: End of a line that stores a record file of the layout of `record_layout`.
+_LINES_END = b" "
 
 
 def encode_line(name: str, content: bytes) -> bytes:
     """Return the line of a shard for a record file. The file's content must be valid JSON in UTF-8."""
     compact = msgspec.json.format(content, indent=-1)
-    if not compact.startswith(_VERBATIM_START) and file_name(compact) == name and file_content(compact) == content:
-        return compact
+    if not compact.startswith(_VERBATIM_START) and file_name(compact) == name:
+        for line in (compact + _LINES_END, compact):
+            if file_content(line) == content:
+                return line
     return msgspec.json.encode(_Verbatim(name, content.decode()))
 
 
@@ -140,6 +147,8 @@ def file_content(line: bytes) -> bytes:
     """
     if line.startswith(_VERBATIM_START):
         return msgspec.json.decode(line, type=_Verbatim).text.encode()
+    if line.endswith(_LINES_END):
+        return format_record(line.removesuffix(_LINES_END))
     return msgspec.json.format(line, indent=1) + b"\n"
 
 
