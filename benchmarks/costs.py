@@ -1,4 +1,6 @@
-"""Test the estimation of costs on simulated and on real runs. A cost is a submission's scored time per interval.
+"""Test the estimation of costs on simulated and on real runs.
+
+A cost is a submission's scored time for one interval between evaluations.
 
     python benchmarks/costs.py --simulate
     python benchmarks/costs.py --sessions --runs /tmp/costs        (about 10 minutes; nothing else should run)
@@ -6,9 +8,9 @@
 `--simulate` prints the largest error of a cost if every third interval is more expensive. It also prints the rate of
 false verdicts if a submission is compared with its copy.
 
-`--sessions` runs two submissions ten times each in two sessions on one core. The first session is quiet; in the second,
-a process keeps the same core busy. For each session, the script prints the ratio of the two costs with its confidence
-interval. It also prints the relative difference between the median processor seconds of the two sessions.
+`--sessions` runs two submissions ten times each in two sessions on one core. The first session is quiet. In the second,
+another process keeps the same core busy. For each session, the script prints the ratio of the submissions' costs with
+its confidence interval. It also prints how much the median processor seconds differ between the sessions.
 """
 
 from __future__ import annotations
@@ -99,8 +101,11 @@ def simulate_periodic() -> None:
 def simulate_copies(repeats: int) -> None:
     """Print the rate of false verdicts if a submission is compared with its copy.
 
-    The rate is printed for three definitions of a run's time: the sum of costs shared by all runs of a submission
-    (`shared costs`), the sum of the run's own costs (`own times`), and the measured time (`measured`).
+    The rate is printed for three definitions of a run's time:
+
+    - `shared costs`: the sum of the intervals' costs, each estimated from all runs of the submission
+    - `own times`: the sum of the costs, each estimated from this run
+    - `measured`: the measured time
     """
     spec, source = template(), random.Random(1)
     n = 10

@@ -5,14 +5,17 @@
 
 The script uses the code of the worker: `harness.worker.setup` builds a run, `TrainingRun.train` trains it, and the
 clock of the run measures its time. It reports one throughput for each interval between two evaluations. The first
-interval is left out, because kernels and caches warm up in it. The overhead of the harness is the time of its steps,
-divided by the time of the steps of a hand-written loop. Groups of a few steps of the harness and of the loop alternate,
-and the device is synchronised before and after each group. Optimisations are turned off one at a time. An optimisation
-that the checked-out version lacks is reported as absent. A measurement that would start after `--seconds` is reported
-as left out.
+interval is left out, because kernels and caches warm up in it.
 
-The utilisation is (6·N + 6·L·D·T) · tokens/s divided by the manufacturer's dense bf16 peak (harness/hardware.yaml).
-Here N is the number of parameters, L the number of layers, D the width, and T the sequence length.
+The overhead of the harness is a ratio: seconds of the harness's steps / seconds of the same steps in a hand-written
+loop. Groups of a few steps of the harness and of the loop alternate. The device is synchronised before and after each
+group.
+
+Optimisations are turned off one at a time. An optimisation that the checked-out version lacks is reported as absent. A
+measurement that would start after `--seconds` is reported as left out.
+
+The utilisation is (FLOP per token) · tokens/s / peak. The FLOP per token are 6·N + 6·L·D·T for N parameters, L layers,
+the width D and the sequence length T. The peak is the manufacturer's number for dense bf16 (harness/hardware.yaml).
 """
 
 from __future__ import annotations
@@ -99,9 +102,9 @@ class Session:
     Args:
         device: `cuda`, `cpu` …
         sizes: sizes of the measurements.
-        compiled: whether losses are compiled. Not every version of the worker can do this.
-        deadline: value of `time.monotonic` after which no measurement starts.
-        folder: folder of all runs. The runs share the compiled graphs in this folder.
+        compiled: whether losses are compiled. Older versions of the worker cannot compile.
+        deadline: no measurement starts after this value of `time.monotonic`.
+        folder: folder of all runs. They share its compiled graphs.
         registry: the plugins.
         results: results of the measurements.
         readings: samples of clocks, power and temperature of the GPUs.
@@ -143,11 +146,11 @@ class Session:
     def words(self, **changes: Any) -> WorkloadEntry:
         """Return `lm-124m-synthetic` with all optimisations except those that `changes` turns off."""
         sizes = self.sizes
-        batch = sizes.sequences if PARTED else sizes.micro
+        batch = sizes.sequences if CAN_SPLIT_BATCHES else sizes.micro
         arguments: dict[str, Any] = {
             "toy": sizes.toy,
             "batch": batch,
-            "micro": sizes.micro if PARTED else 0,
+            "micro": sizes.micro if CAN_SPLIT_BATCHES else 0,
             "steps": sizes.steps,
         }
         arguments |= {"intervals": 1 + sizes.intervals, "dtype": "bfloat16", "compiled": self.compiled}
@@ -166,9 +169,9 @@ class Session:
         return pictures(**(arguments | changes))
 
 
-#: Whether the checked-out worker can split batches into microbatches (`PARTED`), and compile losses (`COMPILES`).
-PARTED = importlib.util.find_spec("harness.worker.microbatch") is not None
-COMPILES = importlib.util.find_spec("harness.worker.compile_cache") is not None
+#: Whether the checked-out worker can split batches into microbatches, and whether it can compile losses.
+CAN_SPLIT_BATCHES = importlib.util.find_spec("harness.worker.microbatch") is not None
+CAN_COMPILE = importlib.util.find_spec("harness.worker.compile_cache") is not None
 
 
 # --- measuring ----------------------------------------------------------------------------------
@@ -187,7 +190,7 @@ def measure_run(session: Session, workload: WorkloadEntry, submission: str) -> d
         if isinstance(event, Warned):
             run_warnings.append(event.message)
         if isinstance(event, ClockChanged) and not event.running:
-            session.read(spec.workload.facts.name)  # the run's clock is stopped, and the device is still hot
+            session.read(spec.workload.facts.name)  # this takes no scored time, and the device is still hot
 
     run = setup.start_run(
         Job(spec=spec, folder=str(session.folder), evaluation_folder=str(session.folder), resume=False), receive
@@ -231,9 +234,8 @@ def language(session: Session, submission: str = "adamw-cosine", **changes: Any)
 def overhead(session: Session) -> dict[str, Any]:
     """Measure the time of the harness's steps, divided by the time of the steps of a hand-written loop (`bare`).
 
-    Groups of steps of the harness and of the loop alternate in the order loop, harness, harness, loop …, so that a
-    drift of the processor's clock frequency cancels. The harness and the loop use the same facts, device and
-    compilation.
+    Groups of steps alternate in the order loop, harness, harness, loop …, so that a drift of the clock frequency
+    cancels. The harness and the loop train the same workload on the same device, and both compile or neither does.
     """
     workload = session.words()
     spec = session.spec(workload, "adamw-cosine")
@@ -243,7 +245,7 @@ def overhead(session: Session) -> dict[str, Any]:
     )
     instance = load_object(workload.load)(**workload.arguments)
     micro = getattr(run.work, "micro_batch", None) or spec.workload.facts.batch_sizes[0]
-    bare = bare_words(spec, instance, micro, spec.workload.facts.precision.compile and COMPILES)
+    bare = bare_words(spec, instance, micro, spec.workload.facts.precision.compile and CAN_COMPILE)
 
     def in_harness() -> None:
         _one_step(run)
@@ -299,7 +301,7 @@ def waits(session: Session) -> dict[str, Any]:
 
 
 def _one_step(run: Any) -> None:
-    """Make one step as `TrainingRun.train` does between two evaluations, without comparing counters with limits."""
+    """Make one training step as in `TrainingRun.train`, but without the check of the budget."""
     run.work.begin_step()
     run.submission.step(run.work)
     run.work.end_step()
@@ -361,11 +363,15 @@ Measurement = tuple[str, Callable[[Session], dict[str, Any]], Callable[[], Abstr
 def measurements(session: Session) -> list[Measurement]:
     """Return all measurements. The most important ones are first.
 
-    A measurement consists of its name, the function that measures, a context manager for the call of this function, and
-    the reason why the measurement is left out. The reason is empty if the measurement is made.
+    A measurement consists of four items:
+
+    - its name
+    - the function that measures
+    - a context manager for the call of this function
+    - the reason why the measurement is left out; empty if it is made
     """
-    compiles = "" if COMPILES else "absent: this version's Work does not compile"
-    if COMPILES and not session.compiled:
+    compiles = "" if CAN_COMPILE else "absent: this version's Work does not compile"
+    if CAN_COMPILE and not session.compiled:
         compiles = "left out: without --compile nothing is compiled on a CPU"
     fused = "" if LOGITS_IN_PARTS else "absent: this version computes all logits at once"
     return [
@@ -419,7 +425,7 @@ def measure(session: Session, part_of_name: str) -> None:
 
 
 def _free_memory(device: str) -> None:
-    """Free the memory of a run. Its objects were excluded from garbage collection by `gc.freeze` in the run's clock."""
+    """Free the memory of a run. The run's clock had called `gc.freeze`, which hides objects from the collector."""
     gc.unfreeze()
     gc.enable()
     gc.collect()
@@ -502,13 +508,13 @@ def main() -> None:
     # weights.
     shared = Path("/dev/shm") if Path("/dev/shm").is_dir() and not options.toy else None
     with tempfile.TemporaryDirectory(dir=shared, prefix="bench-gpu-") as folder:
-        # Without this folder, the worker would first compile in another process. Here the measurements discard the
-        # first interval instead, which is faster.
+        # If this folder is missing, the worker first compiles in another process, which takes longer. The measurements
+        # do not need that: they discard the first interval, in which the worker compiles.
         (Path(folder) / "compiled").mkdir()
         session = Session(
             device=options.device,
             sizes=TOY if options.toy else REAL,
-            compiled=COMPILES and (options.compile or not on_processor),
+            compiled=CAN_COMPILE and (options.compile or not on_processor),
             deadline=time.monotonic() + options.seconds,
             folder=Path(folder),
         )

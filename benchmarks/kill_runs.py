@@ -5,15 +5,21 @@ succeeds. A disturbance is one of these:
 
 - SIGKILL, SIGTERM or SIGINT to the command (the supervisor), to one of the processes that it started, or to all of them
 - SIGSTOP, and SIGCONT some seconds later
-- a disk that becomes full, and has space again before the next command. The runs are in a small tmpfs. If no file
+- a full disk, which has space again before the next command. The disk is a small tmpfs with the runs. If no file
   system can be mounted, the maximum file size of the processes becomes 0 instead.
 - with `--executor ray`: the removal of a node of the cluster
 
 Apart from seconds, the records must have the same status, points, counters and weights as the records of an undisturbed
-command. The submissions have much state: moments, averages, replay buffers, snapshots. The table of results has a row
-for each kind of disturbance and these columns: the number of disturbances; the number of disturbed commands; how many
-of them resumed a run from a checkpoint (resumed), had the records of the undisturbed command (exact), or lost records
-(lost). The exit code is 1 if not all commands are exact.
+command. The submissions have much state: moments, averages, replay buffers, snapshots. The exit code is 1 if the
+records of any command differ.
+
+The table of results has a row for each kind of disturbance, and these columns:
+
+- disturbances: number of disturbances
+- commands: number of disturbed commands
+- resumed: number of commands that resumed a run from a checkpoint
+- exact: number of commands with the same records as the undisturbed command
+- lost: number of commands that did not end with all records
 
     python benchmarks/kill_runs.py [--kills 100] [--seed 0] [--cases NAME,NAME] [--executor local|ray]
 """
@@ -65,7 +71,7 @@ HANG_S = 1800.0
 
 @dataclass(frozen=True, kw_only=True)
 class Disturbance:
-    """A kind of disturbance. `signal_number` is sent to `victim`. The victims `full disk` and `node` get no signal."""
+    """A kind of disturbance: a signal to one of `VICTIMS`. The kinds `full disk` and `node` have no signal."""
 
     victim: str
     signal_number: signal.Signals | None = None
@@ -109,7 +115,7 @@ def main() -> int:
     parser.add_argument("--cases", default=",".join(CASES), help=f"comma-separated cases (default: {','.join(CASES)})")
     parser.add_argument("--executor", choices=["local", "ray"], default="local")
     options = parser.parse_args()
-    # In a shell's background job, SIGINT is ignored by the script and by the processes that it starts.
+    # A shell makes background jobs ignore SIGINT. The processes that this script starts would inherit this.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="kill-runs-") as name, cluster(options.executor) as nodes:
@@ -152,8 +158,7 @@ def disturb_all(
             case_folder.mkdir(exist_ok=True)
             bench = BenchCommand(cases[name], case_folder)
             atexit.register(bench.kill)
-            # A worker that is killed three times in a row without progress counts as crashed, so workers are killed at
-            # most twice.
+            # After three kills in a row without progress, a worker counts as crashed. So it is killed at most twice.
             times = rng.randint(1, 3 if kind.victim == "supervisor" else 2)
             moments = disturb(bench, kind, undisturbed[name], min(times, kills - done), rng, nodes)
             problem = compare(bench, undisturbed[name])
@@ -189,8 +194,7 @@ def disturb(
     while len(moments) < times:
         if bench.has_ended:
             bench.start()
-        # One moment in eight is before the first line of progress. It is every second moment if a command has already
-        # ended before its moment.
+        # One moment in eight is during the start, before the first line of progress. It is one in two after a miss.
         in_start = rng.random() < (1 / 2 if misses else 1 / 8)
         lines = 0 if in_start else rng.randint(1, max(1, expected.lines - 2))
         interval = (expected.seconds - expected.start) / expected.lines
@@ -211,7 +215,7 @@ def disturb(
 
 
 def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, nodes: Any) -> str:
-    """Disturb a command now. Return text for the report, or an empty string if no process was there to disturb."""
+    """Disturb a command now. Return text for the report; empty if there was no process to disturb."""
     assert bench.process is not None
     children = list_children(bench.process.pid)
     if kind.victim == "full disk":
@@ -239,7 +243,7 @@ def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, nodes: An
 
 
 def compare(bench: BenchCommand, expected: Undisturbed) -> str:
-    """Finish a command and compare its records with the undisturbed ones. Return the first difference."""
+    """Finish a command and compare its records with the undisturbed ones. Return the first difference, or ""."""
     try:
         records = bench.finish(60 + 20 * expected.seconds)
     except (TimeoutError, RuntimeError, ValueError) as error:

@@ -1,10 +1,14 @@
-"""Measure how much the loss on `lm-tiny` depends on the seed of its language and on the held-out sample.
+"""Measure how much the loss on `lm-tiny` depends on the seed of its synthetic language and on the held-out sample.
 
     python -m benchmarks.language_seeds              # about four minutes on one core
 
-The reference (AdamW with a cosine schedule at its tuned learning rate) trains on six languages to the gate budget, with
-two seeds each, on one thread and in a plain training loop. For a seed, the initial weights are equal in all languages.
-The first result is for the language of the workload: the loss of one trained model on eight fresh held-out samples.
+The script prints two results:
+
+1. The loss of one trained model on eight fresh held-out samples. The language is that of the workload.
+2. The losses on six languages, with two seeds each. For a seed, the initial weights are equal in all languages.
+
+Training is with AdamW and a cosine schedule at its tuned learning rate, in a plain loop on one thread. It ends after
+`GATE_BUDGET` examples, at which `bench gate` compares submissions on this workload.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ class Outcome(NamedTuple):
 
 
 def held_out(language: Language, sample: str) -> tuple[Tensor, Tensor]:
-    """Return the documents of a sample, (n, 65), and their exact negative log-likelihoods per character, (n,)."""
+    """Return the documents of a sample, (n, 65), and the exact nats per character of each document, (n,)."""
     tokens_NT = language.documents(SCORE_DOCUMENTS, length=_LENGTH, stream_seed=sample)
     return as_tensor(tokens_NT), torch.tensor(-language.log_probs(tokens_NT).mean(axis=1))
 

@@ -5,12 +5,16 @@
     python -m benchmarks.language_separation report     # the tables of docs/synthetic-language.md
     python -m benchmarks.language_separation resolution # one run: the metric's standard error in examples
 
-The design was fixed before the first run. Each arm is tuned on the seed 900 over the learning rates 0.00125, 0.0025 and
-0.005, by the loss after 75 % of the horizon. While the best rate is at an end of this list, the list is extended at
-that end by a factor of two. Then each arm runs at its best rate on the seeds 100-103. The reference, AdamW with a
-cosine schedule, determines the target and runs on 6 more seeds. Two arms are separated if their means differ by more
-than 3 times the larger of their standard deviations. Runs have one thread. Seconds are process seconds of training
-without evaluation. Evaluation is on the split `score`.
+The design was fixed before the first run:
+
+1. Each arm is tuned on the seed 900 over the learning rates 0.00125, 0.0025 and 0.005. The best rate has the lowest
+   loss after 75 % of the horizon (the largest number of examples of a run). While the best rate is the smallest or
+   largest of the list, half or twice this rate is added.
+2. Each arm runs at its best rate on the seeds 100-103.
+3. The reference, AdamW with a cosine schedule, runs on 6 more seeds. Its runs determine the target.
+
+Two arms are separated if their means differ by more than 3 times the larger of their standard deviations. Runs have one
+thread. Seconds are process seconds of training, without evaluation. Evaluation is on the held-out split `score`.
 """
 
 from __future__ import annotations
@@ -63,9 +67,9 @@ def factor(schedule: str, share: float) -> float:
 
 
 def optimizers(arm: str, model: torch.nn.Module, lr: float) -> list[torch.optim.Optimizer]:
-    """Build AdamW for all parameters; for a Muon arm, build Muon for matrices and AdamW for the other parameters.
+    """Build AdamW for all parameters. In the arm `muon-wsd`, Muon updates the matrices and AdamW the rest.
 
-    Muon has AdamW's update scale.
+    Muon's updates are scaled to the size of AdamW's.
     """
     kinds = LmTiny().parameter_kinds(model)
     matrices = [p for name, p in model.named_parameters() if kinds[name] == "matrix"]
@@ -83,7 +87,7 @@ def train(arm: str, lr: float, seed: int, stop: float = -math.inf) -> tuple[dict
     """Train a model and return the data of the run and the model.
 
     The run ends at its planned length, or at the horizon if the learning rate is constant. It ends early if the loss is
-    at most `stop`. The data have a point [examples, seconds, loss] per evaluation.
+    at most `stop`. The data contain [examples, seconds, loss] of each evaluation.
     """
     work, facts = LmTiny(), LmTiny.facts
     model, pool = work.build_model(seed), work.train_data(seed)
@@ -208,7 +212,7 @@ def report() -> None:
 
 
 def _report_reference(target: float) -> None:
-    """Print the loss that 90 % of the reference's runs reach, and the times of all its runs to the target."""
+    """Print the loss that 90 % of the reference's runs reach, and the seconds of its runs to the target."""
     runs = [r for r in load() if r["arm"] == REFERENCE and r["seed"] in SEEDS + REFERENCE_SEEDS]
     final_losses = sorted(planned_loss(r) for r in runs)
     mean_loss, sd = statistics.mean(final_losses), statistics.stdev(final_losses)

@@ -1,13 +1,14 @@
 """Compare the time per step of each optimizer part with the time per step of the corresponding library optimizer.
 
 Both optimizers update tensors of the same shapes with the same gradients. Their steps alternate (library, part, part,
-library …) in one process and are measured in processor seconds of one thread. The time to set the gradients is not
-measured. Each repetition builds both optimizers. Each pair of neighbouring steps gives one ratio: seconds of the part's
-step / seconds of the library's step. The result of a repetition is the median of these ratios. The script prints the
-minimum and the median over repetitions. Its last line shows whether all medians are at most 1.05.
+library …) in one process. They are measured in processor seconds of one thread, without the time to set the gradients.
 
-Parts that wrap no library are compared with library optimizers of the same algorithm: NAdamW and LAMB with timm's, SGDW
-with pytorch_optimizer's. `pip install --no-deps timm` suffices, because timm's models, which need torchvision, are not
+Two neighbouring steps give one ratio: seconds of the part's step / seconds of the library's step. The result of a
+repetition is the median of these ratios. Each repetition builds both optimizers anew. The script prints the minimum and
+the median over repetitions. Its last line shows whether all medians are at most 1.05.
+
+Most parts wrap a library optimizer. NAdamW, LAMB and SGDW do not: the first two are compared with timm's, SGDW with
+pytorch_optimizer's. `pip install --no-deps timm` suffices, because timm's models, which need torchvision, are not
 imported.
 
     python benchmarks/optimizers.py [--model resnet-digits] [--repetitions 9] [--steps 30] [--only lion soap …]
@@ -106,8 +107,8 @@ def _step(
 ) -> float:
     """Make one step, and return its seconds.
 
-    `sign` is the sign of the gradients. The caller alternates it, so that optimizers that adapt their rate do not
-    diverge.
+    `sign` is the sign of the gradients. The caller alternates it, because with constant gradients, optimizers that
+    adapt their rate diverge.
     """
     for p, gradient in zip(parameters, gradients, strict=True):
         p.tensor.grad = sign * gradient

@@ -1,13 +1,18 @@
-"""Measure what a keep-or-discard loop keeps of fifteen one-line edits: five do nothing, and two are improvements.
+"""Try fifteen one-line edits of an optimizer in a keep-or-discard loop, and show which ones are kept.
 
     python benchmarks/planted_edits.py FOLDER
 
-The loop uses only the commands of skills/algorace. It writes a workload with `bench new workload`, gates every edit in
-one series, and confirms the kept edits on new seeds. Then it prints one line per edit: its kind, the verdict, the pairs
-and the processor time. The exit code is 1 if an edit without effect was confirmed, or if an improvement was not
-confirmed. Options after FOLDER are passed on to `bench gate`. If the script is repeated, it goes on after the last
-finished gate. It reads the results of the earlier gates from FOLDER/gates, because a series does not give the result of
-an undecided candidate a second time.
+Five of the edits do nothing, two are improvements, and the effect of the others is unknown. The loop uses only the
+commands of skills/algorace:
+
+1. It writes a workload with `bench new workload`.
+2. It tests every edit with `bench gate`, in one series, and keeps the edits with the verdict `better`. It prints one
+   line per edit: its kind, the verdict, the pairs of runs and the processor time.
+3. It tests the kept edits again on new seeds (confirmation).
+
+The exit code is 1 if an edit without effect was confirmed, or if an improvement was not confirmed. Options after FOLDER
+are passed on to `bench gate`. A repeated script goes on after the last finished gate. It reads the results of the
+earlier gates from FOLDER/gates, because `bench gate` tests an undecided candidate again.
 """
 
 from __future__ import annotations
@@ -92,7 +97,7 @@ class Edit(NamedTuple):
 
     Args:
         title: description for the table.
-        planted: whether the edit does nothing or is an improvement; `unknown` if nobody knows before the gate.
+        planted: the known effect of the edit; `unknown` if only the gate shows it.
         old: text that occurs exactly once in the file.
         new: text that replaces the old text.
     """
@@ -113,8 +118,8 @@ class Edit(NamedTuple):
         return text.replace(self.old, self.new)
 
 
-#: Two of the edits without effect leave every number as it is. Two change only the rounding. One draws other random
-#: orders: single runs differ, as with other seeds, but no order is better on average.
+#: The edits, in the order in which they are tried. Of the five edits without effect, two change no number, and two only
+#: the rounding. The fifth draws other random orders: runs differ, as with other seeds, but not on average.
 EDITS = (
     Edit("another docstring", "no effect", "Adam with a", "Adam, written by hand, with a"),
     Edit("cosine instead of constant", "unknown", 'schedule="constant"', 'schedule="cosine"'),

@@ -1,14 +1,17 @@
 """Simulate screened evaluations of a loss: how often does a part of the split exclude a target that the split meets?
 
-A scenario draws the values of three evaluations: two evaluations of the whole split, and a later evaluation that
-measures parts of the split. The target of the later evaluation is exactly the mean of its whole split, which therefore
-meets the target. All sizes of a part are tried. If a part excludes the target, this decision is wrong. The columns of
-the table follow. Columns with `plain` in their names are computed without difference estimates.
+A screened evaluation measures a random part of a split, and excludes the target if the part shows that the whole split
+misses it. A difference estimate adds the part's mean change since an earlier evaluation to the mean of that evaluation.
+
+A scenario draws the values of three evaluations: two of the whole split, and a later one that measures parts of
+increasing size. The target is exactly the mean of the whole split in the later evaluation. The split therefore meets
+the target, and a part that excludes the target decides wrongly. Columns of the table:
 
 - `wrong`: number of wrong decisions.
 - `differences`: fraction of the evaluations in which the smallest part used a difference estimate.
 - `share`: mean fraction of the split that suffices to exclude a second target. The whole split misses this target by a
   quarter of the standard deviation of the values.
+- `wrong, plain`, `share, plain`: the same without difference estimates.
 
     python benchmarks/screening_simulation.py [--evaluations 7000] [--seed 0]
 """
@@ -46,7 +49,7 @@ class Scenario:
 
     Args:
         name: the scenario in words.
-        draw: returns the values of three evaluations. Their unit is about the standard deviation of an evaluation.
+        draw: returns the values of three evaluations. The standard deviation of an evaluation is about 1.
     """
 
     name: str
@@ -54,7 +57,7 @@ class Scenario:
 
 
 def normal_changes(ratio: float, slope: float = 1.0) -> Callable[[Generator], DrawnValues]:
-    """Values are normal with the standard deviation 1. Their changes are normal with the standard deviation `ratio`.
+    """Values are normal with the standard deviation 1, and change by normal amounts with the standard deviation `ratio`.
 
     Before the last change, the values are multiplied by `slope`.
     """
@@ -96,10 +99,9 @@ def heavy_values(rng: Generator) -> DrawnValues:
 
 
 def group_improves(share: float, gain: float, ratio: float) -> Callable[[Generator], DrawnValues]:
-    """Values change as in `normal_changes(ratio)`. In the later evaluation, a random group improves by `gain` more.
+    """Values change as in `normal_changes(ratio)`. At the last change, a random group improves by `gain` more.
 
-    The group contains the fraction `share` of the examples. No example improves beyond the best value of the evaluation
-    before.
+    The group is the fraction `share` of the examples. It improves at most to the best value of the evaluation before.
     """
 
     def draw(rng: Generator) -> DrawnValues:
@@ -127,7 +129,7 @@ SCENARIOS = (
 
 @dataclass(kw_only=True)
 class Count:
-    """The decisions of one scenario, either with difference estimates or without them.
+    """The decisions of one scenario; one object counts those with difference estimates, another those without.
 
     Args:
         wrong: number of wrong decisions.

@@ -2,7 +2,8 @@
 
 python benchmarks/sequential.py [--quick]
 
-Every gate tests after every pair. The exit code is 1 if a goal is missed. With `--quick`, sizes are tiny and goals are
+A gate compares submissions A and B by pairs of runs, and tests after every pair. A series gates a sequence of edits
+and keeps those that are better. The exit code is 1 if a goal is missed. With `--quick`, sizes are tiny and goals are
 not checked.
 """
 
@@ -36,7 +37,7 @@ Sampler: TypeAlias = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
 #: Maximum number of pairs of a gate.
 PAIRS = 40
-#: Prior standard deviation of the effect in the t e-process. The effect is the mean divided by the standard deviation.
+#: Prior standard deviation, in `t_mixture`, of the effect. The effect is the mean divided by the standard deviation.
 PRIOR = 1.0
 
 
@@ -107,7 +108,7 @@ def log_normal(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
     return np.exp(rng.standard_normal(shape))
 
 
-#: Distributions of differences that are symmetric about 0. Every verdict `better` or `worse` is therefore false.
+#: Distributions of differences (A minus B) that are symmetric about 0. A verdict `better` or `worse` is then false.
 NULLS: dict[str, Sampler] = {
     "normal": normal,
     "Student's t, 2.5 degrees of freedom": lambda rng, shape: rng.standard_t(2.5, shape),
@@ -121,8 +122,8 @@ NULLS: dict[str, Sampler] = {
     "whole numbers, many ties": lambda rng, shape: np.round(rng.standard_normal(shape)),
     "deviation changes tenfold": wild_scale,
 }
-#: Distributions of differences that are not symmetric about 0, although the median or the mean is 0. They violate the
-#: null hypothesis.
+#: Distributions of differences that are not symmetric about 0, so the gate's null hypothesis does not hold. In the
+#: first four, the median or the mean is 0.
 SKEWED: dict[str, Sampler] = {
     "exponential, median 0": lambda rng, shape: exponential(rng, shape) - math.log(2),
     "exponential, mean 0": lambda rng, shape: exponential(rng, shape) - 1.0,
@@ -132,7 +133,7 @@ SKEWED: dict[str, Sampler] = {
     "normal, 10 % failures of only A": with_loss(normal, 0.1, math.inf),
     "normal, 30 % failures of only A": with_loss(normal, 0.3, math.inf),
 }
-#: Further distributions with an effect, for which there are no goals.
+#: Distributions with an effect. The number of pairs until a verdict is printed, without a goal.
 EFFECTS: dict[str, Sampler] = {
     "t 2.5 degrees, centre 1": lambda rng, shape: rng.standard_t(2.5, shape) + 1.0,
     "Laplace, centre 1": lambda rng, shape: rng.laplace(1.0, size=shape),
@@ -144,11 +145,12 @@ EFFECTS: dict[str, Sampler] = {
 
 
 def t_mixture(x: Floats, prior: float = PRIOR) -> Floats:
-    """Return the log of the t e-process after each pair, with a right-Haar prior on the standard deviation.
+    """Return log E after each pair. E is the evidence against the mean 0 (the e-process of a t test).
 
-    The prior of the effect (mean over standard deviation) is N(0, g²). After n pairs with Student's statistic t,
+    After n pairs with Student's statistic t,
     log E = −½ log(1 + ng²) + n/2 · (log(1 + t²/(n − 1)) − log(1 + t²/((1 + ng²)(n − 1)))).
-    E is a martingale only if the differences are normal.
+    The prior of the effect (mean over standard deviation) is N(0, g²), and that of the standard deviation is
+    right-Haar. E is a martingale only if the differences are normal.
 
     Args:
         x: differences, one row per gate.
@@ -167,12 +169,12 @@ def t_mixture(x: Floats, prior: float = PRIOR) -> Floats:
 
 
 def residual_squares(squares: Floats, sums: Floats, n: NDArray[np.int_]) -> Floats:
-    """Return the sum of squares about the mean. A lower bound keeps t finite if all differences are equal."""
+    """Return the sum of squares about the mean. It is kept above 0, so that t is finite for equal differences."""
     return np.asarray(np.maximum(squares - sums**2 / n, 1e-9 * squares) + (squares == 0))
 
 
 def t_test_rate(x: Floats, first: int = 3) -> float:
-    """Return the fraction of rows in which a two-sided t test at 5 %, repeated from pair `first` on, rejects."""
+    """Return the fraction of rows that a two-sided t test at 5 % rejects at least once from pair `first` on."""
     n = np.arange(1, x.shape[-1] + 1)[first - 1 :]
     squares, sums = np.cumsum(x * x, axis=-1)[:, first - 1 :], np.cumsum(x, axis=-1)[:, first - 1 :]
     variance = residual_squares(squares, sums, n) / (n - 1)
@@ -191,7 +193,7 @@ def show_errors(gates: int, goals: Goals) -> None:
         goal = goals.check(false.value <= ALPHA, f"false verdicts, {name}")
         interval = f"{false.low:.4f} to {false.high:.4f}"
         print(f"{name:<38}{false.value:>7.4f}{interval:>18}{goal:>8}{parametric_rates(x)}", flush=True)
-    print("\nNot symmetric: the null hypothesis does not hold, so nothing bounds the rates (for information)")
+    print("\nNot symmetric: the null hypothesis does not hold, so there is no goal for the rates")
     print(f"{'':<38}{'better':>7}{'worse':>9}{'':>17}{'t mixture':>12}{'t test':>9}")
     for i, (name, draw) in enumerate(SKEWED.items()):
         x = draw(np.random.default_rng(100 + i), (gates, PAIRS))
@@ -201,7 +203,7 @@ def show_errors(gates: int, goals: Goals) -> None:
 
 
 def parametric_rates(x: Floats) -> str:
-    """Format the verdict rates of the t e-process and of a t test repeated after every pair; `-` if a run failed."""
+    """Format the rates at which `t_mixture` and a repeated t test reject; `-` if a run failed."""
     if not np.isfinite(x).all():
         return f"{'-':>12}{'-':>9}"
     mixture = float((t_mixture(x) >= math.log(1 / ALPHA)).any(axis=1).mean())
@@ -209,9 +211,9 @@ def parametric_rates(x: Floats) -> str:
 
 
 def t_test_pairs(effect: float, power: float = 0.8) -> int:
-    """Return the number of pairs that a two-sided paired t test at 5 % needs for the power `power`.
+    """Return the number of pairs that a two-sided paired t test at 5 % needs to reach the power `power`.
 
-    `effect` is the known mean of the differences divided by their standard deviation.
+    `effect` is the mean of the differences divided by their standard deviation. It is assumed to be known.
     """
     for n in range(2, 10_000):
         limit = stats.t.ppf(1 - ALPHA / 2, n - 1)
@@ -250,9 +252,9 @@ def show_power(gates: int, goals: Goals) -> None:
 
 
 def pairs_to_decide(runs: GateRuns, outcome: str = "better") -> tuple[float, float]:
-    """Return the median and the 90 % quantile of the number of pairs until an outcome.
+    """Return the median and the 90 % quantile of the number of pairs until `outcome`.
 
-    A gate with another outcome counts as inf.
+    A gate that ends with another outcome counts as inf pairs.
     """
     pairs = [n if o == outcome else math.inf for n, o in zip(runs.pairs, runs.outcomes, strict=True)]
     median_pairs, quantile_pairs = np.quantile(pairs, [0.5, 0.9], method="inverted_cdf")
@@ -260,11 +262,13 @@ def pairs_to_decide(runs: GateRuns, outcome: str = "better") -> tuple[float, flo
 
 
 def run_series(repeats: int, effects: Floats, rng: np.random.Generator, draw: Sampler) -> tuple[NDArray[np.bool_], int]:
-    """Simulate series. Return which candidates were kept, (repeats, candidates), and the number of confirmed ones.
+    """Simulate series, and gate the kept candidates again on new pairs (confirmation).
+
+    Return which candidates were kept, as an array (repeats, candidates), and the number of confirmed candidates.
 
     Args:
         repeats: number of series.
-        effects: effect of each candidate, (candidates,). It is added to the differences of the candidate.
+        effects: number that is added to the differences of each candidate, (candidates,).
         rng: random number generator.
         draw: draws differences for a candidate without an effect.
     """
@@ -286,7 +290,7 @@ def run_series(repeats: int, effects: Floats, rng: np.random.Generator, draw: Sa
 
 
 def show_series(repeats: int, candidates: int, goals: Goals) -> None:
-    """Print the results of series without improvements, and of series in which every fifth edit is an improvement."""
+    """Print results of two kinds of series: no edit is an improvement, or every fifth edit is one."""
     print(f"\nSeries: {repeats} series of {candidates} edits, {PAIRS} pairs at most, min_effect 0")
     distributions = {"normal": normal, "10 % misses of A and of B": NULLS["10 % misses of A and of B"]}
     for name, draw in distributions.items():
@@ -316,7 +320,7 @@ def show_series(repeats: int, candidates: int, goals: Goals) -> None:
 
 
 def show_verdicts(goals: Goals) -> None:
-    """Print the verdicts for exact copies and for constant differences. The right verdicts are known in advance."""
+    """Print the verdicts in cases whose right verdict is known: exact copies and constant differences."""
     print("\nCopies and constant differences, min_effect log 1.03")
     cases = {
         "exact copy, 1 pair": (decide([0.0], identical=True), "identical"),
@@ -330,7 +334,7 @@ def show_verdicts(goals: Goals) -> None:
 
 
 def show_forecasts(gates: int) -> None:
-    """Print the median forecast of further pairs after four pairs, and the median of the pairs that were needed."""
+    """Print how many further pairs `forecast_pairs` expects after four pairs, and how many were needed (medians)."""
     print(f"\nForecast after four pairs: {gates} gates, medians (for information)")
     for effect in (1.0, 2.0):
         x = np.random.default_rng(9).normal(effect, 1.0, (gates, 60)) * MIN_EFFECT

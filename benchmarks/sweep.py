@@ -2,15 +2,14 @@
 
 The script prints four figures, one per line:
 
-1. *cost per trial*: the processor seconds of a complete tiny trial (supervisor and worker), minus the processor seconds
-   of a process that starts the interpreter, and imports and warms up the third-party packages of a worker. Trials and
-   such processes alternate. The figure is the median of the differences.
+1. *cost per trial*: (processor seconds of a complete tiny trial) − (processor seconds of a bare process). A bare process
+   starts the interpreter, and imports and warms up the third-party packages of a worker. Trials and bare processes
+   alternate. The figure is the median of the differences.
 2. *plan*: seconds to plan 10,000 trials and compute their run_ids, as `--dry-run` does.
 3. *resume*: seconds to recognise 10,000 finished trials from their records.
-4. *two workers*: two ratios. The first is the throughput with two trials at once, divided by the throughput with one
-   trial at a time. The second is the processor seconds of a trial beside another trial, divided by the processor
-   seconds of a trial on its own. All trials do the same computation, which occupies a core for 10 s. Other load on the
-   machine makes both ratios worse, so the load is printed.
+4. *two workers*: two ratios, (with two trials at once) / (with one trial at a time). The first is of the throughput, the
+   second of the processor seconds per trial. All trials do the same computation, which occupies a core for 10 s. Other
+   load on the machine makes both ratios worse, so the load is printed.
 
     python benchmarks/sweep.py [--quick]
 """
@@ -65,8 +64,8 @@ def execute(job, emit):
 if __name__ == "__main__":
     main(execute)
 """
-#: Source of a program that imports the third-party packages of a worker. It also uses the packages once, because they
-#: import more modules at their first use.
+#: Source of a program that imports the third-party packages of a worker and uses them once. At their first use, they
+#: import more modules.
 _THIRD_PARTY = """
 import msgspec, numpy, safetensors.torch, torch
 from torch import nn
@@ -82,8 +81,8 @@ class Sizes:
     Args:
         trials: number of planned trials.
         repetitions: number of repetitions of the cost per trial.
-        seconds: seconds for which a trial of *two workers* occupies a core.
-        pairs: number of pairs of trials of *two workers*.
+        seconds: seconds for which a trial occupies a core (figure *two workers*).
+        pairs: number of pairs of trials (figure *two workers*).
     """
 
     trials: int

@@ -1,4 +1,4 @@
-"""Changes of bytes, JSON values and whole files, and values that programs often handle wrongly."""
+"""Random changes of bytes, JSON values and files, and values that programs often handle wrongly."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ _ENDINGS = (
     ),
     *("def f(): f()\nf()", "raise BaseException('x' * 10000)", "(", "\x00", "while True: pass"),
 )
-#: Kind of sample -> pairs (text in the sample, replacements). Each replacement makes the declaration invalid.
+#: Kind of sample -> pairs (text in the sample, texts that may replace it). Every replacement is an invalid declaration.
 _INVALID: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "class": (
         (
@@ -242,7 +242,7 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
 
 
 def _make_judged_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case whose file is valid, or has one mistake that prevents the planning of a trial."""
+    """Return a case whose file is valid, or has one mistake, so that no trial can be planned."""
     kind, source, flag, name = rng.choice(_SAMPLES)
     change = rng.choice(["nothing", "ending", "ending", "declaration", "declaration", "declaration"])
     expected: Expected = "refused"
