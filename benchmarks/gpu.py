@@ -143,7 +143,7 @@ class Session:
         settings = PlanSettings(ruleset=rulesets.ruleset("quick"), device=self.device)
         return plan_trials(workload, self.registry.submission(submission), self.registry, settings)[0]
 
-    def words(self, **changes: Any) -> WorkloadEntry:
+    def language_workload(self, **changes: Any) -> WorkloadEntry:
         """Return `lm-124m-synthetic` with all optimisations except those that `changes` turns off."""
         sizes = self.sizes
         batch = sizes.sequences if CAN_SPLIT_BATCHES else sizes.micro
@@ -156,7 +156,7 @@ class Session:
         arguments |= {"intervals": 1 + sizes.intervals, "dtype": "bfloat16", "compiled": self.compiled}
         return words(**(arguments | changes))
 
-    def pictures(self, **changes: Any) -> WorkloadEntry:
+    def image_workload(self, **changes: Any) -> WorkloadEntry:
         """Return `resnet-cifar10` with all optimisations except those that `changes` turns off."""
         sizes = self.sizes
         arguments: dict[str, Any] = {
@@ -216,9 +216,9 @@ def measure_run(session: Session, workload: WorkloadEntry, submission: str) -> d
     }
 
 
-def language(session: Session, submission: str = "adamw-cosine", **changes: Any) -> dict[str, Any]:
+def measure_language(session: Session, submission: str = "adamw-cosine", **changes: Any) -> dict[str, Any]:
     """Measure the tokens per second and the utilisation of the language model."""
-    workload = session.words(**changes)
+    workload = session.language_workload(**changes)
     result = measure_run(session, workload, submission)
     tokens = workload.facts.tokens_per_example
     model = load_object(workload.load)(**workload.arguments).build_model(0)
@@ -231,13 +231,13 @@ def language(session: Session, submission: str = "adamw-cosine", **changes: Any)
     return result
 
 
-def overhead(session: Session) -> dict[str, Any]:
+def measure_overhead(session: Session) -> dict[str, Any]:
     """Measure the time of the harness's steps, divided by the time of the steps of a hand-written loop (`bare`).
 
     Groups of steps alternate in the order loop, harness, harness, loop …, so that a drift of the clock frequency
     cancels. The harness and the loop train the same workload on the same device, and both compile or neither does.
     """
-    workload = session.words()
+    workload = session.language_workload()
     spec = session.spec(workload, "adamw-cosine")
     run = setup.start_run(
         Job(spec=spec, folder=str(session.folder), evaluation_folder=str(session.folder), resume=False),
@@ -272,12 +272,12 @@ def overhead(session: Session) -> dict[str, Any]:
     }
 
 
-def waits(session: Session) -> dict[str, Any]:
+def find_waits(session: Session) -> dict[str, Any]:
     """Return the source lines at which the host waits for the device during one step. There should be none."""
     if not session.device.startswith("cuda"):
         return {"not_measured": "left out: waits can be counted only on CUDA"}
     result: dict[str, Any] = {"waits_per_step": {}}
-    for workload in (session.words(), session.pictures()):
+    for workload in (session.language_workload(), session.image_workload()):
         spec = session.spec(workload, "adamw-cosine")
         run = setup.start_run(
             Job(spec=spec, folder=str(session.folder), evaluation_folder=str(session.folder), resume=False),
@@ -307,7 +307,7 @@ def _one_step(run: Any) -> None:
     run.work.end_step()
 
 
-def products(session: Session) -> dict[str, Any]:
+def measure_products(session: Session) -> dict[str, Any]:
     """Measure the TFLOP/s of one large bf16 matrix product. The result is the practical peak of the device."""
     n = session.sizes.matrix
     a, b = (torch.randn(n, n, device=session.device, dtype=torch.bfloat16) for _ in range(2))
@@ -375,24 +375,29 @@ def measurements(session: Session) -> list[Measurement]:
         compiles = "left out: without --compile nothing is compiled on a CPU"
     fused = "" if LOGITS_IN_PARTS else "absent: this version computes all logits at once"
     return [
-        ("bf16 product", products, nullcontext, ""),
-        ("lm-124m-synthetic, all on", language, nullcontext, ""),
-        ("harness over bare loop", overhead, nullcontext, ""),
-        ("resnet-cifar10, all on", lambda s: _images(s), nullcontext, ""),
-        ("waits for the device in a step", waits, nullcontext, ""),
-        ("lm without compile", lambda s: language(s, compiled=False), nullcontext, compiles),
-        ("lm with muon-wsd", lambda s: language(s, "muon-wsd"), lambda: newton_schulz(True), ""),
-        ("lm with muon-wsd, matrices one by one", lambda s: language(s, "muon-wsd"), lambda: newton_schulz(False), ""),
-        ("lm without fused optimizer", language, unfused, ""),
-        ("lm without fused cross-entropy", lambda s: language(s, whole_logits=True), nullcontext, fused),
-        ("lm in tf32, without bf16", lambda s: language(s, dtype="float32"), nullcontext, ""),
-        ("resnet without channels_last", lambda s: _images(s, channels_last=False), nullcontext, ""),
-        ("resnet without compile", lambda s: _images(s, compiled=False), nullcontext, compiles),
+        ("bf16 product", measure_products, nullcontext, ""),
+        ("lm-124m-synthetic, all on", measure_language, nullcontext, ""),
+        ("harness over bare loop", measure_overhead, nullcontext, ""),
+        ("resnet-cifar10, all on", lambda s: _measure_images(s), nullcontext, ""),
+        ("waits for the device in a step", find_waits, nullcontext, ""),
+        ("lm without compile", lambda s: measure_language(s, compiled=False), nullcontext, compiles),
+        ("lm with muon-wsd", lambda s: measure_language(s, "muon-wsd"), lambda: newton_schulz(True), ""),
+        (
+            "lm with muon-wsd, matrices one by one",
+            lambda s: measure_language(s, "muon-wsd"),
+            lambda: newton_schulz(False),
+            "",
+        ),
+        ("lm without fused optimizer", measure_language, unfused, ""),
+        ("lm without fused cross-entropy", lambda s: measure_language(s, whole_logits=True), nullcontext, fused),
+        ("lm in tf32, without bf16", lambda s: measure_language(s, dtype="float32"), nullcontext, ""),
+        ("resnet without channels_last", lambda s: _measure_images(s, channels_last=False), nullcontext, ""),
+        ("resnet without compile", lambda s: _measure_images(s, compiled=False), nullcontext, compiles),
     ]
 
 
-def _images(session: Session, **changes: Any) -> dict[str, Any]:
-    return measure_run(session, session.pictures(**changes), "adamw-cosine")
+def _measure_images(session: Session, **changes: Any) -> dict[str, Any]:
+    return measure_run(session, session.image_workload(**changes), "adamw-cosine")
 
 
 def measure(session: Session, part_of_name: str) -> None:

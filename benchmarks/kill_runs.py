@@ -118,10 +118,10 @@ def main() -> int:
     # A shell makes background jobs ignore SIGINT. The processes that this script starts would inherit this.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     rng = random.Random(options.seed)
-    with tempfile.TemporaryDirectory(prefix="kill-runs-") as name, cluster(options.executor) as nodes:
-        extra = ("--executor", "ray", "--executor-option", f"address={nodes.address}") if nodes else ()
+    with tempfile.TemporaryDirectory(prefix="kill-runs-") as name, cluster(options.executor) as ray_cluster:
+        extra = ("--executor", "ray", "--executor-option", f"address={ray_cluster.address}") if ray_cluster else ()
         cases = {name: (*CASES[name], *extra) for name in options.cases.split(",")}
-        tallies = disturb_all(cases, options.kills, rng, Path(name), nodes)
+        tallies = disturb_all(cases, options.kills, rng, Path(name), ray_cluster)
     total = Tally()
     print(f"{'kind':24}{'disturbances':>14}{'commands':>10}{'resumed':>9}{'exact':>7}{'lost':>6}")
     for kind, tally in sorted(tallies.items()):
@@ -137,7 +137,7 @@ def print_row(kind: str, tally: Tally) -> None:
 
 
 def disturb_all(
-    cases: dict[str, tuple[str, ...]], kills: int, rng: random.Random, folder: Path, nodes: Any
+    cases: dict[str, tuple[str, ...]], kills: int, rng: random.Random, folder: Path, ray_cluster: Any
 ) -> dict[str, Tally]:
     """Disturb commands until the number of disturbances is reached. Return the counts by kind of disturbance."""
     undisturbed = {name: run_undisturbed(BenchCommand(arguments, folder / name)) for name, arguments in cases.items()}
@@ -145,7 +145,7 @@ def disturb_all(
         statuses = ", ".join(record["status"] for record in expected.records.values())
         print(f"{name}: {expected.seconds:.0f} s, {expected.lines} lines, {statuses}", flush=True)
     kinds = [Disturbance(victim=victim, signal_number=number) for number in SIGNALS for victim in VICTIMS]
-    kinds.append(Disturbance(victim="node" if nodes else "full disk"))
+    kinds.append(Disturbance(victim="node" if ray_cluster else "full disk"))
     tallies: dict[str, Tally] = defaultdict(Tally)
     done = index = 0
     upcoming_kinds: list[Disturbance] = []
@@ -160,7 +160,7 @@ def disturb_all(
             atexit.register(bench.kill)
             # After three kills in a row without progress, a worker counts as crashed. So it is killed at most twice.
             times = rng.randint(1, 3 if kind.victim == "supervisor" else 2)
-            moments = disturb(bench, kind, undisturbed[name], min(times, kills - done), rng, nodes)
+            moments = disturb(bench, kind, undisturbed[name], min(times, kills - done), rng, ray_cluster)
             problem = compare(bench, undisturbed[name])
             atexit.unregister(bench.kill)
         tally = tallies[str(kind)]
@@ -186,7 +186,7 @@ def run_undisturbed(bench: BenchCommand) -> Undisturbed:
 
 
 def disturb(
-    bench: BenchCommand, kind: Disturbance, expected: Undisturbed, times: int, rng: random.Random, nodes: Any
+    bench: BenchCommand, kind: Disturbance, expected: Undisturbed, times: int, rng: random.Random, ray_cluster: Any
 ) -> list[str]:
     """Disturb a command at random moments, and return the moments. The list has at least one item."""
     moments: list[str] = []
@@ -207,14 +207,14 @@ def disturb(
                     break
                 shutil.rmtree(bench.folder / "runs")
             continue
-        description = strike(bench, kind, rng, nodes)
+        description = strike(bench, kind, rng, ray_cluster)
         if description:
             moments.append(f"after {bench.lines} lines{description}")
             bench.wait(rng.uniform(0.0, 2.0))
     return moments
 
 
-def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, nodes: Any) -> str:
+def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, ray_cluster: Any) -> str:
     """Disturb a command now. Return text for the report; empty if there was no process to disturb."""
     assert bench.process is not None
     children = list_children(bench.process.pid)
@@ -222,8 +222,8 @@ def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, nodes: An
         fill_disk(bench, [bench.process.pid, *children])
         return " "
     if kind.victim == "node":
-        nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
-        nodes.add_node(num_cpus=1)
+        ray_cluster.remove_node(next(iter(ray_cluster.worker_nodes)), allow_graceful=False)
+        ray_cluster.add_node(num_cpus=1)
         return " "
     pids = {"supervisor": [bench.process.pid], "all": rng.sample([bench.process.pid, *children], len(children) + 1)}
     if kind.victim == "child":
@@ -305,13 +305,13 @@ def cluster(executor: str) -> Iterator[Any]:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     from ray.cluster_utils import Cluster
 
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    ray_cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(2):
-        nodes.add_node(num_cpus=1)
+        ray_cluster.add_node(num_cpus=1)
     try:
-        yield nodes
+        yield ray_cluster
     finally:
-        nodes.shutdown()  # type: ignore[no-untyped-call]
+        ray_cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ class Truth:
         return abs(math.log(ends[0] / ends[1])) / (2 * step)
 
     def measure(self, rng: np.random.Generator, spread: float) -> MultiplierCurve:
-        """Return an envelope from noisy runs. At every share, the log multiplier has the standard deviation `spread`."""
+        """Return an envelope from noisy runs. `spread` is the standard deviation of the log multiplier."""
         common = rng.normal(size=SEEDS)
         horizons = []
         for share in SHARES:

@@ -1,8 +1,8 @@
 """Measure the overhead of the harness per training step, relative to a hand-written loop.
 
-The harness and the hand-written loop train the same model with the same optimizer, schedule, data and threads. Times are
-processor seconds of one thread. Within a repetition, steps alternate (loop, harness, harness, loop …) in one process,
-so that drift of the machine's speed cancels.
+The harness and the hand-written loop train the same model with the same optimizer, schedule, data and threads. Times
+are processor seconds of one thread. Within a repetition, steps alternate (loop, harness, harness, loop …) in one
+process, so that drift of the machine's speed cancels.
 
 A repetition's ratio is the harness's mean time per step / the loop's mean time per step. The means omit the fastest and
 the slowest tenth of the steps, which other processes may have affected. Each repetition builds both models anew,

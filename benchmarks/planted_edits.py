@@ -12,7 +12,7 @@ commands of skills/algorace:
 
 The exit code is 1 if an edit without effect was confirmed, or if an improvement was not confirmed. Options after FOLDER
 are passed on to `bench gate`. A repeated script goes on after the last finished gate. It reads the results of the
-earlier gates from FOLDER/gates, because `bench gate` tests an undecided candidate again.
+earlier gates from FOLDER/gates, because `bench gate` may refuse to test an earlier candidate of a series again.
 """
 
 from __future__ import annotations

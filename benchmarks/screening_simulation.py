@@ -57,7 +57,7 @@ class Scenario:
 
 
 def normal_changes(ratio: float, slope: float = 1.0) -> Callable[[Generator], DrawnValues]:
-    """Values are normal with the standard deviation 1, and change by normal amounts with the standard deviation `ratio`.
+    """Values and their changes are normal, with the standard deviations 1 and `ratio`.
 
     Before the last change, the values are multiplied by `slope`.
     """

@@ -144,7 +144,7 @@ EFFECTS: dict[str, Sampler] = {
 }
 
 
-def t_mixture(x: Floats, prior: float = PRIOR) -> Floats:
+def t_mixture(differences: Floats, prior: float = PRIOR) -> Floats:
     """Return log E after each pair. E is the evidence against the mean 0 (the e-process of a t test).
 
     After n pairs with Student's statistic t,
@@ -153,14 +153,14 @@ def t_mixture(x: Floats, prior: float = PRIOR) -> Floats:
     right-Haar. E is a martingale only if the differences are normal.
 
     Args:
-        x: differences, one row per gate.
+        differences: one row per gate.
         prior: g.
 
     Source: Anytime-Valid t-Tests and Confidence Sequences for Gaussian Means with Unknown Variance, Wang and Ramdas
         2023, arXiv 2310.03722 (the Gaussian mixture)
     """
-    n = np.arange(1, x.shape[-1] + 1)
-    squares, sums = np.cumsum(x * x, axis=-1), np.cumsum(x, axis=-1)
+    n = np.arange(1, differences.shape[-1] + 1)
+    squares, sums = np.cumsum(differences * differences, axis=-1), np.cumsum(differences, axis=-1)
     ratio = sums**2 / n / residual_squares(squares, sums, n)
     shrink = 1.0 + n * prior**2
     result: Floats = -0.5 * np.log(shrink) + n / 2 * (np.log1p(ratio) - np.log1p(ratio / shrink))
@@ -173,10 +173,13 @@ def residual_squares(squares: Floats, sums: Floats, n: NDArray[np.int_]) -> Floa
     return np.asarray(np.maximum(squares - sums**2 / n, 1e-9 * squares) + (squares == 0))
 
 
-def t_test_rate(x: Floats, first: int = 3) -> float:
+def t_test_rate(differences: Floats, first: int = 3) -> float:
     """Return the fraction of rows that a two-sided t test at 5 % rejects at least once from pair `first` on."""
-    n = np.arange(1, x.shape[-1] + 1)[first - 1 :]
-    squares, sums = np.cumsum(x * x, axis=-1)[:, first - 1 :], np.cumsum(x, axis=-1)[:, first - 1 :]
+    n = np.arange(1, differences.shape[-1] + 1)[first - 1 :]
+    squares, sums = (
+        np.cumsum(differences * differences, axis=-1)[:, first - 1 :],
+        np.cumsum(differences, axis=-1)[:, first - 1 :],
+    )
     variance = residual_squares(squares, sums, n) / (n - 1)
     statistic = np.abs(sums / n) / np.sqrt(variance / n)
     return float((statistic > stats.t.ppf(0.975, n - 1)).any(axis=1).mean())
@@ -187,27 +190,27 @@ def show_errors(gates: int, goals: Goals) -> None:
     print(f"\nFalse verdicts: {gates} gates of {PAIRS} pairs, min_effect 0; goal at most {ALPHA:.0%}")
     print(f"{'symmetric about 0':<38}{'gate':>7}{'95 % interval':>18}{'goal':>8}{'t mixture':>12}{'t test':>9}")
     for i, (name, draw) in enumerate(NULLS.items()):
-        x = draw(np.random.default_rng(i), (gates, PAIRS))
-        runs = run_gates(x, min_effect=0.0)
+        differences = draw(np.random.default_rng(i), (gates, PAIRS))
+        runs = run_gates(differences, min_effect=0.0)
         false = hit_rate(sum(outcome in ("better", "worse") for outcome in runs.outcomes), gates)
         goal = goals.check(false.value <= ALPHA, f"false verdicts, {name}")
         interval = f"{false.low:.4f} to {false.high:.4f}"
-        print(f"{name:<38}{false.value:>7.4f}{interval:>18}{goal:>8}{parametric_rates(x)}", flush=True)
+        print(f"{name:<38}{false.value:>7.4f}{interval:>18}{goal:>8}{parametric_rates(differences)}", flush=True)
     print("\nNot symmetric: the null hypothesis does not hold, so there is no goal for the rates")
     print(f"{'':<38}{'better':>7}{'worse':>9}{'':>17}{'t mixture':>12}{'t test':>9}")
     for i, (name, draw) in enumerate(SKEWED.items()):
-        x = draw(np.random.default_rng(100 + i), (gates, PAIRS))
-        runs = run_gates(x, min_effect=0.0)
+        differences = draw(np.random.default_rng(100 + i), (gates, PAIRS))
+        runs = run_gates(differences, min_effect=0.0)
         rates = f"{runs.rate('better'):>7.4f}{runs.rate('worse'):>9.4f}"
-        print(f"{name:<38}{rates}{'':>17}{parametric_rates(x)}", flush=True)
+        print(f"{name:<38}{rates}{'':>17}{parametric_rates(differences)}", flush=True)
 
 
-def parametric_rates(x: Floats) -> str:
+def parametric_rates(differences: Floats) -> str:
     """Format the rates at which `t_mixture` and a repeated t test reject; `-` if a run failed."""
-    if not np.isfinite(x).all():
+    if not np.isfinite(differences).all():
         return f"{'-':>12}{'-':>9}"
-    mixture = float((t_mixture(x) >= math.log(1 / ALPHA)).any(axis=1).mean())
-    return f"{mixture:>12.4f}{t_test_rate(x):>9.4f}"
+    mixture = float((t_mixture(differences) >= math.log(1 / ALPHA)).any(axis=1).mean())
+    return f"{mixture:>12.4f}{t_test_rate(differences):>9.4f}"
 
 
 def t_test_pairs(effect: float, power: float = 0.8) -> int:
@@ -231,10 +234,10 @@ def show_power(gates: int, goals: Goals) -> None:
     print(f"\nPairs to decide: {gates} gates of 60 pairs, min_effect 0; goal: median at most 1.3 n_t + 1")
     print(f"{'mean over deviation':<34}{'n_t':>6}{'limit':>8}{'median':>8}{'90 %':>7}{'goal':>8}")
     for effect in (0.5, 1.0, 2.0, 3.0):
-        x = np.random.default_rng(round(10 * effect)).normal(effect, 1.0, (gates, 60))
+        differences = np.random.default_rng(round(10 * effect)).normal(effect, 1.0, (gates, 60))
         n_t = t_test_pairs(effect)
         limit = 1.3 * n_t + 1
-        median_pairs, quantile_pairs = pairs_to_decide(run_gates(x, min_effect=0.0))
+        median_pairs, quantile_pairs = pairs_to_decide(run_gates(differences, min_effect=0.0))
         goal = goals.check(median_pairs <= limit, f"pairs at {effect}")
         print(
             f"normal, {effect:<26}{n_t:>6}{limit:>8.1f}{median_pairs:>8.0f}{quantile_pairs:>7.0f}{goal:>8}", flush=True
@@ -275,11 +278,11 @@ def run_series(repeats: int, effects: Floats, rng: np.random.Generator, draw: Sa
     states = [SeriesState() for _ in range(repeats)]
     kept = np.zeros((repeats, len(effects)), dtype=bool)
     for t, effect in enumerate(effects):
-        x = draw(rng, (repeats, PAIRS)) + effect
+        differences = draw(rng, (repeats, PAIRS)) + effect
         # Series with the same state have the same level, so their gates run together.
         for state in set(states):
             rows = [i for i in range(repeats) if states[i] == state]
-            outcomes = run_gates(x[rows], alpha=series_level(state), min_effect=0.0).outcomes
+            outcomes = run_gates(differences[rows], alpha=series_level(state), min_effect=0.0).outcomes
             for i, outcome in zip(rows, outcomes, strict=True):
                 kept[i, t] = outcome == "better"
                 states[i] = record_candidate(state, kept=bool(kept[i, t]))
@@ -337,9 +340,9 @@ def show_forecasts(gates: int) -> None:
     """Print how many further pairs `forecast_pairs` expects after four pairs, and how many were needed (medians)."""
     print(f"\nForecast after four pairs: {gates} gates, medians (for information)")
     for effect in (1.0, 2.0):
-        x = np.random.default_rng(9).normal(effect, 1.0, (gates, 60)) * MIN_EFFECT
-        forecasts = [forecast_pairs(row[:4].tolist()) for row in x]
-        needed_pairs = [n - 4 for n in run_gates(x).pairs]
+        differences = np.random.default_rng(9).normal(effect, 1.0, (gates, 60)) * MIN_EFFECT
+        forecasts = [forecast_pairs(row[:4].tolist()) for row in differences]
+        needed_pairs = [n - 4 for n in run_gates(differences).pairs]
         median_forecast = np.median([math.inf if n is None else n for n in forecasts])
         print(
             f"mean over deviation {effect}: forecast {median_forecast:.0f}, needed {np.median(needed_pairs):.0f}",

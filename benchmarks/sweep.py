@@ -2,14 +2,14 @@
 
 The script prints four figures, one per line:
 
-1. *cost per trial*: (processor seconds of a complete tiny trial) − (processor seconds of a bare process). A bare process
-   starts the interpreter, and imports and warms up the third-party packages of a worker. Trials and bare processes
-   alternate. The figure is the median of the differences.
+1. *cost per trial*: (processor seconds of a complete tiny trial) − (processor seconds of a bare process). A bare
+   process starts the interpreter, and imports and warms up the third-party packages of a worker. Trials and bare
+   processes alternate. The figure is the median of the differences.
 2. *plan*: seconds to plan 10,000 trials and compute their run_ids, as `--dry-run` does.
 3. *resume*: seconds to recognise 10,000 finished trials from their records.
-4. *two workers*: two ratios, (with two trials at once) / (with one trial at a time). The first is of the throughput, the
-   second of the processor seconds per trial. All trials do the same computation, which occupies a core for 10 s. Other
-   load on the machine makes both ratios worse, so the load is printed.
+4. *two workers*: two ratios, (value with two trials at once) / (value with one trial at a time). The first is a ratio
+   of throughputs, the second of processor seconds per trial. All trials do the same computation, which occupies a core
+   for 10 s. Other load on the machine makes both ratios worse, so the load is printed.
 
     python benchmarks/sweep.py [--quick]
 """

@@ -79,10 +79,12 @@ def pool_log_ratios(results: Results, stages: Sequence[Stage], arm: str, other: 
 
 
 def compare_by_t(differences: Sequence[float], tests: int, design: Design) -> Difference:
-    """Test paired log ratios by Student's t, with an interval at 1 − α/tests.
+    """Test paired log ratios by Student's t, with an interval of level 1 − α/tests.
 
-    There is no test if a run broke: if only the other seeds counted, an arm would gain from breaking. There is also no
-    test before all seeds have run, because a few pairs can agree by chance.
+    There is no test in two cases:
+
+    - A run broke. If only the other seeds counted, an arm would gain from breaking.
+    - Not all seeds have run yet. A few pairs can agree by chance.
 
     Args:
         differences: paired log ratios.
@@ -99,7 +101,9 @@ def compare_by_t(differences: Sequence[float], tests: int, design: Design) -> Di
 
 
 def compare_by_flips(differences: Sequence[float], tests: int, design: Design) -> Difference:
-    """Test paired log ratios by exact sign flips, with the Hodges–Lehmann estimate and its interval at 1 − α/tests.
+    """Test paired log ratios by exact sign flips.
+
+    The ratio is the Hodges–Lehmann estimate. Its interval has the level 1 − α/tests.
 
     Args:
         differences: paired log ratios.

@@ -60,6 +60,6 @@ class TaskAccuracy(ABC):
     def example_values(
         self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, tuple[Tensor, ...]]:
-        """Return for each metric the per-image values, by task, whose means give the metric."""
+        """Return metric -> one tensor per task with a value for each image. The means give the metric."""
         tasks = tuple(measured[f"correct/{k}"] for k in range(len(measured)))
         return {"avg_seen": tasks, **{f"accuracy/{k}": (correct_B,) for k, correct_B in enumerate(tasks)}}

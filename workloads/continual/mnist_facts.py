@@ -69,8 +69,8 @@ def _facts(name: str, key: str) -> WorkloadFacts:
         replay_capacity=500,
         boundaries=True,
         resolution=_RESOLUTIONS[key],
-        # Most stages end at their minimum number of examples, or miss their target. The few stages that end in between
-        # are too few to distinguish two runs.
+        # Most stages end at their minimum number of examples, or miss their target. Too few stages end in between to
+        # distinguish two runs.
         coarse=True,
         reference=(calibration(name),),
     )

@@ -2,9 +2,11 @@
 
 A Markov chain generates word classes, and each class generates a word. The letters of the word are followed by a space.
 Every word belongs to one class. The distribution of the next character therefore depends only on the class of the last
-complete word and on the letters after this word. Its probabilities come from the lexicon's trie, a tree of the prefixes
-of all words. The mass of a node is the probability that the current word begins with the letters of the node. The
-probability of a character is the mass of the child divided by the mass of the current node.
+complete word and on the letters after this word.
+
+The probabilities come from the lexicon's trie, a tree of the prefixes of all words. The mass of a node is the
+probability that the current word begins with the letters of the node. The probability of the next character is the
+mass of the child node / the mass of the current node.
 """
 
 from __future__ import annotations
@@ -242,7 +244,7 @@ class Language:
         return float(self.stationary_K @ surprise_K) / self.word_length
 
     def document_entropy(self, length: int) -> float:
-        """Return the mean entropy, in nats per symbol, of all symbols but the first in documents of `length` symbols.
+        """Return the entropy of documents of `length` symbols, in nats per symbol. The first symbol does not count.
 
         It differs slightly from `entropy`, because the class before a document is known, and the last word of a
         document may be cut off.
@@ -259,7 +261,7 @@ class Language:
         return total / (length - 1)
 
     def _word_costs(self) -> tuple[Floats, Floats]:
-        """Return two tables about the next word, by the class of the previous word.
+        """Return two tables about the next word. Their first index is the class of the previous word.
 
         The first table has the expected nats of each symbol of the next word, shape (K, L). The second table has the
         probability of each length and class of the next word, shape (K, L, K).

@@ -68,8 +68,8 @@ def _zipf(n: int) -> list[int]:
 def _chain(of: int) -> tuple[tuple[int, ...], ...]:
     """Return the chain for the random key `of`.
 
-    Every class has its own random order of the classes that follow it. In this order, each is half as frequent as the
-    previous one.
+    After each class, the K classes have a random order. In this order, each class is half as frequent as the one before
+    it.
     """
     n = len(CLASS_SIZES)
     rows = []

@@ -53,9 +53,9 @@ class AugmentedPool:
         return len(self._labels_B)
 
     def gather(self, indices: Tensor) -> Batch:
-        """Return the images at `indices` for a purpose other than a draw of the run.
+        """Return the images at `indices` for other purposes than the run's draws.
 
-        In calls of this method, an image always has the same augmentation.
+        Here, an image has the same augmentation in every call.
         """
         at_B = _move_indices(indices, self._labels_B.device)
         return self._augment(at_B, at_B)
