@@ -62,7 +62,7 @@ def main() -> None:
 # --- simulations --------------------------------------------------------------------------------
 
 
-def template() -> RunSpec:
+def template_spec() -> RunSpec:
     """Return a specification, in which the simulations replace the submission's name and the study."""
     return harness.plan("adamw-cosine", "resnet-digits").phase1[0]
 
@@ -80,7 +80,7 @@ def simulate_periodic() -> None:
 
     The mean cost of an interval is therefore 7/3 s.
     """
-    spec, source = template(), random.Random(0)
+    spec, source = template_spec(), random.Random(0)
     for scale in (0.02, 0.1, 0.3):
         errors = []
         for _ in range(200):
@@ -107,7 +107,7 @@ def simulate_copies(repeats: int) -> None:
     - `own times`: the sum of the costs, each estimated from this run
     - `measured`: the measured time
     """
-    spec, source = template(), random.Random(1)
+    spec, source = template_spec(), random.Random(1)
     n = 10
     for slowness_sd, examples_sd in ((0.05, 0.05), (0.2, 0.05), (0.05, 0.0)):
         false_verdicts = {"shared costs": 0, "own times": 0, "measured": 0}
@@ -123,7 +123,8 @@ def simulate_copies(repeats: int) -> None:
             model = fit_costs([*sides["a"], *sides["b"]])
             for kind in false_verdicts:
                 tables = [
-                    {"w": {run.spec.study: _time(kind, run, model) for run in sides[name]}} for name in ("a", "b")
+                    {"w": {run.spec.study: _time_of_run(kind, run, model) for run in sides[name]}}
+                    for name in ("a", "b")
                 ]
                 false_verdicts[kind] += compare_times(*tables).workloads[0].verdict != "inconclusive"
         rates = ", ".join(f"{kind} {count / repeats:.3f}" for kind, count in false_verdicts.items())
@@ -133,7 +134,7 @@ def simulate_copies(repeats: int) -> None:
         )
 
 
-def _time(kind: str, run: ScoredRun, model: CostModel) -> float:
+def _time_of_run(kind: str, run: ScoredRun, model: CostModel) -> float:
     """Return the time of a run in seconds by one of the three definitions."""
     assert run.intervals is not None
     assert run.result.index is not None

@@ -370,7 +370,7 @@ def measurements(session: Session) -> list[Measurement]:
     - a context manager for the call of this function
     - the reason why the measurement is left out; empty if it is made
     """
-    compiles = "" if CAN_COMPILE else "absent: this version's Work does not compile"
+    compiles = "" if CAN_COMPILE else "absent: this version cannot compile losses"
     if CAN_COMPILE and not session.compiled:
         compiles = "left out: without --compile nothing is compiled on a CPU"
     fused = "" if LOGITS_IN_PARTS else "absent: this version computes all logits at once"
@@ -426,7 +426,7 @@ def measure(session: Session, part_of_name: str) -> None:
             _free_memory(session.device)
         result["seconds"] = time.monotonic() - began
         session.results.append(result)
-        print(_line(result), flush=True)
+        print(_format_result(result), flush=True)
 
 
 def _free_memory(device: str) -> None:
@@ -442,12 +442,12 @@ def _free_memory(device: str) -> None:
 # --- output -------------------------------------------------------------------------------------
 
 
-def _line(result: dict[str, Any]) -> str:
+def _format_result(result: dict[str, Any]) -> str:
     name = f"{result['name']:40s}"
     if "not_measured" in result:
         return f"{name} {result['not_measured']}"
     if "tflops" in result:
-        return f"{name} {_figure(result['tflops'])} TFLOP/s"
+        return f"{name} {_format_mean(result['tflops'])} TFLOP/s"
     if "waits_per_step" in result:
         waits_of = (
             f"{workload} {', '.join(places) or 'none'}" for workload, places in result["waits_per_step"].items()
@@ -456,15 +456,15 @@ def _line(result: dict[str, Any]) -> str:
     memory = f", {result['peak_memory_bytes'] / 2**30:.1f} GiB" if result.get("peak_memory_bytes") else ""
     if "ratio" in result:
         low, high = result["ratio_plus_minus_two_errors"]
-        bare = _figure(result["bare_tokens_per_second"])
+        bare = _format_mean(result["bare_tokens_per_second"])
         return f"{name} {result['ratio']:.4f} ({low:.4f} to {high:.4f}), bare {bare} tokens/s"
     if "tokens_per_second" in result:
         share = f", {result['utilisation']:.1%} of peak" if "utilisation" in result else ""
-        return f"{name} {_figure(result['tokens_per_second'])} tokens/s{share}{memory}"
-    return f"{name} {_figure(result['examples_per_second'])} images/s{memory}"
+        return f"{name} {_format_mean(result['tokens_per_second'])} tokens/s{share}{memory}"
+    return f"{name} {_format_mean(result['examples_per_second'])} images/s{memory}"
 
 
-def _figure(values: list[float]) -> str:
+def _format_mean(values: list[float]) -> str:
     spread = statistics.stdev(values) / statistics.fmean(values) if len(values) > 1 else 0.0
     return f"{statistics.fmean(values):12,.1f} ± {spread:.2%}"
 

@@ -80,7 +80,7 @@ def train(language: Language, seed: int, examples: int) -> nn.Module:
     return model.eval()
 
 
-def judge(model: nn.Module, language: Language, sample: str) -> Outcome:
+def evaluate(model: nn.Module, language: Language, sample: str) -> Outcome:
     """Return the losses of a model on a sample of a language."""
     tokens_NT, nats_N = held_out(language, sample)
     entropy = language.document_entropy(_LENGTH)
@@ -94,7 +94,7 @@ def report_languages(examples: int, seeds: Sequence[int]) -> None:
     rows = []
     for language_seed in LANGUAGES:
         language = Language(language_seed)
-        outcomes = [judge(train(language, seed, examples), language, "held-out/score") for seed in seeds]
+        outcomes = [evaluate(train(language, seed, examples), language, "held-out/score") for seed in seeds]
         loss, excess = (
             statistics.fmean(values) for values in ([o.loss for o in outcomes], [o.excess for o in outcomes])
         )
@@ -110,7 +110,7 @@ def report_samples() -> None:
     """Print the spread of the loss of one trained model over fresh held-out samples of its language."""
     language = Language(LANGUAGE_SEED)
     model = train(language, SEEDS[0], GATE_BUDGET)
-    outcomes = [judge(model, language, f"sample/{k}") for k in range(8)]
+    outcomes = [evaluate(model, language, f"sample/{k}") for k in range(8)]
     losses = [outcome.loss for outcome in outcomes]
     print(f"\nthe same weights on 8 samples: mean {statistics.fmean(losses):.4f}, sd {statistics.stdev(losses):.4f}")
     print(f"standard error of one sample {statistics.fmean(o.se for o in outcomes):.4f}")

@@ -93,7 +93,9 @@ TRUTHS = (
 )
 
 
-def cover(truth: Truth, spread: float, multiplier: float, rng: np.random.Generator) -> tuple[float, float, float]:
+def measure_coverage(
+    truth: Truth, spread: float, multiplier: float, rng: np.random.Generator
+) -> tuple[float, float, float]:
     """Return how often an interval contains the true multiplier, with and without the envelope's error.
 
     The third number is the fraction of the repeats that gave an interval.
@@ -113,7 +115,7 @@ def cover(truth: Truth, spread: float, multiplier: float, rng: np.random.Generat
     return covered / intervals, covered_by_narrow / intervals, intervals / REPEATS
 
 
-def false_ranks(spread: float, rng: np.random.Generator) -> float:
+def rate_of_different_ranks(spread: float, rng: np.random.Generator) -> float:
     """Return the fraction of tables of copies in which at least two copies have different ranks."""
     names, differing = [f"copy{i:02}" for i in range(COPIES)], 0
     for _ in range(TABLES):
@@ -142,13 +144,13 @@ def main() -> None:
     for truth in TRUTHS:
         for spread in SPREADS:
             for multiplier in MULTIPLIERS:
-                coverage, narrow, share = cover(truth, spread, multiplier, rng)
+                coverage, narrow, share = measure_coverage(truth, spread, multiplier, rng)
                 coverages.append(coverage)
                 print(f"| {truth.name} | {spread} | {multiplier} | {coverage:.3f} | {narrow:.3f} | {share:.2f} |")
     print(f"\nmean coverage {np.mean(coverages):.3f}, from {min(coverages):.3f} to {max(coverages):.3f}")
     print(f"\n| spread | tables of {COPIES} copies with different ranks |\n|---|---|")
     for spread in SPREADS:
-        print(f"| {spread} | {false_ranks(spread, rng):.3f} |")
+        print(f"| {spread} | {rate_of_different_ranks(spread, rng):.3f} |")
 
 
 if __name__ == "__main__":

@@ -87,12 +87,12 @@ def main() -> int:
     options = _parse_options()
     registry = load_registry()
     rows = []
-    print(_line(_HEADING))
+    print(_format_row(_HEADING))
     for workload in _select_workloads(registry, options.workloads):
         arms = options.arms or (STREAM_ARMS if workload.facts.access == "stream" else POOL_ARMS)
         row = summarize(workload.name, _run(registry, workload, arms, options))
         rows.append(row)
-        print(_line(row.cells), flush=True)
+        print(_format_row(row.cells), flush=True)
         for text in (*row.disagreements, *row.disabled):
             print(f"    {text}")
     disagreements = sum(len(row.disagreements) for row in rows)
@@ -161,7 +161,7 @@ def summarize(workload: str, records: Sequence[Record]) -> Row:
     )
 
 
-def _line(cells: Sequence[str]) -> str:
+def _format_row(cells: Sequence[str]) -> str:
     return f"{cells[0]:<26}" + "".join(f"{cell:>14}" for cell in cells[1:])
 
 

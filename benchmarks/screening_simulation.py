@@ -145,12 +145,12 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=7_000, help="number of evaluations per scenario")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    print(_line(_HEADINGS))
+    print(_format_row(_HEADINGS))
     wrong = 0
     for scenario in SCENARIOS:
         cells, scenario_wrong = simulate(scenario, options.evaluations, np.random.default_rng(options.seed))
         wrong += scenario_wrong
-        print(_line(cells), flush=True)
+        print(_format_row(cells), flush=True)
     print(f"{len(SCENARIOS) * options.evaluations:,} evaluations, {wrong} wrong decisions with differences")
 
 
@@ -191,7 +191,7 @@ def share_that_decides(values: Tensor, baselines: TaskBaselines, target: float) 
     return 1.0
 
 
-def _line(cells: Sequence[str]) -> str:
+def _format_row(cells: Sequence[str]) -> str:
     return f"{cells[0]:<40}" + "".join(f"{cell:>14}" for cell in cells[1:])
 
 

@@ -76,12 +76,12 @@ def subtract(a: Floats, b: Floats) -> Floats:
         return np.where(a == b, 0.0, a - b)
 
 
-def with_loss(draw: Sampler, share: float, loss: float) -> Sampler:
-    """Return a function that draws values of runs. With probability `share`, a value is lower by `loss`.
+def lower_at_random(draw: Sampler, probability: float, amount: float) -> Sampler:
+    """Return a function that draws values of runs, and lowers each by `amount` with the given probability.
 
-    A loss of inf stands for a run that failed or missed its target.
+    The amount inf stands for a run that failed or missed its target.
     """
-    return lambda rng, shape: draw(rng, shape) - np.where(rng.random(shape) < share, loss, 0.0)
+    return lambda rng, shape: draw(rng, shape) - np.where(rng.random(shape) < probability, amount, 0.0)
 
 
 def wild_scale(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
@@ -116,8 +116,8 @@ NULLS: dict[str, Sampler] = {
     "Cauchy": lambda rng, shape: rng.standard_cauchy(shape),
     "exchangeable, exponential runs": exchangeable(exponential),
     "exchangeable, log-normal runs": exchangeable(log_normal),
-    "10 % misses of A and of B": exchangeable(with_loss(normal, 0.1, math.inf)),
-    "10 % jumps by 10 of A and of B": exchangeable(with_loss(normal, 0.1, 10.0)),
+    "10 % misses of A and of B": exchangeable(lower_at_random(normal, 0.1, math.inf)),
+    "10 % jumps by 10 of A and of B": exchangeable(lower_at_random(normal, 0.1, 10.0)),
     "equal sizes, ±1": lambda rng, shape: np.where(rng.random(shape) < 0.5, 1.0, -1.0),
     "whole numbers, many ties": lambda rng, shape: np.round(rng.standard_normal(shape)),
     "deviation changes tenfold": wild_scale,
@@ -129,18 +129,19 @@ SKEWED: dict[str, Sampler] = {
     "exponential, mean 0": lambda rng, shape: exponential(rng, shape) - 1.0,
     "log-normal, median 0": lambda rng, shape: log_normal(rng, shape) - 1.0,
     "log-normal, mean 0": lambda rng, shape: log_normal(rng, shape) - math.exp(0.5),
-    "normal, 10 % jumps by 10 of only A": with_loss(normal, 0.1, 10.0),
-    "normal, 10 % failures of only A": with_loss(normal, 0.1, math.inf),
-    "normal, 30 % failures of only A": with_loss(normal, 0.3, math.inf),
+    "normal, 10 % jumps by 10 of only A": lower_at_random(normal, 0.1, 10.0),
+    "normal, 10 % failures of only A": lower_at_random(normal, 0.1, math.inf),
+    "normal, 30 % failures of only A": lower_at_random(normal, 0.3, math.inf),
 }
 #: Distributions with an effect. The number of pairs until a verdict is printed, without a goal.
 EFFECTS: dict[str, Sampler] = {
     "t 2.5 degrees, centre 1": lambda rng, shape: rng.standard_t(2.5, shape) + 1.0,
     "Laplace, centre 1": lambda rng, shape: rng.laplace(1.0, size=shape),
     "normal, 1, 10 % misses of A, B": lambda rng, shape: subtract(
-        with_loss(run_around(1.0), 0.1, math.inf)(rng, shape), with_loss(run_around(0.0), 0.1, math.inf)(rng, shape)
+        lower_at_random(run_around(1.0), 0.1, math.inf)(rng, shape),
+        lower_at_random(run_around(0.0), 0.1, math.inf)(rng, shape),
     ),
-    "normal, 1, 20 % failures of B": lambda rng, shape: 1.0 - with_loss(normal, 0.2, math.inf)(rng, shape),
+    "normal, 1, 20 % failures of B": lambda rng, shape: 1.0 - lower_at_random(normal, 0.2, math.inf)(rng, shape),
 }
 
 
@@ -310,7 +311,7 @@ def show_series(repeats: int, candidates: int, goals: Goals) -> None:
         print(f"; goal at most 5: {goals.check(most_kept <= 5, f'series, {name}')}")
         goal = goals.check(share_without_error >= 0.95, f"confirmation, {name}")
         print(
-            f"  after confirmation: none left in {share_without_error:.3f} of the series; goal at least 0.95: {goal}",
+            f"  no confirmed edit in {share_without_error:.3f} of the series; goal at least 0.95: {goal}",
             flush=True,
         )
     effects = np.where(np.arange(candidates) % 5 == 4, 2.0, 0.0)

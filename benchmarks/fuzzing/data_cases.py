@@ -80,7 +80,7 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
     )
 
 
-def _change(path: str, content: bytes, rng: random.Random) -> CaseFile:
+def _change_file(path: str, content: bytes, rng: random.Random) -> CaseFile:
     match rng.randrange(5):
         case 0:
             return mutations.change_type(path, rng)
@@ -98,13 +98,13 @@ def _change(path: str, content: bytes, rng: random.Random) -> CaseFile:
             return CaseFile(path=path, content=mutations.change_bytes(content, rng))
 
 
-def _bound(file: CaseFile, dataset: str) -> CaseFile:
+def _limit_size(file: CaseFile, dataset: str) -> CaseFile:
     """Limit the size of a file if its dataset has no published size, because `bench` then hashes the whole file."""
     return replace(file, size=min(file.size, 300 << 20)) if dataset.endswith("-unknown") else file
 
 
 def _import(number: int, dataset: str, file_name: str, content: bytes, rng: random.Random) -> FuzzCase:
-    changed = _bound(_change(f"source/{rng.choice(['', 'deep/'])}{file_name}", content, rng), dataset)
+    changed = _limit_size(_change_file(f"source/{rng.choice(['', 'deep/'])}{file_name}", content, rng), dataset)
     if rng.random() < 0.1:
         changed = CaseFile(path=changed.path, content=content)
     files = [changed]
@@ -159,7 +159,7 @@ def _verify(number: int, dataset: str, file_name: str, content: bytes, rng: rand
     chosen = rng.choice(list(files))
     expected: Expected = "any"
     if chosen == path:
-        files[path] = _bound(_change(path, content, rng), dataset)
+        files[path] = _limit_size(_change_file(path, content, rng), dataset)
         is_unchanged = files[path].type == "file" and files[path].content == content
         expected = "any" if is_unchanged else "refused"
     else:

@@ -129,8 +129,8 @@ class CaseRunner:
                     os.environ[name] = value
             if site := case.environment.get("PYTHONPATH"):
                 sys.path.insert(0, os.path.abspath(site))
-            _redirect(outputs)
-            self._limit()
+            _redirect_streams(outputs)
+            self._set_limits()
             _forbid_side_effects()
             code = _call(case)
         except BaseException:
@@ -142,9 +142,9 @@ class CaseRunner:
                 sys.stderr.flush()
             os._exit(code)
 
-    def _limit(self) -> None:
+    def _set_limits(self) -> None:
         # RLIMIT_AS would also count reserved addresses and mapped libraries, which take no memory.
-        own = int(_own_status("VmData")) << 10
+        own = int(_read_own_status("VmData")) << 10
         for limit, value in (
             (resource.RLIMIT_DATA, own + self.limits.memory_bytes),
             (resource.RLIMIT_CPU, self.limits.cpu_seconds),
@@ -157,12 +157,12 @@ class CaseRunner:
         signal.setitimer(signal.ITIMER_REAL, self.limits.wall_seconds)
 
 
-def _own_status(field: str) -> str:
+def _read_own_status(field: str) -> str:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(line.split()[1] for line in lines if line.startswith(f"{field}:"))
 
 
-def _redirect(outputs: Path) -> None:
+def _redirect_streams(outputs: Path) -> None:
     for number, path, flags in (
         (0, "/dev/null", os.O_RDONLY),
         (1, str(outputs / "stdout"), os.O_WRONLY | os.O_CREAT),
