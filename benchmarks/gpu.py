@@ -248,16 +248,16 @@ def measure_overhead(session: Session) -> dict[str, Any]:
     bare = bare_words(spec, instance, micro, spec.workload.facts.precision.compile and CAN_COMPILE)
 
     def in_harness() -> None:
-        _one_step(run)
+        _make_step(run)
 
     for step in (in_harness, bare):  # warm up kernels and the allocator
-        _seconds(session, step, 2)
+        _time_steps(session, step, 2)
     gc.collect()
     gc.disable()  # as the harness does while the clock runs
     seconds_of: dict[Callable[[], None], list[float]] = {in_harness: [], bare: []}
     for number in range(session.sizes.rounds):
         for step in (in_harness, bare) if number % 2 else (bare, in_harness):
-            seconds_of[step].append(_seconds(session, step, session.sizes.steps))
+            seconds_of[step].append(_time_steps(session, step, session.sizes.steps))
     gc.enable()
     logs = [math.log(a / b) for a, b in zip(seconds_of[in_harness], seconds_of[bare], strict=True)]
     error = statistics.stdev(logs) / math.sqrt(len(logs))
@@ -284,13 +284,13 @@ def find_waits(session: Session) -> dict[str, Any]:
             lambda event: None,
         )
         for _ in range(3):
-            _one_step(run)
+            _make_step(run)
         torch.cuda.synchronize()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
             try:
-                _one_step(run)
+                _make_step(run)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
         places = [f"{Path(w.filename).name}:{w.lineno}" for w in caught if "synchroniz" in str(w.message)]
@@ -300,7 +300,7 @@ def find_waits(session: Session) -> dict[str, Any]:
     return result
 
 
-def _one_step(run: Any) -> None:
+def _make_step(run: Any) -> None:
     """Make one training step as in `TrainingRun.train`, but without the check of the budget."""
     run.work.begin_step()
     run.submission.step(run.work)
@@ -313,12 +313,12 @@ def measure_products(session: Session) -> dict[str, Any]:
     a, b = (torch.randn(n, n, device=session.device, dtype=torch.bfloat16) for _ in range(2))
     rates = []
     for _ in range(1 + session.sizes.intervals):
-        spent = _seconds(session, lambda: torch.mm(a, b), 50 if not session.sizes.toy else 2)
+        spent = _time_steps(session, lambda: torch.mm(a, b), 50 if not session.sizes.toy else 2)
         rates.append(2 * n**3 * (50 if not session.sizes.toy else 2) / spent / 1e12)
     return {"n": n, "tflops": rates[1:]}
 
 
-def _seconds(session: Session, step: Callable[[], Any], count: int) -> float:
+def _time_steps(session: Session, step: Callable[[], Any], count: int) -> float:
     _wait(session.device)
     began = time.perf_counter()
     for _ in range(count):

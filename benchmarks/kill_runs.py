@@ -243,7 +243,7 @@ def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, ray_clust
 
 
 def compare(bench: BenchCommand, expected: Undisturbed) -> str:
-    """Finish a command and compare its records with the undisturbed ones. Return the first difference, or ""."""
+    """Finish a command and compare its records with the undisturbed ones. Return the first difference; empty if none."""
     try:
         records = bench.finish(60 + 20 * expected.seconds)
     except (TimeoutError, RuntimeError, ValueError) as error:

@@ -125,7 +125,7 @@ def train(arm: str, lr: float, seed: int, stop: float = -math.inf) -> tuple[dict
 
 def load_runs() -> list[dict[str, Any]]:
     """Return the stored runs."""
-    return list(json.loads(OUT.read_format_runs())["runs"]) if OUT.exists() else []
+    return list(json.loads(OUT.read_text())["runs"]) if OUT.exists() else []
 
 
 def planned_loss(run: dict[str, Any]) -> float:
@@ -142,7 +142,7 @@ def find_or_run(arm: str, lr: float, seed: int) -> float:
             return planned_loss(run)
     run, _ = train(arm, lr, seed)
     where = {"cpu": _cpu_name(), "torch": torch.__version__, "threads": 1, "workload": LmTiny.facts.id}
-    OUT.write_format_runs(_format_runs({"where": where, "runs": [*runs, run]}))
+    OUT.write_text(_format_runs({"where": where, "runs": [*runs, run]}))
     print(f"{arm} lr {lr:g} seed {seed}: {planned_loss(run):.4f}, {run['points'][-1][1]:.1f} s", flush=True)
     return planned_loss(run)
 
@@ -287,7 +287,7 @@ def _format_runs(value: dict[str, Any]) -> str:
 def _cpu_name() -> str:
     """Return the CPU's name from /proc/cpuinfo, or a general name on other systems."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_format_runs().splitlines() if info.exists() else []
+    lines = info.read_text().splitlines() if info.exists() else []
     fields = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
     return " ".join(fields[k] for k in ("model name", "cpu family", "model") if k in fields) or platform.processor()
 

@@ -155,9 +155,7 @@ def simulate() -> None:
             rank_errors = simulations.false_ranks(setting, n, 4000)
             where = f"{setting.noise} | {setting.misses:.0%} | {n}"
             print(f"| {where} | {overall:.3f} | {on_any:.3f} | {rank_errors:.3f} |", flush=True)
-    print(
-        "\n| noise | seed noise | misses | median planned pairs | rate of found effects (3 %) |\n|---|---|---|---|---|"
-    )
+    print("\n| noise | seed noise | misses | median planned pairs | 3 % effects found |\n|---|---|---|---|---|")
     for setting in [
         *(
             simulations.SimulatedTable(noise=noise, scale=scale)
