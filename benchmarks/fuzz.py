@@ -15,8 +15,8 @@ Each command runs in a process of its own with limits on time and memory. A case
 - the command ends with a traceback, an internal error or a signal, hangs, or needs more than 1 GiB;
 - a message is longer than 1,500 characters or contains control characters;
 - the command fails without a message;
-- the command accepts a change that it can detect: a record whose content does not match its hash, a file that does not
-  match its checksum, a key that is given twice, a row that does not fit its header, or a number outside its range;
+- the command accepts a change that it can detect: a wrong hash or checksum, a key that is given twice, a row that does
+  not fit its header, or a number outside its range;
 - the command refuses a valid input that was not changed.
 
 A failing case is made smaller and written to the folder `--out` as a JSON file. `--replay` runs such a file again. A
@@ -187,8 +187,8 @@ class Fuzzer:
         self.signatures[name] += 1
         if self.signatures[name] > _MAX_WRITTEN:
             return
-        # Two types of failures are not made smaller. A hang would take the whole limit at every attempt. An input that
-        # is accepted or refused by mistake stays as it is, because the answer may be right for a smaller input.
+        # Two types of failures are not made smaller. A hang would take the whole limit at every attempt. If an input is
+        # accepted or refused by mistake, the same answer may be right for a smaller input.
         smaller = (
             case
             if problem.startswith(("hang", "accepted", "refused", "wrong"))

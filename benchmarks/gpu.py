@@ -234,8 +234,8 @@ def measure_language(session: Session, submission: str = "adamw-cosine", **chang
 def measure_overhead(session: Session) -> dict[str, Any]:
     """Measure the time of the harness's steps, divided by the time of the steps of a hand-written loop (`bare`).
 
-    Groups of steps alternate in the order loop, harness, harness, loop …, so that a drift of the clock frequency
-    cancels. The harness and the loop train the same workload on the same device, and both compile or neither does.
+    Groups of steps alternate (loop, harness, harness, loop …), so that a drift of the clock frequency cancels. The
+    harness and the loop train the same workload on the same device. Either both compile, or neither does.
     """
     workload = session.language_workload()
     spec = session.spec(workload, "adamw-cosine")

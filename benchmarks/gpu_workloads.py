@@ -1,8 +1,10 @@
 """The workloads that `gpu.py` measures, and a hand-written training loop for comparison.
 
-The workloads are subclasses of two workloads in `workloads/`. They differ from these as follows: no target is ever met,
-evaluations are a fixed number of steps apart, a run ends after a fixed number of evaluations, and the data are
-generated.
+The workloads are subclasses of two workloads in `workloads/`, with these changes:
+
+- No target is ever met. A run ends after a fixed number of evaluations.
+- Evaluations are a fixed number of steps apart.
+- The data are generated.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ problems:
 
 - status `rejected` or `crashed`
 - a worker (training process) that ended by itself and had to be restarted; the run is then not ranked
-- charged work off the clock (`helper_seconds`) of more than 0.05 s + 10 % of the scored time, although the submission
-  starts no processes or threads
+- `helper_seconds` above 0.05 s + 10 % of the scored time, although the submission starts no processes or threads.
+  Helpers are other processes and threads. Their work counts while the clock is stopped.
 
     python benchmarks/honest_runs.py [--runs DIR] [--count 300] [--busy 2] [--minutes 15] [--seed 0]
 """

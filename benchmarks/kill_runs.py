@@ -9,9 +9,9 @@ succeeds. A disturbance is one of these:
   system can be mounted, the maximum file size of the processes becomes 0 instead.
 - with `--executor ray`: the removal of a node of the cluster
 
-Apart from seconds, the records must have the same status, points, counters and weights as the records of an undisturbed
-command. The submissions have much state: moments, averages, replay buffers, snapshots. The exit code is 1 if the
-records of any command differ.
+The records must equal those of an undisturbed command: status, points, counters and weights, but not seconds. The exit
+code is 1 if the records of any command differ. The submissions have much state: moments, averages, replay buffers,
+snapshots.
 
 The table of results has a row for each kind of disturbance, and these columns:
 
@@ -243,7 +243,7 @@ def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, ray_clust
 
 
 def compare(bench: BenchCommand, expected: Undisturbed) -> str:
-    """Finish a command and compare its records with the undisturbed ones. Return the first difference; empty if none."""
+    """Finish a command. Return the first difference between its records and the undisturbed ones; empty if none."""
     try:
         records = bench.finish(60 + 20 * expected.seconds)
     except (TimeoutError, RuntimeError, ValueError) as error:

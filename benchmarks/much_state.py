@@ -1,7 +1,12 @@
 """A submission with every kind of state that an interrupted run must restore, for `benchmarks/kill_runs.py`.
 
-It has momentum, an average of the weights, a learning rate that depends on the losses so far, random numbers, and
-snapshots that it restores. It also replays earlier examples, if the workload offers a buffer for them.
+The state consists of
+
+- momentum, and an average of the weights
+- a learning rate that depends on the losses so far
+- a random number generator
+- snapshots
+- a replay buffer, if the workload offers one
 """
 
 from __future__ import annotations

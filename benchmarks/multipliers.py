@@ -1,4 +1,4 @@
-"""Simulate intervals and ranks of the ruleset fixed-budget, in which the true multipliers are known.
+"""Simulate intervals and ranks of the ruleset fixed-budget, with known true multipliers.
 
 usage: python -m benchmarks.multipliers
 
@@ -34,7 +34,7 @@ MULTIPLIERS = (0.3, 0.7, 1.0, 1.4)
 #: Correlation of the noise of runs with the same seed at different shares of the budget.
 CORRELATION = 0.4
 REPEATS, TABLES = 4_000, 600
-#: Number of copies and of workloads of a table of copies.
+#: Number of copies, and of workloads, in a leaderboard of copies.
 COPIES, WORKLOADS = 12, 9
 
 Function = Callable[[float], float]

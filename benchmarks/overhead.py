@@ -5,9 +5,9 @@ are processor seconds of one thread. Within a repetition, steps alternate (loop,
 process, so that drift of the machine's speed cancels.
 
 A repetition's ratio is the harness's mean time per step / the loop's mean time per step. The means omit the fastest and
-the slowest tenth of the steps, which other processes may have affected. Each repetition builds both models anew,
-because a model's location in memory changes its speed by up to 0.7 % (measured between two hand-written loops). The
-last line is the upper bound of the 95 % interval of the mean ratio.
+the slowest tenth of the steps, which other processes may have affected. Each repetition builds both models anew: a
+model's location in memory changes its speed by up to 0.7 %, even between two hand-written loops. The last line is the
+upper bound of the 95 % interval of the mean ratio.
 
     python benchmarks/overhead.py [--workload lm-tiny] [--repetitions 30] [--steps 40]
 """

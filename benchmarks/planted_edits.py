@@ -7,12 +7,12 @@ commands of skills/algorace:
 
 1. It writes a workload with `bench new workload`.
 2. It tests every edit with `bench gate`, in one series, and keeps the edits with the verdict `better`. It prints one
-   line per edit: its kind, the verdict, the pairs of runs and the processor time.
+   line per edit: its kind, the verdict, the number of pairs of runs, and the processor time.
 3. It tests the kept edits again on new seeds (confirmation).
 
 The exit code is 1 if an edit without effect was confirmed, or if an improvement was not confirmed. Options after FOLDER
-are passed on to `bench gate`. A repeated script goes on after the last finished gate. It reads the results of the
-earlier gates from FOLDER/gates, because `bench gate` may refuse to test an earlier candidate of a series again.
+are passed on to `bench gate`. A repeated script goes on after the last finished gate. It reads the results of earlier
+gates from FOLDER/gates, because a series may refuse to test an earlier candidate again.
 """
 
 from __future__ import annotations

@@ -146,16 +146,14 @@ def simulate() -> None:
                 cover(setting, n, 10_000) for cover in (simulations.interval_coverage, simulations.median_coverage)
             )
             print(f"| {setting.noise} | {n} | {ratio_coverage:.3f} | {median_coverage:.3f} |", flush=True)
-    print(
-        "\n| noise | misses | n | overall verdict | verdict on any workload | different ranks |\n|---|---|---|---|---|---|"
-    )
+    print("\n| noise | misses | n | overall verdict | on any workload | different ranks |\n|---|---|---|---|---|---|")
     for setting in [*settings, simulations.SimulatedTable(misses=0.1)]:
         for n in (8, 10):
             overall, on_any = simulations.false_verdicts(setting, n, 4000)
             rank_errors = simulations.false_ranks(setting, n, 4000)
             where = f"{setting.noise} | {setting.misses:.0%} | {n}"
             print(f"| {where} | {overall:.3f} | {on_any:.3f} | {rank_errors:.3f} |", flush=True)
-    print("\n| noise | seed noise | misses | median planned pairs | 3 % effects found |\n|---|---|---|---|---|")
+    print("\n| noise | seed noise | misses | planned pairs | 3 % found |\n|---|---|---|---|---|")
     for setting in [
         *(
             simulations.SimulatedTable(noise=noise, scale=scale)

@@ -1,11 +1,12 @@
 """Simulate screened evaluations of a loss: how often does a part of the split exclude a target that the split meets?
 
-A screened evaluation measures a random part of a split, and excludes the target if the part shows that the whole split
-misses it. A difference estimate adds the part's mean change since an earlier evaluation to the mean of that evaluation.
+A screened evaluation measures a random part of a split. If the part shows that the whole split misses the target, the
+part *excludes* the target. A difference estimate is the mean of an earlier evaluation of the whole split, plus the
+part's mean change since then.
 
-A scenario draws the values of three evaluations: two of the whole split, and a later one that measures parts of
-increasing size. The target is exactly the mean of the whole split in the later evaluation. The split therefore meets
-the target, and a part that excludes the target decides wrongly. Columns of the table:
+A scenario draws the values of three evaluations. The first two measure the whole split, and the last one measures
+parts of increasing size. The target is exactly the mean of the whole split in the last evaluation. The split therefore
+meets the target, and a part that excludes the target decides wrongly. Columns of the table:
 
 - `wrong`: number of wrong decisions.
 - `differences`: fraction of the evaluations in which the smallest part used a difference estimate.

@@ -37,7 +37,7 @@ Sampler: TypeAlias = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
 #: Maximum number of pairs of a gate.
 PAIRS = 40
-#: Prior standard deviation, in `t_mixture`, of the effect. The effect is the mean divided by the standard deviation.
+#: In `t_mixture`: prior standard deviation of the effect (mean / standard deviation).
 PRIOR = 1.0
 
 
@@ -230,7 +230,7 @@ def t_test_pairs(effect: float, power: float = 0.8) -> int:
 def show_power(gates: int, goals: Goals) -> None:
     """Print the number of pairs until the verdict `better`.
 
-    For comparison, n_t is the number of pairs that a t test needs if it is planned for the true effect.
+    For comparison, n_t is the number of pairs of a t test that is planned for the true effect.
     """
     print(f"\nPairs to decide: {gates} gates of 60 pairs, min_effect 0; goal: median at most 1.3 n_t + 1")
     print(f"{'mean over deviation':<34}{'n_t':>6}{'limit':>8}{'median':>8}{'90 %':>7}{'goal':>8}")

@@ -6,8 +6,8 @@ from harness.api import Domain, Fixed, LogUniform, Source, SubmissionEntry, Unif
 from submissions.averaging.swa import START
 from submissions.optimizers import nadamw
 
-#: Smaller learning rates, for constant schedules. A decay removes the noise that a large learning rate causes in the
-#: weights; with a constant rate, this noise remains until the end of the run.
+#: Smaller learning rates, for constant schedules. A large learning rate causes noise in the weights. Only a decay
+#: removes this noise before the end of the run.
 _STEADY: dict[str, Domain] = {"lr": LogUniform(3e-4, 1e-2, default=3e-3), "warmup": Fixed(20, limits=(0, None))}
 
 _WSD = "warmup, constant learning rate, short decay at the end"

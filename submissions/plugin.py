@@ -98,7 +98,7 @@ _OTHERS = (quality_ascending, reservoir, sam)
 def bench_parts() -> Iterable[PartEntry]:
     """Return the entries of all parts. A part's entry is in the part's module.
 
-    `takes_over` is added here and not in the part's module, whose source hash is part of the IDs of published runs.
+    `takes_over` is added here, because a change of a part's module would change the IDs of its published runs.
     """
     entries = [module.ENTRY for module in (*_OPTIMIZERS, *_AVERAGING, *_SCHEDULES, *_OTHERS)]
     return [replace(entry, takes_over=_TAKEN_OVER.get(entry.id, frozenset())) for entry in entries]

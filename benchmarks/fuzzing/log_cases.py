@@ -114,7 +114,7 @@ def make_algoperf_case(number: int, rng: random.Random) -> FuzzCase:
 
 
 def misfit(text: str, rng: random.Random) -> tuple[str, str]:
-    """Return a CSV file in which a row of the first half does not fit the header, and the name of the mistake."""
+    """Return a CSV file with a mistake in a row of the first half, and the name of the mistake."""
     header, *rows = text.splitlines()
     row_index = rng.randrange(len(rows) // 2)
     fields = rows[row_index].split(",")

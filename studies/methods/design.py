@@ -24,7 +24,7 @@ from harness.planning.rulesets import ruleset
 #: The quantity by which arms are compared. `loss`: the metric on the held-out split `score` at the end of the budget.
 #: `target`: the number of examples drawn until the target is met.
 Measure = Literal["loss", "target"]
-#: What a claim states about its arm: the arm is better than another arm (`better`), or it is not worse (`not worse`).
+#: What a claim states about its arm: it is better than another arm, or not worse.
 ClaimKind = Literal["better", "not worse"]
 #: The settings that are tried for an arm. `points`: pairs of a learning rate and a horizon fraction. `rates`: learning
 #: rates. `defaults`: the default setting and no other.

@@ -51,7 +51,7 @@ class Difference:
 def log_ratios(results: Results, stage: Stage, arm: str, other: str, measure: Measure) -> list[float]:
     """Return log(arm/other) for every seed with runs of both arms.
 
-    A log ratio is ±inf if exactly one of the two runs missed or broke, and 0 if both runs missed or broke.
+    If one of the two runs missed or broke, the log ratio is ±inf. If both did, it is 0.
     """
     pairs = _paired_values(results, stage, arm, other, measure)
     return stats.paired_log_ratios([a for a, _ in pairs], [b for _, b in pairs])
@@ -70,7 +70,7 @@ def _paired_values(
 
 
 def pool_log_ratios(results: Results, stages: Sequence[Stage], arm: str, other: str, measure: Measure) -> list[float]:
-    """Return the log ratios of all stages, or an empty list if a stage has no seed with runs of both arms."""
+    """Return the log ratios of all stages; empty if a stage has no seed with runs of both arms."""
     ratios = [log_ratios(results, stage, arm, other, measure) for stage in stages]
     return [ratio for of_stage in ratios for ratio in of_stage] if all(ratios) else []
 

@@ -129,7 +129,7 @@ def _is_of_study(record: Record, design: Design) -> bool:
 
 
 def read_stored(path: Path | None) -> list[RunFigures]:
-    """Return the figures in a JSON file, which is a list with one object per run; an empty list if `path` is None."""
+    """Return the figures in a JSON file, a list with one object per run; empty if `path` is None."""
     return [] if path is None else msgspec.json.decode(path.read_bytes(), type=list[RunFigures])
 
 

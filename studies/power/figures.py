@@ -82,8 +82,7 @@ class PowerFigures(Data, frozen=True, kw_only=True):
 def key_of_spec(spec: RunSpec) -> RunKey:
     """Return the key under which the figures of a planned run are stored.
 
-    The key contains the submission's name but not its source hash, so that stored runs are not repeated if the source
-    changes.
+    The key contains no source hash. Stored runs are therefore not repeated if the submission's source changes.
     """
     facts = spec.workload.facts
     return spec.submission.name, facts.id, facts.budget.horizon, spec.purpose, spec.study, float(spec.hparams["lr"])

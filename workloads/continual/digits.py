@@ -30,7 +30,7 @@ class ContinualDigits(TaskAccuracy):
     to 9.
 
     Args:
-        label_noise: fraction of the training images that have the label of the other digit of their stage: 0, or
+        label_noise: fraction of the training images with a wrong label, the other digit of their stage. It is 0, or
             `LABEL_NOISE` for the variant `+noise`.
 
     Raises:

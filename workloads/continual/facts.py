@@ -13,14 +13,14 @@ _AVERAGES = (0.987, 0.951, 0.901, 0.808, 0.797)
 #: The targets of the variant with noisy labels.
 _NOISY_AVERAGES = (0.882, 0.882, 0.665, 0.602, 0.487)
 #: Floors: the minimum accuracy of every earlier task when the last stage ends. The variant with noisy labels has a
-#: lower floor, because its replay reservoir (the stored examples of earlier stages) has fewer correct labels.
+#: lower floor, because its replay reservoir (stored examples of earlier stages) contains wrong labels.
 _FLOOR, _NOISY_FLOOR = 0.3, 0.2
 #: Maximum number of examples of each stage. The first stage is short, because its two classes are easy to separate. In
 #: a longer one, the reference would classify every image correctly. The target would then be an accuracy of 1, which a
 #: run misses by one image. Calibration could not loosen it: it multiplies a target's error, and an error of 0 stays 0.
 _CAPS = (1_920, 5_120, 5_120, 5_120, 5_120)
-#: Minimum number of examples per stage. Without a minimum, a stage that meets its target by chance could end before the
-#: replay reservoir has enough examples of the stage's classes.
+#: Minimum number of examples per stage. Without it, a stage could meet its target by chance, and end before the replay
+#: reservoir has enough examples of its classes.
 _LEAST = 640
 #: Fraction of wrong labels in the variant `+noise`.
 LABEL_NOISE = 0.1

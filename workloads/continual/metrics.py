@@ -16,8 +16,8 @@ def of_tasks(correct: Sequence[Tensor]) -> dict[str, float]:
     The errors are standard errors.
 
     Args:
-        correct: one tensor of shape (n,) per task seen so far. Its values are 1 for the held-out examples that were
-            classified correctly, and 0 for the others. n may differ between tasks.
+        correct: one tensor of shape (n,) per task seen so far: 1 for a held-out example that was classified correctly,
+            otherwise 0. n may differ between tasks.
     """
     accuracies = [float(correct_B.double().mean()) for correct_B in correct]
     variances = [p * (1 - p) / len(correct_B) for p, correct_B in zip(accuracies, correct, strict=True)]

@@ -152,8 +152,8 @@ def corrected(loss_B: Tensor, nats_B: Tensor, entropy: float) -> dict[str, float
     """Return `loss`, its standard error `se`, `excess` (loss − entropy) and the plain mean `cross_entropy`.
 
     All metrics are in nats per symbol. `cross_entropy` is the mean of `loss_B`. `loss` corrects it for text that is
-    easier or harder than expected (a control variate): loss = cross_entropy − (mean of `nats_B` − `entropy`). Both have
-    the same expectation, but `loss` has a smaller standard error.
+    easier or harder than expected: loss = cross_entropy − (mean of `nats_B` − `entropy`). The correction is a control
+    variate: the expectation stays the same, and the standard error becomes smaller.
 
     Args:
         loss_B: cross-entropy of each sequence in nats per symbol.

@@ -34,9 +34,13 @@ _QUALITY_BITS = 16
 class Language:
     """One domain of the language, generated from a seed.
 
-    Shapes: N texts, T symbols of a text, W words, L symbols of the longest word with its space, K classes, S nodes of
-    the trie, V symbols of the vocabulary (a space and 26 letters). Equal arguments give equal bytes on every machine,
-    because texts are generated with integer arithmetic only.
+    Equal arguments give equal bytes on every machine, because texts are generated with integer arithmetic only. Letters
+    in the names of arrays:
+
+    - N: texts; T: symbols of a text
+    - W: words; L: symbols of the longest word, with its space
+    - K: classes; S: nodes of the trie
+    - V: symbols of the vocabulary (a space and 26 letters)
 
     Args:
         seed: seed of the words, their classes and frequencies, and the grammar.

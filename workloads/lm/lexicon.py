@@ -35,8 +35,7 @@ class Lexicon:
         words: the spellings without the space. All spellings are distinct.
         classes: the class of each word.
         shares: frequency of each word: its number of uses per 2^16 uses of its class.
-        chain: K rows of K numbers; row k has the number of times that each class follows class k, per 2^12 words of
-            class k.
+        chain: K rows of K numbers. Row k contains how often each class follows class k, per 2^12 words of class k.
     """
 
     words: tuple[str, ...]

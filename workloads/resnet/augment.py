@@ -15,10 +15,11 @@ Statistics = Sequence[float] | Tensor
 class AugmentedPool:
     """A pool of images that are padded by reflection, cropped at random and flipped with probability 1/2.
 
-    Images are augmented when they are drawn, not in the loss. Several passes over one batch (a line search, two steps
-    of one update, a teacher and its student) therefore see the same images. Evaluation is never augmented. The
-    augmentation depends only on the seed and on the example's position in the run, so runs with equal seeds see the
-    same images. It does not change the state of a random number generator.
+    Images are augmented when they are drawn, not in the loss. Several passes over one batch (a line search, a teacher
+    and its student) therefore see the same images. Evaluation is never augmented.
+
+    The augmentation depends only on the seed and on the example's position in the run. Runs with equal seeds therefore
+    see the same images. The state of random number generators does not change.
 
     Args:
         images_BHWC: uint8, shape (n, height, width, channels).
