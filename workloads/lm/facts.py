@@ -65,8 +65,8 @@ _WEB_OPTIONS: dict[str, Domain] = {
     "token_drop": Uniform(0.0, 0.5, default=0.0),
 }
 
-# The workloads below are not yet calibrated on a GPU. Their resolution is unknown, so they are coarse and do not count in
-# the anchored score.
+# The workloads below are not yet calibrated on a GPU. Their resolution is unknown, so they are coarse and do not count
+# in the anchored score.
 
 LM_124M = WorkloadFacts(
     name="lm-124m",
