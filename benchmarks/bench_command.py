@@ -122,7 +122,7 @@ class BenchCommand:
 def list_children(command: int = 0) -> list[int]:
     """Return the ids of the harness's processes that descend from this script, except the process `command`.
 
-    They are not sought below `command`, because Ray's workers are started by the cluster, which this script started.
+    The search begins at this script and not at `command`, because Ray's workers descend from the cluster.
     """
     parents = {int(path.name): parent_of(path) for path in Path("/proc").glob("[0-9]*")}
     descendants, generation = [], [os.getpid()]

@@ -233,10 +233,10 @@ class Snapshots(Plain):
             super().update(work)
             return
         batch, snapshot = work.draw(), self.task.snapshot()
-        before = float(work.backward(batch))
+        loss_before = float(work.backward(batch))
         self.optimizer.step()
         with torch.no_grad():
-            if float(work.loss(batch)) > before:
+            if float(work.loss(batch)) > loss_before:
                 self.task.restore(snapshot)
 
 

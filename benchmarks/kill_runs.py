@@ -147,9 +147,9 @@ def disturb_all(
     kinds = [Disturbance(victim=victim, signal_number=number) for number in SIGNALS for victim in VICTIMS]
     kinds.append(Disturbance(victim="node" if ray_cluster else "full disk"))
     tallies: dict[str, Tally] = defaultdict(Tally)
-    done = index = 0
+    disturbance_count = index = 0
     upcoming_kinds: list[Disturbance] = []
-    while done < kills:
+    while disturbance_count < kills:
         upcoming_kinds = upcoming_kinds or rng.sample(kinds, len(kinds))
         kind, name = upcoming_kinds.pop(), rng.choice(list(cases))
         index += 1
@@ -160,17 +160,17 @@ def disturb_all(
             atexit.register(bench.kill)
             # After three kills in a row without progress, a worker counts as crashed. So it is killed at most twice.
             times = rng.randint(1, 3 if kind.victim == "supervisor" else 2)
-            moments = disturb(bench, kind, undisturbed[name], min(times, kills - done), rng, ray_cluster)
+            moments = disturb(bench, kind, undisturbed[name], min(times, kills - disturbance_count), rng, ray_cluster)
             problem = compare(bench, undisturbed[name])
             atexit.unregister(bench.kill)
         tally = tallies[str(kind)]
-        done += len(moments)
+        disturbance_count += len(moments)
         tally.disturbances += len(moments)
         tally.commands += 1
         tally.resumed += bench.has_resumed
         tally.exact += not problem
         tally.lost += problem.startswith("lost")
-        print(f"{done:4d}  {name}, {kind} {', '.join(moments)}: {problem or 'exact'}", flush=True)
+        print(f"{disturbance_count:4d}  {name}, {kind} {', '.join(moments)}: {problem or 'exact'}", flush=True)
     return tallies
 
 

@@ -38,7 +38,7 @@ _LENGTH = LmTiny.facts.tokens_per_example + 1
 
 
 class Outcome(NamedTuple):
-    """The loss of one run in nats per character, its excess over the language's entropy, and its standard error."""
+    """The result of one run in nats per character: loss, loss − entropy of the language, standard error of the loss."""
 
     loss: float
     excess: float

@@ -73,8 +73,8 @@ class MuchState:
     def _try_larger_rate(self, work: Work, batch: Batch) -> None:
         snapshot = self.task.snapshot()
         self.factor = min(1.5 * self.factor, MAX_FACTOR)
-        before = self._update(work, batch)
-        if float(work.loss(batch)) > before:
+        loss_before = self._update(work, batch)
+        if float(work.loss(batch)) > loss_before:
             self.task.restore(snapshot)
             self.factor *= 0.7
 

@@ -88,15 +88,15 @@ def _measure_ratio(
     """Return the median over steps of the ratio: seconds of the part's step / seconds of the library's step."""
     generator = torch.Generator().manual_seed(0)
     gradients = [torch.randn(p.tensor.shape, generator=generator) for p in templates]
-    sides = []
+    copies_and_optimizers = []
     for build in (part, library):
         copies = [Parameter(p.name, nn.Parameter(p.tensor.detach().clone()), p.kind) for p in templates]
         optimizers = build(copies, dict(hparams))
-        sides.append((copies, optimizers if isinstance(optimizers, list | tuple) else [optimizers]))
+        copies_and_optimizers.append((copies, optimizers if isinstance(optimizers, list | tuple) else [optimizers]))
     seconds_of: list[list[float]] = [[], []]
     for step in range(steps):
         for side in (0, 1) if step % 2 else (1, 0):
-            seconds_of[side].append(_step(*sides[side], gradients, 1.0 if step % 4 < 2 else -1.0))
+            seconds_of[side].append(_step(*copies_and_optimizers[side], gradients, 1.0 if step % 4 < 2 else -1.0))
     # The first steps, which create the optimizer's state, are excluded.
     part_s, library_s = (seconds[3:] for seconds in seconds_of)
     return statistics.median(a / b for a, b in zip(part_s, library_s, strict=True))

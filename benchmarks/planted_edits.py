@@ -199,11 +199,11 @@ def gate_once(folder: Path, number: int, options: Sequence[str]) -> tuple[Any, f
     """
     path = folder / "gates" / f"{number:02}.json"
     if not path.exists():
-        before = processor_seconds()
+        seconds_before = processor_seconds()
         files = ["./candidate.py", "--against", "./best.py", "-w", "./points.py"]
         gate = run_gate(folder, *files, "--series", "edits", *options)
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps({"gate": gate, "seconds": processor_seconds() - before}))
+        path.write_text(json.dumps({"gate": gate, "seconds": processor_seconds() - seconds_before}))
     stored = json.loads(path.read_text())
     return stored["gate"], stored["seconds"]
 
@@ -227,14 +227,14 @@ def try_edits(folder: Path, options: Sequence[str]) -> list[Outcome]:
 def confirm(folder: Path, outcomes: Sequence[Outcome], options: Sequence[str]) -> set[str]:
     """Confirm the kept edits on new seeds, and return the titles of the confirmed ones."""
     confirmed = set()
-    before = processor_seconds()
+    seconds_before = processor_seconds()
     for gate in run_gate(folder, "--confirm", "edits", *options)["confirmed"]:
         (title,) = (o.edit.title for o in outcomes if o.gate["series"]["candidate"] == gate["candidate"])
         interval = "no interval" if gate["interval"] is None else "{:.2f} – {:.2f}".format(*gate["interval"])
         print(f"confirmation of {title!r}: {gate['verdict']}, {gate['estimate']:.2f}× ({interval})")
         if gate["verdict"] == "better":
             confirmed.add(title)
-    print(f"the confirmation took {processor_seconds() - before:.0f} processor seconds")
+    print(f"the confirmation took {processor_seconds() - seconds_before:.0f} processor seconds")
     return confirmed
 
 

@@ -151,8 +151,8 @@ def simulate() -> None:
         for n in (8, 10):
             overall, on_any = simulations.false_verdicts(setting, n, 4000)
             rank_errors = simulations.false_ranks(setting, n, 4000)
-            where = f"{setting.noise} | {setting.misses:.0%} | {n}"
-            print(f"| {where} | {overall:.3f} | {on_any:.3f} | {rank_errors:.3f} |", flush=True)
+            row_heading = f"{setting.noise} | {setting.misses:.0%} | {n}"
+            print(f"| {row_heading} | {overall:.3f} | {on_any:.3f} | {rank_errors:.3f} |", flush=True)
     print("\n| noise | seed noise | misses | planned pairs | 3 % found |\n|---|---|---|---|---|")
     for setting in [
         *(

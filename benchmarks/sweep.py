@@ -181,9 +181,9 @@ def resume_many(runs: Path, specs: Sequence[RunSpec]) -> float:
     return spent
 
 
-def two_workers(where: Path, sizes: Sizes) -> tuple[float, float]:
+def two_workers(folder: Path, sizes: Sizes) -> tuple[float, float]:
     """Return the two ratios of *two workers*: of the throughputs, and of the processor seconds per trial."""
-    worker = where / "spin.py"
+    worker = folder / "spin.py"
     worker.write_text(textwrap.dedent(_SPIN))
     launching.WORKER = [sys.executable, str(worker)]
     turns = _turns_in(sizes.seconds)
@@ -191,7 +191,7 @@ def two_workers(where: Path, sizes: Sizes) -> tuple[float, float]:
     for jobs in (1, 2):
         specs = [_plan_spinning_trial(turns, index) for index in range(2 * sizes.pairs)]
         began = time.perf_counter()
-        runs = where / f"jobs-{jobs}"
+        runs = folder / f"jobs-{jobs}"
         options = ExecutionOptions(jobs=jobs, fresh_workers=True)
         outcomes = list(execute(specs, runs, Plain(len(specs), open(os.devnull, "w")), options))  # noqa: SIM115
         wall[jobs] = time.perf_counter() - began

@@ -240,7 +240,7 @@ def _make_case_of_known_outcome(number: int, rng: random.Random) -> FuzzCase:
             environment[name] = rng.choice(_WRONG_VARIABLES[name])
         case _:
             expected = "accepted"
-    shown = [*arguments[len(words) :], *(f"{n}={v}" for n, v in environment.items())]
+    shown_arguments = [*arguments[len(words) :], *(f"{n}={v}" for n, v in environment.items())]
     return FuzzCase(
         kind="commands",
         number=number,
@@ -248,7 +248,7 @@ def _make_case_of_known_outcome(number: int, rng: random.Random) -> FuzzCase:
         arguments=tuple(arguments),
         environment=environment,
         expected=expected,
-        change=f"{mistake}: {' '.join(words)} {shown}"[:200],
+        change=f"{mistake}: {' '.join(words)} {shown_arguments}"[:200],
     )
 
 
@@ -299,12 +299,14 @@ def _make_odd_case(number: int, rng: random.Random) -> FuzzCase:
         arguments.insert(rng.randrange(len(arguments) + 1), rng.choice(mutations.TEXTS))
     if words == ("run",) and rng.random() < 0.7:
         arguments += ["-s", rng.choice(["wsd", *_NAMES]), "-w", rng.choice(["lm-tiny", *_NAMES])]
-    before = ["-p", rng.choice(["no:workloads", "no:", "x", "no:\x1b", "no:missing"])] if rng.random() < 0.05 else []
+    general_options = (
+        ["-p", rng.choice(["no:workloads", "no:", "x", "no:\x1b", "no:missing"])] if rng.random() < 0.05 else []
+    )
     return FuzzCase(
         kind="commands",
         number=number,
         files=_files(),
-        arguments=(*before, *words, *_DRY_RUN_ARGUMENTS.get(words[0], ()), *arguments),
+        arguments=(*general_options, *words, *_DRY_RUN_ARGUMENTS.get(words[0], ()), *arguments),
         environment=_environment(rng),
         change=command_name,
     )

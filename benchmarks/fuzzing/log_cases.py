@@ -61,9 +61,9 @@ def make_algoperf_case(number: int, rng: random.Random) -> FuzzCase:
         case "cells":
             files[path] = CaseFile(path=path, content=change_csv(logs[path], rng))
         case "type":
-            where = path.rsplit("/", rng.choice([0, 0, 1, 2, 3]))[0]
-            files = {name: file for name, file in files.items() if not name.startswith(where)}
-            files[path] = mutations.change_type(where, rng)
+            removed_path = path.rsplit("/", rng.choice([0, 0, 1, 2, 3]))[0]
+            files = {name: file for name, file in files.items() if not name.startswith(removed_path)}
+            files[path] = mutations.change_type(removed_path, rng)
         case "targets":
             content = mutations.write_json(mutations.change_json(_TARGETS, rng), rng)
             files["targets.json"] = CaseFile(path="targets.json", content=content)

@@ -278,18 +278,18 @@ def _below_site(files: list[CaseFile]) -> tuple[CaseFile, ...]:
 def change_source(source: str, rng: random.Random) -> bytes:
     """Return a Python source with a change that breaks it or declares odd values."""
     lines = source.splitlines()
-    where = rng.randrange(len(lines) + 1)
+    line_index = rng.randrange(len(lines) + 1)
     match rng.randrange(7):
         case 0:
             return mutations.change_bytes(source.encode(), rng)
         case 1:
-            indent = len(lines[where - 1]) - len(lines[where - 1].lstrip()) if where else 0
+            indent = len(lines[line_index - 1]) - len(lines[line_index - 1].lstrip()) if line_index else 0
             statement = rng.choice(_STATEMENTS).replace("\n", "\n" + " " * indent)
-            lines.insert(where, " " * indent + statement)
+            lines.insert(line_index, " " * indent + statement)
         case 2:
             lines.append(rng.choice(_STATEMENTS))
         case 3:
-            lines[min(where, len(lines) - 1)] = f"{'(' * rng.choice([10, 200, 5000])}"
+            lines[min(line_index, len(lines) - 1)] = f"{'(' * rng.choice([10, 200, 5000])}"
         case 4:
             encoding = rng.choice(["latin-1", "utf-16", "missing", "\x1b"])
             return f"# -*- coding: {encoding} -*-\n{source}\n# é".encode(rng.choice(["latin-1", "utf-8", "utf-16"]))

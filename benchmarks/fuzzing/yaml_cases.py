@@ -205,9 +205,9 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
             content, expected, commands = json.dumps(changed).encode(), "refused", commands[:1]
         case "snippet":
             lines = text.splitlines()
-            where = rng.randrange(len(lines))
-            key = lines[where].partition(":")[0]
-            lines[where] = rng.choice([f"{key}: {rng.choice(_SNIPPETS)}", rng.choice(_SNIPPETS)])
+            line_index = rng.randrange(len(lines))
+            key = lines[line_index].partition(":")[0]
+            lines[line_index] = rng.choice([f"{key}: {rng.choice(_SNIPPETS)}", rng.choice(_SNIPPETS)])
             content = "\n".join(lines).encode("utf-8", "surrogatepass")
         case "bomb":
             content = (text + _BOMB).encode()

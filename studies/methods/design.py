@@ -68,7 +68,7 @@ class Stage(Data, frozen=True, kw_only=True):
 
 
 class StudiedVersion(Data, frozen=True, kw_only=True):
-    """The version of a workload on which the published runs ran, if the installed version has another target or budget.
+    """The version of a workload in the published runs. The installed version has another target or budget.
 
     Args:
         version: the version.

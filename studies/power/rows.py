@@ -1,4 +1,4 @@
-"""Compute the published rows of the power tables, one per workload and budget, from the figures of the runs."""
+"""Compute the published rows of the power tables from the figures of runs. A row is one workload at one budget."""
 
 from __future__ import annotations
 
