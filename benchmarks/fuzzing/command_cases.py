@@ -215,7 +215,7 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
 
 
 def _make_case_of_known_outcome(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case with a valid command, which must be accepted, or with one mistake, which must be refused."""
+    """Return a case with a valid command, which must be accepted, or with a wrong one, which must be refused."""
     words = rng.choice([words for words in commands() if VALID_CALLS.get(words) is not None])
     command, arguments = _command(words), [*words, *(VALID_CALLS[words] or ())]
     environment: dict[str, str] = {}

@@ -242,7 +242,7 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
 
 
 def _make_judged_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case whose file is valid, or has one mistake, so that no trial can be planned."""
+    """Return a case with a valid file, or with a file whose one mistake prevents the planning of a trial."""
     kind, source, flag, name = rng.choice(_SAMPLES)
     change = rng.choice(["nothing", "ending", "ending", "declaration", "declaration", "declaration"])
     expected: Expected = "refused"

@@ -113,6 +113,8 @@ def claim_verdict(claim: Claim, difference: Difference, design: Design) -> str:
     2. It holds if the arm is significantly better.
     3. It fails if the arm is significantly worse.
 
+    If no rule applies, the claim is undecided.
+
     If both arms missed on a seed, the interval is ignored, because such pairs make the interval too narrow.
     """
     if not difference.n:
