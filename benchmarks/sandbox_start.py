@@ -2,8 +2,9 @@
 
     python benchmarks/sandbox_start.py [--repeats N]
 
-`plan`: the supervisor decides what the sandbox permits. `enter`: a process forked from this one enters the sandbox. The
-script prints the medians of wall and processor time over the repeats. On a busy machine, use only the processor times.
+The sandbox has two steps. `plan`: the supervisor decides which files and operations the sandbox permits. `enter`: the
+worker, here a fork of this process, enters the sandbox. The script prints the median wall and processor time of each
+step. On a busy machine, only the processor times are meaningful.
 """
 
 from __future__ import annotations

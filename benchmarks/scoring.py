@@ -1,4 +1,4 @@
-"""Measure the time to score published AlgoPerf logs and 10,000 records, or test the statistics of tables by simulation.
+"""Measure the time to score AlgoPerf's logs and 10,000 records, or test the statistics of tables by simulation.
 
 python benchmarks/scoring.py [LOGS_DIR] [--records 10000]
 python benchmarks/scoring.py --simulate
@@ -47,12 +47,12 @@ def score_published(folder: str) -> None:
     wanted = {w: table.targets[w] for w in (*table.base, *HELD_OUT_WORKLOADS)}
     logs = timed("  read and parse up to each hit", lambda: read_logs(folder, wanted))
     timed("  score the table", lambda: score_table(logs.times()))
-    timed("all steps, and ranges of ranks and ties", lambda: score_logs(folder))
+    timed("all of this, with rank ranges and ties", lambda: score_logs(folder))
     print(f"{len(files)} files, {size / 1e6:.0f} MB, {logs.trials} trials, {len(logs.skipped)} remarks")
 
 
 def make_records(count: int) -> list[bytes]:
-    """Return valid records as JSON, of 5 submissions on 10 workloads. They have 20 to 50 points, and 5 % are misses."""
+    """Return the JSON of records of 5 submissions on 10 workloads. They have 21 to 50 points, and 5 % are misses."""
     import msgspec
 
     from harness.contract.record import Record, Status
@@ -146,14 +146,14 @@ def simulate() -> None:
                 cover(setting, n, 10_000) for cover in (simulations.interval_coverage, simulations.median_coverage)
             )
             print(f"| {setting.noise} | {n} | {ratio_coverage:.3f} | {median_coverage:.3f} |", flush=True)
-    print("\n| noise | misses | n | overall verdict | any workload's | ranks |\n|---|---|---|---|---|---|")
+    print("\n| noise | misses | n | overall verdict | on any workload | different ranks |\n|---|---|---|---|---|---|")
     for setting in [*settings, simulations.SimulatedTable(misses=0.1)]:
         for n in (8, 10):
             overall, on_any = simulations.false_verdicts(setting, n, 4000)
             rank_errors = simulations.false_ranks(setting, n, 4000)
-            where = f"{setting.noise} | {setting.misses:.0%} | {n}"
-            print(f"| {where} | {overall:.3f} | {on_any:.3f} | {rank_errors:.3f} |", flush=True)
-    print("\n| noise | seed noise | misses | pairs needed by the pilot (median) | 3 % found |\n|---|---|---|---|---|")
+            row_heading = f"{setting.noise} | {setting.misses:.0%} | {n}"
+            print(f"| {row_heading} | {overall:.3f} | {on_any:.3f} | {rank_errors:.3f} |", flush=True)
+    print("\n| noise | seed noise | misses | planned pairs | 3 % found |\n|---|---|---|---|---|")
     for setting in [
         *(
             simulations.SimulatedTable(noise=noise, scale=scale)

@@ -1,4 +1,4 @@
-"""Changes of bytes, JSON values and whole files, and values that programs often handle wrongly."""
+"""Random changes of bytes, JSON values and files, and values that programs often handle wrongly."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def change_json(value: Any, rng: random.Random) -> Any:
 
 
 def _random_place(value: Any, rng: random.Random) -> tuple[Any, Any]:
-    """Return a list or object in a JSON value and one of its keys; (None, None) if all lists and objects are empty."""
+    """Choose a list or object in a JSON value, and one of its keys; (None, None) if there is no key."""
     parent, key = None, None
     while isinstance(value, (dict, list)) and value:
         parent = value

@@ -149,7 +149,7 @@ _ENDINGS = (
     ),
     *("def f(): f()\nf()", "raise BaseException('x' * 10000)", "(", "\x00", "while True: pass"),
 )
-#: Kind of sample -> pairs (text in the sample, replacements). Each replacement makes the declaration invalid.
+#: Kind of sample -> pairs (text in the sample, texts that may replace it). Every replacement is an invalid declaration.
 _INVALID: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "class": (
         (
@@ -242,7 +242,7 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
 
 
 def _make_judged_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case whose file is valid, or has one mistake that prevents the planning of a trial."""
+    """Return a case with a valid file, or with a file whose one mistake prevents the planning of a trial."""
     kind, source, flag, name = rng.choice(_SAMPLES)
     change = rng.choice(["nothing", "ending", "ending", "declaration", "declaration", "declaration"])
     expected: Expected = "refused"
@@ -278,18 +278,18 @@ def _below_site(files: list[CaseFile]) -> tuple[CaseFile, ...]:
 def change_source(source: str, rng: random.Random) -> bytes:
     """Return a Python source with a change that breaks it or declares odd values."""
     lines = source.splitlines()
-    where = rng.randrange(len(lines) + 1)
+    line_index = rng.randrange(len(lines) + 1)
     match rng.randrange(7):
         case 0:
             return mutations.change_bytes(source.encode(), rng)
         case 1:
-            indent = len(lines[where - 1]) - len(lines[where - 1].lstrip()) if where else 0
+            indent = len(lines[line_index - 1]) - len(lines[line_index - 1].lstrip()) if line_index else 0
             statement = rng.choice(_STATEMENTS).replace("\n", "\n" + " " * indent)
-            lines.insert(where, " " * indent + statement)
+            lines.insert(line_index, " " * indent + statement)
         case 2:
             lines.append(rng.choice(_STATEMENTS))
         case 3:
-            lines[min(where, len(lines) - 1)] = f"{'(' * rng.choice([10, 200, 5000])}"
+            lines[min(line_index, len(lines) - 1)] = f"{'(' * rng.choice([10, 200, 5000])}"
         case 4:
             encoding = rng.choice(["latin-1", "utf-16", "missing", "\x1b"])
             return f"# -*- coding: {encoding} -*-\n{source}\n# é".encode(rng.choice(["latin-1", "utf-8", "utf-16"]))

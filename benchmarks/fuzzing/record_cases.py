@@ -1,4 +1,4 @@
-"""Cases of stored records: plain records, shards with their indexes, notes, and the commands that read them."""
+"""Cases of stored records: plain records, shards (files with many records) with their indexes, and notes."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _change_record(number: int, rng: random.Random) -> FuzzCase:
             others.append(CaseFile(path=f"runs/{run_id}/note.txt", content=note))
         case "beside":
             others.append(_odd_neighbour(run_id, rng))
-    # A record with a right hash is undamaged, unless it states the run_id of another trial.
+    # A changed record with a new, right hash counts as undamaged, unless it states the run_id of another trial.
     is_damaged = not _is_equal_json(changed.content, content)
     if change == "rehashed":
         is_damaged = _run_id_of(changed.content) != run_id
@@ -158,8 +158,8 @@ class RecordCommand(NamedTuple):
     Args:
         arguments: arguments of `bench`.
         damaged: the expected outcome if a record is damaged.
-        lists: whether stdout names the valid records. If so, stdout must not name a damaged record.
-        computes: whether the result must be the same with and without a damaged record.
+        lists: whether stdout names the valid records. It must then not name a damaged record.
+        computes: whether the command must ignore a damaged record, so that its result is the same without it.
         valid: whether the command succeeds with valid records.
         function: name of a function of the package `harness`; empty for `bench`.
     """
@@ -215,7 +215,7 @@ def _run_id_of(content: bytes) -> str | None:
 
 
 def _has_own_run_id(content: bytes) -> bool:
-    """Return whether the run_id of a record follows from its specification; True if the run_id cannot be computed."""
+    """Return whether a record states the run_id of its specification; True if the run_id cannot be computed."""
     try:
         return layout.run_id_of_json(content) == _run_id_of(content)
     except Exception:
@@ -259,7 +259,7 @@ def _change_shard(number: int, rng: random.Random) -> FuzzCase:
             changed = mutations.change_type(path, rng)
         case _:
             changed = CaseFile(path=path, content=mutations.change_bytes(files[path], rng))
-    # An index that is missing, or is a link to itself, is computed again from the shard.
+    # An index that is missing or a link to itself is harmless: it is computed again from the shard.
     is_harmless = (
         changed.target in ("missing", path.rpartition("/")[2])
         if path.endswith(_INDEX)

@@ -205,9 +205,9 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
             content, expected, commands = json.dumps(changed).encode(), "refused", commands[:1]
         case "snippet":
             lines = text.splitlines()
-            where = rng.randrange(len(lines))
-            key = lines[where].partition(":")[0]
-            lines[where] = rng.choice([f"{key}: {rng.choice(_SNIPPETS)}", rng.choice(_SNIPPETS)])
+            line_index = rng.randrange(len(lines))
+            key = lines[line_index].partition(":")[0]
+            lines[line_index] = rng.choice([f"{key}: {rng.choice(_SNIPPETS)}", rng.choice(_SNIPPETS)])
             content = "\n".join(lines).encode("utf-8", "surrogatepass")
         case "bomb":
             content = (text + _BOMB).encode()
@@ -227,7 +227,7 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
 
 
 def _complete(text: str, name: str) -> bytes:
-    """Return a file that its command can use. A series is emptied, because its candidates match no real submission."""
+    """Return a file that its command can use. A series loses its candidates, which match no real submission."""
     return (
         json.dumps({**_SERIES, "candidates": []}).encode()
         if name.endswith("s.json") and "series" in name
@@ -257,7 +257,7 @@ def _make_invalid(text: str, change: str, rng: random.Random) -> tuple[bytes, st
     line_index = rng.randrange(len(lines))
     line = lines[line_index]
     name = line.partition(":")[0]
-    # A repetition of the key in one of three notations, or a nested mapping with a repeated key.
+    # The key is repeated in one of three notations, or a nested mapping repeats a key.
     repetition = rng.choice([line, f'"{name}": 1', f"? {name}\n: 1", "set: {lr: 0.001, lr: 0.002}\nset: {lr: 1}"])
     if "ruleset: quick" in lines and "set: {lr" in text and rng.random() < 0.3:
         nested = rng.choice(["{lr: 0.001, lr: 0.002}", '{lr: 0.001, "lr": 0.002}', "{lr: 0.001, ? lr : 0.002}"])

@@ -79,8 +79,7 @@ def overall_table(results: Results, arms: Sequence[str]) -> str:
 def others_section(results: Results) -> str:
     """Return the section about the arms outside the families.
 
-    The section has results with a tuned learning rate on one workload, and with default hyperparameters on the other
-    workload.
+    On one workload, their learning rate is tuned. On the other, they have their default hyperparameters.
     """
     design = results.design
     stage, untuned = design.others_stage, design.untuned_stage

@@ -1,7 +1,7 @@
 """Compute rows of the power tables from the figures of `studies.methods`, an earlier study.
 
-The earlier study ran the same arms on pools, with the same seeds at both budgets. It tuned each arm with five settings
-of the learning rate and the horizon fraction, on a separate seed.
+On workloads with a pool, the earlier study ran the same arms as this one. It tuned each arm with five settings of the
+learning rate and the horizon fraction, on a separate seed. Both budgets have the same seeds.
 """
 
 from __future__ import annotations
