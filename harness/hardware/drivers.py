@@ -31,8 +31,9 @@ THROTTLE_REASONS = {
     0x080: "power brake",
     0x100: "display clocks",
 }
-#: Fields of `nvidia-smi` that describe a GPU, and fields that describe its current state.
+#: The fields of `nvidia-smi` from which `Device` is made.
 _STATIC = "index,uuid,name,memory.total,driver_version,power.limit,clocks.max.sm,clocks.max.mem,mig.mode.current"
+#: The fields of `nvidia-smi` from which `GpuSample` is made.
 _STATE = "index,clocks.sm,clocks.mem,power.draw,temperature.gpu,clocks_throttle_reasons.active"
 
 #: A function that runs a program and returns its standard output.
@@ -79,7 +80,7 @@ def program_output(*command: str) -> str:
 
 
 def find_driver() -> Driver:
-    """Return the first interface that finds a GPU: NVML (package `nvidia-ml-py`), `nvidia-smi`, `rocm-smi`."""
+    """Try NVML (package `nvidia-ml-py`), `nvidia-smi` and `rocm-smi`, and return the first that finds a GPU."""
     for open_driver in (Nvml.open, NvidiaSmi, RocmSmi):
         driver = open_driver()
         if driver is not None and driver.gpus():

@@ -55,8 +55,8 @@ class TreeTimes:
     Args:
         main: the main process: the oldest child of the root, or the root itself while it has no child.
         threads: processor seconds of the threads of the main process, by thread id.
-        helpers: the other processes below the root, by process id.
-        helper_seconds: processor seconds of all other processes below the root, including ended processes.
+        helpers: the processes below the root except the main process, by process id.
+        helper_seconds: processor seconds of all helpers, including helpers that have ended.
     """
 
     main: ProcessTimes | None = None
@@ -68,8 +68,8 @@ class TreeTimes:
 class ProcessTree:
     """A process and its descendants.
 
-    `/proc` is listed only if a process was created since the previous call. Then only the entries of new processes are
-    read.
+    To save time, `/proc` is listed only if a process was created since the previous call, and only new processes are
+    looked up.
 
     Args:
         root: process id of the root.
@@ -90,8 +90,8 @@ class ProcessTree:
     def read(self) -> TreeTimes:
         """Return the current times.
 
-        If the kernel does not report the times, or the root has ended, all times are 0, except `helper_seconds`, which
-        keeps its last value.
+        If the kernel does not report the times, or if the root has ended, `helper_seconds` keeps its last value, and
+        the other fields are empty.
         """
         if not can_read_processes() or (root := read_times(self._root)) is None:
             return TreeTimes(helper_seconds=self._helper_seconds)

@@ -1,9 +1,9 @@
 """Build the command line and the environment of child Python processes that have this process's import path.
 
 A child process starts without the module `site` (`-S`). Python then executes neither `.pth` files nor the modules
-`sitecustomize` and `usercustomize`, with which any installed package could patch the process. The child gets all
-folders of this process's import path, including those that `.pth` files added, through PYTHONPATH. Packages in editable
-installs have no such folder if an import hook finds them. `editable_links` makes a folder for these packages.
+`sitecustomize` and `usercustomize`, with which any installed package could patch the process. PYTHONPATH gives the
+child all folders of this process's import path, including those that `.pth` files added. Some editable installs add an
+import hook instead of a folder. `editable_links` makes a folder with links to their packages.
 
 Without `-P`, `python -m` puts the current folder first on the import path. A trial that is started in another checkout
 of AlgoRace would then run that checkout's code, and a file `queue.py` in the current folder would replace the module of

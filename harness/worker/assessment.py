@@ -1,8 +1,10 @@
 """Evaluates the weights of a run, and decides whether a stage or the run is over.
 
-`LocalAssessor` does this in the process that calls it. That process is the evaluator (`evaluator_process.py`), or the
-worker if no evaluator process runs. If one runs, the worker uses `RemoteAssessor` (`remote_assessor.py`), which asks
-the evaluator.
+Two classes do this:
+
+* `LocalAssessor` evaluates in the process that calls it. This is the evaluator process (`evaluator_process.py`), or the
+  worker if there is no evaluator process.
+* `RemoteAssessor` (`remote_assessor.py`) lets the worker ask the evaluator process.
 """
 
 from __future__ import annotations
@@ -89,11 +91,11 @@ class Assessor(Protocol):
         """Restore the state that `save` stored together with a checkpoint.
 
         Args:
-            position: the evaluations in the checkpoint; empty in a new run.
+            position: the evaluations in the checkpoint; no evaluations in a new run.
 
         Returns:
-            The evaluations in this state; None if there is no such state. If only the evaluator process may know the
-            metrics, the worker gets the evaluations without metrics.
+            The evaluations in this state; None if there is no such state. An evaluator process keeps the metrics
+            secret, so the worker then gets the evaluations without metrics.
         """
         ...
 
@@ -225,10 +227,9 @@ class LocalAssessor:
 
 
 def is_judged(spec: RunSpec, assessment: Assessment, position: Position) -> bool:
-    """Return whether the weights of an evaluation are judged.
+    """Return whether the weights of an evaluation are judged (evaluated by a process without the submission).
 
-    To judge weights is to evaluate them in a process that never imported the submission. Weights are judged at the end
-    of the run, at the end of each stage and at scored stops.
+    Weights are judged at the end of the run, at the end of each stage and at scored stops.
 
     Args:
         spec: the specification of the trial.

@@ -1,16 +1,23 @@
 """Keeps the examples' metrics from an evaluation of the whole split, for difference estimates in later evaluations.
 
-The metric of one example is called a value. The values of all N examples of a task in the last evaluation of the whole
-split are the baseline b. A later evaluation measures a part: n of these examples, with the values v. The difference
-estimator of the later mean is mean(b over N) + mean(v - b over n) (Cochran, Sampling Techniques, 7.10). Its standard
-error follows from the standard deviation of v - b, which is smaller than that of v if b and v are sufficiently
-correlated.
+The metric of one example is called a value. The definitions for one task with N examples:
 
-This standard error is too small if a few examples have most of the change, and the part contains none of them. The
-baseline is therefore used only under three conditions. First, no value of the baseline is far from the mean, since the
-worst examples can improve most. Second, no difference between the last two baselines is far from the mean difference.
-Third, no difference in the part is far from the part's mean difference. In addition, the standard error allows for a
-group of examples that is not in the part and improves to the best value of the baseline (`TaskSample.reach`).
+* The baseline b consists of the N values in the last evaluation of the whole split.
+* A later evaluation measures a part: n of the N examples, with the values v.
+* The difference estimate of the later mean is mean(b over N) + mean(v - b over n) (Cochran, Sampling Techniques, 7.10).
+
+The standard error of this estimate follows from the standard deviation of v - b. If b and v are sufficiently
+correlated, this standard deviation is smaller than that of v.
+
+This standard error is too small if a few examples have most of the change and the part contains none of them. The
+baseline is therefore used only under three conditions:
+
+* No value of the baseline is far from the mean. (The worst examples can improve most.)
+* No difference between the last two baselines is far from the mean difference.
+* No difference in the part is far from the part's mean difference.
+
+In addition, the standard error allows for a group of examples that is not in the part and improves to the best value of
+the baseline (`TaskSample.reach`).
 """
 
 from __future__ import annotations
@@ -35,9 +42,13 @@ RENEWAL = 0.75
 #: about 1.4.
 _SAME_EXAMPLES_RMS = 0.1
 
-#: The order in which the workload measures the examples of parts and windows (a window is a range of consecutive
-#: examples in this order): the stored order of the split (`stored`), the order of `evaluation_rows` (`random`), or
-#: another order (`other`). While all values are equal, the order is `unknown` and makes no difference.
+#: The order in which the workload measures the examples of parts. A window is a range of consecutive examples in this
+#: order.
+#:
+#: * `stored`: the stored order of the split.
+#: * `random`: the order of `evaluation_rows`.
+#: * `other`: another order.
+#: * `unknown`: all values have been equal so far, so the order makes no difference.
 Order = Literal["unknown", "stored", "random", "other"]
 
 
@@ -121,7 +132,9 @@ class Baseline:
         Args:
             values: the values by metric and task.
         """
-        return self.order == "unknown" and any(_tells_apart(task) for tasks in values.values() for task in tasks)
+        return self.order == "unknown" and any(
+            _distinguishes_examples(task) for tasks in values.values() for task in tasks
+        )
 
     def find_order(self, window: Mapping[str, Sequence[Tensor]], whole: Mapping[str, Sequence[Tensor]]) -> None:
         """Find the order of the examples in windows.
@@ -134,7 +147,7 @@ class Baseline:
             (part.cpu().double(), values.cpu().double())
             for name in whole
             for part, values in zip(window[name], whole[name], strict=True)
-            if len(part) > 1 and _tells_apart(values)
+            if len(part) > 1 and _distinguishes_examples(values)
         ]
         if pairs:
             orders: tuple[Order, ...] = ("stored", "random")
@@ -196,7 +209,7 @@ class Baseline:
         self._tasks = {name: tuple(TaskBaseline(*task) for task in tasks) for name, tasks in state["tasks"].items()}
 
 
-def _tells_apart(values: Tensor) -> bool:
+def _distinguishes_examples(values: Tensor) -> bool:
     """Return whether the values of a task distinguish its examples: they are finite, not all equal, and not binary."""
     return len(values) > 1 and not is_binary(values) and bool(values.isfinite().all() & (values != values[0]).any())
 

@@ -40,9 +40,7 @@ from harness.worker.worst_first import WorstFirst, WorstFirstEvaluation
 
 
 class Evaluator:
-    """Evaluates the models of a run on the score split, and counts the examples that it measures.
-
-    It knows the specification of the trial and the workload, but not the training loop.
+    """Evaluates the models of a run on the score split, and counts the measured examples.
 
     Args:
         spec: the specification of the trial.
@@ -178,8 +176,9 @@ class Evaluator:
     def _can_complete(self, stage: int | None) -> bool:
         """Return whether a part can be completed to the whole split.
 
-        For this, all metrics must be of a single task, and the order of the examples in parts must be known. On a GPU,
-        a part is not completed, because the values of an example depend more on the other examples of its batch.
+        * Every metric must be of a single task.
+        * The order of the examples in parts must be known.
+        * The device must be the CPU. On a GPU, an example's values depend more on the other examples of its batch.
         """
         is_ordered = self._baseline.order in ("stored", "random")
         return is_ordered and self._on_cpu and all(len(sizes) == 1 for sizes in self._totals[stage].values())
@@ -232,7 +231,7 @@ class Evaluator:
         measured_part: MeasuredPart,
         counted: bool,
     ) -> Evaluation:
-        """Evaluate the whole split, and check the estimates from a part of the split against the result.
+        """Evaluate the whole split, and compare the estimates from a part with the result.
 
         Args:
             model: the model, in evaluation mode.
@@ -258,7 +257,7 @@ class Evaluator:
             if self._active and (name := find_bias(part_estimates, metrics)):
                 self._disable(describe_bias(name, part_estimates[name]))
         if counted:
-            # The size of the next part follows from what is kept. A shadow evaluation must not change this size.
+            # A shadow evaluation must not change the size of the next part, which follows from what is kept.
             self._keep(model, stage, values, estimates)
         return Evaluation(metrics=metrics)
 
@@ -381,7 +380,7 @@ class Evaluator:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned. Whether shadow evaluation is used does not change."""
+        """Restore what `state_dict` returned, except the setting `shadow`."""
         counts = msgspec.json.decode(state["counts"], type=Screening)
         self._counts = msgspec.structs.replace(counts, shadow=self._counts.shadow)
         self._checked = state["checked"]

@@ -53,7 +53,7 @@ def main(run_job: Callable[[Job, Emit], None] | None = None, preload: Callable[[
     with collections_paused():
         (preload or preload_worker)()
         _require_one_thread()
-        # The garbage collector in a worker then skips these objects, and the memory pages with them are not copied.
+        # In a worker, the garbage collector then skips these objects, so the worker shares their memory pages.
         gc.freeze()
     worker = WorkerForker(control, Templates()).serve()
     run_worker(worker.descriptors, worker.request.cores, run_job, evaluator=worker.request.role == "evaluator")
@@ -171,7 +171,7 @@ class WorkerForker:
         """Make a template if the workload of a request is evaluated repeatedly.
 
         Returns:
-            The evaluator in a process that the template forked; None in this server.
+            None in the server. In an evaluator that the template forks: this evaluator.
         """
         if self._templates is None or request.evaluated is None:
             return None

@@ -30,7 +30,7 @@ class PassWatch:
         self._index = -1
         self._handles: list[RemovableHandle] = []
 
-        # These are functions and not methods: a deep copy of the model shares functions, but copies a method's object.
+        # These are not methods, because a deep copy of the model would copy the object of a method hook.
         def call_in_forward(module: nn.Module, args: Any, output: Any) -> None:
             if is_running():
                 for check in checks:

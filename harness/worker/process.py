@@ -137,7 +137,7 @@ def make_emitter(descriptor: int) -> Emit:
 
 
 def enter_sandbox(job: Job) -> Confined | Done:
-    """Open the data that is not prepared, and enter the job's sandbox. The process must have one thread.
+    """Let a child process prepare missing data, then enter the job's sandbox. This process must have one thread.
 
     Returns:
         The worker's first event, which is also its last event if the kernel refuses the sandbox.
@@ -158,9 +158,9 @@ def enter_sandbox(job: Job) -> Confined | Done:
 
 
 def _find_job(peer: int, evaluator: bool, pinned: frozenset[int]) -> Callable[[Job, Emit], None]:
-    """Return the function that runs a job, after importing its module and torch.
+    """Import torch, and return the function that runs a job.
 
-    Torch's threads inherit the cores to which this process is pinned.
+    Torch's threads inherit the cores to which this process is pinned at the time of this call.
     """
     end = None
     if peer >= 0:

@@ -23,8 +23,8 @@ class GradientSync:
     """Averages the gradients in `.grad` over ranks, while a backward pass runs in the context `overlapping`.
 
     A backward pass need not compute gradients for all parameters. The parameters with gradients are the same on all
-    ranks, because all ranks compute the same graph. `.grad` may already contain gradients before the pass. These
-    earlier gradients must be equal on all ranks, so the average over ranks does not change them.
+    ranks, because all ranks compute the same graph. `.grad` may already contain gradients before the pass. They must be
+    equal on all ranks. Averaging then does not change them.
 
     Args:
         parameters: the model's parameters, in the same order on all ranks.

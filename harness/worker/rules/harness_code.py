@@ -1,7 +1,7 @@
 """The harness's own code stays as it is.
 
-Forbidden: replacing functions, classes or methods of the harness or of the workload in the worker process, and setting
-attributes of the harness's objects that hide their methods.
+Forbidden: replacing functions, classes or methods of the harness or of the workload in the worker process, and hiding a
+method of a harness object by an attribute with the same name.
 
 Why: the clock, the counters and the evaluation run in the same process as the submission. Their code must be the same
 in every run.
