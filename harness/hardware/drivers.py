@@ -278,7 +278,7 @@ class RocmSmi:
 
 
 def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
-    """Return the GPUs that are visible to a program in this environment, in the order in which the program sees them.
+    """Return the GPUs that a program with these environment variables sees, in the program's order.
 
     `CUDA_VISIBLE_DEVICES`, or `HIP_VISIBLE_DEVICES` for AMD's GPUs, lists the GPUs by index or by the beginning
     of their UUID. Like CUDA, this function ignores an unknown name and all names after it.

@@ -141,7 +141,7 @@ class DeviceWatch(threading.Thread):
 def make_watch(
     spec: RunSpec, tell: Callable[[DevicesSampled], None], visible: Sequence[str] = ()
 ) -> DeviceWatch | None:
-    """Return a thread, not yet started, that samples the GPUs of a trial, or None if no GPU is found.
+    """Return a thread that samples the GPUs of a trial; None if no GPU is found. The caller starts the thread.
 
     Args:
         spec: the trial.

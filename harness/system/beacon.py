@@ -1,4 +1,4 @@
-"""Read rounds of a public randomness beacon of the drand network over HTTP, and check them as far as possible.
+"""Read rounds of a public randomness beacon (drand) over HTTP, and check them as far as possible.
 
 A drand network publishes a random number at fixed times, in numbered rounds. The number is the SHA-256 of the network's
 threshold signature of the round. Nobody can know the number before the network signs the round.

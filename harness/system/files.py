@@ -39,7 +39,9 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 def is_file_name(name: str) -> bool:
-    """Return whether a name is a valid file name on every system: a letter or digit, then letters, digits and . _ + -.
+    """Return whether a name is a valid file name on every system.
+
+    Valid names begin with a letter or digit, and contain only letters, digits and the characters . _ + -
 
     >>> is_file_name("train-0001.bin"), is_file_name("../train.bin"), is_file_name(".hidden"), is_file_name("a:b")
     (True, False, False, False)
@@ -324,7 +326,7 @@ def walk_folders(
 
 
 def unused_path(path: Path) -> Path:
-    """Return the path itself if it does not exist, otherwise the first of `path.2`, `path.3`, … that does not exist."""
+    """Return the first of `path`, `path.2`, `path.3`, … that does not exist."""
     number, candidate = 1, path
     while candidate.exists():
         number += 1

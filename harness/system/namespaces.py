@@ -1,4 +1,4 @@
-"""Give this process namespaces of its own: an empty network, an empty `/dev/shm`, and its own view of the files.
+"""Give this process its own namespaces: an empty network, an empty `/dev/shm`, and its own view of the files.
 
 Source: the manual pages namespaces(7), user_namespaces(7), mount_namespaces(7) and mount_setattr(2).
 

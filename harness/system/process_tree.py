@@ -1,7 +1,7 @@
 """Reads the processor time of a process and of all its descendants from the kernel (Linux).
 
-A descendant whose parent has ended stays a descendant only if the root of the tree is a subreaper
-(`PR_SET_CHILD_SUBREAPER`), which adopts such processes.
+If a process of the tree ends, its children stay in the tree only if the root is a subreaper (`PR_SET_CHILD_SUBREAPER`).
+The kernel then makes these children the root's own children.
 """
 
 from __future__ import annotations
@@ -105,12 +105,12 @@ class ProcessTree:
         if main is None:
             # The main process has ended. Its time is now a part of `root.reaped` that cannot be separated.
             return TreeTimes(helpers=processes, helper_seconds=self._helper_seconds)
-        raw = sum(times.seconds + times.reaped for times in processes.values()) + root.reaped + self._lost
-        raw += main.reaped if main is not root else 0.0
+        total = sum(times.seconds + times.reaped for times in processes.values()) + root.reaped + self._lost
+        total += main.reaped if main is not root else 0.0
         # The time of an ended process is added to its parent's `reaped`, or is lost if the parent ignores SIGCHLD.
-        if raw < self._helper_seconds - _ROUNDING_S:
-            self._lost += self._helper_seconds - raw
-        self._helper_seconds = max(self._helper_seconds, raw)
+        if total < self._helper_seconds - _ROUNDING_S:
+            self._lost += self._helper_seconds - total
+        self._helper_seconds = max(self._helper_seconds, total)
         return TreeTimes(
             main=main,
             threads=_read_threads(main.pid),
@@ -240,7 +240,7 @@ def read_thread_name(pid: int, thread: int) -> str:
 
 
 def _read_newest_process() -> int:
-    """Return the id of the process or thread that was created last; -1 if the kernel does not report it."""
+    """Return the id of the newest process or thread; -1 if the kernel does not report it."""
     try:
         return int(_read("loadavg").split()[4])
     except (OSError, ValueError, IndexError):

@@ -61,7 +61,7 @@ def is_confined() -> bool:
 
 
 def find_offer(folder: Path) -> SandboxOffer:
-    """Return the mechanisms that the kernel offers for a process that writes to a folder, unless they are turned off.
+    """Return the kernel's mechanisms for a process that writes to a folder; no mechanisms if they are turned off.
 
     Raises:
         UsageError: see `is_turned_off`.

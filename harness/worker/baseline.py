@@ -16,8 +16,8 @@ baseline is therefore used only under three conditions:
 * No difference between the last two baselines is far from the mean difference.
 * No difference in the part is far from the part's mean difference.
 
-In addition, the standard error allows for a group of examples that is not in the part and improves to the best value of
-the baseline (`TaskSample.reach`).
+In addition, the standard error allows for a group of examples outside the part that improves to the best value of the
+baseline (`TaskSample.error_variance`).
 """
 
 from __future__ import annotations
@@ -31,15 +31,14 @@ from torch import Tensor
 from harness.contract.workload import Goal, Shard
 from harness.worker.data.evaluation_order import evaluation_rows
 
-#: Values have light tails if no value is further from the mean than this number of standard deviations. If 63 of 64
-#: values are equal, the 64th value is 7.9 standard deviations from the mean.
+#: Values have light tails if no value is further from the mean than this number of standard deviations. A single
+#: outlier among 64 values can be 7.9 standard deviations from the mean.
 LIGHT_TAIL = 6.0
 #: The baseline is renewed when the number of examples in all later parts exceeds this fraction of the split. The first
 #: `FIRST_PART` examples of each task, which every part contains, are not counted.
 RENEWAL = 0.75
-#: Two lists of values were measured with the same weights. They belong to the same examples if the root mean square of
-#: their differences is at most this number of standard deviations of the values. For different examples, this ratio is
-#: about 1.4.
+#: Two lists of values with the same weights are from the same examples if their root mean square difference is at most
+#: this number of standard deviations of the values. For different examples, it is about 1.4 standard deviations.
 _SAME_EXAMPLES_RMS = 0.1
 
 #: The order in which the workload measures the examples of parts. A window is a range of consecutive examples in this
@@ -215,7 +214,7 @@ def _distinguishes_examples(values: Tensor) -> bool:
 
 
 def _has_losses(tasks: Sequence[Tensor]) -> bool:
-    """Return whether all values of the tasks are finite, and at least one of them is neither 0 nor 1."""
+    """Return whether all values are finite, and at least one value is neither 0 nor 1."""
     return all(bool(task.isfinite().all()) for task in tasks) and not all(map(is_binary, tasks))
 
 

@@ -1,8 +1,7 @@
 """The clock of a run, which measures the scored wall and CPU seconds.
 
-The clock reads the time only when it starts and stops. docs/architecture.md lists what is on the clock (the clock runs)
-and what is off the clock (the clock is stopped). The supervisor measures the same intervals with a second clock
-(`harness.execution.second_clock`).
+The clock reads the time only when it starts and stops. The supervisor measures the same intervals with a second clock
+(`harness.execution.second_clock`). docs/architecture.md lists when the clock runs and when it is stopped.
 
 The supervisor's clock starts when the worker reports a start, and stops when the worker reports a stop. If a report
 takes long, the worker's clock must not fall behind the supervisor's. The worker's clock therefore starts before it
@@ -29,7 +28,7 @@ class Clock:
     Args:
         synchronize: function that waits for the device. It is called when the clock starts or stops, not in every step.
         on_change: function that is called with (running, seconds, process_seconds, phase) when the clock starts or
-            stops, and a second time if the report of a stop was late. `phase` is the phase that begins.
+            stops. If this call takes long at a stop, a second call follows. `phase` is the phase that begins.
         on_phase: function that is called with each phase that begins while the clock keeps running.
         seconds: initial wall seconds.
         process_seconds: initial CPU seconds.

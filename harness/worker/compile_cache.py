@@ -29,7 +29,7 @@ def uses_compiler(spec: RunSpec) -> bool:
 
 
 def fill_compile_cache(job: Job) -> str:
-    """Fill a trial's compiler cache in a separate process, which has a home and a temporary folder of its own.
+    """Fill a trial's compiler cache in a separate process with its own home and temporary folder.
 
     If that process fails, the trial compiles its loss while its clock runs.
 

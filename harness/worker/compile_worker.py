@@ -1,9 +1,10 @@
 """The compile warm-up: a temporary process that fills the trial's compiler cache.
 
-This process builds the trial's workload and submission with random data that has the shapes of the real data, and
-makes a few steps. The worker then loads the compiled code from the cache, so that its steps do not wait for the
-compiler. With several ranks, this process makes the passes of a single rank. A rank whose examples have different
-shapes compiles for its shapes in its warm-up step, while the clock is stopped.
+This process builds the trial's workload and submission, and makes a few steps on random data with the shapes of the
+real data. The worker then loads the compiled code from the cache, so its steps do not wait for the compiler.
+
+With several ranks, this process makes the passes of a run with one rank. The shards of the ranks have other shapes. If
+a shape is not in the cache, the rank compiles for it in its warm-up step, while the clock is stopped.
 
 usage: python -m harness.worker.compile_worker
 

@@ -16,8 +16,12 @@ def may_screen(spec: RunSpec) -> bool:
     """Return whether a run may have screened evaluations.
 
     A screened evaluation uses only a part of the score split. A run may not have screened evaluations if the metrics of
-    all its evaluations are used later: to set targets, to fit the envelope of a gate, or to choose a stop or a target
-    from tuning runs. Tuning runs that are compared only by their final metric may have screened evaluations.
+    all its evaluations are used later, for one of these purposes:
+
+    * targets are set;
+    * the envelope of a gate is fitted;
+    * a stop or a target is chosen from tuning runs. (If tuning runs are compared only by their final metric, they may
+      have screened evaluations.)
     """
     uses_last_point = stopping_rule(spec.ruleset.stopping).chooses_setting
     uses_curve = spec.purpose == "tuning" and spec.stop is not None and not uses_last_point

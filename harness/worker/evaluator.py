@@ -275,7 +275,7 @@ class Evaluator:
         values: Mapping[str, Sequence[Tensor]],
         estimates: Mapping[str, Estimate],
     ) -> None:
-        """Keep the values with which later parts are compared, and the estimates that decide the size of the next part.
+        """Keep the values as the new baseline, and the estimates that decide the size of the next part.
 
         Args:
             model: the model, in evaluation mode.
@@ -304,7 +304,7 @@ class Evaluator:
         metrics: dict[str, float],
         values: Mapping[str, Sequence[Tensor]],
     ) -> dict[str, float]:
-        """Check, once in a run, that parts of the split can be used. If not, use the whole split from now on.
+        """Check that parts of the split can be used. If not, use the whole split from now on.
 
         Args:
             model: the model, in evaluation mode.

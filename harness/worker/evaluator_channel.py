@@ -72,11 +72,11 @@ class Channel:
     """One end of the socket between a worker and its evaluator.
 
     Args:
-        end: the socket.
+        connection: the socket.
     """
 
-    def __init__(self, end: socket.socket) -> None:
-        self._socket = end
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
 
     def send(self, message: WorkerMessage | EvaluatorMessage) -> None:
         """Send a message.

@@ -73,8 +73,7 @@ class EvaluatorFiles:
         """Return the state after a number of evaluations.
 
         Returns:
-            The state; None if its file is missing or damaged, or if the worker's folder does not contain the checkpoint
-            that belongs to the file.
+            The state; None if its file is missing or damaged, or if its checkpoint is not in the worker's folder.
         """
         with contextlib.suppress(StoreError, OSError):
             state = checkpoint.read(self._path(points), self._run_id)

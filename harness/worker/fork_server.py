@@ -3,8 +3,10 @@
 usage: python -m harness.worker.fork_server SOCKET_FD      (started by the supervisor)
 
 A forked worker starts within milliseconds. A new Python process needs seconds to import torch. The server imports no
-plugin, so a worker inherits nothing from another trial. `harness.contract.forking` defines the messages. If a workload
-is evaluated repeatedly, its evaluators are forked from a template (`harness.worker.templates`).
+plugin, so a worker inherits nothing from another trial. `harness.contract.forking` defines the messages.
+
+If a workload is evaluated repeatedly, its evaluators are forked from a template: a process that has evaluated this
+workload before (`harness.worker.templates`).
 """
 
 from __future__ import annotations
@@ -83,7 +85,7 @@ def preload_worker() -> None:
 
 
 def _require_one_thread() -> None:
-    """End this process if it has more than one thread. Only the thread that forks exists in the forked process."""
+    """End this process if it has more than one thread."""
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
         sys.exit(f"the fork server has {threads} threads; a process with several threads cannot be forked safely")

@@ -85,8 +85,8 @@ def load_workload(spec: RunSpec) -> Workload:
     If the trial has seeds of held-out data, the workload draws its held-out data from these seeds.
 
     Raises:
-        PluginError: the workload cannot be imported, its facts differ from those in the plan, it is in a file that was
-            edited after planning, or it cannot draw held-out data.
+        PluginError: the workload cannot be imported, its facts differ from the plan, its file was edited after
+            planning, or it cannot draw held-out data.
     """
     ref = spec.workload
     workload: Workload = loading.load_object(ref.load)(**ref.arguments)

@@ -1,4 +1,4 @@
-"""The worker process. It reads a job from standard input, writes events to a pipe, and ends when its supervisor ends.
+"""The worker process. It reads a job from standard input, and writes events to a pipe.
 
 A worker is a fresh process, or it is forked by the fork server (see `fork_server.py`). Either kind of worker calls
 `run_worker`. The supervisor passes these command-line arguments to a fresh process:
@@ -95,6 +95,7 @@ def run_worker(
     if not line:  # the supervisor stopped the trial while this process started
         os._exit(1)
     job = msgspec.json.decode(line, type=Job)
+    # An evaluator with one thread is pinned later, in `run_evaluator`.
     if pinned and evaluator and job.spec.threads > 1:
         os.sched_setaffinity(0, pinned)
     # The sandbox is entered before a thread starts, since it does not restrict threads that already run.
@@ -162,19 +163,19 @@ def _find_job(peer: int, evaluator: bool, pinned: frozenset[int]) -> Callable[[J
 
     Torch's threads inherit the cores to which this process is pinned at the time of this call.
     """
-    end = None
+    connection = None
     if peer >= 0:
         os.set_inheritable(peer, False)
-        end = socket.socket(fileno=peer)
+        connection = socket.socket(fileno=peer)
     if evaluator:
         from harness.worker import evaluator_process
 
-        assert end is not None
+        assert connection is not None
         evaluator_process.forbid_debugging()
-        return partial(evaluator_process.run_evaluator, end=end, cores=pinned)
+        return partial(evaluator_process.run_evaluator, connection=connection, cores=pinned)
     from harness.worker import job as jobs
 
-    return partial(jobs.run_job, abort=_exit_now, evaluator=end)
+    return partial(jobs.run_job, abort=_exit_now, evaluator=connection)
 
 
 def _exit_now() -> None:

@@ -1,9 +1,9 @@
 """The interfaces that plugin authors implement or use.
 
-A workload implements `Workload`. It also implements `Sharded` if several devices can share its evaluation, `Screenable`
-if an evaluation may stop early, and `Redrawable` (`redrawing.py`) if its held-out data follow from the nonce. A
-submission implements `Submission`, or is a `Recipe`, which consists of parts. Some parts implement `Averager`, `Order`
-or `Replayer`. The constructor of a submission receives a `Task`, and each of its steps receives a `Work`.
+A workload implements `Workload`, and may also implement `Sharded` (several devices share an evaluation), `Screenable`
+(an evaluation may stop early) and `Redrawable` (each run may have new held-out data; see `redrawing.py`). A submission
+implements `Submission`, or is a `Recipe`, which consists of parts. Some parts implement `Averager`, `Order` or
+`Replayer`. The constructor of a submission receives a `Task`, and each of its steps receives a `Work`.
 
 Terms: an example is one image or one sequence of tokens. In shapes, n is the number of examples in a batch. A pool is
 training data with random access. A stream is training data in stages, in an order that the workload determines.

@@ -13,7 +13,7 @@ from harness.errors import PluginError
 
 @runtime_checkable
 class Redrawable(Protocol):
-    """A workload that draws new held-out data in runs with a nonce, so that no submission can contain these data.
+    """A workload that draws new held-out data in each run with a nonce. No submission can contain these data.
 
     The entry of such a workload has `redraws_held_out=True`. The targets are the same for every draw, so every draw
     must be a sample of the same size from the same distribution. Workers can read the files of `cached_arrays`.

@@ -72,7 +72,7 @@ class TaskSample:
         * Let the group be the fraction `HIDDEN` / n of the task's examples. The part then contains no example of the
           group with the probability exp(-`HIDDEN`).
         * The improvement of the group changes the mean by `HIDDEN` * `reach` / n.
-        * This change counts as `STANDARD_ERRORS` standard errors.
+        * The standard error is at least this change divided by `STANDARD_ERRORS`, so a decision allows for the change.
         """
         if self.n >= self.total:
             return 0.0

@@ -82,7 +82,7 @@ class Templates:
     def fork_if_repeated(self, spec: RunSpec) -> socket.socket | None:
         """Fork a template, if the workload of a trial was evaluated shortly before.
 
-        A single trial would wait longer for a template than for its own evaluator.
+        A template for a single trial would save no time.
 
         Returns:
             In the forked template, its socket; in the server, None.

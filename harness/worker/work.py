@@ -201,7 +201,7 @@ class CountedWork:
             self.counting = counting
 
     def take_mean_loss(self) -> float | None:
-        """Return the mean loss of the passes since the last call of this method; None if there was no pass.
+        """Return the mean loss of the passes since the last call; None if there was no pass.
 
         The losses are kept as tensors until this call, since the process must wait for the GPU to read their values.
         """

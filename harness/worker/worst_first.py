@@ -5,8 +5,8 @@ of a split be measured, and let s be the sum of their values. The best metric th
 for all other examples. It is (s + (N - m) b) / N. If it misses the target, the whole split misses the target. This
 proof involves no random sample and no confidence level.
 
-For example, let the target be a mean loss of 0.5 over 1,000 examples. If the losses of 50 examples have the sum 600,
-the mean loss is at least 0.6.
+For example, let the target be a mean loss of 0.5 over 1,000 examples. If the losses of 100 examples have the sum 600,
+the mean loss of the whole split is at least 0.6.
 
 Often, a few hard examples have most of a classifier's loss. They then suffice for a proof, whereas the mean of a random
 part would be inexact. Examples are therefore measured in the order of their values in the last evaluation of the whole
@@ -42,7 +42,7 @@ _BOUND_TOLERANCE = 1e-6
 _PROBE_SIZE = 16
 #: Initial value of `WorstFirst.ratio`.
 _FIRST_RATIO = 0.95
-#: If the first examples of an evaluation give no proof, the next predicted ratio is the measured ratio times this.
+#: If the measured examples give no proof, the next predicted ratio is the measured ratio times this factor.
 _CAUTION = 0.95
 #: Weight of the latest evaluation in `WorstFirst.ratio`, an exponential moving average.
 _LATEST_WEIGHT = 0.3
@@ -90,7 +90,7 @@ class WorstFirst:
         self._ratio = _FIRST_RATIO
 
     def renew(self, values: Mapping[str, Sequence[Tensor]], stage: int | None, measure: MeasureShard) -> int:
-        """Keep the values of an evaluation of the whole split. Only metrics with a bound and a single task are kept.
+        """Keep the values of an evaluation of the whole split, for metrics with a bound and a single task.
 
         The first call also measures some examples again, to test whether the workload supports chosen examples.
 
@@ -116,7 +116,7 @@ class WorstFirst:
         return len(probe)
 
     def begin(self, decisions: Decisions, stage: int | None, limit: int) -> WorstFirstEvaluation | None:
-        """Return a new evaluation; None if chosen examples cannot exclude all decisions, or if too many are needed.
+        """Return a new evaluation; None if chosen examples prove nothing, or if `limit` or more are needed.
 
         Args:
             decisions: what the evaluation has to decide.
@@ -181,8 +181,8 @@ def find_requirement(
 ) -> Requirement | None:
     """Return the requirement under which one metric excludes all decisions.
 
-    The result is None if a decision does not depend on this metric, if the metric has targets of both kinds (`min` and
-    `max`), or if the required sum is infinite.
+    The result is None in three cases: a decision does not depend on this metric, the metric has targets of both kinds
+    (`min` and `max`), or the required sum is infinite.
 
     Args:
         metric: the metric.
