@@ -88,7 +88,7 @@ def editable_links(path: tuple[str, ...]) -> str:
 
 
 def editable_targets(path: Sequence[str]) -> Iterator[str]:
-    """Yield the links to packages on an import path that `import_path` returned."""
+    """Yield the links that `editable_links` made, given the result of `import_path`."""
     for folder in path:
         if os.path.basename(folder).startswith(_LINKS_PREFIX):
             with contextlib.suppress(OSError):

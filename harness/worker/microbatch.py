@@ -204,7 +204,7 @@ class MicrobatchedPasses:
             except RuntimeError as error:
                 if not torch_errors.is_out_of_memory(error) or not self._halve_microbatch(local.n, error):
                     raise
-            # This code comes after the `except` block, in which the error's traceback keeps the graph in memory.
+            # In the `except` block, the error's traceback would keep the graph in memory. The memory is freed here.
             with torch.no_grad():
                 for buffer, value in buffers:
                     buffer.copy_(value)
