@@ -98,7 +98,7 @@ def ask_kernel(folder: Path) -> SandboxOffer:
 
 
 def try_mechanisms(folder: str) -> SandboxOffer:
-    """Try every combination of mechanisms in a process of its own, and return the strongest one that works.
+    """Try every combination of mechanisms in a separate process, and return the strongest one that works.
 
     Args:
         folder: folder in which a process of the sandbox must be able to write.

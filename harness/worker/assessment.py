@@ -177,13 +177,7 @@ class LocalAssessor:
         return None if early is None else early.take(model)
 
     def _compare(self, screened: Point, whole: Point, position: Position) -> None:
-        """Compare the decisions from two evaluations of the same weights, and report every difference.
-
-        Args:
-            screened: the evaluation on a part of the score split.
-            whole: the evaluation on the whole score split.
-            position: the evaluations before these.
-        """
+        """Report every decision that differs between a screened evaluation and the whole split, for equal weights."""
         on_part, on_whole = (
             describe_decisions(self._spec, point, position.stage_began, position.points) for point in (screened, whole)
         )

@@ -181,9 +181,8 @@ class Baseline:
     def is_renewal_due(self, stage: int | None, examples: int, used: bool) -> bool:
         """Return whether the next evaluation should use the whole split to renew the baseline.
 
-        With a new baseline, later parts can be smaller. A renewal serves only to save time, so a baseline that did not
-        help is not renewed. The first baseline of a stage is an exception: it may be useless only because it is from an
-        untrained model.
+        With a new baseline, later parts can be smaller. A baseline that did not help is not renewed. The first baseline
+        of a stage is an exception: it cannot help, because it cannot be compared with an earlier baseline.
 
         Args:
             stage: index of the stage of a stream; None on a pool.

@@ -26,7 +26,7 @@ from harness.worker.emit import ignore_event
 from harness.worker.reaper import set_parent_death_signal
 from harness.worker.setup import build_run
 
-#: Number of updates to make. From the second update on, the optimizer has its state, as in later updates of the trial.
+#: Number of updates to make. In the first update, the optimizer has no state yet, so later updates may run other code.
 STEPS = 3
 
 

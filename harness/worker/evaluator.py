@@ -130,11 +130,7 @@ class Evaluator:
     ) -> tuple[Evaluation | None, dict[str, Estimate]]:
         """Measure parts of increasing size until one of them suffices for all decisions.
 
-        Args:
-            model: the model, in evaluation mode.
-            stage: see `evaluate`.
-            decisions: see `evaluate`.
-            part: an empty part. The measured windows are added to it.
+        The measured windows are added to `part`, which is empty at first.
 
         Returns:
             The evaluation, or None if no part suffices; and the estimates from the last part, which may be empty.
@@ -234,8 +230,7 @@ class Evaluator:
         """Evaluate the whole split, and compare the estimates from a part with the result.
 
         Args:
-            model: the model, in evaluation mode.
-            stage: see `evaluate`.
+            model, stage: see `evaluate`.
             part_estimates: the estimates from a part of the split; empty if no part was measured.
             measured_part: the windows of this part.
             counted: whether the examples are counted and the result is kept; False in a shadow evaluation.
@@ -275,14 +270,7 @@ class Evaluator:
         values: Mapping[str, Sequence[Tensor]],
         estimates: Mapping[str, Estimate],
     ) -> None:
-        """Keep the values as the new baseline, and the estimates that decide the size of the next part.
-
-        Args:
-            model: the model, in evaluation mode.
-            stage: see `evaluate`.
-            values: the values of the whole split, by metric and task.
-            estimates: the metrics of the whole split.
-        """
+        """Keep the whole split's values as the baseline, and the estimates that decide the size of the next part."""
         if self._is_screening and self._baseline.is_order_needed(values):
             # In the first evaluation, that of the untrained model, all values may be equal and not show the order.
             self._baseline.find_order(self._measure_first_window(model, stage), values)
@@ -308,8 +296,7 @@ class Evaluator:
         """Check that parts of the split can be used. If not, use the whole split from now on.
 
         Args:
-            model: the model, in evaluation mode.
-            stage: see `evaluate`.
+            model, stage: see `evaluate`.
             metrics: the metrics of the whole split.
             values: the values of the whole split, by metric and task.
 

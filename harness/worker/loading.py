@@ -24,9 +24,9 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
     """Import a submission and return its factory, a function (model, task, hparams) -> Submission.
 
     Raises:
-        PluginError: there are four cases. An import failed. The imported object is not a submission. It is a recipe
-            with needs or parts that its entry does not declare. Or the source was edited after planning, so the record
-            would contain the hash of another source.
+        PluginError: an import failed; the imported object is not a submission; the object is a recipe with needs or
+            parts that its entry does not declare; or the source was edited after planning, so the record would contain
+            the hash of another source.
     """
     import_paths = [part.load for part in ref.parts] + ([ref.load] if ref.load else [])
     if ref.source_hash and source_hash(import_paths) != ref.source_hash:

@@ -131,7 +131,7 @@ class MicrobatchedPasses:
         Args:
             batch: this rank's examples, or one micro-batch of them.
             per_example: whether to return the loss of each example.
-            pass_id: identifies the pass and determines its dropout masks; None if the pass is not seeded.
+            pass_id: see `_accumulate`.
             part: index of the micro-batch in the pass, if the batch is a micro-batch.
         """
         microbatches = list(self._microbatches(batch))

@@ -30,7 +30,7 @@ class PassWatch:
         self._index = -1
         self._handles: list[RemovableHandle] = []
 
-        # These are not methods, because a deep copy of the model would copy the object of a method hook.
+        # These hooks are not methods: a deep copy of the model would also copy the object that has the method.
         def call_in_forward(module: nn.Module, args: Any, output: Any) -> None:
             if is_running():
                 for check in checks:

@@ -1,9 +1,11 @@
 """Templates: processes from which evaluators are forked. A template has evaluated a model of its workload once.
 
-A template imports the workload, reads its held-out data, and runs the first passes of a model. This takes longer than
-the evaluations of a short run. An evaluator that is forked from a template builds its own workload and model. From the
-template, it inherits only imported modules and the data that they cache. A template imports no submission and receives
-no weights. No evaluator can change the template, because evaluators are its children and end after one trial.
+A template imports the workload, reads its held-out data, and runs the first passes of a model. These steps take longer
+than the evaluations of a short run. An evaluator that is forked from a template inherits the imported modules and the
+data that they cache, and builds its own workload and model.
+
+A template imports no submission and receives no weights. No evaluator can change the template, because an evaluator is
+a child process and ends after one trial.
 """
 
 from __future__ import annotations

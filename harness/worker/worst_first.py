@@ -1,9 +1,9 @@
 """Proves from the examples with the worst values that the whole split misses a target.
 
-The values of some metrics have a best possible value b. A loss, for example, is never below 0. Let m of the N examples
-of a split be measured, and let s be the sum of their values. The best metric that is still possible assumes the value b
-for all other examples. It is (s + (N - m) b) / N. If it misses the target, the whole split misses the target. This
-proof involves no random sample and no confidence level.
+An example's value often has a best possible value b. A loss, for example, is never below 0. Let m of the N examples of
+a split be measured, and let s be the sum of their values. The metric is best if all other examples have the value b; it
+is then (s + (N - m) b) / N. If even this best case misses the target, the whole split misses the target. This proof
+involves no random sample and no confidence level.
 
 For example, let the target be a mean loss of 0.5 over 1,000 examples. If the losses of 100 examples have the sum 600,
 the mean loss of the whole split is at least 0.6.
