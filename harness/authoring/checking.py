@@ -24,12 +24,12 @@ from harness.system import python_process
 
 #: Time limit of all checks together, in seconds.
 TIME_LIMIT_S = 900.0
-#: Name of the check that reads the declarations, as planning does.
+#: Name of the check that reads the declarations of a submission or workload, without running it.
 DECLARATION = "declaration"
 
 
 def resolve_target(name: str, registry: Registry) -> SubmissionEntry | WorkloadEntry:
-    """Return the submission or workload that has a name or is in a file.
+    """Return the submission or workload with a name, or the one in a file.
 
     For a part, return the reference submission with this part, because a part alone cannot run.
 
@@ -72,7 +72,7 @@ def _insert_part(part: PartEntry, registry: Registry) -> SubmissionEntry:
 
 
 def is_broken(name: str, error: BenchError) -> bool:
-    """Return whether an error of `resolve_target` means that `name` is broken, and not that it is unknown."""
+    """Return whether `resolve_target` raised an error because `name` is broken. If False, `name` is unknown."""
     return isinstance(error, PluginError) or is_existing_file(name)
 
 

@@ -1,4 +1,4 @@
-"""Make a new package, or a single file, for a submission or a workload from templates or from a file."""
+"""Make a package or a single file for a new submission or workload. The code comes from templates or a user's file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CI = {".github/workflows/test.yml": "package/test.yml"}
 _METHOD = "$package/method.py"
 #: Template of the tests of a submission whose code comes from a file.
 _TEST_OF_FILE = "submission/test_contract.py"
-#: Templates by the path of the file in the package. `+` joins templates.
+#: Path of a file in the package -> its templates, joined by `+`.
 _PACKAGES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
     {
         "submission": {
@@ -109,8 +109,7 @@ def write_scaffold(
 
     Args:
         kind: whether to write a submission or a workload.
-        name: name of the submission or workload, such as `my-method`. The prefix `bench-` is removed if the name has
-            it.
+        name: name of the submission or workload, such as `my-method`. A prefix `bench-` is removed.
         folder: folder in which the package or file is written.
         single_file: whether to write one file instead of a package.
         source: the submission that the package contains instead of the submission in the template.
@@ -199,7 +198,7 @@ def _requirement(version: str) -> str:
 
 
 def render(templates: str, words: Mapping[str, str]) -> str:
-    """Return the joined text of templates: two empty lines are put before a class, and one before any other text.
+    """Return the joined text of templates, with two empty lines before a class and one before any other text.
 
     Args:
         templates: names of templates, joined by `+`.

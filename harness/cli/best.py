@@ -46,10 +46,11 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis
 def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path, by: Axis, as_json: bool) -> int:
     """Print the command of the configuration that needed the least time to reach a workload's target.
 
-    --by selects another quantity than time. Configurations are compared by their best single runs, including runs with
-    overrides. Use the result only as a starting point: the best of many runs overestimates the performance of its
-    configuration. If no run reached the target, the configuration with the best metric is printed, and the exit code is
-    1.
+    With --by, another quantity than time is compared. The configurations are compared by their best single runs,
+    including runs with overrides. Use the result only as a starting point: the best of many runs overestimates the
+    performance of its configuration.
+
+    If no run reached the target, the configuration with the best metric is printed, and the exit code is 1.
     """
     query = LeaderboardQuery(by=by)
     workload_names: set[str] = set()
@@ -138,7 +139,7 @@ def _print_remark(chosen: RunSummary, remark: str) -> None:
 
 
 def _command_words(spec: RunSpec) -> list[str]:
-    """Return the command that runs a configuration again, as words that each contain one option with its value."""
+    """Return the command that runs a configuration again. Each item has one option with its value: `-s wsd`."""
     words = ["bench run"]
 
     def add(option: str, value: object) -> None:

@@ -33,7 +33,7 @@ def make_envelope(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Make the envelope of a workload, write it, and print it. With `dry_run`, only print the first tuning trials.
+    """Make, write and print the envelope of a workload. With `dry_run`, only print the first tuning trials.
 
     Raises:
         UsageError: no reference can run on the workload, or the envelope cannot be made from the runs.
@@ -64,8 +64,8 @@ def make_envelope(
         needed = count_needed_seeds(envelope)
         advice = f"about {needed} seeds (--studies) are needed" if needed else "give more --studies or --rates"
         note(
-            f"warning: the reference's own compute multiplier on further seeds is not within {low} to {high}, so this "
-            f"envelope should not be used; with the noise of this workload, {advice}"
+            f"warning: the reference's own compute multiplier on further seeds should be 1, but is not within {low} to "
+            f"{high}; do not use this envelope; with the noise of this workload, {advice}"
         )
     if as_json:
         print_json({"envelope": envelope})

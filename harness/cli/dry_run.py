@@ -77,7 +77,7 @@ def note_missing(missing: Sequence[BenchError]) -> None:
 
 
 def _describe_duration(spec: RunSpec, estimates: Estimates) -> str:
-    """Return the estimated wall seconds of a trial in words, or without an estimate the limit on scored seconds."""
+    """Return the estimated wall time of a trial in words. Without an estimate, return the limit on scored seconds."""
     if spec.smoke:
         return "?"
     seconds = estimates.median_seconds(spec)

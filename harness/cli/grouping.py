@@ -13,8 +13,9 @@ from harness.plugins.registry import Registry
 
 #: An optimizer forms a group of its own if at least this number of submissions use it without a distinguishing part.
 MIN_GROUP = 4
-#: First characters of a suffix in the name of a workload: of a variant (`lm-tiny+postnorm`) or a scenario (`x:task`).
-_VARIANT_MARKS = "+:"
+#: Characters before the suffix in a workload's name: `+` in a variant (`lm-tiny+postnorm`), `:` in a scenario
+#: (`x:task`).
+_SUFFIX_MARKS = "+:"
 #: Kinds of parts that most submissions have. A part of any other kind distinguishes a submission.
 _COMMON_KINDS = ("optimizer", "schedule")
 
@@ -34,7 +35,7 @@ def group_workloads(workloads: Sequence[WorkloadEntry]) -> dict[str, list[str]]:
 def _fold_variants(names: Sequence[str]) -> list[str]:
     variants: dict[str, list[str]] = {name: [] for name in names}
     for name in names:
-        at = next((i for i, character in enumerate(name) if character in _VARIANT_MARKS), None)
+        at = next((i for i, character in enumerate(name) if character in _SUFFIX_MARKS), None)
         if at is not None and name[:at] in variants:
             variants[name[:at]].append(name[at:])
             del variants[name]
@@ -44,18 +45,18 @@ def _fold_variants(names: Sequence[str]) -> list[str]:
 def group_submissions(submissions: Sequence[SubmissionEntry], registry: Registry) -> dict[str, list[str]]:
     """Return the names of submissions, grouped by the part that distinguishes a submission.
 
-    Parts other than the optimizer and the schedule distinguish a submission. A submission with several such parts
-    belongs to the kind that comes last in the table of kinds. A submission without such a part belongs to the group of
-    its optimizer.
+    - Parts other than the optimizer and the schedule distinguish a submission.
+    - A submission with several such parts belongs to the part's kind that comes last in `PART_KINDS`.
+    - A submission without such a part belongs to the group of its optimizer.
     """
     parts_of = {entry.name: _part_names(entry, registry) for entry in submissions}
     optimizers = Counter(parts.get("optimizer", "") for parts in parts_of.values() if set(parts) <= set(_COMMON_KINDS))
     groups: dict[str, list[str]] = {}
     for name, parts in parts_of.items():
-        special = [kind for kind in PART_KINDS if kind in parts and kind not in _COMMON_KINDS]
+        distinguishing = [kind for kind in PART_KINDS if kind in parts and kind not in _COMMON_KINDS]
         optimizer = parts.get("optimizer", "")
-        if special:
-            label = special[-1]
+        if distinguishing:
+            label = distinguishing[-1]
         elif not parts:
             label = "own step"
         else:

@@ -74,8 +74,8 @@ COLOURED = Palette(
 )
 @click.option(
     "--group", type=click.Choice(["unranked", "all", "none"]), default="unranked", show_default=True,
-    help="If one method has rows with several settings, show only its best row, with the spread of all. This applies "
-    "to rows without a rank, to all rows, or to none.",
+    help="If a method has rows with several settings, show only the best row, with the spread of the rows. Group only "
+    "rows without a rank, all rows, or none.",
 )  # fmt: skip
 @click.option(
     "--format", "output_format", type=click.Choice(FORMATS), default="table", show_default=True, help="Output format."

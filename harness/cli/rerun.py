@@ -50,8 +50,8 @@ from harness.verification.rerun import Rerun, RerunMethod
 )  # fmt: skip
 @click.option(
     "--method", type=click.Choice(["auto", "exact", "fresh-seeds"]), default="auto", show_default=True,
-    help="exact: repeat the run with the same seeds; fresh-seeds: run with new seeds; auto: each method that is "
-    "needed and that this machine allows.",
+    help="exact: repeat the run with the same seeds; fresh-seeds: run with new seeds; auto: exact if this machine can, "
+    "and fresh-seeds unless the seeds come from a public beacon.",
 )  # fmt: skip
 @click.option(
     "--nonce", default="beacon", show_default=True, metavar="beacon|local|HEX",
@@ -85,11 +85,12 @@ def rerun(
 ) -> int:
     """Repeat the run of a record, or test a submission on fresh seeds.
 
-    On a machine with the same processor and torch, a run with the same seeds must have the same weights and the same
-    points, apart from times. Runs with fresh seeds are compared with the record by a sequential test. The test accepts
-    the record if it shows that fresh runs typically need less than 10 % more examples than the record. The outcome is
-    written beside the record as an attestation, and the record does not change. The exit code is 1 if an outcome is not
-    accepted.
+    With the same seeds, processor and torch, a run must have the same weights and the same metrics as the record. Runs
+    with fresh seeds are compared with the record by a sequential test. The test accepts the record if it shows that
+    fresh runs typically need less than 10 % more examples than the record.
+
+    The outcome is written beside the record as an attestation, and the record does not change. The exit code is 0 if
+    all records are accepted, otherwise 1.
     """
     if math.isnan(max_minutes):
         raise UsageError("--max-minutes nan is not a number", fix="give a number of minutes above 0")
@@ -168,7 +169,7 @@ def _draw_nonce(kind: str) -> Nonce:
 
 
 def _with_source(record: Record, source: Path | None) -> Record:
-    """Return the record with a new path of the submission's file. The file must have the hash in the record."""
+    """Return the record with a new path of the submission's file. `Rerun` checks the hash of the file."""
     if source is None:
         return record
     submission = record.spec.submission

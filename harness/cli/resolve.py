@@ -38,7 +38,7 @@ def open_registry(blocked_plugins: Sequence[str] | None) -> Registry:
 
 
 def require_plugins(registry: Registry) -> None:
-    """Raise an error if every plugin is broken, because a list of entries would then be empty.
+    """Raise an error if every plugin is broken. The user would otherwise see an empty list.
 
     Raises:
         PluginError: there are plugins, and all of them are broken.
@@ -166,7 +166,7 @@ class NameType(click.ParamType[str]):
             for name, summary in names.items()
             if name.startswith(last)
         ]
-        # The shell completes paths, which are also names of submissions, workloads, rulesets and runs.
+        # Submissions, workloads, rulesets and runs can also be named by a path. The shell completes paths.
         return items or [CompletionItem(incomplete, type="file")]
 
 

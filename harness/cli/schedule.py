@@ -1,4 +1,4 @@
-"""Compute the curve of a schedule, or of a submission's schedule, for `bench show`."""
+"""Compute the curve of a schedule for `bench show`: its factor of the learning rate at each update."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from harness.plugins.loading import select_keywords
 from harness.report import curve as plotting
 from harness.report import text
 
-#: Number of updates, examples per update and tokens per example if neither an option nor a workload determines them.
+#: Defaults for the number of updates, the examples per update and the tokens per example.
 HORIZON, BATCH_SIZE, TOKENS = 1000, 256, 4096
-#: Without `--at`, the factors are listed at the ends of this number of equal intervals.
+#: Without `--at`, the budget is divided into this number of equal intervals. The factors at their ends are listed.
 _ROWS = 20
 
 
@@ -144,7 +144,7 @@ def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> Sch
     space = dict(source.space)
     values = schedule_curve.default_hparams(source, schedule) if isinstance(source, PartEntry) else {}
     space["batch_size"] = _batch_size_domain(space, request.facts)
-    # A default in the function's signature takes precedence over the default of the domain, if the domain allows it.
+    # A default in the function's signature replaces the default of the domain, unless it lies outside the domain.
     values = hyperparameters.resolve(space, {**_select_valid(values, space), **request.overrides}, (), {})
     plan = replace(_make_plan(values, request), holds="horizon" in source.needs)
     for check in source.checks:
@@ -166,10 +166,7 @@ def _select_valid(values: HParams, space: Space) -> HParams:
 
 
 def _batch_size_domain(space: Space, facts: WorkloadFacts | None) -> Choice | Fixed:
-    """Return the domain of the batch size: the sizes that the workload allows.
-
-    Without a workload, any size is allowed.
-    """
+    """Return the allowed batch sizes: those of the workload; without a workload, any size."""
     if facts is not None:
         return Choice(tuple(facts.batch_sizes), default=batch_size(space, facts))
     default = hyperparameters.default(space["batch_size"]) if "batch_size" in space else BATCH_SIZE
@@ -193,7 +190,7 @@ def _load_schedule(composition: Composition) -> schedule_curve.Schedule | None:
 
 
 def _make_plan(values: HParams, request: CurveRequest) -> schedule_curve.Plan:
-    """Return the plan of a run: for the requested horizon if there is one, otherwise for the workload's budget."""
+    """Return the plan of a run. Its length is the requested horizon, or else the workload's budget."""
     facts, size = request.facts, int(values["batch_size"])
     horizon, tokens, task_lengths = HORIZON, TOKENS, (1,) * (request.tasks or 0)
     if facts is not None:

@@ -46,7 +46,9 @@ ShowError: TypeAlias = Callable[[ShownError], None]
 
 
 def choose_printer(arguments: Sequence[str], commands: Collection[str]) -> ShowError:
-    """Return the function that prints errors. It prints JSON if a variable or an option before the command asks for it.
+    """Return the function that prints errors, as JSON if the user asks for it.
+
+    The user sets `JSON_ERRORS_VARIABLE`, or gives `JSON_ERRORS_OPTION` before the name of the command.
 
     Args:
         arguments: the arguments of `bench`.

@@ -1,8 +1,8 @@
 """The messages between a supervisor and its fork server (see `harness.worker.fork_server`).
 
-The supervisor sends one request per worker over a Unix socket. A request consists of the message's length in 8 bytes,
-and of the message. The file descriptors of `DESCRIPTORS` are attached to the length. The server answers on the worker's
-status pipe.
+The supervisor sends one request per worker over a Unix socket. A request consists of the length of a message in 8
+bytes, and of the message. The file descriptors of `DESCRIPTORS` are sent with the length. The server answers on the
+worker's status pipe.
 """
 
 from __future__ import annotations

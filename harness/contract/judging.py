@@ -1,4 +1,4 @@
-"""The evaluation of weights in a process that never imported the submission: the requests and the results."""
+"""The requests to evaluate weights in a process that never imported the submission, and the results."""
 
 from __future__ import annotations
 

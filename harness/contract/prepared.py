@@ -16,8 +16,8 @@ class PreparedData(Data, frozen=True, kw_only=True):
     Args:
         part: the training data or a held-out split.
         manifest: path of the manifest. The manifest exists once the data exist.
-        seedless: path of a manifest for all seeds of the training data. If opening the data needs no generated data,
-            this manifest is written instead of `manifest`. Empty for a held-out split.
+        seedless: path of a manifest that serves all seeds of the training data. It is written instead of `manifest` if
+            none of the opened files was generated from the seed. Empty for a held-out split.
     """
 
     part: DataPart

@@ -6,8 +6,8 @@ import re
 
 from harness.contract.base import Data
 
-#: The value of a record's field `sandbox` for a run without a sandbox. In records from before this field existed, it
-#: is empty.
+#: The value of a record's field `sandbox` for a run without a sandbox. In records from before this field existed, the
+#: value is empty.
 NO_SANDBOX = "none"
 _NAMESPACES = "namespaces"
 _OPEN_NETWORK = " (network open)"

@@ -1,9 +1,11 @@
 """A pipe of events whose reader knows when each event was written.
 
-A reader that waits for a processor, or is suspended, reads an event late. The time at which it reads the event is
-therefore only an upper bound on the time at which the event was written. On Linux, the kernel gives every message on a
-Unix socket a time stamp when the message is written (`SO_TIMESTAMPNS`), and no process can change this time stamp. On
-other systems, the lower bound is the last time at which the reader found the pipe empty.
+A reader that waits for a processor, or is suspended, reads an event late. The time of the reading is therefore only an
+upper bound on the time of the writing.
+
+- On Linux, the kernel gives every message on a Unix socket a time stamp when the message is written
+  (`SO_TIMESTAMPNS`). No process can change this time stamp.
+- On other systems, the lower bound is the last time at which the reader found the pipe empty.
 """
 
 from __future__ import annotations

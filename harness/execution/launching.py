@@ -76,8 +76,8 @@ class LaunchedWorker(Protocol):
     """The process of a worker.
 
     Attributes:
-        pid: the process id, which is also the id of the worker's session. On Linux, a process between the supervisor
-            and the worker has this id: the reaper (`harness.worker.reaper`).
+        pid: the process id, which is also the id of the worker's session. On Linux, it is the id of the reaper, a
+            process between the supervisor and the worker (`harness.worker.reaper`).
         forked: whether a fork server forked the worker.
     """
 

@@ -84,8 +84,8 @@ def run_on_shared_fs(spec: RunSpec, runs: Path, options: ExecutionOptions, send:
 def _allocate(spec: RunSpec, forwarder: EventForwarder) -> Allocation | None:
     """Reserve cores or GPUs for a trial, or return None for a CPU trial if all cores are reserved.
 
-    A GPU trial waits until GPUs are free: wall seconds are scored on GPUs, and sharing a GPU would distort the times of
-    both trials.
+    A GPU trial waits until GPUs are free. Two trials on one GPU would slow each other down, and the score of a GPU
+    trial is its wall time.
     """
     machine, has_warned = Machine(), False
     while (allocation := machine.allocate(spec)) is None:

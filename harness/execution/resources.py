@@ -52,9 +52,9 @@ class Machine:
         A trial on the CPU gets `ranks` × `threads` cores. If the machine has fewer cores, the trial gets all cores and
         is not pinned. A trial on CUDA gets one GPU per rank. A trial on another device gets that device.
 
-        A trial on CUDA also gets cores if enough cores are free. With r of the machine's g GPUs, the trial gets the
-        fraction r / g of the machine's cores, but at least `ranks` × `threads` cores. If fewer cores are free, the
-        trial gets only `ranks` × `threads` cores.
+        A trial on CUDA also gets a share of the cores. With 2 of the machine's 8 GPUs, for example, it gets a quarter
+        of the cores, but at least `ranks` × `threads`. If this share is not free, the trial gets `ranks` × `threads`
+        cores. If these are not free either, the trial is not pinned.
         """
         kind, _, index = spec.device.partition(":")
         required = spec.ranks * spec.threads
@@ -97,7 +97,7 @@ class Allocation:
         self._locks = locks
 
     def join(self, other: Allocation) -> None:
-        """Release the other allocation together with this one."""
+        """Let `release` also release the other allocation."""
         self._locks += other._locks
 
     def release(self) -> None:

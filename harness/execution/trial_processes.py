@@ -1,4 +1,4 @@
-"""Start and end the processes of a trial: the worker and, if it does not evaluate its weights itself, the evaluator."""
+"""Start and end the processes of a trial: the worker, and an evaluator if the worker does not evaluate its weights."""
 
 from __future__ import annotations
 
@@ -64,9 +64,10 @@ class TrialProcesses:
         return self._launched["worker"]
 
     def start(self, job: Job) -> None:
-        """Start the processes. The worker waits for its job.
+        """Start the processes. The worker then waits until `send` is called.
 
-        The evaluator builds the workload while the worker starts. It gets no sandbox, since it runs no submission.
+        The evaluator gets its job at once, and builds the workload while the worker starts. It needs no sandbox,
+        because it runs no submission.
 
         Args:
             job: the job of the evaluator.
@@ -107,8 +108,8 @@ class TrialProcesses:
                     warn=partial(self._trial.watcher.warned, spec),
                     peer=peer,
                     role=role,
-                    # The fork server receives this spec, and also forks the worker. In its copy of the server's memory,
-                    # the worker would find the secrets.
+                    # The fork server receives this spec and later forks the worker, which gets a copy of the server's
+                    # memory. The spec must therefore contain no secrets.
                     evaluated=without_secrets(spec, evaluates=False) if role == "evaluator" else None,
                 )
             )
@@ -116,7 +117,7 @@ class TrialProcesses:
             os.close(write_end)
 
     def send(self, job: Job) -> None:
-        """Send the job to the worker, with the sandbox that it enters and without the seeds that it must not know."""
+        """Send the job to the worker. The seeds that the worker must not know are removed, and its sandbox is added."""
         spec = without_secrets(job.spec, evaluates=not evaluates_outside(job.spec))
         self.worker.send(msgspec.json.encode(confine(msgspec.structs.replace(job, spec=spec))) + b"\n")
 

@@ -1,7 +1,7 @@
 """Start workers by forking them from a fork server (see `harness.worker.fork_server`).
 
-A fork server is kept for all calls of executors in this process, because a gate calls an executor for every pair of
-runs. A server ends when this process ends, or when it has been idle for some time.
+A gate calls an executor for every pair of runs. All executor calls in this process share a fork server. A server ends
+when this process ends, or when the server has been idle for some time.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ class WarmLauncher:
         self._lock = threading.Lock()
 
     def prepare(self, environment: Mapping[str, str]) -> None:
-        """Start a fork server if there is none, and do not wait. The server imports torch while the trial is prepared.
+        """Start a fork server if there is none, without waiting for it.
+
+        The server imports torch while the trial is prepared.
 
         Args:
             environment: environment variables of a worker. Variables that differ between trials are ignored.
@@ -225,7 +227,7 @@ class ForkServer:
         if self._owner == os.getpid():
             self._process.kill()
             self._process.wait()
-        self._last_line()  # kept for a trial that still has to report why the server ended
+        self._last_line()  # stores the line for a trial that must still report why the server ended
         with self._log_lock:
             self._log.close()
 

@@ -33,13 +33,13 @@ STARTUP_S = 900.0
 SILENCE_S = 120.0
 #: Maximum seconds between a worker's last event and its exit.
 EXIT_S = 10.0
-#: If a worker's log has more than the first number of bytes, only the second number of bytes at its end is kept.
+#: If a worker's log has more than `MAX_LOG_BYTES` bytes, only its last `KEPT_LOG_BYTES` bytes are kept.
 MAX_LOG_BYTES = 64 << 20
 KEPT_LOG_BYTES = 1 << 20
 
 
 class WorkerProcess:
-    """The transport that runs a job in a separate process.
+    """Runs a job in a separate process. Its method `run_job` is a `Transport` (`harness.execution.supervisor`).
 
     Args:
         folder: the trial's folder, whose lock the worker inherits.
@@ -165,8 +165,8 @@ def forward_events(
         try:
             event = events.get(timeout=WAKE_S)
         except queue.Empty:
-            # Silence is counted in poll intervals and not read from a clock, so that time in which the machine was
-            # suspended does not count.
+            # Silence is counted in poll intervals. A clock would also count the time in which the machine was
+            # suspended.
             silence += WAKE_S
             if silence >= limit:
                 return limit

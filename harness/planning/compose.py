@@ -15,8 +15,7 @@ from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 
 #: The domain of `horizon_fraction`, the fraction of the horizon at which a schedule ends. A run with a decaying
-#: learning rate reaches its target near the end of the schedule. The default is below 1, so that the schedule ends
-#: before the horizon.
+#: learning rate reaches its target near the end of the schedule. With the default 0.75, that is before the horizon.
 HORIZON_FRACTION = Uniform(0.3, 1.0, default=0.75, limits=(1e-6, 1.0))
 
 
@@ -36,7 +35,7 @@ class Composition:
         space: the search space, merged from the spaces of all parts and of the submission.
         checks: the checks of the submission and of all parts.
         needs: the needs of the submission and of all parts.
-        taken_over: by hyperparameter, the id of the part that sets it during the run (see `PartEntry.takes_over`).
+        taken_over: hyperparameter -> id of the part that sets it during the run (see `PartEntry.takes_over`).
     """
 
     entry: SubmissionEntry

@@ -18,8 +18,8 @@ from harness.system.files import JSON_ERRORS
 STARTUP_S = 4.0
 #: Purposes of trials that end before the workload's budget is spent.
 SHORT_PURPOSES = frozenset({"gate", "gate-envelope", "confirm", "cost"})
-#: Names of the rulesets of `bench tune` and `bench calibrate --envelope`. Their trials may end before or after the
-#: budget is spent.
+#: Names of the rulesets of `bench tune` and `bench calibrate --envelope`. Their trials may have a smaller or larger
+#: budget than the workload.
 OTHER_BUDGETS = frozenset({"tune", "envelope"})
 
 
@@ -50,7 +50,7 @@ class _Usage(msgspec.Struct):
     import_seconds: float = 0.0
 
 
-class _Cost(msgspec.Struct):
+class _TimedRecord(msgspec.Struct):
     """The fields of a record from which a trial's duration is computed. Other fields are not decoded, to save time."""
 
     spec: _Spec
@@ -67,7 +67,7 @@ class Estimates:
     """
 
     def __init__(self, folders: Iterable[Path]) -> None:
-        decoder = msgspec.json.Decoder(_Cost)
+        decoder = msgspec.json.Decoder(_TimedRecord)
         self._by_submission: dict[tuple[str, str, str], list[float]] = defaultdict(list)
         self._by_workload: dict[tuple[str, str], list[float]] = defaultdict(list)
         for stored in records.iter_stored(folders, []):

@@ -1,4 +1,8 @@
-"""Request the nonce of a published run after the source hashes of its submissions were written to the ledger."""
+"""Request nonces for runs that will be published.
+
+A nonce is a number from which the seeds of runs are derived. Before it is requested, the source hashes of the
+submissions are written to the ledger of the runs folder. Nobody can therefore adapt a submission to its seeds.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +37,10 @@ def public_beacon() -> Beacon:
 
 
 def request_nonce(kind: str, sources: Mapping[str, str], runs: Path, beacon: Beacon) -> RequestedNonce | None:
-    """Return the nonce for the runs of some submissions, after writing the submissions' source hashes to the ledger.
+    """Write the source hashes of submissions to the ledger, then return the nonce for their runs.
 
-    If the ledger already contains a nonce for these sources, this nonce is used again. A repeated command then
-    continues the same runs, and nobody can draw new nonces until one gives a favourable result. If the beacon cannot be
+    If the ledger already contains a nonce for these sources, this nonce is used again. A repeated command therefore
+    continues the same runs, and nobody can repeat it until a nonce gives a favourable result. If the beacon cannot be
     read, the nonce is a random number that this machine draws.
 
     Args:

@@ -1,8 +1,12 @@
 """Plan the trials of several submissions on several workloads, in one or two phases.
 
-Most rulesets have one phase. The rulesets `fixed-stop` and `fixed-budget` have two phases, because they choose the stop
-or the setting of the second phase from the records of tuning trials. Under `anytime`, which has one phase, the runs of
-the reference that provide the envelope come first.
+Most rulesets have one phase. The rulesets `fixed-stop` and `fixed-budget` have two:
+
+1. Tuning trials. Their records determine the stop (`fixed-stop`) or the setting (`fixed-budget`) of the second phase.
+2. Scored trials.
+
+The ruleset `anytime` has one phase. It begins with runs of the reference at several horizons, which provide the
+envelope (the reference's metric as a function of its budget).
 """
 
 from __future__ import annotations
@@ -89,11 +93,11 @@ class PhasedPlan:
         """
         planned = []
         for pair in self.pending_pairs:
-            settings_of_pair = [spec.hparams for spec in _plan_tuning(pair, self.registry)]
+            tried_settings = [spec.hparams for spec in _plan_tuning(pair, self.registry)]
             tuning = [
                 record
                 for record in records.values()
-                if _is_tuning(record.spec, pair) and record.spec.hparams in settings_of_pair
+                if _is_tuning(record.spec, pair) and record.spec.hparams in tried_settings
             ]
             rule = stopping_rule(pair.settings.ruleset.stopping)
             planned.append(

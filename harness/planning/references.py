@@ -1,4 +1,7 @@
-"""Find the reference whose runs determine the envelope of a workload."""
+"""Find the submission whose runs determine the envelope of a workload.
+
+An envelope is the metric of a reference as a function of its budget.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,12 @@ class Offer(Protocol):
 def find_reference(facts: WorkloadFacts, offer: Offer, ruleset: Ruleset) -> SubmissionEntry | None:
     """Return the submission whose runs determine the envelope of a workload; None if no such submission can run.
 
-    On a pool, the result is the reference. On a stream, the result is a submission with the tag `family` that replays
-    old examples. Among several such submissions, those with the fewest tags are preferred. Among these, the first in
-    alphabetical order is returned.
+    On a pool, the result is the reference. On a stream, it is a submission with the tag `family` that replays old
+    examples: the one with the fewest tags or, if several have equally few, the first of these in alphabetical order.
 
     Args:
         facts: facts of the workload.
-        offer: source of the submissions and parts, such as the registry.
+        offer: the registry of the plugins.
         ruleset: ruleset of the runs.
     """
     usable = [entry for entry in offer.submissions() if not find_ineligibility(compose(entry, offer), facts, ruleset)]

@@ -38,7 +38,9 @@ class WorkloadChoice:
 def choose_workloads(
     names: Iterable[str], registry: Registry, device: str | None, allow_slow: bool, ranks: int = 1
 ) -> WorkloadChoice:
-    """Look up workloads and compare what they need with this machine. All problems are collected.
+    """Look up workloads, and check that this machine has the device and the data that they need.
+
+    The result contains all problems.
 
     Args:
         names: names of workloads or tiers, as for `resolve_workloads`.
@@ -111,7 +113,7 @@ def _data_problems(workload: WorkloadEntry, registry: Registry, commands: Mappin
     Args:
         workload: the workload.
         registry: the plugins.
-        commands: the result of `find_missing_data`.
+        commands: command that fetches missing or damaged data -> description of the damage (see `find_missing_data`).
     """
     if not commands:
         return
@@ -141,10 +143,10 @@ def missing_size(workload: WorkloadEntry, registry: Registry) -> int:
 
 
 def find_missing_data(workload: WorkloadEntry, registry: Registry) -> dict[str, str]:
-    """Return the missing or damaged data of a workload. Only the names and sizes of the files are checked.
+    """Find the missing or damaged data of a workload. Only the names and sizes of the files are checked.
 
     Returns:
-        For each command that fetches missing or damaged data, a description of the damage; "" if files are missing.
+        command that fetches missing or damaged data -> description of the damage; "" if files are missing.
     """
     problems = {}
     for requirement in map(DataRequirement.parse, workload.needs_data):
@@ -166,10 +168,10 @@ def choose_device(workload: WorkloadEntry, device: str | None, allow_slow: bool)
     Args:
         workload, device, allow_slow: see `choose_workloads`.
     """
-    target_device = device or ("cpu" if workload.facts.tier == "cpu" else "cuda")
-    if target_device.startswith("cuda") and workload.facts.tier != "cpu" and allow_slow and not detect.gpu_name():
+    wanted_device = device or ("cpu" if workload.facts.tier == "cpu" else "cuda")
+    if wanted_device.startswith("cuda") and workload.facts.tier != "cpu" and allow_slow and not detect.gpu_name():
         return "cpu"
-    return target_device
+    return wanted_device
 
 
 def _device_problems(
@@ -207,10 +209,10 @@ def _device_problems(
 
 
 def _cpu_sibling(workload: WorkloadEntry, registry: Registry) -> str | None:
-    """Return the name of the related workload in the CPU tier, or None.
+    """Return the name of the workload in the CPU tier with the same kind of task, or None.
 
-    A sibling is a smaller workload of the same kind. The function goes from sibling to sibling until it finds a
-    workload in the CPU tier.
+    The sibling of a workload has the same kind of task on the next smaller tier. The function goes from sibling to
+    sibling until it finds a workload in the CPU tier.
     """
     while workload.facts.tier != "cpu" and workload.sibling:
         workload = registry.workload(workload.sibling)

@@ -15,7 +15,7 @@ from harness.contract.domains import Choice, Domain, Fixed, HParams, Integer, Lo
 SEED = 2024
 #: Ratio of consecutive learning rates under `tuning: rates`.
 RATE_FACTOR = 3.0
-#: Number of points that are drawn together. The sequence of points does not depend on this number.
+#: Number of points that are drawn at once. The sequence of points does not depend on this number.
 _CHUNK = 64
 
 

@@ -32,7 +32,8 @@ class Plan:
         tokens_per_example: number of tokens per example.
         tasks: for a stream with visible task boundaries, the number of updates in the budget of each task; otherwise
             empty.
-        holds: whether the factors stay constant after the planned updates: true for schedules with the need `horizon`.
+        holds: whether the factors stay constant after the planned updates. They do for schedules with the need
+            `horizon`.
     """
 
     horizon: int
@@ -109,7 +110,7 @@ def curve(schedule: Schedule, hparams: Mapping[str, Scalar], plan: Plan, steps: 
 def default_hparams(part: PartEntry, function: Callable[..., Any]) -> HParams:
     """Return the default hyperparameters of a part.
 
-    If the signature of the part's function has a default, this default takes precedence over that of the search space.
+    A default in the signature of the part's function takes precedence over the default in the search space.
     """
     function_defaults = {
         name: p.default for name, p in inspect.signature(function).parameters.items() if p.default is not p.empty

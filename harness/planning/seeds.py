@@ -32,9 +32,9 @@ def derive_seeds(root: int | str, workload: str, study: int, trial: int, purpose
 
 
 def nonce_root(nonce: Nonce, workload: str, study: int) -> str:
-    """Return the root of a study's seeds: the hex of SHA-256(nonce ‖ workload ‖ study).
+    """Return the root from which the seeds of a study are derived, as 64 hexadecimal digits.
 
-    The bytes of the nonce are followed by the text `workload/study`.
+    It is the SHA-256 of one sequence of bytes: the nonce, and then the text `workload/study`.
 
     Args:
         nonce: the nonce.
@@ -85,9 +85,9 @@ def expected_held_out(spec: RunSpec) -> HeldOutSeeds | None:
 
 
 def without_secrets(spec: RunSpec, *, evaluates: bool) -> RunSpec:
-    """Return the specification for a process that runs the submission. The submission must not know the held-out data.
+    """Return the specification for a process that runs the submission, without the seeds of the held-out data.
 
-    The nonce is left out, because all seeds follow from it.
+    The nonce is left out too, because all seeds follow from it.
 
     Args:
         spec: the specification.

@@ -14,7 +14,8 @@ from harness.scoring.stats import MIN_PAIRS, Spread
 SCHEMA = 1
 #: Column headings. `A / B` is the ratio of the times of A and B, and `95 %` is the confidence interval of this ratio.
 #: `p (Holm)` is the p-value after Holm's correction. `hits A` and `hits B` are the fractions of runs that reached the
-#: target. `mean to budget A, B` contains the restricted mean times to the target of A and of B (see `restricted_mean`).
+#: target. `mean to budget A, B` contains the mean times of A and of B to the target. In these means, a miss counts as
+#: the whole budget (see `restricted_mean`).
 _HEADING = ["workload", "verdict on A", "A / B", "95 %", "p (Holm)", "hits A", "hits B", "mean to budget A, B"]
 #: Column headings of the table of factors. Each ratio of A to B is followed by its 95 % confidence interval.
 _FACTORS_HEADING = ["time = examples × cost", "examples A / B", "95 %", "cost per example A / B", "95 %"]
@@ -79,23 +80,23 @@ def _factors_row(pairing: Pairing) -> list[str]:
     """Return the row of a workload in the table of factors."""
     row = [pairing.workload]
     for factor in (pairing.examples, pairing.cost):
-        row += ["", ""] if factor is None else [_ratio(factor.ratio), _interval_text(factor.spread)]
+        row += ["", ""] if factor is None else [_ratio_text(factor.ratio), _interval_text(factor.spread)]
     return row
 
 
 def _interval_text(spread: Spread) -> str:
     remark = " (range)" if spread.kind == "range" else ""
-    return f"{_ratio(spread.low)} – {_ratio(spread.high)}{remark}"
+    return f"{_ratio_text(spread.low)} – {_ratio_text(spread.high)}{remark}"
 
 
 def _table_row(pairing: Pairing) -> list[str]:
     interval = _interval_text(pairing.spread)
     hits = [f"{rate.value:.0%}" if rate else "" for rate in (pairing.hits_a, pairing.hits_b)]
     means = ", ".join(text.number(mean) for mean in (pairing.mean_a, pairing.mean_b) if mean is not None)
-    return [pairing.workload, str(pairing), _ratio(pairing.ratio), interval, f"{pairing.p_holm:.3g}", *hits, means]
+    return [pairing.workload, str(pairing), _ratio_text(pairing.ratio), interval, f"{pairing.p_holm:.3g}", *hits, means]
 
 
-def _ratio(value: float) -> str:
+def _ratio_text(value: float) -> str:
     return "∞" if math.isinf(value) else f"{value:.3f}"
 
 

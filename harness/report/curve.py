@@ -51,7 +51,7 @@ class Panel:
 
 
 def characters(panel: Panel, width: int = 60, height: int = 8) -> list[str]:
-    """Draw a curve with Braille characters. The ends of the y axis are labelled at the left, the ends of x below.
+    """Draw a curve with Braille characters. Labels show the ends of the y axis (left) and of the x axis (below).
 
     >>> rising = Panel(label="", x=range(9), y=[i / 8 for i in range(9)])
     >>> print("\\n".join(characters(rising, width=5, height=2)))

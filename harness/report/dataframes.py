@@ -60,7 +60,7 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     - `examples`: number of examples drawn until the evaluation.
     - `gradient_examples`: number of examples × backward passes until the evaluation.
     - `seconds`, `process_seconds`: wall seconds and process seconds until the evaluation.
-    - `scored_seconds`: seconds of the clock on which scores are based (wall or process).
+    - `scored_seconds`: the seconds that are scored: process seconds on a CPU, otherwise wall seconds.
     - `lr`: learning rate.
     - `stage`: index of the stage of a stream.
     - `hparam.<name>`: hyperparameters of the run.
@@ -138,7 +138,7 @@ class _Table:
     """The columns of a frame, filled record by record. Rows as dictionaries would need several times the memory."""
 
     def __init__(self) -> None:
-        self._ends: list[int] = []
+        self._ends: list[int] = []  # number of rows of the frame after each record
         self._fields: dict[str, list[object]] = {}
         self._numbers = {name: _Numbers(integers=name in _INTEGER_COLUMNS) for name in POINT_COLUMNS}
         # The names of the columns after COLUMNS, in the order of their first appearance.

@@ -97,12 +97,12 @@ def hub_files(boards: Sequence[Leaderboard], dataset: str, dates: dict[str, str]
             continue
         for row in board.rows:
             name = re.sub(r"[^A-Za-z0-9]+", "_", f"{row.submission}_{board.ruleset}_{board.hardware}").strip("_")
-            results = _results(board, row, reference, dataset, dates.get(row.submission, ""), source)
+            results = _hub_results(board, row, reference, dataset, dates.get(row.submission, ""), source)
             files[f"algorace_{name}.yaml"] = yaml.safe_dump(results, sort_keys=False, allow_unicode=True)
     return files
 
 
-def _results(
+def _hub_results(
     board: Leaderboard, row: LeaderboardRow, reference: LeaderboardRow, dataset: str, date: str, source: str
 ) -> list[dict[str, Any]]:
     values = {} if row.anchored is None else {"anchored": row.anchored}

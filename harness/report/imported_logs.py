@@ -45,9 +45,9 @@ def import_csv(
         seconds: name of the column with the times in seconds.
 
     Raises:
-        DataError: the file cannot be read or lacks a column, a line does not fit the header, or a metric is not a
-            number. The error is also raised if a step is not a whole number of at most 63 bits, a time is not a finite
-            number, or a step or time is negative or smaller than in the previous line.
+        DataError: the file cannot be read or lacks a column, a line does not fit the header, or a cell is wrong. The
+            message names the cell. Steps are whole numbers of at most 63 bits, times are finite numbers, and both begin
+            at 0 or more and never decrease.
     """
     table = log_files.read_csv(Path(path))
     missing = [name for name in (step, metric, seconds) if name not in table.columns]

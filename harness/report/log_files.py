@@ -181,6 +181,7 @@ def to_integer(cell: object) -> int:
 
 
 def _exact(cell: object) -> Decimal:
+    """Return the exact value of a cell with a finite number."""
     if isinstance(cell, str) and _PLAIN.fullmatch(cell.strip()):
         return Decimal(cell.strip())
     # `isfinite` is not called for an integer, because it would fail for an integer that exceeds the range of a float.

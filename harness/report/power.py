@@ -8,11 +8,11 @@ from typing import Any
 from harness.contract.power import OrderAgreement, PowerCost, PowerRow
 from harness.report import text
 
-#: A workload with fewer separated pairs per core-hour is marked as coarse.
+#: A workload that separates fewer pairs of submissions per core-hour than this is marked as coarse.
 LEAST_PER_CORE_HOUR = 25
-#: At least this fraction of the pairs that are separated at both budgets must have the same order at both.
+#: Of the pairs that are separated at both budgets, at least this fraction must have the same order at both.
 LEAST_AGREEMENT = 0.85
-#: Largest rate of false separations under permuted labels.
+#: Largest acceptable fraction of permutations of the labels in which the model separates a pair.
 MOST_FALSE = 0.05
 _UNKNOWN = "–"
 HEADING = (
@@ -73,7 +73,7 @@ def _format_agreement(agreement: OrderAgreement) -> str:
 
 
 def remarks(row: PowerRow) -> list[str]:
-    """Return what a reader of the row must know: missing runs, no envelope, arms that broke, missed requirements."""
+    """Return what a reader of the row must know, such as missing runs, broken runs and unmet requirements."""
     notes = []
     if row.partial:
         notes.append(f"partial: {row.seeds} of {row.planned_seeds} seeds")

@@ -160,11 +160,14 @@ def _describe_cost(record: Record) -> str:
 def _describe_settings(record: Record) -> str:
     """Return the hyperparameters, with `MARK` after those that the user set."""
     spec = record.spec
-    values = [f"{name}={_show(value)}{MARK if name in spec.overridden else ''}" for name, value in spec.hparams.items()]
+    values = [
+        f"{name}={_format_value(value)}{MARK if name in spec.overridden else ''}"
+        for name, value in spec.hparams.items()
+    ]
     return " ".join(values) + (f" ({MARK} set by the user)" if spec.overridden else "")
 
 
-def _show(value: Scalar) -> str:
+def _format_value(value: Scalar) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
@@ -188,11 +191,11 @@ def _ledger_rows(ledger: Ledger | None) -> list[tuple[str, str]]:
         return []
     helpers = ""
     if ledger.helper_seconds >= _SHOWN_SECONDS:
-        names = ", ".join(f"{name} {_short(seconds)}" for name, seconds in ledger.helpers.items())
-        helpers = f"; charged for helpers {_short(ledger.helper_seconds)}{f': {names}' if names else ''}"
+        names = ", ".join(f"{name} {_format_time(seconds)}" for name, seconds in ledger.helpers.items())
+        helpers = f"; charged for helpers {_format_time(ledger.helper_seconds)}{f': {names}' if names else ''}"
     restarts = [
         f"ended by the {restart.by}{f' ({restart.reason})' if restart.reason else ''}, "
-        f"{_short(restart.lost.process_seconds)} repeated{' and charged' if restart.charged else ''}"
+        f"{_format_time(restart.lost.process_seconds)} repeated{' and charged' if restart.charged else ''}"
         for restart in ledger.restarts
     ]
     attempts = f"{ledger.attempts} runs of this trial" if ledger.attempts > 1 else ""
@@ -215,7 +218,7 @@ def _describe_phases(ledger: Ledger, *, on_clock: bool) -> str:
     return f"{', '.join(texts)} (processor/wall seconds)" if texts else ""
 
 
-def _short(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     """Return a time of a ledger as text. Most of these times are far below a second."""
     return f"{seconds:.2f} s" if seconds < 10 else text.seconds(seconds)
 

@@ -69,16 +69,16 @@ def _is_ranked_by_metric(board: Leaderboard) -> bool:
     return board.query.metric is not None
 
 
-def _studies(row: LeaderboardRow, board: Leaderboard) -> str:
+def _studies_text(row: LeaderboardRow, board: Leaderboard) -> str:
     min_studies, max_studies = row.n
     return str(min_studies) if min_studies == max_studies else f"{min_studies}–{max_studies}"
 
 
-def _anchored(row: LeaderboardRow, board: Leaderboard) -> str:
+def _anchored_text(row: LeaderboardRow, board: Leaderboard) -> str:
     return NO_VALUE if row.anchored is None else f"{row.anchored:.3f}{values.spread(row.anchored_spread, 3)}"
 
 
-def _speedup(row: LeaderboardRow, board: Leaderboard) -> str:
+def _speedup_text(row: LeaderboardRow, board: Leaderboard) -> str:
     if row.speedup is None or row.speedup.value is None:
         return NO_VALUE
     used, total = len(row.speedup.workloads), len(board.workloads)
@@ -106,12 +106,12 @@ def _factor_column(key: str, heading: str, factor: Callable[[TimeFactors], float
 
 #: All columns, from left to right. `n` is the number of studies, as a range if it differs between workloads.
 SCORE_COLUMNS: Final[list[ScoreColumn]] = [
-    ScoreColumn(key="n", heading="n", value=lambda row: list(row.n), text=_studies, csv=lambda row: row.n[0]),
+    ScoreColumn(key="n", heading="n", value=lambda row: list(row.n), text=_studies_text, csv=lambda row: row.n[0]),
     ScoreColumn(
         key="anchored",
         heading="anchored",
         value=lambda row: row.anchored,
-        text=_anchored,
+        text=_anchored_text,
         spread=lambda row: row.anchored_spread,
         shown=_is_ranked_by_time,
         highest_first=True,
@@ -128,7 +128,7 @@ SCORE_COLUMNS: Final[list[ScoreColumn]] = [
         key="speedup",
         heading="speed-up",
         value=lambda row: row.speedup.value if row.speedup else None,
-        text=_speedup,
+        text=_speedup_text,
         shown=_is_ranked_by_time,
         highest_first=True,
     ),

@@ -25,18 +25,14 @@ class TableRecords:
 
     Args:
         mark_filter: filter that leaves out withdrawn records.
-        stop_records: the records so far whose runs end at a stop, a number of examples that the ruleset chooses or
-            draws. Separate tables show these records.
+        stop_records: the records so far of rulesets that have their own tables, such as `fixed-stop`.
     """
 
     mark_filter: MarkFilter
     stop_records: list[Record] = field(default_factory=list)
 
     def scored(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Yield the records of leaderboards.
-
-        Trials with another purpose, such as tuning or calibration, and runs with a fixed stop are skipped.
-        """
+        """Yield the records of leaderboards. Runs for tuning or calibration and runs with a stop are skipped."""
         for record in records:
             if not self._keep_if_stopped(record) and _is_scored(record.spec) and self.mark_filter.admits(record):
                 yield record
@@ -91,7 +87,8 @@ def stored_summaries(
 
     Args:
         kind: type of the summaries.
-        summarize: function that summarizes a record for `query.measured()`. It must ignore attestations and marks.
+        summarize: function that summarizes a record for a query. It must ignore attestations and marks, because they
+            change more often than the records.
         query: the query.
         folders: the folders of the records.
     """

@@ -105,10 +105,13 @@ def fit_table(
 ) -> str:
     """Return a table that fits the terminal, without breaking a cell.
 
-    The leading columns are the columns at the left, such as rank and name. A table that is too wide is split by columns
-    into several tables. Each of them begins with the leading columns. In a narrow terminal, or if a column does not fit
-    next to the leading columns, every row becomes a block. The first line of a block is the row's cell in the last
-    leading column, and the other lines are `heading: cell`. A line exceeds the width only if a single word exceeds it.
+    The leading columns are the columns at the left, such as rank and name. A table that is too wide has one of two
+    forms:
+
+    - It is split by columns into several tables. Each of them begins with the leading columns.
+    - Each row becomes a block of lines. This happens in a narrow terminal, or if a column does not fit next to the
+      leading columns. The first line of a block is the cell in the last leading column. The other lines are
+      `heading: cell`, and exceed the width only if a single word exceeds it.
 
     Args:
         rows: the heading and the rows. All rows have the same number of cells.

@@ -64,11 +64,11 @@ class TuneReport:
 
 def setting_text(search: Search, point: HParams) -> str:
     """Return the values of a setting, such as `lr=0.003 warmup=0.1`, followed by a remark if they are the defaults."""
-    values = " ".join(f"{name}={_show(value)}" for name, value in search.values_of(point).items())
+    values = " ".join(f"{name}={_format_value(value)}" for name, value in search.values_of(point).items())
     return f"{values} (defaults)" if search.values_of(point) == search.defaults else values
 
 
-def _show(value: Scalar) -> str:
+def _format_value(value: Scalar) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
@@ -122,8 +122,8 @@ def _outcome_cells(outcome: WorkloadOutcome) -> list[str]:
         status if len(statuses) == 1 else f"{count} {status}" for status, count in zip(statuses, counts, strict=True)
     )
     return [
-        _metric(outcome.final),
-        _metric(outcome.best),
+        _format_metric(outcome.final),
+        _format_metric(outcome.best),
         text.target_bound(outcome.target),
         f"{outcome.seconds:,.2f}",
         f"{outcome.hits}/{len(outcome.runs)}",
@@ -131,7 +131,7 @@ def _outcome_cells(outcome: WorkloadOutcome) -> list[str]:
     ]
 
 
-def _metric(value: float | None) -> str:
+def _format_metric(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
@@ -171,7 +171,8 @@ def _describe_winner(report: TuneReport, winner: RankedSetting) -> list[str]:
         lines.append(f"the defaults: {_compare_with_best(defaults)}")
     for edge in report.edges:
         domain = search.domains[edge.name]
-        ends = "" if search.spaced_by_default else f" {getattr(domain, 'low', ''):g} to {getattr(domain, 'high', ''):g}"
+        low, high = getattr(domain, "low", ""), getattr(domain, "high", "")
+        ends = "" if search.multiples_of_default else f" {low:g} to {high:g}"
         lines.append(
             f"warning: {edge.name}={edge.value:.3g} lies at the edge of the searched range{ends}; "
             f"widen the range: {edge.option}"

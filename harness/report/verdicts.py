@@ -70,7 +70,7 @@ def _inverse(ratio: float) -> float:
 
 
 def _ratio_text(ratio: float) -> str:
-    """Return the ratio of a row to a column as text; the one that missed if it has no finite value."""
+    """Return the ratio of a row to a column as text, or which of them missed if the ratio is 0 or infinite."""
     if math.isnan(ratio):
         return "–"
     if ratio == 0:

@@ -20,6 +20,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -143,16 +144,18 @@ def enter_sandbox(job: Job) -> Confined | Done:
     Returns:
         The worker's first event, which is also its last event if the kernel refuses the sandbox.
     """
+    began = time.perf_counter()
     if job.unprepared:
         child = os.fork()
         if not child:
             set_parent_death_signal()
             prepare_data(job)
         os.waitpid(child, 0)
+    opening_seconds = time.perf_counter() - began
     if job.sandbox is None:
-        return Confined(sandbox=NO_SANDBOX)
+        return Confined(sandbox=NO_SANDBOX, opening_seconds=opening_seconds)
     try:
-        return Confined(sandbox=sandbox.enter(job.sandbox))
+        return Confined(sandbox=sandbox.enter(job.sandbox), opening_seconds=opening_seconds)
     except OSError as error:
         reason = f"the sandbox {job.sandbox.name} cannot be entered ({error}); run with {sandbox.VARIABLE}=none"
         return Done(status="crashed", reason=reason)

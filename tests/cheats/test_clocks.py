@@ -51,7 +51,7 @@ def test_clock_stopped_in_every_step(tmp_path: Path) -> None:
 @threat(
     way="stops the clock once, and computes under the name of a phase without a limit",
     verdict="caught",
-    by="work off the clock above a small amount is scored, and the run is rejected above 1 s plus 25 %",
+    by="more than a little work off the clock is scored; above 1 s plus 25 % of the scored time, the run is rejected",
 )
 def test_clock_stopped_once(tmp_path: Path) -> None:
     record = run("clocks:StopsClockOnce", tmp_path)

@@ -44,7 +44,7 @@ def test_other_seeds() -> None:
 
 
 @threat(
-    way="omits the held-out seeds of its nonce, to run on the usual held-out data, which it contains",
+    way="omits the held-out seeds of its nonce, to run on the usual held-out data, which the submission contains",
     verdict="caught",
     by="check *seeds*; `bench rerun` refuses to repeat such a record",
 )
