@@ -80,7 +80,10 @@ def program_output(*command: str) -> str:
 
 
 def find_driver() -> Driver:
-    """Try NVML (package `nvidia-ml-py`), `nvidia-smi` and `rocm-smi`, and return the first that finds a GPU."""
+    """Try NVML (package `nvidia-ml-py`), `nvidia-smi` and `rocm-smi`, and return the first that finds a GPU.
+
+    If none finds a GPU, the result is `NvidiaSmi`.
+    """
     for open_driver in (Nvml.open, NvidiaSmi, RocmSmi):
         driver = open_driver()
         if driver is not None and driver.gpus():

@@ -167,7 +167,7 @@ class Beacon:
             try:
                 return self.read(number)
             except _NotPublished as error:
-                # A relay may publish the round a little later, or its clock is behind.
+                # A relay may publish the round a little later, or its clock may be slow.
                 if self.clock() >= deadline:
                     raise BeaconError(error.what, fix=error.fix) from None
                 self.sleep(min(1.0, self.chain.period))

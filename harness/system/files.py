@@ -165,7 +165,7 @@ def read_file(path: Path, *, limit: int | None = MAX_BYTES) -> bytes:
 
 
 def _read_all(descriptor: int, size: int, limit: int | None) -> bytes:
-    """Return the rest of an open file, or its beginning if it has more than `limit` bytes.
+    """Return the content of an open file. If it exceeds `limit`, the rest of the file may be missing.
 
     The reported `size` may be too small: a file may grow, and many files in /proc report the size 0.
     """

@@ -36,8 +36,7 @@ class ProcessTimes:
         started: time of the start in clock ticks since the boot. The pair (pid, started) identifies a process.
         name: name of the program.
         seconds: processor seconds of all its threads.
-        reaped: processor seconds of its ended children for which it has waited, including the `reaped` of these
-            children.
+        reaped: processor seconds of the ended children for which it has waited, including their own `reaped`.
     """
 
     pid: int

@@ -158,7 +158,7 @@ class LocalAssessor:
         evaluation = self._take_early(model) or self._evaluator.evaluate(model, stage=stage, decisions=decisions)
         point = _complete(pending, evaluation)
         if evaluation.screened is not None:
-            self._compare(_complete(pending, evaluation.screened), point, position)
+            self._report_differences(_complete(pending, evaluation.screened), point, position)
         # The evaluation of the untrained model ends no run.
         verdict = decide_end(spec, point, position.stage_began, position.points) if position.points else None
         stored_point, verdict = follow_first_rank(
@@ -176,7 +176,7 @@ class LocalAssessor:
         early, self._early = self._early, None
         return None if early is None else early.take(model)
 
-    def _compare(self, screened: Point, whole: Point, position: Position) -> None:
+    def _report_differences(self, screened: Point, whole: Point, position: Position) -> None:
         """Report every decision that differs between a screened evaluation and the whole split, for equal weights."""
         on_part, on_whole = (
             describe_decisions(self._spec, point, position.stage_began, position.points) for point in (screened, whole)

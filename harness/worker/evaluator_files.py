@@ -34,7 +34,7 @@ class EvaluatorFiles:
     """The files of one trial.
 
     Args:
-        folder: the folder in which the files have a folder of their own.
+        folder: the parent of the folder with the files.
         spec: the specification of the trial.
         checkpoints: the worker's folder with the checkpoints.
     """

@@ -108,7 +108,7 @@ class _RunningWorker:
 
 
 class WorkerForker:
-    """Forks workers. All workers are forked from one thread, so that the kernel kills them when this process ends.
+    """Forks workers, all from the main thread. The kernel kills a worker when the thread that forked it ends.
 
     Args:
         control: socket on which requests arrive.

@@ -33,7 +33,7 @@ from harness.worker.run_state import RunState
 #: Largest fraction of wall time that checkpoints may take. For a small model with short intervals between evaluations,
 #: a checkpoint at every evaluation would take longer than the training.
 CHECKPOINT_SHARE = 0.02
-#: Assumed wall seconds of the first checkpoint. It is written at the first evaluation after 0.05 / 0.02 = 2.5 s.
+#: Assumed wall seconds of the first checkpoint. A run that ends before 0.05 s / 0.02 = 2.5 s writes no checkpoint.
 FIRST_CHECKPOINT_S = 0.05
 
 

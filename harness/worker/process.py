@@ -182,7 +182,7 @@ def _find_job(peer: int, evaluator: bool, pinned: frozenset[int]) -> Callable[[J
 
 
 def _exit_now() -> None:
-    """End this process at once, unlike `sys.exit`, which runs atexit handlers of plugins and waits for threads."""
+    """End this process at once. `sys.exit` would run atexit handlers of plugins and wait for threads."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

@@ -235,8 +235,8 @@ class Task:
     Args:
         parameters: all trainable parameters with their kinds.
         horizon: number of examples that the run may draw; None if the ruleset hides this number.
-        horizon_is_cap: whether a run may end before the horizon. True on a stream: a stage ends early if its targets
-            are met, and the horizon is the sum of the stages' maxima.
+        horizon_is_cap: True on a stream. The horizon is then the sum of the stages' maxima, and a stage ends early if
+            its targets are met.
         batch_size: number of examples per update.
         tokens_per_example: number of tokens in an example (1 for images).
         device: device of the model and of the batches.

@@ -28,7 +28,7 @@ from harness.worker.reaper import set_parent_death_signal
 #: The message that a template sends when it can fork evaluators.
 READY = b"r"
 #: A template is made for a workload if two of its trials start within this number of seconds. Longer runs would gain
-#: little from a template, and their evaluations may take long.
+#: little from a template.
 _REPEATED_WITHIN_S = 60.0
 #: Largest number of templates. Each of them holds the held-out data of a workload.
 _MAX_TEMPLATES = 4
