@@ -64,7 +64,9 @@ class Evaluator:
         self._may_screen = may_screen(spec)
         self._on_cpu = spec.device == "cpu"
         self._is_workload_checked = False
+        #: By stage and metric, the number of examples of every task.
         self._totals: dict[int | None, dict[str, list[int]]] = {}
+        #: The latest estimates. The size of the next part follows from them.
         self._estimates: dict[str, Estimate] = {}
         self._estimates_stage: int | None = None
         self._baseline = Baseline()
@@ -170,7 +172,7 @@ class Evaluator:
         return Evaluation(metrics=means, examples=attempt.examples, se=se)
 
     def _can_complete(self, stage: int | None) -> bool:
-        """Return whether a part can be completed to the whole split.
+        """Return whether a part can be completed to the whole split. There are three conditions:
 
         * Every metric must be of a single task.
         * The order of the examples in parts must be known.
@@ -339,6 +341,7 @@ class Evaluator:
             self.warnings.append(f"all evaluations of {self._facts.id} use the whole score split: {reason}")
 
     def _whole_examples(self, stage: int | None) -> int:
+        """Return the number of examples of the whole split; 0 before its first evaluation."""
         return max((sum(sizes) for sizes in self._totals.get(stage, {}).values()), default=0)
 
     def _count_excess(self, estimates: Mapping[str, Estimate]) -> int:
@@ -353,7 +356,7 @@ class Evaluator:
     # --- checkpoints -----------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counts and the values that decide the size of the next part: scalars, strings, lists and dicts."""
+        """Return the counts, and the values that decide the size of the next part."""
         return {
             "counts": msgspec.json.encode(self._screening).decode(),
             "checked": self._is_workload_checked,

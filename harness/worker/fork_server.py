@@ -244,7 +244,7 @@ def receive_request(control: socket.socket) -> tuple[ForkRequest, dict[str, int]
         if not chunk:
             return None
         payload += chunk
-    if not length or len(DESCRIPTORS) - len(received) not in (0, 1):
+    if not length or len(DESCRIPTORS) - len(received) not in (0, 1):  # the last descriptor, `peer`, may be missing
         return None
     return msgspec.json.decode(payload, type=ForkRequest), dict(zip(DESCRIPTORS, received, strict=False))
 

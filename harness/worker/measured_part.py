@@ -35,7 +35,7 @@ class MeasuredPart:
         self.size = size
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors of all windows."""
+        """Return the concatenated tensors of all windows."""
         return {name: torch.cat([window[name] for window in self._windows]) for name in self._windows[0]}
 
     def complete(self, rest: Mapping[str, Tensor], examples: int, order: Order) -> dict[str, Tensor] | None:
