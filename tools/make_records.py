@@ -83,7 +83,7 @@ def _rows(record_type: type[msgspec.Struct]) -> Iterator[tuple[str, str, str, st
 
 
 def _values_text(hint: Any, text: str) -> str:
-    """Return a sentence with the possible values of a field, or keys of a dict; "" if `text` contains all of them."""
+    """Return a sentence with the possible values of a field; "" if `text` contains all of them."""
     literals = [value for part in _parts(hint) if (value := _literals(part))]
     names = [f"`{value}`" for value in literals[0]] if literals else []
     if all(name in text for name in names):

@@ -56,6 +56,7 @@ def plan_cost_runs(
 
 
 def _plan(pair: SubmissionOnWorkload, registry: Registry, repetitions: int, intervals: int) -> tuple[RunSpec, ...]:
+    """Plan the runs of one submission on one workload, one run for each repetition."""
     facts, entry = pair.workload.facts, pair.submission
     reason = compose.find_ineligibility(compose.compose(entry, registry), facts, COST_RULESET)
     if reason:

@@ -1,7 +1,7 @@
 """Makes the envelope of a workload: the final metric of its reference at horizons around the budget.
 
-The learning rate is chosen for each horizon on a tuning seed. The chosen settings then run on seeds of their own. At
-the workload's budget, further seeds check the envelope: the compute multiplier of the reference itself must be near 1.
+The learning rate is chosen for each horizon on a tuning seed. The chosen settings then run on new seeds. At the
+workload's budget, further seeds check the envelope: the compute multiplier of the reference itself must be near 1.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ ENVELOPE_RULESET = Ruleset(
     tuning="rates",
     stopping="budget",
 )
-#: The horizons are multiples of the budget from the smallest to the largest share, with this ratio between neighbours.
+#: Smallest horizon as a multiple of the budget, and ratio between neighbouring horizons.
 SMALLEST_SHARE, SHARE_RATIO = 1 / 8, math.sqrt(2)
-#: If the best learning rate is the largest or the smallest that was tried, the next one is tried, at most this often.
+#: If the best learning rate is the largest or the smallest that was tried, one beyond it is tried, at most this often.
 MAX_EXTENSIONS = 3
-#: Bounds on the compute multiplier of the reference itself on further seeds.
+#: Bounds within which the compute multiplier of the reference itself must be on further seeds.
 OWN_MULTIPLIER = (0.95, 1.05)
 
 #: Function that plans runs of the reference: purpose, number of studies, hyperparameters, first study and horizon.
@@ -71,7 +71,7 @@ def envelope_horizons(facts: WorkloadFacts, largest_share: float) -> tuple[int, 
 
 @dataclass(slots=True)
 class _Tuning:
-    """The state of the choice of the learning rate for one horizon.
+    """The learning rates that were tried for one horizon, with their results.
 
     Args:
         horizon: the horizon in examples.
@@ -95,7 +95,7 @@ class EnvelopeMaker:
         composition: the reference with its parts.
         plan: function that plans runs of the reference.
         run: function that runs specifications.
-        ruleset: numbers of learning rates and seeds.
+        ruleset: ruleset with the numbers of learning rates and seeds.
         largest_share: the largest horizon as a multiple of the budget.
     """
 
@@ -161,7 +161,7 @@ class EnvelopeMaker:
             check_runs=tuple(record.run_id for record in check_records),
             tuning=tuple(run for tuning in tunings for run in tuning.runs),
         )
-        MultiplierCurve(envelope)  # Raises an error if the reference does not improve.
+        MultiplierCurve(envelope)  # Raises an error if a larger budget does not improve the metric.
         return envelope
 
     def _first_rates(self) -> tuple[float, ...]:
@@ -248,10 +248,10 @@ def holds(envelope: ReferenceEnvelope) -> bool:
 
 
 def count_needed_seeds(envelope: ReferenceEnvelope) -> int | None:
-    """Return the number of seeds with which chance alone hardly ever violates `OWN_MULTIPLIER`.
+    """Return the number of seeds with which a correct envelope hardly ever violates `OWN_MULTIPLIER` by chance.
 
     With this number of seeds, the distance from 1 to the upper bound is two standard errors of the reference's own
-    multiplier. The result is None if the standard error is unknown, because a metric is outside the envelope.
+    multiplier. If a metric is outside the envelope, the standard error is unknown, and the result is None.
     """
     errors = own_multiplier(envelope).errors
     if errors is None:

@@ -1,9 +1,10 @@
 """Applies the calibration rule to runs of tuned references.
 
-For a reference at its best setting, the rule gives the best value that at least 90 % of the new seeds reach within 80 %
-of the budget. The value is rounded to three digits in the direction of the easier target. The *anchor* is the reference
-with the tag `reference`. On a pool, the value of the anchor is the target, so the anchor reaches the target. The value
-of the best reference is the level `hard` (ADR 0006).
+A reference is run at its best setting on new seeds. The rule takes the best value that at least 90 % of the seeds reach
+within 80 % of the budget, and rounds it to three digits in the direction of the easier target.
+
+On a pool, the value of the *anchor*, the reference with the tag `reference`, is the target. The anchor therefore
+reaches the target. The value of the best reference is the level `hard` (ADR 0006).
 
 On a stream, the rule is applied to every stage, with runs in which all stages have equal length. In a scored run, in
 contrast, the next stage begins as soon as the targets of the current stage are met. A scored run therefore has less
@@ -36,6 +37,7 @@ def rank_settings(records: Iterable[Record]) -> tuple[TunedSetting, ...]:
 
 
 def _tuned_setting(record: Record) -> TunedSetting:
+    """Return the setting of a tuning run, with its best value (see `TunedSetting`)."""
     facts = record.spec.workload.facts
     values: list[float | None] = []
     if is_complete(record.status):
@@ -59,9 +61,8 @@ def calibrate(
     Args:
         tuning: all settings that were tried, best first.
         best_runs: runs of the best setting on new seeds; not empty.
-        anchor_runs: runs of the anchor's best setting on new seeds. Empty if the anchor's best setting is the best
-            setting of all, or if the anchor cannot meet the targets. On streams, the anchor cannot meet them, because
-            the floors of streams need replay.
+        anchor_runs: runs of the anchor's best setting on new seeds. Empty if this setting is also the best of all. Also
+            empty on streams: without replay, the anchor cannot meet their floors.
     """
     spec, facts = best_runs[0].spec, best_runs[0].spec.workload.facts
     base = Calibration(

@@ -1,9 +1,10 @@
 """Runs the trials of a calibration.
 
-First, every reference submission is run with several hyperparameter settings (tuning). Then the best setting is run on
-new seeds, and the targets are computed from these runs. The targets are then loosened until enough further seeds reach
-them. On a stream, they are loosened until enough seeds reach the end of the stream. docs/calibration.md describes the
-method.
+1. Tuning: every reference submission is run with several hyperparameter settings.
+2. The best setting is run on new seeds, and the targets are computed from these runs.
+3. The targets are loosened until enough further seeds reach them. On a stream, the seeds must reach its end.
+
+docs/calibration.md describes the method.
 """
 
 from __future__ import annotations
@@ -65,9 +66,11 @@ class CalibrationOptions:
 class Calibrator:
     """Plans and runs the trials of calibrations, and copies every record to the calibration folder.
 
-    In the methods, `families` maps `name@version` to the entry of each reference submission that is tuned (one
-    submission of each family). `studies` is a number of studies, and each study has its own seeds. The *anchor* is the
-    submission with the tag `reference`.
+    Terms of the methods:
+
+    - `families`: `name@version` -> entry of each reference submission that is tuned, one submission of each family.
+    - `studies`: number of studies. Each study has its own seeds.
+    - *anchor*: the submission with the tag `reference`.
 
     Args:
         registry: registry of the plugins.
@@ -170,7 +173,7 @@ class Calibrator:
             workload: the workload.
             families: the reference submissions (see the class).
             tuned: all settings that were tried, best first.
-            anchor: the anchor's best setting; None if the anchor has no setting with a result, and on a variant.
+            anchor: the anchor's best setting; None on a variant, and if no setting of the anchor has a result.
             studies: number of new seeds.
         """
 
@@ -214,8 +217,8 @@ class Calibrator:
     ) -> Calibration:
         """Find the smallest tolerance factor with which enough new seeds reach the end of the stream.
 
-        The tolerance factor multiplies the error targets of all stages (see `loosen_targets`). The seeds are not those
-        from which the targets were computed.
+        The tolerance factor multiplies the error targets of all stages (see `loosen_targets`). The new seeds differ
+        from the seeds from which the targets were computed.
         """
         allowed_misses = studies - math.ceil(SEED_FRACTION * studies - 1e-9)
         passed: dict[float, list[Record]] = {}
@@ -243,8 +246,8 @@ class Calibrator:
     def run(self, specs: Sequence[RunSpec]) -> list[Record]:
         """Run trials, and return their records in the order of the specs.
 
-        The trials may end in another order. If two settings are equally good, the order of the records decides which of
-        them is ranked first. The targets may therefore depend on this order.
+        The order of the records decides which of two equally good settings is ranked first. The targets may depend on
+        this choice, so the order in which the trials end must not matter.
         """
         options = ExecutionOptions(jobs=self._options.jobs, retry_failed=self._options.retry_failed)
         records: dict[str, Record] = {}

@@ -1,9 +1,9 @@
 """The state file of a series: candidates that are gated one after another, at a controlled false discovery rate.
 
-Each candidate has its own error level and its own range of seeds. If a gate stops without a verdict, the user can
-continue the gate by repeating the command with the same candidate. If the user names a new candidate instead, the
-previous candidate is abandoned and counts as tested and not kept. The file of each candidate is copied, because users
-often overwrite the file with the next candidate. `harness.scoring.sequential.series` computes the error levels.
+- Each candidate has its own error level (see `harness.scoring.sequential.series`) and its own range of seeds.
+- If a gate stops without a verdict, the user can continue it by repeating the command with the same candidate. A new
+  candidate in the command abandons the previous one, which then counts as tested and not kept.
+- The file of each candidate is copied, because users often overwrite the file with the next candidate.
 """
 
 from __future__ import annotations

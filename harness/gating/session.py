@@ -270,10 +270,10 @@ class GateSession:
             a: name or path of the candidate.
             b: name or path of the submission compared with `a`; None for the reference of the first workload.
             workloads: names of the workloads; empty for the default workloads.
-            limits: limits of the gate, in which alpha is the bound of the series' false discovery rate.
+            limits: limits of the gate. Their alpha is the bound of the series' false discovery rate.
 
         Raises:
-            UsageError: the series was begun with another alpha, min-effect or seed.
+            UsageError: the series was begun with another `--alpha`, `--min-effect`, `--seed` or `--by`.
             StoreError: another gate of the series is running.
         """
         setup = self.setup(a, b, workloads, budget=self._options.budget)
@@ -288,8 +288,8 @@ class GateSession:
             log = file.read() or new
             _check_same_series(file, log, new)
             log, turn = file.begin(log, (a, planned["A"]), (b or setup.b.name, planned["B"]), gated_on)
-            # If the candidate is not open, its gate has a verdict. The gate is then evaluated again from its stored
-            # pairs. The `max_pairs` of this call does not limit them, so that the verdict is the same.
+            # A candidate that is not open has a verdict. Its gate is evaluated again from all stored pairs, without the
+            # `max_pairs` of this call, so that the verdict is the same.
             max_pairs = limits.max_pairs if turn.candidate.open else MOST_PAIRS
             ending = self.gate(
                 replace(setup, first_study=turn.first_study),
@@ -375,6 +375,7 @@ class GateSession:
 
 
 def _check_same_series(file: SeriesFile, log: SeriesLog, new: SeriesLog) -> None:
+    """Raise a UsageError if the options of this command (`new`) differ from those of the series (`log`)."""
     for option, previous, requested in (
         ("--alpha", log.alpha, new.alpha),
         ("--seed", log.seed, new.seed),

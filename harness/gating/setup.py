@@ -23,7 +23,7 @@ GATE_RULESET = Ruleset(
 )
 #: Default gate budget as a fraction of the workload's horizon.
 BUDGET_SHARE = 1 / 4
-#: Smallest number of evaluations within the default gate budget. A quarter of a short horizon has fewer: its metric is
+#: Smallest number of evaluations within the default gate budget. After a quarter of a short horizon, the metric is
 #: hardly better than before training.
 DEFAULT_MIN_EVALUATIONS = 16
 #: Smallest number of evaluations within a gate budget that the user gives. This number ensures that the envelope has
@@ -211,8 +211,8 @@ def find_gate_ineligibility(entry: SubmissionEntry, facts: WorkloadFacts, offer:
 def default_workloads(workloads: Iterable[WorkloadEntry]) -> list[str]:
     """Return the names of the default workloads of a gate.
 
-    The default workloads are the pools of the CPU tier that need no dataset and provide no scores of examples. Variants
-    are not among them.
+    A default workload is a pool of the CPU tier and not a variant. It needs no dataset and provides no quality scores
+    of its examples.
     """
     return [
         entry.name

@@ -26,7 +26,7 @@ SELECTION_VARIABLE = "BENCH_PLUGINS"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EntryPoint:
-    """An entry point of the group `bench`, with the distribution that declares it.
+    """An entry point of the group `bench`, with the distribution (installed package) that declares it.
 
     Args:
         distribution, version: name and version of the distribution.
@@ -55,7 +55,7 @@ class EntryPoint:
     def key(self) -> str:
         """The plugin's key in the cache.
 
-        It does not contain the version, so that the entry names of an earlier version stay in the cache.
+        It does not contain the version. The names that an earlier version offered therefore stay in the cache.
         """
         return "\n".join(("plugin", sys.prefix, self.distribution, self.name, self.value))
 
@@ -112,7 +112,7 @@ def _entry_points(distribution: metadata.Distribution, name: str, version: str) 
 def find_unmet_requirement(distribution: metadata.Distribution) -> str | None:
     """Return why a distribution needs another version of this package; None if this version suffices.
 
-    Without this check, a plugin for a newer version would fail somewhere, with an error that does not name the reason.
+    Without this check, a plugin for a newer version would fail later, with an error that hides the reason.
     """
     for line in _list_requirements(distribution):
         match = re.match(r"[\w.-]+", line)
@@ -138,7 +138,7 @@ def _list_requirements(distribution: metadata.Distribution) -> Sequence[str]:
 
 
 def normalise(name: str) -> str:
-    """Return a distribution's name in the normalised form in which package indexes compare names.
+    """Return a distribution's name in the form in which package indexes compare names.
 
     >>> normalise("Bench_Mine")
     'bench-mine'

@@ -1,6 +1,7 @@
-"""The process of one observer: read calls from the pipe of the command, and call the hooks of the plugin.
+"""The process of one observer: it reads calls from a pipe, and calls the hooks of the observer's plugin.
 
-`harness.execution.observers` starts this process. The command never waits for it, except for a short time at the end.
+A `bench` command starts this process (`harness.execution.observers`) and writes to the pipe. The command never waits
+for the observer, except for a short time at the end.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from harness.contract.observation import ObserverCall
 from harness.plugins import loading
 from harness.plugins.child import register
 
-#: Seconds after the deadline at which this process ends itself. This happens only if the command was killed. Otherwise,
-#: the command has ended this process at the deadline.
+#: Normally, the command ends this process at the deadline. If the command was killed, this process ends itself this
+#: many seconds later.
 _GRACE_S = 1.0
-#: Increment of the niceness, so that an observer takes no processor time that a trial could use.
+#: Increment of the niceness. An observer must not take processor time from trials.
 _NICENESS = 10
 
 
@@ -51,10 +52,10 @@ def main(module: str, title: str, wait_s: float, folder: str = "") -> None:
 
 
 def _take_over_streams() -> BinaryIO:
-    """Return the pipe of the command, which is this process's standard input, and redirect the standard streams.
+    """Return the pipe of the command, and redirect the standard streams for the code of the plugin.
 
-    Afterwards, the code of the plugin reads an empty standard input. It writes to stderr, because stdout belongs to the
-    output of the command.
+    The pipe is the standard input of this process. Afterwards, the standard input is empty, and what the plugin prints
+    goes to stderr, because stdout is for the output of the command.
     """
     pipe = os.fdopen(os.dup(0), "rb")
     null = os.open(os.devnull, os.O_RDONLY)
@@ -66,10 +67,7 @@ def _take_over_streams() -> BinaryIO:
 
 
 def _end_after_pipe(descriptor: int, seconds: float) -> None:
-    """Kill this process and the processes that it started, `seconds` after the writing end of the pipe is closed.
-
-    Normally, the command has killed this process by then. This function is for the case that the command was killed.
-    """
+    """Kill this process and the processes that it started, `seconds` after the command has closed the pipe."""
     poll = select.poll()
     poll.register(descriptor, 0)
     while not any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll()):

@@ -142,7 +142,7 @@ def _check_facts(facts: WorkloadFacts) -> Iterator[str]:
         if level not in ("easy", "hard"):
             yield f"levels are 'easy' and 'hard', not {level!r}"
         elif facts.stages:
-            yield "a stream cannot have other levels, because the targets end its stages"
+            yield "a stream cannot have easy or hard targets, because its stages end at the main targets"
         elif [(t.metric, t.goal) for t in targets] != [(t.metric, t.goal) for t in facts.targets]:
             yield f"the {level} targets must have the same metrics and goals as the targets"
     yield from _check_stages(facts)

@@ -1,4 +1,4 @@
-"""Find the trials of a ruleset that a group of records lacks, and the command that runs them."""
+"""Find the missing trials of a group of records, and the command that runs them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TrialIndex(NamedTuple):
         return f"{purpose}study {self.study}, trial {self.trial}"
 
 
-#: Function that returns the number of settings that a submission lists itself; None if it has a search space instead.
+#: Function that returns the number of settings in a submission's own list; None for a submission with a search space.
 ListedSettings = Callable[[RunSpec], int | None]
 
 
@@ -50,8 +50,7 @@ def find_gap(
     """Return the trials that a group lacks; None if the group is complete.
 
     A group may have more studies than its ruleset requires. It must then also have all trials of the additional
-    studies. The runs of the reference that determine the envelope belong to no study, so a group of such runs is always
-    complete.
+    studies. A group of runs for the reference's envelope is always complete, because these runs belong to no study.
 
     Args:
         group: the records.

@@ -29,7 +29,7 @@ class GroupKey(NamedTuple):
         root: value of the nonce, or the root seed.
         overrides: the hyperparameters that the user set, with their values.
         options: whether the runs are deterministic, and whether their evaluations may be screened.
-        is_envelope: whether the trials are the runs of the reference that determine its envelope.
+        is_envelope: whether the trials determine the reference's envelope (its metric at several budgets).
     """
 
     submission: str
@@ -120,7 +120,7 @@ class TrialGroup:
 
 
 class _Listed(NamedTuple):
-    """A record of the runs folder without its content."""
+    """A record of the runs folder without its content. `obstacle` says why it is never published."""
 
     key: GroupKey
     run_id: str
@@ -132,7 +132,7 @@ class _Listed(NamedTuple):
 def select_groups(names: Sequence[str], runs: Path, problems: list[str]) -> list[TrialGroup]:
     """Return the groups to which the named runs belong, each with all its records in the runs folder.
 
-    Groups of runs for the reference's envelope are added if their workload, ruleset, hardware and seeds are the same.
+    The runs for the reference's envelope are added if they share workload, ruleset, hardware and seeds with a group.
 
     Args:
         names: paths of runs or of folders with runs, run IDs or their first characters, or names of submissions.

@@ -43,8 +43,7 @@ def aggregate(
     """Aggregate records of one table into times by submission and workload.
 
     Args:
-        records: records of one hardware class and ruleset (see `table_key`). The records are read once, so they may
-            come from a generator, which needs less memory than a list.
+        records: records of one hardware class and ruleset (see `table_key`); a generator saves memory.
         by: name of the quantity to aggregate (seconds, examples or steps), which the result calls time.
         targets: workload name -> targets to use instead of the workload's targets.
         explore: whether smoke runs, profiled runs and runs with overrides are also scored.

@@ -125,10 +125,7 @@ def _add_families(rows: Sequence[DetailRow], keys: FamilyKeys) -> tuple[DetailRo
 
 
 def _is_shown_unranked(summary: RunSummary) -> bool:
-    """Whether a run without a rank is shown.
-
-    Such a run is shown if it has overrides or was started with `--prune`, and if its result is known.
-    """
+    """Whether a run without a rank is shown: a run with overrides or `--prune` whose result is known."""
     spec = summary.spec
     return (
         bool(spec.overridden or spec.prune) and not (spec.smoke or spec.profile) and summary.result.status != "unknown"
@@ -142,6 +139,7 @@ def _row_key(summary: RunSummary) -> _RowKey:
 
 
 def _row(key: _RowKey, runs: Sequence[RunSummary], ranks: tuple[int, int] | None) -> DetailRow:
+    """Make the row of a submission from all its runs on a workload. The best run of each study determines the cells."""
     submission, overrides, prune = key
     best_runs: dict[StudyKey, RunSummary] = {}
     for run in runs:

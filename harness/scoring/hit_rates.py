@@ -57,9 +57,8 @@ def hit_rate(hits: int, n: int, level: float = 0.95) -> Rate:
 def restricted_mean(times: Sequence[float], budget: float) -> float:
     """Return the restricted mean time: the mean of min(time, budget).
 
-    For times and budgets in seconds, the result is an upper bound of the mean time for which a run occupies a machine.
-    A run that misses may occupy the machine for less time, because its budget of examples may end before its budget of
-    seconds. The restricted mean time does not replace a time to target.
+    In seconds, the result is an upper bound of the mean time for which a run occupies a machine. A run that misses may
+    end earlier, when its budget of examples is used up. The result does not replace a time to target.
 
     Args:
         times: times to target, inf for a miss.

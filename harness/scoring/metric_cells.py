@@ -37,7 +37,7 @@ def _is_better(a: float, b: float, goal: Goal) -> bool:
 
 
 def mean_rank(name: str, cells: Mapping[str, Mapping[str, Cell]], goals: Mapping[str, Goal]) -> float:
-    """Return the mean rank of a submission over workloads. On a workload on which it has no run, it ranks last.
+    """Return the mean rank of a submission over workloads. It ranks last on every workload that it did not run.
 
     Args:
         name: the submission.

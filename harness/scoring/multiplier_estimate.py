@@ -1,4 +1,4 @@
-"""Estimates of multipliers: a mean log with independent sources of error, and a confidence interval.
+"""Estimates of multipliers: a mean of logs with independent sources of error, and a confidence interval.
 
 The interval uses Student's t distribution with the degrees of freedom of Welch and Satterthwaite.
 
@@ -72,7 +72,7 @@ class MultiplierEstimate:
 
 
 def mean_estimate(estimates: Sequence[MultiplierEstimate]) -> MultiplierEstimate:
-    """Return the mean of the logs of independent estimates; not empty. It is a bound if any estimate is a bound."""
+    """Return the mean of the logs of one or more independent estimates. It is a bound if any estimate is a bound."""
     n = len(estimates)
     bound = join_bounds(estimate.bound for estimate in estimates)
     errors: list[ErrorSource] | None = None if bound else []

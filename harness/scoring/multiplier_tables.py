@@ -119,7 +119,7 @@ def format_interval(estimate: MultiplierEstimate | None) -> str | None:
 def _format_rate_loss(cost: TuningCost | None) -> str | None:
     """Return the effect of a wrong learning rate, such as `0.71× at a factor of 3`; None if it is unknown.
 
-    The first number is the compute multiplier relative to that at the best learning rate.
+    The first number is (compute multiplier at the wrong learning rate) / (compute multiplier at the best one).
     """
     if cost is None or cost.factor is None or (cost.loss is None and not cost.breaks):
         return None

@@ -17,7 +17,7 @@ from harness.errors import UsageError
 from harness.scoring.gate_envelope import GateEnvelope
 from harness.scoring.power_model import Separation, count_false_separations, separate_pairs
 
-#: A pair of arms is hard if the larger of their estimated multipliers is at most this many times the smaller one.
+#: A pair of arms is hard if (larger estimated multiplier) / (smaller estimated multiplier) is at most this number.
 HARD_FACTOR = 1.1
 
 
@@ -51,8 +51,7 @@ class PowerContext:
         metric: name of the primary metric.
         goal: direction of the primary metric.
         arms: names of all arms of the design.
-        broken: the arms of the design that were not run on the seeds, because every setting of the arm broke in the
-            tuning.
+        broken: arms that were not run on the seeds, because all of their settings broke in the tuning.
         seeds: number of seeds in the design.
         hardware: hardware class of the runs.
         torch: version of torch.
@@ -96,8 +95,7 @@ def power_table(context: PowerContext, runs: Sequence[PowerRun], envelope: GateE
         context: the design and the machine.
         runs: all runs at this budget, in any order. A seed on which an arm lacks its run is left out.
         envelope: envelope of the reference, which converts a metric to log M. None to compare the log of the metric
-            instead, negated for a metric to be minimised, so that higher is better. If log M were a linear function of
-            this log, the model would separate the same pairs with and without an envelope.
+            instead; its sign is changed for a metric to be minimised.
 
     Raises:
         UsageError: fewer than two seeds have a run of every arm, or at most one arm is free of broken runs.
@@ -203,9 +201,10 @@ def _mean_cost(costs: Sequence[PowerCost]) -> PowerCost:
 
 
 def _log_spread(rows: Sequence[Sequence[float | None]]) -> float | None:
-    """Return the standard deviation of an arm's log values over seeds, pooled over the arms with at least two values.
+    """Return the standard deviation of an arm's log values over seeds, pooled over arms.
 
-    Misses and broken runs have no logarithm and are left out. The result is None if no arm has two values.
+    Misses and broken runs have no logarithm and are left out. Arms with fewer than two values are also left out; if no
+    arm remains, the result is None.
 
     Args:
         rows: the values of each arm; None for a miss or a broken run.

@@ -14,7 +14,7 @@ from harness.scoring.time_to_target import Axis, ScoredRun, TargetResult
 
 
 def cost_runs(runs: Sequence[ScoredRun], by: Axis, references: Collection[str] = ()) -> list[ScoredRun]:
-    """Return the runs, each with its own time (see `interval_costs`) instead of the measured seconds, for paired tests.
+    """Replace the measured seconds of each run by its own time (see `interval_costs`), which paired tests need.
 
     If `by` is not `time`, the runs are returned unchanged.
 
@@ -33,7 +33,7 @@ def cost_runs(runs: Sequence[ScoredRun], by: Axis, references: Collection[str] =
 def cost_summaries(
     summaries: Sequence[RunSummary], by: Axis, references: Collection[str] = ()
 ) -> tuple[list[RunSummary], CostModel]:
-    """Return the summaries of a table with computed times, and the costs from which these times were computed.
+    """Return the summaries of a table with times that are computed from costs, and these costs.
 
     The field `seconds` becomes the scored time, unless `by` is `measured-time`. If `by` is `time`, the field `result`
     contains the run's own time, which confidence intervals and paired tests need.

@@ -1,4 +1,4 @@
-"""Selects the usable runs of a table, all of one hardware class, one ruleset and one version of each workload."""
+"""Selects the usable runs of a table. They have one hardware class, one ruleset and one version of each workload."""
 
 from __future__ import annotations
 
@@ -157,9 +157,9 @@ def earliest_runs(runs: Iterable[R]) -> list[R]:
 
 
 def select_usable(runs: Iterable[S], *, explore: bool = False) -> tuple[list[S], list[Skipped]]:
-    """Return the usable runs in the order of their start, and the other runs with the reasons for their omission.
+    """Return the usable runs in the order of their start, and the omitted runs with the reasons.
 
-    If a trial has several runs, the earliest run is scored. Repeating a trial therefore has no effect.
+    If a trial has several runs, the earliest run is scored, so repeating a trial has no effect.
 
     Args:
         runs: runs in any order.
@@ -195,7 +195,7 @@ def select_usable(runs: Iterable[S], *, explore: bool = False) -> tuple[list[S],
 def describe_root_seeds(runs: Iterable[RunLike]) -> str:
     """Return a remark if the scored studies have different root seeds; empty if they have the same root seed.
 
-    Studies of a further root seed change the medians of a table, and only studies of the same root seed are paired.
+    The medians of a table are over the studies of all root seeds, but only studies of the same root seed are paired.
 
     Args:
         runs: the usable runs of a table.
@@ -222,7 +222,11 @@ def _unranked_reason(spec: RunSpec) -> str:
     """Return why a run is never ranked; empty for a run that may be ranked."""
     if spec.prune:
         return "run with --prune, which ends trials early"
-    return "smoke" if spec.smoke else "profiled" if spec.profile else "overrides" if spec.overridden else ""
+    if spec.smoke:
+        return "smoke"
+    if spec.profile:
+        return "profiled"
+    return "overrides" if spec.overridden else ""
 
 
 def describe(run: RunLike) -> str:

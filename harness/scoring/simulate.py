@@ -27,8 +27,8 @@ class SimulatedTable:
 
     Args:
         noise: name of the random variable's distribution in `NOISES`.
-        scale: factor of the random variable. If the variable has the standard deviation 1, a scale of 0.03 gives times
-            whose standard deviation over seeds is about 3 %.
+        scale: factor of the random variable. With `log-normal` noise, a scale of 0.03 gives times with a standard
+            deviation of about 3 % over seeds.
         misses: probability that a run misses.
     """
 
@@ -139,7 +139,7 @@ def false_ranks(
 def power(
     setting: SimulatedTable, repeats: int, pilot: int = 10, effect: float = MIN_EFFECT, seed: int = 0
 ) -> tuple[float, float]:
-    """Plan comparisons from pilot samples, and run each comparison with new pairs.
+    """Simulate comparisons whose numbers of pairs are planned from pilot samples.
 
     Args:
         setting: distribution of the times.

@@ -76,8 +76,8 @@ class LeaderboardQuery:
         tier: tier of the workloads to show; None for all.
         references: names of submissions that may be the reference. In each table, the reference is the first submission
             in this list that has runs in the table.
-        attestations: attestations by the content hash of the record that they describe.
-        marks: the marks of records that count.
+        attestations: content hash of a record -> attestations of this record.
+        marks: the mark of each marked record.
         group: which rows are shown as one row per family: `unranked` (rows without a rank), `all` or `none`.
     """
 
@@ -96,7 +96,7 @@ class LeaderboardQuery:
         return (not self.workloads or facts.name in self.workloads) and self.tier in (None, facts.tier)
 
     def measured(self) -> LeaderboardQuery:
-        """Return a query that contains only the parts on which the result of `summarize_content` depends."""
+        """Return the query without the fields that `summarize_content` does not use."""
         return LeaderboardQuery(by=self.by, metric=self.metric, level=self.level)
 
 
@@ -122,8 +122,8 @@ class RunSummary(Data, frozen=True, kw_only=True):
         seconds: scored seconds at the hit; inf for a miss. `summarize` sets the measured seconds, and `scored_time`
             replaces them by costs.
         intervals: scored seconds between evaluations; None for a record whose points cannot be used.
-        best: best value of the primary target's metric in the run. None if no value is finite, and None on a stream,
-            because each stage of a stream has its own targets.
+        best: best value of the primary target's metric in the run; None if no value is finite. Also None on a stream,
+            because each of its stages has its own targets.
         trust: how far the record can be believed.
         doubted: whether somebody doubts the record.
     """
@@ -151,9 +151,9 @@ S = TypeVar("S", bound=RunSummary)
 
 
 def distinguish_sources(runs: Sequence[S]) -> tuple[list[S], frozenset[str]]:
-    """Return the summaries of a table with the source's hash in each version that stands for several sources.
+    """Append the source's hash to every version that occurs with several sources.
 
-    The second result contains every `name@version` that stands for several sources.
+    The second result contains the `name@version` of each submission that occurs with several sources.
     """
     ambiguous = ambiguous_names(runs)
     if not ambiguous:
@@ -265,6 +265,7 @@ def _explain_absence(record: Record, budget: MetricBudget) -> str:
 
 
 def _result_at_level(record: Record, query: LeaderboardQuery, columns: PointColumns) -> TargetResult:
+    """Return the result at the targets of the query's level; `unknown` if the record cannot be judged at this level."""
     if query.level == "main":
         return target_result(record, query.by, columns=columns)
     facts = record.spec.workload.facts

@@ -1,4 +1,4 @@
-"""What the tuning of a submission cost under `fixed-budget`, and how sensitive it is to its learning rate."""
+"""The cost of a submission's tuning under `fixed-budget`, and the effect of a wrong learning rate."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def plan_briefly(
     """Return the specification of a smoke run, or why the submission is ineligible on the workload.
 
     Args:
-        submission: the completed entry of the submission.
+        submission: the entry of the submission, completed with the declarations of its code.
         workload: the workload.
         registry: the registry in which parts are looked up.
         rules: the ruleset; None for `quick`.
@@ -83,6 +83,6 @@ def interrupt_run(spec: RunSpec, folder: Path, evaluations: int) -> None:
 
 
 def reproducible_outcome(record: Record) -> tuple[Any, ...]:
-    """Return the values of a record that are equal in two runs of one trial: all except times and the machine."""
+    """Return the results of a run that a repetition must reproduce: status, hit, metrics and weights, but no times."""
     points = [msgspec.structs.replace(point, seconds=0.0, process_seconds=0.0) for point in record.points]
     return record.status, record.hit, record.stage_hits, points, record.final_weights, record.crossing_weights

@@ -1,4 +1,4 @@
-"""Check that the seeds of a record follow from its root seed or its nonce, and that the nonce is valid."""
+"""Check that the seeds of a record follow from its root seed or a valid nonce."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.planning.seeds import expected_held_out, expected_seeds
 from harness.system.beacon import CHAINS, Beacon, BeaconError
 from harness.verification.findings import Finding, make_finding
 
-#: Seconds by which the clock of the machine that ran a trial may be behind the clock of the beacon.
+#: Seconds by which the clock of the run's machine may be behind the clock of the beacon.
 _CLOCK_ERROR_S = 60.0
 
 
@@ -42,12 +42,12 @@ def check_seeds(record: Record, beacon: Beacon | None = None, redrawing: Collect
 
 
 def find_held_out_problem(spec: RunSpec, redrawing: Collection[str]) -> str:
-    """Return why the held-out data of a trial do not follow from its nonce; empty if they follow from it.
+    """Return why the held-out data of a trial do not follow from its nonce; empty if there is no problem.
 
     Args:
         spec: the trial.
-        redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce. This
-            information is not taken from the record, because the author of the record could have removed it.
+        redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce. The record
+            is not asked, because its author could have edited it.
     """
     if spec.held_out is not None:
         follows = spec.held_out == expected_held_out(spec)

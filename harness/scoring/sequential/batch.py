@@ -88,6 +88,7 @@ def _excluded_centres(rows: Floats, threshold: float, min_effect: float) -> Bool
 
 
 def _first_decision(row: Floats, excluded: Booleans, min_effect: float) -> tuple[GateOutcome, int]:
+    """Return the outcome of one gate, and the number of pairs after which it was decided."""
     import numpy as np
 
     lower_is_below, zero_is_below, _, _, zero_is_above, upper_is_above = excluded

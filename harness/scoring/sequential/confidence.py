@@ -31,8 +31,8 @@ class CentreInterval(NamedTuple):
     """The interval of centres that are not excluded.
 
     Args:
-        low: lower end; -inf if no centre is too low.
-        high: upper end; inf if no centre is too high. `low > high` means that the interval is empty.
+        low: lower end; -inf if no centre is excluded as too low.
+        high: upper end; inf if no centre is excluded as too high. If `low > high`, the interval is empty.
     """
 
     low: float

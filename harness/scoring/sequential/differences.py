@@ -13,8 +13,7 @@ def pair_log_multipliers(a: Sequence[float], b: Sequence[float]) -> list[float]:
 
     The log multiplier of a run is the log of the reference's budget for the run's metric, up to a constant.
 
-    The difference is 0 if both runs broke down, −inf if only the run of A broke down, and inf if only the run of B
-    broke down.
+    If both runs broke down, the difference is 0. If one of them broke down, it is −inf (run of A) or inf (run of B).
 
     Args:
         a: log multipliers of A, one for each seed. Higher is better; −inf for a run that missed or broke down.

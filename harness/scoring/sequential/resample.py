@@ -52,9 +52,10 @@ def resample_gates(
     """Compute gates between stored runs of one submission. The runs of each pair are drawn at random.
 
     For each gate, the runs are shuffled, and neighbouring runs form pairs. If one shuffle gives too few pairs, the runs
-    are shuffled again for the remaining pairs. The two runs of a pair are always different runs, and both signs of a
-    difference are equally likely. The two runs of a pair have different seeds. The differences therefore vary more than
-    in a real gate, in which the runs of a pair share a seed.
+    are shuffled again. Both signs of a difference are equally likely.
+
+    The two runs of a pair have different seeds. The differences therefore vary more than in a real gate, in which the
+    runs of a pair share a seed.
 
     Args:
         log_multipliers: array of shape (runs,) or (runs, workloads); −inf for a run that missed or broke down.
