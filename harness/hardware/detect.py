@@ -56,8 +56,8 @@ def run_gpus(device: str, ranks: int = 1, visible: Sequence[str] = ()) -> tuple[
 
     Args:
         device, ranks: see `hardware_class`.
-        visible: names, as in `CUDA_VISIBLE_DEVICES`, of the GPUs that the run may use; if empty, all GPUs that are
-            visible to this process.
+        visible: names of the GPUs that the run may use, as in `CUDA_VISIBLE_DEVICES`; empty for all GPUs that this
+            process sees.
     """
     first = int(device.partition(":")[2] or 0)
     environment = {"CUDA_VISIBLE_DEVICES": ",".join(visible)} if visible else os.environ

@@ -1,13 +1,18 @@
-"""Read rounds of a public randomness beacon of the drand network over HTTP, and check them as far as possible.
+"""Read rounds of a public randomness beacon (drand) over HTTP, and check them as far as possible.
 
 A drand network publishes a random number at fixed times, in numbered rounds. The number is the SHA-256 of the network's
 threshold signature of the round. Nobody can know the number before the network signs the round.
 
-A round is checked as follows: the number is the SHA-256 of the signature, the relay answers with the requested round,
-and all relays that answer agree. In a chained network, the round also contains the signature of the round before it,
-which must be equal to that round's own signature. The signature itself is not verified, since this needs pairings on an
-elliptic curve (BLS12-381). A relay, or several relays that collude, could therefore answer with an invented round.
-Anybody can detect this later by reading the round from another relay (`bench verify --online`).
+A round is checked as follows:
+
+* The number is the SHA-256 of the signature.
+* The relay answers with the requested round.
+* All relays that answer agree.
+* In a chained network, each round contains a copy of the previous round's signature. The copy is correct.
+
+The signature itself is not verified, since this needs pairings on an elliptic curve (BLS12-381). A relay, or several
+relays that collude, could therefore answer with an invented round. Anybody can detect this later by reading the round
+from another relay (`bench verify --online`).
 
 Source: drand specification, https://docs.drand.love/docs/specification, and HTTP API,
     https://docs.drand.love/docs/dev-guide/3-4-dev-guide-http-api
@@ -51,7 +56,7 @@ class BeaconChain:
         public_key: public key of the network in hex.
         period: seconds between two rounds.
         genesis: time of round 1 in seconds since 1970, UTC.
-        group: hash of the network's first group in hex.
+        group: hash of the network's first group of signers, in hex.
         name: name of the network; `default` for drand's first network.
         chained: whether a round contains the signature of the round before it.
     """
@@ -162,7 +167,7 @@ class Beacon:
             try:
                 return self.read(number)
             except _NotPublished as error:
-                # A relay may publish the round a little later, or its clock is behind.
+                # A relay may publish the round a little later, or its clock may be slow.
                 if self.clock() >= deadline:
                     raise BeaconError(error.what, fix=error.fix) from None
                 self.sleep(min(1.0, self.chain.period))
