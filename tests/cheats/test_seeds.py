@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from harness.contract.held_out import HeldOutSeeds
 from harness.contract.run import Nonce
 from harness.planning.nonces import request_nonce
 from harness.planning.seeds import with_seeds
+from harness.system.beacon import QUICKNET
 from harness.verification import repetition
 from harness.verification.checks import VerificationOptions
 from tests.cheats.threats import threat
@@ -66,13 +68,15 @@ def test_usual_held_out_data() -> None:
 @threat(
     way="invents a round of the beacon with favourable randomness",
     verdict="caught",
-    by="check *seeds*: the randomness of a round is the hash of its signature; with `--online` the round is read again",
+    by="check *seeds*: the randomness of a round is the hash of the network's signature (extra `beacon`); with "
+    "`--online` the round is read again",
 )
 def test_invented_round() -> None:
-    record = honest()
-    nonce = Nonce(value="ab" * 32, source="beacon", round=1_000_000, signature="cd" * 48)
-    forged = with_spec(record, nonce=nonce)
-    assert failure(forged, "seeds")
+    record, signature = honest(), "cd" * 48
+    randomness = hashlib.sha256(bytes.fromhex(signature)).hexdigest()
+    for value, problem in (("ab" * 32, "SHA-256 of its signature"), (randomness, "not that of the network")):
+        nonce = Nonce(value=value, source="beacon", chain=QUICKNET.hash, round=1_000_000, signature=signature)
+        assert problem in failure(with_spec(record, nonce=nonce), "seeds")
 
 
 @threat(
