@@ -45,7 +45,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench_command import ROOT, BenchCommand, Records, command_of, list_children, send
+from bench_command import ROOT, BenchCommand, Records, command_of, list_descendants, send
 
 _MUCH_STATE = "benchmarks/much_state.py:MuchState"
 #: Name of a case -> arguments of `bench run`.
@@ -217,17 +217,20 @@ def disturb(
 def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, ray_cluster: Any) -> str:
     """Disturb a command now. Return text for the report; empty if there was no process to disturb."""
     assert bench.process is not None
-    children = list_children(bench.process.pid)
+    descendants = list_descendants(bench.process.pid)
     if kind.victim == "full disk":
-        fill_disk(bench, [bench.process.pid, *children])
+        fill_disk(bench, [bench.process.pid, *descendants])
         return " "
     if kind.victim == "node":
         ray_cluster.remove_node(next(iter(ray_cluster.worker_nodes)), allow_graceful=False)
         ray_cluster.add_node(num_cpus=1)
         return " "
-    pids = {"supervisor": [bench.process.pid], "all": rng.sample([bench.process.pid, *children], len(children) + 1)}
+    pids = {
+        "supervisor": [bench.process.pid],
+        "all": rng.sample([bench.process.pid, *descendants], len(descendants) + 1),
+    }
     if kind.victim == "child":
-        pids["child"] = rng.sample(children, min(1, len(children)))
+        pids["child"] = rng.sample(descendants, min(1, len(descendants)))
     assert kind.signal_number is not None
     names = (
         "".join(f", {(command_of(pid).rpartition('-m ')[2].split() or ['?'])[0]}" for pid in pids[kind.victim])
