@@ -190,16 +190,17 @@ def disturb(
 ) -> list[str]:
     """Disturb a command at random moments, and return the moments. The list has at least one item."""
     moments: list[str] = []
-    misses = 0
+    late_moments = 0
     while len(moments) < times:
         if bench.has_ended:
             bench.start()
-        # One moment in eight is during the start, before the first line of progress. It is one in two after a miss.
-        in_start = rng.random() < (1 / 2 if misses else 1 / 8)
+        # With probability 1/8, the moment is before the first line of progress. If an earlier moment came too late, the
+        # probability is 1/2.
+        in_start = rng.random() < (1 / 2 if late_moments else 1 / 8)
         lines = 0 if in_start else rng.randint(1, max(1, expected.lines - 2))
         interval = (expected.seconds - expected.start) / expected.lines
         if not bench.wait_for_moment(lines, rng.uniform(0.0, expected.start if in_start else interval)):
-            misses += 1
+            late_moments += 1
             # The command ended before the moment. If it has succeeded, there is nothing left to disturb.
             assert bench.process is not None
             if bench.process.returncode == 0:
@@ -215,7 +216,10 @@ def disturb(
 
 
 def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, ray_cluster: Any) -> str:
-    """Disturb a command now. Return text for the report; empty if there was no process to disturb."""
+    """Disturb a command now, and return text for the report.
+
+    The text is the name of the disturbed child, or a space. It is empty if there was no process to disturb.
+    """
     assert bench.process is not None
     descendants = list_descendants(bench.process.pid)
     if kind.victim == "full disk":
