@@ -65,7 +65,8 @@ class Calibration(Data, frozen=True, kw_only=True):
         torch: version of torch.
         settings: all settings that were run on the tuning seed, best first.
         best: `name@version` of the best reference.
-        anchor: `name@version` of the reference with which the anchored score compares all submissions.
+        anchor: `name@version` of the reference with which the anchored score compares all submissions; on a stream, the
+            best reference.
         metric: name of the primary metric.
         goal: direction of the primary metric, `min` or `max`.
         horizon: budget in examples.
