@@ -7,7 +7,7 @@ On a pool, the value of the *anchor*, the reference with the tag `reference`, is
 reaches the target. The value of the best reference is the level `hard` (ADR 0006). If too few further seeds of the
 anchor reach the target, all levels are loosened by a tolerance factor.
 
-On a stream, the rule is applied to every stage, with runs in which all stages have equal length. In a scored run, in
+On a stream, the rule is applied to every stage, with runs that ignore the targets of the stages. In a scored run, in
 contrast, the next stage begins as soon as the targets of the current stage are met. A scored run therefore has less
 training before the next stage, and may miss the target of any stage. For this reason, the targets of all stages are
 loosened by a tolerance factor. It is the smallest factor with which enough new seeds reach the end of the stream.
