@@ -59,7 +59,7 @@ def command(threads: int, as_json: bool) -> int:
 
 
 def _machine_rows(threads: int) -> list[dict[str, Any]]:
-    """Return the classes of runs on this machine: on the processor, on one GPU, and on all visible GPUs."""
+    """Return the classes of runs on this machine: the processor, one GPU, all visible GPUs, and Apple's GPU."""
     visible = len(detect.run_gpus("cuda", len(detect.all_gpus())))
     configurations = [("cpu", 1, f"--threads {threads}")]
     configurations += [("cuda", n, f"--gpus {n}") for n in sorted({1, visible}) if visible]
