@@ -103,7 +103,7 @@ def as_markdown(
     more: Sequence[Grid] = (),
     marked: Sequence[MarkedRecord] = (),
 ) -> str:
-    """Return leaderboards as a Markdown page. The page contains no date and no path, so that it can be committed.
+    """Return leaderboards as a Markdown page. It does not say when it was made, so equal results give an equal page.
 
     Args:
         boards: the leaderboards.
@@ -273,7 +273,7 @@ def leaderboard_json(board: Leaderboard) -> dict[str, Any]:
 
 
 def leaderboard_fields(board: Leaderboard) -> dict[str, Any]:
-    """Return a leaderboard as plain data, without the verdicts on pairs of submissions."""
+    """Return a leaderboard as plain data, without its headline, its verdicts and the reasons for what was left out."""
     return {
         "hardware": board.hardware,
         "ruleset": board.ruleset,

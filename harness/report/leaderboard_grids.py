@@ -84,7 +84,11 @@ def shown_rows(board: Leaderboard) -> list[LeaderboardRow]:
 
 
 def _shown_details(details: WorkloadDetails, board: Leaderboard) -> list[DetailRow]:
-    """Return the rows that a workload's table shows: of a grouped family, only its best row."""
+    """Return the rows that a workload's table shows.
+
+    A row with ranks is shown if the ranking shows its submission. A family of runs that are never ranked is shown by
+    its best row, except with `--group none`.
+    """
     shown = {row.submission for row in shown_rows(board)}
     grouped = board.query.group != "none"
     return [
@@ -104,7 +108,10 @@ def _name_with_signs(submission: str, board: Leaderboard, doubted: int) -> str:
 
 
 def workload_cell(cell: Cell | None, board: Leaderboard) -> str:
-    """Return a median with its interval or range as text: `missed` for a miss, and a dash if there is no run."""
+    """Return a median with its interval or range as text; a dash if there is no run.
+
+    A miss is `missed`. In a table of metrics, a run that broke is `broke`.
+    """
     if cell is None:
         return NO_VALUE
     is_metric = board.query.metric is not None
@@ -161,7 +168,7 @@ def _detail_title(details: WorkloadDetails) -> str:
 
 
 def detail_name(row: DetailRow, board: Leaderboard) -> str:
-    """Return the name of a submission, followed by its overrides if there are any, such as `wsd@1 [lr=0.01]`."""
+    """Return the name of a submission, followed by its overrides and `--prune`, such as `wsd@1 [lr=0.01]`."""
     changes = [
         f"{name}={text.number(value) if isinstance(value, float) else value}" for name, value in row.overrides.items()
     ]
