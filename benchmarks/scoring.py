@@ -48,7 +48,7 @@ def score_published(folder: str) -> None:
     logs = timed("  read and parse up to each hit", lambda: read_logs(folder, wanted))
     timed("  score the table", lambda: score_table(logs.times()))
     timed("all of this, with rank ranges and ties", lambda: score_logs(folder))
-    print(f"{len(files)} files, {size / 1e6:.0f} MB, {logs.trials} trials, {len(logs.skipped)} remarks")
+    print(f"{len(files)} files, {size / 1e6:.0f} MB, {logs.trials} trials, {len(logs.skipped)} skipped or missing")
 
 
 def make_records(count: int) -> list[bytes]:

@@ -22,7 +22,7 @@ from harness.report import text
 
 #: Defaults for the number of updates, the examples per update and the tokens per example.
 HORIZON, BATCH_SIZE, TOKENS = 1000, 256, 4096
-#: Without `--at`, the budget is divided into this number of equal intervals. The factors at their ends are listed.
+#: Without `--at`, the budget is divided into this number of equal intervals. JSON lists the factors at their ends.
 _ROWS = 20
 
 
@@ -33,7 +33,7 @@ class CurveRequest:
     Args:
         overrides: values of hyperparameters by name (`--set`).
         horizon: number of updates in the budget; None for the workload's budget or the default.
-        at: updates whose factors are printed; None for regular intervals.
+        at: updates whose factors are printed. If None, the text has no table, and JSON lists regular intervals.
         facts: the workload that determines the budget, batch size, tokens and stages; None without `--workload`.
         tasks: number of tasks of equal length; None without `--tasks`.
     """
@@ -58,7 +58,7 @@ class ScheduleCurve:
         schedule: the schedule.
         hparams: values of the schedule's hyperparameters.
         plan: the run for which the schedule is planned.
-        at: updates whose factors are printed; None for regular intervals.
+        at: updates whose factors are printed. If None, the text has no table, and JSON lists regular intervals.
     """
 
     schedule: schedule_curve.Schedule
@@ -134,7 +134,8 @@ def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> Sch
         request: the options of the command.
 
     Raises:
-        UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
+        UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter. Or the
+            budget has fewer updates than tasks.
         PluginError: the schedule cannot be loaded.
     """
     with loading.drop_output():
@@ -190,7 +191,7 @@ def _load_schedule(composition: Composition) -> schedule_curve.Schedule | None:
 
 
 def _make_plan(values: HParams, request: CurveRequest) -> schedule_curve.Plan:
-    """Return the plan of a run. Its length is the requested horizon, or else the workload's budget."""
+    """Return the plan of a run. Its length is the requested horizon, or else the workload's budget or the default."""
     facts, size = request.facts, int(values["batch_size"])
     horizon, tokens, task_lengths = HORIZON, TOKENS, (1,) * (request.tasks or 0)
     if facts is not None:

@@ -17,7 +17,7 @@ from harness.planning.references import Offer
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.scoring.gate import Side
 
-#: The ruleset of a gate's runs: default hyperparameters, and a horizon equal to the gate budget.
+#: The ruleset of a gate's runs. There is no tuning, and each pair has its own seed.
 GATE_RULESET = Ruleset(
     name="gate", version="1", summary="pairs of runs to a gate budget; see `bench gate`", trials=1, studies=1
 )

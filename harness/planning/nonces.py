@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from harness.contract.run import Nonce, RunSpec
 from harness.errors import UsageError
 from harness.storage.ledger import ORIGIN, AttemptLedger, LedgerEntry
-from harness.system.beacon import CHAINS, Beacon, BeaconError, BeaconRound, find_inconsistency
+from harness.system.beacon import CHAINS, Beacon, BeaconError, BeaconRound, can_verify_signature, find_inconsistency
 
 #: Environment variable with the addresses of the beacon's relays, separated by commas.
 RELAYS_VARIABLE: Final = "BENCH_BEACON"
@@ -109,7 +109,7 @@ def submission_sources(specs: Iterable[RunSpec]) -> dict[str, str]:
 def find_nonce_problem(nonce: Nonce) -> str:
     """Return why a nonce is invalid, as far as this can be checked offline; "" if no problem was found.
 
-    The signature of a beacon's round is not verified (see `harness.system.beacon`).
+    The signature of a beacon's round is verified if the extra `beacon` is installed (see `is_signature_verifiable`).
     """
     if not _HEX.fullmatch(nonce.value):
         return "the nonce does not consist of 64 hexadecimal digits"
@@ -117,7 +117,14 @@ def find_nonce_problem(nonce: Nonce) -> str:
         return ""
     if nonce.chain not in CHAINS:
         return f"the beacon's chain {nonce.chain or '(empty)'} is unknown"
-    answer = BeaconRound(number=nonce.round, randomness=nonce.value, signature=nonce.signature)
-    return (
-        f"round {nonce.round} of the beacon: {problem}" if (problem := find_inconsistency(answer, nonce.round)) else ""
-    )
+    problem = find_inconsistency(_round_of(nonce), nonce.round, CHAINS[nonce.chain])
+    return f"round {nonce.round} of the beacon: {problem}" if problem else ""
+
+
+def is_signature_verifiable(nonce: Nonce) -> bool:
+    """Return whether `find_nonce_problem` verifies the signature of a nonce's round, whose chain must be known."""
+    return can_verify_signature(_round_of(nonce), CHAINS[nonce.chain])
+
+
+def _round_of(nonce: Nonce) -> BeaconRound:
+    return BeaconRound(number=nonce.round, randomness=nonce.value, signature=nonce.signature)

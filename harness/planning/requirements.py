@@ -188,7 +188,7 @@ def _device_problems(
         yield UsageError(problem, fix="add --allow-slow to run it on the CPU")
     if not device.startswith("cuda"):
         return
-    available = len(detect.run_gpus(device, ranks))
+    available = len(detect.gpus_of_run(device, ranks))
     if not detect.gpu_name() and workload.facts.tier == "cpu":
         yield UsageError(
             f"--device {device}: this machine has no GPU",

@@ -161,8 +161,10 @@ def _hits_sentence(headline: Headline, board: Leaderboard) -> str:
     if not hits or hits[0] == total:
         return ""
     if len(hits) > 1:
-        extent = f"{hits[0]}" if hits[0] == hits[-1] else f"{hits[0]} to {hits[-1]}"
-        return f"Each of them reached the target on {extent} of {_count_workloads(total)}"
+        reached = "The submissions that share rank 1 reached the target on"
+        if hits[0] == hits[-1]:
+            return f"{reached} {hits[0]} of {_count_workloads(total)} each"
+        return f"{reached} {hits[0]} to {hits[-1]} of {_count_workloads(total)}, depending on the submission"
     missed = join_names(headline.missed[0])
     return f"It did not reach the target on {total - hits[0]} of {_count_workloads(total)} ({missed})"
 

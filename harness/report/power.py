@@ -80,7 +80,7 @@ def remarks(row: PowerRow) -> list[str]:
     if row.scale == "log metric":
         notes.append("no envelope: the log of the metric is compared, and hard pairs are unknown")
     if row.outside:
-        notes.append(f"M is extrapolated in {row.outside:.0%} of the runs")
+        notes.append(f"M is extrapolated beyond the envelope in {row.outside:.0%} of the runs")
     if row.left_out:
         notes.append(f"not separated because a run broke: {', '.join(row.left_out)}")
     if row.per_core_hour < LEAST_PER_CORE_HOUR:

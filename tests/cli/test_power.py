@@ -45,7 +45,7 @@ def test_the_parts_of_a_cost_are_shown_if_they_are_known() -> None:
     [
         ({"seeds": 2}, "partial: 2 of 5 seeds"),
         ({"scale": "log metric"}, "no envelope"),
-        ({"outside": 0.25}, "extrapolated in 25%"),
+        ({"outside": 0.25}, "extrapolated beyond the envelope in 25%"),
         ({"left_out": ("muon",)}, "a run broke: muon"),
         ({"core_hours": 10.0}, "coarse"),
         ({"false_low": 0.06}, "not valid"),

@@ -120,7 +120,7 @@ def test_an_anytime_score_is_of_whole_evaluations() -> None:
 def test_calibration_uses_whole_evaluations() -> None:
     made = run([3.0, 2.0, 0.1, 1.9], 2, status="exhausted")
     assert curves.best_value(made, TARGET, math.inf) == 1.9
-    assert curves.cost_to_value(made, TARGET, 1.0, math.inf) is None
+    assert curves.when_reached(made, TARGET, 1.0, math.inf) is None
     assert len(curves.running_best(made, TARGET, math.inf)) == 2
 
 

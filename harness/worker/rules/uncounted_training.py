@@ -1,6 +1,6 @@
 """Evaluated weights change only through counted passes.
 
-Forbidden: changing the weights to evaluate although no counted pass was made since the previous evaluation.
+Forbidden: changing the weights that are evaluated although no counted pass was made since the previous evaluation.
 
 Why: passes over the data are counted and limited. Training without counted passes would evade these limits.
 
