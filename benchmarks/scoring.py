@@ -163,10 +163,8 @@ def simulate() -> None:
         simulations.TimeDistribution(misses=0.05),
     ]:
         pairs, detection_rate = simulations.power(distribution, 1000)
-        print(
-            f"| {distribution.noise} | {distribution.scale:.0%} | {distribution.misses:.0%} | {pairs:.0f} | {detection_rate:.3f} |",
-            flush=True,
-        )
+        row_heading = f"{distribution.noise} | {distribution.scale:.0%} | {distribution.misses:.0%}"
+        print(f"| {row_heading} | {pairs:.0f} | {detection_rate:.3f} |", flush=True)
 
 
 def main() -> None:
