@@ -94,7 +94,7 @@ def hub_files(boards: Sequence[Leaderboard], dataset: str, dates: dict[str, str]
     files = {}
     for board in boards:
         reference = next((row for row in board.rows if row.submission == board.reference), None)
-        if reference is None or board.query.metric is not None:
+        if reference is None or board.query.metric_budget is not None:
             continue
         for row in board.rows:
             name = re.sub(r"[^A-Za-z0-9]+", "_", f"{row.submission}_{board.ruleset}_{board.hardware}").strip("_")

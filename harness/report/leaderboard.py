@@ -62,7 +62,7 @@ def notes(board: Leaderboard) -> list[str]:
 
 
 def _has_ranking_by_time(boards: Sequence[Leaderboard]) -> bool:
-    return any(board.rows and board.query.metric is None for board in boards)
+    return any(board.rows and board.query.metric_budget is None for board in boards)
 
 
 def as_text(
@@ -290,7 +290,7 @@ def leaderboard_fields(board: Leaderboard) -> dict[str, Any]:
 
 
 def _ranking_key(board: Leaderboard) -> str:
-    return f"metric@{board.query.metric}" if board.query.metric else board.query.by
+    return f"metric@{board.query.metric_budget}" if board.query.metric_budget else board.query.by
 
 
 def _row_json(row: LeaderboardRow) -> dict[str, Any]:

@@ -38,8 +38,8 @@ def title(board: Leaderboard) -> str:
 
 def subject(board: Leaderboard) -> str:
     """Return the quantity by which a leaderboard compares submissions, such as `process seconds to target`."""
-    if board.query.metric is not None:
-        return f"metric at {board.query.metric}"
+    if board.query.metric_budget is not None:
+        return f"metric at {board.query.metric_budget}"
     level = "" if board.query.level == "main" else f"{board.query.level} "
     axis = AXES.get(board.query.by, board.query.by).format(clock=board.clock)
     return f"{axis} to {level}target"
@@ -114,7 +114,7 @@ def workload_cell(cell: Cell | None, board: Leaderboard) -> str:
     """
     if cell is None:
         return NO_VALUE
-    is_metric = board.query.metric is not None
+    is_metric = board.query.metric_budget is not None
     digits = 4 if is_metric else 2 if board.query.by in AXES else 0
     infinite = BROKE if is_metric else values.MISSED
     shown = infinite if math.isinf(cell.value) else f"{cell.value:,.{digits}f}"

@@ -116,7 +116,7 @@ def test_one_submission_no_hit_and_no_test() -> None:
     missed = [synthetic.record(name, speed=60.0) for name in ("alpha", "beta")]
     assert said(board_of(missed)) == ["Nobody leads: no submission reached a target."]
     budget = parse_metric_budget("50%")
-    assert said(board_of(synthetic.field(8), metric=budget)) == [
+    assert said(board_of(synthetic.field(8), metric_budget=budget)) == [
         "By mean rank, alpha@1 is first (1.00), then beta@1.",
         "No test decides between them.",
     ]

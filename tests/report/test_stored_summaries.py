@@ -130,7 +130,7 @@ def test_a_report_is_the_same_from_stored_summaries(shown: Run, folder: Path, de
 
 @pytest.mark.parametrize(("kind", "compute"), [(RunSummary, summarize_content), (PageSummary, summarize_for_page)])
 def test_a_stored_summary_equals_the_computed_one(kind: type[RunSummary], compute: Callable[..., RunSummary]) -> None:
-    query = LeaderboardQuery(metric=MetricBudget(amount=0.5, unit="share"))
+    query = LeaderboardQuery(metric_budget=MetricBudget(amount=0.5, unit="share"))
     originals = [*synthetic.field(), synthetic.record("beta", evaluations=0, status="crashed")]
 
     def values() -> DerivedValues[RunSummary]:
