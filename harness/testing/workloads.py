@@ -19,7 +19,7 @@ from harness.contract.domains import Choice
 from harness.contract.entries import WorkloadEntry
 from harness.contract.hyperparameters import default
 from harness.contract.workload import SOURCE_MARK, WHOLE, Kind, Shard, Split, WorkloadFacts
-from harness.planning.compose import Parts
+from harness.planning.compose import PartLookup
 from harness.plugins.loading import load_object
 from harness.plugins.signatures import REDRAW_METHOD, WORKLOAD_METHODS
 from harness.testing.checks import NotApplicable, raise_unless, refuse
@@ -47,7 +47,7 @@ class WorkloadCase:
     """
 
     entry: WorkloadEntry
-    registry: Parts
+    registry: PartLookup
     folder: Path
 
     @property
