@@ -14,7 +14,7 @@ from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.run import Ruleset, RunSpec
 from harness.errors import BenchError, UsageError
 from harness.gating.setup import GateWorkload, gate_budget, plan_to_end
-from harness.planning.compose import Composition, Parts, compose, find_ineligibility
+from harness.planning.compose import Composition, PartLookup, compose, find_ineligibility
 from harness.planning.requirements import runnable_workloads
 from harness.planning.resolve import resolve_submission
 from harness.planning.search import Search, choose_search, select_points
@@ -83,7 +83,7 @@ class TuneSetup:
     search: Search
     points: tuple[HParams, ...]
     left_out: tuple[str, ...]
-    parts: Parts
+    parts: PartLookup
 
     @property
     def runs_to_end(self) -> bool:
