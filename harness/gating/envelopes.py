@@ -9,7 +9,7 @@ import msgspec
 from harness.contract.run import RunSpec
 from harness.errors import DamagedError, StoreError
 from harness.gating.setup import GATE_RULESET, GateWorkload, Runner, gate_budget, plan_to_end
-from harness.planning.references import Offer, find_reference
+from harness.planning.references import EntryLookup, find_reference
 from harness.scoring.gate_envelope import HORIZON_MULTIPLES, SEEDS, GateEnvelope, fit_envelope
 from harness.system.files import read_struct, write_atomically
 
@@ -40,7 +40,9 @@ def read_envelope(folder: Path, workload: GateWorkload) -> GateEnvelope | None:
     return envelope if (envelope.workload, envelope.metric, envelope.budget) == expected else None
 
 
-def plan_envelope(workload: GateWorkload, offer: Offer, *, seed: int = 0, threads: int = 1) -> tuple[RunSpec, ...]:
+def plan_envelope(
+    workload: GateWorkload, offer: EntryLookup, *, seed: int = 0, threads: int = 1
+) -> tuple[RunSpec, ...]:
     """Plan the runs for an envelope: the reference at four horizons around the gate budget, with three seeds each.
 
     Args:

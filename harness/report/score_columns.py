@@ -62,11 +62,11 @@ class ScoreColumn:
 
 
 def _is_ranked_by_time(board: Leaderboard) -> bool:
-    return board.query.metric is None
+    return board.query.metric_budget is None
 
 
 def _is_ranked_by_metric(board: Leaderboard) -> bool:
-    return board.query.metric is not None
+    return board.query.metric_budget is not None
 
 
 def _studies_text(row: LeaderboardRow, board: Leaderboard) -> str:

@@ -98,9 +98,9 @@ def stored_summaries(
         query: the query.
         folders: the folders of the records.
     """
-    measured = query.measured()
+    content_query = query.content_query()
 
     def compute(record: Record) -> S | None:
-        return summarize(record, measured) if _is_scored(record.spec) else None
+        return summarize(record, content_query) if _is_scored(record.spec) else None
 
-    return DerivedValues(kind, compute, repr(measured), folders)
+    return DerivedValues(kind, compute, repr(content_query), folders)

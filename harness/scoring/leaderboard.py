@@ -186,7 +186,7 @@ def _build(key: tuple[str, str], summaries: Sequence[RunSummary], query: Leaderb
             builder.notes += describe_costs(costs, builder.summaries)
         facts = {run.spec.workload.facts.id: run.spec.workload.facts for run in runs}
         table = dataclasses.replace(table, workloads=tuple(facts[workload] for workload in sorted(facts)))
-        table = _rank_by_metric(table, builder) if query.metric else _rank_by_time(table, builder, aggregate)
+        table = _rank_by_metric(table, builder) if query.metric_budget else _rank_by_time(table, builder, aggregate)
     elif builder.summaries:
         builder.left_out += skipped
         builder.notes.append("no run can be ranked")

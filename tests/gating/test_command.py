@@ -183,7 +183,7 @@ def test_broken_runs_are_said(bench: Bench) -> None:
     assert (code, shown["verdict"], shown["estimate"]) == (1, "worse", None)
     assert len(shown["broken"]) == 6
     assert shown["broken"][0]["reason"] == "the loss is NaN"
-    assert "broke: A (adamw-constant) on resnet-digits, seed 0, diverged: the loss is NaN" in bench(*GATE).out
+    assert "broke: A (adamw-constant) on resnet-digits, study 0, diverged: the loss is NaN" in bench(*GATE).out
     bench.losses = lambda spec: None
     bench.runner.finished.clear()
     result = bench(*GATE)
