@@ -109,7 +109,7 @@ class CurriculumMnist:
     def measure(
         self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, Tensor]:
-        """Return `nats_B` (cross-entropy, float32) and `correct_B` (bool) of the images in a shard, a part of a split."""
+        """Return `nats_B` (cross-entropy, float32) and `correct_B` (bool) of a shard (part) of a split."""
         device = next(model.parameters()).device
         digits = mnist.load(split)
         rows_B = evaluation_rows(shard, len(digits.labels_B))
