@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from studies.methods.claims import (
-    MEASURED,
+    MEASURE_NAMES,
     describe_on_one_workload,
     describe_stages,
     judge_claims,
@@ -140,7 +140,7 @@ def claims_section(results: Results) -> str:
             claim.paper,
             claim.says,
             place,
-            MEASURED[claim.measure],
+            MEASURE_NAMES[claim.measure],
             ratio,
             p,
             f"**{judged.verdict}**",

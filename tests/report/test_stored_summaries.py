@@ -150,7 +150,7 @@ def test_a_changed_byte_is_noticed(shown: Run, folder: Path) -> None:
     before = shown(leaderboard, "--json")
     path = next((folder / "runs").glob("*alpha-hills*0*")) / RECORD
     content, times = path.read_bytes(), path.stat()
-    position = content.index(b'"process_seconds": ') + 21
+    position = content.index(b'"process_seconds":') + 20
     path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert "was edited" in shown(leaderboard, "--json")
