@@ -91,9 +91,9 @@ LM_16M = WorkloadFacts(
     name="lm-16m",
     version="2",
     tier="gpu",
-    # This preliminary target is not from a calibration. A published scaling law (arXiv 2203.15556, equation 10) predicts
-    # 4.74 for 16 million parameters and the 393 million tokens of the horizon. For `lm-124m`, it predicts 0.03 less than
-    # the target.
+    # This preliminary target is not from a calibration. A scaling law (arXiv 2203.15556, equation 10) predicts 4.74 for
+    # 16 million parameters and the 393 million tokens of the horizon. For `lm-124m`, it predicts 0.03 less than the
+    # target.
     targets=(Target(metric="loss", goal="min", value=4.8, unit=_NATS),),
     # The horizon is 3,000 batches, or 393 million tokens. The limit of seconds is five times an estimate of the
     # reference's time.
