@@ -19,7 +19,7 @@ class Judgement(Data, frozen=True, kw_only=True):
     """The metrics of the weights of one evaluation, from a process that never imported the submission.
 
     Args:
-        point: index of the evaluation among all evaluations of the run.
+        point: index of the evaluation in the `points` of the record.
         score: metrics on the whole split `score`, by name.
         audit: metrics on the split `audit`, by name; empty if the workload cannot be evaluated on this split.
         weights: SHA-256 of the file with the evaluated weights; empty if the weights were not stored.
@@ -36,7 +36,7 @@ class StoredWeights(Data, frozen=True, kw_only=True):
 
     Args:
         path: path of the file (safetensors).
-        point: index of the evaluation among all evaluations of the run.
+        point: index of the evaluation in the `points` of the record.
         stage: on a stream, index of the stage of the evaluation; None on a pool.
     """
 

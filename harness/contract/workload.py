@@ -143,7 +143,8 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
             error of the metric shifts the hit by 2 % of these examples.
         coarse: whether the evaluations are too few or too noisy to rank submissions by time (see `is_coarse`). The
             anchored score does not include coarse workloads.
-        reference: paths of the calibrations from which the target was calculated.
+        reference: paths of the calibrations from which the target was calculated. (The name does not mean the reference
+            submission.)
         levels: further targets by level (`easy`, `hard`). Tables can be recomputed with these targets.
     """
 
