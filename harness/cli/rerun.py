@@ -30,7 +30,7 @@ from harness.planning.nonces import draw_nonce, public_beacon
 from harness.plugins.registry import Registry
 from harness.report.attestations import attestation_lines, rerun_json
 from harness.storage.attestations import read_attestations, write_attestation
-from harness.storage.records import decode_stored, iter_stored
+from harness.storage.records import decode_stored, iter_located
 from harness.verification.fresh_seeds import draw_claims, group_claims
 from harness.verification.rerun import Rerun, RerunMethod
 
@@ -189,8 +189,7 @@ def _read_scored_records(name: str, runs: Path, results: Path) -> list[tuple[Rec
     """
     located: dict[str, tuple[Record, Path]] = {}
     problems: list[str] = []
-    for stored in iter_stored(existing_folders(runs, results), problems):
-        record = decode_stored(stored)
+    for stored, record in iter_located(existing_folders(runs, results), problems):
         if record.spec.purpose == "score" and not record.spec.smoke:
             located.setdefault(record.content_hash, (record, stored.path.parent))
     for problem in problems:
