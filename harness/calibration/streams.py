@@ -90,7 +90,9 @@ def add_tolerance(calibration: Calibration, tolerance_factor: float | None, chec
 def _useful_evaluations(record: Record) -> float:
     """Return the number of a run's evaluations after the minimum numbers of examples of the stages.
 
-    A stage cannot end before its minimum number of examples, so earlier evaluations are not counted.
+    A stage cannot end before its minimum number of examples, so earlier evaluations are not counted. The evaluation
+    exactly at the minimum may end its stage, but is not counted either: every run has it, so it separates no runs. A
+    run that ends every stage at the minimum has 0 evaluations by which it could differ from another run.
     """
     facts = record.spec.workload.facts
     min_examples = sum(stage.min_examples for stage in facts.stages)
