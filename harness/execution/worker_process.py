@@ -90,7 +90,9 @@ class WorkerProcess:
                 reader.events, receive, job.spec, self._stop, on_wake=partial(limit_log, processes.log)
             )
             if exceeded_limit:
-                trial.end = Done(status="timeout", reason=f"no event from the worker for {exceeded_limit:.0f} s")
+                silence = f"no event from the worker for {exceeded_limit:.0f} s"
+                reason = f"{silence}, such as an evaluation after further examples"
+                trial.end = Done(status="timeout", reason=reason)
             elif not trial.evaluator_failed:
                 returncode = processes.wait("worker", EXIT_S)
                 self._explain_lost_evaluator(processes)
@@ -155,7 +157,8 @@ def forward_events(
     Raises:
         KeyboardInterrupt: the trial was stopped.
     """
-    # The time between two events is a small part of the budget. The factor 4 allows for a busy machine.
+    # The time between two events is a small part of the budget. The factor 4 allows for a busy machine. This limit also
+    # ends a run that never reaches an evaluation, because its steps draw no examples and compute no gradients.
     limit, limit_after_ready = STARTUP_S, 4 * spec.seconds_allowed + SILENCE_S
     silence = 0.0
     while True:
