@@ -14,7 +14,7 @@ from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import NameType
 from harness.contract.entries import PartEntry, Source, SubmissionEntry, WorkloadEntry
 from harness.contract.part_kinds import PART_KINDS
-from harness.errors import BenchError, suggest_nearest
+from harness.errors import BenchError, UsageError, suggest_nearest
 from harness.planning.compose import Composition, compose
 from harness.plugins.registry import Registry
 from harness.report import text
@@ -47,7 +47,12 @@ def command(
     Without arguments, all names are listed in groups: workloads by tier, submissions by their parts, parts by their
     kind. With words, the command describes the entries that contain every word in their name, aliases, summary, parts,
     tags or papers.
+
+    --tier lists workloads only.
     """
+    if tier and kind not in (None, "workload"):
+        raise UsageError(f"--tier lists workloads, and --kind {kind} excludes them", fix="leave out --tier or --kind")
+    kind = "workload" if tier else kind
     registry = resolve.open_registry(blocked_plugins)
     resolve.require_plugins(registry)
 
@@ -66,9 +71,7 @@ def command(
             }
         )
         return
-    if tier and not words:
-        _print_summaries(workloads)
-    elif words or kind or with_summaries:
+    if words or kind or with_summaries:
         _print_summaries(workloads, submissions, parts)
     else:
         _print_names("workloads, by tier", group_workloads(workloads))
