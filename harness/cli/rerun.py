@@ -138,7 +138,9 @@ def _finish(
     for attestation in attestations:
         record, folder = by_hash[attestation.record]
         path = write_attestation(folder, attestation) if write else None
-        earlier, _ = read_attestations(folder)
+        earlier, problems = read_attestations(folder)
+        for problem in problems:
+            note(f"skipped: {problem}")
         entries.append((record, attestation, [*earlier, attestation], path))
     if as_json:
         print_json({"attestations": [rerun_json(*entry) for entry in entries]})
