@@ -131,7 +131,7 @@ class Session:
         Args:
             during: name of the measurement or workload, which is stored with the sample.
         """
-        gpus = detect.run_gpus(self.device) if self.device.startswith("cuda") else ()
+        gpus = detect.gpus_of_run(self.device) if self.device.startswith("cuda") else ()
         now = time.monotonic()
         if gpus and now - self.last_read >= 1.0:
             samples = detect.find_driver().read(gpus)
@@ -471,7 +471,7 @@ def _format_mean(values: list[float]) -> str:
 
 def report(session: Session, began: datetime) -> dict[str, Any]:
     """Return all results, with the hardware, the versions and the sizes."""
-    gpus = detect.run_gpus(session.device) if session.device.startswith("cuda") else ()
+    gpus = detect.gpus_of_run(session.device) if session.device.startswith("cuda") else ()
     versions = {name: importlib.metadata.version(name) for name in ("algorace", "torch", "numpy")}
     if importlib.util.find_spec("triton") is not None:
         versions["triton"] = importlib.metadata.version("triton")

@@ -137,7 +137,7 @@ def leaderboard_query(
         raise unknown_name_error("--by", by, [*axes, "metric@budget"])
     return LeaderboardQuery(
         by=axes.get(by, "time"),
-        metric=metric,
+        metric_budget=metric,
         level=level,
         workloads=frozenset(split_names(workloads)),
         tier=tier,

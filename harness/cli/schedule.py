@@ -74,9 +74,9 @@ class ScheduleCurve:
         """
         steps = self.at
         if steps is None:
-            steps = tuple(dict.fromkeys(round(i * self.plan.horizon / _ROWS) for i in range(_ROWS + 1)))
+            steps = tuple(dict.fromkeys(round(i * self.plan.updates / _ROWS) for i in range(_ROWS + 1)))
         return {
-            "horizon": self.plan.horizon,
+            "horizon": self.plan.updates,
             "planned": self.plan.planned,
             "hyperparameters": self.hparams,
             "schedule": self._rows(steps),
@@ -84,7 +84,7 @@ class ScheduleCurve:
 
     def panels(self, points: int = 1000) -> list[plotting.Panel]:
         """Return a panel for each factor that the schedule sets. Each covers the whole budget."""
-        last = self.plan.horizon
+        last = self.plan.updates
         steps = [round(i * last / points) for i in range(points + 1)] if last > points else list(range(last + 1))
         factors = self._factors(steps)
         values: dict[str, list[float | None]] = {
@@ -102,8 +102,8 @@ class ScheduleCurve:
         """Return the curves, drawn with characters, and a table of the factors at the updates in `at`."""
         hparams = select_keywords(self.schedule, self.hparams)
         values = ", ".join(f"{k}={f'{v:.6g}' if isinstance(v, float) else v}" for k, v in sorted(hparams.items()))
-        planned = "" if self.plan.planned == self.plan.horizon else f", planned for {self.plan.planned:,}"
-        lines = [f"schedule over {self.plan.horizon:,} updates{planned}{f' ({values})' if values else ''}"]
+        planned = "" if self.plan.planned == self.plan.updates else f", planned for {self.plan.planned:,}"
+        lines = [f"schedule over {self.plan.updates:,} updates{planned}{f' ({values})' if values else ''}"]
         for panel in self.panels():
             lines += [f"  {panel.label}", *(f"  {line}" for line in plotting.characters(panel))]
         if self.at:
@@ -205,7 +205,7 @@ def _make_plan(values: HParams, request: CurveRequest) -> schedule_curve.Plan:
         problem = f"{horizon} updates are too few for {len(task_lengths)} tasks"
         raise UsageError(problem, fix=f"give --horizon {len(task_lengths)} or more")
     return schedule_curve.Plan(
-        horizon=horizon,
+        updates=horizon,
         fraction=float(values.get("horizon_fraction", 1.0)),
         batch_size=size,
         tokens_per_example=tokens,

@@ -232,7 +232,7 @@ class ForkServer:
             self._log.close()
 
     def _send(self, payload: bytes, descriptors: list[int]) -> None:
-        """Send a request with the file descriptors in `DESCRIPTORS`."""
+        """Send a request with its file descriptors, in the order of `harness.contract.forking.DESCRIPTORS`."""
         with self._send_lock:
             socket.send_fds(self._control, [LENGTH.pack(len(payload))], descriptors, socket.MSG_NOSIGNAL)
             self._control.sendall(payload, socket.MSG_NOSIGNAL)

@@ -1,4 +1,4 @@
-"""Reconstruct the options of `bench run` from a trial's specification."""
+"""Reconstruct the `bench run` command of a trial from the trial's specification."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def _shared_lead_sentence(headline: Headline) -> str:
     if headline.pairs is None:
         return f"{names} share rank 1: no significant difference between them"
     if headline.pairs == 0:
-        return f"No verdict: {names} share rank 1, because some of them have no study of one root seed in common"
+        return f"No verdict: {names} share rank 1, because some of them have no common study with the same root seed"
     pairs = "is only 1 pair" if headline.pairs == 1 else f"are only {headline.pairs} pairs"
     needed = f"{headline.required_pairs} are needed ({headline.required_studies} studies on each workload)"
     return f"No verdict: {names} share rank 1, because there {pairs} of studies, and {needed}"

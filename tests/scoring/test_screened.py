@@ -80,7 +80,7 @@ class TestMetricAtABudget:
         assert time_to_target.metric_at(made, 9.0) == time_to_target.MetricAt(value=0.9, at=3.0, stopped_early=True)
 
     def test_the_reason_names_the_remedy(self) -> None:
-        query = LeaderboardQuery(metric=parse_metric_budget("2.5s"))
+        query = LeaderboardQuery(metric_budget=parse_metric_budget("2.5s"))
         summary = summarize(run([3.0, 2.0, 0.9], 1), query)
         assert summary.metric is None
         assert summary.result.status == "unknown"
