@@ -72,8 +72,8 @@ class Calibration(Data, frozen=True, kw_only=True):
         horizon: budget in examples.
         levels: `easy`, `main` or `hard` -> target (pools only).
         stages: the target values of the stages according to the calibration rule (streams only).
-        uncalibrated: names of the stages without a target value, because too few runs had an evaluation in them (streams
-            only). The tolerance factor is then not searched.
+        uncalibrated: names of the stages without a target value, because too few runs had an evaluation in them. The
+            tolerance factor is then not searched (streams only).
         slack: tolerance factor by which the errors are multiplied to get the targets. `levels` contains the loosened
             values, `stages` the values without the factor. None if the factor has not been searched, or if no factor
             suffices.

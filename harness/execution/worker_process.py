@@ -162,8 +162,8 @@ def forward_events(
         KeyboardInterrupt: the trial was stopped.
     """
     # A worker normally sends an event long before the budget of scored seconds is spent. The limit is much larger,
-    # because a busy machine may delay the worker. This limit also ends a run that never
-    # reaches an evaluation, because its steps draw no examples and compute no gradients.
+    # because a busy machine may delay the worker. This limit also ends a run that never reaches an evaluation, because
+    # its steps draw no examples and compute no gradients.
     limit, limit_after_ready = STARTUP_S, 4 * spec.seconds_allowed + SILENCE_S
     silence = 0.0
     while True:

@@ -24,8 +24,8 @@ class Attestable(Protocol):
 def trust_level(record: Attestable, attestations: Iterable[Attestation]) -> Trust:
     """Return how far a record can be believed.
 
-    - `verified`: runs on fresh seeds accepted the record. An exact repetition suffices if the record's seeds come from a
-      public beacon, because nobody could choose these seeds.
+    - `verified`: runs on fresh seeds accepted the record. An exact repetition suffices if the record's seeds come from
+      a public beacon, because nobody could choose these seeds.
     - `evaluated`: a process that never imported the submission evaluated the weights, during the run (field `trust` of
       the record) or later (an attestation), or an exact repetition confirmed the metrics.
     - `self-reported`: all other records, and records that an attestation refutes.
