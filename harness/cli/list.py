@@ -47,8 +47,6 @@ def command(
     Without arguments, all names are listed in groups: workloads by tier, submissions by their parts, parts by their
     kind. With words, the command describes the entries that contain every word in their name, aliases, summary, parts,
     tags or papers.
-
-    --tier lists workloads only.
     """
     if tier and kind not in (None, "workload"):
         raise UsageError(f"--tier lists workloads, and --kind {kind} excludes them", fix="leave out --tier or --kind")

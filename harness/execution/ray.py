@@ -140,9 +140,8 @@ class _Cluster:
         for identity in running.values():
             # A cancelled task delivers no files. If its node does not share the runs folder, the record is written
             # here. If it is unknown whether the trial started, it is treated as started, so that no record is lost.
-            if (identity in self._receiver.started_trials or not is_mail_complete) and records.find_valid_record(
-                self._runs / identity / RECORD
-            ) is None:
+            has_started = identity in self._receiver.started_trials or not is_mail_complete
+            if has_started and records.find_valid_record(self._runs / identity / RECORD) is None:
                 with contextlib.suppress(StoreError):
                     write_final_record(
                         self._specs[identity], self._runs, self._watcher, "interrupted", "stopped by the user"
