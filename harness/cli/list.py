@@ -78,7 +78,7 @@ def command(
         note("bench list WORD describes the entries that contain WORD; bench show NAME describes one entry in full")
     if not (workloads or submissions or parts):
         listed: tuple[ListedEntry, ...] = (*registry.workloads(), *registry.submissions(), *registry.parts())
-        names = [entry.name for entry in listed]
+        names = [entry.name for entry in listed if _has_kind(entry, kind)]
         nearest = suggest_nearest(words[0], names) if len(words) == 1 else ""
         note(f"nothing matches{nearest}; bench list prints all names")
     for problem in _shared_names((*workloads, *submissions, *parts)):

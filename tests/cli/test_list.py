@@ -69,6 +69,7 @@ def test_kinds_and_tiers_restrict_the_list(capsys: pytest.CaptureFixture[str]) -
         out, err = listed(capsys, *arguments)
         assert not out, "words restrict the workloads of the tier"
         assert "nothing matches" in err
+        assert "did you mean 'muon'" not in err, "no optimizer is in a tier"
     only = json.loads(listed(capsys, "--tier", "gpu", "--json")[0])
     assert only["workloads"]
     assert not only["submissions"]
