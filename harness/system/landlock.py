@@ -11,6 +11,7 @@ environment and the open files of processes outside of the sandbox.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import stat
 import sys
@@ -133,5 +134,6 @@ def _last_error() -> OSError:
     return OSError(number, f"Landlock: {os.strerror(number)}")
 
 
+@functools.cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)

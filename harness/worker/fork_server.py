@@ -28,11 +28,11 @@ from pathlib import Path
 
 import msgspec
 
-from harness.contract.forking import ANSWER, DESCRIPTORS, ENDED, FAILED, LENGTH, STARTED, AnswerKind, ForkRequest
+from harness.contract.forking import DESCRIPTORS, ENDED, FAILED, LENGTH, STARTED, ForkRequest
 from harness.contract.run import Job
 from harness.system.garbage import collections_paused
 from harness.worker.emit import Emit
-from harness.worker.process import ProcessDescriptors, run_worker
+from harness.worker.process import ProcessDescriptors, run_worker, send_answer
 from harness.worker.reaper import set_parent_death_signal
 from harness.worker.templates import READY, Templates
 
@@ -157,7 +157,10 @@ class WorkerForker:
                 return ForkedWorker(
                     request=request,
                     descriptors=ProcessDescriptors(
-                        events=descriptors["events"], lock=descriptors["lock"], peer=descriptors.get("peer", -1)
+                        events=descriptors["events"],
+                        lock=descriptors["lock"],
+                        peer=descriptors.get("peer", -1),
+                        status=descriptors["status"],
                     ),
                 )
             process = os.pidfd_open(pid)
@@ -228,7 +231,6 @@ def become_worker(request: ForkRequest, descriptors: dict[str, int], server: int
     os.close(descriptors["stdin"])
     os.close(descriptors["log"])
     send_answer(descriptors["status"], STARTED, os.getpid())
-    os.close(descriptors["status"])
 
 
 def receive_request(control: socket.socket) -> tuple[ForkRequest, dict[str, int]] | None:
@@ -245,12 +247,6 @@ def receive_request(control: socket.socket) -> tuple[ForkRequest, dict[str, int]
     if not length or len(DESCRIPTORS) - len(received) not in (0, 1):
         return None
     return msgspec.json.decode(payload, type=ForkRequest), dict(zip(DESCRIPTORS, received, strict=False))
-
-
-def send_answer(status: int, kind: AnswerKind, number: int) -> None:
-    """Write an answer to a status pipe, unless the supervisor has closed the reading end."""
-    with contextlib.suppress(BrokenPipeError):
-        os.write(status, ANSWER.pack(kind, number))
 
 
 if __name__ == "__main__":
