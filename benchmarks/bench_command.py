@@ -1,6 +1,6 @@
-"""The command `bench run` as a process: start it, wait for a moment, find its processes, and read its records.
+"""Start the command `bench run`, wait for a moment of it, find its processes, and read its records.
 
-Benchmarks use it to disturb the command: they stop or kill it at chosen moments.
+Benchmarks that stop or kill the command at chosen moments use this module.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 POLL_S = 0.002
-#: Maximum number of attempts of `finish`. In each attempt, it starts the command or waits for its end.
+#: How often `BenchCommand.finish` starts the command, or waits for its end, before it gives up.
 MAX_ATTEMPTS = 4
-#: Fields of a record that a comparison uses. Nested fields with seconds are left out.
+#: Fields of a record that benchmarks compare. Nested fields with seconds are left out.
 COMPARED = ("run_id", "status", "points", "hit", "stage_hits", "counters", "final_weights", "crossing_weights")
 
 
@@ -28,10 +28,10 @@ Records = dict[str, Any]
 
 @dataclass
 class BenchCommand:
-    """The command `bench run` of one case. `start` may be called several times with the same folder of runs.
+    """The command `bench run` with fixed arguments. Each `start` starts it again with the same folder of runs.
 
     Args:
-        arguments: arguments of `bench run`, without `--json`, `--jobs` and `--runs`, which `start` adds.
+        arguments: arguments of `bench run`. `start` adds `--json`, `--jobs` and `--runs`.
         folder: empty folder for the runs. The output is written to files beside it.
     """
 
@@ -71,7 +71,7 @@ class BenchCommand:
 
     @property
     def has_resumed(self) -> bool:
-        """Whether a command of this object has resumed a run from a checkpoint."""
+        """Whether the command has resumed a run from a checkpoint, in any of its starts."""
         return b"continued from step" in self.log.read_bytes()
 
     def wait(self, limit: float) -> bool:
@@ -110,7 +110,7 @@ class BenchCommand:
 
     def kill(self) -> None:
         """Kill the command and everything that it started."""
-        for pid in [*list_children(), *([self.process.pid] if self.process else [])]:
+        for pid in [*list_descendants(), *([self.process.pid] if self.process else [])]:
             send(pid, signal.SIGKILL)
         if self.process is not None:
             self.process.wait()
@@ -119,17 +119,17 @@ class BenchCommand:
 # --- processes --------------------------------------------------------------------------------------------------------
 
 
-def list_children(command: int = 0) -> list[int]:
-    """Return the ids of the harness's processes that descend from this script, except the process `command`.
+def list_descendants(excluded_pid: int = 0) -> list[int]:
+    """Return the ids of the harness's processes that descend from this script, except the process `excluded_pid`.
 
-    With Ray, the workers descend from the cluster, which this script has started, and not from the command.
+    The search begins at this script and not at the command, because Ray's workers descend from the cluster.
     """
     parents = {int(path.name): parent_of(path) for path in Path("/proc").glob("[0-9]*")}
     descendants, generation = [], [os.getpid()]
     while generation:
         generation = [pid for pid, parent in parents.items() if parent in generation]
         descendants += generation
-    return [pid for pid in descendants if pid != command and "harness" in command_of(pid)]
+    return [pid for pid in descendants if pid != excluded_pid and "harness" in command_of(pid)]
 
 
 def parent_of(process: Path) -> int:

@@ -11,7 +11,7 @@ the columns of the table are medians over trials, in seconds per trial:
   Evaluation includes the evaluation of the untrained model.
 - first start: wall seconds from the call to the first event of the first trial.
 - next start: wall seconds from the end of a trial to the first event of the next trial. It is the sum of two columns:
-  `building` (import of the workload, and construction of the model and the data) and `rest`.
+  `building` (import of the workload, generation of its data, and construction of the model) and `rest`.
 - processor: processor seconds of all processes (supervisor, fork server, worker, evaluator) from the end of a trial to
   the end of the next one. The first three trials are left out. On a busy machine, this figure varies less than wall
   seconds.

@@ -1,4 +1,6 @@
-"""Test the estimation of costs on simulated and on real runs. A cost is a submission's scored time per interval.
+"""Test the estimation of costs on simulated and on real runs.
+
+A cost is a submission's scored time for one interval between evaluations.
 
     python benchmarks/costs.py --simulate
     python benchmarks/costs.py --sessions --runs /tmp/costs        (about 10 minutes; nothing else should run)
@@ -6,9 +8,9 @@
 `--simulate` prints the largest error of a cost if every third interval is more expensive. It also prints the rate of
 false verdicts if a submission is compared with its copy.
 
-`--sessions` runs two submissions ten times each in two sessions on one core. The first session is quiet; in the second,
-a process keeps the same core busy. For each session, the script prints the ratio of the two costs with its confidence
-interval. It also prints the relative difference between the median processor seconds of the two sessions.
+`--sessions` runs two submissions ten times each in two sessions on one core. The first session is quiet. In the second,
+another process keeps the same core busy. For each session, the script prints the ratio of the submissions' costs with
+its confidence interval. It also prints how much the median processor seconds differ between the sessions.
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ def main() -> None:
 # --- simulations --------------------------------------------------------------------------------
 
 
-def template() -> RunSpec:
+def template_spec() -> RunSpec:
     """Return a specification, in which the simulations replace the submission's name and the study."""
     return harness.plan("adamw-cosine", "resnet-digits").phase1[0]
 
@@ -78,7 +80,7 @@ def simulate_periodic() -> None:
 
     The mean cost of an interval is therefore 7/3 s.
     """
-    spec, source = template(), random.Random(0)
+    spec, source = template_spec(), random.Random(0)
     for scale in (0.02, 0.1, 0.3):
         errors = []
         for _ in range(200):
@@ -99,10 +101,13 @@ def simulate_periodic() -> None:
 def simulate_copies(repeats: int) -> None:
     """Print the rate of false verdicts if a submission is compared with its copy.
 
-    The rate is printed for three definitions of a run's time: the sum of costs shared by all runs of a submission
-    (`shared costs`), the sum of the run's own costs (`own times`), and the measured time (`measured`).
+    The rate is printed for three definitions of a run's time:
+
+    - `shared costs`: the sum of the intervals' costs, each estimated from all runs of the submission
+    - `own times`: the same sum, multiplied by the slowness of this run
+    - `measured`: the measured time
     """
-    spec, source = template(), random.Random(1)
+    spec, source = template_spec(), random.Random(1)
     n = 10
     for slowness_sd, examples_sd in ((0.05, 0.05), (0.2, 0.05), (0.05, 0.0)):
         false_verdicts = {"shared costs": 0, "own times": 0, "measured": 0}
@@ -118,7 +123,8 @@ def simulate_copies(repeats: int) -> None:
             model = fit_costs([*sides["a"], *sides["b"]])
             for kind in false_verdicts:
                 tables = [
-                    {"w": {run.spec.study: _time(kind, run, model) for run in sides[name]}} for name in ("a", "b")
+                    {"w": {run.spec.study: _time_of_run(kind, run, model) for run in sides[name]}}
+                    for name in ("a", "b")
                 ]
                 false_verdicts[kind] += compare_times(*tables).workloads[0].verdict != "inconclusive"
         rates = ", ".join(f"{kind} {count / repeats:.3f}" for kind, count in false_verdicts.items())
@@ -128,7 +134,7 @@ def simulate_copies(repeats: int) -> None:
         )
 
 
-def _time(kind: str, run: ScoredRun, model: CostModel) -> float:
+def _time_of_run(kind: str, run: ScoredRun, model: CostModel) -> float:
     """Return the time of a run in seconds by one of the three definitions."""
     assert run.intervals is not None
     assert run.result.index is not None

@@ -1,19 +1,26 @@
 """Give damaged or odd input to every command, and check that each command ends with an answer or one message.
 
-Kinds of input: stored records and shards, configuration (YAML and JSON), every command line, data files, Python files
-of submissions, workloads and plugins, folders of AlgoPerf's logs, and logs of other tools. A case consists of an input
-and a command that reads the input. The input is a valid sample with one change, or without a change in some cases. Each
-command runs in a process of its own with limits on time and memory. A case fails if
+Kinds of input:
+
+- stored records and shards (files with many records)
+- configuration in YAML and JSON
+- command lines of every command
+- data files
+- Python files of submissions, workloads and plugins
+- logs of AlgoPerf and of other tools
+
+A case consists of an input and a command that reads the input. The input is a valid sample, mostly with one change.
+Each command runs in a process of its own with limits on time and memory. A case fails if
 
 - the command ends with a traceback, an internal error or a signal, hangs, or needs more than 1 GiB;
 - a message is longer than 1,500 characters or contains control characters;
 - the command fails without a message;
-- the command accepts a change that it can detect: a record whose content does not match its hash, a file that does not
-  match its checksum, a key that is given twice, a row that does not fit its header, or a number outside its range;
+- the command accepts a change that it can detect: a wrong hash or checksum, a key that is given twice, a row that does
+  not fit its header, or a number outside its range;
 - the command refuses a valid input that was not changed.
 
-A failing case is made smaller and written to the folder `--out` as a JSON file. `--replay` runs such a file again. The
-seed, the kind and the index of a case determine the case.
+A failing case is made smaller and written to the folder `--out` as a JSON file. `--replay` runs such a file again. A
+case follows from `--seed`, its kind and its index.
 
     python benchmarks/fuzz.py --seconds 600 --seed 1
     python benchmarks/fuzz.py --cases 10000 --seed 1 --kind records --kind yaml
@@ -87,7 +94,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.seconds is None and options.cases is None:
         options.seconds = 60.0
-    # The files of cases are in memory: commands wait until their files are written, which is slow on a disk.
+    # The files of cases are in memory, because commands wait until their files are on the disk.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory) as name:
         # Some cases plan trials in this process, so the cache of this process is also in the temporary folder.
@@ -180,8 +187,8 @@ class Fuzzer:
         self.signatures[name] += 1
         if self.signatures[name] > _MAX_WRITTEN:
             return
-        # Not every failing case is made smaller. A hang would take the whole limit at every attempt. An input that is
-        # accepted or refused by mistake is not made smaller, because the same answer may be right for a smaller input.
+        # Two types of failures are not made smaller. A hang would take the whole limit at every attempt. If an input is
+        # accepted or refused by mistake, the same answer may be right for a smaller input.
         smaller = (
             case
             if problem.startswith(("hang", "accepted", "refused", "wrong"))
@@ -193,7 +200,7 @@ class Fuzzer:
 
     def _run_patiently(self, case: FuzzCase) -> CaseOutcome:
         outcome = self._runner.run(case)
-        # Other processes may have slowed the case down, so only the limit on wall time is raised.
+        # Other processes may have slowed the case down. The second attempt has eight times the wall time.
         return self._patient.run(case) if outcome.exit_code == -signal.SIGALRM else outcome
 
     def _reference(self, case: FuzzCase) -> CaseOutcome | None:
@@ -207,7 +214,7 @@ class Fuzzer:
         return self._references[key]
 
     def _signature(self, case: FuzzCase) -> str:
-        # Only cases without a reference are made smaller.
+        # No reference is needed: failures that only a reference shows are not made smaller.
         problem = find_failure(case, self._runner.run(case), self._limits)
         return "" if problem is None else signature(case.kind, problem)
 

@@ -5,14 +5,17 @@
 
 The script uses the code of the worker: `harness.worker.setup` builds a run, `TrainingRun.train` trains it, and the
 clock of the run measures its time. It reports one throughput for each interval between two evaluations. The first
-interval is left out, because kernels and caches warm up in it. The overhead of the harness is the time of its steps,
-divided by the time of the steps of a hand-written loop. Groups of a few steps of the harness and of the loop alternate,
-and the device is synchronised before and after each group. Optimisations are turned off one at a time. An optimisation
-that the checked-out version lacks is reported as absent. A measurement that would start after `--seconds` is reported
-as left out.
+interval is left out, because kernels and caches warm up in it.
 
-The utilisation is (6·N + 6·L·D·T) · tokens/s divided by the manufacturer's dense bf16 peak (harness/hardware.yaml).
-Here N is the number of parameters, L the number of layers, D the width, and T the sequence length.
+The overhead of the harness is a ratio: seconds of the harness's steps / seconds of the same steps in a hand-written
+loop. Groups of a few steps of the harness and of the loop alternate. The device is synchronised before and after each
+group.
+
+Optimisations are turned off one at a time. An optimisation that the checked-out version lacks is reported as absent. A
+measurement that would start after `--seconds` is reported as left out.
+
+The utilisation is (FLOP per token) · tokens/s / peak. The FLOP per token are 6·N + 6·L·D·T for N parameters, L layers,
+the width D and the sequence length T. The peak is the manufacturer's number for dense bf16 (harness/hardware.yaml).
 """
 
 from __future__ import annotations
@@ -99,9 +102,9 @@ class Session:
     Args:
         device: `cuda`, `cpu` …
         sizes: sizes of the measurements.
-        compiled: whether losses are compiled. Not every version of the worker can do this.
-        deadline: value of `time.monotonic` after which no measurement starts.
-        folder: folder of all runs. The runs share the compiled graphs in this folder.
+        compiled: whether losses are compiled. Older versions of the worker cannot compile.
+        deadline: no measurement starts after this value of `time.monotonic`.
+        folder: folder of all runs. They share its compiled graphs.
         registry: the plugins.
         results: results of the measurements.
         readings: samples of clocks, power and temperature of the GPUs.
@@ -128,7 +131,7 @@ class Session:
         Args:
             during: name of the measurement or workload, which is stored with the sample.
         """
-        gpus = detect.run_gpus(self.device) if self.device.startswith("cuda") else ()
+        gpus = detect.gpus_of_run(self.device) if self.device.startswith("cuda") else ()
         now = time.monotonic()
         if gpus and now - self.last_read >= 1.0:
             samples = detect.find_driver().read(gpus)
@@ -140,20 +143,20 @@ class Session:
         settings = PlanSettings(ruleset=rulesets.ruleset("quick"), device=self.device)
         return plan_trials(workload, self.registry.submission(submission), self.registry, settings)[0]
 
-    def words(self, **changes: Any) -> WorkloadEntry:
+    def language_workload(self, **changes: Any) -> WorkloadEntry:
         """Return `lm-124m-synthetic` with all optimisations except those that `changes` turns off."""
         sizes = self.sizes
-        batch = sizes.sequences if PARTED else sizes.micro
+        batch = sizes.sequences if CAN_SPLIT_BATCHES else sizes.micro
         arguments: dict[str, Any] = {
             "toy": sizes.toy,
             "batch": batch,
-            "micro": sizes.micro if PARTED else 0,
+            "micro": sizes.micro if CAN_SPLIT_BATCHES else 0,
             "steps": sizes.steps,
         }
         arguments |= {"intervals": 1 + sizes.intervals, "dtype": "bfloat16", "compiled": self.compiled}
         return words(**(arguments | changes))
 
-    def pictures(self, **changes: Any) -> WorkloadEntry:
+    def image_workload(self, **changes: Any) -> WorkloadEntry:
         """Return `resnet-cifar10` with all optimisations except those that `changes` turns off."""
         sizes = self.sizes
         arguments: dict[str, Any] = {
@@ -166,16 +169,16 @@ class Session:
         return pictures(**(arguments | changes))
 
 
-#: Whether the checked-out worker can split batches into microbatches (`PARTED`), and compile losses (`COMPILES`).
-PARTED = importlib.util.find_spec("harness.worker.microbatch") is not None
-COMPILES = importlib.util.find_spec("harness.worker.compile_cache") is not None
+#: Whether the checked-out worker can split batches into microbatches, and whether it can compile losses.
+CAN_SPLIT_BATCHES = importlib.util.find_spec("harness.worker.microbatch") is not None
+CAN_COMPILE = importlib.util.find_spec("harness.worker.compile_cache") is not None
 
 
 # --- measuring ----------------------------------------------------------------------------------
 
 
 def measure_run(session: Session, workload: WorkloadEntry, submission: str) -> dict[str, Any]:
-    """Measure the examples per scored second in each interval of a whole run, and the peak memory of the run.
+    """Measure the examples per scored second in each interval of a run except the first, and the peak memory.
 
     Raises:
         RuntimeError: the run ended before its budget was used.
@@ -187,7 +190,7 @@ def measure_run(session: Session, workload: WorkloadEntry, submission: str) -> d
         if isinstance(event, Warned):
             run_warnings.append(event.message)
         if isinstance(event, ClockChanged) and not event.running:
-            session.read(spec.workload.facts.name)  # the run's clock is stopped, and the device is still hot
+            session.read(spec.workload.facts.name)  # this takes no scored time, and the device is still hot
 
     run = setup.start_run(
         Job(spec=spec, folder=str(session.folder), evaluation_folder=str(session.folder), resume=False), receive
@@ -213,9 +216,9 @@ def measure_run(session: Session, workload: WorkloadEntry, submission: str) -> d
     }
 
 
-def language(session: Session, submission: str = "adamw-cosine", **changes: Any) -> dict[str, Any]:
+def measure_language(session: Session, submission: str = "adamw-cosine", **changes: Any) -> dict[str, Any]:
     """Measure the tokens per second and the utilisation of the language model."""
-    workload = session.words(**changes)
+    workload = session.language_workload(**changes)
     result = measure_run(session, workload, submission)
     tokens = workload.facts.tokens_per_example
     model = load_object(workload.load)(**workload.arguments).build_model(0)
@@ -228,14 +231,13 @@ def language(session: Session, submission: str = "adamw-cosine", **changes: Any)
     return result
 
 
-def overhead(session: Session) -> dict[str, Any]:
+def measure_overhead(session: Session) -> dict[str, Any]:
     """Measure the time of the harness's steps, divided by the time of the steps of a hand-written loop (`bare`).
 
-    Groups of steps of the harness and of the loop alternate in the order loop, harness, harness, loop …, so that a
-    drift of the processor's clock frequency cancels. The harness and the loop use the same facts, device and
-    compilation.
+    Groups of steps alternate (loop, harness, harness, loop …), so that a drift of the clock frequency cancels. The
+    harness and the loop train the same workload on the same device. Either both compile, or neither does.
     """
-    workload = session.words()
+    workload = session.language_workload()
     spec = session.spec(workload, "adamw-cosine")
     run = setup.start_run(
         Job(spec=spec, folder=str(session.folder), evaluation_folder=str(session.folder), resume=False),
@@ -243,19 +245,19 @@ def overhead(session: Session) -> dict[str, Any]:
     )
     instance = load_object(workload.load)(**workload.arguments)
     micro = getattr(run.work, "micro_batch", None) or spec.workload.facts.batch_sizes[0]
-    bare = bare_words(spec, instance, micro, spec.workload.facts.precision.compile and COMPILES)
+    bare = bare_words(spec, instance, micro, spec.workload.facts.precision.compile and CAN_COMPILE)
 
     def in_harness() -> None:
-        _one_step(run)
+        _make_step(run)
 
     for step in (in_harness, bare):  # warm up kernels and the allocator
-        _seconds(session, step, 2)
+        _time_steps(session, step, 2)
     gc.collect()
     gc.disable()  # as the harness does while the clock runs
     seconds_of: dict[Callable[[], None], list[float]] = {in_harness: [], bare: []}
     for number in range(session.sizes.rounds):
         for step in (in_harness, bare) if number % 2 else (bare, in_harness):
-            seconds_of[step].append(_seconds(session, step, session.sizes.steps))
+            seconds_of[step].append(_time_steps(session, step, session.sizes.steps))
     gc.enable()
     logs = [math.log(a / b) for a, b in zip(seconds_of[in_harness], seconds_of[bare], strict=True)]
     error = statistics.stdev(logs) / math.sqrt(len(logs))
@@ -270,25 +272,25 @@ def overhead(session: Session) -> dict[str, Any]:
     }
 
 
-def waits(session: Session) -> dict[str, Any]:
+def find_waits(session: Session) -> dict[str, Any]:
     """Return the source lines at which the host waits for the device during one step. There should be none."""
     if not session.device.startswith("cuda"):
         return {"not_measured": "left out: waits can be counted only on CUDA"}
     result: dict[str, Any] = {"waits_per_step": {}}
-    for workload in (session.words(), session.pictures()):
+    for workload in (session.language_workload(), session.image_workload()):
         spec = session.spec(workload, "adamw-cosine")
         run = setup.start_run(
             Job(spec=spec, folder=str(session.folder), evaluation_folder=str(session.folder), resume=False),
             lambda event: None,
         )
         for _ in range(3):
-            _one_step(run)
+            _make_step(run)
         torch.cuda.synchronize()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
             try:
-                _one_step(run)
+                _make_step(run)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
         places = [f"{Path(w.filename).name}:{w.lineno}" for w in caught if "synchroniz" in str(w.message)]
@@ -298,25 +300,25 @@ def waits(session: Session) -> dict[str, Any]:
     return result
 
 
-def _one_step(run: Any) -> None:
-    """Make one step as `TrainingRun.train` does between two evaluations, without comparing counters with limits."""
+def _make_step(run: Any) -> None:
+    """Make one training step as in `TrainingRun.train`, but without the check of the budget."""
     run.work.begin_step()
     run.submission.step(run.work)
     run.work.end_step()
 
 
-def products(session: Session) -> dict[str, Any]:
+def measure_products(session: Session) -> dict[str, Any]:
     """Measure the TFLOP/s of one large bf16 matrix product. The result is the practical peak of the device."""
     n = session.sizes.matrix
     a, b = (torch.randn(n, n, device=session.device, dtype=torch.bfloat16) for _ in range(2))
     rates = []
     for _ in range(1 + session.sizes.intervals):
-        spent = _seconds(session, lambda: torch.mm(a, b), 50 if not session.sizes.toy else 2)
+        spent = _time_steps(session, lambda: torch.mm(a, b), 50 if not session.sizes.toy else 2)
         rates.append(2 * n**3 * (50 if not session.sizes.toy else 2) / spent / 1e12)
     return {"n": n, "tflops": rates[1:]}
 
 
-def _seconds(session: Session, step: Callable[[], Any], count: int) -> float:
+def _time_steps(session: Session, step: Callable[[], Any], count: int) -> float:
     _wait(session.device)
     began = time.perf_counter()
     for _ in range(count):
@@ -361,32 +363,41 @@ Measurement = tuple[str, Callable[[Session], dict[str, Any]], Callable[[], Abstr
 def measurements(session: Session) -> list[Measurement]:
     """Return all measurements. The most important ones are first.
 
-    A measurement consists of its name, the function that measures, a context manager for the call of this function, and
-    the reason why the measurement is left out. The reason is empty if the measurement is made.
+    A measurement consists of four items:
+
+    - its name
+    - the function that measures
+    - a context manager for the call of this function
+    - the reason why the measurement is left out; empty if it is made
     """
-    compiles = "" if COMPILES else "absent: this version's Work does not compile"
-    if COMPILES and not session.compiled:
+    compiles = "" if CAN_COMPILE else "absent: this version cannot compile losses"
+    if CAN_COMPILE and not session.compiled:
         compiles = "left out: without --compile nothing is compiled on a CPU"
     fused = "" if LOGITS_IN_PARTS else "absent: this version computes all logits at once"
     return [
-        ("bf16 product", products, nullcontext, ""),
-        ("lm-124m-synthetic, all on", language, nullcontext, ""),
-        ("harness over bare loop", overhead, nullcontext, ""),
-        ("resnet-cifar10, all on", lambda s: _images(s), nullcontext, ""),
-        ("waits for the device in a step", waits, nullcontext, ""),
-        ("lm without compile", lambda s: language(s, compiled=False), nullcontext, compiles),
-        ("lm with muon-wsd", lambda s: language(s, "muon-wsd"), lambda: newton_schulz(True), ""),
-        ("lm with muon-wsd, matrices one by one", lambda s: language(s, "muon-wsd"), lambda: newton_schulz(False), ""),
-        ("lm without fused optimizer", language, unfused, ""),
-        ("lm without fused cross-entropy", lambda s: language(s, whole_logits=True), nullcontext, fused),
-        ("lm in tf32, without bf16", lambda s: language(s, dtype="float32"), nullcontext, ""),
-        ("resnet without channels_last", lambda s: _images(s, channels_last=False), nullcontext, ""),
-        ("resnet without compile", lambda s: _images(s, compiled=False), nullcontext, compiles),
+        ("bf16 product", measure_products, nullcontext, ""),
+        ("lm-124m-synthetic, all on", measure_language, nullcontext, ""),
+        ("harness over bare loop", measure_overhead, nullcontext, ""),
+        ("resnet-cifar10, all on", lambda s: _measure_images(s), nullcontext, ""),
+        ("waits for the device in a step", find_waits, nullcontext, ""),
+        ("lm without compile", lambda s: measure_language(s, compiled=False), nullcontext, compiles),
+        ("lm with muon-wsd", lambda s: measure_language(s, "muon-wsd"), lambda: newton_schulz(True), ""),
+        (
+            "lm with muon-wsd, matrices one by one",
+            lambda s: measure_language(s, "muon-wsd"),
+            lambda: newton_schulz(False),
+            "",
+        ),
+        ("lm without fused optimizer", measure_language, unfused, ""),
+        ("lm without fused cross-entropy", lambda s: measure_language(s, whole_logits=True), nullcontext, fused),
+        ("lm in tf32, without bf16", lambda s: measure_language(s, dtype="float32"), nullcontext, ""),
+        ("resnet without channels_last", lambda s: _measure_images(s, channels_last=False), nullcontext, ""),
+        ("resnet without compile", lambda s: _measure_images(s, compiled=False), nullcontext, compiles),
     ]
 
 
-def _images(session: Session, **changes: Any) -> dict[str, Any]:
-    return measure_run(session, session.pictures(**changes), "adamw-cosine")
+def _measure_images(session: Session, **changes: Any) -> dict[str, Any]:
+    return measure_run(session, session.image_workload(**changes), "adamw-cosine")
 
 
 def measure(session: Session, part_of_name: str) -> None:
@@ -415,11 +426,11 @@ def measure(session: Session, part_of_name: str) -> None:
             _free_memory(session.device)
         result["seconds"] = time.monotonic() - began
         session.results.append(result)
-        print(_line(result), flush=True)
+        print(_format_result(result), flush=True)
 
 
 def _free_memory(device: str) -> None:
-    """Free the memory of a run. Its objects were excluded from garbage collection by `gc.freeze` in the run's clock."""
+    """Free the memory of a run. The run's clock had called `gc.freeze`, which hides objects from the collector."""
     gc.unfreeze()
     gc.enable()
     gc.collect()
@@ -431,12 +442,12 @@ def _free_memory(device: str) -> None:
 # --- output -------------------------------------------------------------------------------------
 
 
-def _line(result: dict[str, Any]) -> str:
+def _format_result(result: dict[str, Any]) -> str:
     name = f"{result['name']:40s}"
     if "not_measured" in result:
         return f"{name} {result['not_measured']}"
     if "tflops" in result:
-        return f"{name} {_figure(result['tflops'])} TFLOP/s"
+        return f"{name} {_format_mean(result['tflops'])} TFLOP/s"
     if "waits_per_step" in result:
         waits_of = (
             f"{workload} {', '.join(places) or 'none'}" for workload, places in result["waits_per_step"].items()
@@ -445,22 +456,22 @@ def _line(result: dict[str, Any]) -> str:
     memory = f", {result['peak_memory_bytes'] / 2**30:.1f} GiB" if result.get("peak_memory_bytes") else ""
     if "ratio" in result:
         low, high = result["ratio_plus_minus_two_errors"]
-        bare = _figure(result["bare_tokens_per_second"])
+        bare = _format_mean(result["bare_tokens_per_second"])
         return f"{name} {result['ratio']:.4f} ({low:.4f} to {high:.4f}), bare {bare} tokens/s"
     if "tokens_per_second" in result:
         share = f", {result['utilisation']:.1%} of peak" if "utilisation" in result else ""
-        return f"{name} {_figure(result['tokens_per_second'])} tokens/s{share}{memory}"
-    return f"{name} {_figure(result['examples_per_second'])} images/s{memory}"
+        return f"{name} {_format_mean(result['tokens_per_second'])} tokens/s{share}{memory}"
+    return f"{name} {_format_mean(result['examples_per_second'])} images/s{memory}"
 
 
-def _figure(values: list[float]) -> str:
+def _format_mean(values: list[float]) -> str:
     spread = statistics.stdev(values) / statistics.fmean(values) if len(values) > 1 else 0.0
     return f"{statistics.fmean(values):12,.1f} ± {spread:.2%}"
 
 
 def report(session: Session, began: datetime) -> dict[str, Any]:
     """Return all results, with the hardware, the versions and the sizes."""
-    gpus = detect.run_gpus(session.device) if session.device.startswith("cuda") else ()
+    gpus = detect.gpus_of_run(session.device) if session.device.startswith("cuda") else ()
     versions = {name: importlib.metadata.version(name) for name in ("algorace", "torch", "numpy")}
     if importlib.util.find_spec("triton") is not None:
         versions["triton"] = importlib.metadata.version("triton")
@@ -496,19 +507,19 @@ def main() -> None:
     options = parser.parse_args()
     on_processor = options.device == "cpu"
     if on_processor and not options.toy:
-        parser.error("this machine has no GPU; use --toy, which only tests the script")
+        parser.error("there is no measurement on a CPU; use --toy, which only tests the script")
     began = datetime.now(UTC)
     # The folder is in memory if possible, because each evaluation writes a checkpoint three times as large as the
     # weights.
     shared = Path("/dev/shm") if Path("/dev/shm").is_dir() and not options.toy else None
     with tempfile.TemporaryDirectory(dir=shared, prefix="bench-gpu-") as folder:
-        # Without this folder, the worker would first compile in another process. Here the measurements discard the
-        # first interval instead, which is faster.
+        # If this folder is missing, the worker first compiles in another process, which takes longer. The measurements
+        # do not need this process: they discard the first interval, in which the worker compiles.
         (Path(folder) / "compiled").mkdir()
         session = Session(
             device=options.device,
             sizes=TOY if options.toy else REAL,
-            compiled=COMPILES and (options.compile or not on_processor),
+            compiled=CAN_COMPILE and (options.compile or not on_processor),
             deadline=time.monotonic() + options.seconds,
             folder=Path(folder),
         )

@@ -1,7 +1,10 @@
 """The workloads that `gpu.py` measures, and a hand-written training loop for comparison.
 
-The workloads are subclasses of two workloads in `workloads/`, with other facts: no target is ever met, evaluations are
-a fixed number of steps apart, and a run ends after a fixed number of evaluations. The data are generated.
+The workloads are subclasses of two workloads in `workloads/`, with these changes:
+
+- No target is ever met. A run ends after a fixed number of evaluations.
+- Evaluations are a fixed number of steps apart.
+- The data are generated.
 """
 
 from __future__ import annotations
@@ -38,10 +41,10 @@ _TOY_WIDTHS, _WIDTHS = (4, 8, 8, 8), (64, 128, 256, 512)
 
 
 def _timed(base: WorkloadFacts, batch: int, steps: int, intervals: int, dtype: str, compiled: bool) -> WorkloadFacts:
-    """Return facts for a timed run.
+    """Return the facts (targets, budget, evaluations …) of a workload for a timed run.
 
     Args:
-        base: the facts of the workload.
+        base: the facts of the workload itself.
         batch: batch size.
         steps: number of steps between two evaluations.
         intervals: number of evaluations.
@@ -70,9 +73,8 @@ class Words(Lm124mSynthetic):
 
     Args:
         toy: whether the model and the sequences are tiny, for a CPU.
-        micro: examples per forward and backward pass, if the worker has microbatches. With 0, the harness chooses.
-        whole_logits: whether the loss is computed from all logits at once, even if the workload can compute it in
-            chunks.
+        micro: examples per forward and backward pass; 0 if the harness chooses.
+        whole_logits: whether the loss is computed from all logits at once, instead of in chunks.
         batch, steps, intervals, dtype, compiled: see `_timed`.
     """
 
@@ -112,11 +114,11 @@ def words(**arguments: Any) -> WorkloadEntry:
 
 
 def flops_per_token(model: nn.Module, config: Any) -> float:
-    """Return the floating-point operations of matrix products per token: 6·N + 6·L·D·T.
+    """Return the floating-point operations per token of one forward and one backward pass: 6·N + 6·L·D·T.
 
-    The operations are those of one forward and one backward pass. N is the number of parameters, L the number of
-    layers, D the width and T the sequence length. The tied embedding counts once, as the head. Norms are included but
-    negligible. For causal attention, only the unmasked half counts.
+    N is the number of parameters, L the number of layers, D the width and T the sequence length. Only matrix products
+    count. The tied embedding counts once, as the head, and attention without its masked half. N includes the parameters
+    of norms, which are negligible.
     """
     parameters = sum(p.numel() for p in model.parameters())
     attention: int = config.layers * config.width * config.context
@@ -184,7 +186,7 @@ def bare_words(spec: RunSpec, workload: Words, micro: int, compiled: bool) -> Ca
     Args:
         spec, workload: the trial and the workload that the harness trains.
         micro: sequences per forward and backward pass.
-        compiled: whether the loss is compiled in the same way as in the harness.
+        compiled: whether the loss is compiled, as in the harness.
     """
     device, hp, facts = torch.device(spec.device), spec.hparams, spec.workload.facts
     model = workload.build_model(spec.seeds.model).to(device)

@@ -1,14 +1,16 @@
 """Run honest submissions, and check that no run is rejected, flagged or charged for work that it did not do.
 
 The submissions are the unusual ones in `honest_submissions.py` and all installed ones. Each runs with random seeds on
-workloads that take seconds, the cheapest workload first. Finished runs are kept, so the same command continues the
-plan. The script prints a table, and a line for each run with a problem. The exit code is 1 if a run has one of these
+workloads that take seconds, the cheapest workload first. Finished runs are not run again if the command is repeated
+with the same `--runs` and `--seed`.
+The script prints a table, and a line for each run with a problem. The exit code is 1 if a run has one of these
 problems:
 
 - status `rejected` or `crashed`
-- a worker that ended by itself and had to be restarted (the run is then not ranked)
-- more than 0.05 s plus 10 % of the scored time charged as work off the clock (`helper_seconds`), although the
-  submission uses no processes and threads of its own
+- a worker (training process) that ended by itself and had to be restarted; the run is then not ranked
+- `helper_seconds` above 0.05 s + 10 % of the scored time, although the submission starts no processes or threads.
+  Helpers are other processes and threads. Their work counts while the clock is stopped.
+- no ledger in the record
 
     python benchmarks/honest_runs.py [--runs DIR] [--count 300] [--busy 2] [--minutes 15] [--seed 0]
 """
@@ -38,7 +40,7 @@ MICRO = str(ROOT / "tests" / "micro.py")
 WORKLOADS = (f"{MICRO}:Micro", f"{MICRO}:MicroStream", "continual-digits", "continual-digits+noise")
 #: Submissions that compute in processes and threads on purpose.
 WITH_HELPERS = frozenset({"DataLoaderWorkers", "ChildProcess", "Program", "Threads"})
-#: Largest work off the clock that is not a problem: the first number in seconds + the second number × the scored time.
+#: (s, f): `helper_seconds` above s seconds + f × the scored time are a problem.
 MAX_HELPERS = (0.05, 0.1)
 
 
@@ -57,7 +59,7 @@ def main() -> int:
 
 
 def list_specs(count: int, rng: random.Random) -> Iterator[tuple[str, RunSpec]]:
-    """Yield pairs (name of a submission, its trial). A submission is left out on a workload on which it cannot run."""
+    """Yield pairs (name of a submission, its trial). Workloads on which the submission cannot run are left out."""
     from honest_submissions import NAMES
 
     from harness.plugins.registry import load_registry
@@ -124,7 +126,7 @@ def work_for_ever() -> None:
 
 @contextlib.contextmanager
 def keep_busy(number: int) -> Iterator[None]:
-    """Within this context, keep `number` processors busy with other processes."""
+    """Keep `number` processors busy within this context."""
     processes = [multiprocessing.Process(target=work_for_ever, daemon=True) for _ in range(number)]
     for process in processes:
         process.start()

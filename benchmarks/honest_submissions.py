@@ -1,6 +1,6 @@
 """Unusual but honest submissions, for `benchmarks/honest_runs.py`.
 
-Each submission does something that a rule against cheating could mistake for a cheat.
+Each submission, except the base class `Plain`, does something that a rule against cheating could mistake for a cheat.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Plain:
 
 
 class Teacher(Plain):
-    """Learns from a deep copy of the model that is renewed every ten steps."""
+    """Learns from a teacher: a deep copy of the model, made anew every ten steps."""
 
     def update(self, work: Work) -> None:
         if self.steps % 10 == 1:
@@ -86,9 +86,9 @@ class LineSearch(Plain):
 
 
 class RefreshesStatistics(Plain):
-    """Makes forward passes over fresh batches before every evaluation, as if to refresh the statistics of batch norm.
+    """Makes forward passes over fresh batches before every evaluation, as if to refresh batch norm's statistics.
 
-    The passes together have at most the number of examples of an evaluation interval, as the rule `draw_size` requires.
+    Together, they draw at most as many examples as there are between two evaluations (rule `draw_size`).
     """
 
     work: Work | None = None
@@ -134,7 +134,7 @@ def _sum_squares(n: int) -> int:
 
 
 class ChildProcess(Plain):
-    """Computes in a process of its own."""
+    """Computes in a child process."""
 
     def update(self, work: Work) -> None:
         if self.steps == 3:
@@ -165,7 +165,7 @@ class Accumulates(Plain):
 
 
 class StatisticsHooks(Plain):
-    """Registers a hook on every module. The hook records the mean absolute value of the module's output."""
+    """Records the mean absolute output of every module, with forward hooks."""
 
     def __init__(self, model: nn.Module, task: Task, hparams: dict[str, Any]) -> None:
         super().__init__(model, task, hparams)
@@ -233,10 +233,10 @@ class Snapshots(Plain):
             super().update(work)
             return
         batch, snapshot = work.draw(), self.task.snapshot()
-        before = float(work.backward(batch))
+        loss_before = float(work.backward(batch))
         self.optimizer.step()
         with torch.no_grad():
-            if float(work.loss(batch)) > before:
+            if float(work.loss(batch)) > loss_before:
                 self.task.restore(snapshot)
 
 
@@ -302,8 +302,8 @@ class Numpy(Plain):
         super().update(work)
 
 
-class LazyState(Plain):
-    """Makes its optimizer at the third step."""
+class ReplacesOptimizer(Plain):
+    """Replaces its optimizer, SGD, by Adam at the third step."""
 
     def update(self, work: Work) -> None:
         if self.steps == 3:
@@ -321,7 +321,7 @@ class RemakesOptimizer(Plain):
 
 
 class DoubleState(Plain):
-    """Keeps scalars in double precision."""
+    """Keeps a running mean of the loss in double precision."""
 
     def update(self, work: Work) -> None:
         loss = work.backward(work.draw())
@@ -381,7 +381,7 @@ class LargeState(Plain):
 
 
 class Perturbs(Plain):
-    """Computes two gradients per step: at the weights, and at perturbed weights."""
+    """Computes two gradients per step: at the weights, and at weights moved along the first gradient."""
 
     def update(self, work: Work) -> None:
         batch = work.draw()

@@ -5,15 +5,21 @@ succeeds. A disturbance is one of these:
 
 - SIGKILL, SIGTERM or SIGINT to the command (the supervisor), to one of the processes that it started, or to all of them
 - SIGSTOP, and SIGCONT some seconds later
-- a disk that becomes full, and has space again before the next command. The runs are in a small tmpfs. If no file
+- a full disk, which has space again before the next command. The disk is a small tmpfs with the runs. If no file
   system can be mounted, the maximum file size of the processes becomes 0 instead.
 - with `--executor ray`: the removal of a node of the cluster
 
-Apart from seconds, the records must have the same status, points, counters and weights as the records of an undisturbed
-command. The submissions have much state: moments, averages, replay buffers, snapshots. The table of results has a row
-for each kind of disturbance and these columns: the number of disturbances; the number of disturbed commands; how many
-of them resumed a run from a checkpoint (resumed), had the records of the undisturbed command (exact), or lost records
-(lost). The exit code is 1 if not all commands are exact.
+The records must equal those of an undisturbed command: status, points, counters and weights, but not seconds. The exit
+code is 1 if the records of any command differ. The submissions have much state: moments, averages, replay buffers,
+snapshots.
+
+The table of results has a row for each kind of disturbance, and these columns:
+
+- disturbances: number of disturbances
+- commands: number of disturbed commands
+- resumed: number of commands that resumed a run from a checkpoint
+- exact: number of commands with the same records as the undisturbed command
+- lost: number of commands that did not end with all records
 
     python benchmarks/kill_runs.py [--kills 100] [--seed 0] [--cases NAME,NAME] [--executor local|ray]
 """
@@ -39,7 +45,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench_command import ROOT, BenchCommand, Records, command_of, list_children, send
+from bench_command import ROOT, BenchCommand, Records, command_of, list_descendants, send
 
 _MUCH_STATE = "benchmarks/much_state.py:MuchState"
 #: Name of a case -> arguments of `bench run`.
@@ -65,7 +71,7 @@ HANG_S = 1800.0
 
 @dataclass(frozen=True, kw_only=True)
 class Disturbance:
-    """A kind of disturbance. `signal_number` is sent to `victim`. The victims `full disk` and `node` get no signal."""
+    """A kind of disturbance: a signal to one of `VICTIMS`. The kinds `full disk` and `node` have no signal."""
 
     victim: str
     signal_number: signal.Signals | None = None
@@ -109,13 +115,13 @@ def main() -> int:
     parser.add_argument("--cases", default=",".join(CASES), help=f"comma-separated cases (default: {','.join(CASES)})")
     parser.add_argument("--executor", choices=["local", "ray"], default="local")
     options = parser.parse_args()
-    # In a shell's background job, SIGINT is ignored by the script and by the processes that it starts.
+    # A shell makes background jobs ignore SIGINT. The processes that this script starts would inherit this.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     rng = random.Random(options.seed)
-    with tempfile.TemporaryDirectory(prefix="kill-runs-") as name, cluster(options.executor) as nodes:
-        extra = ("--executor", "ray", "--executor-option", f"address={nodes.address}") if nodes else ()
+    with tempfile.TemporaryDirectory(prefix="kill-runs-") as name, cluster(options.executor) as ray_cluster:
+        extra = ("--executor", "ray", "--executor-option", f"address={ray_cluster.address}") if ray_cluster else ()
         cases = {name: (*CASES[name], *extra) for name in options.cases.split(",")}
-        tallies = disturb_all(cases, options.kills, rng, Path(name), nodes)
+        tallies = disturb_all(cases, options.kills, rng, Path(name), ray_cluster)
     total = Tally()
     print(f"{'kind':24}{'disturbances':>14}{'commands':>10}{'resumed':>9}{'exact':>7}{'lost':>6}")
     for kind, tally in sorted(tallies.items()):
@@ -131,7 +137,7 @@ def print_row(kind: str, tally: Tally) -> None:
 
 
 def disturb_all(
-    cases: dict[str, tuple[str, ...]], kills: int, rng: random.Random, folder: Path, nodes: Any
+    cases: dict[str, tuple[str, ...]], kills: int, rng: random.Random, folder: Path, ray_cluster: Any
 ) -> dict[str, Tally]:
     """Disturb commands until the number of disturbances is reached. Return the counts by kind of disturbance."""
     undisturbed = {name: run_undisturbed(BenchCommand(arguments, folder / name)) for name, arguments in cases.items()}
@@ -139,11 +145,11 @@ def disturb_all(
         statuses = ", ".join(record["status"] for record in expected.records.values())
         print(f"{name}: {expected.seconds:.0f} s, {expected.lines} lines, {statuses}", flush=True)
     kinds = [Disturbance(victim=victim, signal_number=number) for number in SIGNALS for victim in VICTIMS]
-    kinds.append(Disturbance(victim="node" if nodes else "full disk"))
+    kinds.append(Disturbance(victim="node" if ray_cluster else "full disk"))
     tallies: dict[str, Tally] = defaultdict(Tally)
-    done = index = 0
+    disturbance_count = index = 0
     upcoming_kinds: list[Disturbance] = []
-    while done < kills:
+    while disturbance_count < kills:
         upcoming_kinds = upcoming_kinds or rng.sample(kinds, len(kinds))
         kind, name = upcoming_kinds.pop(), rng.choice(list(cases))
         index += 1
@@ -152,20 +158,19 @@ def disturb_all(
             case_folder.mkdir(exist_ok=True)
             bench = BenchCommand(cases[name], case_folder)
             atexit.register(bench.kill)
-            # A worker that is killed three times in a row without progress counts as crashed, so workers are killed at
-            # most twice.
+            # After three kills in a row without progress, a worker counts as crashed. So it is killed at most twice.
             times = rng.randint(1, 3 if kind.victim == "supervisor" else 2)
-            moments = disturb(bench, kind, undisturbed[name], min(times, kills - done), rng, nodes)
+            moments = disturb(bench, kind, undisturbed[name], min(times, kills - disturbance_count), rng, ray_cluster)
             problem = compare(bench, undisturbed[name])
             atexit.unregister(bench.kill)
         tally = tallies[str(kind)]
-        done += len(moments)
+        disturbance_count += len(moments)
         tally.disturbances += len(moments)
         tally.commands += 1
         tally.resumed += bench.has_resumed
         tally.exact += not problem
         tally.lost += problem.startswith("lost")
-        print(f"{done:4d}  {name}, {kind} {', '.join(moments)}: {problem or 'exact'}", flush=True)
+        print(f"{disturbance_count:4d}  {name}, {kind} {', '.join(moments)}: {problem or 'exact'}", flush=True)
     return tallies
 
 
@@ -181,21 +186,21 @@ def run_undisturbed(bench: BenchCommand) -> Undisturbed:
 
 
 def disturb(
-    bench: BenchCommand, kind: Disturbance, expected: Undisturbed, times: int, rng: random.Random, nodes: Any
+    bench: BenchCommand, kind: Disturbance, expected: Undisturbed, times: int, rng: random.Random, ray_cluster: Any
 ) -> list[str]:
     """Disturb a command at random moments, and return the moments. The list has at least one item."""
     moments: list[str] = []
-    misses = 0
+    late_moments = 0
     while len(moments) < times:
         if bench.has_ended:
             bench.start()
-        # One moment in eight is before the first line of progress. It is every second moment if a command has already
-        # ended before its moment.
-        in_start = rng.random() < (1 / 2 if misses else 1 / 8)
+        # With probability 1/8, the moment is before the first line of progress. If an earlier moment came too late, the
+        # probability is 1/2.
+        in_start = rng.random() < (1 / 2 if late_moments else 1 / 8)
         lines = 0 if in_start else rng.randint(1, max(1, expected.lines - 2))
         interval = (expected.seconds - expected.start) / expected.lines
         if not bench.wait_for_moment(lines, rng.uniform(0.0, expected.start if in_start else interval)):
-            misses += 1
+            late_moments += 1
             # The command ended before the moment. If it has succeeded, there is nothing left to disturb.
             assert bench.process is not None
             if bench.process.returncode == 0:
@@ -203,27 +208,33 @@ def disturb(
                     break
                 shutil.rmtree(bench.folder / "runs")
             continue
-        description = strike(bench, kind, rng, nodes)
+        description = strike(bench, kind, rng, ray_cluster)
         if description:
             moments.append(f"after {bench.lines} lines{description}")
             bench.wait(rng.uniform(0.0, 2.0))
     return moments
 
 
-def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, nodes: Any) -> str:
-    """Disturb a command now. Return text for the report, or an empty string if no process was there to disturb."""
+def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, ray_cluster: Any) -> str:
+    """Disturb a command now, and return text for the report.
+
+    The text is the name of the disturbed child, or a space. It is empty if there was no process to disturb.
+    """
     assert bench.process is not None
-    children = list_children(bench.process.pid)
+    descendants = list_descendants(bench.process.pid)
     if kind.victim == "full disk":
-        fill_disk(bench, [bench.process.pid, *children])
+        fill_disk(bench, [bench.process.pid, *descendants])
         return " "
     if kind.victim == "node":
-        nodes.remove_node(next(iter(nodes.worker_nodes)), allow_graceful=False)
-        nodes.add_node(num_cpus=1)
+        ray_cluster.remove_node(next(iter(ray_cluster.worker_nodes)), allow_graceful=False)
+        ray_cluster.add_node(num_cpus=1)
         return " "
-    pids = {"supervisor": [bench.process.pid], "all": rng.sample([bench.process.pid, *children], len(children) + 1)}
+    pids = {
+        "supervisor": [bench.process.pid],
+        "all": rng.sample([bench.process.pid, *descendants], len(descendants) + 1),
+    }
     if kind.victim == "child":
-        pids["child"] = rng.sample(children, min(1, len(children)))
+        pids["child"] = rng.sample(descendants, min(1, len(descendants)))
     assert kind.signal_number is not None
     names = (
         "".join(f", {(command_of(pid).rpartition('-m ')[2].split() or ['?'])[0]}" for pid in pids[kind.victim])
@@ -239,7 +250,7 @@ def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, nodes: An
 
 
 def compare(bench: BenchCommand, expected: Undisturbed) -> str:
-    """Finish a command and compare its records with the undisturbed ones. Return the first difference."""
+    """Finish a command. Return the first difference between its records and the undisturbed ones; empty if none."""
     try:
         records = bench.finish(60 + 20 * expected.seconds)
     except (TimeoutError, RuntimeError, ValueError) as error:
@@ -301,13 +312,13 @@ def cluster(executor: str) -> Iterator[Any]:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     from ray.cluster_utils import Cluster
 
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    ray_cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(2):
-        nodes.add_node(num_cpus=1)
+        ray_cluster.add_node(num_cpus=1)
     try:
-        yield nodes
+        yield ray_cluster
     finally:
-        nodes.shutdown()  # type: ignore[no-untyped-call]
+        ray_cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

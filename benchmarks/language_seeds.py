@@ -1,10 +1,14 @@
-"""Measure how much the loss on `lm-tiny` depends on the seed of its language and on the held-out sample.
+"""Measure how much the loss on `lm-tiny` depends on the seed of its synthetic language and on the held-out sample.
 
     python -m benchmarks.language_seeds              # about four minutes on one core
 
-The reference (AdamW with a cosine schedule at its tuned learning rate) trains on six languages to the gate budget, with
-two seeds each, on one thread and in a plain training loop. For a seed, the initial weights are equal in all languages.
-The first result is for the language of the workload: the loss of one trained model on eight fresh held-out samples.
+The script prints two results:
+
+1. The loss of one trained model on eight fresh held-out samples. The language is that of the workload.
+2. The losses on six languages, with two seeds each. For a seed, the initial weights are equal in all languages.
+
+Training is with AdamW and a cosine schedule, at the tuned learning rate of this pair, in a plain loop on one thread. It
+ends after `GATE_BUDGET` examples, at which `bench gate` compares submissions on this workload.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ _LENGTH = LmTiny.facts.tokens_per_example + 1
 
 
 class Outcome(NamedTuple):
-    """The loss of one run in nats per character, its excess over the language's entropy, and its standard error."""
+    """The result of one run in nats per character: loss, loss − entropy of the language, standard error of the loss."""
 
     loss: float
     excess: float
@@ -42,19 +46,19 @@ class Outcome(NamedTuple):
 
 
 def held_out(language: Language, sample: str) -> tuple[Tensor, Tensor]:
-    """Return the documents of a sample, (n, 65), and their exact negative log-likelihoods per character, (n,)."""
+    """Return the documents of a sample, (n, 65), and the exact nats per character of each document, (n,)."""
     tokens_NT = language.documents(SCORE_DOCUMENTS, length=_LENGTH, stream_seed=sample)
     return as_tensor(tokens_NT), torch.tensor(-language.log_probs(tokens_NT).mean(axis=1))
 
 
 def train(language: Language, seed: int, examples: int) -> nn.Module:
-    """Return a model after training with the reference on documents of a language."""
-    work = LmTiny()
-    model = work.build_model(seed)
-    size = work.facts.batch_sizes[0]
+    """Return a model after training with AdamW and a cosine schedule on documents of a language."""
+    workload = LmTiny()
+    model = workload.build_model(seed)
+    size = workload.facts.batch_sizes[0]
     steps = examples // size
     tokens_NT = as_tensor(language.documents(examples, length=_LENGTH, stream_seed=f"train/{seed}"))
-    kinds = work.parameter_kinds(model)
+    kinds = workload.parameter_kinds(model)
     groups = [
         {"params": [p for n, p in model.named_parameters() if kinds[n] == "matrix"], "weight_decay": WEIGHT_DECAY},
         {"params": [p for n, p in model.named_parameters() if kinds[n] != "matrix"], "weight_decay": 0.0},
@@ -70,13 +74,13 @@ def train(language: Language, seed: int, examples: int) -> nn.Module:
     )
     for batch_NT in torch.split(tokens_NT, size):
         solver.zero_grad()
-        work.loss(model, Batch(tokens_BT=batch_NT)).backward()  # type: ignore[no-untyped-call]
+        workload.loss(model, Batch(tokens_BT=batch_NT)).backward()  # type: ignore[no-untyped-call]
         solver.step()
         schedule.step()
     return model.eval()
 
 
-def judge(model: nn.Module, language: Language, sample: str) -> Outcome:
+def evaluate(model: nn.Module, language: Language, sample: str) -> Outcome:
     """Return the losses of a model on a sample of a language."""
     tokens_NT, nats_N = held_out(language, sample)
     entropy = language.document_entropy(_LENGTH)
@@ -90,7 +94,7 @@ def report_languages(examples: int, seeds: Sequence[int]) -> None:
     rows = []
     for language_seed in LANGUAGES:
         language = Language(language_seed)
-        outcomes = [judge(train(language, seed, examples), language, "held-out/score") for seed in seeds]
+        outcomes = [evaluate(train(language, seed, examples), language, "held-out/score") for seed in seeds]
         loss, excess = (
             statistics.fmean(values) for values in ([o.loss for o in outcomes], [o.excess for o in outcomes])
         )
@@ -106,7 +110,7 @@ def report_samples() -> None:
     """Print the spread of the loss of one trained model over fresh held-out samples of its language."""
     language = Language(LANGUAGE_SEED)
     model = train(language, SEEDS[0], GATE_BUDGET)
-    outcomes = [judge(model, language, f"sample/{k}") for k in range(8)]
+    outcomes = [evaluate(model, language, f"sample/{k}") for k in range(8)]
     losses = [outcome.loss for outcome in outcomes]
     print(f"\nthe same weights on 8 samples: mean {statistics.fmean(losses):.4f}, sd {statistics.stdev(losses):.4f}")
     print(f"standard error of one sample {statistics.fmean(o.se for o in outcomes):.4f}")

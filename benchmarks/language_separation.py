@@ -3,14 +3,18 @@
     python -m benchmarks.language_separation language   # entropies of the language, and the speed of its generation
     python -m benchmarks.language_separation run        # about 25 minutes on one core; resumes if it was stopped
     python -m benchmarks.language_separation report     # the tables of docs/synthetic-language.md
-    python -m benchmarks.language_separation resolution # one run: the metric's standard error in examples
+    python -m benchmarks.language_separation resolution # one run: the standard error of its loss
 
-The design was fixed before the first run. Each arm is tuned on the seed 900 over the learning rates 0.00125, 0.0025 and
-0.005, by the loss after 75 % of the horizon. While the best rate is at an end of this list, the list is extended at
-that end by a factor of two. Then each arm runs at its best rate on the seeds 100-103. The reference, AdamW with a
-cosine schedule, determines the target and runs on 6 more seeds. Two arms are separated if their means differ by more
-than 3 times the larger of their standard deviations. Runs have one thread. Seconds are process seconds of training
-without evaluation. Evaluation is on the split `score`.
+The design was fixed before the first run:
+
+1. Each arm is tuned on the seed 900 over the learning rates 0.00125, 0.0025 and 0.005. The best rate has the lowest
+   loss after 75 % of the horizon (the largest number of examples of a run). While the best rate is the smallest or
+   largest of the list, half or twice this rate is added.
+2. Each arm runs at its best rate on the seeds 100-103.
+3. The reference, AdamW with a cosine schedule, runs on 6 more seeds. Its runs determine the target.
+
+Two arms are separated if their means differ by more than 3 times the larger of their standard deviations. Runs have one
+thread. Seconds are process seconds of training, without evaluation. Evaluation is on the held-out split `score`.
 """
 
 from __future__ import annotations
@@ -63,9 +67,9 @@ def factor(schedule: str, share: float) -> float:
 
 
 def optimizers(arm: str, model: torch.nn.Module, lr: float) -> list[torch.optim.Optimizer]:
-    """Build AdamW for all parameters; for a Muon arm, build Muon for matrices and AdamW for the other parameters.
+    """Build AdamW for all parameters, or, in the arm `muon-wsd`, Muon for the matrices and AdamW for the rest.
 
-    Muon has AdamW's update scale.
+    Muon's updates are scaled to the size of AdamW's.
     """
     kinds = LmTiny().parameter_kinds(model)
     matrices = [p for name, p in model.named_parameters() if kinds[name] == "matrix"]
@@ -83,10 +87,10 @@ def train(arm: str, lr: float, seed: int, stop: float = -math.inf) -> tuple[dict
     """Train a model and return the data of the run and the model.
 
     The run ends at its planned length, or at the horizon if the learning rate is constant. It ends early if the loss is
-    at most `stop`. The data have a point [examples, seconds, loss] per evaluation.
+    at most `stop`. The data contain [examples, seconds, loss] of each evaluation.
     """
-    work, facts = LmTiny(), LmTiny.facts
-    model, pool = work.build_model(seed), work.train_data(seed)
+    workload, facts = LmTiny(), LmTiny.facts
+    model, pool = workload.build_model(seed), workload.train_data(seed)
     size, horizon = facts.batch_sizes[0], facts.budget.horizon
     constant = arm.endswith("constant")
     end = horizon if constant else math.ceil(PLAN_FOR * horizon / facts.eval_every) * facts.eval_every
@@ -96,7 +100,7 @@ def train(arm: str, lr: float, seed: int, stop: float = -math.inf) -> tuple[dict
     for step in range(end // size):
         scale = factor(arm.split("-")[1], step / plan)
         # Documents are drawn independently, so the order of the pool needs no shuffling.
-        loss = work.loss(model, pool.gather(torch.arange(step * size, (step + 1) * size)))
+        loss = workload.loss(model, pool.gather(torch.arange(step * size, (step + 1) * size)))
         for solver in solvers:
             for group in solver.param_groups:
                 group["lr"] = lr * scale
@@ -106,20 +110,20 @@ def train(arm: str, lr: float, seed: int, stop: float = -math.inf) -> tuple[dict
             solver.step()
         if (step + 1) * size % facts.eval_every == 0:
             seconds += time.process_time() - start
-            metrics = work.evaluate(model.eval(), "score")
+            metrics = workload.evaluate(model.eval(), "score")
             points.append([(step + 1) * size, round(seconds, 3), round(metrics["loss"], 5)])
             if metrics["loss"] <= stop:
                 break
             model.train()
             start = time.process_time()
-    audit = work.evaluate(model.eval(), "audit")["loss"]
+    audit = workload.evaluate(model.eval(), "audit")["loss"]
     return {"arm": arm, "lr": lr, "seed": seed, "points": points, "audit": audit}, model
 
 
 # --- runs ---------------------------------------------------------------------------------------
 
 
-def load() -> list[dict[str, Any]]:
+def load_runs() -> list[dict[str, Any]]:
     """Return the stored runs."""
     return list(json.loads(OUT.read_text())["runs"]) if OUT.exists() else []
 
@@ -130,15 +134,15 @@ def planned_loss(run: dict[str, Any]) -> float:
     return float(next(loss for examples, _, loss in run["points"] if examples >= end))
 
 
-def ensure(arm: str, lr: float, seed: int) -> float:
+def find_or_run(arm: str, lr: float, seed: int) -> float:
     """Return the loss of a run at its planned length. If the run is not stored, make and store it."""
-    runs = load()
+    runs = load_runs()
     for run in runs:
         if (run["arm"], run["lr"], run["seed"]) == (arm, lr, seed):
             return planned_loss(run)
     run, _ = train(arm, lr, seed)
-    where = {"cpu": _cpu(), "torch": torch.__version__, "threads": 1, "workload": LmTiny.facts.id}
-    OUT.write_text(_text({"where": where, "runs": [*runs, run]}))
+    where = {"cpu": _cpu_name(), "torch": torch.__version__, "threads": 1, "workload": LmTiny.facts.id}
+    OUT.write_text(_format_runs({"where": where, "runs": [*runs, run]}))
     print(f"{arm} lr {lr:g} seed {seed}: {planned_loss(run):.4f}, {run['points'][-1][1]:.1f} s", flush=True)
     return planned_loss(run)
 
@@ -147,7 +151,7 @@ def tune(arm: str) -> float:
     """Return the best learning rate on the tuning seed."""
     rates = list(LEARNING_RATES)
     while True:
-        losses = [ensure(arm, lr, TUNING_SEED) for lr in rates]
+        losses = [find_or_run(arm, lr, TUNING_SEED) for lr in rates]
         best = losses.index(min(losses))
         if best == 0:
             rates.insert(0, rates[0] / 2)
@@ -162,9 +166,9 @@ def run_all() -> None:
     rates = {arm: tune(arm) for arm in ARMS}
     for seed in SEEDS:
         for arm in ARMS:
-            ensure(arm, rates[arm], seed)
+            find_or_run(arm, rates[arm], seed)
     for seed in REFERENCE_SEEDS:
-        ensure(REFERENCE, rates[REFERENCE], seed)
+        find_or_run(REFERENCE, rates[REFERENCE], seed)
 
 
 # --- results ------------------------------------------------------------------------------------
@@ -182,14 +186,14 @@ def find_hit(run: dict[str, Any], target: float) -> Hit | None:
     return next((Hit(examples, seconds) for examples, seconds, loss in run["points"] if loss <= target), None)
 
 
-def reported() -> dict[str, list[dict[str, Any]]]:
+def runs_of_tables() -> dict[str, list[dict[str, Any]]]:
     """Return the runs of each arm on the seeds of the tables."""
-    return {arm: [r for r in load() if r["arm"] == arm and r["seed"] in SEEDS] for arm in ARMS}
+    return {arm: [r for r in load_runs() if r["arm"] == arm and r["seed"] in SEEDS] for arm in ARMS}
 
 
 def report() -> None:
     """Print the tables of docs/synthetic-language.md."""
-    runs = reported()
+    runs = runs_of_tables()
     target = LmTiny.facts.targets[0].value
     print(f"entropy {entropy():.4f}; target {target:g}")
     print("arm | learning rate | loss at 75 % | sd | examples to target | sd | seconds")
@@ -208,8 +212,8 @@ def report() -> None:
 
 
 def _report_reference(target: float) -> None:
-    """Print the loss that 90 % of the reference's runs reach, and the times of all its runs to the target."""
-    runs = [r for r in load() if r["arm"] == REFERENCE and r["seed"] in SEEDS + REFERENCE_SEEDS]
+    """Print the loss that 90 % of the reference's runs reach, and the seconds of its runs to the target."""
+    runs = [r for r in load_runs() if r["arm"] == REFERENCE and r["seed"] in SEEDS + REFERENCE_SEEDS]
     final_losses = sorted(planned_loss(r) for r in runs)
     mean_loss, sd = statistics.mean(final_losses), statistics.stdev(final_losses)
     print(f"{REFERENCE}, {len(runs)} seeds: loss {mean_loss:.4f} sd {sd:.4f}")
@@ -223,16 +227,21 @@ def _report_reference(target: float) -> None:
 
 
 def resolution() -> None:
-    """Print the metric's standard error on the split `score`, in nats and as a fraction of the time to the target."""
+    """Print the standard error of a run's loss on the split `score`, at the target.
+
+    The unit is nats. The error is also given as a fraction of the examples to the target.
+    """
     target = LmTiny.facts.targets[0].value
-    stored_run = next(r for r in load() if r["arm"] == REFERENCE and r["seed"] == SEEDS[0])
+    stored_run = next(r for r in load_runs() if r["arm"] == REFERENCE and r["seed"] == SEEDS[0])
     run, model = train(stored_run["arm"], stored_run["lr"], stored_run["seed"], stop=target)
     tokens_BT, nats_B = held_out("score")
     with torch.no_grad():
         plain_B = LmTiny().loss(model, Batch(tokens_BT=tokens_BT), per_example=True).double()
     error, plain_error = (float(v.std()) / len(v) ** 0.5 for v in (plain_B - nats_B, plain_B))
     runs = [
-        r for r in load() if r["arm"] == stored_run["arm"] and r["lr"] == stored_run["lr"] and r["seed"] != TUNING_SEED
+        r
+        for r in load_runs()
+        if r["arm"] == stored_run["arm"] and r["lr"] == stored_run["lr"] and r["seed"] != TUNING_SEED
     ]
     curve = []
     for points in zip(*(r["points"] for r in runs), strict=True):
@@ -241,7 +250,7 @@ def resolution() -> None:
     early, late = (crossing(curve, target + sign * error) for sign in (1, -1))
     print(f"met at {run['points'][-1][:2]}; standard error {error:.4f} nats ({plain_error:.4f} without the correction)")
     print(f"the mean curve passes target ± error at {early:.0f} and {late:.0f} examples")
-    print(f"one error is {(late - early) / (late + early):.3f} of the time to the target")
+    print(f"one error is {(late - early) / (late + early):.3f} of the examples to the target")
 
 
 def language() -> None:
@@ -272,13 +281,13 @@ def crossing(curve: list[tuple[int, float]], value: float) -> float:
     raise ValueError(f"the mean curve never passes {value:.4f}")
 
 
-def _text(value: dict[str, Any]) -> str:
+def _format_runs(value: dict[str, Any]) -> str:
     """Return JSON with one run per line."""
     runs = ",\n".join(json.dumps(run) for run in value["runs"])
     return f'{{"where": {json.dumps(value["where"])},\n"runs": [\n{runs}\n]}}\n'
 
 
-def _cpu() -> str:
+def _cpu_name() -> str:
     """Return the CPU's name from /proc/cpuinfo, or a general name on other systems."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []

@@ -1,7 +1,12 @@
-"""A submission with state of every kind, for `benchmarks/kill_runs.py`.
+"""A submission with every kind of state that an interrupted run must restore, for `benchmarks/kill_runs.py`.
 
-It has momentum, an average of the weights, a learning rate that depends on the losses so far, random numbers, and
-snapshots that it restores. It also has replay, if the workload offers a buffer.
+The state consists of
+
+- momentum, and an average of the weights
+- a learning rate that depends on the losses so far
+- a random number generator
+- snapshots
+- a replay buffer, if the workload offers one
 """
 
 from __future__ import annotations
@@ -16,18 +21,18 @@ from torch import nn
 
 from harness.api import Batch, Task, Work
 
-#: Number of steps between two snapshots. If the step after a snapshot increases the loss, the snapshot is restored.
-TRIAL_EVERY = 4
+#: Number of steps from one attempt at a larger learning rate to the next.
+ATTEMPT_EVERY = 4
 DECAY = 0.9
 RATE = 0.01
-#: Maximum factor of the learning rate. Without it, the training on a long stream diverges.
+#: Maximum factor of the learning rate. With a larger one, the training on a long stream diverges.
 MAX_FACTOR = 4.0
-#: Seconds of sleep per step. They make the training long enough that most random moments are during training.
+#: Seconds of sleep per step. They make the training long, so that most random moments fall into it.
 PAUSE_S = 0.01
 
 
 class MuchState:
-    """SGD with momentum. Every `TRIAL_EVERY` steps it tries a larger learning rate and goes back if the loss rises."""
+    """SGD with momentum. Every `ATTEMPT_EVERY` steps, it tries a larger rate, and goes back if the loss rises."""
 
     def __init__(self, model: nn.Module, task: Task, hparams: dict[str, Any]) -> None:
         self.model, self.task = model, task
@@ -44,7 +49,7 @@ class MuchState:
                 batch = Batch.cat([fresh, work.replay.sample(fresh.n)])
             work.replay.add(fresh)
         self.steps += 1
-        if self.steps % TRIAL_EVERY == 0:
+        if self.steps % ATTEMPT_EVERY == 0:
             self._try_larger_rate(work, batch)
         else:
             self._update(work, batch)
@@ -68,8 +73,8 @@ class MuchState:
     def _try_larger_rate(self, work: Work, batch: Batch) -> None:
         snapshot = self.task.snapshot()
         self.factor = min(1.5 * self.factor, MAX_FACTOR)
-        before = self._update(work, batch)
-        if float(work.loss(batch)) > before:
+        loss_before = self._update(work, batch)
+        if float(work.loss(batch)) > loss_before:
             self.task.restore(snapshot)
             self.factor *= 0.7
 

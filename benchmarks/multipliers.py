@@ -1,11 +1,13 @@
-"""Simulate intervals and ranks of the ruleset fixed-budget over known envelopes.
+"""Simulate intervals and ranks of the ruleset fixed-budget, with known true multipliers.
 
 usage: python -m benchmarks.multipliers
 
-The first table shows how often the 95 % interval of a compute multiplier contains the true multiplier. The true
-envelope is known, the envelope of each repeat is measured with noise, and all runs have noise. For the second table,
-leaderboards of copies of one submission are simulated. It shows the fraction of leaderboards in which at least two
-copies have different ranks.
+An envelope is the metric of the reference submission as a function of its budget. A submission's compute multiplier is
+(budget at which the envelope has the submission's metric) / (budget of the submission).
+
+The first table shows how often the 95 % interval of a compute multiplier contains the true multiplier. The envelope is
+measured with noise, and all runs have noise. The second table is about leaderboards of copies of one submission. It
+shows the fraction of leaderboards in which at least two copies have different ranks.
 """
 
 from __future__ import annotations
@@ -23,15 +25,16 @@ from harness.scoring.multipliers import estimate_compute
 from harness.scoring.ties import rank_ties
 
 BUDGET, SEEDS = 100_000, 5
+#: Budgets at which the envelope is measured, as shares of `BUDGET`.
 SHARES = [SMALLEST_SHARE * SHARE_RATIO**step for step in range(9)]
-#: Standard deviation over seeds of the log multiplier at the budget.
+#: Standard deviations, over seeds, of the log multiplier.
 SPREADS = (0.02, 0.1)
-#: Multiplier of the simulated submission.
+#: True multipliers of the simulated submissions.
 MULTIPLIERS = (0.3, 0.7, 1.0, 1.4)
-#: Correlation of the noise of one seed at different horizons, because these runs share their seeds.
+#: Correlation of the noise of runs with the same seed at different shares of the budget.
 CORRELATION = 0.4
 REPEATS, TABLES = 4_000, 600
-#: Number of copies and of workloads of a table of copies.
+#: Number of copies, and of workloads, in a leaderboard of copies.
 COPIES, WORKLOADS = 12, 9
 
 Function = Callable[[float], float]
@@ -51,7 +54,7 @@ class Truth:
         return abs(math.log(ends[0] / ends[1])) / (2 * step)
 
     def measure(self, rng: np.random.Generator, spread: float) -> MultiplierCurve:
-        """Return an envelope from noisy runs. At every horizon, the log multiplier has the sd `spread`."""
+        """Return an envelope from noisy runs. `spread` is the standard deviation of the log multiplier."""
         common = rng.normal(size=SEEDS)
         horizons = []
         for share in SHARES:
@@ -90,8 +93,14 @@ TRUTHS = (
 )
 
 
-def cover(truth: Truth, spread: float, multiplier: float, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Return the coverage with and without the envelope's error, and the fraction of repeats without a bound."""
+def measure_coverage(
+    truth: Truth, spread: float, multiplier: float, rng: np.random.Generator
+) -> tuple[float, float, float]:
+    """Return how often an interval contains the true multiplier, with and without the envelope's error.
+
+    The third number is the fraction of the repeats that gave an interval. A multiplier beyond the envelope gives only a
+    bound.
+    """
     covered, covered_by_narrow, intervals = 0, 0, 0
     for _ in range(REPEATS):
         curve = truth.measure(rng, spread)
@@ -107,7 +116,7 @@ def cover(truth: Truth, spread: float, multiplier: float, rng: np.random.Generat
     return covered / intervals, covered_by_narrow / intervals, intervals / REPEATS
 
 
-def false_ranks(spread: float, rng: np.random.Generator) -> float:
+def rate_of_different_ranks(spread: float, rng: np.random.Generator) -> float:
     """Return the fraction of tables of copies in which at least two copies have different ranks."""
     names, differing = [f"copy{i:02}" for i in range(COPIES)], 0
     for _ in range(TABLES):
@@ -130,19 +139,21 @@ def false_ranks(spread: float, rng: np.random.Generator) -> float:
 def main() -> None:
     """Print both tables as Markdown."""
     rng = np.random.default_rng(0)
-    print("| envelope | spread | multiplier | coverage | coverage without the envelope's error | not bounded |")
+    print("| envelope | spread | multiplier | coverage | coverage without the envelope's error | with an interval |")
     print("|---|---|---|---|---|---|")
     coverages = []
     for truth in TRUTHS:
         for spread in SPREADS:
             for multiplier in MULTIPLIERS:
-                coverage, narrow, share = cover(truth, spread, multiplier, rng)
+                coverage, narrow, with_interval = measure_coverage(truth, spread, multiplier, rng)
                 coverages.append(coverage)
-                print(f"| {truth.name} | {spread} | {multiplier} | {coverage:.3f} | {narrow:.3f} | {share:.2f} |")
+                print(
+                    f"| {truth.name} | {spread} | {multiplier} | {coverage:.3f} | {narrow:.3f} | {with_interval:.2f} |"
+                )
     print(f"\nmean coverage {np.mean(coverages):.3f}, from {min(coverages):.3f} to {max(coverages):.3f}")
     print(f"\n| spread | tables of {COPIES} copies with different ranks |\n|---|---|")
     for spread in SPREADS:
-        print(f"| {spread} | {false_ranks(spread, rng):.3f} |")
+        print(f"| {spread} | {rate_of_different_ranks(spread, rng):.3f} |")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """Compare the time per step of each optimizer part with the time per step of the corresponding library optimizer.
 
 Both optimizers update tensors of the same shapes with the same gradients. Their steps alternate (library, part, part,
-library …) in one process and are measured in processor seconds of one thread. The time to set the gradients is not
-measured. Each repetition builds both optimizers. Each pair of neighbouring steps gives one ratio: seconds of the part's
-step / seconds of the library's step. The result of a repetition is the median of these ratios. The script prints the
-minimum and the median over repetitions. Its last line shows whether all medians are at most 1.05.
+library …) in one process. They are measured in processor seconds of one thread, without the time to set the gradients.
 
-Parts that wrap no library are compared with library optimizers of the same algorithm: NAdamW and LAMB with timm's, SGDW
-with pytorch_optimizer's. `pip install --no-deps timm` suffices, because timm's models, which need torchvision, are not
+Two neighbouring steps give one ratio: seconds of the part's step / seconds of the library's step. The result of a
+repetition is the median of these ratios. Each repetition builds both optimizers anew. The script prints the minimum and
+the median over repetitions. Its last line shows whether all medians are at most 1.05.
+
+Most parts wrap a library optimizer. NAdamW, LAMB and SGDW do not: the first two are compared with timm's, SGDW with
+pytorch_optimizer's. `pip install --no-deps timm` suffices, because timm's models, which need torchvision, are not
 imported.
 
     python benchmarks/optimizers.py [--model resnet-digits] [--repetitions 9] [--steps 30] [--only lion soap …]
@@ -87,15 +88,15 @@ def _measure_ratio(
     """Return the median over steps of the ratio: seconds of the part's step / seconds of the library's step."""
     generator = torch.Generator().manual_seed(0)
     gradients = [torch.randn(p.tensor.shape, generator=generator) for p in templates]
-    sides = []
+    copies_and_optimizers = []
     for build in (part, library):
         copies = [Parameter(p.name, nn.Parameter(p.tensor.detach().clone()), p.kind) for p in templates]
         optimizers = build(copies, dict(hparams))
-        sides.append((copies, optimizers if isinstance(optimizers, list | tuple) else [optimizers]))
+        copies_and_optimizers.append((copies, optimizers if isinstance(optimizers, list | tuple) else [optimizers]))
     seconds_of: list[list[float]] = [[], []]
     for step in range(steps):
         for side in (0, 1) if step % 2 else (1, 0):
-            seconds_of[side].append(_step(*sides[side], gradients, 1.0 if step % 4 < 2 else -1.0))
+            seconds_of[side].append(_step(*copies_and_optimizers[side], gradients, 1.0 if step % 4 < 2 else -1.0))
     # The first steps, which create the optimizer's state, are excluded.
     part_s, library_s = (seconds[3:] for seconds in seconds_of)
     return statistics.median(a / b for a, b in zip(part_s, library_s, strict=True))
@@ -106,8 +107,8 @@ def _step(
 ) -> float:
     """Make one step, and return its seconds.
 
-    `sign` is the sign of the gradients. The caller alternates it, so that optimizers that adapt their rate do not
-    diverge.
+    `sign` is the sign of the gradients. The caller alternates it, because with constant gradients, optimizers that
+    adapt their rate diverge.
     """
     for p, gradient in zip(parameters, gradients, strict=True):
         p.tensor.grad = sign * gradient

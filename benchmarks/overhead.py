@@ -1,12 +1,13 @@
 """Measure the overhead of the harness per training step, relative to a hand-written loop.
 
-The harness and the hand-written loop train the same model with the same optimizer, schedule, data and threads. Within a
-repetition, their steps alternate (loop, harness, harness, loop …) in one process and are measured in processor seconds
-of one thread, so that drift of the machine's speed cancels. A repetition's ratio is the harness's mean time per step /
-the loop's mean time per step. The means omit the fastest and the slowest tenth of the steps, which other processes may
-have affected. Each repetition builds both loops, in alternating order, because a model's location in memory changes its
-speed by up to 0.7 % (measured between two hand-written loops). The last line is the upper bound of the 95 % interval of
-the mean ratio.
+The harness and the hand-written loop train the same model with the same optimizer, schedule, data and threads. Times
+are processor seconds of one thread. Within a repetition, steps alternate (loop, harness, harness, loop …) in one
+process, so that drift of the machine's speed cancels.
+
+A repetition's ratio is the harness's mean time per step / the loop's mean time per step. The means omit the fastest and
+the slowest tenth of the steps, which other processes may have affected. Each repetition builds both models anew: a
+model's location in memory changes its speed by up to 0.7 %, even between two hand-written loops. The last line is the
+upper bound of the 95 % interval of the mean ratio.
 
     python benchmarks/overhead.py [--workload lm-tiny] [--repetitions 30] [--steps 40]
 """
@@ -76,7 +77,7 @@ def _time_alternating(in_harness: Callable[[], None], bare: Callable[[], None], 
 
 
 def _harness_step(spec: RunSpec) -> Callable[[], None]:
-    """Return a function that makes one step of a run. Run and step are made as in the worker."""
+    """Return a function that makes one step of a run of the harness."""
 
     def ignore(event: AnyEvent) -> None: ...
 
@@ -84,7 +85,7 @@ def _harness_step(spec: RunSpec) -> Callable[[], None]:
     run = setup.start_run(Job(spec=spec, folder=folder, evaluation_folder=folder, resume=False), ignore)
 
     def step() -> None:
-        # Like the loop of the worker, compare two counters with their limits before each step.
+        # The loop of the worker also compares two counters with their limits before each step.
         if run.work.examples < math.inf and run.work.gradient_examples < math.inf:
             run.work.begin_step()
             run.submission.step(run.work)

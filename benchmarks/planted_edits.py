@@ -1,13 +1,18 @@
-"""Measure what a keep-or-discard loop keeps of fifteen one-line edits: five do nothing, and two are improvements.
+"""Try fifteen one-line edits of an optimizer in a keep-or-discard loop, and show which ones are kept.
 
     python benchmarks/planted_edits.py FOLDER
 
-The loop uses only the commands of skills/algorace. It writes a workload with `bench new workload`, gates every edit in
-one series, and confirms the kept edits on new seeds. Then it prints one line per edit: its kind, the verdict, the pairs
-and the processor time. The exit code is 1 if an edit without effect was confirmed, or if an improvement was not
-confirmed. Options after FOLDER are passed on to `bench gate`. If the script is repeated, it goes on after the last
-finished gate. It reads the results of the earlier gates from FOLDER/gates, because a series does not give the result of
-an undecided candidate a second time.
+Five of the edits have no effect, two are improvements, and the effect of the others is unknown. The loop uses only the
+commands of skills/algorace:
+
+1. It writes a workload with `bench new workload`.
+2. It tests every edit with `bench gate`, in one series, and keeps the edits with the verdict `better`. It prints one
+   line per edit: its kind, the verdict, the number of pairs of runs, and the processor time.
+3. It tests the kept edits again on new seeds (confirmation).
+
+The exit code is 1 if an edit without effect was confirmed, or if an improvement was not confirmed. Options after FOLDER
+are passed on to `bench gate`. A repeated script goes on after the last finished gate. It reads the results of earlier
+gates from FOLDER/gates, because a series may refuse to test an earlier candidate again.
 """
 
 from __future__ import annotations
@@ -92,7 +97,7 @@ class Edit(NamedTuple):
 
     Args:
         title: description for the table.
-        planted: whether the edit does nothing or is an improvement; `unknown` if nobody knows before the gate.
+        planted: the effect of the edit, if it is known before the gate; otherwise `unknown`.
         old: text that occurs exactly once in the file.
         new: text that replaces the old text.
     """
@@ -113,8 +118,8 @@ class Edit(NamedTuple):
         return text.replace(self.old, self.new)
 
 
-#: Two of the edits without effect leave every number as it is. Two change only the rounding. One draws other random
-#: orders: single runs differ, as with other seeds, but no order is better on average.
+#: The edits, in the order in which they are tried. Of the five edits without effect, two change no number. Two change
+#: numbers only slightly. The fifth draws other random orders: runs differ, as with other seeds, but not on average.
 EDITS = (
     Edit("another docstring", "no effect", "Adam with a", "Adam, written by hand, with a"),
     Edit("cosine instead of constant", "unknown", 'schedule="constant"', 'schedule="cosine"'),
@@ -194,11 +199,11 @@ def gate_once(folder: Path, number: int, options: Sequence[str]) -> tuple[Any, f
     """
     path = folder / "gates" / f"{number:02}.json"
     if not path.exists():
-        before = processor_seconds()
+        seconds_before = processor_seconds()
         files = ["./candidate.py", "--against", "./best.py", "-w", "./points.py"]
         gate = run_gate(folder, *files, "--series", "edits", *options)
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps({"gate": gate, "seconds": processor_seconds() - before}))
+        path.write_text(json.dumps({"gate": gate, "seconds": processor_seconds() - seconds_before}))
     stored = json.loads(path.read_text())
     return stored["gate"], stored["seconds"]
 
@@ -222,14 +227,14 @@ def try_edits(folder: Path, options: Sequence[str]) -> list[Outcome]:
 def confirm(folder: Path, outcomes: Sequence[Outcome], options: Sequence[str]) -> set[str]:
     """Confirm the kept edits on new seeds, and return the titles of the confirmed ones."""
     confirmed = set()
-    before = processor_seconds()
+    seconds_before = processor_seconds()
     for gate in run_gate(folder, "--confirm", "edits", *options)["confirmed"]:
         (title,) = (o.edit.title for o in outcomes if o.gate["series"]["candidate"] == gate["candidate"])
         interval = "no interval" if gate["interval"] is None else "{:.2f} – {:.2f}".format(*gate["interval"])
         print(f"confirmation of {title!r}: {gate['verdict']}, {gate['estimate']:.2f}× ({interval})")
         if gate["verdict"] == "better":
             confirmed.add(title)
-    print(f"the confirmation took {processor_seconds() - before:.0f} processor seconds")
+    print(f"the confirmation took {processor_seconds() - seconds_before:.0f} processor seconds")
     return confirmed
 
 

@@ -1,7 +1,7 @@
-"""Measure the microseconds per update of each installed schedule at its defaults.
+"""Measure the microseconds per update of each installed schedule with its default hyperparameters.
 
-Other load on the machine can only increase a measured time, so each time is the minimum over several repetitions. Times
-are processor times of one thread. An update creates a `Progress` and calls the schedule, as in a recipe.
+An update creates a `Progress` and calls the schedule. Times are processor times of one thread. Each time is the minimum
+over several repetitions, because other load on the machine can only increase a measured time.
 
     python benchmarks/schedules.py [--updates 20000] [--repetitions 7]
 """

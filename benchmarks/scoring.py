@@ -1,4 +1,4 @@
-"""Measure the time to score published AlgoPerf logs and 10,000 records, or test the statistics of tables by simulation.
+"""Measure the time to score AlgoPerf's logs and 10,000 records, or test the statistics of tables by simulation.
 
 python benchmarks/scoring.py [LOGS_DIR] [--records 10000]
 python benchmarks/scoring.py --simulate
@@ -47,12 +47,12 @@ def score_published(folder: str) -> None:
     wanted = {w: table.targets[w] for w in (*table.base, *HELD_OUT_WORKLOADS)}
     logs = timed("  read and parse up to each hit", lambda: read_logs(folder, wanted))
     timed("  score the table", lambda: score_table(logs.times()))
-    timed("all steps, and ranges of ranks and ties", lambda: score_logs(folder))
-    print(f"{len(files)} files, {size / 1e6:.0f} MB, {logs.trials} trials, {len(logs.skipped)} remarks")
+    timed("all of this, with rank ranges and ties", lambda: score_logs(folder))
+    print(f"{len(files)} files, {size / 1e6:.0f} MB, {logs.trials} trials, {len(logs.skipped)} skipped or missing")
 
 
 def make_records(count: int) -> list[bytes]:
-    """Return valid records as JSON, of 5 submissions on 10 workloads. They have 20 to 50 points, and 5 % are misses."""
+    """Return the JSON of records of 5 submissions on 10 workloads. They have 21 to 50 points, and 5 % are misses."""
     import msgspec
 
     from harness.contract.record import Record, Status
@@ -138,35 +138,33 @@ def simulate() -> None:
     """Print coverage, false verdicts and power on known distributions, as Markdown tables."""
     from harness.scoring import simulate as simulations
 
-    settings = [simulations.SimulatedTable(noise=noise) for noise in simulations.NOISES]
+    distributions = [simulations.TimeDistribution(noise=noise) for noise in simulations.NOISES]
     print("\n| noise | n | interval of the ratio | interval of the median |\n|---|---|---|---|")
-    for setting in settings:
+    for distribution in distributions:
         for n in (6, 8, 10, 16, 30):
             ratio_coverage, median_coverage = (
-                cover(setting, n, 10_000) for cover in (simulations.interval_coverage, simulations.median_coverage)
+                cover(distribution, n, 10_000) for cover in (simulations.interval_coverage, simulations.median_coverage)
             )
-            print(f"| {setting.noise} | {n} | {ratio_coverage:.3f} | {median_coverage:.3f} |", flush=True)
-    print("\n| noise | misses | n | overall verdict | any workload's | ranks |\n|---|---|---|---|---|---|")
-    for setting in [*settings, simulations.SimulatedTable(misses=0.1)]:
+            print(f"| {distribution.noise} | {n} | {ratio_coverage:.3f} | {median_coverage:.3f} |", flush=True)
+    print("\n| noise | misses | n | overall verdict | on any workload | different ranks |\n|---|---|---|---|---|---|")
+    for distribution in [*distributions, simulations.TimeDistribution(misses=0.1)]:
         for n in (8, 10):
-            overall, on_any = simulations.false_verdicts(setting, n, 4000)
-            rank_errors = simulations.false_ranks(setting, n, 4000)
-            where = f"{setting.noise} | {setting.misses:.0%} | {n}"
-            print(f"| {where} | {overall:.3f} | {on_any:.3f} | {rank_errors:.3f} |", flush=True)
-    print("\n| noise | seed noise | misses | pairs needed by the pilot (median) | 3 % found |\n|---|---|---|---|---|")
-    for setting in [
+            overall, on_any = simulations.false_verdicts(distribution, n, 4000)
+            rank_errors = simulations.false_ranks(distribution, n, 4000)
+            row_heading = f"{distribution.noise} | {distribution.misses:.0%} | {n}"
+            print(f"| {row_heading} | {overall:.3f} | {on_any:.3f} | {rank_errors:.3f} |", flush=True)
+    print("\n| noise | seed noise | misses | planned pairs | 3 % found |\n|---|---|---|---|---|")
+    for distribution in [
         *(
-            simulations.SimulatedTable(noise=noise, scale=scale)
+            simulations.TimeDistribution(noise=noise, scale=scale)
             for noise in simulations.NOISES
             for scale in (0.01, 0.03, 0.05)
         ),
-        simulations.SimulatedTable(misses=0.05),
+        simulations.TimeDistribution(misses=0.05),
     ]:
-        pairs, detection_rate = simulations.power(setting, 1000)
-        print(
-            f"| {setting.noise} | {setting.scale:.0%} | {setting.misses:.0%} | {pairs:.0f} | {detection_rate:.3f} |",
-            flush=True,
-        )
+        pairs, detection_rate = simulations.power(distribution, 1000)
+        row_heading = f"{distribution.noise} | {distribution.scale:.0%} | {distribution.misses:.0%}"
+        print(f"| {row_heading} | {pairs:.0f} | {detection_rate:.3f} |", flush=True)
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Compare screened evaluations with evaluations of the whole split, for the same weights.
 
-A screened evaluation measures only a random part of a split (docs/architecture.md, "Screened evaluation"). Every run of
-this benchmark uses shadow evaluation: each screened evaluation is repeated on the whole split. The benchmark counts the
-decisions that differ between the two evaluations. It also measures the time that screened evaluations save.
+A screened evaluation measures only a random part of a split (docs/architecture.md, "Screened evaluation"). Here, each
+screened evaluation is repeated on the whole split (shadow evaluation). The benchmark counts the evaluations at which a
+decision, such as "target met", differs between the two. It also measures the time that screened evaluations save.
 
     python benchmarks/screening.py                              (3 submissions, 3 seeds, all CPU workloads: takes hours)
     python benchmarks/screening.py --workloads lm-tiny --seeds 1
@@ -11,9 +11,12 @@ decisions that differ between the two evaluations. It also measures the time tha
 A workload whose data are missing is skipped, and its name is printed. If the command is repeated, runs that have
 finished are not run again. The exit code is 1 if any decision differed.
 
-Columns of the table: `screened` is the fraction of the evaluations that were screened. `examples` is a ratio: measured
-examples / examples that whole evaluations measure. `s screened` and `s whole` are the seconds of all evaluations with
-and without screening. `disagreements` is the number of decisions that differed.
+Columns of the table:
+
+- `screened`: fraction of the evaluations that were screened
+- `examples`: measured examples / examples that evaluations of the whole split measure
+- `s screened`, `s whole`: seconds of all evaluations with and without screening
+- `disagreements`: number of evaluations at which a decision differed
 """
 
 from __future__ import annotations
@@ -84,12 +87,12 @@ def main() -> int:
     options = _parse_options()
     registry = load_registry()
     rows = []
-    print(_line(_HEADING))
+    print(_format_row(_HEADING))
     for workload in _select_workloads(registry, options.workloads):
         arms = options.arms or (STREAM_ARMS if workload.facts.access == "stream" else POOL_ARMS)
         row = summarize(workload.name, _run(registry, workload, arms, options))
         rows.append(row)
-        print(_line(row.cells), flush=True)
+        print(_format_row(row.cells), flush=True)
         for text in (*row.disagreements, *row.disabled):
             print(f"    {text}")
     disagreements = sum(len(row.disagreements) for row in rows)
@@ -118,7 +121,7 @@ def _split(names: str) -> tuple[str, ...]:
 
 
 def _select_workloads(registry: Registry, names: Sequence[str]) -> Iterable[WorkloadEntry]:
-    """Yield the selected workloads in the order of the registry. Print the names of those whose data are missing."""
+    """Yield the selected workloads. Skip workloads whose data are missing, and print their names."""
     for workload in registry.workloads():
         if workload.name not in names if names else workload.facts.tier != "cpu":
             continue
@@ -158,7 +161,7 @@ def summarize(workload: str, records: Sequence[Record]) -> Row:
     )
 
 
-def _line(cells: Sequence[str]) -> str:
+def _format_row(cells: Sequence[str]) -> str:
     return f"{cells[0]:<26}" + "".join(f"{cell:>14}" for cell in cells[1:])
 
 

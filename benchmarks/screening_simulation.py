@@ -1,14 +1,18 @@
 """Simulate screened evaluations of a loss: how often does a part of the split exclude a target that the split meets?
 
-A scenario draws the values of three evaluations: two evaluations of the whole split, and a later evaluation that
-measures parts of the split. The target of the later evaluation is exactly the mean of its whole split, which therefore
-meets the target. All sizes of a part are tried. If a part excludes the target, this decision is wrong. The columns of
-the table follow. Columns with `plain` in their names are computed without difference estimates.
+A screened evaluation measures a random part of a split. If the part shows that the whole split misses the target, the
+part *excludes* the target. A difference estimate is the mean of an earlier evaluation of the whole split, plus the
+part's mean change since then.
+
+A scenario draws the values of three evaluations. The first two measure the whole split, and the last one measures
+parts of increasing size. The target is exactly the mean of the whole split in the last evaluation. The split therefore
+meets the target, and a part that excludes the target decides wrongly. Columns of the table:
 
 - `wrong`: number of wrong decisions.
 - `differences`: fraction of the evaluations in which the smallest part used a difference estimate.
 - `share`: mean fraction of the split that suffices to exclude a second target. The whole split misses this target by a
   quarter of the standard deviation of the values.
+- `wrong, plain`, `share, plain`: the same without difference estimates.
 
     python benchmarks/screening_simulation.py [--evaluations 7000] [--seed 0]
 """
@@ -46,7 +50,8 @@ class Scenario:
 
     Args:
         name: the scenario in words.
-        draw: returns the values of three evaluations. Their unit is about the standard deviation of an evaluation.
+        draw: returns the values of three evaluations. The standard deviation of the values
+            is about 1, except in `heavy_values`.
     """
 
     name: str
@@ -54,9 +59,9 @@ class Scenario:
 
 
 def normal_changes(ratio: float, slope: float = 1.0) -> Callable[[Generator], DrawnValues]:
-    """Values are normal with the standard deviation 1. Their changes are normal with the standard deviation `ratio`.
+    """Values and their changes are normal, with the standard deviations 1 and `ratio`.
 
-    Before the last change, the values are multiplied by `slope`.
+    Before the last change, the values are multiplied by `slope`. If it is below 1, they move closer together.
     """
 
     def draw(rng: Generator) -> DrawnValues:
@@ -75,7 +80,7 @@ def skewed_values(rng: Generator) -> DrawnValues:
 
 
 def skewed_changes(rng: Generator) -> DrawnValues:
-    """All examples improve by amounts with an exponential distribution, so most examples hardly change."""
+    """All examples improve by amounts with an exponential distribution, so most improve by less than the mean."""
     earlier = rng.normal(10.0, 1.0, EXAMPLES)
     baseline = earlier - rng.exponential(0.3, EXAMPLES)
     return earlier, baseline, baseline - rng.exponential(0.3, EXAMPLES)
@@ -96,10 +101,9 @@ def heavy_values(rng: Generator) -> DrawnValues:
 
 
 def group_improves(share: float, gain: float, ratio: float) -> Callable[[Generator], DrawnValues]:
-    """Values change as in `normal_changes(ratio)`. In the later evaluation, a random group improves by `gain` more.
+    """Values change as in `normal_changes(ratio)`. At the last change, a random group improves by `gain` more.
 
-    The group contains the fraction `share` of the examples. No example improves beyond the best value of the evaluation
-    before.
+    The group is the fraction `share` of the examples. It improves at most to the best value of the evaluation before.
     """
 
     def draw(rng: Generator) -> DrawnValues:
@@ -112,22 +116,22 @@ def group_improves(share: float, gain: float, ratio: float) -> Callable[[Generat
 
 SCENARIOS = (
     *(Scenario(name=f"normal, changes of {r} sd", draw=normal_changes(r)) for r in (0.02, 0.1, 0.3, 0.6, 1.2)),
-    Scenario(name="differences shrink towards the mean", draw=normal_changes(0.3, slope=0.7)),
+    Scenario(name="values times 0.7, changes of 0.3 sd", draw=normal_changes(0.3, slope=0.7)),
     Scenario(name="gamma values, random factors", draw=skewed_values),
     Scenario(name="exponential improvements", draw=skewed_changes),
     Scenario(name="changes with t(2.5)", draw=heavy_changes),
     Scenario(name="log-normal values", draw=heavy_values),
-    Scenario(name="1 % improve by 8 sd, others by 0.05", draw=group_improves(0.01, 8.0, 0.05)),
-    Scenario(name="3 % improve by 3 sd, others by 0.05", draw=group_improves(0.03, 3.0, 0.05)),
-    Scenario(name="10 % improve by 1 sd, others by 0.05", draw=group_improves(0.1, 1.0, 0.05)),
-    Scenario(name="10 % improve by 3 sd, others by 0.3", draw=group_improves(0.1, 3.0, 0.3)),
-    Scenario(name="10 % improve by 3 sd, others by 0.05", draw=group_improves(0.1, 3.0, 0.05)),
+    Scenario(name="1 % improve by 8 sd, changes of 0.05 sd", draw=group_improves(0.01, 8.0, 0.05)),
+    Scenario(name="3 % improve by 3 sd, changes of 0.05 sd", draw=group_improves(0.03, 3.0, 0.05)),
+    Scenario(name="10 % improve by 1 sd, changes of 0.05 sd", draw=group_improves(0.1, 1.0, 0.05)),
+    Scenario(name="10 % improve by 3 sd, changes of 0.3 sd", draw=group_improves(0.1, 3.0, 0.3)),
+    Scenario(name="10 % improve by 3 sd, changes of 0.05 sd", draw=group_improves(0.1, 3.0, 0.05)),
 )
 
 
 @dataclass(kw_only=True)
 class Count:
-    """The decisions of one scenario, either with difference estimates or without them.
+    """The decisions of one scenario; one object counts those with difference estimates, another those without.
 
     Args:
         wrong: number of wrong decisions.
@@ -143,12 +147,12 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=7_000, help="number of evaluations per scenario")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    print(_line(_HEADINGS))
+    print(_format_row(_HEADINGS))
     wrong = 0
     for scenario in SCENARIOS:
         cells, scenario_wrong = simulate(scenario, options.evaluations, np.random.default_rng(options.seed))
         wrong += scenario_wrong
-        print(_line(cells), flush=True)
+        print(_format_row(cells), flush=True)
     print(f"{len(SCENARIOS) * options.evaluations:,} evaluations, {wrong} wrong decisions with differences")
 
 
@@ -189,7 +193,7 @@ def share_that_decides(values: Tensor, baselines: TaskBaselines, target: float) 
     return 1.0
 
 
-def _line(cells: Sequence[str]) -> str:
+def _format_row(cells: Sequence[str]) -> str:
     return f"{cells[0]:<40}" + "".join(f"{cell:>14}" for cell in cells[1:])
 
 

@@ -2,8 +2,9 @@
 
 python benchmarks/sequential.py [--quick]
 
-Every gate tests after every pair. The exit code is 1 if a goal is missed. With `--quick`, sizes are tiny and goals are
-not checked.
+A gate compares submissions A and B by pairs of runs, and tests after every pair. A series gates a sequence of edits,
+its candidates, and keeps those that are better. The exit code is 1 if a goal is missed. With `--quick`, sizes are tiny
+and goals are not checked.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Sampler: TypeAlias = Callable[[np.random.Generator, tuple[int, int]], Floats]
 
 #: Maximum number of pairs of a gate.
 PAIRS = 40
-#: Prior standard deviation of the effect in the t e-process. The effect is the mean divided by the standard deviation.
+#: In `t_mixture`: prior standard deviation of the effect (mean / standard deviation).
 PRIOR = 1.0
 
 
@@ -75,12 +76,12 @@ def subtract(a: Floats, b: Floats) -> Floats:
         return np.where(a == b, 0.0, a - b)
 
 
-def with_loss(draw: Sampler, share: float, loss: float) -> Sampler:
-    """Return a function that draws values of runs. With probability `share`, a value is lower by `loss`.
+def lower_at_random(draw: Sampler, probability: float, amount: float) -> Sampler:
+    """Return a function that draws values of runs, and lowers each by `amount` with the given probability.
 
-    A loss of inf stands for a run that failed or missed its target.
+    The amount inf stands for a run that failed or missed its target.
     """
-    return lambda rng, shape: draw(rng, shape) - np.where(rng.random(shape) < share, loss, 0.0)
+    return lambda rng, shape: draw(rng, shape) - np.where(rng.random(shape) < probability, amount, 0.0)
 
 
 def wild_scale(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
@@ -107,7 +108,7 @@ def log_normal(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
     return np.exp(rng.standard_normal(shape))
 
 
-#: Distributions of differences that are symmetric about 0. Every verdict `better` or `worse` is therefore false.
+#: Distributions of differences (A minus B) that are symmetric about 0. A verdict `better` or `worse` is then false.
 NULLS: dict[str, Sampler] = {
     "normal": normal,
     "Student's t, 2.5 degrees of freedom": lambda rng, shape: rng.standard_t(2.5, shape),
@@ -115,50 +116,52 @@ NULLS: dict[str, Sampler] = {
     "Cauchy": lambda rng, shape: rng.standard_cauchy(shape),
     "exchangeable, exponential runs": exchangeable(exponential),
     "exchangeable, log-normal runs": exchangeable(log_normal),
-    "10 % misses of A and of B": exchangeable(with_loss(normal, 0.1, math.inf)),
-    "10 % jumps by 10 of A and of B": exchangeable(with_loss(normal, 0.1, 10.0)),
+    "10 % misses of A and of B": exchangeable(lower_at_random(normal, 0.1, math.inf)),
+    "10 % jumps by 10 of A and of B": exchangeable(lower_at_random(normal, 0.1, 10.0)),
     "equal sizes, ±1": lambda rng, shape: np.where(rng.random(shape) < 0.5, 1.0, -1.0),
     "whole numbers, many ties": lambda rng, shape: np.round(rng.standard_normal(shape)),
     "deviation changes tenfold": wild_scale,
 }
-#: Distributions of differences that are not symmetric about 0, although the median or the mean is 0. They violate the
-#: null hypothesis.
+#: Distributions of differences that are not symmetric about 0, so the gate's null hypothesis does not hold. In the
+#: first four, the median or the mean is 0.
 SKEWED: dict[str, Sampler] = {
     "exponential, median 0": lambda rng, shape: exponential(rng, shape) - math.log(2),
     "exponential, mean 0": lambda rng, shape: exponential(rng, shape) - 1.0,
     "log-normal, median 0": lambda rng, shape: log_normal(rng, shape) - 1.0,
     "log-normal, mean 0": lambda rng, shape: log_normal(rng, shape) - math.exp(0.5),
-    "normal, 10 % jumps by 10 of only A": with_loss(normal, 0.1, 10.0),
-    "normal, 10 % failures of only A": with_loss(normal, 0.1, math.inf),
-    "normal, 30 % failures of only A": with_loss(normal, 0.3, math.inf),
+    "normal, 10 % jumps by 10 of only A": lower_at_random(normal, 0.1, 10.0),
+    "normal, 10 % failures of only A": lower_at_random(normal, 0.1, math.inf),
+    "normal, 30 % failures of only A": lower_at_random(normal, 0.3, math.inf),
 }
-#: Further distributions with an effect, for which there are no goals.
+#: Distributions with an effect. The number of pairs until a verdict is printed, without a goal.
 EFFECTS: dict[str, Sampler] = {
     "t 2.5 degrees, centre 1": lambda rng, shape: rng.standard_t(2.5, shape) + 1.0,
     "Laplace, centre 1": lambda rng, shape: rng.laplace(1.0, size=shape),
     "normal, 1, 10 % misses of A, B": lambda rng, shape: subtract(
-        with_loss(run_around(1.0), 0.1, math.inf)(rng, shape), with_loss(run_around(0.0), 0.1, math.inf)(rng, shape)
+        lower_at_random(run_around(1.0), 0.1, math.inf)(rng, shape),
+        lower_at_random(run_around(0.0), 0.1, math.inf)(rng, shape),
     ),
-    "normal, 1, 20 % failures of B": lambda rng, shape: 1.0 - with_loss(normal, 0.2, math.inf)(rng, shape),
+    "normal, 1, 20 % failures of B": lambda rng, shape: 1.0 - lower_at_random(normal, 0.2, math.inf)(rng, shape),
 }
 
 
-def t_mixture(x: Floats, prior: float = PRIOR) -> Floats:
-    """Return the log of the t e-process after each pair, with a right-Haar prior on the standard deviation.
+def t_mixture(differences: Floats, prior: float = PRIOR) -> Floats:
+    """Return log E after each pair. E is the evidence against the mean 0 (the e-process of a t test).
 
-    The prior of the effect (mean over standard deviation) is N(0, g²). After n pairs with Student's statistic t,
+    After n pairs with Student's statistic t,
     log E = −½ log(1 + ng²) + n/2 · (log(1 + t²/(n − 1)) − log(1 + t²/((1 + ng²)(n − 1)))).
-    E is a martingale only if the differences are normal.
+    The prior of the effect (mean over standard deviation) is N(0, g²), and that of the standard deviation is
+    right-Haar. E is a martingale only if the differences are normal.
 
     Args:
-        x: differences, one row per gate.
+        differences: one row per gate.
         prior: g.
 
     Source: Anytime-Valid t-Tests and Confidence Sequences for Gaussian Means with Unknown Variance, Wang and Ramdas
         2023, arXiv 2310.03722 (the Gaussian mixture)
     """
-    n = np.arange(1, x.shape[-1] + 1)
-    squares, sums = np.cumsum(x * x, axis=-1), np.cumsum(x, axis=-1)
+    n = np.arange(1, differences.shape[-1] + 1)
+    squares, sums = np.cumsum(differences * differences, axis=-1), np.cumsum(differences, axis=-1)
     ratio = sums**2 / n / residual_squares(squares, sums, n)
     shrink = 1.0 + n * prior**2
     result: Floats = -0.5 * np.log(shrink) + n / 2 * (np.log1p(ratio) - np.log1p(ratio / shrink))
@@ -167,14 +170,17 @@ def t_mixture(x: Floats, prior: float = PRIOR) -> Floats:
 
 
 def residual_squares(squares: Floats, sums: Floats, n: NDArray[np.int_]) -> Floats:
-    """Return the sum of squares about the mean. A lower bound keeps t finite if all differences are equal."""
+    """Return the sum of squares about the mean. It is kept above 0, so that t is finite for equal differences."""
     return np.asarray(np.maximum(squares - sums**2 / n, 1e-9 * squares) + (squares == 0))
 
 
-def t_test_rate(x: Floats, first: int = 3) -> float:
-    """Return the fraction of rows in which a two-sided t test at 5 %, repeated from pair `first` on, rejects."""
-    n = np.arange(1, x.shape[-1] + 1)[first - 1 :]
-    squares, sums = np.cumsum(x * x, axis=-1)[:, first - 1 :], np.cumsum(x, axis=-1)[:, first - 1 :]
+def t_test_rate(differences: Floats, first: int = 3) -> float:
+    """Return the fraction of rows that a two-sided t test at 5 % rejects at least once from pair `first` on."""
+    n = np.arange(1, differences.shape[-1] + 1)[first - 1 :]
+    squares, sums = (
+        np.cumsum(differences * differences, axis=-1)[:, first - 1 :],
+        np.cumsum(differences, axis=-1)[:, first - 1 :],
+    )
     variance = residual_squares(squares, sums, n) / (n - 1)
     statistic = np.abs(sums / n) / np.sqrt(variance / n)
     return float((statistic > stats.t.ppf(0.975, n - 1)).any(axis=1).mean())
@@ -185,33 +191,33 @@ def show_errors(gates: int, goals: Goals) -> None:
     print(f"\nFalse verdicts: {gates} gates of {PAIRS} pairs, min_effect 0; goal at most {ALPHA:.0%}")
     print(f"{'symmetric about 0':<38}{'gate':>7}{'95 % interval':>18}{'goal':>8}{'t mixture':>12}{'t test':>9}")
     for i, (name, draw) in enumerate(NULLS.items()):
-        x = draw(np.random.default_rng(i), (gates, PAIRS))
-        runs = run_gates(x, min_effect=0.0)
+        differences = draw(np.random.default_rng(i), (gates, PAIRS))
+        runs = run_gates(differences, min_effect=0.0)
         false = hit_rate(sum(outcome in ("better", "worse") for outcome in runs.outcomes), gates)
         goal = goals.check(false.value <= ALPHA, f"false verdicts, {name}")
         interval = f"{false.low:.4f} to {false.high:.4f}"
-        print(f"{name:<38}{false.value:>7.4f}{interval:>18}{goal:>8}{parametric_rates(x)}", flush=True)
-    print("\nNot symmetric: the null hypothesis does not hold, so nothing bounds the rates (for information)")
+        print(f"{name:<38}{false.value:>7.4f}{interval:>18}{goal:>8}{parametric_rates(differences)}", flush=True)
+    print("\nNot symmetric: the null hypothesis does not hold, so there is no goal for the rates")
     print(f"{'':<38}{'better':>7}{'worse':>9}{'':>17}{'t mixture':>12}{'t test':>9}")
     for i, (name, draw) in enumerate(SKEWED.items()):
-        x = draw(np.random.default_rng(100 + i), (gates, PAIRS))
-        runs = run_gates(x, min_effect=0.0)
+        differences = draw(np.random.default_rng(100 + i), (gates, PAIRS))
+        runs = run_gates(differences, min_effect=0.0)
         rates = f"{runs.rate('better'):>7.4f}{runs.rate('worse'):>9.4f}"
-        print(f"{name:<38}{rates}{'':>17}{parametric_rates(x)}", flush=True)
+        print(f"{name:<38}{rates}{'':>17}{parametric_rates(differences)}", flush=True)
 
 
-def parametric_rates(x: Floats) -> str:
-    """Format the verdict rates of the t e-process and of a t test repeated after every pair; `-` if a run failed."""
-    if not np.isfinite(x).all():
+def parametric_rates(differences: Floats) -> str:
+    """Format the rates at which `t_mixture` and a repeated t test reject; `-` if a run failed."""
+    if not np.isfinite(differences).all():
         return f"{'-':>12}{'-':>9}"
-    mixture = float((t_mixture(x) >= math.log(1 / ALPHA)).any(axis=1).mean())
-    return f"{mixture:>12.4f}{t_test_rate(x):>9.4f}"
+    mixture = float((t_mixture(differences) >= math.log(1 / ALPHA)).any(axis=1).mean())
+    return f"{mixture:>12.4f}{t_test_rate(differences):>9.4f}"
 
 
 def t_test_pairs(effect: float, power: float = 0.8) -> int:
-    """Return the number of pairs that a two-sided paired t test at 5 % needs for the power `power`.
+    """Return the number of pairs that a two-sided paired t test at 5 % needs to reach the power `power`.
 
-    `effect` is the known mean of the differences divided by their standard deviation.
+    `effect` is the mean of the differences divided by their standard deviation. It is assumed to be known.
     """
     for n in range(2, 10_000):
         limit = stats.t.ppf(1 - ALPHA / 2, n - 1)
@@ -222,17 +228,17 @@ def t_test_pairs(effect: float, power: float = 0.8) -> int:
 
 
 def show_power(gates: int, goals: Goals) -> None:
-    """Print the number of pairs until the verdict `better`.
+    """Print the number of pairs until the verdict `better`, and without an effect until the verdict `equivalent`.
 
-    For comparison, n_t is the number of pairs that a t test needs if it is planned for the true effect.
+    For comparison, n_t is the number of pairs of a t test that is planned for the true effect.
     """
     print(f"\nPairs to decide: {gates} gates of 60 pairs, min_effect 0; goal: median at most 1.3 n_t + 1")
     print(f"{'mean over deviation':<34}{'n_t':>6}{'limit':>8}{'median':>8}{'90 %':>7}{'goal':>8}")
     for effect in (0.5, 1.0, 2.0, 3.0):
-        x = np.random.default_rng(round(10 * effect)).normal(effect, 1.0, (gates, 60))
+        differences = np.random.default_rng(round(10 * effect)).normal(effect, 1.0, (gates, 60))
         n_t = t_test_pairs(effect)
         limit = 1.3 * n_t + 1
-        median_pairs, quantile_pairs = pairs_to_decide(run_gates(x, min_effect=0.0))
+        median_pairs, quantile_pairs = pairs_to_decide(run_gates(differences, min_effect=0.0))
         goal = goals.check(median_pairs <= limit, f"pairs at {effect}")
         print(
             f"normal, {effect:<26}{n_t:>6}{limit:>8.1f}{median_pairs:>8.0f}{quantile_pairs:>7.0f}{goal:>8}", flush=True
@@ -250,9 +256,9 @@ def show_power(gates: int, goals: Goals) -> None:
 
 
 def pairs_to_decide(runs: GateRuns, outcome: str = "better") -> tuple[float, float]:
-    """Return the median and the 90 % quantile of the number of pairs until an outcome.
+    """Return the median and the 90 % quantile of the number of pairs until `outcome`.
 
-    A gate with another outcome counts as inf.
+    A gate that ends with another outcome counts as inf pairs.
     """
     pairs = [n if o == outcome else math.inf for n, o in zip(runs.pairs, runs.outcomes, strict=True)]
     median_pairs, quantile_pairs = np.quantile(pairs, [0.5, 0.9], method="inverted_cdf")
@@ -260,22 +266,24 @@ def pairs_to_decide(runs: GateRuns, outcome: str = "better") -> tuple[float, flo
 
 
 def run_series(repeats: int, effects: Floats, rng: np.random.Generator, draw: Sampler) -> tuple[NDArray[np.bool_], int]:
-    """Simulate series. Return which candidates were kept, (repeats, candidates), and the number of confirmed ones.
+    """Simulate series, and gate the kept candidates again on new pairs (confirmation).
+
+    Return which candidates were kept, as an array (repeats, candidates), and the number of confirmed candidates.
 
     Args:
         repeats: number of series.
-        effects: effect of each candidate, (candidates,). It is added to the differences of the candidate.
+        effects: number that is added to the differences of each candidate, (candidates,).
         rng: random number generator.
         draw: draws differences for a candidate without an effect.
     """
     states = [SeriesState() for _ in range(repeats)]
     kept = np.zeros((repeats, len(effects)), dtype=bool)
     for t, effect in enumerate(effects):
-        x = draw(rng, (repeats, PAIRS)) + effect
+        differences = draw(rng, (repeats, PAIRS)) + effect
         # Series with the same state have the same level, so their gates run together.
         for state in set(states):
             rows = [i for i in range(repeats) if states[i] == state]
-            outcomes = run_gates(x[rows], alpha=series_level(state), min_effect=0.0).outcomes
+            outcomes = run_gates(differences[rows], alpha=series_level(state), min_effect=0.0).outcomes
             for i, outcome in zip(rows, outcomes, strict=True):
                 kept[i, t] = outcome == "better"
                 states[i] = record_candidate(state, kept=bool(kept[i, t]))
@@ -286,7 +294,7 @@ def run_series(repeats: int, effects: Floats, rng: np.random.Generator, draw: Sa
 
 
 def show_series(repeats: int, candidates: int, goals: Goals) -> None:
-    """Print the results of series without improvements, and of series in which every fifth edit is an improvement."""
+    """Print results of two kinds of series: no edit is an improvement, or every fifth edit is one."""
     print(f"\nSeries: {repeats} series of {candidates} edits, {PAIRS} pairs at most, min_effect 0")
     distributions = {"normal": normal, "10 % misses of A and of B": NULLS["10 % misses of A and of B"]}
     for name, draw in distributions.items():
@@ -294,16 +302,17 @@ def show_series(repeats: int, candidates: int, goals: Goals) -> None:
         single_outcomes = run_gates(draw(rng, (repeats * candidates, PAIRS)), min_effect=0.0).outcomes
         one_by_one = np.array([o == "better" for o in single_outcomes]).reshape(repeats, candidates)
         kept, confirmed = run_series(repeats, np.zeros(candidates), rng, draw)
-        most_kept, share_without_error = int(kept.sum(axis=1).max()), 1 - confirmed / repeats
+        # A series may have several confirmed edits, so the share of series without any is at least this value.
+        most_kept, share_unconfirmed = int(kept.sum(axis=1).max()), 1 - confirmed / repeats
         print(f"edits without effect, {name}")
         share = one_by_one.any(axis=1).mean()
         print(f"  each gate at 5 %, without a series: one or more edits kept in {share:.3f} of the repetitions")
         share = kept.any(axis=1).mean()
         print(f"  series (e-LOND): one or more edits kept in {share:.3f} of them; at most {most_kept} kept", end="")
         print(f"; goal at most 5: {goals.check(most_kept <= 5, f'series, {name}')}")
-        goal = goals.check(share_without_error >= 0.95, f"confirmation, {name}")
+        goal = goals.check(share_unconfirmed >= 0.95, f"confirmation, {name}")
         print(
-            f"  after confirmation: none left in {share_without_error:.3f} of the series; goal at least 0.95: {goal}",
+            f"  no confirmed edit in at least {share_unconfirmed:.3f} of the series; goal at least 0.95: {goal}",
             flush=True,
         )
     effects = np.where(np.arange(candidates) % 5 == 4, 2.0, 0.0)
@@ -316,7 +325,7 @@ def show_series(repeats: int, candidates: int, goals: Goals) -> None:
 
 
 def show_verdicts(goals: Goals) -> None:
-    """Print the verdicts for exact copies and for constant differences. The right verdicts are known in advance."""
+    """Print the verdicts in cases whose right verdict is known: exact copies and constant differences."""
     print("\nCopies and constant differences, min_effect log 1.03")
     cases = {
         "exact copy, 1 pair": (decide([0.0], identical=True), "identical"),
@@ -330,12 +339,12 @@ def show_verdicts(goals: Goals) -> None:
 
 
 def show_forecasts(gates: int) -> None:
-    """Print the median forecast of further pairs after four pairs, and the median of the pairs that were needed."""
+    """Print how many further pairs `forecast_pairs` expects after four pairs, and how many were needed (medians)."""
     print(f"\nForecast after four pairs: {gates} gates, medians (for information)")
     for effect in (1.0, 2.0):
-        x = np.random.default_rng(9).normal(effect, 1.0, (gates, 60)) * MIN_EFFECT
-        forecasts = [forecast_pairs(row[:4].tolist()) for row in x]
-        needed_pairs = [n - 4 for n in run_gates(x).pairs]
+        differences = np.random.default_rng(9).normal(effect, 1.0, (gates, 60)) * MIN_EFFECT
+        forecasts = [forecast_pairs(row[:4].tolist()) for row in differences]
+        needed_pairs = [n - 4 for n in run_gates(differences).pairs]
         median_forecast = np.median([math.inf if n is None else n for n in forecasts])
         print(
             f"mean over deviation {effect}: forecast {median_forecast:.0f}, needed {np.median(needed_pairs):.0f}",

@@ -2,15 +2,14 @@
 
 The script prints four figures, one per line:
 
-1. *cost per trial*: the processor seconds of a complete tiny trial (supervisor and worker), minus the processor seconds
-   of a process that starts the interpreter, and imports and warms up the third-party packages of a worker. Trials and
-   such processes alternate. The figure is the median of the differences.
+1. *cost per trial*: (processor seconds of a complete tiny trial) − (processor seconds of a bare process). A bare
+   process starts the interpreter, and imports and warms up the third-party packages of a worker. Trials and bare
+   processes alternate. The figure is the median of the differences.
 2. *plan*: seconds to plan 10,000 trials and compute their run_ids, as `--dry-run` does.
 3. *resume*: seconds to recognise 10,000 finished trials from their records.
-4. *two workers*: two ratios. The first is the throughput with two trials at once, divided by the throughput with one
-   trial at a time. The second is the processor seconds of a trial beside another trial, divided by the processor
-   seconds of a trial on its own. All trials do the same computation, which occupies a core for 10 s. Other load on the
-   machine makes both ratios worse, so the load is printed.
+4. *two workers*: two ratios, (value with two trials at once) / (value with one trial at a time). The first is a ratio
+   of throughputs, the second of processor seconds per trial. All trials do the same computation, which occupies a core
+   for 10 s. Other load on the machine makes both ratios worse, so the load is printed.
 
     python benchmarks/sweep.py [--quick]
 """
@@ -65,8 +64,8 @@ def execute(job, emit):
 if __name__ == "__main__":
     main(execute)
 """
-#: Source of a program that imports the third-party packages of a worker. It also uses the packages once, because they
-#: import more modules at their first use.
+#: Source of a program that imports the third-party packages of a worker and uses them once. At their first use, they
+#: import more modules.
 _THIRD_PARTY = """
 import msgspec, numpy, safetensors.torch, torch
 from torch import nn
@@ -82,8 +81,8 @@ class Sizes:
     Args:
         trials: number of planned trials.
         repetitions: number of repetitions of the cost per trial.
-        seconds: seconds for which a trial of *two workers* occupies a core.
-        pairs: number of pairs of trials of *two workers*.
+        seconds: seconds for which a trial occupies a core (figure *two workers*).
+        pairs: number of pairs of trials (figure *two workers*).
     """
 
     trials: int
@@ -182,9 +181,9 @@ def resume_many(runs: Path, specs: Sequence[RunSpec]) -> float:
     return spent
 
 
-def two_workers(where: Path, sizes: Sizes) -> tuple[float, float]:
+def two_workers(folder: Path, sizes: Sizes) -> tuple[float, float]:
     """Return the two ratios of *two workers*: of the throughputs, and of the processor seconds per trial."""
-    worker = where / "spin.py"
+    worker = folder / "spin.py"
     worker.write_text(textwrap.dedent(_SPIN))
     launching.WORKER = [sys.executable, str(worker)]
     turns = _turns_in(sizes.seconds)
@@ -192,7 +191,7 @@ def two_workers(where: Path, sizes: Sizes) -> tuple[float, float]:
     for jobs in (1, 2):
         specs = [_plan_spinning_trial(turns, index) for index in range(2 * sizes.pairs)]
         began = time.perf_counter()
-        runs = where / f"jobs-{jobs}"
+        runs = folder / f"jobs-{jobs}"
         options = ExecutionOptions(jobs=jobs, fresh_workers=True)
         outcomes = list(execute(specs, runs, Plain(len(specs), open(os.devnull, "w")), options))  # noqa: SIM115
         wall[jobs] = time.perf_counter() - began
@@ -217,7 +216,7 @@ def _plan_spinning_trial(turns: int, index: int) -> RunSpec:
 
 
 _TASK = '''
-"""A minimal workload with sixteen points and two evaluations."""
+"""A minimal workload with sixteen training examples and two evaluations."""
 import torch
 from torch import nn
 from torch.nn import functional as F

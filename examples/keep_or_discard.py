@@ -63,7 +63,8 @@ def try_edits(folder: Path, options: list[str]) -> list[tuple[str, str, bool]]:
     """Test every edit, and return (description, verdict, kept) for each."""
     best, candidate = folder / "best.py", folder / "candidate.py"
     stored = folder / "outcomes.json"
-    # A series answers only once about an undecided candidate, so the verdicts are stored.
+    # When a series goes on to the next candidate, it discards an undecided one and gives no further verdict on it. This
+    # script therefore stores the verdicts.
     verdicts = json.loads(stored.read_text()) if stored.exists() else {}
     # Every call of the script begins with the first edit.
     best.write_text(START)

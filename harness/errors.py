@@ -16,12 +16,14 @@ EXIT_INTERRUPTED = 130
 
 #: Maximum number of characters of a message.
 MAX_MESSAGE = 1500
-#: Maximum numbers of characters of an error's `what` and `fix`. A message also contains the program's name.
+#: Maximum numbers of characters of an error's `what` and `fix`. A message has both, and the program's name.
 _MAX_WHAT, _MAX_FIX = 800, 650
-#: Maximum number of characters of the problems that a combined error lists.
+#: Maximum number of characters of the problems that a combined error lists. The first problem is always listed.
 _MAX_COMBINED = 270
 #: Maximum number of characters of a list of known names.
 _MAX_NAMES = 500
+#: Maximum number of characters of an unknown name in a message. A longer name is not compared with the known names.
+_MAX_UNKNOWN = 200
 #: Characters that move the cursor, change colours or the writing direction, end a line, or cannot be encoded.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
@@ -40,10 +42,10 @@ def escape_controls(text: str, keep: str = "") -> str:
 
 
 def limit_message(text: str, limit: int = MAX_MESSAGE) -> str:
-    r"""Return a text that is safe to print as a message: it has no control characters and a limited length.
+    r"""Return a text that is safe to print as a message: of limited length and without control characters.
 
-    Line breaks are kept. The middle of a text that is too long is left out, because a message usually names the input
-    at the beginning and the problem at the end.
+    Line breaks are kept. If the text is too long, its middle is left out. A message usually names the input at the
+    beginning and the problem at the end.
 
     Args:
         text: any text. It may quote a file or name a path.
@@ -60,12 +62,12 @@ def limit_message(text: str, limit: int = MAX_MESSAGE) -> str:
 class BenchError(Exception):
     """Base class of all errors of the benchmark. An error has a problem and a fix, one line each.
 
-    The command line prints the error as `what (fix)` and exits with `exit_code`. Both parts often quote a user's input,
-    so control characters in them are escaped and their length is limited.
+    The command line prints the error as `what (fix)` and exits with `exit_code`. `what` and `fix` often quote a user's
+    input. Their control characters are therefore escaped, and their length is limited.
 
     Args:
         what: description of the request and of the problem. One line without a full stop.
-        fix: what the user can do, as a command if possible. One line without a full stop. None if nothing is known.
+        fix: what the user can do, as a command if possible. One line without a full stop. None if no fix is known.
 
     >>> print(BenchError("curve.svg cannot be written: the disk is full", fix="choose another folder"))
     curve.svg cannot be written: the disk is full (choose another folder)
@@ -89,7 +91,7 @@ def _one_line(text: str, limit: int) -> str:
 
 
 class UsageError(BenchError):
-    """The request is invalid: an unknown name, a value that is not allowed, or two options that cannot be combined.
+    """The user's request is invalid, for example because of an unknown name or a value that is not allowed.
 
     >>> print(UsageError("lr=-1 is out of range", fix="allowed: above 0"))
     lr=-1 is out of range (allowed: above 0)
@@ -99,7 +101,7 @@ class UsageError(BenchError):
 
 
 class PluginError(BenchError):
-    """A plugin is broken: its module cannot be imported or does not return, or an entry is invalid.
+    """A plugin is broken: the import of its module fails or hangs, or one of its entries is invalid.
 
     >>> print(PluginError("bench_parts is not marked with @hookimpl", fix="from harness.api import hookimpl"))
     bench_parts is not marked with @hookimpl (from harness.api import hookimpl)
@@ -143,14 +145,14 @@ class DataError(BenchError):
 
 
 def combine_errors(errors: Sequence[BenchError]) -> BenchError:
-    """Return one error that lists several errors, so that the user can correct all of them at once.
+    """Return one error that lists several errors. The user can then correct all of them at once.
 
     Args:
         errors: at least one error. A single error is returned as it is.
 
     Returns:
-        An error of the class with the largest exit code. Its attribute `problems` contains all errors. Its text lists
-        the first errors, as far as they fit into one line.
+        An error of the class with the largest exit code. Its attribute `problems` contains all errors. Its text has one
+        line and lists as many errors as fit.
 
     >>> errors = UsageError("lr=-1 is out of range", fix="use lr > 0"), DataError("no mnist", fix="get it")
     >>> error = combine_errors(errors)
@@ -181,8 +183,8 @@ def combine_errors(errors: Sequence[BenchError]) -> BenchError:
 def suggest_nearest(name: str, known: Iterable[str]) -> str:
     """Return the hint `; did you mean 'x'?` for an unknown name.
 
-    The hint suggests at most three known names that contain `name` as a word between hyphens. Without such a name, it
-    suggests the most similar known name.
+    The hint suggests at most three known names that contain `name` as one of the words that hyphens separate. If there
+    are none, the hint suggests the most similar known name.
 
     Args:
         name: the unknown name.
@@ -196,7 +198,7 @@ def suggest_nearest(name: str, known: Iterable[str]) -> str:
     >>> suggest_nearest("cosine", ["adamw-cosine", "cosine-power", "wsd"])
     "; did you mean 'adamw-cosine' or 'cosine-power'?"
     """
-    known = sorted(known) if len(name) <= _MAX_SHOWN else []
+    known = sorted(known) if len(name) <= _MAX_UNKNOWN else []
     close = [candidate for candidate in known if name in candidate.split("-")][:3]
     close = close or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
@@ -215,16 +217,12 @@ def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> UsageError
     """
     names = sorted(known)
     fix = f"choose one of: {_join_names(names)}" if names else f"no {kind} exists"
-    shown = name if len(name) <= _MAX_SHOWN else f"{name[: _MAX_SHOWN // 2]}…{name[-_MAX_SHOWN // 2 :]}"
+    shown = name if len(name) <= _MAX_UNKNOWN else f"{name[: _MAX_UNKNOWN // 2]}…{name[-_MAX_UNKNOWN // 2 :]}"
     return UsageError(f"unknown {kind} {shown!r}{suggest_nearest(name, names)}", fix=fix)
 
 
-#: Maximum number of characters of an unknown name in a message. A longer name is not compared with the known names.
-_MAX_SHOWN = 200
-
-
 def _join_names(names: list[str]) -> str:
-    """Return a list of names as one line. If the list is too long, it ends with the number of the remaining names."""
+    """Return a list of names as one line. A list that is too long ends with, for example, `and 7 more`."""
     lengths = accumulate(len(name) + len(", ") for name in names)
     shown = [name for name, length in zip(names, lengths, strict=True) if length <= _MAX_NAMES]
     return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(shown) < len(names) else "")

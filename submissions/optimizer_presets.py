@@ -6,8 +6,8 @@ from harness.api import Domain, Fixed, LogUniform, Source, SubmissionEntry, Unif
 from submissions.averaging.swa import START
 from submissions.optimizers import nadamw
 
-#: A constant learning rate must be smaller than a decaying one. At the end of a run with a constant rate, the weights
-#: still have the noise that a large learning rate causes.
+#: Smaller learning rates, for constant schedules. A large learning rate causes noise in the weights. Only a decay
+#: removes this noise before the end of the run.
 _STEADY: dict[str, Domain] = {"lr": LogUniform(3e-4, 1e-2, default=3e-3), "warmup": Fixed(20, limits=(0, None))}
 
 _WSD = "warmup, constant learning rate, short decay at the end"
@@ -85,8 +85,8 @@ _OTHERS = (
         name="prodigy-wsd",
         summary=f"Prodigy, which estimates its learning rate; {_WSD}",
         parts=("optimizer:prodigy", "schedule:wsd"),
-        # The authors of Prodigy recommend this option for schedules with a warmup. Without it, the small steps of the
-        # warmup would bias the estimate of the distance to the solution.
+        # The authors of Prodigy recommend this option for schedules with a warmup. Without it, the warmup's small steps
+        # would bias Prodigy's estimate of the distance to the solution.
         space={"safeguard_warmup": Fixed(True)},
         tags=("decay",),
     ),

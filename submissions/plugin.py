@@ -89,7 +89,7 @@ _SCHEDULES = (
     large_then_decay,
     swa_lr,
 )
-#: Schedule -> the hyperparameters of the optimizer that it sets at every update.
+#: Schedule -> the optimizer's hyperparameters that the schedule sets at every update.
 _TAKEN_OVER = {"schedule:one-cycle": frozenset({"beta1", "momentum"})}
 _OTHERS = (quality_ascending, reservoir, sam)
 
@@ -98,7 +98,7 @@ _OTHERS = (quality_ascending, reservoir, sam)
 def bench_parts() -> Iterable[PartEntry]:
     """Return the entries of all parts. A part's entry is in the part's module.
 
-    `takes_over` is added here, because an edit of a part's module would change the source hash of finished runs.
+    `takes_over` is added here, because a change of a part's module would change the IDs of its published runs.
     """
     entries = [module.ENTRY for module in (*_OPTIMIZERS, *_AVERAGING, *_SCHEDULES, *_OTHERS)]
     return [replace(entry, takes_over=_TAKEN_OVER.get(entry.id, frozenset())) for entry in entries]

@@ -34,8 +34,8 @@ PRESETS = (
         name="adamw-constant",
         summary="AdamW with a short warmup and then a constant learning rate",
         parts=("optimizer:adamw", "schedule:constant"),
-        # Without a decay, the learning rate must be smaller. The noise that a large rate causes would otherwise remain
-        # in the weights until the end of the run.
+        # Without a decay, the learning rate must be smaller: a large rate causes noise in the weights, which only a
+        # decay removes.
         space={"lr": LogUniform(3e-4, 1e-2, default=3e-3), "warmup": Fixed(20, limits=(0, None))},
         tags=("anytime", "family"),
     ),

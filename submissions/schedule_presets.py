@@ -1,7 +1,7 @@
-"""Submissions for the schedules: one with AdamW for each, and a second with SGD if the schedule's paper used SGD.
+"""Submissions for the schedules, with AdamW or, if the schedule's paper used SGD, also with SGD.
 
-Each submission differs from `adamw-cosine` or `sgd-nesterov` only in the schedule, so that a comparison measures the
-effect of the schedule.
+Each submission differs from `adamw-cosine` or `sgd-nesterov` only in the schedule. A comparison with these therefore
+measures the effect of the schedule.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _D2Z = Source(
     arxiv="2502.15938",
     equation="the baselines that decay to 10 %",
 )
-#: Smaller learning rates, for schedules that do not decay to a small value. At the end of such a run, the weights still
-#: have the noise of a large learning rate.
+#: Smaller learning rates, for schedules that end with a large one. With the usual rates, the weights would still have
+#: much noise at the end of a run.
 _UNDECAYED: dict[str, Domain] = {"lr": LogUniform(3e-4, 1e-2, default=3e-3)}
 
 

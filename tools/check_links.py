@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def find_problems(page: Path) -> Iterator[str]:
-    """Yield a page's broken links, and placeholders of figures that were not generated."""
+    """Yield a page's broken links, and the placeholders that no generated figure has replaced."""
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     yield from (f"placeholder {name}" for name in PLACEHOLDER.findall(text))
     for link in LINK.findall(CODE.sub("", text)):

@@ -1,16 +1,18 @@
 """Count the descriptive function names and the non-descriptive local names of `harness/`.
 
-A function's name is descriptive if it begins with a verb (`load_registry`), or if it is a noun for the returned value
-(`dataset_path(…) -> Path`). A name is accepted by the first of these rules that applies:
+A function's name is descriptive if it begins with a verb (`load_registry`) or is a noun for the returned value
+(`dataset_path(…) -> Path`). The first of these rules that applies accepts the name:
 
-verb        the first word is in VERBS, or is a verb of VERBS in the third person and the function returns a bool
+verb        the first word is in VERBS or QUESTIONS, or is a verb with -s (`keeps`) and the function returns a bool
 property    the function is decorated as a property
 factory     the function is a class method that returns its class (`Selection.of`)
 type        the name's head noun is a word of the return type: `submission(…) -> SubmissionEntry`
 noun        the name's head noun is in NOUNS, and the return type is allowed for this noun
 
-The head noun is the last word before a preposition: `dtype` in `default_dtype_of_device`. Double-underscore methods and
-overloads are not counted. A parameter or variable of a function is not descriptive if its name is in FILLERS.
+The head noun is the last word before the first preposition: `dtype` in `default_dtype_of_device`. Without a
+preposition, it is the last word. Double-underscore methods and overloads are not counted.
+
+Local names are the parameters and variables of functions. A local name is not descriptive if it is in FILLERS.
 
 usage: python -m tools.count_names [--rest] [folder …]        (exit code 1 if a goal is missed)
 """
@@ -186,7 +188,7 @@ def rule_for(name: str, returns: str, decorators: Iterable[str] = (), owner: str
         name: the function's name.
         returns: the function's return annotation.
         decorators: names of the function's decorators.
-        owner: name of the class to which the function belongs; empty if it belongs to no class.
+        owner: name of the function's class; empty outside a class.
 
     >>> rule_for("load_registry", "Registry"), rule_for("keeps", "bool"), rule_for("content_hash", "str")
     ('verb', 'verb', 'noun')
@@ -211,14 +213,14 @@ def rule_for(name: str, returns: str, decorators: Iterable[str] = (), owner: str
 
 
 def is_verb(word: str, returns: str) -> bool:
-    """Return whether a name's first word is a verb: `load`, `is`, or `keeps` for a function that returns a bool."""
+    """Return whether a name's first word counts as a verb: `load`, `is`, or, if a bool is returned, `keeps`."""
     if word in VERBS or word in QUESTIONS:
         return True
     return returns == "bool" and word.removesuffix("s") in VERBS
 
 
 def is_noun_of(noun: str, identifiers: set[str]) -> bool:
-    """Return whether a noun describes values of a type. `identifiers` are those in the annotation of the type."""
+    """Return whether a noun describes values of a type. `identifiers` are the names in the type's annotation."""
     for types, text in NOUNS.items():
         nouns = text.split()
         if noun in nouns and types & identifiers:
@@ -229,7 +231,7 @@ def is_noun_of(noun: str, identifiers: set[str]) -> bool:
 
 
 def _head_noun(words: list[str]) -> str:
-    """Return the last word before the first preposition: `name` of `name_of_driver`."""
+    """Return the last word before the first preposition: `name` for `name_of_driver`."""
     for position, word in enumerate(words):
         if word in PREPOSITIONS and position:
             return words[position - 1]
@@ -250,7 +252,7 @@ def singular(word: str) -> str:
 
 
 def _functions(tree: ast.AST, owner: str) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, str]]:
-    """Yield every function below a node with the name of its class, or an empty string."""
+    """Yield every function below a node, with the name of its class; the name is empty outside a class."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node, owner

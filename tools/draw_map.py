@@ -2,8 +2,8 @@
 
 usage: python -m tools.draw_map [--check]
 
-The command writes harness/map.svg and the generated block of harness/README.md. With `--check` it writes nothing,
-prints the names of stale files, and returns exit code 1 if there is one.
+The command writes harness/map.svg and the generated block of harness/README.md. With `--check`, it writes nothing,
+prints the names of the stale files, and returns exit code 1 if a file is stale.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def layers(root: Path) -> list[list[str]]:
 
 
 def folder_imports() -> set[Arrow]:
-    """Return the pairs (a, b) of folders in which a file in a imports a file in b.
+    """Return the pairs (a, b) of folders such that a file in `a` imports a file in `b`.
 
     Imports for type checking do not count.
     """
@@ -110,12 +110,13 @@ def folder_imports() -> set[Arrow]:
 
 
 def folder_starts(root: Path) -> set[Arrow]:
-    """Return the pairs (a, b) of folders in which a file in a starts or loads a module in b by its name."""
+    """Return the pairs (a, b) of folders such that a file in `a` starts or loads a module of `b` by its name."""
     arrows = set()
     for path in python_files(root):
         tree = ast.parse(_read(path))
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _function_name(node) in STARTERS]
         expressions = [call.args[0] for call in calls if call.args]
+        # A module that is imported later may be a value of a dictionary.
         expressions += [value for node in ast.walk(tree) if isinstance(node, ast.Dict) for value in node.values]
         folder = _folder(_module_name(root, path))
         for expression in expressions:
@@ -205,9 +206,9 @@ def _module_name(root: Path, path: Path) -> str:
 
 
 def _folder(module: str) -> str:
-    """Return the name of the file or folder, directly in the package, that contains a module.
+    """Return the second part of a module's name: `storage` for `harness.storage.marks`.
 
-    The package's own `__init__` is in no folder. Its result is the name of the package.
+    For the package itself, return the package's name.
     """
     name = module.split(".")[1:2]
     return name[0] if name and name != ["__init__"] else PACKAGE

@@ -1,8 +1,8 @@
 """Draw a layered graph as SVG, with boxes in rows. Arrows do not cross boxes.
 
 Source: Sugiyama, Tagawa, Toda, Methods for Visual Understanding of Hierarchical System Structures (1981). An arrow that
-passes through rows gets a point in each of them. Boxes and points are called nodes. The nodes of a row are ordered by
-the mean position of their neighbours.
+skips rows gets a point in each skipped row. Boxes and points are called nodes. The nodes of a row are ordered by the
+mean position of their neighbours.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _segments(paths: Sequence[Path]) -> Iterator[tuple[Node, Node]]:
 
 
 def _crossings(rows: Sequence[Sequence[Node]], paths: Sequence[Path], sideways: Sequence[Arrow]) -> int:
-    """Return the number of crossing pairs of arrows, plus 4 for each node that an arrow within a row crosses."""
+    """Return the number of crossings of two arrows, plus 4 for each node that an arrow within a row crosses."""
     position = {node: (row, index) for row, nodes in enumerate(rows) for index, node in enumerate(nodes)}
     segments: list[list[tuple[int, int]]] = [[] for _ in rows]
     for above, below in _segments(paths):
@@ -148,6 +148,7 @@ def _place(rows: Sequence[Sequence[Node]], paths: Sequence[Path]) -> dict[Node, 
     for move in range(MOVES):
         for row in rows if move % 2 else reversed(rows):
             targets = {node: _mean([x[other] for other in neighbours.get(node, [node])]) for node in row}
+            # The mean of packing from the left and from the right keeps the row centred.
             forward = _pack(row, targets)
             backward = _pack(row[::-1], {node: -targets[node] for node in row})
             x |= {node: (forward[node] - backward[node]) / 2 for node in row}
@@ -156,9 +157,9 @@ def _place(rows: Sequence[Sequence[Node]], paths: Sequence[Path]) -> dict[Node, 
 
 
 def _pack(row: Sequence[Node], targets: Mapping[Node, float]) -> dict[Node, float]:
-    """Return the nodes' centres from left to right.
+    """Return the x coordinate of each node's centre.
 
-    A centre is at its target, or further right if the previous node needs the space.
+    It is the node's target, or further right if the previous node needs the space.
     """
     centres: dict[Node, float] = {}
     edge = float("-inf")
@@ -197,7 +198,7 @@ def _ports(paths: Mapping[Arrow, Path], x: Mapping[Node, int]) -> dict[tuple[Arr
 def _steps_down(
     path: Path, row_of: Mapping[str, int], x: Mapping[Node, int], ports: Mapping[tuple[Arrow, str], int]
 ) -> str:
-    """Return an SVG path from the bottom of the first box, through the points, to the top of the last box."""
+    """Return an SVG path from the bottom of the first box to the top of the last box."""
     start, end = path[0], path[-1]
     assert isinstance(start, str)
     assert isinstance(end, str)

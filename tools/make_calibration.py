@@ -34,7 +34,7 @@ STREAM_COLUMNS = (
     "targets of the stages, without the factor",
     "tolerance factor",
     "number of new seeds run with the factor",
-    "evaluations at which a stage can end, median",
+    "evaluations after the minimum, median",
     "resolution",
 )
 
@@ -85,7 +85,7 @@ def _stream_row(calibration: Calibration, registry: Registry) -> list[str]:
 
 
 def _resolution(calibration: Calibration, registry: Registry) -> str:
-    """Return the resolution of the calibration or, if it has none, that of the workload with a star."""
+    """Return the resolution of the calibration. Without one, return the workload's resolution with a star."""
     if calibration.resolution is not None:
         return _percent(calibration.resolution)
     resolution = registry.workload(calibration.workload.partition("@")[0]).facts.resolution

@@ -19,8 +19,8 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
 #: Exit code → its meaning.
 EXIT_CODES = {
     0: "success; for `bench gate`: A is better",
-    1: "something failed: a trial ended with a status other than `reached`, `exhausted` or `pruned`, a check failed, "
-    "data are missing, or a file cannot be read or written; for `bench gate`: A is worse, equivalent or identical",
+    1: "a failure: a check failed, data are missing, a file cannot be read or written, or a trial did not end as "
+    "`reached`, `exhausted` or `pruned`; for `bench gate`: A is worse, equivalent or identical",
     2: "the request is invalid",
     3: "a plugin is broken, or an internal error occurred",
     4: "a gate is undecided",
@@ -39,8 +39,8 @@ VARIABLES = {
     "BENCH_JOBS": "default of `--jobs`",
     "BENCH_JSON_ERRORS": "`1`: print errors as JSON, as `bench --json-errors` does",
     "BENCH_NONCE": "default of `--nonce`",
-    "BENCH_PLUGINS": "comma-separated plugins: `no:NAME` blocks a plugin; if a `NAME` without `no:` is given, only the "
-    "plugins with such names are loaded",
+    "BENCH_PLUGINS": "comma-separated names of plugins: `no:NAME` blocks the plugin; `NAME` blocks all plugins except "
+    "those named in this way",
     "BENCH_PLUGIN_TIMEOUT": "time limit in seconds for reading a plugin",
     "BENCH_RESULTS": "default of `--results`",
     "BENCH_RULESET": "default of `--ruleset`",

@@ -22,11 +22,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "methods.md"
 LEVELS = ROOT / "tools" / "levels.yaml"
 DISTRIBUTION = "algorace"
-#: The page with the tables of the comparison. Each row begins with the name of a submission (arm).
+#: The page with the tables of the comparison. Each row is about one arm, a tuned submission, and begins with its name.
 COMPARISON = "docs/comparison.md"
-#: A row of an arm that was run.
+#: Beginning of the row of an arm that was run.
 ARM = re.compile(r"^\| `([a-z0-9-]+)` \|(?! not run)", re.MULTILINE)
-#: Method → its evidence as pairs of level and file.
+#: Method → its evidence, as pairs of the kind of evidence (such as `vectors`) and a file.
 Levels = Mapping[str, Sequence[tuple[str, str]]]
 HEAD = """# Methods
 

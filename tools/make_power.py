@@ -18,7 +18,7 @@ from tools.markdown import table_lines
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "power.md"
 COMMAND = "python -m tools.make_power"
-#: Columns of the first table, in addition to the first three headings and the costs.
+#: Columns of the first table, after the first three headings and before `COSTS`.
 FIRST = ("pairs separated", "per core-hour", "hard pairs separated", "hard per core-hour", "order at full budget")
 COSTS = ("core-s per run", "training + evaluation + start")
 #: Number of separated pairs per core-hour that at least four workloads should reach.
@@ -45,7 +45,7 @@ def _table(names: Sequence[str], rows: Sequence[PowerRow]) -> list[str]:
 
 
 def summary(rows: Sequence[PowerRow]) -> str:
-    """Return sentences that compare the rows with the goals."""
+    """Return a list that says how many rows separate at least `GOAL` pairs per core-hour, and how many fewer."""
     least = LEAST_PER_CORE_HOUR
     rows_by_range = {
         f"At least {GOAL} pairs": [row for row in rows if row.per_core_hour >= GOAL],

@@ -32,7 +32,8 @@ HEAD = """# Records
 
 `python -m tools.make_records` generates this page from the data types. Do not edit it.
 
-A record is the result of one trial, stored as one JSON object. `bench run` writes it to `RUNS/RUN_ID/record.json`.
+A record is the result of one trial, stored as one JSON object. `bench run` writes it to `RUNS/RUN_ID/record.json`, with
+one line for each field and one line for each evaluation.
 Published records are in `results/`, packed into compressed files, which `bench results unpack` unpacks.
 `bench show RUN` prints the most important fields. `harness.load_results` reads records into a data frame.
 `msgspec.json.decode(content, type=harness.api.Record)` converts a record to the types on this page.
@@ -83,7 +84,7 @@ def _rows(record_type: type[msgspec.Struct]) -> Iterator[tuple[str, str, str, st
 
 
 def _values_text(hint: Any, text: str) -> str:
-    """Return a sentence with the possible values of a field, or keys of a dict; "" if `text` contains all of them."""
+    """Return a sentence with the possible values of a field; "" if `text` contains all of them."""
     literals = [value for part in _parts(hint) if (value := _literals(part))]
     names = [f"`{value}`" for value in literals[0]] if literals else []
     if all(name in text for name in names):

@@ -27,7 +27,7 @@ class Threat:
         test: `file::function`.
         way: the cheat in words.
         verdict: one of `VERDICTS`.
-        by: the mechanism that stops the cheat, or the advantage that the cheat still gains.
+        by: what stops the cheat, or which advantage the cheat still gains.
     """
 
     family: str

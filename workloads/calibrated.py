@@ -6,8 +6,8 @@ import msgspec
 
 from harness.api import WorkloadFacts
 
-#: A workload whose resolution is above this fraction is coarse. Coarse workloads are run, but they do not count in the
-#: anchored score. docs/glossary.md defines these terms.
+#: Maximum resolution of a workload that counts in the anchored score (the resolution is a relative measurement error).
+#: Other workloads are coarse: they are run, but do not count. docs/glossary.md defines these terms.
 FINE = 0.02
 
 
@@ -21,8 +21,8 @@ def calibrated(
     Args:
         facts: facts with exactly one target. The metric and the goal of this target are kept.
         easy, main, hard: target values of the three levels.
-        resolution: standard error of the metric on the split `score`, converted to examples and divided by the examples
-            that the reference needs to reach the target; None if unknown.
+        resolution: (standard error of the metric on the split `score`, converted to examples) / (the reference's
+            examples to the target); None if unknown.
     """
     (target,) = facts.targets
     values = {"easy": easy, "main": main, "hard": hard}

@@ -27,8 +27,8 @@ PIXELS = 784
 #: normalisation of one part does not depend on the images of another part.
 PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
 #: Sizes of the parts of the training file, in sixtieths of the file. The part `audit` is the test file, from which no
-#: other part is taken. An image's part depends on its content and not on its position in the file, so copies of the
-#: dataset in another order give the same parts.
+#: other part is taken. The part of an image depends on its content and not on its position. Copies of the dataset in
+#: another order therefore give the same parts.
 _SHARES: dict[Part, int] = {"train": 50, "feedback": 2, "score": 8}
 
 

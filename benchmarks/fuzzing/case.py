@@ -13,11 +13,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-#: Types of the items in a case's folder. A sparse file has the size `size` and occupies no space.
+#: Types of the items in a case's folder. A sparse file has the size `CaseFile.size` and occupies no space.
 FileType = Literal["file", "folder", "fifo", "link", "sparse"]
-#: `any`: every outcome without a failure is right. `accepted`: the input is valid, so the command must use it.
-#: `refused`: the command must not use the input. `usage`: the command must refuse it with exit code 2. `trial`: the
-#: command must try to run a trial, which the fuzzer then prevents.
+#: The expected outcome of a case:
+#:
+#: - `any`: no expectation, except that nothing fails (no traceback, no hang …)
+#: - `accepted`: the command uses the input
+#: - `refused`: the command does not use the input
+#: - `usage`: the command refuses the input with exit code 2
+#: - `trial`: the command tries to run a trial, which the fuzzer then prevents
 Expected = Literal["any", "accepted", "refused", "usage", "trial"]
 
 
@@ -55,8 +59,8 @@ class FuzzCase:
         expected: the expected outcome.
         absent: text that must not appear on stdout, such as the run_id of a damaged record; empty for no check.
         present: text that must appear in the output, such as the name of a damaged log; empty for no check.
-        ignored: path of a damaged file that `bench` must ignore. The exit code, stdout and the report must be the same
-            as without this file. Empty for no check.
+        ignored: path of a damaged file that `bench` must ignore; empty for no check. Exit code, stdout and report must
+            be the same as without this file.
         change: how the valid input was changed, for the report.
     """
 

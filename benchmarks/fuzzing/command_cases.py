@@ -97,7 +97,8 @@ _ASSIGNMENTS = (
 )
 #: Options that no case sets: `--help` ends the command, and `--in-process` would train in this process.
 _SKIPPED = frozenset({"help", "in_process"})
-#: Command -> arguments that every case of `_make_odd_case` gets, so that no case trains.
+#: Command -> arguments that `_make_odd_case` always adds, so that the command only plans. If another command starts a
+#: trial, the fuzzer prevents it.
 _DRY_RUN_ARGUMENTS = {"run": ("--dry-run",), "tune": ("--dry-run",), "calibrate": ("--dry-run",)}
 
 
@@ -124,10 +125,10 @@ def _walk(group: click.Group, words: tuple[str, ...]) -> Iterator[tuple[tuple[st
 
 #: Run_id of a record in the files of a case.
 RUN_ID = record_cases.run_ids()[0]
-#: Names of options whose range begins at 1.
-_COUNTS = ("STUDIES", "THREADS", "JOBS")
-#: A valid call of every command, with the files of a case. A right outcome of a call is that it succeeds, or that it
-#: starts to run a trial. None for a command that needs results of another machine, or a network connection.
+#: Environment variables that hold a number from 1 on.
+_COUNT_VARIABLES = ("BENCH_STUDIES", "BENCH_THREADS", "BENCH_JOBS")
+#: Command -> arguments of a valid call, which succeeds or starts a trial. None for a command that needs files that a
+#: case does not have, a network connection, or training.
 VALID_CALLS: dict[tuple[str, ...], tuple[str, ...] | None] = {
     ("run",): ("--dry-run", "-s", "wsd", "-w", "lm-tiny"),
     ("runs",): (),
@@ -201,7 +202,7 @@ _WRONG_ASSIGNMENTS = (
 _COMMANDS_WITH_ASSIGNMENTS = (("run",), ("cost",), ("show",))
 #: Environment variable -> wrong values for `bench run`.
 _WRONG_VARIABLES = {
-    **{f"BENCH_{name}": ("0", "-1", "1.5", "010", "x", "1e3", "\u0661", "99999999999999999999") for name in _COUNTS},
+    **dict.fromkeys(_COUNT_VARIABLES, ("0", "-1", "1.5", "010", "x", "1e3", "\u0661", "99999999999999999999")),
     "BENCH_SEED": ("1.5", "x", "010", "9223372036854775808", "nan", "1_0"),
     "BENCH_RULESET": ("missing", "quick ", "./missing.yaml", "empty.yaml", "QUICK"),
     "BENCH_EXECUTOR": ("missing", "local "),
@@ -215,7 +216,7 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
 
 
 def _make_case_of_known_outcome(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case whose command either is valid and must be accepted, or has one mistake and must be refused."""
+    """Return a case with a valid command, which must be accepted, or with a wrong one, which must be refused."""
     words = rng.choice([words for words in commands() if VALID_CALLS.get(words) is not None])
     command, arguments = _command(words), [*words, *(VALID_CALLS[words] or ())]
     environment: dict[str, str] = {}
@@ -240,7 +241,7 @@ def _make_case_of_known_outcome(number: int, rng: random.Random) -> FuzzCase:
             environment[name] = rng.choice(_WRONG_VARIABLES[name])
         case _:
             expected = "accepted"
-    shown = [*arguments[len(words) :], *(f"{n}={v}" for n, v in environment.items())]
+    shown_arguments = [*arguments[len(words) :], *(f"{n}={v}" for n, v in environment.items())]
     return FuzzCase(
         kind="commands",
         number=number,
@@ -248,7 +249,7 @@ def _make_case_of_known_outcome(number: int, rng: random.Random) -> FuzzCase:
         arguments=tuple(arguments),
         environment=environment,
         expected=expected,
-        change=f"{mistake}: {' '.join(words)} {shown}"[:200],
+        change=f"{mistake}: {' '.join(words)} {shown_arguments}"[:200],
     )
 
 
@@ -277,7 +278,7 @@ def _wrong_option(command: click.Command, rng: random.Random) -> list[str]:
 
 
 def _make_odd_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case with a command and up to five options with odd values. Such a case has several right outcomes."""
+    """Return a case of a command with up to five options that have odd values. Its right outcome is not known."""
     words = rng.choice(commands())
     command = _command(words)
     options = [p for p in command.params if isinstance(p, click.Option) and p.name not in _SKIPPED]
@@ -299,12 +300,14 @@ def _make_odd_case(number: int, rng: random.Random) -> FuzzCase:
         arguments.insert(rng.randrange(len(arguments) + 1), rng.choice(mutations.TEXTS))
     if words == ("run",) and rng.random() < 0.7:
         arguments += ["-s", rng.choice(["wsd", *_NAMES]), "-w", rng.choice(["lm-tiny", *_NAMES])]
-    before = ["-p", rng.choice(["no:workloads", "no:", "x", "no:\x1b", "no:missing"])] if rng.random() < 0.05 else []
+    general_options = (
+        ["-p", rng.choice(["no:workloads", "no:", "x", "no:\x1b", "no:missing"])] if rng.random() < 0.05 else []
+    )
     return FuzzCase(
         kind="commands",
         number=number,
         files=_files(),
-        arguments=(*before, *words, *_DRY_RUN_ARGUMENTS.get(words[0], ()), *arguments),
+        arguments=(*general_options, *words, *_DRY_RUN_ARGUMENTS.get(words[0], ()), *arguments),
         environment=_environment(rng),
         change=command_name,
     )

@@ -52,7 +52,7 @@ def install_plugin(site: Path) -> None:
 
 
 def write_distribution(site: Path, name: str, source: str) -> None:
-    """Write a module and the metadata of a distribution whose entry point is the module."""
+    """Write the files of a distribution with one module to an import folder."""
     for file in distribution_files(name, source.encode()):
         path = site / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def write_distribution(site: Path, name: str, source: str) -> None:
 
 
 def distribution_files(name: str, source: bytes) -> list[CaseFile]:
-    """Return the files of a distribution with one module, whose entry point is the module."""
+    """Return the files of a distribution with one module, which is also its entry point."""
     info = f"{name}-1.dist-info"
     return [
         CaseFile(path=f"{name}.py", content=source),
@@ -70,7 +70,7 @@ def distribution_files(name: str, source: bytes) -> list[CaseFile]:
 
 
 def make_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case that imports or verifies a changed file."""
+    """Return a case of `bench data`, in most cases with a changed file of a dataset or a changed provenance.json."""
     name, (file_name, content) = rng.choice(list(sample_files().items()))
     dataset = f"fuzz-{name}" + rng.choice(["", "-unknown"])
     return (
@@ -80,12 +80,12 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
     )
 
 
-def _change(path: str, content: bytes, rng: random.Random) -> CaseFile:
+def _change_file(path: str, content: bytes, rng: random.Random) -> CaseFile:
     match rng.randrange(5):
         case 0:
             return mutations.change_type(path, rng)
         case 1 if path.endswith(".gz"):
-            # Damage inside the compressed data, and bombs.
+            # Damaged content in a valid archive, or a bomb (a small archive with large content).
             inner = rng.choice([mutations.change_bytes(gzip.decompress(content), rng), b"\0" * 20_000_000])
             return CaseFile(path=path, content=gzip.compress(inner, mtime=0))
         case 2 if "idx3" in path and not path.endswith(".gz"):
@@ -98,13 +98,13 @@ def _change(path: str, content: bytes, rng: random.Random) -> CaseFile:
             return CaseFile(path=path, content=mutations.change_bytes(content, rng))
 
 
-def _bound(file: CaseFile, dataset: str) -> CaseFile:
-    """Return the file. It is made smaller if the dataset has no published size, because `bench` then hashes it all."""
+def _limit_size(file: CaseFile, dataset: str) -> CaseFile:
+    """Limit the size of a file if its dataset has no published size, because `bench` then hashes the whole file."""
     return replace(file, size=min(file.size, 300 << 20)) if dataset.endswith("-unknown") else file
 
 
 def _import(number: int, dataset: str, file_name: str, content: bytes, rng: random.Random) -> FuzzCase:
-    changed = _bound(_change(f"source/{rng.choice(['', 'deep/'])}{file_name}", content, rng), dataset)
+    changed = _limit_size(_change_file(f"source/{rng.choice(['', 'deep/'])}{file_name}", content, rng), dataset)
     if rng.random() < 0.1:
         changed = CaseFile(path=changed.path, content=content)
     files = [changed]
@@ -126,7 +126,7 @@ def _import(number: int, dataset: str, file_name: str, content: bytes, rng: rand
         ]
     )
     is_unchanged = changed.type == "file" and changed.content == content
-    # A gzip file with other bytes and the same content is valid only if the checksum of the content is published.
+    # Equal content that was compressed anew counts as changed: the checksum is that of the compressed file.
     is_wrong = not is_unchanged and not dataset.endswith("-unknown") and "--accept-checksum" not in options
     expected: Expected = "refused" if is_wrong and len(files) == 1 and "--only" not in options else "any"
     if is_unchanged and command[-1] == "source" and not {"--only", "--copy"} & {*options}:
@@ -159,7 +159,7 @@ def _verify(number: int, dataset: str, file_name: str, content: bytes, rng: rand
     chosen = rng.choice(list(files))
     expected: Expected = "any"
     if chosen == path:
-        files[path] = _bound(_change(path, content, rng), dataset)
+        files[path] = _limit_size(_change_file(path, content, rng), dataset)
         is_unchanged = files[path].type == "file" and files[path].content == content
         expected = "any" if is_unchanged else "refused"
     else:

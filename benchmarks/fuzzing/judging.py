@@ -20,14 +20,13 @@ _EXIT_CODES = frozenset({0, 1, 2, 3, 4, 130})
 def find_failure(
     case: FuzzCase, outcome: CaseOutcome, limits: Limits, reference: CaseOutcome | None = None
 ) -> str | None:
-    """Return in one line the problem that a case shows; None if the outcome is right.
+    """Return the problem that a case shows, in one line; None if the outcome is right.
 
     Args:
         case: the case.
         outcome: the outcome of the case.
         limits: limits of the case.
-        reference: the outcome of the case without the damaged file that `bench` must ignore; None if the case has no
-            such file.
+        reference: the outcome of the case without the file `case.ignored`; None if that is empty.
     """
     code = outcome.exit_code
     if code in (-signal.SIGALRM, -signal.SIGXCPU, -signal.SIGKILL):
@@ -126,6 +125,6 @@ def _last_line(text: str) -> str:
 
 
 def signature(kind: str, problem: str) -> str:
-    """Return a problem without its numbers, paths and names, so that failures with one cause have one signature."""
+    """Return a problem without numbers, paths and names. Failures with the same cause then have equal signatures."""
     text = re.sub(r"""(['"]).*?\1|0x[0-9a-f]+|[0-9]+|/\S+|run-\S+""", "_", problem)
     return f"{kind}: {text[:90]}"

@@ -1,4 +1,4 @@
-"""Cases of results of other tools: AlgoPerf's logs and target files, CSV files, and run histories of W&B."""
+"""Cases of results of other tools: AlgoPerf's logs and target files, CSV files, and W&B's run histories."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def make_algoperf_case(number: int, rng: random.Random) -> FuzzCase:
         case "cells":
             files[path] = CaseFile(path=path, content=change_csv(logs[path], rng))
         case "type":
-            where = path.rsplit("/", rng.choice([0, 0, 1, 2, 3]))[0]
-            files = {name: file for name, file in files.items() if not name.startswith(where)}
-            files[path] = mutations.change_type(where, rng)
+            removed_path = path.rsplit("/", rng.choice([0, 0, 1, 2, 3]))[0]
+            files = {name: file for name, file in files.items() if not name.startswith(removed_path)}
+            files[path] = mutations.change_type(removed_path, rng)
         case "targets":
             content = mutations.write_json(mutations.change_json(_TARGETS, rng), rng)
             files["targets.json"] = CaseFile(path="targets.json", content=content)
@@ -114,11 +114,11 @@ def make_algoperf_case(number: int, rng: random.Random) -> FuzzCase:
 
 
 def misfit(text: str, rng: random.Random) -> tuple[str, str]:
-    """Return a CSV file in which a row of the first half does not fit the header, and the name of the mistake."""
+    """Return a CSV file with a mistake in all rows or in one row of the first half, and the name of the mistake."""
     header, *rows = text.splitlines()
     row_index = rng.randrange(len(rows) // 2)
     fields = rows[row_index].split(",")
-    change = rng.choice(["a field more", "commas at the end", "a field less", "an object", "a column twice"])
+    change = rng.choice(["a field more", "commas at the end", "a field less", "a wrong cell", "a column twice"])
     match change:
         case "a field more":
             fields.insert(rng.randrange(len(fields) + 1), "0.5")
@@ -127,7 +127,7 @@ def misfit(text: str, rng: random.Random) -> tuple[str, str]:
             fields.append("")
         case "a field less":
             del fields[rng.randrange(len(fields))]
-        case "an object":
+        case "a wrong cell":
             column = next(i for i, name in enumerate(header.split(",")) if name.startswith(("validation/", "loss")))
             wrong_cells = ["tensor(2.0)", "np.float32(2.0)", "[2.0]", "0x10", "2;0", "2.0 s", "x", "1.0.0", "1_0"]
             fields[column] = rng.choice(wrong_cells)
@@ -159,7 +159,7 @@ def _wrong_targets(change: str, rng: random.Random) -> tuple[bytes, str]:
 
 
 def change_csv(text: str, rng: random.Random) -> bytes:
-    """Return a CSV file in which one or two cells, fields or lines were changed."""
+    """Return a CSV file with one or two changes: cells or rows were changed, added, removed or shuffled."""
     rows = list(csv.reader(io.StringIO(text)))
     for _ in range(rng.choice([1, 1, 2])):
         row = rng.choice(rows)
@@ -192,16 +192,16 @@ def odd_number(rng: random.Random) -> str:
     )
 
 
-# --- imports ----------------------------------------------------------------------------------------------------------
+# --- imported logs ----------------------------------------------------------------------------------------------------
 
 _ROWS = [{"_step": 100 * i, "_runtime": 5.0 * i, "loss": 3.0 / i, "accuracy": 0.1 * i} for i in range(1, 6)]
 
 
 def make_import_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case with one changed log that is imported, or with odd names."""
-    is_json = rng.random() < 0.5
-    text = json.dumps(_ROWS) if is_json else "\n".join(json.dumps(row) for row in _ROWS)
-    if not is_json and rng.random() < 0.6:
+    """Return a case that imports a log. The log or one argument of the import function is changed, or nothing is."""
+    is_one_array = rng.random() < 0.5
+    text = json.dumps(_ROWS) if is_one_array else "\n".join(json.dumps(row) for row in _ROWS)
+    if not is_one_array and rng.random() < 0.6:
         text = "_step,_runtime,loss,accuracy\n" + "\n".join(",".join(map(str, row.values())) for row in _ROWS) + "\n"
     is_csv = text.startswith("_step")
     path = "log.csv" if is_csv else "log.json"
@@ -225,7 +225,7 @@ def make_import_case(number: int, rng: random.Random) -> FuzzCase:
             value = rng.choice([-1, 1e30, float("nan"), float("inf"), 10**400, "tensor(2.0)", "x", None, True])
             value = rng.choice([value, 1.5]) if column == "_step" else value
             file = CaseFile(path=path, content=_replace_cell(column, value, is_csv, rng))
-            # None becomes null (a missing time) in JSON, and the text `None` in CSV. Both are refused.
+            # A value None is written as null to JSON, and as the text `None` to CSV. Both are refused.
             expected, change = "refused", f"{column} {value!r}"
             if column == "_runtime" and value == 1e30:
                 expected = "any"
@@ -265,7 +265,7 @@ def _replace_cell(column: str, value: Any, is_csv: bool, rng: random.Random) -> 
 
 
 def _misfit_json(rng: random.Random) -> tuple[str, str]:
-    """Return a history as JSON lines in which one line is no object or has a key twice, and the mistake's name."""
+    """Return a history as JSON lines with a mistake in one line, and the name of the mistake."""
     lines = [json.dumps(row) for row in _ROWS]
     line_index = rng.randrange(len(lines))
     change = rng.choice(["a key twice", "a list", "a number", "two rows in a line"])

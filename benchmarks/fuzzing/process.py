@@ -1,7 +1,7 @@
 """Run each case in a process of its own, forked from this one, with limits on time and memory.
 
-No case trains, and no case opens a network connection. `bench` reads plugins in a new interpreter, which takes seconds
-to start. In a case, a fork of the case's process reads the plugins instead.
+No case trains, and no case opens a network connection. Outside of the fuzzer, `bench` reads plugins in a new
+interpreter, which takes seconds to start. In a case, a fork of the case's process reads them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PLUGIN_SECONDS = 4
 EXIT_ESCAPED = 99
 #: Name of the HTML file that cases write.
 REPORT = "out.html"
-#: Error message with which the fuzzer prevents a trial. Its presence shows that the command would have run a trial.
+#: Error message that replaces a trial or a new interpreter. If it is printed, the command tried to start one of them.
 TRIAL_REFUSED = "the fuzzer runs no trial"
 #: Maximum number of bytes that are read of each output of a case.
 _MAX_OUTPUT = 32 << 20
@@ -129,8 +129,8 @@ class CaseRunner:
                     os.environ[name] = value
             if site := case.environment.get("PYTHONPATH"):
                 sys.path.insert(0, os.path.abspath(site))
-            _redirect(outputs)
-            self._limit()
+            _redirect_streams(outputs)
+            self._set_limits()
             _forbid_side_effects()
             code = _call(case)
         except BaseException:
@@ -142,9 +142,9 @@ class CaseRunner:
                 sys.stderr.flush()
             os._exit(code)
 
-    def _limit(self) -> None:
-        # RLIMIT_DATA instead of RLIMIT_AS, because reserved addresses and mapped libraries take no memory.
-        own = int(_own_status("VmData")) << 10
+    def _set_limits(self) -> None:
+        # RLIMIT_AS would also count reserved addresses and mapped libraries, which take no memory.
+        own = int(_read_own_status("VmData")) << 10
         for limit, value in (
             (resource.RLIMIT_DATA, own + self.limits.memory_bytes),
             (resource.RLIMIT_CPU, self.limits.cpu_seconds),
@@ -157,12 +157,12 @@ class CaseRunner:
         signal.setitimer(signal.ITIMER_REAL, self.limits.wall_seconds)
 
 
-def _own_status(field: str) -> str:
+def _read_own_status(field: str) -> str:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(line.split()[1] for line in lines if line.startswith(f"{field}:"))
 
 
-def _redirect(outputs: Path) -> None:
+def _redirect_streams(outputs: Path) -> None:
     for number, path, flags in (
         (0, "/dev/null", os.O_RDONLY),
         (1, str(outputs / "stdout"), os.O_WRONLY | os.O_CREAT),
@@ -281,7 +281,7 @@ def _fork_reader(folder: Path, errors: Any) -> ForkedReader:
 
 
 def warm_up(*names: str) -> None:
-    """Import the modules of all commands and the modules `names` before the forks, so that no case imports them."""
+    """Import the modules of all commands, and `names`. Cases are forked later, and need not import them."""
     modules = ["cli.app", "report.html", "report.dataframes", "report.imported_logs", "report.curve", "plugins.child"]
     modules += ["execution.local", "execution.ray", "execution.slurm", "gating.session", "tuning.session"]
     others = ["pandas", "scipy.stats", "scipy.optimize", "yaml", "lzma", "gzip", "urllib.request"]
@@ -291,6 +291,6 @@ def warm_up(*names: str) -> None:
 
     for load, _ in COMMANDS.values():
         importlib.import_module(load.partition(":")[0])
-    # Forked processes share the memory of frozen objects, because the garbage collector does not touch them.
+    # The garbage collector does not touch frozen objects, so forked processes share their memory.
     gc.collect()
     gc.freeze()

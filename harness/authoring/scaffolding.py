@@ -1,4 +1,4 @@
-"""Make a new package, or a single file, for a submission or a workload from templates or from a file."""
+"""Make a package or a single file for a new submission or workload. The code comes from templates or a user's file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CI = {".github/workflows/test.yml": "package/test.yml"}
 _METHOD = "$package/method.py"
 #: Template of the tests of a submission whose code comes from a file.
 _TEST_OF_FILE = "submission/test_contract.py"
-#: Templates by the path of the file in the package. `+` joins templates.
+#: Path of a file in the package -> its templates, joined by `+`.
 _PACKAGES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
     {
         "submission": {
@@ -66,7 +66,7 @@ class Scaffold:
 
     Args:
         path: the folder of the package, or the file.
-        files: paths of the files, relative to the folder of `path`.
+        files: paths of the files, relative to the package's folder; for a single file, its name.
     """
 
     path: Path
@@ -86,18 +86,18 @@ class SourceFile:
     name: str
 
 
-def read_source_file(text: str) -> SourceFile:
+def read_source_file(location: str) -> SourceFile:
     """Return the submission in a file.
 
     Args:
-        text: `path/to/file.py`, or `path/to/file.py:Name` if the file defines several submissions.
+        location: `path/to/file.py`, or `path/to/file.py:Name` if the file defines several submissions.
 
     Raises:
-        UsageError: the file cannot be imported, or does not define exactly one submission.
+        UsageError: the file cannot be imported, or `location` does not select exactly one submission with code.
     """
-    load = submission_from_path(text).entry.load
+    load = submission_from_path(location).entry.load
     if load is None:
-        raise UsageError(f"{text} has no code of its own", fix="name a file that defines a Recipe or a class")
+        raise UsageError(f"{location} has no code of its own", fix="name a file that defines a Recipe or a class")
     path, name = split_load(load)
     return SourceFile(text=read_file(Path(path)).decode(), name=name)
 
@@ -109,8 +109,7 @@ def write_scaffold(
 
     Args:
         kind: whether to write a submission or a workload.
-        name: name of the submission or workload, such as `my-method`. The prefix `bench-` is removed if the name has
-            it.
+        name: name of the submission or workload, such as `my-method`. A prefix `bench-` is removed.
         folder: folder in which the package or file is written.
         single_file: whether to write one file instead of a package.
         source: the submission that the package contains instead of the submission in the template.
@@ -199,7 +198,7 @@ def _requirement(version: str) -> str:
 
 
 def render(templates: str, words: Mapping[str, str]) -> str:
-    """Return the joined text of templates: two empty lines are put before a class, and one before any other text.
+    """Return the joined text of templates, with two empty lines before a class and one before any other text.
 
     Args:
         templates: names of templates, joined by `+`.

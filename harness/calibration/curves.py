@@ -1,4 +1,4 @@
-"""Computes best values, the costs of reaching a value, and the resolution from the curves of runs."""
+"""Computes best values, the examples and seconds up to a value, and the resolution from the curves of runs."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def loosen_value(value: float, target: Target, factor: float) -> float:
     return round_to_easier_side(1 - factor * (1 - value) if target.goal == "max" else factor * value, target)
 
 
-def cost_to_value(record: Record, target: Target, value: float, limit: float) -> tuple[int, float] | None:
+def when_reached(record: Record, target: Target, value: float, limit: float) -> tuple[int, float] | None:
     """Return examples and scored seconds at the first evaluation that reaches a value; None if no evaluation does.
 
     Args:
@@ -115,9 +115,9 @@ def running_best(record: Record, target: Target, limit: float, stage: int | None
 def resolution(records: Sequence[Record], target: Target, value: float) -> float | None:
     """Return the resolution at a value: the effect of one standard error of the metric on the examples needed.
 
-    Take a second value that is easier than the given value by one standard error. The curve of a run gives the number
-    of examples between reaching the easier value and reaching the given value. This number is divided by the examples
-    to the given value. The result is the median over runs.
+    A run first reaches an easier value, which differs from the given value by one standard error. Its resolution is
+    (examples from the easier value to the given value) / (examples from the start to the given value). The result is
+    the median over runs.
 
     Args:
         records: runs of one setting on several seeds.
@@ -136,11 +136,10 @@ def resolution(records: Sequence[Record], target: Target, value: float) -> float
 
 
 def span_of_error(record: Record, target: Target, stage: int | None = None) -> tuple[float, float] | None:
-    """Return the examples at which a run reaches an easier value, and the examples at which it reaches its target.
+    """Return the examples at which a run reaches an easier value, and those at which it reaches its target.
 
-    The easier value differs from the target by one standard error. This standard error is the median of the last five
-    errors that the run reports. If the run does not report standard errors of the metric, 0 is used. The result is None
-    if the run does not reach the target.
+    The easier value differs from the target by one standard error: the median of the last five errors that the run
+    reports, or 0 if it reports none. The result is None if the run does not reach the target.
     """
     errors = metric_errors(record, target, stage)
     error = statistics.median(errors[-5:]) if errors else 0.0

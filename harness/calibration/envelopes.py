@@ -1,7 +1,7 @@
 """Makes the envelope of a workload: the final metric of its reference at horizons around the budget.
 
-The learning rate is chosen for each horizon on a tuning seed. The chosen settings then run on seeds of their own. At
-the workload's budget, further seeds check the envelope: the compute multiplier of the reference itself must be near 1.
+The learning rate is chosen for each horizon on a tuning seed. The chosen settings then run on new seeds. At the
+workload's budget, further seeds check the envelope: the compute multiplier of the reference itself must be near 1.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ ENVELOPE_RULESET = Ruleset(
     tuning="rates",
     stopping="budget",
 )
-#: The horizons are multiples of the budget from the smallest to the largest share, with this ratio between neighbours.
+#: Smallest horizon as a multiple of the budget, and ratio between neighbouring horizons.
 SMALLEST_SHARE, SHARE_RATIO = 1 / 8, math.sqrt(2)
-#: If the best learning rate is the largest or the smallest that was tried, the next one is tried, at most this often.
+#: If the best learning rate is the largest or the smallest that was tried, one beyond it is tried, at most this often.
 MAX_EXTENSIONS = 3
-#: Bounds on the compute multiplier of the reference itself on further seeds.
+#: Bounds within which the compute multiplier of the reference itself must be on further seeds.
 OWN_MULTIPLIER = (0.95, 1.05)
 
 #: Function that plans runs of the reference: purpose, number of studies, hyperparameters, first study and horizon.
@@ -71,7 +71,7 @@ def envelope_horizons(facts: WorkloadFacts, largest_share: float) -> tuple[int, 
 
 @dataclass(slots=True)
 class _Tuning:
-    """The state of the choice of the learning rate for one horizon.
+    """The learning rates that were tried for one horizon, with their results.
 
     Args:
         horizon: the horizon in examples.
@@ -95,7 +95,7 @@ class EnvelopeMaker:
         composition: the reference with its parts.
         plan: function that plans runs of the reference.
         run: function that runs specifications.
-        ruleset: numbers of learning rates and seeds.
+        ruleset: ruleset with the numbers of learning rates and seeds.
         largest_share: the largest horizon as a multiple of the budget.
     """
 
@@ -121,7 +121,10 @@ class EnvelopeMaker:
     def plan_tuning(self) -> list[RunSpec]:
         """Return the first tuning trials: all horizons with the learning rates around the default."""
         return [
-            spec for horizon in self._horizons for rate in self._first_rates() for spec in self._tune(horizon, rate)
+            spec
+            for horizon in self._horizons
+            for rate in self._first_rates()
+            for spec in self._plan_rate(horizon, rate)
         ]
 
     def make(self) -> ReferenceEnvelope:
@@ -161,7 +164,7 @@ class EnvelopeMaker:
             check_runs=tuple(record.run_id for record in check_records),
             tuning=tuple(run for tuning in tunings for run in tuning.runs),
         )
-        MultiplierCurve(envelope)  # Raises an error if the reference does not improve.
+        MultiplierCurve(envelope)  # Raises an error if a larger budget does not improve the metric.
         return envelope
 
     def _first_rates(self) -> tuple[float, ...]:
@@ -170,16 +173,21 @@ class EnvelopeMaker:
             return (0.0,)
         return learning_rates(float(hyperparameters.default(self._space["lr"])), self._ruleset.trials)
 
-    def _tune(self, horizon: int, rate: float) -> Sequence[RunSpec]:
+    def _plan_rate(self, horizon: int, rate: float) -> Sequence[RunSpec]:
         """Return the tuning trials with one learning rate. All learning rates have the same seeds."""
         return self._plan("tuning", self._ruleset.tuning_studies, {"lr": rate} if rate else {}, 0, horizon)
 
     def _choose_rates(self) -> list[_Tuning]:
-        """Run the tuning trials of all horizons. Learning rates are added until the best is not at the edge."""
+        """Run the tuning trials of all horizons.
+
+        If the best learning rate is at the edge, one beyond it is added, at most `MAX_EXTENSIONS` times.
+        """
         tunings = [_Tuning(horizon) for horizon in self._horizons]
         pending: Mapping[int, Sequence[float]] = dict.fromkeys(self._horizons, self._first_rates())
         for _ in range(MAX_EXTENSIONS + 1):
-            groups = [(t, rate, self._tune(t.horizon, rate)) for t in tunings for rate in pending.get(t.horizon, ())]
+            groups = [
+                (t, rate, self._plan_rate(t.horizon, rate)) for t in tunings for rate in pending.get(t.horizon, ())
+            ]
             records = iter(self._run([spec for _, _, specs in groups for spec in specs]) if groups else ())
             for tuning, rate, specs in groups:
                 group = [next(records) for _ in specs]
@@ -194,7 +202,7 @@ class EnvelopeMaker:
         """Return the learning rate with the best metric.
 
         Raises:
-            UsageError: the runs with every learning rate broke down.
+            UsageError: no learning rate has a metric, because its runs broke down.
         """
         goal = self._workload.facts.targets[0].goal
         known = {rate: value for rate, value in tuning.results.items() if value is not None}
@@ -207,7 +215,7 @@ class EnvelopeMaker:
         return (min if goal == "min" else max)(known, key=known.__getitem__)
 
     def _next_rate(self, tuning: _Tuning) -> float | None:
-        """Return the learning rate beyond the best one; None if the best one is not at the edge."""
+        """Return the learning rate beyond the best one; None if the best is not at the edge or only one was tried."""
         rates, best = sorted(tuning.results), self._best_rate(tuning)
         if len(rates) == 1:
             return None
@@ -248,10 +256,10 @@ def holds(envelope: ReferenceEnvelope) -> bool:
 
 
 def count_needed_seeds(envelope: ReferenceEnvelope) -> int | None:
-    """Return the number of seeds with which chance alone hardly ever violates `OWN_MULTIPLIER`.
+    """Return the number of seeds with which a correct envelope violates `OWN_MULTIPLIER` in about 4 % of cases.
 
     With this number of seeds, the distance from 1 to the upper bound is two standard errors of the reference's own
-    multiplier. The result is None if the standard error is unknown, because a metric is outside the envelope.
+    multiplier. If a metric is outside the envelope, the standard error is unknown, and the result is None.
     """
     errors = own_multiplier(envelope).errors
     if errors is None:

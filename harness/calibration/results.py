@@ -48,7 +48,7 @@ class StageLevel(Data, frozen=True, kw_only=True):
     Args:
         name: name of the stage.
         value: value of the stage's target according to the calibration rule, without the tolerance factor.
-        floors: metric with a floor -> value that 90 % of the runs on new seeds meet at the end of the stream.
+        floors: metric with a floor -> value that 90 % of the new seeds meet at the end of the stream.
     """
 
     name: str
@@ -65,7 +65,8 @@ class Calibration(Data, frozen=True, kw_only=True):
         torch: version of torch.
         settings: all settings that were run on the tuning seed, best first.
         best: `name@version` of the best reference.
-        anchor: `name@version` of the reference with which the anchored score compares all submissions.
+        anchor: `name@version` of the reference with which the anchored score compares all submissions; on a stream, the
+            best reference.
         metric: name of the primary metric.
         goal: direction of the primary metric, `min` or `max`.
         horizon: budget in examples.
@@ -75,9 +76,10 @@ class Calibration(Data, frozen=True, kw_only=True):
             values, `stages` the values without the factor. None if the factor has not been searched, or if no factor
             suffices.
         checks: run IDs of further runs on new seeds. On a stream, these runs have the loosened targets.
-        resolution: the effect of one standard error of the metric on the examples to the target (see `is_coarse`).
-        evaluations: number of evaluations of a run, as the median over seeds. On a pool, the evaluations before the hit
-            are counted. On a stream, the evaluations at which a stage could have ended are counted.
+        resolution: fraction by which one standard error of the metric changes the examples to the target.
+        evaluations: number of evaluations of a run, as the median over seeds. On a pool, the evaluations up to the hit
+            are counted. On a stream, the evaluations after the minimum numbers of examples of the stages
+            are counted.
         runs: run IDs of the anchor's and the best reference's runs on new seeds.
     """
 

@@ -1,11 +1,13 @@
 """Applies the calibration rule to runs of tuned references.
 
-For a reference at its best setting, the rule gives the best value that at least 90 % of the new seeds reach within 80 %
-of the budget. The value is rounded to three digits in the direction of the easier target. The *anchor* is the reference
-with the tag `reference`. On a pool, the value of the anchor is the target, so the anchor reaches the target. The value
-of the best reference is the level `hard` (ADR 0006).
+A reference is run at its best setting on new seeds. The rule takes the best value that at least 90 % of the seeds reach
+within 80 % of the budget, and rounds it to three digits in the direction of the easier target.
 
-On a stream, the rule is applied to every stage, with runs in which all stages have equal length. In a scored run, in
+On a pool, the value of the *anchor*, the reference with the tag `reference`, is the target. The anchor therefore
+reaches the target. The value of the best reference is the level `hard` (ADR 0006). If too few further seeds of the
+anchor reach the target, all levels are loosened by a tolerance factor.
+
+On a stream, the rule is applied to every stage, with runs that ignore the targets of the stages. In a scored run, in
 contrast, the next stage begins as soon as the targets of the current stage are met. A scored run therefore has less
 training before the next stage, and may miss the target of any stage. For this reason, the targets of all stages are
 loosened by a tolerance factor. It is the smallest factor with which enough new seeds reach the end of the stream.
@@ -36,6 +38,7 @@ def rank_settings(records: Iterable[Record]) -> tuple[TunedSetting, ...]:
 
 
 def _tuned_setting(record: Record) -> TunedSetting:
+    """Return the setting of a tuning run, with its best value (see `TunedSetting`)."""
     facts = record.spec.workload.facts
     values: list[float | None] = []
     if is_complete(record.status):
@@ -59,9 +62,8 @@ def calibrate(
     Args:
         tuning: all settings that were tried, best first.
         best_runs: runs of the best setting on new seeds; not empty.
-        anchor_runs: runs of the anchor's best setting on new seeds. Empty if the anchor's best setting is the best
-            setting of all, or if the anchor cannot meet the targets. On streams, the anchor cannot meet them, because
-            the floors of streams need replay.
+        anchor_runs: runs of the anchor's best setting on new seeds. Empty if this setting is also the best of all. Also
+            empty on variants, and on streams: without replay, the anchor cannot meet their floors.
     """
     spec, facts = best_runs[0].spec, best_runs[0].spec.workload.facts
     base = Calibration(

@@ -1,9 +1,10 @@
 """Runs the trials of a calibration.
 
-First, every reference submission is run with several hyperparameter settings (tuning). Then the best setting is run on
-new seeds, and the targets are computed from these runs. The targets are then loosened until enough further seeds reach
-them. On a stream, they are loosened until enough seeds reach the end of the stream. docs/calibration.md describes the
-method.
+1. Tuning: every reference submission is run with several hyperparameter settings.
+2. The best setting is run on new seeds, and the targets are computed from these runs.
+3. The targets are loosened until enough further seeds reach them. On a stream, the seeds must reach its end.
+
+docs/calibration.md describes the method.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.calibration.pools import SEED_FRACTION, levels_hold, loosen_levels
+from harness.calibration.pools import SEED_FRACTION, loosen_levels, main_target_holds
 from harness.calibration.results import Calibration, TunedSetting
 from harness.calibration.rule import calibrate, rank_settings
 from harness.calibration.streams import add_tolerance, least_tolerance, loosen_targets
@@ -65,9 +66,11 @@ class CalibrationOptions:
 class Calibrator:
     """Plans and runs the trials of calibrations, and copies every record to the calibration folder.
 
-    In the methods, `families` maps `name@version` to the entry of each reference submission that is tuned (one
-    submission of each family). `studies` is a number of studies, and each study has its own seeds. The *anchor* is the
-    submission with the tag `reference`.
+    Terms of the methods:
+
+    - `families`: `name@version` -> entry of each reference submission that is tuned, one submission of each family.
+    - `studies`: number of studies. Each study has its own seeds.
+    - *anchor*: the submission with the tag `reference`.
 
     Args:
         registry: registry of the plugins.
@@ -170,7 +173,7 @@ class Calibrator:
             workload: the workload.
             families: the reference submissions (see the class).
             tuned: all settings that were tried, best first.
-            anchor: the anchor's best setting; None if the anchor has no setting with a result, and on a variant.
+            anchor: the anchor's best setting; None on a variant, and if no setting of the anchor has a result.
             studies: number of new seeds.
         """
 
@@ -187,15 +190,17 @@ class Calibrator:
             if len(result.stages) < len(workload.facts.stages):
                 return result
             return self._find_tolerance(result, workload, families[best.submission], best, studies)
-        # A variant has no anchor. Its targets are not loosened, because they are set so that all of its seeds reach
-        # them.
+        # On a variant, `anchor` is None. Its targets are not loosened: at least 90 % of its five seeds must reach the
+        # main target, which means all five.
         if "main" not in result.levels or anchor is None:
             return result
         setting, runs = (anchor, anchor_runs) if anchor_runs else (best, best_runs)
         self._note(f"{workload.name}: {studies} further seeds of {setting.submission}")
         family = families[setting.submission]
         checks = self.run(self.plan(workload, family, "target", 2 * studies, [setting.hparams])[studies:])
-        return loosen_levels(result, least_tolerance(lambda factor: levels_hold(result, factor, checks)), runs, checks)
+        return loosen_levels(
+            result, least_tolerance(lambda factor: main_target_holds(result, factor, checks)), runs, checks
+        )
 
     def calibrate_variants(
         self, variants: Iterable[WorkloadEntry], families: Mapping[str, SubmissionEntry], setting: TunedSetting
@@ -214,8 +219,8 @@ class Calibrator:
     ) -> Calibration:
         """Find the smallest tolerance factor with which enough new seeds reach the end of the stream.
 
-        The tolerance factor multiplies the error targets of all stages (see `loosen_targets`). The seeds are not those
-        from which the targets were computed.
+        The tolerance factor multiplies the error targets of all stages (see `loosen_targets`). The new seeds differ
+        from the seeds from which the targets were computed.
         """
         allowed_misses = studies - math.ceil(SEED_FRACTION * studies - 1e-9)
         passed: dict[float, list[Record]] = {}
@@ -243,8 +248,8 @@ class Calibrator:
     def run(self, specs: Sequence[RunSpec]) -> list[Record]:
         """Run trials, and return their records in the order of the specs.
 
-        The trials may end in another order. If two settings are equally good, the order of the records decides which of
-        them is ranked first. The targets may therefore depend on this order.
+        The order of the records decides which of two equally good settings is ranked first. The targets may depend on
+        this choice, so the order in which the trials end must not matter.
         """
         options = ExecutionOptions(jobs=self._options.jobs, retry_failed=self._options.retry_failed)
         records: dict[str, Record] = {}
@@ -290,8 +295,8 @@ def setting_submission(setting: TunedSetting, families: Mapping[str, SubmissionE
     """
     if setting.submission not in families:
         raise UsageError(
-            f"the best setting of {base} belongs to {setting.submission}, which is not among the installed references: "
-            f"{', '.join(families)}",
+            f"the best setting of {base} belongs to {setting.submission}, which is not among the references of "
+            f"this calibration: {', '.join(families)}",
             fix=f"calibrate the workload again: bench calibrate {base}",
         )
     return families[setting.submission]

@@ -31,7 +31,7 @@ def calibrate_stream(base: Calibration, facts: WorkloadFacts, best_runs: Sequenc
     Args:
         base: calibration without stages.
         facts: facts of the workload.
-        best_runs: runs of the best reference on new seeds, with stages of equal length.
+        best_runs: runs of the best reference on new seeds, which ignore the targets of the stages.
 
     Returns:
         The calibration with the stages. If too few runs have an evaluation in a stage, this stage and all later stages
@@ -88,7 +88,7 @@ def add_tolerance(calibration: Calibration, tolerance_factor: float | None, chec
 
 
 def _useful_evaluations(record: Record) -> float:
-    """Return the number of a run's evaluations at which a stage could end.
+    """Return the number of a run's evaluations after the minimum numbers of examples of the stages.
 
     A stage cannot end before its minimum number of examples, so earlier evaluations are not counted.
     """
@@ -98,18 +98,18 @@ def _useful_evaluations(record: Record) -> float:
 
 
 def stream_resolution(checks: Iterable[Record]) -> float | None:
-    """Return the resolution of a stream: by which fraction one standard error of the metric changes a run's length.
+    """Return the resolution of a stream: the fraction by which one standard error of the metric changes a run's length.
 
-    The length of a run is its number of examples. If the targets and floors of a stage were one standard error easier,
-    the stage would end earlier. With the actual targets and floors, the stage ends later by a number of examples, which
-    is called the delay of the stage. All stages are evaluated on the same held-out examples, so their errors may have
-    the same sign. The delays of all stages are therefore added. The resolution of a run is this sum divided by the
-    length of the run. The result is the median of the runs' resolutions.
+    1. If the targets and floors of a stage were one standard error easier, the stage would end earlier. The difference
+       in examples is the delay of the stage.
+    2. The delays of all stages are added, because the errors of the stages may have the same sign: all stages are
+       evaluated on the same held-out examples.
+    3. The resolution of a run is this sum divided by the run's length in examples. The result is the median over runs.
 
     Args:
         checks: runs with the loosened targets, which must report the standard error `se` of the target metric. Runs
-            that do not reach the end are left out. A floor on the metric of stage k (`<metric>/<k>`) counts as having
-            standard error 0 if the run does not report `se/<k>`.
+            that do not reach the end are left out. If a run does not report the standard error `se/<k>` of a floor on
+            stage k, 0 is used.
 
     Returns:
         The resolution; None if it cannot be computed for any run.
@@ -144,7 +144,7 @@ def least_tolerance(holds: Callable[[float], bool]) -> float | None:
     """Return the first of `TOLERANCE_FACTORS` for which `holds` returns True; None if it returns False for all of them.
 
     All factors are tried in order. Bisection is not valid, because `holds` may be True for a factor and False for a
-    larger one. With a larger factor, the stages end earlier, so the floors must be met after less training.
+    larger factor: the stages then end earlier, so the floors must be met after less training.
     """
     return next((factor for factor in TOLERANCE_FACTORS if holds(factor)), None)
 

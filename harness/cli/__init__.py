@@ -32,9 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def invoke(arguments: list[str]) -> int:
     """Run `bench` and return its exit code.
 
-    The code is 0 for success, 1 for a failure, 2 for wrong usage, 3 for a broken plugin or an internal error, 4 for an
-    undecided gate, and 130 for an interruption. If standard output cannot be written, a code of 0 becomes 1, unless the
-    reader of a pipe has closed the pipe.
+    - 0: success
+    - 1: a failure
+    - 2: wrong usage
+    - 3: a broken plugin or an internal error
+    - 4: an undecided gate
+    - 130: an interruption
+
+    If standard output cannot be written, a code of 0 becomes 1. If the reader of a pipe has closed the pipe, the code
+    does not change.
     """
     from harness.cli.app import COMMANDS
     from harness.cli.shown_errors import ShownError, choose_printer

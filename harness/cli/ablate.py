@@ -1,6 +1,6 @@
-"""`bench ablate`: leave out one addition of a submission at a time, and gate the whole against each such variant.
+"""`bench ablate`: test which additions of a submission have an effect. An addition is a part or a hyperparameter.
 
-An addition is a part or a hyperparameter.
+Each variant lacks one addition. A gate (`bench gate`) compares the whole submission with each variant.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ from harness.report.gate import GateReport
     "-w", "--workload", "workloads", multiple=True, type=NameType("workload"),
     help="Comma-separated workloads: names, or files ./task.py (default: those of bench gate).",
 )  # fmt: skip
-@click.option("--only", multiple=True, metavar="NAME", help="Leave out only these parts, kinds or hyperparameters.")
+@click.option(
+    "--only", multiple=True, metavar="NAME", help="Leave out only these parts, kinds of parts or hyperparameters."
+)
 @click.option(
     "--alpha", type=float, default=0.05, show_default=True,
     help="Maximum probability that any gate falsely reports `helps` or `harms`. Each gate gets an equal share.",
@@ -74,9 +76,15 @@ def ablate(
 ) -> int:
     """Find out which additions of a submission have an effect, by leaving out one at a time.
 
-    Every part except the optimizer is left out once. Every hyperparameter that differs from its part's default is set
-    once to this default. Every hyperparameter that may be 0 is set once to 0. The whole submission is gated against
-    each variant (see bench gate). Running the same command again continues the gates; finished runs are not repeated.
+    Each variant of the submission differs from it in one point:
+
+    \b
+    - A part is left out. Every part except the optimizer has such a variant.
+    - A hyperparameter that differs from its part's default has this default.
+    - A hyperparameter that may be 0 is 0.
+
+    A gate compares the whole submission with each variant (see bench gate). Running the same command again continues
+    the gates; finished runs are not repeated.
 
     Exit code: 4 if a gate is undecided or was not run, otherwise 0.
     """

@@ -46,10 +46,11 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis
 def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path, by: Axis, as_json: bool) -> int:
     """Print the command of the configuration that needed the least time to reach a workload's target.
 
-    --by selects another quantity than time. Configurations are compared by their best single runs, including runs with
-    overrides. Use the result only as a starting point: the best of many runs overestimates the performance of its
-    configuration. If no run reached the target, the configuration with the best metric is printed, and the exit code is
-    1.
+    With --by, another quantity than time is compared. The configurations are compared by their best single runs,
+    including runs with overrides. Use the result only as a starting point: the best of many runs overestimates the
+    performance of its configuration.
+
+    If no run reached the target, the configuration with the best metric is printed, and the exit code is 1.
     """
     query = LeaderboardQuery(by=by)
     workload_names: set[str] = set()
@@ -57,9 +58,9 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
     submission_names: set[str] = set()
     summaries: list[RunSummary] = []
     problems: list[str] = []
-    listed = list_folders(runs, results, problems)
-    table_records = make_table_records(runs, results, problems, listed)
-    for record in records(listed, problems, table_records, note_marks=True):
+    folders = list_folders(runs, results, problems)
+    selector = make_table_records(runs, results, problems, folders)
+    for record in records(folders, problems, selector, note_marks=True):
         if not record.spec.smoke and not record.spec.profile:
             workload_names.add(record.spec.workload.facts.name)
             if record.spec.workload.facts.name == workload:
@@ -82,7 +83,7 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
     if as_json:
         _print_json(fastest, "by", by, fastest.result.value)
         return EXIT_OK
-    # Seconds of different hardware classes cannot be compared, so only runs of the printed class are counted.
+    # The hardware class is printed beside the number of runs, so only the runs of this class are counted.
     run_count = sum(summary.spec.hardware == fastest.spec.hardware for summary in hits)
     unit = f"{fastest.spec.clock} seconds" if by == "time" else by
     amount = f"{text.number(fastest.result.value)} {unit} to target"
@@ -138,7 +139,7 @@ def _print_remark(chosen: RunSummary, remark: str) -> None:
 
 
 def _command_words(spec: RunSpec) -> list[str]:
-    """Return the command that runs a configuration again, as words that each contain one option with its value."""
+    """Return the command that runs a configuration again. Each item has one option with its value: `-s wsd`."""
     words = ["bench run"]
 
     def add(option: str, value: object) -> None:

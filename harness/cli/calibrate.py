@@ -1,4 +1,4 @@
-"""`bench calibrate`: compute a workload's targets, budgets and resolution from runs of tuned references."""
+"""`bench calibrate`: compute a workload's targets and resolution from runs of tuned references."""
 
 from __future__ import annotations
 
@@ -39,15 +39,16 @@ from harness.system.files import write_atomically
 )
 @click.argument("workload", type=NameType("workload"))
 @click.option(
-    "--families", help="Comma-separated references to tune (default: all with the tag 'family' that can run here)."
+    "--families",
+    help="Comma-separated references to tune (default: all submissions with the tag `family` that can run here).",
 )
 @click.option(
     "--studies",
     type=LimitedInteger("studies"),
-    help="Number of new seeds for the best setting (default: from the ruleset).",
+    help="Number of new seeds with which the best setting is rerun (default: from the ruleset).",
 )
 @click.option(
-    "--rates", type=LimitedInteger("rates"), help="Number of learning rates per family (default: from the ruleset)."
+    "--rates", type=LimitedInteger("rates"), help="Number of learning rates per reference (default: from the ruleset)."
 )
 @click.option(
     "--envelope",
@@ -58,7 +59,9 @@ from harness.system.files import write_atomically
     "--up-to", type=click.Choice(["2", "4"]), default="2", show_default=True,
     help="Largest horizon of the envelope, as a multiple of the budget.",
 )  # fmt: skip
-@click.option("--variants/--no-variants", default=True, help="Also run the best setting on the workload's variants.")
+@click.option(
+    "--variants/--no-variants", default=True, help="Also rerun the best setting on the workload's variants (default)."
+)
 @click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
     help="Folder of local runs.",
@@ -87,7 +90,9 @@ from harness.system.files import write_atomically
     "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
 )
 @click.option("--retry-failed", is_flag=True, help="Rerun trials that failed.")
-@click.option("--dry-run", is_flag=True, help="Print the tuning trials without running anything.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the tuning trials, or the trials of a variant, without running anything."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the calibrations, or the planned trials, as JSON.")
 @click.pass_obj
 def command(
@@ -116,9 +121,10 @@ def command(
     A variant (such as lm-tiny+postnorm) uses the best setting of its base workload. If only the variant is calibrated,
     the setting is read from the calibration of the base workload.
 
-    With --envelope, measure the envelope: the final metric of the reference at horizons from an eighth of the budget to
-    twice or four times the budget (--up-to). Compute multipliers under fixed-budget are determined from the envelope.
-    The learning rate is chosen for each horizon on a tuning seed.
+    With --envelope, measure the envelope: the final metric of the reference as a function of the horizon. The horizons
+    range from an eighth of the budget to twice the budget, or to four times the budget (--up-to 4). Each horizon has
+    its own learning rate, which is chosen on a tuning seed. The ruleset fixed-budget computes its compute multipliers
+    from the envelope.
 
     The seeds of tuning, of calibration and of the leaderboard are disjoint. If the command is repeated, only unfinished
     trials are run.
@@ -187,9 +193,9 @@ def _print_calibration(result: Calibration) -> None:
         rows.append([f"  {stage.name}", f"{result.metric} {stage.value:g}", f"at the end: {floors}" if floors else ""])
     if result.stages or result.checks:
         tolerance_text = (
-            "none of the factors is large enough"
+            "no factor is large enough"
             if result.slack is None
-            else f"{result.slack:g} times the errors: {len(result.checks)} seeds"
+            else f"{result.slack:g}, from {len(result.checks)} seeds"
         )
         rows.append(["  tolerance factor", tolerance_text, ""])
     resolution_text = "unknown" if result.resolution is None else f"{result.resolution:.1%}"

@@ -33,7 +33,7 @@ def make_envelope(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Make the envelope of a workload, write it, and print it. With `dry_run`, only print the first tuning trials.
+    """Make, write and print the envelope of a workload. With `dry_run`, only print the first tuning trials.
 
     Raises:
         UsageError: no reference can run on the workload, or the envelope cannot be made from the runs.
@@ -62,10 +62,12 @@ def make_envelope(
     if not holds(envelope):
         low, high = OWN_MULTIPLIER
         needed = count_needed_seeds(envelope)
-        advice = f"about {needed} seeds (--studies) are needed" if needed else "give more --studies or --rates"
+        advice = "give more --studies or --rates"
+        if needed:
+            advice = f"with the noise of this workload, about {needed} seeds (--studies) are needed"
         note(
-            f"warning: the reference's own compute multiplier on further seeds is not within {low} to {high}, so this "
-            f"envelope should not be used; with the noise of this workload, {advice}"
+            f"warning: the reference's own compute multiplier on further seeds should be 1, but is not within {low} to "
+            f"{high}; do not use this envelope; {advice}"
         )
     if as_json:
         print_json({"envelope": envelope})

@@ -18,7 +18,7 @@ _READERS = (
     *("runs", "note", "show", "leaderboard", "best", "compare", "diff", "report", "publish"),
     *("results doubt", "results withdraw", "results restore"),
 )
-#: Keys of the project file. A key sets the option of the same name, in each of the listed commands.
+#: Key of the project file -> commands in which the key sets the option of the same name.
 KEYS = {
     "ruleset": ("run",),
     "studies": ("run",),

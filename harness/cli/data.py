@@ -30,7 +30,7 @@ _only = click.option(
 _accept = click.option(
     "--accept-checksum",
     is_flag=True,
-    help="Accept files that differ from the published files if their format is right. provenance.json records this.",
+    help="Accept files with a wrong checksum if their format is right. This is recorded in provenance.json.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -173,7 +173,7 @@ def verify(blocked_plugins: list[str] | None, names: tuple[str, ...], only: tupl
     return EXIT_OK if all(state.good for _, states in results for state in states) else EXIT_FAILED
 
 
-# --- output -------------------------------------------------------------------------------------
+# --- helpers ------------------------------------------------------------------------------------
 
 
 def _registry(blocked_plugins: list[str] | None) -> Registry:
@@ -229,7 +229,7 @@ def _dataset_json(entry: DatasetEntry) -> dict[str, Any]:
 
 
 def _damaged(entry: DatasetEntry) -> list[str]:
-    """Return the names of the files that have a wrong size, or of the provenance file if it cannot be read."""
+    """Return the names of files with a wrong size. If the provenance file cannot be read, return only its name."""
     try:
         return list(manage.size_mismatches(entry))
     except DataError:
@@ -251,7 +251,7 @@ def _print_states(results: Sequence[DatasetStates], as_json: bool) -> None:
 
 @contextmanager
 def _progress(entry: DatasetEntry, verb: str = "fetching") -> Iterator[manage.Progress]:
-    """Provide a function that shows progress: one bar per file on a terminal, otherwise one line per file.
+    """Provide a function that shows progress: a bar for the current file on a terminal, otherwise one line per file.
 
     Args:
         entry: the dataset.

@@ -1,4 +1,4 @@
-"""`bench results export`: write records as CSV, as Parquet, or as entries for the Hugging Face Hub."""
+"""`bench results export`: write records as CSV, as Parquet, or as result files for the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ FORMATS = ("csv", "parquet", "hf")
     show_default=True,
     help="Format of the export.",
 )
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="File; for hf, folder (default: stdout).")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Output file; for hf, the output folder (default: stdout)."
+)
 @click.option("--dataset", metavar="OWNER/NAME", help="For hf: dataset on the Hub that hosts the benchmark.")
 @click.option("--source", default="", metavar="URL", help="For hf: address of the published records.")
 @click.pass_obj
@@ -54,8 +56,8 @@ def export(
 ) -> int:
     """Export the records below FOLDER.
 
-    CSV and Parquet have one row per run. The format hf makes YAML files in the folder .eval_results below --out, with
-    the speed of each submission relative to the reference. Withdrawn records are left out.
+    CSV and Parquet have one row per run. The format hf writes YAML files into the folder .eval_results below --out.
+    They contain the speed of each submission relative to the reference. Withdrawn records are left out.
     """
     if output_format == "parquet" and out is None:
         raise UsageError("Parquet is not text and cannot be printed", fix="name the file with --out runs.parquet")

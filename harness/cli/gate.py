@@ -31,7 +31,7 @@ from harness.tuning.known_settings import KnownSettings
 
 #: Exit code of an undecided gate.
 EXIT_UNDECIDED = 4
-#: For an undecided gate, a command with a larger `--max-pairs` is printed. It adds at least this number of pairs.
+#: After an undecided gate, a command is printed that continues the gate with at least this number of further pairs.
 MORE_PAIRS = 10
 
 
@@ -234,8 +234,11 @@ def _confirm_series(
 ) -> int:
     """Retest the kept candidates of a series and return the exit code.
 
-    The exit code is 0 if every kept candidate is better than the first B of the series. It is 1 if at least one verdict
-    is `worse`, `equivalent` or `identical`. Otherwise it is 4, because a verdict is `undecided`.
+    Each kept candidate is compared with the first B of the series. The exit code is:
+
+    - 1 if a verdict is `worse`, `equivalent` or `identical`;
+    - otherwise 4 if a verdict is `undecided`;
+    - otherwise 0, because every kept candidate is better.
     """
     retests = [
         (number, candidate, _make_report(end, context)) for number, candidate, end in session.confirm(file, limits)

@@ -45,7 +45,8 @@ def command(
     """List workloads, submissions and parts.
 
     Without arguments, all names are listed in groups: workloads by tier, submissions by their parts, parts by their
-    kind. With words, the command describes the entries whose name, summary, parts, tags or papers contain every word.
+    kind. With words, the command describes the entries that contain every word in their name, aliases, summary, parts,
+    tags or papers.
     """
     registry = resolve.open_registry(blocked_plugins)
     resolve.require_plugins(registry)
@@ -87,7 +88,7 @@ def command(
 
 
 def _shared_names(entries: Sequence[ListedEntry]) -> list[str]:
-    """Return a line for each name that several distributions offer, with the longer names that are unambiguous."""
+    """For each name that several distributions offer, return a line with the longer, unambiguous names."""
     forms: dict[tuple[type[ListedEntry], str], list[str]] = {}
     for entry in entries:
         name = entry.id if isinstance(entry, PartEntry) else entry.name
@@ -196,7 +197,7 @@ def _sources_json(sources: tuple[Source, ...]) -> list[dict[str, Any]]:
 
 
 def _try_to_compose(entry: SubmissionEntry, registry: Registry) -> Composition | None:
-    """Return the composition, or None if the parts cannot be composed. Only a run of the submission reports this."""
+    """Return the composition, or None if the parts cannot be composed. A list does not report this error."""
     try:
         return compose(entry, registry)
     except BenchError:

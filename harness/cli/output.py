@@ -19,7 +19,7 @@ SCHEMA = 1
 
 
 def print_json(data: Mapping[str, Any]) -> None:
-    """Print an object as JSON to stdout. All commands print JSON with this function.
+    """Print an object as JSON to stdout. All commands print JSON with this function or `print_json_list`.
 
     If stdout cannot encode a character, all characters outside ASCII are escaped.
 
@@ -35,7 +35,7 @@ def print_json_list(fields: Mapping[str, Any], name: str, items: Iterable[Any]) 
 
     Args:
         fields: all fields except the list. The field `schema` is added.
-        name: name of the field for the list. Keys are printed in sorted order, so this name must come after all others.
+        name: name of the field for the list. It must be the last of all names in alphabetical order.
         items: the items of the list, which are plain data or structs.
     """
     head = _json_text({"schema": SCHEMA, **fields, name: []}).removesuffix("[]\n}")

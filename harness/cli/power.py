@@ -19,8 +19,9 @@ from harness.report.power import power_json, power_text
 def power(blocked_plugins: list[str], workloads: tuple[str, ...], as_json: bool) -> None:
     """Print how many pairs of submissions the workloads separate per core-hour.
 
-    The numbers are published with the workloads, so no trial is run. If no workload is named, all workloads with
-    published numbers are printed. docs/power.md explains the columns.
+    Runs separate two submissions if a test on these runs finds a difference. The numbers are published with the
+    workloads, so no trial is run. If no workload is named, all workloads with published numbers are printed.
+    docs/power.md explains the columns.
     """
     registry = open_registry(blocked_plugins)
     names = split_names(workloads)

@@ -30,7 +30,7 @@ from harness.storage.records import StoredRecord, decode_stored, iter_listed_rec
 from harness.storage.shards import find_packed
 
 F = TypeVar("F", bound=Callable[..., Any])
-#: How to get results, for messages about missing results.
+#: The remedy in messages that say that there are no results.
 RUN_FIRST = "run trials with bench run"
 
 
@@ -71,8 +71,7 @@ def existing_folders(runs: Path, results: Path) -> list[Path]:
 def list_folders(runs: Path, results: Path, problems: list[str]) -> list[layout.ListedFolder]:
     """Return the folders of runs and results and all folders below them, each with the names of its files.
 
-    Listing folders takes as long as reading them, so a command that searches for several kinds of files lists them
-    once.
+    Listing many folders takes long. Commands that search for several kinds of files therefore list the folders once.
 
     Args:
         runs: folder of local runs.
@@ -96,8 +95,8 @@ def records(
     Args:
         listed: the folders of records with the names of their files.
         problems: list to which a one-line message is appended for each file that cannot be read.
-        table_records: the object that selects the records. It also collects the marked records, and the records for
-            tables other than leaderboards.
+        table_records: the object that selects the records. It also collects marked records, and records for tables
+            other than leaderboards.
         note_marks: whether to print a note for each marked record. If False, the caller shows the marked records.
     """
     yield from table_records.scored(iter_listed_records(listed, problems))
@@ -117,8 +116,8 @@ def summaries(
 
     Args:
         listed, problems, table_records: see `records`.
-        query: the query, which contains the attestations and marks.
-        values: the result of `stored_summaries` for the query.
+        query: the query, with the attestations and marks.
+        values: the stored summaries (`stored_summaries`), so that few records must be read.
     """
     yield from table_records.summaries(listed, problems, query, values)
     _note_problems(problems)
@@ -189,8 +188,7 @@ def one_group(candidates: Sequence[R], hardware: str | None, ruleset: str | None
         ruleset: name of the chosen ruleset; None if all records have the same ruleset.
 
     Raises:
-        UsageError: the records have several hardware classes or rulesets, and the user did not choose one. The error is
-            also raised if the chosen class or ruleset has no records.
+        UsageError: the user must choose one of several hardware classes or rulesets, or the chosen one has no records.
     """
     choices = (
         ("hardware class", "hardware classes", "--hardware", hardware, {r.spec.hardware for r in candidates}),
@@ -207,11 +205,11 @@ def one_group(candidates: Sequence[R], hardware: str | None, ruleset: str | None
 
 
 def runs_of_submission(candidates: Sequence[R], name: str) -> list[R]:
-    """Return the runs of one version and one source of a submission.
+    """Return the runs of a submission. They must all have the same version and the same source.
 
     Args:
         candidates: records, or runs without their points.
-        name: `name` or `name@version`, optionally followed by `#` and the beginning of the source hash.
+        name: `name` or `name@version`, optionally followed by `#` and the beginning of the code hash.
 
     Raises:
         UsageError: the submission has no records, or has records of several versions or sources.
@@ -252,7 +250,7 @@ def locate_run(name: str, runs: Path, results: Path) -> StoredRecord:
         StoreError: the record cannot be read.
     """
     path = Path(name)
-    # `os.path.exists` returns False for a name that no file system can store; pathlib raises an error for such a name.
+    # `name` may be a text that cannot be a path. `os.path.exists` then returns False, but pathlib raises an error.
     if os.path.exists(path / layout.RECORD):
         return read_stored(path / layout.RECORD)
     if os.path.isfile(path) or find_packed(path) is not None:
@@ -282,7 +280,7 @@ def locate_run(name: str, runs: Path, results: Path) -> StoredRecord:
 
 
 def note_stale_tables(results: Path, written: Iterable[Path]) -> None:
-    """If attestations were written beside the published records, print how to write the page of these records again."""
+    """Print how to update the page of the published records, if attestations of these records were written."""
     page = results / layout.LEADERBOARD
     if page.is_file() and any(path.resolve().is_relative_to(results.resolve()) for path in written):
         command = f"bench leaderboard --runs none --results {results} --format md > {page}"

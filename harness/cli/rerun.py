@@ -50,8 +50,9 @@ from harness.verification.rerun import Rerun, RerunMethod
 )  # fmt: skip
 @click.option(
     "--method", type=click.Choice(["auto", "exact", "fresh-seeds"]), default="auto", show_default=True,
-    help="exact: repeat the run with the same seeds; fresh-seeds: run with new seeds; auto: each method that is "
-    "needed and that this machine allows.",
+    help="exact: repeat the run with the same seeds; fresh-seeds: run with new seeds; auto: exact if this machine "
+    "can repeat the run exactly; then fresh-seeds, unless exact refuted the record, or accepted it and its seeds come "
+    "from a public beacon.",
 )  # fmt: skip
 @click.option(
     "--nonce", default="beacon", show_default=True, metavar="beacon|local|HEX",
@@ -85,11 +86,12 @@ def rerun(
 ) -> int:
     """Repeat the run of a record, or test a submission on fresh seeds.
 
-    On a machine with the same processor and torch, a run with the same seeds must have the same weights and the same
-    points, apart from times. Runs with fresh seeds are compared with the record by a sequential test. The test accepts
-    the record if it shows that fresh runs typically need less than 10 % more examples than the record. The outcome is
-    written beside the record as an attestation, and the record does not change. The exit code is 1 if an outcome is not
-    accepted.
+    With the same seeds, processor and torch, a run must have the same weights and the same metrics as the record. Runs
+    with fresh seeds are compared with the record by a sequential test. The test accepts the record if it shows that
+    fresh runs typically need less than 10 % more examples than the record.
+
+    The outcome is written beside the record as an attestation, and the record does not change. The exit code is 0 if
+    all records are accepted, otherwise 1.
     """
     if math.isnan(max_minutes):
         raise UsageError("--max-minutes nan is not a number", fix="give a number of minutes above 0")
@@ -105,7 +107,7 @@ def rerun(
             redrawing=registry.redrawing,
         )
         if workloads is not None:
-            located = _read_claimed_records(name, runs, results)
+            located = _read_scored_records(name, runs, results)
             claims = draw_claims(
                 group_claims([record for record, _ in located]), drawn := _draw_nonce(nonce), workloads
             )
@@ -168,7 +170,7 @@ def _draw_nonce(kind: str) -> Nonce:
 
 
 def _with_source(record: Record, source: Path | None) -> Record:
-    """Return the record with a new path of the submission's file. The file must have the hash in the record."""
+    """Return the record with a new path of the submission's file. `Rerun` checks the hash of the file."""
     if source is None:
         return record
     submission = record.spec.submission
@@ -180,8 +182,11 @@ def _with_source(record: Record, source: Path | None) -> Record:
     return msgspec.structs.replace(record, spec=spec)
 
 
-def _read_claimed_records(name: str, runs: Path, results: Path) -> list[tuple[Record, Path]]:
-    """Return the scored records of one version and one source of a submission, each with its folder."""
+def _read_scored_records(name: str, runs: Path, results: Path) -> list[tuple[Record, Path]]:
+    """Return the records of one version and one source of a submission, each with its folder.
+
+    Only records with the purpose `score` are returned, without smoke runs.
+    """
     located: dict[str, tuple[Record, Path]] = {}
     problems: list[str] = []
     for stored in iter_stored(existing_folders(runs, results), problems):

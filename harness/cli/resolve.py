@@ -38,7 +38,7 @@ def open_registry(blocked_plugins: Sequence[str] | None) -> Registry:
 
 
 def require_plugins(registry: Registry) -> None:
-    """Raise an error if every plugin is broken, because a list of entries would then be empty.
+    """Raise an error if every plugin is broken. The user would otherwise see an empty list.
 
     Raises:
         PluginError: there are plugins, and all of them are broken.
@@ -132,7 +132,7 @@ class LimitedInteger(click.IntRange):
         self._option = option
 
     def _describe_range(self) -> str:
-        # The help leaves out limits that are so large that no user reaches them.
+        # The help shows only the lower limit, because no user reaches the upper one. A seed may have any sign.
         return "64 bits" if self.min is None else super()._describe_range()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -166,7 +166,7 @@ class NameType(click.ParamType[str]):
             for name, summary in names.items()
             if name.startswith(last)
         ]
-        # The shell completes paths, which are also names of submissions, workloads, rulesets and runs.
+        # Submissions, workloads, rulesets and runs can also be named by a path. The shell completes paths.
         return items or [CompletionItem(incomplete, type="file")]
 
 

@@ -15,9 +15,12 @@ from harness.report import text
 def command(as_json: bool) -> None:
     """List the rulesets.
 
-    The column `trials` is the number of settings per study. The column `studies` is the number of scored studies; 3+5
-    means 3 tuning studies and 5 scored studies. The column `budget` is the factor by which the workload's budget is
-    multiplied.
+    The columns of the table:
+
+    \b
+    - `trials`: number of settings per study.
+    - `studies`: number of scored studies; 3+5 means 3 tuning and 5 scored studies.
+    - `budget`: factor by which the workload's budget is multiplied.
     """
     all_rulesets = rulesets.rulesets().values()
     if as_json:

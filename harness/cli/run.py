@@ -96,7 +96,7 @@ MAX_LISTED_FAILURES = 20
 )  # fmt: skip
 @click.option(
     "--gpus", "--ranks", "ranks", type=LimitedInteger("ranks"), default=1, show_default=True,
-    help="Number of GPUs that share a trial; on the CPU, number of processes.",
+    help="Number of GPUs per trial; on the CPU, number of processes per trial.",
 )  # fmt: skip
 @click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
@@ -138,7 +138,7 @@ MAX_LISTED_FAILURES = 20
 @click.option(
     "--shadow-evaluation",
     is_flag=True,
-    help="After an evaluation on a part of the split, evaluate the whole split, too, and compare the decisions.",
+    help="Repeat each evaluation on a part of the score split with the whole split, and compare the two decisions.",
 )
 @click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
 @click.option("--in-process", is_flag=True, help="Run one trial in this process, for a debugger.")
@@ -192,7 +192,7 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """The options of `bench run`, one field for each. A sweep file sets options of the same names."""
+    """The options of `bench run`, one field for each except `--show-config`. They include values of a sweep file."""
 
     submissions: tuple[str, ...]
     workloads: tuple[str, ...]
@@ -230,7 +230,8 @@ class RunOptions:
         """Plan the trials for these options.
 
         Raises:
-            UsageError: no submission has a best known setting. Other causes: see `harness.plan`.
+            UsageError: two options conflict, or no submission has a best known setting. Other causes: see
+                `harness.plan`.
             DataError: see `harness.plan`.
         """
         if self.nonce != "none" and self.seed:
@@ -250,7 +251,7 @@ class RunOptions:
         return phased_plan
 
     def _plan_with_nonce(self, registry: Registry, best_settings: BestSettingsOf | None) -> PhasedPlan:
-        """Plan the trials. If the options ask for a nonce, request it, and plan the trials again with it."""
+        """Plan the trials. If the options ask for a nonce, request it, and plan the trials again with its seeds."""
         phased_plan = self._plan(registry, best_settings)
         if self.nonce == "none" or self.dry_run:
             return phased_plan  # A dry run writes nothing and requests no nonce.
@@ -317,7 +318,7 @@ def _run(registry: Registry, phased_plan: PhasedPlan, options: RunOptions) -> li
             )
         )
     if phased_plan.pending_pairs and has_unfinished(summaries):
-        note("the stop or setting is chosen after all tuning trials; to finish them, run the same command again")
+        note("the stop or setting is chosen when all tuning trials have finished: run the same command again")
     return _sort_as_planned(summaries, phased_plan)
 
 

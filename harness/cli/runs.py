@@ -25,8 +25,8 @@ from harness.storage.marks import index_marks
 from harness.storage.notes import read_note, write_note
 from harness.storage.records import iter_records
 
-#: Value of `--sort` -> sort key of a run. Runs are sorted in ascending order, and runs without a value come last. For
-#: metrics, the first criterion is the workload, because metrics of different workloads cannot be compared.
+#: Value of `--sort` -> sort key of a run. Runs are sorted in ascending order, and runs without a value come last.
+#: Metrics of different workloads cannot be compared. Runs are therefore sorted by workload first, then by metric.
 SORT_KEYS: dict[str, Callable[[RunOverview], Any]] = {
     "metric": lambda run: (run.workload, run.best is None, _metric_for_sorting(run)),
     "final": lambda run: (run.workload, run.final is None, _metric_for_sorting(run, final=True)),
@@ -37,7 +37,7 @@ SORT_KEYS: dict[str, Callable[[RunOverview], Any]] = {
 
 
 class ValueFilter:
-    """A filter for values of a hyperparameter. It accepts a value that equals a text or lies in a range `LOW..HIGH`.
+    """A filter for values of a hyperparameter: it accepts one value (`1e-3`), or a range (`1e-4..1e-2`).
 
     >>> ValueFilter("1e-3").accepts(0.001), ValueFilter("1e-4..1e-2").accepts(0.02), ValueFilter("True").accepts(True)
     (True, False, True)
@@ -81,7 +81,7 @@ class ValueFilter:
     help="Only these workloads (comma-separated).",
 )
 @click.option("--status", "statuses", multiple=True, help="Only runs with these statuses, such as reached,exhausted.")
-@click.option("--failed", is_flag=True, help="Only runs whose status is neither reached nor exhausted.")
+@click.option("--failed", is_flag=True, help="Only runs with a status other than reached or exhausted.")
 @click.option(
     "--where", "settings", multiple=True, metavar="NAME=VALUE",
     help="Only runs with these values of a hyperparameter: one, several (1e-3,3e-3) or a range (1e-4..1e-2).",
@@ -119,7 +119,7 @@ def runs(
 ) -> None:
     """List runs with their best and final metric, their overrides and notes.
 
-    The columns `seconds` and `examples` show the values at the hit, or at the end of a run without a hit.
+    The columns `seconds` and `examples` show when a run met its target, or when it ended without meeting the target.
     """
     problems: list[str] = []
     hparams = {name: tuple(map(ValueFilter, values)) for name, values in parse_grid(settings, "--where").items()}
@@ -173,7 +173,7 @@ def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path, as
     if not folder.is_dir():
         raise UsageError(
             f"{record.run_id} is not in {runs}, and only local runs can have notes",
-            fix="give the folder of the run with --runs",
+            fix="give with --runs the folder that contains the run's folder",
         )
     if words:
         write_note(folder, " ".join(words))
@@ -186,12 +186,12 @@ def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path, as
 def _overviews(
     folders: Sequence[Path], runs: Path, hparams: Mapping[str, Sequence[ValueFilter]], problems: list[str]
 ) -> Iterator[RunOverview]:
-    """Yield the overviews of all records with accepted values of the hyperparameters.
+    """Yield the overviews of all records whose hyperparameters pass the filters.
 
     Args:
         folders: folders of records.
         runs: folder of local runs, which contains the notes.
-        hparams: filters of the accepted values, by name of the hyperparameter.
+        hparams: name of a hyperparameter -> its filters. A value must pass at least one of them.
         problems: list to which a message is appended for each file that cannot be read.
     """
     marks = index_marks(folders, problems)
@@ -202,7 +202,7 @@ def _overviews(
 
 
 def _metric_for_sorting(run: RunOverview, final: bool = False) -> float:
-    """Return a run's metric. It is negated if larger metrics are better, so that a smaller value is always better."""
+    """Return a run's metric as a sort key, smaller for better metrics. An accuracy, for example, is negated."""
     value = run.final if final else run.best
     if value is None or run.target is None:
         return 0.0

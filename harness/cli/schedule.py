@@ -1,4 +1,4 @@
-"""Compute the curve of a schedule, or of a submission's schedule, for `bench show`."""
+"""Compute the curve of a schedule for `bench show`: its factor of the learning rate at each update."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from harness.plugins.loading import select_keywords
 from harness.report import curve as plotting
 from harness.report import text
 
-#: Number of updates, examples per update and tokens per example if neither an option nor a workload determines them.
+#: Defaults for the number of updates, the examples per update and the tokens per example.
 HORIZON, BATCH_SIZE, TOKENS = 1000, 256, 4096
-#: Without `--at`, the factors are listed at the ends of this number of equal intervals.
+#: Without `--at`, the budget is divided into this number of equal intervals. JSON lists the factors at their ends.
 _ROWS = 20
 
 
@@ -33,7 +33,7 @@ class CurveRequest:
     Args:
         overrides: values of hyperparameters by name (`--set`).
         horizon: number of updates in the budget; None for the workload's budget or the default.
-        at: updates whose factors are printed; None for regular intervals.
+        at: updates whose factors are printed. If None, the text has no table, and JSON lists regular intervals.
         facts: the workload that determines the budget, batch size, tokens and stages; None without `--workload`.
         tasks: number of tasks of equal length; None without `--tasks`.
     """
@@ -58,7 +58,7 @@ class ScheduleCurve:
         schedule: the schedule.
         hparams: values of the schedule's hyperparameters.
         plan: the run for which the schedule is planned.
-        at: updates whose factors are printed; None for regular intervals.
+        at: updates whose factors are printed. If None, the text has no table, and JSON lists regular intervals.
     """
 
     schedule: schedule_curve.Schedule
@@ -74,9 +74,9 @@ class ScheduleCurve:
         """
         steps = self.at
         if steps is None:
-            steps = tuple(dict.fromkeys(round(i * self.plan.horizon / _ROWS) for i in range(_ROWS + 1)))
+            steps = tuple(dict.fromkeys(round(i * self.plan.updates / _ROWS) for i in range(_ROWS + 1)))
         return {
-            "horizon": self.plan.horizon,
+            "horizon": self.plan.updates,
             "planned": self.plan.planned,
             "hyperparameters": self.hparams,
             "schedule": self._rows(steps),
@@ -84,7 +84,7 @@ class ScheduleCurve:
 
     def panels(self, points: int = 1000) -> list[plotting.Panel]:
         """Return a panel for each factor that the schedule sets. Each covers the whole budget."""
-        last = self.plan.horizon
+        last = self.plan.updates
         steps = [round(i * last / points) for i in range(points + 1)] if last > points else list(range(last + 1))
         factors = self._factors(steps)
         values: dict[str, list[float | None]] = {
@@ -102,8 +102,8 @@ class ScheduleCurve:
         """Return the curves, drawn with characters, and a table of the factors at the updates in `at`."""
         hparams = select_keywords(self.schedule, self.hparams)
         values = ", ".join(f"{k}={f'{v:.6g}' if isinstance(v, float) else v}" for k, v in sorted(hparams.items()))
-        planned = "" if self.plan.planned == self.plan.horizon else f", planned for {self.plan.planned:,}"
-        lines = [f"schedule over {self.plan.horizon:,} updates{planned}{f' ({values})' if values else ''}"]
+        planned = "" if self.plan.planned == self.plan.updates else f", planned for {self.plan.planned:,}"
+        lines = [f"schedule over {self.plan.updates:,} updates{planned}{f' ({values})' if values else ''}"]
         for panel in self.panels():
             lines += [f"  {panel.label}", *(f"  {line}" for line in plotting.characters(panel))]
         if self.at:
@@ -134,7 +134,8 @@ def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> Sch
         request: the options of the command.
 
     Raises:
-        UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
+        UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter. Or the
+            budget has fewer updates than tasks.
         PluginError: the schedule cannot be loaded.
     """
     with loading.drop_output():
@@ -144,7 +145,7 @@ def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> Sch
     space = dict(source.space)
     values = schedule_curve.default_hparams(source, schedule) if isinstance(source, PartEntry) else {}
     space["batch_size"] = _batch_size_domain(space, request.facts)
-    # A default in the function's signature takes precedence over the default of the domain, if the domain allows it.
+    # A default in the function's signature replaces the default of the domain, unless it lies outside the domain.
     values = hyperparameters.resolve(space, {**_select_valid(values, space), **request.overrides}, (), {})
     plan = replace(_make_plan(values, request), holds="horizon" in source.needs)
     for check in source.checks:
@@ -166,10 +167,7 @@ def _select_valid(values: HParams, space: Space) -> HParams:
 
 
 def _batch_size_domain(space: Space, facts: WorkloadFacts | None) -> Choice | Fixed:
-    """Return the domain of the batch size: the sizes that the workload allows.
-
-    Without a workload, any size is allowed.
-    """
+    """Return the allowed batch sizes: those of the workload; without a workload, any size."""
     if facts is not None:
         return Choice(tuple(facts.batch_sizes), default=batch_size(space, facts))
     default = hyperparameters.default(space["batch_size"]) if "batch_size" in space else BATCH_SIZE
@@ -193,7 +191,7 @@ def _load_schedule(composition: Composition) -> schedule_curve.Schedule | None:
 
 
 def _make_plan(values: HParams, request: CurveRequest) -> schedule_curve.Plan:
-    """Return the plan of a run: for the requested horizon if there is one, otherwise for the workload's budget."""
+    """Return the plan of a run. Its length is the requested horizon, or else the workload's budget or the default."""
     facts, size = request.facts, int(values["batch_size"])
     horizon, tokens, task_lengths = HORIZON, TOKENS, (1,) * (request.tasks or 0)
     if facts is not None:
@@ -207,7 +205,7 @@ def _make_plan(values: HParams, request: CurveRequest) -> schedule_curve.Plan:
         problem = f"{horizon} updates are too few for {len(task_lengths)} tasks"
         raise UsageError(problem, fix=f"give --horizon {len(task_lengths)} or more")
     return schedule_curve.Plan(
-        horizon=horizon,
+        updates=horizon,
         fraction=float(values.get("horizon_fraction", 1.0)),
         batch_size=size,
         tokens_per_example=tokens,

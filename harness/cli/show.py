@@ -59,7 +59,7 @@ class Steps(click.ParamType[tuple[int, ...]]):
 @click.option(
     "--horizon", type=LimitedInteger("horizon"), metavar="N", help="Number of updates in the budget (default: 1000)."
 )
-@click.option("--at", type=Steps(), metavar="T,T…", help="Print the factors at these updates.")
+@click.option("--at", type=Steps(), metavar="T,T…", help="Print the factors at these updates, such as 0,50,100.")
 @click.option(
     "--workload",
     "-w",
@@ -98,9 +98,10 @@ def show(
     """Describe a workload, a submission, a part or a run, and draw its curve.
 
     A schedule's factors multiply the peak learning rate. The schedule of a submission covers the fraction
-    `horizon_fraction` of the budget. A schedule without a submission covers the whole budget, and its hyperparameters
-    have the defaults of its function (no warmup, a final factor of 0). A run is named by its path, its run_id, or the
-    first characters of its run_id.
+    `horizon_fraction` of the budget. A schedule that is named alone covers the whole budget. Its hyperparameters then
+    have the defaults of its function: no warmup, and a final factor of 0.
+
+    A run is named by its path, its run_id, or the first characters of its run_id.
     """
     if names_run(name):
         unusable_flags = [
@@ -147,7 +148,7 @@ def _entry_curve(
         entry: the entry.
         registry: the plugins.
         request: the options of the command.
-        required: whether it is an error if there is no curve.
+        required: whether a missing curve is an error.
 
     Raises:
         UsageError: a curve is required and the entry has no schedule, or a hyperparameter is not valid.
@@ -170,12 +171,15 @@ def _entry_curve(
             curve = None
             note(f"no curve: {error}")
     if required and curve is None:
-        raise UsageError(f"{entry.name} has no learning-rate curve: {reason}", fix="leave out --set, --at and --plot")
+        raise UsageError(
+            f"{entry.name} has no learning-rate curve: {reason}",
+            fix="leave out --set, --horizon, --at, -w, --tasks and --plot",
+        )
     return curve
 
 
 def _check_hyperparameters(part: PartEntry, request: CurveRequest) -> None:
-    """Raise an error if the hyperparameters in the request are not valid for the horizon in the request."""
+    """Raise an error if the requested hyperparameters are not valid for the requested horizon."""
     hyperparameters.resolve(part.space, request.overrides, part.checks, {"horizon": request.horizon or HORIZON})
 
 

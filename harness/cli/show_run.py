@@ -15,7 +15,7 @@ from harness.storage.marks import read_marks
 from harness.storage.notes import read_note
 from harness.storage.records import decode_stored
 
-#: First characters of a run_id without its prefix: 4 to 16 hexadecimal digits, which are not all letters.
+#: First characters of a run_id without its prefix: 4 to 16 hexadecimal digits, at least one of them from 0 to 9.
 _BARE_ID = re.compile(r"(?=[a-f]*[0-9])[0-9a-f]{4,16}")
 
 

@@ -1,7 +1,7 @@
 """Handle standard streams that are closed or full, or that cannot encode a character.
 
-- Standard output: a failed write ends the command with one message and exit code 1. If the reader of a pipe has closed
-  it (`bench runs | head -1`), there is no message, and the command keeps its exit code.
+- Standard output: a failed write ends the command with one message and exit code 1. If `head -1` closes the pipe in
+  `bench runs | head -1`, there is no message, and the command keeps its exit code.
 - Standard error: messages that cannot be written are dropped. The exit code does not change.
 - Characters that standard output cannot encode are replaced.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _REPLACE = "bench-replace"
-#: Replacements of characters that the harness prints. Other characters that cannot be encoded become `?`.
+#: Replacements of characters that the harness prints. Braille patterns become `*`. Other characters become `?`.
 _REPLACEMENTS: dict[str, str] = {
     "≥": ">=",
     "≤": "<=",
@@ -47,7 +47,7 @@ def prepare_streams() -> None:
     _open_closed_descriptors()
     codecs.register_error(_REPLACE, _replace)
     output, errors = sys.stdout, sys.stderr
-    # If a test or an embedding program has replaced a stream, its stream is kept.
+    # A stream that a test or an embedding program has put in place of `sys.stdout` or `sys.stderr` is kept.
     if output is None or isinstance(output, io.TextIOWrapper):
         sys.stdout = io.TextIOWrapper(
             io.BufferedWriter(OutputFile(1, "wb", closefd=False)),
@@ -95,7 +95,7 @@ def flush_output() -> OSError | None:
     except OSError as error:
         failure = failure or error
     if failure is not None:
-        # Without these lines, the interpreter would fail in the same way when it exits.
+        # The interpreter flushes standard output when it exits. Without these lines, this flush would fail, too.
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
@@ -124,7 +124,7 @@ def _open_closed_descriptors() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            opened = os.open(os.devnull, flags)  # the lowest closed descriptor, which is this one
+            opened = os.open(os.devnull, flags)  # gets the lowest free number, which is `descriptor`
             os.set_inheritable(opened, True)
 
 

@@ -141,10 +141,11 @@ class TuneFlags:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def tune(blocked_plugins: list[str], /, submission: str, **values: Any) -> int:
-    """Search the hyperparameters of a submission, on tuning seeds.
+    """Search the hyperparameters of a submission.
 
     Without --only, the whole search space is searched. The defaults are tried first, then points of a quasi-random
-    sequence. If the command is repeated, only unfinished trials are run. A larger --trials adds settings.
+    sequence. The seeds of a search are never used for scores. If the command is repeated, only unfinished trials are
+    run. A larger --trials adds settings.
     """
     flags = TuneFlags(**values)
     registry = open_registry(blocked_plugins)
@@ -228,7 +229,7 @@ def _store(result: TuneResult, path: Path) -> str:
     replaced = write_best_setting(path, result.best_setting(path.parent))
     if replaced is not None:
         old_values = " ".join(f"{name}={value}" for name, value in replaced.hparams.items()) or "the defaults"
-        note(f"{path}: replaced {old_values}, which was found on {replaced.found}")
+        note(f"{path}: replaced {old_values} (found on {replaced.found})")
     return str(path)
 
 

@@ -49,8 +49,9 @@ def verify(
 ) -> int:
     """Check records without running their submissions.
 
-    RECORD is the path of a run's folder or record (packed or not), a folder with records below it, a run ID or the
-    first characters of a run ID. The exit code is 1 if a check failed. docs/verification.md describes the checks.
+    RECORD is a path or a run ID. The path leads to a record (packed or not), to a run's folder, or to a folder with
+    records below it. The first characters of a run ID are enough. The exit code is 1 if a check failed.
+    docs/verification.md describes the checks.
     """
     problems: list[str] = []
     options = VerificationOptions(

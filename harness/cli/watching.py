@@ -27,9 +27,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def watch_trials(registry: Registry, total: int, specs: Iterable[RunSpec] = ()) -> Iterator[CombinedWatcher]:
     """Provide a watcher that updates the progress display and notifies the plugins' observers.
 
-    Within the context, output of libraries to stdout is redirected to stderr, so that stdout contains only the
-    command's results. For example, Ray prints to stdout that a node has died. If stdout is a terminal, nothing is
-    redirected.
+    Stdout must contain only the command's results, but libraries such as Ray print messages to it. Within the context,
+    this output is redirected to stderr. If stdout is a terminal, nothing is redirected.
 
     Args:
         registry: the plugins.
@@ -37,8 +36,8 @@ def watch_trials(registry: Registry, total: int, specs: Iterable[RunSpec] = ()) 
         specs: trials that are known beforehand. The display shows the hyperparameters in which they differ.
     """
     observers = command_observers(registry)
-    # FORCE_COLOR also allows colours in pipes and files, but only a terminal can be redrawn.
     titles = TrialTitles(specs)
+    # FORCE_COLOR also allows colours in pipes and files, but only a terminal can be redrawn.
     view = LiveView(total, titles) if supports_color() and sys.stderr.isatty() else Plain(total, titles=titles)
     with view, nullcontext() if sys.stdout.isatty() else redirect_stdout(sys.stderr):
         yield CombinedWatcher([view, observers])

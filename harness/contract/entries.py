@@ -1,4 +1,4 @@
-"""Entries: the data with which plugins declare workloads, parts, submissions, executors and datasets."""
+"""Entries: the data with which plugins declare workloads, parts, submissions, executors, observers and datasets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NEEDS = frozenset(
 
 
 class Source(Data, frozen=True, kw_only=True):
-    """The publication of a method.
+    """A paper that defines a method.
 
     Args:
         title: the title of the paper.
@@ -33,16 +33,16 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
 
     Args:
         facts: the workload as data.
-        load: import path of the class, `package.module:Class`. Only the worker imports it.
+        load: import path of the class, `package.module:Class`. Commands that only list or score do not import it.
         arguments: keyword arguments of the class. Variants of a workload have the same class and different arguments.
         aliases: further names that users may write; records contain only `facts.name`.
         summary: description in one line.
         sources: papers that define the workload.
         sibling: name of the workload on the next smaller tier that represents the same kind of task; None if there is
             none.
-        needs_data: the required datasets. `name` stands for a whole dataset, `name/pattern` for the files of a dataset
-            that match a pattern, and `name:4.1B` for a number of training tokens of a dataset.
-        redraws_held_out: whether runs with a nonce draw their held-out data afresh. The class then has a method
+        needs_data: the required datasets. `name` stands for a whole dataset, `name/pattern` for the files that match a
+            pattern, and `name:4.1B` for the first files that together have 4.1 billion training tokens.
+        redraws_held_out: whether each run with a nonce draws new held-out data. If so, the class has a method
             `draw_held_out(seeds)` (see `harness.worker.redrawing.Redrawable`).
         distribution: name of the Python distribution that yields the entry; filled in by the harness.
     """
@@ -191,8 +191,8 @@ class DatasetFile(Data, frozen=True, kw_only=True):
         size: size of the published file in bytes; 0 if unknown.
         urls: addresses from which the file can be downloaded. The first address is preferred.
         member: path of the file inside the tar archive at `urls`; empty if the file itself is at `urls`.
-        tokens: number of training tokens in the file; 0 for a file that is always downloaded. If a user requests a
-            number of tokens, files are downloaded in the order of the entry until they contain at least this number.
+        tokens: number of training tokens in the file; 0 for a file that is always downloaded. If a user requests 4.1
+            billion tokens, files are downloaded in the order of the entry until they contain at least this number.
     """
 
     name: str

@@ -16,8 +16,8 @@ class EnvelopeHorizon(Data, frozen=True, kw_only=True):
     Args:
         examples: the horizon, the number of examples at which the runs end.
         hparams: hyperparameters of the runs. The learning rate was chosen for this horizon on other seeds.
-        metrics: primary metric at the end of each run. Entry k belongs to seed k at every horizon.
-        runs: run IDs in the same order.
+        metrics: primary metric at the end of each run. The value with index k belongs to seed k at every horizon.
+        runs: run IDs in the order of `metrics`.
     """
 
     examples: int
@@ -34,7 +34,7 @@ class EnvelopeHeader(Data, frozen=True, kw_only=True):
         workload: `name@version` of the workload.
         metric: name of the primary metric.
         goal: direction of the primary metric, `min` or `max`.
-        budget: the budget in examples, to which the horizons belong.
+        budget: budget of the compared submissions, in examples. The horizons lie around it.
         reference: `name@version` of the reference.
         hardware: hardware class of the runs.
         torch: version of torch.
@@ -56,9 +56,10 @@ class ReferenceEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
     `budget` is the workload's budget.
 
     Args:
-        horizons: the horizons, in increasing order. All have the same number of seeds, which is at least two.
-        checks: primary metric of runs with the horizon `budget` on further seeds. The envelope does not depend on them.
-        check_runs: run IDs of these runs.
+        horizons: the horizons, in increasing order. All have the same number of seeds, at least two.
+        checks: primary metric of further runs with the horizon `budget`. They check the envelope on other seeds, and
+            the envelope does not depend on them.
+        check_runs: run IDs of the runs in `checks`.
         tuning: run IDs of the runs that chose the learning rates.
     """
 
@@ -74,7 +75,7 @@ class ReferenceEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
         numbers: list[float] = [self.budget, *(horizon.examples for horizon in self.horizons)]
         numbers += [metric for horizon in self.horizons for metric in horizon.metrics]
         if not all(0 < number < math.inf for number in numbers):
-            raise ValueError("a horizon or metric is not a positive number")
+            raise ValueError("a budget, horizon or metric is not a positive number")
         if not all(shorter.examples < longer.examples for shorter, longer in pairwise(self.horizons)):
             raise ValueError("the horizons do not increase")
 

@@ -24,9 +24,11 @@ class Confined(Event, frozen=True, kw_only=True, tag="confined"):
 
     Args:
         sandbox: name of the sandbox, for the record.
+        opening_seconds: wall seconds in which the worker opened or generated the data of the workload.
     """
 
     sandbox: str
+    opening_seconds: float = 0.0
 
 
 class Ready(Event, frozen=True, kw_only=True, tag="ready"):
@@ -45,8 +47,8 @@ class Ready(Event, frozen=True, kw_only=True, tag="ready"):
     resumed_from: int | None = None
 
 
-#: Number of seconds within which the worker should report that the clock has stopped. If the worker waits for a
-#: processor or is suspended, the report takes longer. The worker then adds the delay to the timed interval, and reports
+#: Largest normal delay, in seconds, of the worker's report that the clock has stopped. If the worker waits for a
+#: processor or is suspended, the report comes later. The worker then adds the delay to the timed interval, and reports
 #: the stop a second time.
 REPORT_S = 1e-4
 
@@ -129,14 +131,15 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
         status: final status of the run.
         reason: reason for which the run ended, in one sentence.
         hit: index of the first evaluation that met the target, among all evaluations of the run; None for a miss.
-        stage_hits: on a stream, the index of the evaluation that ended each completed stage. Empty on a pool.
+        stage_hits: on a stream, one index for each completed stage: the evaluation that ended the stage. Empty on a
+            pool.
         counters: the totals at the end.
         usage: the resources used.
         final_weights: SHA-256 of the evaluated weights at the end; empty if they were not saved.
         crossing_weights: SHA-256 of the evaluated weights at the hit; empty for a miss.
         profile: seconds by phase of a step; empty unless `spec.profile` is True.
-        screening: number and cost of the screened evaluations, which use only a part of the split. None if the run
-            failed, or if it was not allowed to screen evaluations.
+        screening: counts and times of the evaluations on the split `score`. None if the run failed, or if its
+            specification allows no screened evaluations, which use only a part of the split.
     """
 
     status: Status

@@ -21,7 +21,7 @@ class IntegerRange:
 
 #: Maximum number of trials of a plan, over all submissions, workloads, settings and studies.
 MAX_TRIALS = 100_000
-#: Option -> its range. The upper ends limit the effect of a typing error, such as a plan of a billion trials.
+#: Option -> its range. The upper ends catch typing errors, such as a plan of a billion trials.
 RANGES: dict[str, IntegerRange] = {
     "jobs": IntegerRange(low=1, high=100_000),
     "ranks": IntegerRange(low=1, high=10_000),

@@ -9,9 +9,9 @@ from harness.contract.workload import Goal
 
 #: Name of a budget. `gate`: the short budget of `bench gate`. `full`: the whole budget of the workload.
 PowerBudget = Literal["gate", "full"]
-#: The quantity that the statistical model compares. `log M`: the log of the compute multiplier M, that is, the budget
-#: with which the reference reaches the run's metric, divided by the run's budget. `log metric`: the log of the metric,
-#: if there is no envelope (the reference's metric as a function of its budget).
+#: The quantity that the statistical model compares. `log M`: the log of the compute multiplier M = (budget with which
+#: the reference reaches the run's metric) / (budget of the run). `log metric`: the log of the metric. It is compared if
+#: M is unknown, because there is no envelope (the reference's metric as a function of its budget).
 PowerScale = Literal["log M", "log metric"]
 
 
@@ -39,11 +39,13 @@ class PowerCost(Data, frozen=True, kw_only=True):
 class OrderAgreement(Data, frozen=True, kw_only=True):
     """How often the order of two arms (submissions) at the gate budget is also their order at the full budget.
 
-    The runs at the full budget have other seeds than the runs at the gate budget.
+    The runs at the full budget have other seeds than the runs at the gate budget. A pair of arms is separated if the
+    statistical model finds a significant difference.
 
     Args:
-        decided: number of pairs of arms that are separated at the gate budget and have a difference at the full budget.
-        agreed: number of the pairs in `decided` that have the same order at the full budget.
+        decided: number of pairs of arms that are separated at the gate budget and have unequal means at the full
+            budget.
+        agreed: number of the pairs in `decided` that have the same order at both budgets.
         both: number of pairs that are separated at both budgets.
         both_agreed: number of the pairs in `both` that have the same order at both budgets.
     """
@@ -64,14 +66,14 @@ class PowerRow(Data, frozen=True, kw_only=True):
         metric: name of the primary metric.
         goal: direction of the primary metric.
         scale: the quantity that is compared.
-        outside: fraction of the runs whose metric is outside the envelope. In these runs, M is extrapolated. The
-            fraction is 0 if there is no envelope.
+        outside: fraction of the runs in which M is extrapolated, because the metric is outside the range of the
+            envelope; 0 without an envelope.
         arms: names of the arms (the compared submissions).
         left_out: the arms with a failed run. Pairs with such an arm never count as separated.
-        seeds: number of seeds on which all arms have a run.
-        planned_seeds: number of seeds in the design.
+        seeds: number of seeds on which all arms have a run. Arms without a successful tuning run are ignored here.
+        planned_seeds: number of seeds that were planned.
         pairs: number of pairs of arms, including the pairs with an arm in `left_out`.
-        separated: number of pairs that the model separates.
+        separated: number of pairs in which the model finds a significant difference.
         hard: number of pairs in which the estimated values of M differ by at most 10 %; None if M is unknown.
         hard_separated: number of the pairs in `hard` that the model separates; None if M is unknown.
         core_hours: core-hours of all runs of these arms and seeds, without tuning.
@@ -81,10 +83,10 @@ class PowerRow(Data, frozen=True, kw_only=True):
         spread_target: standard deviation of the log of the examples to the target over the seeds of an arm; None if no
             arm reached the target on two seeds.
         hits: number of runs that reached the target.
-        residual: standard deviation of the residuals of the model, without the effect of the seed.
+        residual: standard deviation of the residuals of the model, in which each arm and each seed has an effect.
         correlation: correlation between two arms over the seeds that they share, pooled over all pairs of arms.
-        range_over_spread: difference between the best and the worst arm's mean, divided by the standard deviation over
-            seeds; 0 if no metric differs.
+        range_over_spread: (largest mean of an arm − smallest mean of an arm) / (standard deviation over the seeds of an
+            arm); 0 if no metric differs.
         false_rate: fraction of the permutations in which the model separates at least one pair. A permutation shuffles
             the arms' labels within each seed.
         false_low, false_high: 95 % confidence interval of `false_rate`.
@@ -130,7 +132,7 @@ class PowerRow(Data, frozen=True, kw_only=True):
 
     @property
     def partial(self) -> bool:
-        """Whether runs of the design are missing."""
+        """Whether runs on planned seeds are missing."""
         return self.seeds < self.planned_seeds
 
     @property

@@ -1,4 +1,4 @@
-"""The data that a worker opens before it enters its sandbox."""
+"""The data that are opened before a worker enters its sandbox."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 from harness.contract.base import Data
 
-#: The parts of a workload's data that a run reads: the training data and held-out splits.
+#: The parts of a workload's data that a worker may need: the training data and two held-out splits.
 DataPart = Literal["train", "score", "feedback"]
 
 
@@ -16,8 +16,8 @@ class PreparedData(Data, frozen=True, kw_only=True):
     Args:
         part: the training data or a held-out split.
         manifest: path of the manifest. The manifest exists once the data exist.
-        seedless: path of a manifest for all seeds of the training data. If opening the data needs no generated data,
-            this manifest is written instead of `manifest`. Empty for a held-out split.
+        seedless: path of a manifest that serves all seeds of the training data. It is written instead of `manifest` if
+            none of the opened files was generated from the seed. Empty for a held-out split.
     """
 
     part: DataPart

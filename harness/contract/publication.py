@@ -22,9 +22,10 @@ class Publication(Data, frozen=True, kw_only=True):
         ruleset: `name@version`.
         hardware: hardware class.
         records: run ID -> content hash of the record.
-        attempts: run ID -> number of attempts, for trials that were run more than once.
-        unpublished: run IDs of runs of the same source on this workload that are in the ledger, but were not published.
-            The ledger is the file `ledger.jsonl` of the runs folder, which lists all attempts to run trials.
+        attempts: run ID -> number of attempts, for trials that were run more than once or whose worker was started
+            again.
+        unpublished: run IDs of runs with the same source and workload that were not published. They are found in the
+            ledger, the file `ledger.jsonl` of the runs folder, which lists all attempts to run trials.
         other_sources: number of other sources of the submission that were run on this workload.
         ledger_entries: number of lines of the ledger; 0 without a ledger.
         ledger_hash: SHA-256 of the last line of the ledger, in hex. If the ledger is rewritten later, it has another

@@ -103,7 +103,7 @@ class DeviceLog(Data, frozen=True, kw_only=True):
     """The GPUs of a run, and samples of their state while the clock was stopped.
 
     Args:
-        by: name of the driver's programming interface, from which the samples were read.
+        by: name of the interface from which the samples were read, such as `NVML`.
         devices: the GPUs, one per rank.
         readings: the samples in chronological order.
     """
@@ -147,17 +147,17 @@ class Usage(Data, frozen=True, kw_only=True):
     """The resources that a run used.
 
     Args:
-        peak_memory_bytes: peak memory in bytes of the rank (process of the run) that used most. It is the memory of the
-            GPU or, without a GPU, of the process.
+        peak_memory_bytes: peak memory in bytes: GPU memory or, without a GPU, memory of the process. If several
+            processes (ranks) share the run, it is the largest of their peaks.
         optimizer_state_bytes: size in bytes of the tensors in the submission's state, without the model.
         parameters: number of the model's parameters.
         import_seconds: processor seconds for importing the submission, with the clock stopped.
         evaluation_seconds: wall seconds for evaluations, with the clock stopped.
         checkpoint_seconds: wall seconds for writing checkpoints and weights, with the clock stopped.
-        start_seconds: wall seconds from the last start of the worker to its first event. In this time, the clock runs
-            only while the submission is constructed.
-        build_seconds: the part of `start_seconds` in which the worker imported the workload, and built the model and
-            the data.
+        start_seconds: wall seconds from the last start of the worker until model, data and submission were built. In
+            this time, the clock runs only while the submission is constructed.
+        build_seconds: the part of `start_seconds` for importing the workload, opening or generating its data, and
+            building the model.
         forked: whether the worker was forked from a fork server.
     """
 
@@ -182,13 +182,12 @@ class Screening(Data, frozen=True, kw_only=True):
         screened: number of screened evaluations.
         examples: number of examples that the evaluations measured.
         whole_examples: number of examples that evaluations of the whole split would have measured.
-        shadow: whether every screened evaluation was repeated on the whole split. If so, the result of the repetition
-            is stored.
+        shadow: whether every screened evaluation was repeated on the whole split, as a check. If so, the record
+            contains the metrics of the repetition.
         screened_seconds: wall seconds for all evaluations, without the repetitions.
         whole_seconds: wall seconds for the same evaluations on the whole split; 0 if `shadow` is False.
-        disagreements: one text for every screened evaluation that led to another decision than its repetition on the
-            whole split.
-        disabled: reason why no evaluation could be screened; empty if evaluations could be screened.
+        disagreements: one text for every screened evaluation whose decision differs from that of its repetition.
+        disabled: why the workload allows no screened evaluations; empty if it allows them.
     """
 
     evaluations: int = 0
@@ -296,22 +295,22 @@ class Record(Data, frozen=True, kw_only=True):
         status: how the trial ended.
         reason: why the trial ended, in one sentence.
         points: the evaluations in chronological order.
-        hit: index in `points` of the first evaluation that met the target; None for a miss. On a stream, it is the
-            evaluation that ended the last stage with all floors met.
-        stage_hits: on a stream, the index in `points` of the evaluation that ended each completed stage. Empty on a
-            pool.
+        hit: index in `points` of the first evaluation that met the target; None for a miss. On a stream, this
+            evaluation ended the last stage, and earlier tasks still met their thresholds (floors).
+        stage_hits: on a stream, one index in `points` for each completed stage: the evaluation that ended the stage.
+            Empty on a pool.
         counters: the totals at the end.
         usage: the resources used.
         environment: the machine and the software of the worker; None if the worker did not start.
         final_weights: SHA-256 of the evaluated weights at the end; empty if they were not saved.
         crossing_weights: SHA-256 of the evaluated weights at the hit; empty for a miss.
         profile: seconds by phase of a step; empty unless `spec.profile` is True.
-        deaths: number of consecutive times that the worker was killed before it made progress.
+        deaths: number of times in a row that the worker was killed before it made progress.
         devices: the GPUs of the run with samples of their state; None on a CPU, or if nothing was recorded.
-        screening: number and cost of the screened evaluations; None if the run failed or was not allowed to screen
-            evaluations.
-        judgements: the metrics from a process that never imported the submission: at the hit, at the end of each stage,
-            at each stop that `anytime` scores, and at the end. Empty if the worker evaluated its own weights.
+        screening: counts and times of the evaluations on the split `score`. None if the run failed, or if its
+            specification allows no screened evaluations, which use only a part of the split.
+        judgements: metrics from a process that never imported the submission. They belong to the hit, the end of each
+            stage, each stop that `anytime` scores, and the end. Empty if the worker evaluated its own weights.
         trust: how far the record can be believed.
         sessions: the sessions in which the run was measured, in order; empty in records from before this field existed.
         sandbox: the sandbox in which the worker ran, such as `landlock-abi7+namespaces`; `none` if it ran without a
@@ -360,8 +359,8 @@ class TrialSummary(Data, frozen=True, kw_only=True):
         reason: why the trial ended, in one sentence.
         kept: whether the trial ended in an earlier command and was therefore not run again.
         path: path of the trial's folder.
-        outdated: whether the trial is kept although the workload's source, but not its version, has changed since the
-            trial.
+        outdated: whether the trial is kept although the workload's source has changed since the trial. The workload's
+            version has not changed.
     """
 
     run_id: str

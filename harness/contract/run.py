@@ -19,13 +19,13 @@ Clock = Literal["process", "wall"]
 Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm", "cost", "rerun"]
 #: The origin of a nonce; see `Nonce`.
 NonceSource = Literal["beacon", "local", "given"]
-#: The purposes of trials whose curves are used to compute targets or the envelope of a gate. All evaluations of such a
-#: trial use the whole split. Other envelopes use only the last evaluation, which always uses the whole split.
+#: The purposes of trials in which every evaluation uses the whole split. All evaluations of these trials are needed to
+#: compute targets or the envelope of a gate. An envelope is the reference's metric as a function of its budget.
 WHOLE_PURPOSES: Final[frozenset[Purpose]] = frozenset({"target", "gate-envelope"})
-#: If an estimate from a part of a split differs from a value by at least this number of standard errors, the metric on
-#: the whole split is assumed to be on the same side of the value as the estimate.
+#: Number of standard errors for decisions from a part of a split. For example, if an estimate of a loss exceeds the
+#: target by at least this number of standard errors, the loss on the whole split is assumed to miss the target.
 STANDARD_ERRORS: Final = 6.0
-#: Fractions of a run's random budget at which the ruleset `anytime` scores the run.
+#: Fractions of a run's stop at which the ruleset `anytime` scores the run. Other rulesets score it only at the stop.
 STOP_FRACTIONS: Final = (1 / 8, 1 / 4, 1 / 2, 1.0)
 
 
@@ -48,7 +48,7 @@ class Ruleset(Data, frozen=True, kw_only=True):
         stopping: name of the `StoppingRule` that decides when a run ends. `first-hit`: at the first hit. `share`: at
             the fraction `stop_share` of the horizon, whether or not the target is met. `chosen`: at a stop that was
             chosen from the tuning studies. `drawn`: at a random budget, which is drawn for each study.
-            `budget`: at the end of the workload's budget. The tuning studies then choose the setting.
+            `budget`: at the end of the workload's budget, with a setting that was chosen from the tuning studies.
         stop_share: fraction of the horizon at which a run ends if `stopping` is `share`. The number of examples is
             rounded down to a multiple of the workload's `eval_every`.
         ranked: whether tables rank the submissions.
@@ -69,7 +69,7 @@ class Ruleset(Data, frozen=True, kw_only=True):
 
 
 class Nonce(Data, frozen=True, kw_only=True):
-    """A number from which the seeds of a published run are derived, so that nobody can choose them.
+    """A number from which the seeds of a published run are derived, so that nobody can choose the seeds.
 
     Args:
         value: 32 bytes in hex. With a beacon, it is the random number that the beacon published in round `round`.
@@ -152,7 +152,7 @@ class WorkloadRef(Data, frozen=True, kw_only=True):
     Args:
         source_hash: SHA-256 of the workload's source at the time of planning. It is stored if the source can change
             without a new version: in a file that a user names, or in an editable installation. It is empty for other
-            workloads. The hash is not part of the `run_id`, which contains the version.
+            workloads. The `run_id` depends on the workload's version, but not on this hash.
         code_hash: SHA-256 of the tokens of this source, without comments and layout. Empty in records from before this
             field existed. For a workload in a file that a user names, the version ends with the first digits of this
             hash.
@@ -167,7 +167,10 @@ class WorkloadRef(Data, frozen=True, kw_only=True):
     code_hash: str = ""
 
     def has_other_source(self, earlier: WorkloadRef) -> bool:
-        """Return whether this source and that of `earlier` are known, and differ in more than comments and layout."""
+        """Return whether the source differs from that of `earlier`. The result is False if one of them is unknown.
+
+        Comments and layout are ignored if both code hashes are known.
+        """
         if "" not in (self.code_hash, earlier.code_hash):
             return self.code_hash != earlier.code_hash
         return "" not in (self.source_hash, earlier.source_hash) and self.source_hash != earlier.source_hash
@@ -202,8 +205,8 @@ class RunSpec(Data, frozen=True, kw_only=True):
         profile: whether the seconds of each phase of a step are measured, which slows the run down. Such a run is never
             ranked.
         deterministic: whether a GPU uses deterministic kernels.
-        screening: whether an evaluation may use only a part of the split, if this part suffices for all decisions that
-            depend on the evaluation.
+        screening: whether an evaluation may use only a part of the split if this part already shows that a target is
+            missed.
         nonce: the number from which `seeds` are derived; None if they are derived from `root_seed`.
         held_out: seeds of the held-out data, derived from the nonce; None for the workload's fixed held-out data.
     """
@@ -233,18 +236,18 @@ class RunSpec(Data, frozen=True, kw_only=True):
 
     @property
     def clock(self) -> Clock:
-        """The kind of scored seconds: on a CPU, processor seconds, because other processes lengthen wall time."""
+        """The kind of seconds that is scored. It is `process` on a CPU, where other programs lengthen the wall time."""
         return "process" if self.device.partition(":")[0] == "cpu" else "wall"
 
     @property
     def scored_stops(self) -> tuple[int, ...]:
-        """The numbers of examples at which the metric is scored; empty if the run ends at the first hit."""
+        """The fractions `STOP_FRACTIONS` of the stop, in examples; empty if the run ends at the first hit."""
         if self.stop is None:
             return ()
         return tuple(round(fraction * self.stop) for fraction in STOP_FRACTIONS)
 
     def passes_scored_stop(self, before: int, examples: int) -> bool:
-        """Return whether a scored stop `s` satisfies `before < s <= examples`."""
+        """Return whether one of `scored_stops` is above `before` and at most `examples`."""
         return any(before < stop <= examples for stop in self.scored_stops)
 
     @property
@@ -294,8 +297,7 @@ class Point(Data, frozen=True, kw_only=True):
         stage: on a stream, index of the current stage; 0 on a pool.
         evaluated_examples: number of examples of the split `score` that a screened evaluation used; None for an
             evaluation of the whole split.
-        se: standard error of the primary metric in a screened evaluation, which estimates this metric on the whole
-            split; None for an evaluation of the whole split.
+        se: standard error of the primary metric in a screened evaluation; None for an evaluation of the whole split.
         mean_train_loss: mean of the training loss over all passes since the previous evaluation; None if there was no
             pass, or if the mean is not finite.
         grad_norm: L2 norm of the gradients of all parameters after the last update; None without `--grad-norm`, without
@@ -318,7 +320,7 @@ class Point(Data, frozen=True, kw_only=True):
 
     @property
     def screened(self) -> bool:
-        """Whether the metrics are estimates from a part of the score split. Only curves use such a point."""
+        """Whether the metrics are estimates from a part of the split. Curves show them, but no score uses them."""
         return self.evaluated_examples is not None
 
     def scored(self, clock: Clock) -> float:
@@ -327,7 +329,7 @@ class Point(Data, frozen=True, kw_only=True):
 
     @property
     def cost(self) -> int:
-        """The number of examples that scores use: `examples` or `gradient_examples`, whichever is larger."""
+        """The larger of `examples` and `gradient_examples`, for scores. In tables, cost means seconds per example."""
         return max(self.examples, self.gradient_examples)
 
 
@@ -337,14 +339,14 @@ class Job(Data, frozen=True, kw_only=True):
     Args:
         spec: the specification of the trial.
         folder: path of the worker's folder in the trial's folder, where the worker writes its files.
-        evaluation_folder: path of the folder for the results of evaluations and for the final weights. It is the
-            trial's folder if an evaluator writes them, and `folder` if the worker writes them.
+        evaluation_folder: path of the folder for the results of evaluations and for the final weights: the trial's
+            folder if a separate evaluator process writes them, or `folder` if the worker writes them.
         resume: whether to resume from the folder's checkpoint, if there is one.
         shadow_evaluation: whether to repeat every screened evaluation on the whole split, and to store both results.
         grad_norm: whether evaluations contain the norm of the gradients.
         sandbox: the sandbox that the worker enters first; None for a run without a worker process.
-        unprepared: the parts of the data whose files may not exist yet. Before the worker enters the sandbox, its child
-            process opens these parts and thereby writes their files.
+        unprepared: the parts of the data whose files may not exist yet. A child process of the worker opens these parts
+            before the worker enters the sandbox, and thereby writes their files.
         git: commit of the current folder, for the record.
         keep_weights: whether the worker stores the weights of the evaluations that are judged after the run. These are
             the evaluations that end a stage, and the evaluations at scored stops.
@@ -372,7 +374,7 @@ class ExecutionOptions(Data, frozen=True, kw_only=True):
         retry_failed: whether trials that crashed, were rejected, or ran out of memory or time are started again.
         jobs: number of trials to run at the same time; None for as many as fit.
         in_process: whether to run trials in this process, for a debugger.
-        shadow_evaluation: see `Job`.
+        shadow_evaluation: whether to repeat every screened evaluation on the whole split, as a check.
         fresh_workers: whether the local executor starts every worker as a new process instead of forking it.
         grad_norm: whether evaluations contain the norm of the gradients. It is computed while the clock is stopped.
         invocation: identifier of this invocation of the command. Every record stores it in its list of sessions. If

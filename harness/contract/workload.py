@@ -16,7 +16,7 @@ Split = Literal["feedback", "score", "audit"]
 
 #: Sign in the version of a workload in a file, before the hash of the workload's code: `1#0f3a9c2e`.
 SOURCE_MARK = "#"
-#: Maximum resolution (see `is_coarse`) of a workload that can rank submissions by time.
+#: Largest value of the resolution (see `is_coarse`) with which a workload can rank submissions by time.
 FINE_RESOLUTION = 0.02
 #: Minimum number of the reference's evaluations before its hit, on a workload that can rank submissions by time.
 MIN_EVALUATIONS = 50
@@ -26,8 +26,8 @@ def is_coarse(resolution: float | None, evaluations: float | None) -> bool:
     """Return whether a workload's evaluations are too few or too noisy to rank submissions by time.
 
     Args:
-        resolution: (further examples with which the reference, near the target, improves the metric on the split
-            `score` by one standard error) / (the reference's examples to the target). None if unknown.
+        resolution: relative error of the reference's examples to the target; None if unknown. At 0.02, one standard
+            error of the metric on the split `score` shifts the hit by 2 % of these examples.
         evaluations: number of evaluations before the reference's hit. On a stream, only evaluations that could end a
             stage count. None if unknown.
 
@@ -73,9 +73,11 @@ class Stage(Data, frozen=True, kw_only=True):
 
     Args:
         name: name of the stage in records.
-        targets: targets that one evaluation must meet together to end the stage.
+        targets: targets of the stage. After `min_examples`, the stage ends at the first evaluation that meets all of
+            them.
         floors: further targets for earlier tasks, which must be met at the end of the last stage.
-        max_examples: maximum number of examples drawn in the stage. If it is reached, the run is exhausted.
+        max_examples: maximum number of examples drawn in the stage. If it is reached before the stage
+            ends, the run ends with the status `exhausted`.
         min_examples: minimum number of examples drawn in the stage. Without a minimum, a stage could end after a few
             steps, which would be too short to measure forgetting.
     """
@@ -124,7 +126,7 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
         version: version of the workload. It must increase when a change alters results.
         tier: `cpu` (a run takes at most 2 minutes on one core), `gpu` or `cluster`.
         access: `pool` (random access, the submission may choose the order) or `stream` (one pass through stages).
-        targets: targets that one evaluation must meet together. The first is the primary target.
+        targets: the targets. A hit is an evaluation that meets all of them. The first is the primary target.
         stages: the stages of a stream; empty on a pool.
         budget: the budget of a run.
         batch_sizes: the batch sizes from which a submission may choose. The first is the default. Each size divides
@@ -137,8 +139,8 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
         scores: names of the quality scores that the pool provides for each training example.
         replay_capacity: number of examples that the replay buffer can hold; 0 for no replay buffer.
         boundaries: whether the submission can see the stage boundaries of a stream.
-        resolution: (further examples with which the reference, near the target, improves the metric by one standard
-            error) / (the reference's examples to the target); see `is_coarse`. None if unknown.
+        resolution: relative error of the reference's examples to the target; None if unknown. At 0.02, one standard
+            error of the metric shifts the hit by 2 % of these examples.
         coarse: whether the evaluations are too few or too noisy to rank submissions by time (see `is_coarse`). The
             anchored score does not include coarse workloads.
         reference: paths of the calibrations from which the target was calculated.
@@ -175,9 +177,10 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
 class Shard(Data, frozen=True, kw_only=True):
     """The part of the evaluation examples that one rank evaluates. By default, it contains all examples.
 
-    A rank is one of several processes that share a run. Each rank has its own device. A window is a part of a split to
-    which an evaluation is restricted. The ranks divide the examples of the window among them. Consecutive windows of a
-    split are disjoint, and together they contain every example. On a stream, the window applies to every task.
+    A rank is one of several processes that share a run. Each rank has its own device. An evaluation may be restricted
+    to a window, a part of the split such as the examples 0 to 4. The ranks divide the examples of the window among
+    them. If a window begins where another one ends, the two have no example in common. On a stream, the window applies
+    to every task.
 
     Instead of a window, a shard can have a list of chosen examples. `harness.api.evaluation_rows` returns them.
 
@@ -208,9 +211,11 @@ class Shard(Data, frozen=True, kw_only=True):
     def rows(self, n: int, unit: int = 1) -> range:
         """Return the consecutive indices of this shard's examples. The range may be empty.
 
+        If the shard has a list of chosen examples, the indices are positions in this list, and `n` is its length.
+
         Args:
             n: number of examples in total.
-            unit: number of examples in a piece. A piece always belongs to one shard, so that its result does not depend
+            unit: number of examples in a piece. A piece is never divided between shards, so its result does not depend
                 on the number of shards. The limits of a window are rounded up to a multiple of `unit`.
         """
         pieces = -(-n // unit)

@@ -33,15 +33,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOLDER = "generated"
-#: Maximum size of all cached files in bytes. If it is exceeded, the least recently read files are removed.
+#: Maximum total size of all cached files in bytes. If it is exceeded, the least recently read files are removed.
 MAX_BYTES = 2 << 30
 _SUFFIX = ".arrays"
+#: Beginning of every cached file.
 _MAGIC = b"algorace-arrays-1 "
 #: Length of the first line in bytes: the magic word, 64 hexadecimal digits, and the newline character.
 _LINE_BYTES = len(_MAGIC) + 65
 #: Arrays begin at multiples of this number of bytes.
 _ALIGNMENT = 64
-#: A temporary file that is older than this number of seconds was left behind by a process that was killed.
+#: A temporary file older than this number of seconds was left behind by a killed process.
 _STALE_S = 3600.0
 #: Arrays whose keys contain one of these texts are not stored by this process.
 _excluded_texts: set[str] = set()
@@ -78,16 +79,21 @@ class CacheUse(Data, frozen=True, kw_only=True):
 
 
 def cached_arrays(key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """Return generated arrays. They are read from the cache if it contains them.
+    """Return generated arrays, from the cache if it contains them.
 
-    The name of a cached file is a hash of the key, the processor's architecture and model, the version of numpy, and
-    the source code of `make`. The source code consists of the module that defines `make` and of all modules in the same
-    package that this module imports. If one of these values has changed, or if the file is damaged, the arrays are
-    generated again. If the cache cannot be written, the arrays are generated in every call. Held-out data that are
-    drawn from the nonce of a run are never stored, because a submission could read the cache.
+    The name of a cached file is a hash of four things:
+
+    * the key
+    * the processor's architecture and model
+    * the version of numpy
+    * the source of the module that defines `make`, and of the modules that it imports from its own package
+
+    If one of these has changed, or if the file is damaged, the arrays are generated again. If the cache cannot be
+    written, every call generates the arrays. Held-out data that are drawn from a run's nonce (its random number) are
+    never stored, because a submission could read the cache.
 
     Args:
-        key: text with all other values that determine the arrays, such as seeds, counts and lengths.
+        key: text with all values that determine the arrays, such as seeds, counts and lengths.
         make: function that generates the arrays and returns them by name. The arrays may depend only on the key and the
             source code of this function.
 
@@ -104,7 +110,7 @@ def cached_arrays(key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> d
 
 
 def exclude_from_cache(texts: Iterable[str]) -> None:
-    """In this process, store no arrays whose keys contain one of these texts, such as the seeds of secret data."""
+    """Stop this process from storing arrays whose keys contain one of these texts, such as seeds of secret data."""
     _excluded_texts.update(texts)
 
 
@@ -129,7 +135,7 @@ def _module_hash(module: str) -> str:
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a contiguous, read-only view of an array, or of a copy of it."""
+    """Return a contiguous, read-only view of an array. An array that is not contiguous is copied first."""
     import numpy
 
     view = numpy.ascontiguousarray(array).reshape(numpy.shape(array)).view()
@@ -154,7 +160,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]] | None:
     if content[:_LINE_BYTES] != _MAGIC + digest.encode() + b"\n":
         return None
     with contextlib.suppress(OSError):
-        os.utime(path)  # `_evict` removes files in the order of this time
+        os.utime(path)  # records the time of the read, for `_evict`
     length = int.from_bytes(content[_LINE_BYTES : _LINE_BYTES + 8], "little")
     header_end = _LINE_BYTES + 8 + length
     stored = msgspec.json.decode(content[_LINE_BYTES + 8 : header_end], type=list[StoredArray])
@@ -169,7 +175,10 @@ def _read(path: Path) -> dict[str, NDArray[Any]] | None:
 
 
 def _store(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write a cached file, and remove other files if the cache is too large. Errors in writing are ignored."""
+    """Write a cached file, and remove other files if the cache is then too large. Errors in writing are ignored.
+
+    Arrays that would fill more than a quarter of the cache are not stored.
+    """
     body = _encode(arrays)
     size = sum(map(len, body))
     if size > MAX_BYTES // 4:
@@ -179,14 +188,14 @@ def _store(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         digest.update(chunk)
     with contextlib.suppress(StoreError, OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open_atomically(path, sync=False) as file:  # the hash is checked when the entry is read
+        with open_atomically(path, sync=False) as file:  # no sync: readers detect an incomplete file by its hash
             file.write(_MAGIC + digest.hexdigest().encode() + b"\n")
             file.writelines(body)
         _evict(path.parent, MAX_BYTES)
 
 
 def _encode(arrays: Mapping[str, NDArray[Any]]) -> list[bytes]:
-    """Return the parts of a cached file after the first line: the length of the header, the header, and the arrays."""
+    """Return the pieces of a cached file after its first line: length of the header, header, arrays."""
     stored, blobs, offset = [], [], 0
     for name, array in arrays.items():
         stored.append(StoredArray(name=name, dtype=array.dtype.str, shape=array.shape, offset=offset))
@@ -199,7 +208,7 @@ def _encode(arrays: Mapping[str, NDArray[Any]]) -> list[bytes]:
 
 
 def _aligned(position: int) -> int:
-    """Return the smallest multiple of `_ALIGNMENT` that is not below a position."""
+    """Round a position up to a multiple of `_ALIGNMENT`."""
     return -(-position // _ALIGNMENT) * _ALIGNMENT
 
 
@@ -226,16 +235,19 @@ def clear_cache() -> CacheUse:
 
 def _cached_files(folder: Path) -> list[tuple[float, int, Path]]:
     """Return the time of the last read, the size in bytes and the path of every cached file."""
-    entries = []
+    files = []
     for path in folder.glob(f"*{_SUFFIX}"):
         with contextlib.suppress(OSError):
             status = path.stat()
-            entries.append((status.st_mtime, status.st_size, path))
-    return entries
+            files.append((status.st_mtime, status.st_size, path))
+    return files
 
 
 def _evict(folder: Path, limit: int) -> None:
-    """Remove the least recently read files, until the remaining files have at most `limit` bytes in total."""
+    """Remove the least recently read files, until the remaining files have at most `limit` bytes in total.
+
+    Temporary files that killed processes left behind are also removed.
+    """
     total = 0
     for _, size, path in sorted(_cached_files(folder), reverse=True):
         total += size

@@ -22,7 +22,7 @@ from harness.datasets.paths import write_error
 from harness.errors import DataError, StoreError
 from harness.system.files import MAX_CONFIGURATION_BYTES, read_struct
 
-#: Function that is called with the file name, the bytes so far, and the total bytes (None if unknown).
+#: Function that reports progress: file name, bytes so far, total bytes (None if unknown).
 Progress = Callable[[str, int, int | None], None]
 
 #: Number of bytes that are read at once.
@@ -37,7 +37,7 @@ class RetryPolicy:
     Args:
         attempts: number of failed attempts in a row after which the download fails. An attempt that receives a byte
             starts the count again.
-        wait: seconds to wait after a failed attempt, doubled after each further failure in a row, up to 30 s.
+        wait: seconds to wait after a failed attempt. Each further failure in a row doubles them, up to 30 s.
         timeout: seconds without a byte after which a connection counts as lost.
     """
 
@@ -53,7 +53,7 @@ class Fetched:
     Args:
         sha256: SHA-256 of the file, in hex.
         size: size in bytes.
-        resumed: whether an earlier call downloaded a part of the file.
+        resumed: whether a usable part of the file from an earlier call was there when the download began.
     """
 
     sha256: str
@@ -66,15 +66,15 @@ class DownloadError(DataError):
 
 
 class UnreachableError(DownloadError):
-    """In every attempt the server did not answer or the connection was lost. A later call may succeed."""
+    """The server did not answer, or the connection was lost. A later call may succeed."""
 
 
 class WrongFileError(DownloadError):
-    """A source has a file that differs from the published file, so another attempt would also fail.
+    """The file of a source differs from the published file. Another attempt would also fail.
 
     Args:
         problem: the difference, in one sentence.
-        acceptable: whether the user may accept the file, because its format is right or unknown.
+        acceptable: whether the user may accept the file. True if its format is right or unknown.
     """
 
     def __init__(self, problem: str, *, acceptable: bool = True) -> None:
@@ -102,7 +102,7 @@ def fetch(
 
     Args:
         url: an http or https URL.
-        part: path of the file to write. A second file, with `.json` added to the name, records the URL of the bytes.
+        part: path of the file to write. A second file beside it, `NAME.json`, records the URL of the received bytes.
         size: expected size in bytes; 0 when unknown.
         any_origin: whether a partial file from another URL may be resumed. This is safe only if the caller compares the
             checksum.
@@ -210,6 +210,7 @@ class _Transfer:
         return urllib.request.Request(self._url, headers=headers)
 
     def _receive(self, response: http.client.HTTPResponse) -> None:
+        """Append the bytes of a response to the file."""
         total = self._confirm_total(response.status, response.headers)
         self._require_room(total)
         self._report(self.done, total)
@@ -233,7 +234,8 @@ class _Transfer:
                 raise _TransientError(f"the server sent a byte range that was not requested ({sent})")
             total = None if match[2] == "*" else int(match[2])
         else:
-            # The server does not support ranges, or its file has changed, so it sends the whole file.
+            # The server sends the whole file: this is the first request, or the server does not support ranges, or its
+            # file has changed.
             self._restart()
             length = headers.get("Content-Length", "")
             total = int(length) if length.isdecimal() else None
@@ -243,13 +245,13 @@ class _Transfer:
         return total
 
     def _raise_if_refused(self, error: urllib.error.HTTPError) -> None:
-        """Raise the error for an HTTP status, unless the status means that all bytes were already received."""
+        """Raise the error for an HTTP status. Return if the status means that all bytes were already received."""
         if error.code == 416:
             match = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", "").strip())
             if match and int(match[1]) == self.done:
                 return
             self._restart()
-            raise _TransientError("the file on the server is shorter than the part that was already fetched")
+            raise _TransientError("the server has no bytes after the part that was already fetched")
         reason = f"HTTP {error.code} {error.reason}".strip()
         if error.code in _TRANSIENT_STATUS:
             raise _TransientError(reason)
@@ -266,6 +268,7 @@ class _Transfer:
         self.done += len(chunk)
 
     def _restart(self) -> None:
+        """Discard all received bytes."""
         try:
             self._file.seek(0)
             self._file.truncate()

@@ -21,7 +21,7 @@ class Installer:
 
     Args:
         entry: the dataset.
-        accept: whether to accept files whose checksum or size differs from the published one, if their format is right.
+        accept: whether to accept files of the right format whose checksum or size differs from the published one.
         progress: function that is called when bytes are hashed or copied.
     """
 
@@ -31,7 +31,7 @@ class Installer:
         self.progress = progress
 
     def required_size(self, file: DatasetFile) -> int:
-        """Return the size in bytes that a downloaded file must have, or 0 if any size is allowed."""
+        """Return the required size of a downloaded file in bytes; 0 if any size is allowed."""
         return 0 if self.accept or file.content_sha256 else file.size
 
     def install(self, file: DatasetFile, part: Path, digest: str, origin: str) -> FileState:
@@ -59,7 +59,7 @@ class Installer:
         return state
 
     def would_accept(self, file: DatasetFile, path: Path, digest: str) -> bool:
-        """Return whether a file that was refused would be installed if the user accepted other checksums and sizes."""
+        """Return whether the option to accept other checksums and sizes would have let a refused file pass."""
         return not self.accept and judge_file(self.entry, file, path, digest, accept=True).good
 
     def link(self, file: DatasetFile, path: Path, state: FileState) -> FileState:
@@ -139,15 +139,15 @@ def copy_stream(source: IO[bytes], part: Path, label: str, total: int, progress:
 
 
 def link_folder(entry: DatasetEntry, folder: Path, name: str) -> FileState:
-    """Check the layout of a user's folder and create a link to it.
+    """Check the layout of a folder that a user already has, and create a link to it.
 
     Args:
         entry: the dataset.
-        folder: path of the user's folder that contains the folder to link.
+        folder: path of the parent folder of the folder to link.
         name: name of the folder to link.
 
     Raises:
-        DataError: the folder does not exist, or does not have the expected layout.
+        DataError: the folder to link does not exist, or does not have the expected layout.
     """
     source = (folder.expanduser() / name).absolute()
     state = folder_state(entry, name, source)

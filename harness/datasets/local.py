@@ -23,7 +23,7 @@ def missing_names(entry: DatasetEntry, only: Sequence[str] = ()) -> list[str]:
 
 
 def dataset_path(entry: DatasetEntry, only: Sequence[str] = ()) -> Path:
-    """Return the folder of a dataset after checking that its files exist and have the right size.
+    """Check that a dataset's files exist and have the right size, and return the dataset's folder.
 
     Args:
         entry: the dataset.
@@ -43,7 +43,7 @@ def dataset_path(entry: DatasetEntry, only: Sequence[str] = ()) -> Path:
 
 
 def size_mismatches(entry: DatasetEntry, only: Sequence[str] = ()) -> dict[str, str]:
-    """Return, by name, a clause such as "has 5 bytes, expected 7" for each existing file with a wrong size.
+    """Return the existing files with a wrong size: name -> clause such as "has 5 bytes, expected 7".
 
     Args:
         entry: the dataset.
@@ -62,5 +62,5 @@ def size_mismatches(entry: DatasetEntry, only: Sequence[str] = ()) -> dict[str, 
 
 
 def expected_size(file: DatasetFile, note: FileNote | None) -> int:
-    """Return the size in bytes that was recorded at installation, or else the published size; 0 if both are unknown."""
+    """Return the size in bytes recorded at installation. Without one, return the published size (0 if unknown)."""
     return note.size if note is not None else file.size

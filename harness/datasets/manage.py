@@ -51,10 +51,10 @@ def get(
         entry: the dataset.
         source: a folder, which is searched with its subfolders, or a base URL. If None, the environment variable
             `BENCH_DATA_SOURCE` gives the source. Without this variable, the entry's URLs are tried in their order.
-        progress: function that is called when bytes arrive.
+        progress: function that is called when bytes are received, hashed or copied.
         only: patterns of file names; all files if empty.
-        accept_checksum: whether to accept files whose checksum or size differs from the published one, if their format
-            is right. The provenance file records that a file was accepted.
+        accept_checksum: whether to accept files of the right format whose checksum or size differs from the published
+            one. The provenance file records that a file was accepted.
         retry_policy: how often and how long to retry; the defaults of `RetryPolicy` when None.
 
     Returns:
@@ -68,7 +68,7 @@ def get(
     files = [file for file in entry.files if file.name in select_names(entry, only)]
     states = {file.name: file_state(entry, file, read_notes(entry).get(file.name)) for file in files}
     needed_files = [file for file in files if not states[file.name].good]
-    # The lock is taken only if needed, because a complete dataset may be in a folder that is not writable.
+    # The lock is taken only if needed, because the folder of a complete dataset may be read-only.
     if needed_files or size_mismatches(entry, only):
         with lock_dataset(entry):
             _note_sizes(entry, [state for state in states.values() if state.good])
@@ -95,14 +95,15 @@ def import_folder(
         progress: function that is called when bytes are hashed or copied.
         only: patterns of file names; all files if empty.
         copy: whether to copy files instead of linking to them. Folders are always linked.
-        accept_checksum: whether to accept files whose checksum or size differs from the published one, if their format
-            is right. The provenance file records that a file was accepted.
+        accept_checksum: whether to accept files of the right format whose checksum or size differs from the published
+            one. The provenance file records that a file was accepted.
 
     Returns:
         The state of each file and folder. All can be used (`FileState.good`).
 
     Raises:
-        DataError: a file is missing or is not the expected file; installed files are not changed.
+        DataError: a file is missing or is not the expected file. An installed file of this name is not changed. The
+            files before it in the entry are already installed.
     """
     with lock_dataset(entry):
         source = FolderSource(entry, Path(folder), link=not copy)

@@ -1,11 +1,12 @@
-"""Record which data of a workload are already in the data folder, so that a worker need not write to this folder.
+"""Record which data of a workload are already in the data folder, so that workers need not write there.
 
 A worker in a sandbox cannot write to the data folder. Before the worker enters the sandbox, it therefore forks a
-process that opens the data, and may fill the cache of generated data. A manifest then lists the opened files.
+process that opens the data, and may fill the cache of generated data. A manifest then lists the files that the process
+opened.
 
-If the training data of one seed are not in the cache of generated data, the harness assumes that this holds for all
-seeds of the workload. One *seedless* manifest then serves all seeds. If this assumption is wrong, the worker generates
-the data itself.
+Some workloads generate training data from the seed of the run, and others read the same files for every seed. If the
+process opened no file of the cache of generated data, the harness assumes the second kind. One *seedless* manifest then
+serves all seeds. If the assumption is wrong, the worker generates the data itself.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ MANIFEST_SUFFIX = ".prepared"
 
 
 def find_unprepared(spec: RunSpec) -> tuple[PreparedData, ...]:
-    """Return the parts of a trial's data that have not been opened before, or whose files are missing.
+    """Return the parts of a trial's data that were never opened before, or that lack files.
 
-    If the data folder is not writable, the result is empty, because nothing could be stored there.
+    If the data folder is not writable, the result is empty.
     """
     folder = data_folder() / FOLDER
     try:
@@ -42,7 +43,7 @@ def find_unprepared(spec: RunSpec) -> tuple[PreparedData, ...]:
     if not os.access(folder, os.W_OK):
         return ()
     feedback: tuple[DataPart, ...] = ("feedback",) if "feedback" in spec.submission.needs else ()
-    # Held-out data that are drawn from a nonce are not stored.
+    # If `held_out` has seeds, the held-out data are drawn from a nonce. Such data are never stored.
     held_out: tuple[DataPart, ...] = ("score", *feedback) if spec.held_out is None else ()
     parts: tuple[DataPart, ...] = ("train", *held_out)
     unprepared = []
@@ -81,7 +82,7 @@ def _is_complete(manifest: str) -> bool:
 
 
 def _manifest(folder: Path, spec: RunSpec, part: DataPart, seed: int | None) -> str:
-    """Return the path of a manifest. Its name is a hash of everything that decides which files the part consists of."""
+    """Return the path of a manifest. Its name is a hash of everything that decides which files belong to the part."""
     ref = spec.workload
     pieces = (part, seed, ref.load, ref.arguments, ref.facts.id, str(data_folder()), _workload_hash(ref.load))
     digest = hashlib.sha256(msgspec.json.encode(pieces, order="sorted")).hexdigest()

@@ -18,9 +18,10 @@ from harness.errors import DataError, StoreError
 from harness.system.files import read_struct, write_atomically
 from harness.system.locks import LockHeldError, take_lock
 
-#: `ok`: the checksum of the file, or of its unpacked content, equals the published checksum. `unverified`: no checksum
-#: is published, and the format is right. `accepted`: the checksum differs, the format is right, and the user accepted
-#: the file. A file that is `missing` or `damaged` cannot be used.
+#: `ok`: the checksum of the file, or of its unpacked content, equals the published checksum.
+#: `unverified`: no checksum is published, and the format is right.
+#: `accepted`: the checksum or the size differs, the format is right, and the user accepted the file.
+#: `missing`, `damaged`: the file cannot be used.
 State = Literal["ok", "unverified", "accepted", "missing", "damaged"]
 
 
@@ -30,9 +31,9 @@ class FileState(Data, frozen=True, kw_only=True):
     Args:
         name: name of the file or folder.
         state: see `State`.
-        size: size in bytes; 0 for a folder or a missing file.
-        sha256: SHA-256 in hex; empty for a folder or a missing file.
-        detail: the problem; empty for a good file.
+        size: size in bytes; 0 for a folder, or for a file that is missing or cannot be read.
+        sha256: SHA-256 in hex; empty for a folder, or for a file that is missing or cannot be read.
+        detail: the problem; empty if the state is not `damaged`.
     """
 
     name: str
@@ -120,6 +121,6 @@ def lock_dataset(entry: DatasetEntry) -> Iterator[None]:
     try:
         yield
     finally:
-        # The lock file is not removed. Otherwise, one process could lock the removed file, which it has opened before,
-        # while another process creates and locks a new file.
+        # The lock file stays. After a removal, two processes could hold locks at once: one on the removed file, and one
+        # on a new file.
         os.close(descriptor)

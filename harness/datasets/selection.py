@@ -12,7 +12,7 @@ from harness.errors import UsageError, unknown_name_error
 
 
 def select_names(entry: DatasetEntry, only: Sequence[str] = ()) -> list[str]:
-    """Return the names of the files and folders that match one of the patterns; all names if there are no patterns.
+    """Return the names of the files and folders that match a pattern. Without patterns, return all names.
 
     Raises:
         UsageError: a pattern matches nothing.
@@ -44,7 +44,7 @@ def parse_tokens(text: str) -> int:
 def select_by_tokens(entry: DatasetEntry, tokens: int) -> list[str]:
     """Return the names of the first training files that together have at least this many tokens.
 
-    The names of all files without training tokens are included.
+    Files without training tokens, such as validation data, are always included.
 
     Raises:
         UsageError: the entry of the dataset gives no numbers of tokens, or the dataset has fewer tokens.
@@ -64,7 +64,7 @@ def select_by_tokens(entry: DatasetEntry, tokens: int) -> list[str]:
 
 
 class DataRequirement(NamedTuple):
-    """The data that a workload needs: a dataset, or the files that a pattern or a number of tokens selects from it.
+    """The data that a workload needs: all files of a dataset, or some of them.
 
     Args:
         dataset: name of the dataset.

@@ -92,7 +92,7 @@ class FolderSource:
         return self._entry.name in path.absolute().parts[:-1]
 
     def fetch_file(self, file: DatasetFile, installer: Installer) -> FileState:
-        """Install the first candidate that is the expected file.
+        """Install the first candidate that is the expected file. A candidate is a file with one of its names.
 
         Raises:
             DataError: no candidate is the expected file, or there are several candidates and no checksum tells them
@@ -114,12 +114,12 @@ class FolderSource:
                 if state.good:
                     return installer.link(file, path, state) if self._link else self._copy(file, path, installer)
                 problems.append(f"{path}: {state.detail}")
-        rest = {1: "", 2: " (1 more file also refused)"}.get(
+        other_refusals = {1: "", 2: " (1 more file also refused)"}.get(
             len(problems), f" ({len(problems) - 1} more files also refused)"
         )
         acceptable = any(installer.would_accept(file, path, digests[path]) for path in candidates)
         fix = _ACCEPT if acceptable else "name a folder with the published files"
-        raise DataError(f"dataset {self._entry.name}: {problems[0]}{rest}", fix=fix)
+        raise DataError(f"dataset {self._entry.name}: {problems[0]}{other_refusals}", fix=fix)
 
     def _hash(self, candidates: list[Path], file: DatasetFile, installer: Installer) -> dict[Path, str]:
         """Return the SHA-256 of each candidate that can be read.
@@ -139,8 +139,10 @@ class FolderSource:
         return digests
 
     def _refuse_guess(self, file: DatasetFile, candidates: list[Path]) -> None:
-        """Raise DataError if several candidates exist and none is in a folder with the dataset's name."""
-        # For example, several datasets have a file train-images-idx3-ubyte.gz of the same format.
+        """Raise DataError if several candidates exist and none is in a folder with the dataset's name.
+
+        For example, several datasets have a file train-images-idx3-ubyte.gz of the same format.
+        """
         if len(candidates) > 1 and not self._in_named_folder(candidates[0]):
             raise DataError(
                 f"dataset {self._entry.name}: {file.name} is in {candidates[0].parent} and in {candidates[1].parent}",
@@ -195,7 +197,7 @@ class WebSource:
         self._failed: dict[str, DownloadError] = {}
 
     def close(self) -> None:
-        """Remove archives whose files are all installed."""
+        """Remove the downloaded archives. Call this method after all required files have been installed."""
         for archive in self._archives.values():
             _discard(archive)
 
@@ -227,7 +229,7 @@ class WebSource:
         return "; or ".join([*fixes, f"get the file from another place and run {import_command}"])
 
     def _candidate_urls(self, file: DatasetFile) -> Iterator[tuple[str, bool]]:
-        """Yield the URLs in order, each with a flag: whether the URL is that of an archive that contains the file."""
+        """Yield the URLs to try, in order. The flag is True if the URL leads to an archive that contains the file."""
         if self._base is None:
             for url in file.urls:
                 yield url, bool(file.member)
@@ -269,7 +271,7 @@ class WebSource:
             except DownloadError as error:
                 self._failed[url] = error
                 raise
-            # The archive keeps the name of a partial file, so that the next call can reuse it after an interruption.
+            # The archive keeps the name of a partial file. After an interruption, the next call can therefore reuse it.
             self._archives[url] = part
         try:
             return _extract(self._entry, self._archives[url], file, installer, url)
@@ -318,7 +320,7 @@ def _discard(part: Path) -> None:
 
 
 def _file_names(file: DatasetFile) -> list[str]:
-    """Return the names under which a user may have this file: the dataset's name for it, and the names in its URLs."""
+    """Return the names under which a user may have this file: its name in the dataset, and the names in its URLs."""
     url_names = [] if file.member else [PurePosixPath(url).name for url in file.urls]
     return list(dict.fromkeys([file.name, *url_names]))
 

@@ -28,7 +28,9 @@ def verify(entry: DatasetEntry, only: Sequence[str] = (), progress: Progress | N
         progress: function that is called when bytes are hashed.
 
     Raises:
-        PluginError: the entry's check cannot be loaded.
+        UsageError: a pattern matches nothing.
+        DataError: the provenance file is damaged.
+        PluginError: the name of a file or folder is not allowed (see `file_path`).
     """
     names, notes = select_names(entry, only), read_notes(entry)
     states = [file_state(entry, file, notes.get(file.name), progress) for file in entry.files if file.name in names]
@@ -65,8 +67,9 @@ def judge_file(
         file: the expected file.
         path: path of the file.
         digest: SHA-256 of the file, in hex.
-        note: the provenance that was recorded at installation, or None. A file that has changed since then is damaged.
-        accept: whether to accept a file whose checksum or size differs from the published one, if its format is right.
+        note: the provenance recorded at installation; None if there is none. If no checksum is published, a file that
+            has changed since then is damaged.
+        accept: whether to accept a file of the right format whose checksum or size differs from the published one.
     """
     size = path.stat().st_size
     accept = accept or (note is not None and note.state == "accepted" and note.sha256 == digest)
@@ -74,8 +77,8 @@ def judge_file(
     problem = _find_mismatch(file, path, size, digest, note)
     if problem and accept:
         problem, state = "", "accepted"
-    # The format is checked if no checksum is published, or if the file differs from the published file. In the second
-    # case, the format may explain the difference.
+    # Without a published checksum, the format shows whether the file can be used. If the file differs from the
+    # published file, a wrong format may explain the difference.
     if problem or state != "ok":
         problem = "; ".join(filter(None, (problem, _check_format_of_file(entry, path))))
     return FileState(name=file.name, state="damaged" if problem else state, size=size, sha256=digest, detail=problem)
@@ -99,7 +102,7 @@ def _find_mismatch(file: DatasetFile, path: Path, size: int, digest: str, note: 
 
 
 def _hash_unpacked(path: Path) -> str:
-    """Return the SHA-256 of the unpacked content of a gzip file in hex, or an empty string for an invalid file."""
+    """Return the SHA-256 of a gzip file's unpacked content, in hex; empty if the file is invalid."""
     digest = hashlib.sha256()
     try:
         with gzip.open(path) as file:
@@ -120,10 +123,12 @@ def folder_state(entry: DatasetEntry, name: str, path: Path | None = None) -> Fi
 
 
 def _check_format_of_file(entry: DatasetEntry, path: Path) -> str:
-    """Return the problem that `_check_format` reports. The caller prints the path, so "it" replaces the path here."""
+    """Return the problem that `_check_format` reports, without the path, which the caller prints."""
     problem = _check_format(entry, path)
-    rest = problem.removeprefix(str(path))
-    return rest.removeprefix(": ") if rest.startswith(": ") else f"it{rest}" if rest != problem else problem
+    without_path = problem.removeprefix(str(path))
+    if without_path == problem:
+        return problem
+    return without_path.removeprefix(": ") if without_path.startswith(": ") else f"it{without_path}"
 
 
 def _check_format(entry: DatasetEntry, path: Path) -> str:

@@ -1,7 +1,9 @@
 """The account of a trial: the scored time and the helpers of all its workers, as the supervisor measured them.
 
-The account is a file beside the checkpoint. Only the supervisor writes it. It contains the scored time at every
-evaluation, so that a resumed worker cannot set the clock back. It also contains who ended each worker.
+The account is a file beside the trial's record. Only the supervisor writes it. Among other things, it contains:
+
+- the scored time at every evaluation, so that a resumed worker cannot set the clock back;
+- who ended each worker: the user, the supervisor or the worker itself.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ class Account:
         attempts: number of runs of the trial, including the superseded ones.
 
     Attributes:
-        meter: measures the current worker; None if the trial runs in this process.
+        meter: measures the current worker; None if there is no worker, or if the trial runs in this process.
         measured: whether the last worker had a meter.
     """
 
@@ -88,7 +90,7 @@ class Account:
         self._path = path
         self._attempts = attempts
         self._written = 0.0
-        #: The scored time before the current worker was started.
+        #: The scored time before the current worker's part of the run.
         self._base = Spent()
         self._in_process = _InProcessTimes()
         self.meter: Meter | None = None
@@ -96,7 +98,7 @@ class Account:
 
     @classmethod
     def open(cls, folder: RunFolder) -> Account:
-        """Return the account of a trial, whose folder is locked. An account in a copied folder is not used."""
+        """Return the account in a trial's folder, which must be locked. An account of another trial is ignored."""
         account = cls(folder.identity, folder.path / ACCOUNT, 1 + folder.count_superseded())
         if (state := _read(folder.path / ACCOUNT)) is not None and state.run_id == folder.identity:
             account._state = state
@@ -109,6 +111,7 @@ class Account:
         self.meter, self._in_process, self._base = None, _InProcessTimes(), state.total
         if state.started:
             ender: Ender = state.ended or "supervisor"
+            # `restore` subtracts the time before the checkpoint from `lost`.
             restart = Restart(by=ender, reason=state.reason, lost=state.total)
             state = msgspec.structs.replace(state, restarts=(*state.restarts, restart))
         self._state = msgspec.structs.replace(state, started=state.started + 1, ended=None, reason="")
@@ -150,13 +153,13 @@ class Account:
     def restore(self, restored: Sequence[Point]) -> list[Point]:
         """Return the evaluations before the checkpoint of a resumed worker, with their scored times from the account.
 
-        Evaluations may be missing in the account, for example after the death of a supervisor. For them, the times that
-        the worker claims are used.
+        Evaluations may be missing in the account, for example after the death of a supervisor. Their scored times are
+        estimated from the times that the worker claims.
         """
         points: list[Point] = []
         known = self._state.evaluations
-        # `base` is the scored time at the end of the previous evaluation. `offset` is the scored time minus the claimed
-        # time, at the last evaluation that is in the account.
+        # `base`: the scored time at the end of the previous evaluation.
+        # `offset`: (scored time) - (claimed time) at the last evaluation that is in the account.
         base, offset = Spent(), Spent()
         kept: list[ChargedEvaluation] = []
         for index, point in enumerate(restored):
@@ -173,8 +176,8 @@ class Account:
         restarts = self._state.restarts
         if restarts:
             lost = _largest(_subtract(restarts[-1].lost, base), Spent())
-            # The time since the checkpoint is charged unless the user ended the worker. A submission could otherwise
-            # end its worker to get this time free of charge.
+            # The time since the checkpoint is charged. If it were free, a submission could end its worker to get free
+            # time. If the user ended the worker, the time is not charged.
             charged = restarts[-1].by != "user"
             base = _add(base, lost) if charged else base
             last = msgspec.structs.replace(restarts[-1], lost=lost, charged=charged)

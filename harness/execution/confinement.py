@@ -18,7 +18,8 @@ from harness.datasets.prepared import find_unprepared
 from harness.plugins.loading import is_file, split_load
 from harness.system import python_process, sandbox
 
-#: Folders of programs, libraries and their settings. Folders that do not exist are ignored.
+#: Folders of programs, libraries and their settings, and `/sys`, which describes the hardware. Missing folders are
+#: ignored.
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/sys", "/nix/store", "/gnu/store")
 #: Files and folders that describe the machine. The worker's own folder in /proc is added by `harness.system.sandbox`.
 _MACHINE = tuple(
@@ -59,7 +60,7 @@ def sandbox_request(spec: RunSpec, folder: Path, runs: Path) -> SandboxRequest:
     offer = sandbox.find_offer(runs) if spec.device.partition(":")[0] == "cpu" else SandboxOffer()
     if not (offer.landlock or offer.namespaces):
         return SandboxRequest(offer=offer)
-    readable, listable = carve(_resolved(_needed_paths(spec)), runs)
+    readable, listable = exclude_hidden(_resolved(_needed_paths(spec)), runs)
     return SandboxRequest(
         offer=offer,
         readable=readable,
@@ -82,8 +83,7 @@ def _needed_paths(spec: RunSpec) -> Iterator[str | Path]:
         yield from filter(os.path.isabs, os.environ.get(variable, "").split(os.pathsep))
     yield from _data_folders()
     for load in filter(None, (spec.submission.load, *(part.load for part in spec.submission.parts))):
-        # If a submission is a file, the worker may read this file but no files beside it, since the submission's hash
-        # contains no other file.
+        # If a submission is a file, its hash covers this file only. The worker may therefore not read files beside it.
         if is_file(module := split_load(load)[0]):
             yield Path(module).expanduser()
     if is_file(module := split_load(spec.workload.load)[0]):
@@ -110,9 +110,9 @@ def _list_names(folder: Path) -> list[str]:
 
 
 def _resolved(paths: Iterable[str | Path]) -> tuple[Path, ...]:
-    """Return the paths without links, duplicates, and paths that lie inside another path."""
+    """Resolve the links in the paths. Leave out missing paths, duplicates, and paths that lie inside another path."""
     resolved = sorted({Path(path).resolve() for path in paths if os.path.exists(path)}, key=lambda path: path.parts)
-    # The root of the file system is on the import path if a command is started in it.
+    # The root of the file system is on the import path if a command is started in it. It would make all files readable.
     resolved = [path for path in resolved if path != path.parent]
     outer: list[Path] = []
     for path in resolved:
@@ -121,10 +121,12 @@ def _resolved(paths: Iterable[str | Path]) -> tuple[Path, ...]:
     return tuple(outer)
 
 
-def carve(paths: Iterable[Path], hidden: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Replace each path that contains the hidden folder by the files and folders in it, except the hidden folder.
+def exclude_hidden(paths: Iterable[Path], hidden: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Leave out the hidden folder from paths that may be read.
 
-    A replaced folder may still be listed, because the import system lists the folders of the import path.
+    A path that contains the hidden folder is replaced by the other files and folders in it. For example, `/home/me`
+    with the hidden folder `/home/me/runs` becomes `/home/me/src` and `/home/me/data`. `/home/me` may still be listed,
+    because the import system lists the folders of the import path.
 
     Args:
         paths: files and folders without links.

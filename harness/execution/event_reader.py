@@ -57,10 +57,10 @@ class EventReader(threading.Thread):
         self._early: list[Arrival] = []
         #: The evaluator's results whose claims have not arrived.
         self._results: deque[Evaluated] = deque()
-        self._is_running = False
+        self._is_clock_running = False
         #: GPU sampler, which is notified when the worker's clock starts or stops; None without GPUs.
         self.watch: DeviceWatch | None = None
-        #: The events in order; None if the pipe ended without a last event.
+        #: The events in order. If the pipe ends without a last event (`is_last_event`), the value None follows them.
         self.events: queue.SimpleQueue[AnyEvent | None] = queue.SimpleQueue()
 
     def run(self) -> None:
@@ -85,16 +85,16 @@ class EventReader(threading.Thread):
     def _forward(self, must_read: bool) -> bool:
         """Read and pass on all events in the pipes. Return whether the last event was among them.
 
-        The worker and the evaluator alternate: one of them computes while the other one waits. If an event of the
-        worker can be read, all earlier results of the evaluator can therefore also be read. For this reason, the
-        evaluator's events are read a second time after those of the worker.
+        The worker and the evaluator take turns: the worker continues after the evaluator has written its result. The
+        evaluator's events are therefore read a second time after those of the worker. The second read gets the results
+        of all claims among the worker's events.
         """
         results = self._read_results()
         arrivals, self._early = self._early + self._worker.read(), []
         reading = None
         if arrivals or must_read:
-            # The measurement needs all events that were written before the times were read, so events are read once
-            # more.
+            # The measurement needs all events that were written before the times were read. Some may have been written
+            # since the last read.
             reading = self._meter.read()
             arrivals += self._worker.read()
             late = (i for i, arrival in enumerate(arrivals) if arrival.written.earliest > reading.ended)
@@ -134,9 +134,9 @@ class EventReader(threading.Thread):
         return [arrival for arrival in arrivals if arrival not in unfounded]
 
     def _notify_watch(self, event: AnyEvent, written: Moment, reading: Reading | None) -> None:
-        if not isinstance(event, ClockChanged) or event.running == self._is_running:
+        if not isinstance(event, ClockChanged) or event.running == self._is_clock_running:
             return
-        self._is_running = event.running
+        self._is_clock_running = event.running
         if self.watch is not None and reading is not None and reading.ended - written.earliest <= LATE_S:
             self.watch.record_edge(event)
 

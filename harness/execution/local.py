@@ -87,8 +87,8 @@ def import_worker_transport() -> Transport:
 class _Workers:
     """A backend with one thread per running trial. The thread starts the trial's worker and supervises it.
 
-    Each trial has its own thread, which lives as long as the worker: when a thread ends, the kernel kills the fresh
-    workers that this thread started (parent-death signal). A forked worker is killed when its fork server ends.
+    The thread must live as long as the worker. When a thread ends, the kernel kills every new Python process that this
+    thread started (parent-death signal). A forked worker is killed when its fork server ends.
     """
 
     def __init__(self, runs: Path, watcher: Watcher, machine: Machine) -> None:

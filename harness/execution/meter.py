@@ -18,17 +18,17 @@ from harness.execution.second_clock import WORKER, SecondClock
 from harness.execution.windows import Span, Window
 from harness.system.process_tree import ProcessTree, TreeTimes, is_ignoring_children, read_clock, read_thread_name
 
-#: Seconds by which a thread of a thread pool may be busy longer than the main thread, because it spins while it waits.
+#: A thread of a thread pool spins while it waits. It may be busy longer than the main thread by this number of seconds.
 _POOL_SPIN_S = 0.05
-#: Seconds by which the kernel's time of a process may differ from the sum over its threads, because the kernel updates
-#: the times of threads only at clock ticks.
+#: The kernel updates the times of threads only at clock ticks. The time of a process may therefore differ from the sum
+#: over its threads by this number of seconds.
 _TICK_ERROR_S = 0.02
-#: Largest rate at which several processes or threads together use processor time, in processor seconds per second.
+#: Number of processors. All threads together can use at most this number of processor seconds per second.
 _PROCESSORS = os.cpu_count() or 1
-#: Names of quantities whose growth in each window (the time between two readings) is known. `MAIN`: the worker's main
-#: thread. `TREE`: all processes. `HELPERS`: the descendants of the worker. `ENDED`: the threads of the worker that have
-#: ended. The names of single threads and processes begin with `THREAD` and `PROCESS`.
+#: Names of the measured processor times. `MAIN`: the time of the worker's main thread. `TREE`: of all processes.
+#: `HELPERS`: of the worker's descendants. `ENDED`: of the worker's threads that have ended.
 MAIN, TREE, HELPERS, ENDED = "main", "tree", "helpers", "ended"
+#: Beginnings of the names of the processor times of single threads and processes.
 THREAD, PROCESS = "thread ", "process "
 
 
@@ -38,8 +38,8 @@ class Charge:
 
     Args:
         at: the time on the clock when it stopped for the evaluation.
-        after: the time on the clock when the event of the evaluation arrived. Between `at` and `after`, the clock runs
-            while the submission averages weights and returns its state.
+        after: the time on the clock when the event of the evaluation arrived. It is larger than `at` if the clock ran
+            in between, while the submission averaged weights or returned its state.
     """
 
     at: Spent
@@ -54,8 +54,8 @@ class Reading:
         began, ended: times at which the reading began and ended, by `time.perf_counter`.
         clock_read: time at which `clock_seconds` had been read.
         clock_seconds: processor seconds of the worker; None if the worker is not known yet, or has ended.
-        tree: the processor times of all processes of the worker. Reading them takes longer than reading
-            `clock_seconds`.
+        tree: the processor times of all processes of the worker. They are read after `clock_seconds`, because reading
+            them takes longer.
     """
 
     began: float
@@ -83,9 +83,11 @@ class Reading:
 class Meter:
     """The measurements of one worker.
 
-    The thread that reads the events calls `read`, and then passes the reading and the events to `measure`. The harness
-    charges and limits only a lower bound on the time that the worker used (`harness.execution.windows`). A late reading
-    therefore never counts against the worker.
+    The thread that reads the events calls `read`, and then passes the reading and the events to `measure`.
+
+    Readings do not happen exactly when a phase begins or ends. The meter therefore computes a lower bound on the time
+    of a phase (`harness.execution.windows`). Charges and limits use this lower bound, so a late reading never counts
+    against the worker.
 
     Args:
         pid: process id of the process that was started: the worker's reaper, or the worker itself.
@@ -94,9 +96,10 @@ class Meter:
 
     Attributes:
         phases: the time of each phase so far.
-        helpers: processor seconds of helpers while the clock was stopped, by name.
-        helper_seconds: processor seconds of all helpers while the clock was stopped.
-        charges: the charges of evaluations, which the caller removes from this queue.
+        helpers: processor seconds of helpers while the clock was stopped, by name. Under names that begin with `main
+            thread`, it also contains the seconds that are charged for the main thread.
+        helper_seconds: the sum of these seconds, including those of helpers without a name.
+        charges: queue of the evaluations' charges. The caller takes each charge from the queue.
         limits: the limits on work while the clock is stopped.
     """
 
@@ -104,7 +107,8 @@ class Meter:
         now = time.perf_counter()
         self._tree = ProcessTree(pid)
         self._clock = SecondClock()
-        # With several ranks, the harness starts the processes of the other ranks. The worker reports their time.
+        # With several ranks, the harness starts the processes of the other ranks. These are not helpers, and the worker
+        # reports their time.
         self._charges_helpers = spec.ranks == 1
         self._charges_threads = spec.device == "cpu"
         self._has_pool = spec.threads > 1
@@ -218,8 +222,8 @@ class Meter:
                 self.charges.append(Charge(at=at, after=self.charged()))
             case Ready():
                 if event.resumed_from is not None and self.limits.evaluation_cost is None:
-                    # No limit applies to later evaluations. The limit would be derived from the next evaluation, which
-                    # may be screened and therefore too cheap.
+                    # The limit would be derived from the next evaluation. This evaluation may be screened, and then
+                    # costs too little. Therefore no limit applies.
                     self.limits.evaluation_cost = math.inf
             case Done():
                 self._end_phase(written)
@@ -240,7 +244,7 @@ class Meter:
         self._marked += seconds
 
     def _record_edge(self, event: ClockChanged, written: Moment) -> None:
-        """Record a start or a stop of the clock, or the second report of a stop."""
+        """Record a report of the worker's clock: a start, a stop, or a correction of the last stop."""
         if not event.running and self._charged_span is not None:
             self._charged_span.ended = written
         is_edge = self._clock.record_edge(event, written)
@@ -288,24 +292,24 @@ class Meter:
             self._charged_span = Span(written)
         if self._imported is not None:
             if self._charges_helpers:
-                late = self._window.end - written.earliest
-                self.limits.check_left_behind(self._imported, self._last.tree, late * _PROCESSORS)
+                reading_delay = self._window.end - written.earliest
+                self.limits.check_left_behind(self._imported, self._last.tree, reading_delay * _PROCESSORS)
             self._imported = None
         if not self._stop_count:
             return
         threads = self._thread_times() if self._charges_threads else {}
-        spent, processes = dict(threads), 0.0
+        spent, process_seconds = dict(threads), 0.0
         if self._charges_helpers:
-            processes = self._stopped.least(HELPERS, self._window)
+            process_seconds = self._stopped.least(HELPERS, self._window)
             for name in self._stopped.names(self._window):
                 if name.startswith(PROCESS):
                     spent[name] = self._stopped.least(name, self._window)
-        # Processes are not added here: `charged` adds their time, whether the clock runs or not.
+        # The time of processes is not added here. `charged` adds all their time since the first start of the clock.
         self._off_clock += sum(threads.values())
-        self._add_helpers(spent, processes + sum(threads.values()))
+        self._add_helpers(spent, process_seconds + sum(threads.values()))
 
     def _add_helpers(self, spent: dict[str, float], total: float) -> None:
-        """Record processor seconds of helpers while the clock was stopped, and check their limit.
+        """Record processor seconds of helpers or the main thread while the clock was stopped, and check their limit.
 
         Args:
             spent: the seconds by name of the helper.
@@ -354,21 +358,21 @@ def compute_growth(last: Reading, now: Reading) -> dict[str, tuple[float, float]
     worker = now.tree.main
     if worker is None:
         return growth
-    main = max(0.0, now.main - last.main)
-    growth[MAIN] = main, 1.0
-    live = 0.0
+    main_seconds = max(0.0, now.main - last.main)
+    growth[MAIN] = main_seconds, 1.0
+    live_seconds = 0.0
     for thread, seconds in now.tree.threads.items():
         if thread != worker.pid:
             used = seconds - last.tree.threads.get(thread, 0.0)
             # If the time of a thread has decreased, the thread has ended, and a new thread has the same id.
             growth[f"{THREAD}{thread}"] = (used if used >= 0 else seconds), 1.0
-            live += growth[f"{THREAD}{thread}"][0]
-    growth[ENDED] = now.worker - last.worker - main - live, float(_PROCESSORS)
+            live_seconds += growth[f"{THREAD}{thread}"][0]
+    growth[ENDED] = now.worker - last.worker - main_seconds - live_seconds, float(_PROCESSORS)
     return growth
 
 
 def _clock_window(last: Reading, now: Reading) -> Window:
-    """Return the window of the second clock. It ends before the times of all processes have been read."""
+    """Return the window for `SecondClock`. It ends when `clock_seconds` was read, before the other times were read."""
     growth = {}
     if last.clock_seconds is not None and now.clock_seconds is not None:
         threads = max(len(last.tree.threads), len(now.tree.threads)) or _PROCESSORS

@@ -1,8 +1,13 @@
 """Limits on the work of a worker while its clock is stopped. A run above a limit is rejected.
 
 Helpers are child processes, and threads beside the main thread. Processor time is *charged* if it is added to the
-scored processor seconds. The processor time that helpers use while the clock is stopped is charged. The limits apply to
-the uncharged work of the main thread, and to the total work of helpers.
+scored processor seconds.
+
+While the clock is stopped:
+
+- The processor time of helpers is charged. In addition, it has a limit.
+- The main thread may use a small amount of processor time for free, and more is charged. In addition, its time in each
+  kind of phase has a limit.
 """
 
 from __future__ import annotations
@@ -17,31 +22,32 @@ from harness.system.process_tree import TreeTimes
 IMPORT_LIMIT_S = 10.0
 #: Processor seconds that a process may use before the clock starts, if it was started during the import.
 LEFT_BEHIND_LIMIT_S = 0.1
-# In the following, a pair (a, b) means a + b * x processor seconds. The comment on each pair says what x is.
-#: Limit for all helpers while the clock is stopped. x: the scored processor seconds without those of these helpers.
+# In the following, a pair (a, b) means a + b * x processor seconds. The comment on each pair says what x is. For
+# example, (1.0, 0.25) means 3 processor seconds at x = 8.
+#: Limit for all helpers while the clock is stopped. x: the scored processor seconds without the part of these helpers.
 HELPER_LIMIT = (1.0, 0.25)
 #: Limit for the main thread in one evaluation. x: the cost of an evaluation for one stage, times the number of stages.
 EVALUATION_LIMIT = (1.0, 5.0)
 #: Limit for the main thread in all evaluations, if another process evaluates the weights. x: the scored processor
 #: seconds.
 HANDOVER_LIMIT = (1.0, 0.25)
-#: Limit for the main thread in all phases `checkpoint`, in which the harness checks the rules and writes checkpoints.
-#: x: the scored processor seconds plus the evaluations' processor seconds.
+#: Limit for the main thread in all phases `checkpoint` together. In this phase, the harness checks the rules and writes
+#: checkpoints. x: the processor seconds that are scored, plus those of the evaluations.
 CHECKPOINT_LIMIT = (2.0, 1.0)
-#: What the main thread may use in one evaluation without a charge. x: as for `EVALUATION_LIMIT`.
+#: What the main thread may use without a charge in one evaluation. x: as for `EVALUATION_LIMIT`.
 FREE_EVALUATION = (0.01, 2.0)
 #: Processor seconds that the main thread may use in one evaluation without a charge, if another process evaluates the
 #: weights.
 FREE_HANDOVER_S = 0.02
-#: What the main thread may use in all phases except evaluations, summed over the run, without a charge. x: the scored
-#: processor seconds plus the evaluations' processor seconds.
-FREE_CHECKPOINTS = (0.3, 0.1)
-#: How often the worker may stop its clock: the first number for each evaluation, and the second number in addition.
+#: What the main thread may use without a charge in all phases except `evaluation`, summed over the run. x: as for
+#: `CHECKPOINT_LIMIT`.
+FREE_OTHER_PHASES = (0.3, 0.1)
+#: How often the worker may stop its clock: twice per evaluation, and four more times.
 STOPS = (2, 4)
-#: Number of phases that the worker may begin per evaluation while the clock stays stopped.
+#: Number of phases that the worker may begin per evaluation while the clock stays stopped. The limit on their total has
+#: room for two further evaluations.
 PHASES = 4
-#: Limit for the main thread while it builds the workload. x: the cost of the same build in a process without the
-#: submission.
+#: Limit for the main thread while it builds the workload. x: the cost of the same build without the submission.
 BUILD_LIMIT = (2.0, 3.0)
 
 
@@ -52,10 +58,10 @@ class OffClockLimits:
     Args:
         stages: number of stages of the stream; 1 on a pool. On a stream, an evaluation covers all stages so far.
         evaluates_outside: whether another process evaluates the weights. The worker then only hands them over.
-        evaluation_cost: processor seconds of an evaluation of the whole split in a process that does not run the
-            submission. If this is None, the cost of the run's first evaluation, before any training, is used instead.
-        build_cost: processor seconds for building the workload in a process that does not run the submission; None if
-            there is no such process.
+        evaluation_cost: processor seconds of one evaluation of the whole split, in a process without the submission. If
+            None, the cost of the run's first evaluation, which is made before any training.
+        build_cost: processor seconds for building the workload, in a process without the submission; None if there is
+            no such process.
 
     Attributes:
         violation: description of the first limit that was exceeded; empty if no limit was exceeded.
@@ -120,8 +126,8 @@ class OffClockLimits:
     def find_excess(self, phase: Phase, main_seconds: float, scored_seconds: float) -> float:
         """Return how many of the main thread's processor seconds in an interval with a stopped clock are charged.
 
-        `add` must be called for the interval before this method. This method must not be called for intervals before
-        the submission's construction, which are never charged.
+        Call `add` for the interval first. Do not call this method for intervals before the submission's construction:
+        these intervals are never charged.
 
         Args:
             phase: the phase of the interval.
@@ -135,9 +141,9 @@ class OffClockLimits:
             if self.evaluation_cost is None or math.isinf(self.evaluation_cost):
                 return 0.0
             return max(0.0, main_seconds - number - factor * self.stages * self.evaluation_cost)
-        # All phases except evaluations share one limit. The worker itself reports its phase. If each phase had a limit,
-        # the worker could report the phase with the largest limit.
-        number, fraction = FREE_CHECKPOINTS
+        # All phases except evaluations share one free amount. The worker itself reports its phase. If each phase had
+        # its own free amount, the worker could report the phase with the largest one.
+        number, fraction = FREE_OTHER_PHASES
         free = number + fraction * (scored_seconds + self._evaluations_at_most)
         before = self._other_phases_seconds
         self._other_phases_seconds += main_seconds
@@ -196,8 +202,8 @@ class OffClockLimits:
         Args:
             imported: the times at the end of the import.
             now: the times when the clock started, or some time later.
-            allowed: the largest number of processor seconds that a process can have used between the start of the clock
-                and `now`. They are subtracted, because a process may compute while the clock runs.
+            allowed: most processor seconds that a process can have used between the start of the clock and `now`. They
+                are subtracted, because processes may compute while the clock runs.
         """
         for pid, times in imported.helpers.items():
             later = now.helpers.get(pid)

@@ -1,8 +1,11 @@
 """The `ray` executor: run trials on an existing Ray cluster, or on a cluster that is started for them.
 
-The worker process is the same as with the `local` executor. If the nodes share the runs folder, trials run in this
-folder, and the trials of a node that dies resume from their last checkpoints on another node. If the nodes do not share
-the folder, the files of each trial are sent back to the user's machine, and a lost trial starts from the beginning.
+The worker process is the same as with the `local` executor.
+
+- If the nodes share the runs folder, trials run in this folder. If a node dies, its trials resume on another node from
+  their last checkpoints.
+- If the nodes do not share the folder, each trial's files are sent to the user's machine when the trial ends. If a node
+  dies, its trials start from the beginning.
 
 Source: Moritz et al., Ray: a distributed framework for emerging AI applications, arXiv 1712.05889.
 """
@@ -38,10 +41,10 @@ _POLL_INTERVAL_S = 0.25
 #: Seconds that stopped trials have to write their records and end.
 _STOP_S = 30.0
 
-#: The options of this executor with their default values. `address`: the cluster's address (`auto`, `10.0.0.1:6379`);
-#: if empty, a cluster is started on this machine. `shared`: whether the nodes share the runs folder (`yes`, `no`); if
-#: empty, each node checks. `cores`, `gpus`: number of cores or GPUs per trial; if empty, computed from the trial's
-#: threads and ranks.
+#: The options of this executor with their default values.
+#: - `address`: the cluster's address (`auto`, `10.0.0.1:6379`). If empty, a cluster is started on this machine.
+#: - `shared`: whether the nodes share the runs folder (`yes`, `no`). If empty, each node checks.
+#: - `cores`, `gpus`: number of cores or GPUs per trial. If empty, it is computed from the trial's threads and ranks.
 OPTIONS = {"address": "", "shared": "", "cores": "", "gpus": ""}
 
 
@@ -189,7 +192,7 @@ class _Cluster:
             remote.warn_once(self._watcher, spec, self._issued_warnings, message)
 
     def _read_mail(self) -> None:
-        # Messages are used only for the display, so a failure to read them must not stop a trial.
+        # A failure to read messages must not stop a trial.
         with contextlib.suppress(self._ray.exceptions.RayError):
             for line in self._ray.get(self._mail.take.remote(), timeout=10):
                 self._receiver.receive(line)
@@ -234,7 +237,7 @@ def _run_task(spec_json: bytes, runs: str, marker: str, options: ExecutionOption
     Args:
         spec_json: the trial's `RunSpec` as JSON.
         runs: path of the runs folder on the user's machine.
-        marker: content of the marker file in that folder.
+        marker: content of the marker file, by which a node recognises that folder.
         options: see `ExecutionOptions`.
         shared: whether this node shares the folder, `yes` or `no`; if empty, the node checks.
         mail: handle of the mailbox actor.

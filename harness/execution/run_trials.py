@@ -52,8 +52,8 @@ def run_trials(
         registry: the plugins; if None, the installed plugins.
 
     Yields:
-        Records, in the order in which trials end. If the plan has two phases, the second phase starts when
-        all trials of the first phase have ended and none of them was interrupted.
+        Records, in the order in which trials end. A plan may have two phases. The second phase starts after all trials
+        of the first phase, and only if none of these trials was interrupted.
 
     Raises:
         UsageError: the executor or an option does not exist.

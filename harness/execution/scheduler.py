@@ -33,7 +33,8 @@ class LostTrial:
     steps: int = 0
 
 
-#: Result of a trial on a backend. A `BaseException` that is not a `BenchError` is a defect and ends the command.
+#: Result of a trial on a backend. A `StoreError` is raised after all other trials have ended. Every other exception
+#: ends the command at once. An exception that is not a `BenchError` is a defect of the program.
 Result: TypeAlias = TrialSummary | LostTrial | BaseException
 
 
@@ -91,7 +92,12 @@ def run_all(
 
 @dataclass
 class _Losses:
-    """The number of times in a row that a trial was lost without progress, and its largest number of updates."""
+    """The losses of a trial.
+
+    Args:
+        count: how often the trial was lost in a row without progress.
+        furthest: largest number of updates of the trial at any loss.
+    """
 
     count: int = 0
     furthest: int = 0
@@ -109,8 +115,7 @@ class _Scheduler:
         self._runs = runs
         self._watcher = watcher
         self._options = options
-        #: Options of a trial that is started again: `force` and `retry_failed` are off, so that the
-        #: trial resumes.
+        #: Options of a trial that is started again. `force` and `retry_failed` are off, so that the trial resumes.
         self._restart_options = msgspec.structs.replace(options, force=False, retry_failed=False)
         self._waiting: deque[tuple[str, RunSpec]] = deque()
         self._running: dict[str, RunSpec] = {}

@@ -3,13 +3,13 @@
 The measurement is a lower bound: time in which the clock may have been stopped is not counted. The clock of an honest
 worker therefore never shows less than this measurement, even on a busy or paused machine.
 
-- Wall seconds: The time of a report is known within bounds (`harness.execution.event_pipe`). An interval is measured
-  from the latest possible report of the start to the earliest possible report of the stop. An honest worker starts its
-  clock before it reports the start. If its report of the stop is late by more than `REPORT_S` seconds, it adds the
-  delay to its clock.
-- Processor seconds: The supervisor reads them from the kernel some time after a start or stop. A part of the processor
-  time between two readings may have been used while the clock was stopped. The largest possible part of this kind is
-  subtracted (`harness.execution.windows`).
+- Wall seconds: The worker reports each start and stop of its clock. The time of a report is known within bounds
+  (`harness.execution.event_pipe`). An interval is measured from the latest possible time of the start report to the
+  earliest possible time of the stop report. `REPORT_S` seconds are subtracted, because an honest worker may report a
+  stop late by this time. If its report is later than that, it adds the delay to its clock.
+- Processor seconds: The supervisor reads them from the kernel some time after a start or stop. The worker may have used
+  a part of them while its clock was stopped. The largest possible part is subtracted (`harness.execution.windows`). For
+  late reports of stops, `REPORT_S` seconds are subtracted here too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from harness.execution.event_pipe import Moment
 from harness.execution.windows import Span, Window
 
 #: The numbers (a, b): the worker's clock may be behind the supervisor's clock by a * (measured time) + b seconds. Up to
-#: this limit, the larger time on these clocks is scored. Beyond the limit, the run is rejected.
+#: this limit, the larger time on these clocks is scored. Beyond the limit, the run is rejected. The clock of an honest
+#: worker should never be behind, so this limit is only a safety margin.
 CLOCK_TOLERANCE = (0.01, 0.1)
 #: Name of the worker's processor time in a window.
 WORKER = "worker"
@@ -43,11 +44,12 @@ class SecondClock:
         #: Wall seconds and processor seconds of all intervals, measured by this clock and reported by the worker.
         self._measured = [0.0, 0.0]
         self._reported = [0.0, 0.0]
-        #: The smallest excess (this clock minus the worker's clock) at any stop of the worker's clock. It is negative
-        #: if the worker reported more time than could be measured. Later excesses are compared with the smallest one.
-        #: If they were compared with 0, a worker that once reported too much could report too little later.
+        #: The excess is the time on this clock minus the time on the worker's clock. This is the smallest excess at any
+        #: stop of the worker's clock. It is negative if the worker reported more time than could be measured. Later
+        #: excesses are compared with it. If they were compared with 0, a worker that once reported 5 s too much could
+        #: later report 5 s too little.
         self._least_excess = [0.0, 0.0]
-        #: The largest growth of the excess since it was smallest. The worker's clock lacks this time.
+        #: The time that is missing on the worker's clock: the largest growth of the excess since it was smallest.
         self._lack = [0.0, 0.0]
 
     def begin_window(self, window: Window) -> None:
@@ -69,7 +71,7 @@ class SecondClock:
             return is_edge
         if self._interval is None or self._started is None:
             if self._stopped is not None:
-                self._add_claim(self._stopped, event)
+                self._add_reported(self._stopped, event)
                 self._stopped = event
             return False
         self._interval.ended = written
@@ -77,7 +79,7 @@ class SecondClock:
         self._measured[0] += max(0.0, written.earliest - self._interval.began.latest - REPORT_S)
         self._measured[1] -= REPORT_S
         self._interval = None
-        self._add_claim(self._started, event)
+        self._add_reported(self._started, event)
         self._stopped = event
         return True
 
@@ -119,11 +121,11 @@ class SecondClock:
         return ""
 
     def _measure_lack(self) -> tuple[float, float]:
-        """Return the time that the worker's clock lacks. A later correction of its last stop may reduce this time."""
+        """Return the time that is missing on the worker's clock. A correction of the last stop may reduce it."""
         (wall, process), least, lack = self._excess(), self._least_excess, self._lack
         return max(lack[0], wall - least[0]), max(lack[1], process - least[1])
 
-    def _add_claim(self, earlier: ClockChanged, later: ClockChanged) -> None:
+    def _add_reported(self, earlier: ClockChanged, later: ClockChanged) -> None:
         self._reported[0] += later.seconds - earlier.seconds
         self._reported[1] += later.process_seconds - earlier.process_seconds
 

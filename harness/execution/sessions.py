@@ -44,12 +44,12 @@ def append_session(sessions: tuple[Session, ...], session: Session, first_point:
         first_point: index of the first point that the further session measures.
 
     >>> a, b = Session(invocation="a", machine="m"), Session(invocation="b", machine="m")
-    >>> [(part.invocation, part.first_point) for part in append_session((a,), b, 3)]
+    >>> [(session.invocation, session.first_point) for session in append_session((a,), b, 3)]
     [('a', 0), ('b', 3)]
     >>> append_session((a,), b, 0) == (b,)
     True
     """
-    kept_sessions = tuple(part for part in sessions if part.first_point < first_point)
+    kept_sessions = tuple(earlier for earlier in sessions if earlier.first_point < first_point)
     if kept_sessions and kept_sessions[-1].id == session.id:
         return kept_sessions
     return (*kept_sessions, msgspec.structs.replace(session, first_point=first_point))
@@ -59,8 +59,12 @@ def append_session(sessions: tuple[Session, ...], session: Session, first_point:
 def git_state(invocation: str = "") -> str:
     """Return the git commit of the current folder, with a final `+` if tracked files have uncommitted changes.
 
-    Outside of a git repository, return an empty string. git is called only once for each invocation of a command,
-    because the call takes a noticeable part of a short run.
+    Outside of a git repository, return an empty string. The result is cached, because calling git takes a noticeable
+    part of a short run.
+
+    Args:
+        invocation: identifier of the command's invocation. It only serves as the cache key: git is called once for each
+            invocation.
     """
     commit = program_output("git", "rev-parse", "--short=12", "HEAD")
     # Without `--no-optional-locks`, `git status` locks the index, and leaves the lock behind if this process is killed.

@@ -37,9 +37,11 @@ _POLL_INTERVAL_S = 0.5
 #: Seconds that cancelled jobs have to end.
 _STOP_S = 30.0
 
-#: The options of this executor with their default values. `cluster`: `slurm`, or `local` for jobs on this machine.
-#: `minutes`: time limit of a job. `memory`: memory of a job in GB. `cores`, `gpus`: number of cores or GPUs per job; if
-#: empty, the number is computed from the trial's threads and ranks. The other options are passed to `sbatch`.
+#: The options of this executor with their default values.
+#: - `cluster`: `slurm`, or `local` for jobs on this machine.
+#: - `minutes`: time limit of a job. `memory`: memory of a job in GB.
+#: - `cores`, `gpus`: number of cores or GPUs per job. If empty, it is computed from the trial's threads and ranks.
+#: - The other options are passed to `sbatch`.
 OPTIONS = {
     "cluster": "slurm", "minutes": "60", "memory": "", "cores": "", "gpus": "",
     "partition": "", "account": "", "qos": "", "constraint": "",
@@ -152,7 +154,7 @@ class _Queue:
         return delivery.error or delivery.trial_summary or RuntimeError(f"the job of {identity} returned nothing")
 
     def _result_of_lost_job(self, identity: str, spec: RunSpec, state: str) -> Result:
-        """Return the result of a trial whose job ended without returning a result, from the job's state in Slurm."""
+        """Return the result of a trial whose job returned nothing. It depends on the job's state in Slurm."""
         ends: dict[str, tuple[Status, str]] = {
             "CANCELLED": ("interrupted", "its job was cancelled; run the command again to resume"),
             "OUT_OF_MEMORY": ("out-of-memory", "its job ran out of memory"),

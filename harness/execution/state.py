@@ -91,28 +91,29 @@ class Trial:
         spec: the trial.
         run_id: the trial's run_id.
         watcher: object that is notified of every event.
-        deaths: number of times in a row that the worker was killed without progress.
-        furthest: largest number of updates at any evaluation so far. After resuming from a checkpoint, the run may have
-            made fewer updates.
+        deaths: number of times in a row that the worker or the evaluator was killed without progress.
+        furthest: largest number of updates at any evaluation so far. A run that resumes from an earlier checkpoint is
+            behind this number at first.
         points: the evaluations so far.
-        ready: the worker's first event; None until it arrives.
-        end: the worker's last event; None until it arrives.
+        ready: the worker's event `Ready`; None until it arrives.
+        end: how the run ended; None until the run has ended.
         killer: name of the signal that killed the worker or the evaluator; empty if neither was killed.
         killed_role: the role of the killed process, `worker` or `evaluator`.
         account: the scored time and the helpers of all workers of the trial.
         devices: samples of the GPUs.
         session: the session in which this process runs the trial; None if sessions are not recorded.
         sessions: the sessions of the run so far.
-        sandbox: the weakest sandbox of the workers so far; empty if no worker has started.
+        sandbox: the sandbox with the fewest restrictions of all workers so far; empty if no worker has started.
         started: start of the run, UTC, ISO 8601.
         forked: whether a fork server forked the worker.
         evaluated_outside: whether an evaluator process evaluates the weights. Results that the worker claims are then
             ignored.
-        evaluator_failed: whether an error ended the evaluator.
+        evaluator_failed: whether the evaluator reported an error that ended it.
         decision: the evaluator's decision that the run is over; None until it arrives.
         judgements, trust: see `Record`.
         start_began: time at which the worker was started, by `time.monotonic`.
         start_seconds: wall seconds from the start of the worker to its event `Ready`.
+        opening_seconds: the part of these seconds in which the worker opened or generated the data.
         is_sandbox_known: whether the current worker has reported its sandbox.
     """
 
@@ -140,6 +141,7 @@ class Trial:
     trust: Trust = "self-reported"
     start_began: float = field(default_factory=time.monotonic)
     start_seconds: float = 0.0
+    opening_seconds: float = 0.0
     is_sandbox_known: bool = False
 
     @classmethod
@@ -150,7 +152,8 @@ class Trial:
 
         Args:
             earlier: the trial's record from an earlier, interrupted command; None if no such record can be read.
-                Its sessions, sandbox, points and deaths are taken over. The worker's first event replaces the points.
+                Its sessions, sandbox, points, GPU samples and deaths are taken over. The points are replaced when the
+                worker or the evaluator reports the points that it has restored.
             spec: the trial.
             run_id: the trial's run_id.
             watcher: object that is notified of every event.
@@ -172,6 +175,7 @@ class Trial:
                 # report.
                 if not self.is_sandbox_known:
                     self._add_sandbox(event.sandbox)
+                    self.opening_seconds = event.opening_seconds
             case Ready():
                 if not self.is_sandbox_known:
                     self._add_sandbox(NO_SANDBOX)
@@ -209,7 +213,7 @@ class Trial:
                 self.end = self._check(end)
 
     def _require_points(self, end: Done) -> Done:
-        """Return the end of the run. If its hit is not among the points that the worker sent, the run is rejected."""
+        """Return the end of the run. The run is rejected if a hit refers to a point that the worker did not send."""
         hits = end.stage_hits if end.hit is None else (end.hit, *end.stage_hits)
         if all(0 <= index < len(self.points) for index in hits):
             return end
@@ -234,12 +238,12 @@ class Trial:
         self.is_sandbox_known = False
 
     def _add_sandbox(self, sandbox: str) -> None:
-        """Store the sandbox of the current worker. If points of earlier workers are kept, store the weakest sandbox."""
+        """Store the sandbox of the current worker. If points of earlier workers are kept, store the weaker sandbox."""
         self.is_sandbox_known = True
         self.sandbox = weaker_sandbox(self.sandbox, sandbox) if self.points else sandbox
 
     def restart(self) -> None:
-        """Reset what is known about the worker that has ended, before a new worker starts."""
+        """Forget the worker that has ended, before a new worker starts."""
         self.end, self.killer, self.ready, self.decision, self.evaluator_failed = None, "", None, None, False
 
     def _confirm(self, claimed: Done) -> Done:
@@ -250,15 +254,15 @@ class Trial:
         judged = self.decision
         if not (is_success(claimed.status) or claimed.status == "timeout"):
             # The worker failed. The evaluator's results count only if the evaluator decided the same status.
-            return unjudged if judged is None or judged.status != claimed.status else self._take(judged, claimed)
+            return unjudged if judged is None or judged.status != claimed.status else self._accept(judged, claimed)
         if judged is None or judged.status != claimed.status:
-            decided = "that the run goes on" if judged is None else f"the status {judged.status!r}"
+            decided = "that the run continues" if judged is None else f"the status {judged.status!r}"
             reason = f"the worker reported the status {claimed.status!r}, but the evaluator decided {decided}"
             reason += " (a submission must not change the training loop)"
             return msgspec.structs.replace(unjudged, status="rejected", reason=reason)
-        return self._take(judged, claimed)
+        return self._accept(judged, claimed)
 
-    def _take(self, judged: Judged, claimed: Done) -> Done:
+    def _accept(self, judged: Judged, claimed: Done) -> Done:
         """Store the evaluator's judgements, and return the claimed end with the evaluator's results."""
         self.judgements, self.trust = judged.judgements, judged.trust
         return msgspec.structs.replace(
@@ -299,7 +303,7 @@ class Trial:
         """Set the end of a trial whose worker or evaluator exited without a last event.
 
         Args:
-            returncode: exit code of the process; if a signal killed the process, minus the number of this signal.
+            returncode: exit code of the process, for example -9 if signal 9 killed it.
             last_log_line: last line of the worker's log, or an empty string.
             role: which process exited.
         """
@@ -346,7 +350,12 @@ class Trial:
         elif self.account.measured and self.spec.ranks == 1:
             counters = msgspec.structs.replace(counters, seconds=total.seconds, process_seconds=total.process_seconds)
         usage = end.usage if end.usage.parameters or self.ready is None else self.ready.usage
-        usage = msgspec.structs.replace(usage, forked=self.forked, start_seconds=self.start_seconds)
+        usage = msgspec.structs.replace(
+            usage,
+            forked=self.forked,
+            start_seconds=self.start_seconds,
+            build_seconds=usage.build_seconds + self.opening_seconds,
+        )
         return Record(
             run_id=self.run_id,
             spec=self.spec,

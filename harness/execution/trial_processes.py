@@ -1,4 +1,4 @@
-"""Start and end the processes of a trial: the worker and, if it does not evaluate its weights itself, the evaluator."""
+"""Start and end the processes of a trial: the worker, and an evaluator if the worker does not evaluate its weights."""
 
 from __future__ import annotations
 
@@ -65,12 +65,13 @@ class TrialProcesses:
         return self._launched["worker"]
 
     def start(self, job: Job) -> None:
-        """Start the processes. The worker waits for its job.
+        """Start the processes. The worker then waits until `send` is called.
 
-        The evaluator builds the workload while the worker starts. It gets no sandbox, since it runs no submission.
+        The evaluator gets its job at once, and builds the workload while the worker starts. It needs no sandbox,
+        because it runs no submission.
 
         Args:
-            job: the job of the evaluator.
+            job: the trial's job. An evaluator receives it unchanged.
 
         Raises:
             StoreError: a folder or the log cannot be written.
@@ -106,6 +107,7 @@ class TrialProcesses:
         shutil.rmtree(scratch, ignore_errors=True)
         make_folders(scratch)
         self.readers[role], write_end = open_event_pipe()
+<<<<<<< HEAD
         opened.callback(os.close, write_end)
         return self._launcher.begin(
             WorkerStart(
@@ -121,11 +123,29 @@ class TrialProcesses:
                 # The fork server receives this spec, and also forks the worker. In its copy of the server's memory, the
                 # worker would find the secrets.
                 evaluated=without_secrets(spec, evaluates=False) if role == "evaluator" else None,
+=======
+        try:
+            self._launched[role] = self._launcher.launch(
+                WorkerStart(
+                    events=write_end,
+                    lock=self._folder.lock_descriptor,
+                    log=output.fileno(),
+                    cores=self._slot.cores,
+                    environment=worker_environment(spec, scratch, self._slot),
+                    stop=self._stop,
+                    warn=partial(self._trial.watcher.warned, spec),
+                    peer=peer,
+                    role=role,
+                    # The fork server receives this spec and later forks the worker, which gets a copy of the server's
+                    # memory. The spec must therefore contain no secrets.
+                    evaluated=without_secrets(spec, evaluates=False) if role == "evaluator" else None,
+                )
+>>>>>>> main
             )
         )
 
     def send(self, job: Job) -> None:
-        """Send the job to the worker, with the sandbox that it enters and without the seeds that it must not know."""
+        """Send the job to the worker. The worker's sandbox is added, and seeds that it must not know are removed."""
         spec = without_secrets(job.spec, evaluates=not evaluates_outside(job.spec))
         self.worker.send(msgspec.json.encode(confine(msgspec.structs.replace(job, spec=spec))) + b"\n")
 
@@ -172,9 +192,9 @@ def read_last_line(log: Path, offset: int) -> str:
 
 
 def worker_environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict[str, str]:
-    """Return the worker's environment variables.
+    """Return the environment variables of a process that trains or evaluates.
 
-    The variables fix the number of threads and the hash seed, and give the worker its own home, temporary folder and
+    The variables fix the number of threads and the hash seed, and give the process its own home, temporary folder and
     caches.
     """
     threads = str(spec.threads)

@@ -1,7 +1,7 @@
 """Start workers by forking them from a fork server (see `harness.worker.fork_server`).
 
-A fork server is kept for all calls of executors in this process, because a gate calls an executor for every pair of
-runs. A server ends when this process ends, or when it has been idle for some time.
+A gate calls an executor for every pair of runs. All executor calls in this process share a fork server. A server ends
+when this process ends, or when the server has been idle for some time.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import msgspec
 
 from harness.contract.forking import ANSWER, FAILED, LENGTH, STARTED, ForkRequest
 from harness.contract.run import RunSpec
+<<<<<<< HEAD
 from harness.execution.launching import (
     FreshLauncher,
     LaunchedWorker,
@@ -32,6 +33,9 @@ from harness.execution.launching import (
     kill_group,
     kill_session,
 )
+=======
+from harness.execution.launching import FreshLauncher, LaunchedWorker, WorkerStart, kill_worker
+>>>>>>> main
 from harness.system import python_process
 from harness.system.private_folders import PRIVATE
 
@@ -81,7 +85,9 @@ class WarmLauncher:
         self._lock = threading.Lock()
 
     def prepare(self, environment: Mapping[str, str]) -> None:
-        """Start a fork server if there is none, and do not wait. The server imports torch while the trial is prepared.
+        """Start a fork server if there is none, without waiting for it.
+
+        The server imports torch while the trial is prepared.
 
         Args:
             environment: environment variables of a worker. Variables that differ between trials are ignored.
@@ -281,12 +287,12 @@ class ForkServer:
         if self._owner == os.getpid():
             self._process.kill()
             self._process.wait()
-        self._last_line()  # kept for a trial that still has to report why the server ended
+        self._last_line()  # stores the line for a trial that must still report why the server ended
         with self._log_lock:
             self._log.close()
 
     def _send(self, payload: bytes, descriptors: list[int]) -> None:
-        """Send a request with the file descriptors in `DESCRIPTORS`."""
+        """Send a request with its file descriptors, in the order of `harness.contract.forking.DESCRIPTORS`."""
         with self._send_lock:
             socket.send_fds(self._control, [LENGTH.pack(len(payload))], descriptors, socket.MSG_NOSIGNAL)
             self._control.sendall(payload, socket.MSG_NOSIGNAL)
@@ -375,13 +381,17 @@ class _ForkedWorker:
         return self._returncode
 
     def kill(self) -> int:
+<<<<<<< HEAD
         if self._returncode is not None:
             # The end of the worker is reported when no process is left below its reaper.
             kill_group(self.pid)
             return self._returncode
         kill_session(self.pid)
+=======
+        kill_worker(self.pid)
+>>>>>>> main
         while (returncode := self.wait(_ORPHAN_S)) is None:
-            kill_session(self.pid)
+            kill_worker(self.pid)
         return returncode
 
     def close(self) -> None:
@@ -391,7 +401,7 @@ class _ForkedWorker:
 
     def _wait_for_orphan(self) -> None:
         """Wait until the kernel has killed a worker whose server has died."""
-        kill_session(self.pid)
+        kill_worker(self.pid)
         if self._pidfd >= 0:
             select.select([self._pidfd], [], [], _ORPHAN_S)
         self._returncode = -9

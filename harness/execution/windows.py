@@ -2,9 +2,12 @@
 
 The quantity is read at some moments, but not exactly when the span begins and ends. The time between two readings is a
 *window*, in which the quantity grew by a known amount. A span, such as one phase, covers only a part of a window. In
-the other part, the quantity grew by at most (length of this part) × (largest rate of the quantity); the rate of a
-thread is 1. The known growth minus this product is a lower bound on the growth in the span. If a reading is soon after
-the end of the span, the bound is close. If the reading is late, the bound is low, but still valid.
+the other part, the quantity grew by at most (length of this part) × (largest rate of the quantity). The known growth
+minus this product is a lower bound on the growth in the span.
+
+For example, a thread used 9 s of processor time in a window of 10 s, and the span covers 8 s of this window. The
+largest rate of a thread is 1, so it used at most 2 s in the other part. It therefore used at least 7 s in the span. If
+the second reading is late, the window is long and the bound is low, but still valid.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ class Window:
     Args:
         start: beginning of the first reading.
         end: end of the second reading.
-        growth: for each quantity, by name: how much it grew, and the largest rate at which it can grow.
+        growth: by name of the quantity, how much it grew, and the largest rate at which it can grow.
     """
 
     start: float
@@ -32,7 +35,7 @@ class Window:
     def least(self, name: str, inside: float) -> float:
         """Return a lower bound on the growth of a quantity in a part of the window that is `inside` seconds long."""
         amount, rate = self.growth.get(name, (0.0, 0.0))
-        # `amount` may be negative: for some quantities, it is the time of a process minus the time of its threads, and
+        # `amount` may be negative. For some quantities, it is the time of a process minus the times of its threads, and
         # the kernel updates these times at different moments.
         return max(min(amount, 0.0), amount - rate * max(0.0, self.end - self.start - inside))
 

@@ -1,4 +1,4 @@
-"""Run a trial in its processes: read their events, measure the worker's clock, and end them with their children."""
+"""Run a trial in its processes: read events, measure the worker's clock, and end all processes of the trial."""
 
 from __future__ import annotations
 
@@ -33,16 +33,20 @@ STARTUP_S = 900.0
 SILENCE_S = 120.0
 #: Maximum seconds between a worker's last event and its exit.
 EXIT_S = 10.0
+<<<<<<< HEAD
 #: Maximum seconds between the end of a worker and the end of its evaluator, which then has nothing left to do. A later
 #: evaluator is killed.
 EVALUATOR_EXIT_S = 0.1
 #: If a worker's log has more than the first number of bytes, only the second number of bytes at its end is kept.
+=======
+#: If a worker's log has more than `MAX_LOG_BYTES` bytes, only its last `KEPT_LOG_BYTES` bytes are kept.
+>>>>>>> main
 MAX_LOG_BYTES = 64 << 20
 KEPT_LOG_BYTES = 1 << 20
 
 
 class WorkerProcess:
-    """The transport that runs a job in a separate process.
+    """Runs a job in a separate process. Its method `run_job` is a `Transport` (`harness.execution.supervisor`).
 
     Args:
         folder: the trial's folder, whose lock the worker inherits.
@@ -95,9 +99,14 @@ class WorkerProcess:
             if exceeded_limit:
                 trial.end = Done(status="timeout", reason=f"no event from the worker for {exceeded_limit:.0f} s")
             elif not trial.evaluator_failed:
+                # The evaluator has not reported an error. But it may have been killed before it could report one.
                 returncode = processes.wait("worker", EXIT_S)
+<<<<<<< HEAD
                 self._explain_lost_evaluator(processes)
                 processes.wait("evaluator", EVALUATOR_EXIT_S)
+=======
+                self._report_killed_evaluator(processes)
+>>>>>>> main
         finally:
             killed_returncode = processes.kill()
             if reader is not None:
@@ -111,7 +120,7 @@ class WorkerProcess:
             trial.set_death(exit_code, processes.last_log_line())
         self._judge(job)
 
-    def _explain_lost_evaluator(self, processes: TrialProcesses) -> None:
+    def _report_killed_evaluator(self, processes: TrialProcesses) -> None:
         """If the worker ended because its evaluator had ended, set the evaluator's death as the end of the trial."""
         end = self._trial.end
         if end is not None and end.status == "crashed" and end.reason.startswith(EVALUATOR_ENDED):
@@ -120,7 +129,10 @@ class WorkerProcess:
                 self._trial.set_death(code, processes.last_log_line(), "evaluator")
 
     def _judge(self, job: Job) -> None:
-        """If the worker evaluated its own weights, evaluate its stored weights again in another process."""
+        """If the worker evaluated and stored its own weights, evaluate these weights again in another process.
+
+        The job's `keep_weights` is true if the worker does both.
+        """
         trial, scratch = self._trial, self._folder.path / "scratch-judge"
         if not job.keep_weights or trial.end is None or not is_complete(trial.end.status):
             return
@@ -159,7 +171,8 @@ def forward_events(
     Raises:
         KeyboardInterrupt: the trial was stopped.
     """
-    # The time between two events is a small part of the budget. The factor 4 allows for a busy machine.
+    # A worker normally sends an event long before the budget of scored seconds is spent. The limit is much larger,
+    # because a busy machine may delay the worker.
     limit, limit_after_ready = STARTUP_S, 4 * spec.seconds_allowed + SILENCE_S
     silence = 0.0
     while True:
@@ -169,8 +182,8 @@ def forward_events(
         try:
             event = events.get(timeout=WAKE_S)
         except queue.Empty:
-            # Silence is counted in poll intervals and not read from a clock, so that time in which the machine was
-            # suspended does not count.
+            # Silence is counted in poll intervals. A clock would also count the time in which the machine was
+            # suspended.
             silence += WAKE_S
             if silence >= limit:
                 return limit

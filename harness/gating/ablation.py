@@ -84,13 +84,13 @@ def list_variants(entry: SubmissionEntry, registry: Registry, only: Sequence[str
 
     Variants that lack a part come before variants in which the value of a hyperparameter is replaced.
 
-    The optimizer is never removed, because every submission needs one. A hyperparameter has up to two variants. If the
-    submission changes the default of a part, one variant has the part's default. If 0 is allowed, one variant has 0.
+    The optimizer is never removed, because every submission needs one. A hyperparameter has up to two variants: one
+    with the part's default if the submission changes this default, and one with 0 if 0 is allowed.
 
     Args:
         entry: the submission.
         registry: the registry in which parts are looked up.
-        only: names of the parts, kinds of parts or hyperparameters to remove; empty for all additions.
+        only: the additions to remove, each as a part, a kind of part or a hyperparameter; empty for all additions.
 
     Raises:
         UsageError: the submission has no addition that can be removed, or no addition with a name in `only`.
@@ -159,7 +159,7 @@ def _without_parts_in_file(composition: Composition) -> Iterator[Variant]:
 
 
 def _write_without(path: Path, source: str, name: str, kind: str, keep: Sequence[str]) -> SubmissionEntry:
-    """Copy a file, remove the part of a kind from the recipe in the copy, and return the entry of this recipe.
+    """Copy a recipe's file, remove one part from the recipe in the copy, and return the entry of this recipe.
 
     Args:
         path: the file.
@@ -197,14 +197,14 @@ def _without_settings(composition: Composition) -> Iterator[Variant]:
     """Yield the variants in which the part's default or the value 0 replaces the value of a hyperparameter."""
     entry = composition.entry
     for name, domain in composition.space.items():
-        # If another part sets the hyperparameter during the run, the submission's value for it has no effect.
+        # If a part sets the hyperparameter during the run, the submission's value for it has no effect.
         if name in NOT_REMOVED or name in composition.taken_over:
             continue
         current = hyperparameters.default(domain)
         values: list[Scalar] = []
-        own = next((part.space[name] for part in composition.parts if name in part.space), None)
-        if name in entry.space and own is not None:
-            values.append(hyperparameters.default(own))
+        domain_of_part = next((part.space[name] for part in composition.parts if name in part.space), None)
+        if name in entry.space and domain_of_part is not None:
+            values.append(hyperparameters.default(domain_of_part))
         if _allows_zero(name, domain):
             values.append(type(current)(0))
         for value in dict.fromkeys(values):

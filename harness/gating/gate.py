@@ -24,15 +24,14 @@ Sources = Mapping[Side, SubmissionRef]
 
 @dataclass(frozen=True, kw_only=True)
 class GateLimits:
-    """The error level and the smallest effect of a gate, and the limits at which it stops without a verdict.
+    """The error level of a gate, its smallest effect, and the limits at which it stops without a verdict.
 
     Args:
         alpha: error level of `better` and `worse` together.
         min_effect: smallest effect that is relevant, as a log ratio.
         max_pairs: largest number of pairs, including the pairs of previous calls.
         max_minutes: largest wall time of this call in minutes; None for no limit.
-        by: `examples` to compare compute multipliers. With `time`, the reference's budget for a run's metric is divided
-            by the run's cost per example before the comparison.
+        by: `examples` to compare compute multipliers, or `time` to compare time multipliers (see `GateAxis`).
 
     Raises:
         UsageError: alpha or min_effect is out of range, max_pairs is below 1 or above `MOST_PAIRS`, or max_minutes is

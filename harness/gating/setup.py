@@ -13,17 +13,17 @@ from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 from harness.planning import compose
 from harness.planning.plan import BestSettingsOf
-from harness.planning.references import Offer
+from harness.planning.references import EntryLookup
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.scoring.gate import Side
 
-#: The ruleset of a gate's runs: default hyperparameters, and a horizon equal to the gate budget.
+#: The ruleset of a gate's runs. There is no tuning, and each pair has its own seed.
 GATE_RULESET = Ruleset(
     name="gate", version="1", summary="pairs of runs to a gate budget; see `bench gate`", trials=1, studies=1
 )
 #: Default gate budget as a fraction of the workload's horizon.
 BUDGET_SHARE = 1 / 4
-#: Smallest number of evaluations within the default gate budget. A quarter of a short horizon has fewer: its metric is
+#: Smallest number of evaluations within the default gate budget. After a quarter of a short horizon, the metric is
 #: hardly better than before training.
 DEFAULT_MIN_EVALUATIONS = 16
 #: Smallest number of evaluations within a gate budget that the user gives. This number ensures that the envelope has
@@ -77,7 +77,7 @@ class GateSetup:
     a: SubmissionEntry
     b: SubmissionEntry
     workloads: tuple[GateWorkload, ...]
-    offer: Offer
+    offer: EntryLookup
     seed: int = 0
     threads: int = 1
     purpose: Purpose = "gate"
@@ -138,7 +138,7 @@ class GateSetup:
 def plan_to_end(
     workload: GateWorkload,
     entry: SubmissionEntry,
-    offer: compose.Parts,
+    offer: compose.PartLookup,
     settings: PlanSettings,
     *,
     purpose: Purpose,
@@ -203,7 +203,7 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
     return round(examples / unit) * unit
 
 
-def find_gate_ineligibility(entry: SubmissionEntry, facts: WorkloadFacts, offer: compose.Parts) -> str:
+def find_gate_ineligibility(entry: SubmissionEntry, facts: WorkloadFacts, offer: compose.PartLookup) -> str:
     """Return the reason why a submission cannot be gated on a workload; empty if it can be gated."""
     return compose.find_ineligibility(compose.compose(entry, offer), facts, GATE_RULESET)
 
@@ -211,8 +211,8 @@ def find_gate_ineligibility(entry: SubmissionEntry, facts: WorkloadFacts, offer:
 def default_workloads(workloads: Iterable[WorkloadEntry]) -> list[str]:
     """Return the names of the default workloads of a gate.
 
-    The default workloads are the pools of the CPU tier that need no dataset and provide no scores of examples. Variants
-    are not among them.
+    A default workload is a pool of the CPU tier and not a variant. It needs no dataset and provides no quality scores
+    of its examples.
     """
     return [
         entry.name

@@ -31,8 +31,9 @@ THROTTLE_REASONS = {
     0x080: "power brake",
     0x100: "display clocks",
 }
-#: Fields of `nvidia-smi` that describe a GPU, and fields that describe its current state.
+#: The fields of `nvidia-smi` from which `Device` is made.
 _STATIC = "index,uuid,name,memory.total,driver_version,power.limit,clocks.max.sm,clocks.max.mem,mig.mode.current"
+#: The fields of `nvidia-smi` from which `GpuSample` is made.
 _STATE = "index,clocks.sm,clocks.mem,power.draw,temperature.gpu,clocks_throttle_reasons.active"
 
 #: A function that runs a program and returns its standard output.
@@ -79,7 +80,10 @@ def program_output(*command: str) -> str:
 
 
 def find_driver() -> Driver:
-    """Return the first interface that finds a GPU: NVML (package `nvidia-ml-py`), `nvidia-smi`, `rocm-smi`."""
+    """Try NVML (package `nvidia-ml-py`), `nvidia-smi` and `rocm-smi`, and return the first that finds a GPU.
+
+    If none finds a GPU, the result is `NvidiaSmi`.
+    """
     for open_driver in (Nvml.open, NvidiaSmi, RocmSmi):
         driver = open_driver()
         if driver is not None and driver.gpus():
@@ -277,7 +281,7 @@ class RocmSmi:
 
 
 def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
-    """Return the GPUs that are visible to a program in this environment, in the order in which the program sees them.
+    """Return the GPUs that a program with these environment variables sees, in the program's order.
 
     `CUDA_VISIBLE_DEVICES`, or `HIP_VISIBLE_DEVICES` for AMD's GPUs, lists the GPUs by index or by the beginning
     of their UUID. Like CUDA, this function ignores an unknown name and all names after it.

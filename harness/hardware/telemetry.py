@@ -19,10 +19,10 @@ from harness.contract.run import RunSpec
 from harness.hardware import detect
 from harness.hardware.drivers import Driver, Gpu
 
-#: If reading the state of the GPUs takes at most this number of seconds, it is read in every pause of the clock.
+#: A read of the GPUs' state is fast if it takes at most this number of seconds. The durations of
+#: recent pauses do not limit fast reads.
 FAST_READ_S = 0.02
-#: If reading takes longer, the state is read only if each of the last `_PAUSES` pauses was at least this many times as
-#: long as a read.
+#: A slow read is made only if each of the last `_PAUSES` pauses was at least this many times as long as a read.
 PAUSE_FACTOR = 3.0
 #: Number of recent pauses whose durations decide whether a slow read is made.
 _PAUSES = 4
@@ -142,16 +142,16 @@ class DeviceWatch(threading.Thread):
 def make_watch(
     spec: RunSpec, tell: Callable[[DevicesSampled], None], visible: Sequence[str] = ()
 ) -> DeviceWatch | None:
-    """Return a thread, not yet started, that samples the GPUs of a trial, or None if no GPU is found.
+    """Return a thread that samples the GPUs of a trial; None if no GPU is found. The caller starts the thread.
 
     Args:
         spec: the trial.
         tell: function that receives samples; see `DeviceWatch`.
-        visible: names of the GPUs that the run may use; see `run_gpus`.
+        visible: names of the GPUs that the run may use; see `gpus_of_run`.
     """
     if not spec.device.startswith("cuda"):
         return None
-    gpus = detect.run_gpus(spec.device, spec.ranks, visible)
+    gpus = detect.gpus_of_run(spec.device, spec.ranks, visible)
     return DeviceWatch(detect.find_driver(), gpus, tell) if gpus else None
 
 

@@ -1,4 +1,4 @@
-"""Reconstruct the command that plans a trial from the trial's specification."""
+"""Reconstruct the `bench run` command of a trial from the trial's specification."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def typed_name(name: str, load: str | None) -> str:
 
 
 def study_command(spec: RunSpec, studies: int, runs: str) -> str:
-    """Return the command that runs all studies of a trial's submission on the trial's workload, with the same options.
+    """Return the command that runs all studies of a trial's submission on its workload, with the trial's options.
 
     Args:
         spec: specification of any of the trials.

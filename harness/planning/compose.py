@@ -15,13 +15,12 @@ from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 
 #: The domain of `horizon_fraction`, the fraction of the horizon at which a schedule ends. A run with a decaying
-#: learning rate reaches its target near the end of the schedule. The default is below 1, so that the schedule ends
-#: before the horizon.
+#: learning rate reaches its target near the end of the schedule. With the default 0.75, that is before the horizon.
 HORIZON_FRACTION = Uniform(0.3, 1.0, default=0.75, limits=(1e-6, 1.0))
 
 
-class Parts(Protocol):
-    """The method of the plugin registry that looks up a part."""
+class PartLookup(Protocol):
+    """A source of parts. This protocol contains the method of the plugin registry that looks up a part."""
 
     def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry: ...
 
@@ -34,9 +33,9 @@ class Composition:
         entry: the submission.
         parts: the submission's parts.
         space: the search space, merged from the spaces of all parts and of the submission.
-        checks: the checks of the submission and of all parts.
+        checks: the checks (relations between hyperparameters) of the submission and of all parts.
         needs: the needs of the submission and of all parts.
-        taken_over: by hyperparameter, the id of the part that sets it during the run (see `PartEntry.takes_over`).
+        taken_over: hyperparameter -> id of the part that sets it during the run (see `PartEntry.takes_over`).
     """
 
     entry: SubmissionEntry
@@ -47,7 +46,7 @@ class Composition:
     taken_over: Mapping[str, str]
 
 
-def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
+def compose(entry: SubmissionEntry, registry: PartLookup) -> Composition:
     """Look up the parts of a submission, and merge the declarations of the parts and of the submission.
 
     Raises:

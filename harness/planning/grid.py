@@ -46,7 +46,7 @@ def expand_grid(overrides: Mapping[str, Override]) -> list[dict[str, Scalar]]:
 
 
 def name_point(point: Mapping[str, Scalar]) -> str:
-    """Return a text with the values of a point of a grid.
+    """Return the values of one point of a grid as text.
 
     >>> name_point({"lr": 0.001, "shape": "linear"})
     'lr=0.001 shape=linear'
@@ -55,7 +55,7 @@ def name_point(point: Mapping[str, Scalar]) -> str:
 
 
 def _normalize(value: Scalar) -> float | str | bool:
-    """Return a form in which equal values are equal, such as the text `1e-3` and the number 0.001."""
+    """Return a comparable form of a value. For example, the text `1e-3` and the number 0.001 have the same form."""
     if isinstance(value, bool):
         return str(value).lower()
     try:

@@ -1,4 +1,8 @@
-"""Request the nonce of a published run after the source hashes of its submissions were written to the ledger."""
+"""Request nonces for runs that will be published.
+
+A nonce is a number from which the seeds of runs are derived. Before it is requested, the source hashes of the
+submissions are written to the ledger of the runs folder. Nobody can therefore adapt a submission to its seeds.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from typing import Final, NamedTuple
 from harness.contract.run import Nonce, RunSpec
 from harness.errors import UsageError
 from harness.storage.ledger import ORIGIN, AttemptLedger, LedgerEntry
-from harness.system.beacon import CHAINS, Beacon, BeaconError, BeaconRound, find_inconsistency
+from harness.system.beacon import CHAINS, Beacon, BeaconError, BeaconRound, can_verify_signature, find_inconsistency
 
 #: Environment variable with the addresses of the beacon's relays, separated by commas.
 RELAYS_VARIABLE: Final = "BENCH_BEACON"
@@ -33,11 +37,12 @@ def public_beacon() -> Beacon:
 
 
 def request_nonce(kind: str, sources: Mapping[str, str], runs: Path, beacon: Beacon) -> RequestedNonce | None:
-    """Return the nonce for the runs of some submissions, after writing the submissions' source hashes to the ledger.
+    """Write the source hashes of submissions to the ledger, then return the nonce for their runs.
 
-    If the ledger already contains a nonce for these sources, this nonce is used again. A repeated command then
-    continues the same runs, and nobody can draw new nonces until one gives a favourable result. If the beacon cannot be
-    read, the nonce is a random number that this machine draws.
+    If the ledger already contains a nonce for these sources, this nonce is used again. A repeated command therefore
+    continues the same runs, and nobody can repeat it until a nonce gives a favourable result. If the beacon cannot be
+    read, the nonce is a random number that this machine draws. If the user gives the nonce as 64 digits, nothing is
+    written.
 
     Args:
         kind: `none`, `beacon`, `local`, or 64 hexadecimal digits.
@@ -66,7 +71,9 @@ def request_nonce(kind: str, sources: Mapping[str, str], runs: Path, beacon: Bea
 
 
 def draw_nonce(kind: str, beacon: Beacon) -> RequestedNonce:
-    """Return a new nonce. If the beacon cannot be read, the nonce is a random number that this machine draws.
+    """Return the nonce that the user gives as 64 digits, or a new nonce.
+
+    If the beacon cannot be read, the new nonce is a random number that this machine draws.
 
     Args:
         kind: `beacon`, `local`, or 64 hexadecimal digits.
@@ -105,7 +112,7 @@ def submission_sources(specs: Iterable[RunSpec]) -> dict[str, str]:
 def find_nonce_problem(nonce: Nonce) -> str:
     """Return why a nonce is invalid, as far as this can be checked offline; "" if no problem was found.
 
-    The signature of a beacon's round is not verified (see `harness.system.beacon`).
+    The signature of a beacon's round is verified if the extra `beacon` is installed (see `is_signature_verifiable`).
     """
     if not _HEX.fullmatch(nonce.value):
         return "the nonce does not consist of 64 hexadecimal digits"
@@ -113,7 +120,14 @@ def find_nonce_problem(nonce: Nonce) -> str:
         return ""
     if nonce.chain not in CHAINS:
         return f"the beacon's chain {nonce.chain or '(empty)'} is unknown"
-    answer = BeaconRound(number=nonce.round, randomness=nonce.value, signature=nonce.signature)
-    return (
-        f"round {nonce.round} of the beacon: {problem}" if (problem := find_inconsistency(answer, nonce.round)) else ""
-    )
+    problem = find_inconsistency(_round_of(nonce), nonce.round, CHAINS[nonce.chain])
+    return f"round {nonce.round} of the beacon: {problem}" if problem else ""
+
+
+def is_signature_verifiable(nonce: Nonce) -> bool:
+    """Return whether `find_nonce_problem` verifies the signature of a nonce's round, whose chain must be known."""
+    return can_verify_signature(_round_of(nonce), CHAINS[nonce.chain])
+
+
+def _round_of(nonce: Nonce) -> BeaconRound:
+    return BeaconRound(number=nonce.round, randomness=nonce.value, signature=nonce.signature)

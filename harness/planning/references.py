@@ -1,4 +1,7 @@
-"""Find the reference whose runs determine the envelope of a workload."""
+"""Find the submission whose runs determine the envelope of a workload.
+
+An envelope is the metric of a reference as a function of its budget.
+"""
 
 from __future__ import annotations
 
@@ -11,28 +14,29 @@ from harness.planning.compose import compose, find_ineligibility
 from harness.planning.roles import FAMILY_TAG, REFERENCE_TAG
 
 
-class Offer(Protocol):
-    """The lookups of parts and submissions that this module needs; the registry of the plugins provides them."""
+class EntryLookup(Protocol):
+    """A source of parts and submissions, such as the registry of the plugins."""
 
     def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry: ...
 
     def submissions(self) -> tuple[SubmissionEntry, ...]: ...
 
 
-def find_reference(facts: WorkloadFacts, offer: Offer, ruleset: Ruleset) -> SubmissionEntry | None:
+def find_reference(facts: WorkloadFacts, registry: EntryLookup, ruleset: Ruleset) -> SubmissionEntry | None:
     """Return the submission whose runs determine the envelope of a workload; None if no such submission can run.
 
-    On a pool, the result is the reference. On a stream, the result is a submission with the tag `family` that replays
-    old examples. Among several such submissions, those with the fewest tags are preferred. Among these, the first in
-    alphabetical order is returned.
+    On a pool, the result is the reference. On a stream, it is a submission with the tag `family` that replays old
+    examples: the one with the fewest tags or, if several have equally few, the first of these in alphabetical order.
 
     Args:
         facts: facts of the workload.
-        offer: source of the submissions and parts, such as the registry.
+        registry: the registry of the plugins.
         ruleset: ruleset of the runs.
     """
-    usable = [entry for entry in offer.submissions() if not find_ineligibility(compose(entry, offer), facts, ruleset)]
+    usable = [
+        entry for entry in registry.submissions() if not find_ineligibility(compose(entry, registry), facts, ruleset)
+    ]
     if facts.access == "pool":
         return next((entry for entry in usable if REFERENCE_TAG in entry.tags), None)
-    families = [entry for entry in usable if FAMILY_TAG in entry.tags and "replay" in compose(entry, offer).needs]
+    families = [entry for entry in usable if FAMILY_TAG in entry.tags and "replay" in compose(entry, registry).needs]
     return min(families, key=lambda entry: (len(entry.tags), entry.name), default=None)

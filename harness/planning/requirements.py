@@ -24,8 +24,9 @@ class WorkloadChoice:
 
     Args:
         workloads: the workloads, each with the device on which its trials run.
-        unknown: errors about names that denote no workload, and about a device that is not allowed.
-        missing: errors about devices and data that this machine lacks.
+        unknown: errors about names that denote no workload, and about an unknown device.
+        missing: errors about devices and data that this machine lacks, and about devices on which a workload does not
+            run.
         skipped: one-line messages, one for each workload of a tier that is left out because its data are missing.
     """
 
@@ -38,7 +39,9 @@ class WorkloadChoice:
 def choose_workloads(
     names: Iterable[str], registry: Registry, device: str | None, allow_slow: bool, ranks: int = 1
 ) -> WorkloadChoice:
-    """Look up workloads and compare what they need with this machine. All problems are collected.
+    """Look up workloads, and check that this machine has the device and the data that they need.
+
+    Problems are not raised. The result contains all of them.
 
     Args:
         names: names of workloads or tiers, as for `resolve_workloads`.
@@ -111,7 +114,7 @@ def _data_problems(workload: WorkloadEntry, registry: Registry, commands: Mappin
     Args:
         workload: the workload.
         registry: the plugins.
-        commands: the result of `find_missing_data`.
+        commands: command that fetches missing or damaged data -> description of the damage (see `find_missing_data`).
     """
     if not commands:
         return
@@ -131,7 +134,7 @@ def _data_problems(workload: WorkloadEntry, registry: Registry, commands: Mappin
 
 
 def missing_size(workload: WorkloadEntry, registry: Registry) -> int:
-    """Return the total size in bytes of the missing files of a workload, as published; 0 if the sizes are unknown."""
+    """Return the bytes to download for the missing files of a workload. Files of unknown size count as 0 bytes."""
     size = 0
     for requirement in map(DataRequirement.parse, workload.needs_data):
         dataset = registry.dataset(requirement.dataset)
@@ -141,10 +144,10 @@ def missing_size(workload: WorkloadEntry, registry: Registry) -> int:
 
 
 def find_missing_data(workload: WorkloadEntry, registry: Registry) -> dict[str, str]:
-    """Return the missing or damaged data of a workload. Only the names and sizes of the files are checked.
+    """Find the missing or damaged data of a workload. Only the names and sizes of the files are checked.
 
     Returns:
-        For each command that fetches missing or damaged data, a description of the damage; "" if files are missing.
+        command that fetches missing or damaged data -> description of the damage; "" if files are missing.
     """
     problems = {}
     for requirement in map(DataRequirement.parse, workload.needs_data):
@@ -166,10 +169,10 @@ def choose_device(workload: WorkloadEntry, device: str | None, allow_slow: bool)
     Args:
         workload, device, allow_slow: see `choose_workloads`.
     """
-    target_device = device or ("cpu" if workload.facts.tier == "cpu" else "cuda")
-    if target_device.startswith("cuda") and workload.facts.tier != "cpu" and allow_slow and not detect.gpu_name():
+    wanted_device = device or ("cpu" if workload.facts.tier == "cpu" else "cuda")
+    if wanted_device.startswith("cuda") and workload.facts.tier != "cpu" and allow_slow and not detect.gpu_name():
         return "cpu"
-    return target_device
+    return wanted_device
 
 
 def _device_problems(
@@ -186,7 +189,7 @@ def _device_problems(
         yield UsageError(problem, fix="add --allow-slow to run it on the CPU")
     if not device.startswith("cuda"):
         return
-    available = len(detect.run_gpus(device, ranks))
+    available = len(detect.gpus_of_run(device, ranks))
     if not detect.gpu_name() and workload.facts.tier == "cpu":
         yield UsageError(
             f"--device {device}: this machine has no GPU",
@@ -207,10 +210,10 @@ def _device_problems(
 
 
 def _cpu_sibling(workload: WorkloadEntry, registry: Registry) -> str | None:
-    """Return the name of the related workload in the CPU tier, or None.
+    """Return the name of the workload in the CPU tier with the same kind of task, or None.
 
-    A sibling is a smaller workload of the same kind. The function goes from sibling to sibling until it finds a
-    workload in the CPU tier.
+    The sibling of a workload has the same kind of task on the next smaller tier. The function goes from sibling to
+    sibling until it finds a workload in the CPU tier.
     """
     while workload.facts.tier != "cpu" and workload.sibling:
         workload = registry.workload(workload.sibling)

@@ -73,10 +73,11 @@ def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
 def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
     """Return the workload with a name, the workload in a file, or all workloads of a tier (`tier:cpu`).
 
+    A tier does not include variants, such as `lm-tiny+postnorm`.
+
     Raises:
         UsageError: no workload or tier has this name.
-        PluginError: the code of a workload that is requested by name cannot be loaded, or its facts differ from those
-            of the entry.
+        PluginError: the code of a workload that the user names cannot be loaded, or its facts differ from the entry's.
     """
     if split_file_name(name) is not None:
         return [workload_from_path(name)]
@@ -85,8 +86,8 @@ def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
         entries = [entry for entry in registry.workloads() if entry.facts.tier == tier and "+" not in entry.name]
         if not entries:
             raise UsageError(f"no workload of tier {tier!r}", fix="choose one of the tiers cpu, gpu, cluster")
-        # Importing the code of all workloads of a tier would take long. Instead, each worker compares the facts when it
-        # runs.
+        # The entries' facts are not compared with the code here, because importing the code of all workloads of a tier
+        # would take long. Each worker compares the facts of its own workload.
         return entries
     entry = registry.workload(name)
     check_workload(entry)
@@ -114,8 +115,8 @@ def reference_submissions(registry: Registry) -> list[SubmissionEntry]:
 def tagged_submissions(registry: Registry, tag: str) -> list[SubmissionEntry]:
     """Return the submissions whose entries have a tag, completed with the declarations of their code.
 
-    A submission whose code raises an error is left out, so that the other submissions can still be planned. A request
-    for this submission by name raises the error.
+    A submission whose code raises an error is left out, so that the other submissions can still be planned. If a user
+    names this submission, `resolve_submission` raises the error.
     """
     entries = []
     for entry in registry.submissions():

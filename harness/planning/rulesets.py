@@ -27,7 +27,7 @@ def rulesets() -> Mapping[str, Ruleset]:
 
 
 def ruleset(name: str) -> Ruleset:
-    """Return the ruleset with a name, or the ruleset in a YAML file.
+    """Return the ruleset of the benchmark with a name, or the ruleset in a YAML file.
 
     Results under a ruleset from a file are never ranked.
 

@@ -24,8 +24,8 @@ class Verdict(NamedTuple):
 
 #: `--prune` ends no run before this fraction of the horizon.
 PRUNE_BUDGET = 0.5
-#: After `PRUNE_BUDGET`, `--prune` ends a run if the target metric has covered less than this fraction of the distance
-#: from its initial value to the target.
+#: After `PRUNE_BUDGET`, `--prune` ends a run whose best metric has covered less than this fraction of the distance from
+#: the initial metric to the target.
 PRUNE_PROGRESS = 0.5
 
 
@@ -69,9 +69,12 @@ def decide_end(spec: RunSpec, point: Point, stage_began: int, earlier: Sequence[
 def _decide_stream_end(spec: RunSpec, point: Point, began: int) -> Verdict | None:
     """Return the verdict on a run on a stream, or None if the run is not over.
 
-    The run is over when the targets and the floors of the last stage are met, or at the stop of the last stage. It is
-    also over when a stage has used up its examples without meeting its targets. For the last stage, the floors must be
-    met, too.
+    Floors are targets for earlier tasks. They must be met at the end of the last stage. A run is over in these cases:
+
+    - The last stage is over, and its targets and floors are met (`reached`).
+    - The last stage is over in a run with a stop, and a target or floor is not met (`exhausted`).
+    - A stage has used up its examples before its targets were met (`exhausted`). The last stage is also exhausted if
+      only its floors are not met.
     """
     stages = spec.workload.facts.stages
     stage, is_last, is_over = stages[point.stage], point.stage + 1 == len(stages), is_stage_over(spec, point, began)
@@ -88,9 +91,9 @@ def _decide_stream_end(spec: RunSpec, point: Point, began: int) -> Verdict | Non
 def is_stage_over(spec: RunSpec, point: Point, began: int) -> bool:
     """Return whether the current stage of a stream is over.
 
-    A stage is over when its minimum number of examples has been drawn and all its targets are met. In a run with a
-    stop, the targets are ignored. A stage whose maximum length is `max_examples` is then over after
-    `max_examples * stop / horizon` examples, rounded down to a multiple of `eval_every`.
+    Without a stop, a stage is over when its minimum number of examples has been drawn and all its targets are met. In a
+    run with a stop, the targets are ignored, and the stage is over after `max_examples * stop / horizon` examples. This
+    number is rounded down to a multiple of `eval_every`.
 
     Args:
         spec: the specification of the trial.

@@ -18,10 +18,10 @@ from harness.planning.sampling import draw_points, quantile_of, round_to_six_dig
 
 #: Ratio of neighbouring values in a search of one hyperparameter, if these values are multiples of the default.
 STEP = 2.0
-#: If more than this number of points are refused, the search of a space fails.
+#: Maximum number of refused points in a search of a space. One more is an error.
 MAX_REFUSED = 200
-#: If a hyperparameter has no declared range, a requested range is searched logarithmically if its upper end is at least
-#: this multiple of its lower end.
+#: Smallest ratio of upper end to lower end at which a requested range of a fixed hyperparameter is searched
+#: logarithmically. A fixed hyperparameter has no declared range that would decide this.
 LOG_RATIO = 4.0
 
 
@@ -33,14 +33,14 @@ class Search:
         domains: the searched hyperparameters with the domains in which they are searched.
         defaults: the default of each searched hyperparameter.
         only: name of the only searched hyperparameter; None for a search of the whole space.
-        spaced_by_default: whether the values are multiples of the default: true in a search of one hyperparameter, if
-            no range was requested and the declared domain is log-uniform or fixed.
+        multiples_of_default: whether the values to try are multiples of the default, such as 0.5, 1 and 2 times the
+            default. True in a search of one log-uniform or fixed hyperparameter without a requested range.
     """
 
     domains: Space
     defaults: HParams
     only: str | None = None
-    spaced_by_default: bool = False
+    multiples_of_default: bool = False
 
     def values_of(self, point: HParams) -> HParams:
         """Return the values of all searched hyperparameters at a point, including those that are defaults."""
@@ -63,7 +63,7 @@ class Search:
         """Return the values to try in a search of one hyperparameter."""
         if isinstance(domain, Choice):
             return domain.values
-        if self.spaced_by_default:
+        if self.multiples_of_default:
             assert self.only is not None
             default = float(self.defaults[self.only])
             return [round_to_six_digits(default * STEP ** (i - (trials - 1) // 2)) for i in range(trials)]
@@ -127,17 +127,24 @@ def choose_search(
         raise UsageError(
             f"{submission} has no hyperparameter with a search range", fix="name a hyperparameter with --only NAME"
         )
-    spaced_by_default = only is not None and only not in ranges and isinstance(domains[only], LogUniform | Fixed)
+    multiples_of_default = only is not None and only not in ranges and isinstance(domains[only], LogUniform | Fixed)
     return Search(
         domains={name: _domain_with_range(name, domain) for name, domain in domains.items()},
         defaults={name: hyperparameters.default(space[name]) for name in domains},
         only=only,
-        spaced_by_default=spaced_by_default and not isinstance(domains[only or ""], Choice),
+        multiples_of_default=multiples_of_default and not isinstance(domains[only or ""], Choice),
     )
 
 
 def _domain_with_range(name: str, domain: Domain) -> Domain:
-    """Return a domain that can be searched. A fixed hyperparameter gets a range around its default."""
+    """Return a domain that can be searched.
+
+    A fixed number gets a range around its default. A fixed Boolean, or a hyperparameter with a list of values, gets a
+    choice.
+
+    Raises:
+        UsageError: the default is text, or a number that is not positive.
+    """
     if not isinstance(domain, Fixed):
         return domain
     if domain.values is not None:
@@ -163,11 +170,13 @@ def range_domain(name: str, domain: Domain, ends: tuple[float, float]) -> Domain
         ends: lower and upper end of the new range.
 
     Raises:
-        UsageError: the hyperparameter is not a number, or one of the ends is not an allowed value.
+        UsageError: the hyperparameter has a list of values or is not a number, or an end is not an allowed value.
     """
     low, high = ends
     if isinstance(domain, Choice) or (isinstance(domain, Fixed) and not _is_number(domain)):
-        raise UsageError(f"{name} is not a number, so it has no range", fix=f"leave out --range {name}")
+        raise UsageError(
+            f"{name} has a list of values or is not a number, so it has no range", fix=f"leave out --range {name}"
+        )
     for end in ends:
         hyperparameters.validate(name, end, domain)
     if isinstance(domain, Integer) or (isinstance(domain, Fixed) and isinstance(domain.default, int)):
@@ -188,7 +197,7 @@ def _is_number(domain: Fixed) -> bool:
 
 
 def _integer_limits(domain: Integer | Fixed) -> tuple[int | None, int | None] | None:
-    """Return the minimum and the maximum that the limits allow. Each is None if there is no such limit."""
+    """Return the limits of a domain, rounded inwards to integers; None for a limit that does not exist."""
     if domain.limits is None:
         return None
     low, high = domain.limits
@@ -219,7 +228,7 @@ def select_points(search: Search, trials: int, check: Callable[[HParams], None])
     """Return the points to try.
 
     Points that `check` refuses are left out. A search of one hyperparameter returns a message for each refused point. A
-    search of a space returns no such messages, like rulesets that draw settings from the space.
+    search of a space returns no messages, because it replaces refused points by further points.
 
     Args:
         search: the search.

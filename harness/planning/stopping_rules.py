@@ -1,9 +1,9 @@
 """Decide when the trials of a ruleset end.
 
-Each kind of stopping, such as `first-hit`, is an object whose name is the value of the field `stopping` of a ruleset.
-To add a kind of stopping, add a class in this module and its object to `STOPPING_RULES`. Other code calls the methods
-of the object and never compares names. Some kinds of stopping yield times to target, which the leaderboard ranks. The
-results of other kinds are shown in separate tables (`has_own_tables`).
+A ruleset names its kind of stopping, such as `first-hit`, in its field `stopping`. Each kind is a class in this module
+with one object in `STOPPING_RULES`. To add a kind, add a class and its object. Other code calls the methods of the
+object and never compares names. Some kinds of stopping yield times to target, which the leaderboard ranks. The results
+of other kinds are shown in separate tables (`has_own_tables`).
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class StoppingRule:
         return ""
 
     def stop(self, facts: WorkloadFacts, ruleset: Ruleset) -> int | None:
-        """Return the number of examples after which every trial ends, a multiple of `eval_every`.
+        """Return the number of examples after which every trial ends. It is a multiple of `eval_every`.
 
-        None means that the ruleset does not determine the stop. A trial then ends at the stop of `choose_stop` or at
-        the end of the study's `horizon`, if there is one of these. Otherwise, it ends at its first hit.
+        None means that another method determines the end: `choose_stop`, or `horizon`. If neither does, a trial ends at
+        its first hit.
         """
         return None
 
@@ -63,13 +63,13 @@ class StoppingRule:
 
         Args:
             facts: the workload.
-            seed: the root seed.
+            seed: the number that determines the random choices of the study (`PlanSettings.study_seed`).
             study: index of the study.
         """
         return None
 
     def reference_horizons(self, facts: WorkloadFacts) -> tuple[int, ...]:
-        """Return the horizons, in examples, with which the reference runs before all other trials; empty for none."""
+        """Return the horizons of the reference's runs for an envelope, in examples; empty if no envelope is needed."""
         return ()
 
     def choose_stop(self, tuning: Sequence[Record], studies: int) -> int:
@@ -117,7 +117,7 @@ class StopAtFraction(StoppingRule):
 
 
 class _OneTrialOnPools(StoppingRule):
-    """Base class of kinds of stopping that ignore the target. They require one trial per study and exclude streams."""
+    """Base class of kinds of stopping that require one trial per study and exclude streams."""
 
     has_own_tables = True
 

@@ -18,7 +18,7 @@ from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError, unknown_name_error
 from harness.hardware import detect
 from harness.planning import sampling
-from harness.planning.compose import Composition, Parts, compose
+from harness.planning.compose import Composition, PartLookup, compose
 from harness.planning.seeds import nonce_root, with_seeds
 from harness.planning.stopping_rules import stopping_rule
 from harness.plugins.code_hash import code_hash
@@ -48,8 +48,8 @@ class PlanSettings:
         deterministic: whether to use deterministic kernels on a GPU.
         prune: whether trials end early if they are unlikely to reach the target.
         ranks: number of devices that share a trial.
-        screening: whether an evaluation may use a part of the split if this part already decides whether the targets
-            are reached.
+        screening: whether an evaluation may use only a part of the split `score`, if this part already shows that a
+            target is missed.
         nonce: number from which the seeds are derived; None to derive them from the root seed.
 
     Raises:
@@ -81,14 +81,14 @@ class PlanSettings:
         return scored + ruleset.tuning_studies * ruleset.trials
 
     def study_seed(self, facts: WorkloadFacts, study: int) -> int:
-        """Return the number from which the ruleset's random choices in a study, such as a budget, are derived."""
+        """Return the number that determines the ruleset's random choices in a study, such as a random budget."""
         return self.seed if self.nonce is None else int(nonce_root(self.nonce, facts.id, study), 16)
 
 
 def plan_trials(
     workload: WorkloadEntry,
     submission: SubmissionEntry,
-    registry: Parts,
+    registry: PartLookup,
     settings: PlanSettings,
     *,
     purpose: Purpose = "score",
@@ -110,8 +110,8 @@ def plan_trials(
         first_study: index of the first study. The seeds of a study are derived from its index.
         points: hyperparameters to try in every study, one point for each trial; None for the ruleset's points.
         stop: number of examples after which a trial ends; None for the ruleset's stop.
-        horizon: horizon in examples. The runs end there, whether or not they meet the target. None for the horizon of
-            the ruleset, or else of the workload.
+        horizon: horizon in examples, at which the runs end whether or not they meet the target. None for the horizon of
+            the ruleset or, if it has none, of the workload.
 
     Raises:
         UsageError: there are too many trials, or a hyperparameter does not exist, is out of range, or conflicts with
@@ -184,7 +184,7 @@ def _replace_horizon(spec: RunSpec, horizon: int) -> RunSpec:
 def hyperparameter_settings(
     composition: Composition, facts: WorkloadFacts, settings: PlanSettings, points: Sequence[HParams] | None = None
 ) -> Callable[[int], Sequence[HParams]]:
-    """Return a function that returns the hyperparameters of a study's trials, given the index of the study.
+    """Return a function from the index of a study to the hyperparameters of its trials.
 
     Under `tuning: space`, the studies share one sequence of points: study 0 takes the first `trials` points, study 1
     takes the next `trials` points, and so on. Points that fail a check are skipped. If the submission itself declares a
@@ -272,7 +272,7 @@ def _resolve_hparams(composition: Composition, facts: WorkloadFacts, settings: P
 
 
 def batch_size(space: Space, facts: WorkloadFacts) -> int:
-    """Return the batch size of the workload that is nearest, as a ratio, to the default in a submission's space.
+    """Return the workload's batch size that is nearest, on a log scale, to the default in a submission's space.
 
     If the space has no batch size, return the workload's first batch size.
     """
@@ -325,7 +325,7 @@ def _submission_ref(composition: Composition) -> SubmissionRef:
         model_options=entry.model_options,
         distribution=entry.distribution,
         source_hash=source_hash(loads),
-        # For submissions that are distributed with the harness, the source hash identifies the code, because the run
-        # IDs of published runs are computed with it.
+        # The source hash identifies the code of submissions that are distributed with the harness, because the run IDs
+        # of published runs were computed from it.
         code_hash="" if sources <= {OWN_NAME} else code_hash(loads),
     )

@@ -1,4 +1,4 @@
-"""Cache the contents of plugins. A cached plugin is valid until a file of the plugin changes."""
+"""Cache the contents of plugins. Usually, a cached plugin is valid until one of its files changes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class CachedPlugin(Data, frozen=True, kw_only=True):
             read again.
         contents: the entries of the plugin, or the error.
         known: `kind:name` of the entries that the plugin offered when it was last read without an error.
-        read_at: time at which the plugin was read, in seconds since 1970; 0 for contents that do not expire.
+        read_at: time of the reading, in seconds since 1970; 0 for contents that do not expire.
     """
 
     stamp: str
@@ -63,7 +63,7 @@ class _Cache(Data, frozen=True, kw_only=True):
 
 
 def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = False) -> dict[str, CachedPlugin]:
-    """Return the contents of plugins, from the cache if they are valid there, otherwise from child processes.
+    """Return the contents of plugins: valid contents from the cache, all others from child processes.
 
     Args:
         requests: key in the cache -> request.
@@ -100,9 +100,11 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
             read_at=time.time() if timed_out else 0.0,
         )
         was_good = previous_plugin is not None and previous_plugin.stamp == stamp and not previous_plugin.contents.error
-        # A transient error is not cached, because it must not outlive its cause. An error of a file is not cached
-        # either, because the file's author is probably still editing the file. If a plugin hangs, its error is cached
-        # for some time. Otherwise, every command would wait for this plugin.
+        # Errors of plugins are cached. There are three other cases:
+        # - An error of a file or class is not cached, because the author is probably still editing the file.
+        # - A transient error is not cached, because it must not outlive its cause. Earlier contents stay in the cache.
+        # - A plugin that takes too long is an exception: its error is cached for an hour, or every command would wait.
+        #   If the same files of the plugin were read without an error before, these contents stay instead.
         if (
             contents.error is None
             or (requests[key].request.action == "plugin" and not contents.is_transient)
@@ -125,7 +127,7 @@ def stamp(items: Iterable[object]) -> str:
 
 @functools.cache
 def _reader_hash() -> str:
-    """Return a hash of this package's version and of the state of every file that reads plugins."""
+    """Return a hash of this package's version and of the state of every file in `_READER_FOLDERS`."""
     package = Path(__file__).parents[1]
     files = [path for folder in _READER_FOLDERS for path in sorted((package / folder).rglob("*.py"))]
     return hashlib.sha256("\n".join([__version__, *map(file_state, files)]).encode()).hexdigest()
@@ -148,8 +150,8 @@ def _installation_stamp() -> str:
 def _is_valid(cached: CachedPlugin, stamp: str, installed: str, limit: float) -> bool:
     """Return whether cached contents are valid.
 
-    A cached error may be due to a missing library, so it is invalid after a distribution was installed or removed. A
-    plugin that took too long is read again with a longer limit, or after `_TIMEOUT_EXPIRES_S`.
+    A cached error becomes invalid when a distribution is installed or removed, because a missing library may have
+    caused the error. A plugin that took too long is read again if the time limit is longer now, or after an hour.
     """
     contents = cached.contents
     if contents.limit_s and (limit > contents.limit_s or not 0 <= time.time() - cached.read_at < _TIMEOUT_EXPIRES_S):

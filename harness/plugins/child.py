@@ -39,10 +39,10 @@ from harness.system.files import read_struct
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("bench_"))
 #: Maximum number of entries of one hook. A generator that yields more entries is assumed to be infinite.
 _MAX_ENTRIES = 10_000
-#: Remedy if a plugin uses a name or field that this version of the harness does not have.
+#: Remedy if a plugin uses a name or field that is unknown to this version of the harness.
 NEWER_VERSION = f"if the plugin is for a newer version than {__version__}, update algorace"
 _EntryT = TypeVar("_EntryT", bound=Entry)
-#: Kind of target -> the function that reads it. Plugins are read by `read_plugin`.
+#: Kind of target -> the function that reads the target. Plugins are not listed: `read_plugin` has other arguments.
 _READERS: Mapping[Action, Callable[[ReadRequest], PluginContents]] = {
     "submission": objects.read_submission_file,
     "workload": objects.read_workload_file,
@@ -55,8 +55,9 @@ _READERS: Mapping[Action, Callable[[ReadRequest], PluginContents]] = {
 def main(folder: Path) -> None:
     """Execute the request in a folder and write the answer there."""
     request = read_struct(folder / "request.json", ReadRequest)
-    # If a plugin hangs and the requesting process has died, the alarm ends this process. The alarm comes much later
-    # than the limit, because the requesting process gives its child more time on a busy machine.
+    # Normally, the requesting process ends a child that hangs. The alarm ends the child if the requesting process
+    # has died. On a busy machine, the requesting process allows more time than the limit. The time to the alarm is
+    # therefore more than ten times the limit.
     signal.alarm(math.ceil(10 * request.limit) + 5)
     sys.path[:] = request.path
     contents = read(request)
@@ -69,11 +70,11 @@ def main(folder: Path) -> None:
 
 def read(request: ReadRequest) -> PluginContents:
     """Read the target of a request. Any exception is returned as `PluginContents.error`."""
-    within = request.target if request.action in ("submission", "workload") else ""
+    own_code = request.target if request.action in ("submission", "workload") else ""
     try:
         if request.action == "plugin":
             folders, origin = locate_top(re.split(r"[.:\s]", request.target)[0])
-            within = folders[0] if folders else str(origin or "")
+            own_code = folders[0] if folders else str(origin or "")
             return read_plugin(request.target, request.title)
         return _READERS[request.action](request)
     except PluginError as error:
@@ -81,16 +82,18 @@ def read(request: ReadRequest) -> PluginContents:
         return PluginContents(error=_one_line(error.what), fix=fix, is_transient=_is_transient(error.__cause__))
     # A plugin may raise anything, including SystemExit and KeyboardInterrupt.
     except BaseException as error:
-        text = loading.format_error(error, within)
+        text = loading.format_error(error, own_code)
         return PluginContents(error=text, fix=find_fix(error), is_transient=_is_transient(error))
 
 
 def find_fix(error: BaseException) -> str | None:
     """Return the remedy for an error that depends on the installed packages; None for other errors.
 
-    Such an error has one of two causes. A package is missing, or the plugin is for a newer version of the harness. A
-    plugin of the second kind imports a name from `harness.api`, or sets a field of an entry, that this version does not
-    have.
+    Such an error has one of two causes:
+
+    * A package is missing.
+    * The plugin is for a newer version of the harness. It uses a name of `harness.api`, or a field of an entry, that
+      this version does not have.
 
     >>> find_fix(ModuleNotFoundError("No module named 'numba.core'", name="numba.core"))
     'pip install numba, or install the plugin again with its dependencies'
@@ -103,7 +106,7 @@ def find_fix(error: BaseException) -> str | None:
 
 
 def _is_transient(error: BaseException | None) -> bool:
-    """Return whether an error may be transient: a lack of memory, space or open files, or a signal from outside."""
+    """Return whether an error may be transient, such as a lack of memory or space, or a signal from outside."""
     return isinstance(error, OSError | MemoryError | KeyboardInterrupt)
 
 
@@ -168,7 +171,7 @@ def register(plugin: Any, title: str) -> pluggy.PluginManager:
 
 
 def _refuse_undecorated(plugin: Any) -> None:
-    """Raise PluginError if a function has a hook's name but no `@hookimpl`, because pluggy ignores such a function."""
+    """Raise PluginError if a function has a hook's name but no `@hookimpl`. Pluggy would ignore this function."""
     for name, value in vars(plugin).items() if isinstance(plugin, ModuleType) else ():
         if name in HOOKS and inspect.isfunction(value) and not hasattr(value, f"{hookspecs.PROJECT}_impl"):
             raise PluginError(f"{name} is not marked with @hookimpl", fix="import hookimpl from harness.api")

@@ -1,7 +1,7 @@
-"""Compute the code hash of a submission: the hash of its tokens, without comments and layout.
+"""Compute the code hash of a submission or workload: the hash of its tokens, without comments and layout.
 
-`source_hash` is the hash of the bytes. An edited comment changes the bytes but not the results, so a finished run is
-kept if its code hash is equal (docs/adr/0020-a-comment-reruns-nothing.md).
+`source_hash`, in contrast, is the hash of the bytes. An edited comment changes the source hash but not the results. The
+code hash therefore decides whether a finished run is kept (docs/adr/0020-a-comment-reruns-nothing.md).
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _ENDS = frozenset(getattr(tokenize, name) for name in ("FSTRING_END", "TSTRING_E
 
 
 def code_hash(loads: Iterable[str]) -> str:
-    """Return the SHA-256 of the tokens in the source files of these import paths, without importing a module.
+    """Return the SHA-256 of the tokens in the source files of import paths. No module is imported.
 
-    The hash covers the same files as `source_hash`. Comments, empty lines, indentation and line breaks within brackets
-    do not count. Docstrings count only if a file reads docstrings. If a file reads its own source, or cannot be
-    tokenised, the hash covers the bytes of all files instead.
+    The hash covers the same files as `source_hash`. Comments, empty lines, the width of an indentation, and line breaks
+    within brackets do not count. Docstrings count only if a file reads docstrings. If a file reads its own source, or
+    cannot be tokenised, the hash covers the bytes of all files instead.
 
     Raises:
         PluginError: an import path is malformed.
@@ -80,10 +80,10 @@ def tokens_text(source: bytes, docstrings: bool = True) -> str:
     Raises:
         SyntaxError, ValueError, tokenize.TokenError: the content is not Python.
 
-    >>> tokens_text(b"x = 1  # one") == tokens_text(b"# two\\n\\nx = (1)") == tokens_text(b"x = 1\\n")
-    False
     >>> tokens_text(b"x = [1,  # one\\n 2]") == tokens_text(b"# two\\n\\nx=[1, 2]\\n")
     True
+    >>> tokens_text(b"x = 1\\n") == tokens_text(b"x = (1)\\n")
+    False
     >>> tokens_text(b"'''Text.'''\\nx = 1", docstrings=False) == tokens_text(b"x = 1")
     True
     """
@@ -106,6 +106,7 @@ def _iter_texts(source: bytes, left_out: frozenset[tuple[int, int]]) -> Iterator
             # The docstring ends with its statement: at the end of the line, or at a semicolon.
             in_docstring = token.type != tokenize.NEWLINE and token.string != ";"
             continue
+        # All tokens of an f-string become one text.
         if token.type in _BEGINS:
             depth, began = depth + 1, token.start if depth == 0 else began
         if depth:

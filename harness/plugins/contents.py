@@ -1,4 +1,4 @@
-"""The messages between this process and a child process that reads a plugin: the request and the answer."""
+"""The request to a child process to read a plugin, and the answer of the child process."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from harness.contract.entries import (
     WorkloadEntry,
 )
 
-#: What a child process reads. `plugin`: a plugin with all its entries. `submission`, `workload`: the submission or
-#: workload in a file. `class`: a class without an entry. `loaded submission`, `loaded workload`: the object that an
-#: entry loads.
+#: What a child process reads:
+#: `plugin`: a plugin with all its entries.
+#: `submission`, `workload`: the submission or workload in a file.
+#: `class`: a torch optimizer class without an entry.
+#: `loaded submission`, `loaded workload`: the object that an entry loads.
 Action = Literal["plugin", "submission", "workload", "class", "loaded submission", "loaded workload"]
 
 
@@ -25,11 +27,11 @@ class ReadRequest(Data, frozen=True, kw_only=True):
 
     Args:
         action: what the target is.
-        target: value of the entry point, path of the file, or import path.
+        target: value of a plugin's entry point, path of a file, or import path of an object.
         title: the name under which pluggy registers the plugin; empty for a file or class.
         name: name of the submission or workload in the file. If it is None, the file must define exactly one.
         path: `sys.path` of the requesting process.
-        limit: seconds after which the child process ends itself.
+        limit: time limit of the child process in seconds. The requesting process enforces it.
     """
 
     action: Action
@@ -65,14 +67,14 @@ class PluginContents(Data, frozen=True, kw_only=True):
 
     Args:
         hooks: names of the hooks that the plugin implements.
-        workloads, submissions, parts, executors, observers, datasets: the entries that the hooks yield. If the target
-            is what an entry loads, there is one submission or workload, with the declarations of the target itself.
-        signatures: the signatures of the functions of a recipe that was read.
+        workloads, submissions, parts, executors, observers, datasets: the entries that the plugin's hooks yield. A
+            file or class gives at most one submission or workload.
+        signatures: if the target is a recipe, the signatures of its functions.
         is_derived: whether the search space of a submission was derived from the signature of an optimizer class.
         error: the error in one line; None if there was no error.
         fix: what to do about the error; None if unknown.
-        is_transient: whether a later call may succeed: the child process was killed, took too long or could not be
-            started, or the system lacked memory or space. Such an error is not cached, unless the plugin took too long.
+        is_transient: whether a later call may succeed. Examples: the child process was killed or took too long, or the
+            system lacked memory.
         limit_s: the time limit in seconds that was exceeded; 0 if none was exceeded.
     """
 
@@ -92,7 +94,7 @@ class PluginContents(Data, frozen=True, kw_only=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """`kind:name` of every entry. The cache stores these names, so that errors can name the plugin of an entry."""
+        """`kind:name` of every entry. The cache keeps these names, so that errors can name a broken plugin."""
         return (
             *(f"workload:{entry.name}" for entry in self.workloads),
             *(f"submission:{entry.name}" for entry in self.submissions),

@@ -23,6 +23,9 @@ from harness.system import python_process
 def load_object(load: str) -> Any:
     """Return the object at an import path.
 
+    Args:
+        load: the import path, such as `torch.optim:Adam`.
+
     Raises:
         PluginError: the module cannot be imported, or does not define the name. The message contains the import path,
             and the file and line of the error.
@@ -104,10 +107,7 @@ def import_file(path: Path) -> ModuleType:
 
 
 def select_keywords(part: Callable[..., Any], hparams: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Return the hyperparameters that are arguments of a part's function.
-
-    A function with `**kwargs` gets all of them.
-    """
+    """Return the hyperparameters that a part's function accepts. A function with `**kwargs` accepts all of them."""
     parameters = inspect.signature(part).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return dict(hparams)

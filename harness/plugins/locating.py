@@ -11,7 +11,7 @@ _SUFFIX = ".py"
 
 
 class FileName(NamedTuple):
-    """The path of a Python file as the user gave it, and the name of an object in it; None if no name was given."""
+    """The path of a Python file as the user gave it, and optionally the name of an object in the file."""
 
     path: str
     name: str | None
@@ -41,9 +41,9 @@ def is_existing_file(text: str) -> bool:
 def locate(module: str) -> Path | None:
     """Return the file of a module, or None if the file cannot be found. Nothing is imported.
 
-    For a dotted name, `importlib.util.find_spec` would import the packages that contain the module. Therefore
-    `find_spec` is called only for the top-level package, and the file is searched in the folders of this package.
-    `find_spec` also finds packages in editable installs.
+    For a dotted name, `importlib.util.find_spec` would import the packages that contain the module. `find_spec` is
+    therefore called only for the top-level package, which it also finds in editable installs. The module's file is then
+    looked for in the folders of this package.
     """
     top, *submodules = module.split(".")
     folders, origin = locate_top(top)
@@ -58,10 +58,11 @@ def locate(module: str) -> Path | None:
 
 
 def locate_top(top: str) -> tuple[tuple[str, ...], Path | None]:
-    """Return the folders of a top-level package, and the file that runs when the package is imported.
+    """Return the folders of a top-level package, and the file that an import of the package executes.
 
-    If `top` is a module in a single file, there are no folders. If `top` is a namespace package, the file is None. If
-    no module has this name, there are no folders, and the file is None.
+    * For a module in a single file, there are no folders.
+    * For a namespace package, the file is None.
+    * If no module has this name, there are no folders, and the file is None.
     """
     try:
         spec = importlib.util.find_spec(top)

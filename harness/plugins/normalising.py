@@ -13,7 +13,7 @@ _EntryT = TypeVar("_EntryT", bound=Entry)
 
 
 def normalise(entry: Any, expected: type[_EntryT], origin: str) -> _EntryT:
-    """Validate an entry, and return it as the cache would return it, with every field in its declared type.
+    """Validate an entry, and return it with every field in its declared type, as the cache would return it.
 
     Args:
         entry: the entry.

@@ -1,4 +1,4 @@
-"""Find the submission or workload in a file or at an import path, and read its declarations, in a child process."""
+"""In a child process, find a submission or workload in a file or at an import path, and read its declarations."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from harness.plugins.normalising import normalise
 from harness.plugins.optimizer_space import signature_space
 
 _SUBMISSION_KINDS = "a Recipe, a class with step(), eval_weights() and state_dict(), or a torch optimizer class"
-#: Fields with the same names in a recipe or class and in an entry.
+#: Attributes of a recipe or submission class that an entry has as fields of the same names.
 _SUBMISSION_FIELDS = ("needs", "checks", "model_options", "sources", "parts", "tags", "version")
+#: The same for a workload class.
 _WORKLOAD_FIELDS = ("sources", "sibling", "needs_data")
-#: Name for the entry of an object that declares no name.
+#: Placeholder for the name in the entry of a loaded object. Such an object has no name of its own.
 _NAMELESS = "loaded"
 
 
@@ -124,7 +125,7 @@ def read_workload_file(request: ReadRequest) -> PluginContents:
 
 
 def _find_submissions(module: ModuleType, name: str | None) -> list[tuple[str, Any]]:
-    """Return the names and objects of the submissions in a file. If a name is given, only this object counts."""
+    """Return the names and objects of the submissions in a file. A given name selects one object."""
     return [(n, value) for n, value in _public_names(module, name) if _is_submission(value, module, name)]
 
 
@@ -188,7 +189,7 @@ def _pick_one(
 
 
 def _is_defined_in(module: ModuleType, value: Any, name: str | None) -> bool:
-    """Return whether a class counts as defined in a file: it is defined there, or was requested by name."""
+    """Return whether a class counts as defined in a file: the file defines it, or the user requested it by name."""
     return name is not None or value.__module__ == module.__name__
 
 
@@ -225,14 +226,14 @@ def _describe_submission(value: Any, fields: dict[str, Any], origin: str) -> Plu
 
     Args:
         value: a recipe, a submission class or a torch optimizer class.
-        fields: fields of the entry that are not declarations of the object.
+        fields: fields of the entry that the caller has determined, such as `name` and `load`.
         origin: the file or import path, for messages.
 
     Raises:
         PluginError: a declaration is invalid, or a method or part has the wrong arguments.
     """
     name = fields["load"].rpartition(":")[2]
-    described: tuple[Signature, ...] = ()
+    recipe_signatures: tuple[Signature, ...] = ()
     if _is_optimizer(value):
         entry = SubmissionEntry(space=signature_space(value), **fields)
     else:
@@ -242,16 +243,17 @@ def _describe_submission(value: Any, fields: dict[str, Any], origin: str) -> Plu
         entry = SubmissionEntry(space=getattr(value, "search_space", None) or {}, **fields)
     entry = normalise(entry, SubmissionEntry, origin)
     if _is_recipe(value):
-        described = signatures.describe_recipe(value, name)
+        recipe_signatures = signatures.describe_recipe(value, name)
     elif not _is_optimizer(value):
         signatures.check_submission_class(value, name)
-    return PluginContents(submissions=(entry,), signatures=described, is_derived=_is_optimizer(value))
+    return PluginContents(submissions=(entry,), signatures=recipe_signatures, is_derived=_is_optimizer(value))
 
 
 def _summary(value: Any, module: ModuleType | None, default: str) -> str:
-    """Return the first line of the first text that exists.
+    """Return a one-line summary of an object.
 
-    The texts are the object's `summary`, its docstring, the docstring of the file, and `default`.
+    It is the first line of the object's `summary`. If there is none, the class's docstring, the file's docstring and
+    `default` are tried in this order.
     """
     docstring = vars(value).get("__doc__") if inspect.isclass(value) else None
     for text in (getattr(value, "summary", None), docstring, module and module.__doc__):

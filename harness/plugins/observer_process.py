@@ -1,6 +1,7 @@
-"""The process of one observer: read calls from the pipe of the command, and call the hooks of the plugin.
+"""The process of one observer: it reads calls from a pipe, and calls the hooks of the observer's plugin.
 
-`harness.execution.observers` starts this process. The command never waits for it, except for a short time at the end.
+A `bench` command starts this process (`harness.execution.observers`) and writes to the pipe. The command never waits
+for the observer, except for a short time at the end.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ from harness.contract.observation import ObserverCall
 from harness.plugins import loading
 from harness.plugins.child import register
 
-#: Seconds after the deadline at which this process ends itself. This happens only if the command was killed. Otherwise,
-#: the command has ended this process at the deadline.
+#: Normally, the command ends this process at the deadline. If the command was killed, this process ends itself this
+#: many seconds later.
 _GRACE_S = 1.0
-#: Increment of the niceness, so that an observer takes no processor time that a trial could use.
+#: Increment of the niceness. An observer must not take processor time from trials.
 _NICENESS = 10
 
 
-def main(module: str, title: str, wait_s: float, folder: str = "") -> None:
+def main(value: str, title: str, wait_s: float, folder: str = "") -> None:
     """Call the hooks of a plugin until the pipe ends.
 
     Args:
-        module: value of the plugin's entry point, or the import path of an observer's class.
+        value: value of the plugin's entry point, or the import path of an observer's class.
         title: the name under which pluggy registers the plugin.
         wait_s: deadline of this process, in seconds after the end of the pipe.
         folder: folder for the files of an observer's class; empty for a plugin.
@@ -42,7 +43,7 @@ def main(module: str, title: str, wait_s: float, folder: str = "") -> None:
     threading.Thread(target=_end_after_pipe, args=(pipe.fileno(), wait_s + _GRACE_S), daemon=True).start()
     os.nice(_NICENESS)
     observer = _Observer(title)
-    observer.load(module, folder)
+    observer.load(value, folder)
     decoder = msgspec.json.Decoder(ObserverCall)
     for line in pipe:
         # The last line is incomplete if the command was killed.
@@ -51,10 +52,10 @@ def main(module: str, title: str, wait_s: float, folder: str = "") -> None:
 
 
 def _take_over_streams() -> BinaryIO:
-    """Return the pipe of the command, which is this process's standard input, and redirect the standard streams.
+    """Return the pipe of the command, and redirect the standard streams for the code of the plugin.
 
-    Afterwards, the code of the plugin reads an empty standard input. It writes to stderr, because stdout belongs to the
-    output of the command.
+    The pipe is the standard input of this process. Afterwards, the standard input is empty, and what the plugin prints
+    goes to stderr, because stdout is for the output of the command.
     """
     pipe = os.fdopen(os.dup(0), "rb")
     null = os.open(os.devnull, os.O_RDONLY)
@@ -66,10 +67,7 @@ def _take_over_streams() -> BinaryIO:
 
 
 def _end_after_pipe(descriptor: int, seconds: float) -> None:
-    """Kill this process and the processes that it started, `seconds` after the writing end of the pipe is closed.
-
-    Normally, the command has killed this process by then. This function is for the case that the command was killed.
-    """
+    """Kill this process and the processes that it started, `seconds` after the command has closed the pipe."""
     poll = select.poll()
     poll.register(descriptor, 0)
     while not any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll()):
@@ -86,10 +84,10 @@ class _Observer:
         self._manager: pluggy.PluginManager | None = None
         self._failed = False
 
-    def load(self, module: str, folder: str) -> None:
+    def load(self, value: str, folder: str) -> None:
         """Import and register the plugin. If the import fails, report the error, and never call the plugin."""
         try:
-            loaded = loading.load_entry_point(module)
+            loaded = loading.load_entry_point(value)
             self._manager = register(loaded(Path(folder)) if folder else loaded, self._title)
         # A plugin may raise anything, including SystemExit.
         except BaseException as error:

@@ -24,10 +24,10 @@ def signature_space(optimizer: Any) -> Space:
     `betas` become the hyperparameters `beta1`, `beta2` and so on.
 
     Raises:
-        PluginError: an argument other than the parameters and the learning rate has no default. The error is also
-            raised if `step` requires a closure, for example in `torch.optim.LBFGS`. Such an optimizer decides how often
-            an update computes the loss, but the submission must decide this.
+        PluginError: an argument other than the parameters and the learning rate has no default, or `step` requires a
+            closure, as in `torch.optim.LBFGS`.
     """
+    # An optimizer with a closure decides how often an update computes the loss. A submission must decide this itself.
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is closure.empty:
         raise PluginError(
@@ -57,7 +57,7 @@ def signature_space(optimizer: Any) -> Space:
 
 
 def _fix_at(name: str, default: Scalar) -> Fixed:
-    """Return a domain fixed at an argument's default, with the limits in `_LIMITS` if the default is within them."""
+    """Return a domain fixed at an argument's default, with the limits in `_LIMITS` if the default lies within them."""
     low, high = _LIMITS.get(name, (math.inf, -math.inf))
     if isinstance(default, str | bool) or not low <= default <= high:
         return Fixed(default)

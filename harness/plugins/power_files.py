@@ -1,4 +1,7 @@
-"""Find the published power of workloads: the file `power.json` in the top-level package of a workload's code."""
+"""Read the published power of workloads: how many pairs of submissions one core-hour of runs can tell apart.
+
+The file `power.json` in the top-level package of a workload's code contains the power.
+"""
 
 from __future__ import annotations
 

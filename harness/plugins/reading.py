@@ -1,4 +1,4 @@
-"""Read plugins in child processes with a time limit, so that a plugin that hangs or crashes causes only a message."""
+"""Read plugins in child processes with a time limit. A plugin that hangs or crashes then causes only a message."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _temporary_folder() -> Iterator[Path]:
 
 
 def _transient_error(error: str) -> PluginContents:
-    """Return the contents of a plugin whose process gave no answer. The error counts as transient."""
+    """Return the contents of a plugin whose process gave no valid answer. The error counts as transient."""
     return PluginContents(error=error, is_transient=True)
 
 
@@ -145,7 +145,7 @@ class _Child:
         self._process.wait()
 
     def read_answer(self) -> PluginContents:
-        """Return the answer of a process that has ended, or an error if the process wrote no answer."""
+        """Return the answer of a process that has ended. Without an answer, return an error."""
         if self._answer.exists():
             try:
                 return read_struct(self._answer, PluginContents)

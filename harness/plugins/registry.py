@@ -1,4 +1,4 @@
-"""The registry: it looks up the entries of installed plugins by name, and stores the errors of broken plugins."""
+"""The registry of installed plugins. It finds their entries by name, and keeps the errors of broken plugins."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Plugin:
     """An entry point and the entries that it offers.
 
     Args:
-        distribution, version: the distribution that declares the entry point.
+        distribution, version: name and version of the installed package (distribution) that declares the entry point.
         name: name of the entry point. Users refer to the plugin as `distribution:name`.
         module: value of the entry point, `package.module` or `package.module:object`.
         hooks: names of the hooks that the plugin implements.
@@ -110,30 +110,30 @@ class Registry:
         return self._look_up("workload", name, self.workloads())
 
     def submission(self, name: str) -> SubmissionEntry:
-        """Return the submission with a name. The errors are those of `workload`."""
+        """Return the submission with a name. It raises the same errors as `workload`."""
         return self._look_up("submission", name, self.submissions())
 
     def executor(self, name: str) -> ExecutorEntry:
-        """Return the executor with a name. The errors are those of `workload`."""
+        """Return the executor with a name. It raises the same errors as `workload`."""
         return self._look_up("executor", name, self.executors())
 
     def observer(self, name: str) -> ObserverEntry:
-        """Return the observer with a name. The errors are those of `workload`."""
+        """Return the observer with a name. It raises the same errors as `workload`."""
         return self._look_up("observer", name, self.observers())
 
     def dataset(self, name: str) -> DatasetEntry:
-        """Return the dataset with a name. The errors are those of `workload`."""
+        """Return the dataset with a name. It raises the same errors as `workload`."""
         return self._look_up("dataset", name, self.datasets())
 
     def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry:
-        """Return the part with a name. The errors are those of `workload`.
+        """Return the part with a name. It raises the same errors as `workload`.
 
         Args:
-            kind: the part's kind; None for any kind. Then only one kind may have a part with this name.
+            kind: the part's kind; None for any kind. With None, only one kind may have a part with this name.
             name: `name` or `kind:name`, optionally after `distribution:`.
-            prefer: a distribution whose part is preferred if several distributions offer a part with this name. Callers
-                pass the distribution of the submission, so that installing a plugin cannot change the parts of another
-                plugin's submission.
+            prefer: a distribution. Its part is preferred if several distributions offer a part with this name. Callers
+                pass the distribution of the submission. A newly installed plugin therefore cannot change the parts of
+                the submission.
         """
         if kind is not None and kind not in PART_KINDS:
             kind, name = None, f"{kind}:{name}"  # the text before the colon is a distribution
@@ -179,16 +179,18 @@ class Registry:
         )
 
     def _broken_error(self, label: str, name: str) -> PluginError | None:
-        """Return the error for a name that belongs to a broken plugin, or None.
+        """Return the error for a name that belongs to a broken plugin; None for any other name.
 
-        A name belongs to a plugin if the plugin offered an entry of this name when it last worked, or if the name
-        begins with the plugin's distribution.
+        A name belongs to a plugin in two cases:
+
+        * The plugin offered an entry of this name when it last worked.
+        * The name begins with the plugin's distribution.
         """
         owner, colon, _ = name.partition(":")
         for plugin in self.plugins:
             if plugin.error is None:
                 continue
-            distributions = {plugin.distribution, entry_points.normalise(plugin.distribution)}
+            distributions = {plugin.distribution, entry_points.normalise_name(plugin.distribution)}
             if (colon and owner in distributions) or name in _remembered_names(plugin, label):
                 broken = f"the plugin {plugin.id} {plugin.version} is broken"
                 return PluginError(
@@ -198,23 +200,25 @@ class Registry:
         return None
 
     def _unknown_error(self, label: str, name: str, candidates: Sequence[Entry]) -> UsageError:
-        # If a part of any kind was requested, the list shows the kind of each part. The nearest name has no kind.
+        # If a part of any kind was requested, the list shows each part's kind. The suggested name never shows a kind.
         listed = sorted({_id(entry) if label == "part" else entry.name for entry in candidates})
-        near = suggest_nearest(name.lower(), {entry.name for entry in candidates})
-        path = "a file's name ends in .py; " if os.sep in name else ""
+        suggestion = suggest_nearest(name.lower(), {entry.name for entry in candidates})
+        path_hint = "a file's name ends in .py; " if os.sep in name else ""
         choices = f"choose one of: {', '.join(listed)}" if listed else f"no {label} is installed"
-        fix = f"{path}{self._hint_at_others(label, name)}{choices}"
+        fix = f"{path_hint}{self._hint_at_other_type(label, name)}{choices}"
         if broken := [plugin.id for plugin in self.plugins if plugin.error is not None]:
             fix += f"; broken plugins may offer it: {', '.join(broken)}, `bench plugins` shows why"
         if self.blocked:
             fix += f"; blocked: {', '.join(self.blocked)}"
-        return UsageError(f"unknown {label} {name!r}{near}", fix=fix)
+        return UsageError(f"unknown {label} {name!r}{suggestion}", fix=fix)
 
-    def _hint_at_others(self, label: str, name: str) -> str:
-        """Return a hint if the unknown name belongs to another type of entry, otherwise an empty string.
+    def _hint_at_other_type(self, label: str, name: str) -> str:
+        """Return a hint if an unknown name belongs to another type of entry; empty for any other name.
 
-        There are two cases: a submission was requested, and a part has this name; or a part was requested, and the name
-        occurs in the name of a submission.
+        There are two cases:
+
+        * A submission was requested, and a part has this name.
+        * A part was requested, and the name occurs in the name of a submission.
         """
         if label == "submission":
             parts = [part.id for part in self.parts() if name in _spellings(part).plain]
@@ -228,7 +232,7 @@ class Registry:
 
 
 def _id(entry: Entry) -> str:
-    """Return the name of an entry, with its kind for a part."""
+    """Return `kind:name` for a part, and `name` for any other entry."""
     return entry.id if isinstance(entry, PartEntry) else entry.name
 
 
@@ -247,21 +251,21 @@ def _spellings(entry: Entry) -> Spellings:
 
 def _spell(distribution: str, names: Sequence[str], kind: str) -> Spellings:
     plain = {*names, *(f"{kind}:{name}" for name in names if kind)}
-    owners = {distribution, entry_points.normalise(distribution)}
+    owners = {distribution, entry_points.normalise_name(distribution)}
     qualified = {f"{owner}:{name}" for owner in owners for name in plain}
     qualified |= {f"{kind}:{owner}:{name}" for owner in owners for name in names if kind}
     return Spellings(plain=frozenset(plain), qualified=frozenset(qualified))
 
 
 def _remembered_names(plugin: Plugin, label: str) -> set[str]:
-    """Return all spellings of the entries of one kind (`label`) that a plugin offered when it last worked."""
+    """Return the names of the entries of kind `label` that a plugin offered when it last worked, in all spellings."""
     names: set[str] = set()
     for known in plugin.known:
-        group, _, name = known.partition(":")
+        entry_type, _, name = known.partition(":")
         kind = ""
-        if group == "part":
+        if entry_type == "part":
             kind, _, name = name.partition(":")
-        if label in (group, kind):
+        if label in (entry_type, kind):
             spellings = _spell(plugin.distribution, (name,), kind)
             names |= spellings.plain | spellings.qualified
     return names

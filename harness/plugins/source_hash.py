@@ -15,7 +15,7 @@ from harness.plugins.locating import locate
 from harness.system.files import read_file
 from harness.system.python_process import is_editable
 
-#: Maximum number of files that are hashed for one module. `source_hash` describes the hash of a module with more files.
+#: Maximum number of files that are hashed for one module. `source_hash` says what is hashed if there are more.
 _CLOSURE_LIMIT = 64
 
 
@@ -38,13 +38,14 @@ def may_change(load: str, distribution: str) -> bool:
 
 
 def source_hash(loads: Iterable[str]) -> str:
-    """Return the SHA-256 of the source files of these import paths, without importing a module.
+    """Return the SHA-256 of the source files of import paths, such as `torch.optim:Adam`. No module is imported.
 
-    The hash of a module covers the module's own file, and all files of the same top-level package that the module
-    imports directly or indirectly. An edited helper therefore changes the hash. If there are more than `_CLOSURE_LIMIT`
-    such files, as for torch, the hash covers only the module's own file and the version of the package. If the module's
-    file cannot be found, the hash covers only the version. If the package is not installed, the hash covers the import
-    path instead of the version.
+    The hash of a module covers the module's own file, and all files of its top-level package that the module imports
+    directly or indirectly. An edited helper function therefore changes the hash. There are three exceptions:
+
+    * More than `_CLOSURE_LIMIT` files, as for torch: the hash covers the module's own file and the package's version.
+    * The module's file cannot be found: the hash covers only the package's version.
+    * The package is not installed: the hash covers the import path instead of the version.
 
     Raises:
         PluginError: an import path is malformed.
@@ -53,7 +54,9 @@ def source_hash(loads: Iterable[str]) -> str:
 
 
 def labelled_contents(loads: Iterable[str]) -> list[tuple[str, bytes]]:
-    """Return the labels and contents of the files that `source_hash` covers, sorted. A label names a file or version.
+    """Return the labels and contents of the files that `source_hash` covers, sorted.
+
+    A label is the name of a file or module, an import path, or `package==version`.
 
     Raises:
         PluginError: an import path is malformed.
@@ -132,9 +135,7 @@ def _read_content(path: Path) -> bytes:
 
 @functools.lru_cache(maxsize=512)
 def _find_imports(name: str, is_package: bool, source: bytes) -> frozenset[str]:
-    """Return the dotted names that a module imports from its own top-level package.
-
-    They are the names of modules, and of attributes of modules.
+    """Return the dotted names of modules and attributes that a module imports from its own top-level package.
 
     Args:
         name: dotted name of the module.

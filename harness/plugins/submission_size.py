@@ -20,9 +20,10 @@ _BYTECODE = "__pycache__"
 def check_size(name: str, loads: Iterable[str]) -> None:
     """Check the size of the files that a submission consists of.
 
-    A submission in a file consists of this file. A submission in a package consists of all files of its top-level
-    package, including data. Some packages, such as torch, are too large for their source to be hashed. They count as
-    libraries: a record contains their version, and their size is not limited.
+    * A submission in a file consists of this file.
+    * A submission in a package consists of all files of its top-level package, including data.
+    * A package with too many files for a complete hash, such as torch, counts as a library. Its size is not limited,
+      because a record contains its version.
 
     Args:
         name: name of the submission, for the error message.
@@ -50,7 +51,7 @@ def check_size(name: str, loads: Iterable[str]) -> None:
 
 @cache
 def _package_size(top: str) -> int:
-    """Return the size in bytes of the files of a top-level package, or of a module in a single file."""
+    """Return the size in bytes of all files of a top-level package or module."""
     folders, origin = locate_top(top)
     if not folders:
         return _file_size(origin) if origin is not None else 0

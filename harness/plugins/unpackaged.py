@@ -1,4 +1,4 @@
-"""Read submissions and workloads from their code: from Python files, from classes, and from objects of plugins."""
+"""Read submissions and workloads from their code: from a Python file, a class, or the object that an entry loads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.plugins.locating import FileName, locate, split_file_name
 from harness.plugins.source_hash import import_closure
 
 
-class ReadSubmission(NamedTuple):
+class DeclaredSubmission(NamedTuple):
     """What the code of a submission declares. `signatures` and `is_derived` are explained in `PluginContents`."""
 
     entry: SubmissionEntry
@@ -29,14 +29,14 @@ class ReadSubmission(NamedTuple):
     is_derived: bool = False
 
     @classmethod
-    def from_contents(cls, contents: PluginContents) -> ReadSubmission:
+    def from_contents(cls, contents: PluginContents) -> DeclaredSubmission:
         return cls(contents.submissions[0], contents.signatures, contents.is_derived)
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def submission_from_path(text: str) -> ReadSubmission:
+def submission_from_path(text: str) -> DeclaredSubmission:
     """Return the submission in a file.
 
     Args:
@@ -46,12 +46,12 @@ def submission_from_path(text: str) -> ReadSubmission:
         UsageError: the file does not exist, raises an exception, takes too long to import, or does not define exactly
             one submission. The message contains the file and, if known, the line.
     """
-    return ReadSubmission.from_contents(_read_path(text, "submission"))
+    return DeclaredSubmission.from_contents(_read_path(text, "submission"))
 
 
 def workload_from_path(text: str) -> WorkloadEntry:
     """Return the entry of the workload in a file. The argument and the errors are as in `submission_from_path`."""
-    return _with_source(_read_path(text, "workload").workloads[0])
+    return _with_code_hash(_read_path(text, "workload").workloads[0])
 
 
 def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginContents:
@@ -65,23 +65,25 @@ def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginCo
         raise UsageError(f"{given_path}: not a Python file", fix="give a file whose name ends in .py")
     contents = _read(ReadRequest(action=action, target=str(path), name=name), [path])
     if contents.error is not None:
-        fix = _explain_sibling(contents.error, path) or contents.fix or f"run `python {given_path}` to see the error"
+        fix = (
+            _explain_local_import(contents.error, path) or contents.fix or f"run `python {given_path}` to see the error"
+        )
         raise UsageError(f"{given_path}: {contents.error}", fix=fix)
     return contents
 
 
-def _with_source(entry: WorkloadEntry) -> WorkloadEntry:
-    """Return the workload's entry with a part of the hash of the workload's code appended to the version.
+def _with_code_hash(entry: WorkloadEntry) -> WorkloadEntry:
+    """Return the workload's entry, with the first digits of its code hash appended to the version.
 
-    Users do not raise the version at every edit of a file. With the hash in the version, results of earlier code have
-    another version. They never count as results of the current code, and are never in the same table with these.
+    Users do not raise the version at every edit of a file. With the hash, every edit of the code gives another version.
+    Results of earlier code therefore never count as results of the current code, and never share a table with these.
     """
-    version = f"{entry.facts.version}{SOURCE_MARK}{code_hash([entry.load])[:_SOURCE_DIGITS]}"
+    version = f"{entry.facts.version}{SOURCE_MARK}{code_hash([entry.load])[:_HASH_DIGITS]}"
     return msgspec.structs.replace(entry, facts=msgspec.structs.replace(entry.facts, version=version))
 
 
 #: Number of digits of the code's hash in the version of a workload.
-_SOURCE_DIGITS = 8
+_HASH_DIGITS = 8
 
 
 #: Fix for an entry whose code raises an error. The placeholder is the entry's import path.
@@ -107,7 +109,7 @@ def entry_from_class(load: str) -> SubmissionEntry:
     return contents.submissions[0]
 
 
-def read_loaded_submission(entry: SubmissionEntry) -> ReadSubmission:
+def read_loaded_submission(entry: SubmissionEntry) -> DeclaredSubmission:
     """Return the declarations of the object that a submission's entry loads.
 
     Raises:
@@ -120,15 +122,15 @@ def read_loaded_submission(entry: SubmissionEntry) -> ReadSubmission:
             f"the submission {entry.name!r} is broken: {contents.error}",
             fix=contents.fix or _IMPORT_FIX.format(entry.load),
         )
-    return ReadSubmission.from_contents(contents)
+    return DeclaredSubmission.from_contents(contents)
 
 
 def read_loaded_facts(entry: WorkloadEntry) -> WorkloadFacts | None:
     """Return the facts of the class that a workload's entry loads.
 
     Returns:
-        The facts; None if they are not an attribute of the class, or if the class takes too long to import. In these
-        cases, the worker compares the facts with the entry.
+        The facts; None if the class has no attribute `facts`, or if the import fails with a transient error, such as an
+        exceeded time limit. With None, the worker later compares the facts with the entry.
 
     Raises:
         PluginError: the class cannot be loaded, or has a method with wrong arguments.
@@ -145,7 +147,7 @@ def read_loaded_facts(entry: WorkloadEntry) -> WorkloadFacts | None:
 def _read_loaded(action: Action, load: str) -> PluginContents:
     module, _ = split_load(load)
     files = [Path(module)] if is_file(module) else sorted(import_closure(module).values())
-    # Two checkouts may contain the same module. With the path in the key, their answers in the cache stay separate.
+    # Two checkouts may contain modules of the same name. The path in the key keeps their cached answers separate.
     return _read(ReadRequest(action=action, target=load), files, key_path=str(files[-1]) if files else "")
 
 
@@ -155,17 +157,17 @@ def _read(request: ReadRequest, files: Sequence[Path], key_path: str = "") -> Pl
     Args:
         request: the request.
         files: the files on which the answer depends.
-        key_path: path that distinguishes requests for the same target in the cache; "" if none is needed.
+        key_path: part of the cache's key, for targets of the same name in different files; "" if not needed.
     """
     key = "\n".join((request.action, request.target, request.name or key_path))
     stamp = cache.stamp(map(cache.file_state, files))
     return cache.read_plugins({key: StampedRequest(request=request, stamp=stamp)})[key].contents
 
 
-def _explain_sibling(error: str, path: Path) -> str | None:
-    """Return a fix if the error is a failed import of a module in the file's own folder; None for other errors.
+def _explain_local_import(error: str, path: Path) -> str | None:
+    """Return a fix if the file could not import a module from its own folder; None for other errors.
 
-    Modules in the file's folder cannot be imported, because the record contains only the hash of the file itself.
+    The folder of the file is not on `sys.path`, because the record contains only the hash of the file itself.
     """
     _, missing, text = error.partition("ModuleNotFoundError: No module named '")
     module = text.partition("'")[0]

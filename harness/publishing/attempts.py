@@ -1,4 +1,4 @@
-"""List the attempts to run the trials of a group of records, so that readers see whether records were hand-picked."""
+"""List all attempts to run the trials of published records. They show whether the records were hand-picked."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class RepeatedTrial:
         run_id: the trial.
         attempts: number of runs of the trial in its runs folder.
         restarts: number of starts of the worker after its first start.
-        outcome: status and examples of the record that is published.
-        earlier: status and examples of the runs that were replaced, if their records can be read.
+        outcome: the result of the published record, such as `reached at 32,000 examples`.
+        earlier: the results of the replaced runs, if their records can be read.
     """
 
     run_id: str
@@ -42,12 +42,12 @@ class RepeatedTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptReport:
-    """The attempts behind the records of a group.
+    """How often the trials of a group were attempted, and which related runs are not published.
 
     Args:
-        repeated: the trials that were run more than once.
+        repeated: the trials that were run more than once, or whose worker was started again.
         unpublished: run IDs of runs that are not in the group, but have the group's source, workload and purpose.
-        other_sources: number of other sources of the same submission that were run on this workload.
+        other_sources: number of other versions of the submission's source that were run on this workload.
         ledger_entries: number of lines of the ledger; 0 without a ledger.
         ledger_hash: SHA-256 of the last line of the ledger, in hex; empty without a ledger.
     """
@@ -80,11 +80,11 @@ class RunsLedger:
             self.hash = line_hash(lines[len(self.entries) - 1]) if self.entries else ""
 
     def report(self, group: TrialGroup) -> AttemptReport:
-        """Return the attempts behind the records of a group."""
+        """Return the attempts to run the trials of a group."""
         ids = {run.record.run_id for run in group.runs}
         spec = group.spec
         purposes = {run.record.spec.purpose for run in group.runs}
-        same_workload = [
+        starts = [
             entry
             for entry in self.entries
             if entry.event == "started"
@@ -92,17 +92,17 @@ class RunsLedger:
             and entry.submission.partition("@")[0] == spec.submission.name
             and entry.purpose in purposes
         ]
-        same_source = [entry.run_id for entry in same_workload if entry.source_hash == spec.submission.source_hash]
-        sources = {entry.source_hash for entry in same_workload} - {spec.submission.source_hash}
-        started = Counter(entry.run_id for entry in same_workload)
+        runs_of_source = [entry.run_id for entry in starts if entry.source_hash == spec.submission.source_hash]
+        other_sources = {entry.source_hash for entry in starts} - {spec.submission.source_hash}
+        started = Counter(entry.run_id for entry in starts)
         return AttemptReport(
             repeated=tuple(
                 repeated
                 for run in group.runs
                 if (repeated := self._describe_repeated(run.record, started[run.record.run_id])) is not None
             ),
-            unpublished=tuple(sorted(set(same_source) - ids)),
-            other_sources=len(sources),
+            unpublished=tuple(sorted(set(runs_of_source) - ids)),
+            other_sources=len(other_sources),
             ledger_entries=len(self.entries),
             ledger_hash=self.hash,
         )
@@ -124,7 +124,7 @@ class RunsLedger:
 
 
 def describe_outcome(record: Record) -> str:
-    """Return the status of a run, and its examples at the hit or at the end."""
+    """Return the status of a run, and the examples that count in scores (`Point.cost`) at the hit or at the end."""
     point = record.points[record.hit if record.hit is not None else -1] if record.points else None
     return record.status if point is None else f"{record.status} at {point.cost:,} examples"
 

@@ -58,12 +58,14 @@ class PublishOptions:
 class GroupReport:
     """The result for one group: the records to publish, or the reasons why the group is refused.
 
+    A group is all trials of one submission on one workload under one ruleset.
+
     Args:
-        group: the records.
+        group: the group, with its records.
         new: the records that are not published yet.
         gap: the missing trials; None if the group is complete.
         findings: the findings about the new records.
-        attempts: the attempts behind the records.
+        attempts: all attempts to run the group's trials.
         problems: other reasons why the group cannot be published.
     """
 
@@ -87,7 +89,7 @@ class PublishReport:
     Args:
         groups: one report for each group.
         results: the folder of published records.
-        written: whether the records are in this folder now.
+        written: whether this call added records to this folder.
         problems: messages about files that cannot be read.
     """
 
@@ -109,7 +111,7 @@ class PublishReport:
 
 @dataclass(frozen=True)
 class _Published:
-    """The records that are published already."""
+    """The records that are published already, and their content hashes by run_id."""
 
     records: Sequence[Record] = ()
     hashes: Mapping[str, str] = field(default_factory=dict)
@@ -134,7 +136,7 @@ class _Published:
 def publish(names: Sequence[str], options: PublishOptions) -> PublishReport:
     """Add the named runs, with all runs that belong to them, to the published records.
 
-    Either all groups are published or none. The folder of published records is replaced in one step.
+    If one group is refused, nothing is published. The folder of published records is replaced in one step.
 
     Args:
         names: see `select_groups`.
@@ -184,10 +186,10 @@ def _examine(
         mark = mark_of(record, marks)
         if mark and mark.event == "withdrawn":
             problems.append(f"{record.run_id} was withdrawn: {mark.why} (take it back: bench results restore)")
-        earlier = published.hashes.get(record.run_id)
-        if earlier is None:
+        published_hash = published.hashes.get(record.run_id)
+        if published_hash is None:
             new.append(run)
-        elif earlier != record.content_hash:
+        elif published_hash != record.content_hash:
             problems.append(
                 f"{record.run_id} is already published with other content; a published record must not change"
             )
@@ -205,12 +207,12 @@ def _examine(
 
 
 def _require_envelope(report: GroupReport, envelopes: Collection[GroupKey]) -> GroupReport:
-    """Return the report, with a problem added if the scores need an envelope whose runs are missing."""
+    """Return the report. Add a problem if the scores need the reference's envelope, whose runs are missing."""
     group = report.group
     rule = stopping_rule(group.spec.ruleset.stopping)
     # key[2:5] is the workload, the ruleset and the hardware class.
-    is_met = any(key[2:5] == group.key[2:5] for key in envelopes)
-    if group.key.is_envelope or is_met or not rule.reference_horizons(group.spec.workload.facts):
+    has_envelope = any(key[2:5] == group.key[2:5] for key in envelopes)
+    if group.key.is_envelope or has_envelope or not rule.reference_horizons(group.spec.workload.facts):
         return report
     problem = (
         f"the reference's runs for the envelope on {group.key.workload} are neither in the runs folder nor published"
@@ -227,11 +229,11 @@ def _write_group(folder: Path, report: GroupReport) -> None:
     for run, findings in zip(report.new, report.findings, strict=True):
         write_atomically(folder / f"{run.record.run_id}.json", run.stored.content)
         attestations, _ = read_attestations(run.stored.path.parent)
-        own = [item for item in attestations if item.record == run.record.content_hash]
-        judged = attest_weights(findings)
-        if judged is not None and all(item.method != "weights" for item in own):
-            own.append(judged)
-        for attestation in own:
+        of_record = [item for item in attestations if item.record == run.record.content_hash]
+        weights_attestation = attest_weights(findings)
+        if weights_attestation is not None and all(item.method != "weights" for item in of_record):
+            of_record.append(weights_attestation)
+        for attestation in of_record:
             write_attestation(folder, attestation)
     for packed in packing.pack(folder):
         if packed.problems:

@@ -1,4 +1,7 @@
-"""Formats `bench ablate`: the effect of each addition of a submission, as text and as JSON."""
+"""Formats the effects of a submission's additions (`bench ablate`) as text and as JSON.
+
+An addition is a part or a setting that a simpler submission would not have, such as an averager or a warmup.
+"""
 
 from __future__ import annotations
 
@@ -44,12 +47,12 @@ def ablation_text(submission: str, alpha: float, rows: Sequence[AblationRow]) ->
         pairs = str(row.gate.verdict.pairs) if row.gate else ""
         remark = row.reason or (row.gate.stopped if row.gate else "")
         table.append([row.addition, row.removal, _EFFECT_NAMES.get(row.effect, row.effect), ratio, pairs, remark])
-    idle = [row.addition for row in rows if row.effect == "none"]
+    without_effect = [row.addition for row in rows if row.effect == "none"]
     lines = [text.columns(table), ""]
     lines.append(f"{submission} with the addition against {submission} without it; above 1, the addition helps")
     lines.append(f"the probability of any false `helps` or `harms` is at most {alpha:g}")
-    if idle:
-        lines.append(f"additions without a relevant effect: {', '.join(idle)}")
+    if without_effect:
+        lines.append(f"additions without a relevant effect: {', '.join(without_effect)}")
     return "\n".join(lines)
 
 

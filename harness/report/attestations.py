@@ -15,12 +15,13 @@ def describe_trust(record: Record, attestations: Sequence[Attestation]) -> str:
     """Return the trust level of a record and the attestations on which it rests, in one line."""
     own = [attestation for attestation in attestations if attestation.record == record.content_hash]
     evidence = [
-        f"{item.method} {item.outcome} on {item.date[:10]} by machine {item.machine}{_sandbox(item)}" for item in own
+        f"{item.method} {item.outcome} on {item.date[:10]} by machine {item.machine}{_sandbox_clause(item)}"
+        for item in own
     ]
     return "; ".join([trust_level(record, own), *evidence])
 
 
-def _sandbox(attestation: Attestation) -> str:
+def _sandbox_clause(attestation: Attestation) -> str:
     return f" in the sandbox {attestation.sandbox}" if attestation.method != "weights" else ""
 
 

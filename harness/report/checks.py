@@ -19,7 +19,9 @@ def results_text(name: str, results: Sequence[CheckResult]) -> str:
     lines = []
     for result in results:
         label = "ok" if result.status == "passed" else result.status
-        lines.append(f"{label.upper() if result.status == 'failed' else label:<9}{result.title}{_detail(result)}")
+        lines.append(
+            f"{label.upper() if result.status == 'failed' else label:<9}{result.title}{_problem_clause(result)}"
+        )
         if result.fix:
             lines.append(f"{'':<9}fix: {result.fix}")
     counts = Counter(result.status for result in results)
@@ -27,5 +29,5 @@ def results_text(name: str, results: Sequence[CheckResult]) -> str:
     return "\n".join([*lines, f"{name}: {totals}"])
 
 
-def _detail(result: CheckResult) -> str:
+def _problem_clause(result: CheckResult) -> str:
     return f": {result.problem}" if result.problem else ""

@@ -1,15 +1,16 @@
-"""Computes the median and the range of curves over runs that end at different times.
+"""Computes the median and the range of a metric over runs, at each number of examples.
 
-The median at a number of examples is the median over all runs, ended ones included. The metric of an ended run is
-unknown, but its place in the order is often known:
+Runs end at different numbers of examples. For example, a run that ended after 8,000 examples has no metric at 10,000
+examples. Whether the median at 10,000 examples exists depends on the end of this run:
 
-- A run that reached the target counts as better than every run that has not reached it.
-- A run that broke counts as worse than every other run.
+- The run reached the target. In the median, it counts as better than every run that has not reached the target.
+- The run broke. In the median, it counts as worse than every other run.
+- The run used its budget without reaching the target. Its place among the runs is unknown, so the median and the range
+  end at 8,000 examples.
 
-The median therefore never changes because the number of runs changes. Where the middle run has reached the target or
-has broken, the median is unknown and its line ends. If the middle run reached the target, the line ends at the median
-of the examples to the target, which is the median in the tables. If a run used its budget without reaching the target,
-its place in the order is unknown, and the median and the range end there.
+At each number of examples, the same number of runs counts, so the median does not jump when a run ends. The line of the
+median ends where the middle run has reached the target or has broken. If it reached the target, the line ends at the
+median of the examples to the target, which is also in the tables.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     Matrix: TypeAlias = NDArray[np.float64]
 
-#: How a curve ends: at the target, because training failed, or without either.
+#: How a curve ends. `reached`: at the target. `broke`: training failed, or the run was rejected. `ended`: otherwise.
 CurveEnd: TypeAlias = Literal["reached", "broke", "ended"]
 
 
@@ -62,9 +63,9 @@ def end_of(status: Status) -> CurveEnd:
 def curve_band(curves: Sequence[EndedCurve], goal: Goal, max_points: int) -> dict[str, Matrix]:
     """Return the median and the range of the metric over runs, by number of examples.
 
-    The median is explained in the module's docstring. The range is that of the last known metrics of the runs that have
-    not broken. Between two numbers of examples, seconds and updates increase by the median increase of the runs that
-    continue. This is how scored seconds are computed from the costs of intervals.
+    The module's docstring explains the median. At each number of examples, the range extends over the last known
+    metrics of the runs that have not broken before. Seconds and updates are sums. From each number of examples to the
+    next, they increase by the median increase of the runs that continue. Tables compute scored seconds in the same way.
 
     Args:
         curves: one curve for each run. A run without an evaluation has an empty curve.
@@ -73,7 +74,7 @@ def curve_band(curves: Sequence[EndedCurve], goal: Goal, max_points: int) -> dic
 
     Returns:
         `examples`, `time` and `steps`; `mid`, the median, NaN where it is unknown; `low` and `high`, the range. Empty
-        if there is no number of examples at which all curves are known.
+        if there is no number of examples from which all curves are known, or one at which no metric is known.
     """
     import numpy as np
 
@@ -82,31 +83,35 @@ def curve_band(curves: Sequence[EndedCurve], goal: Goal, max_points: int) -> dic
     if not len(grid):
         return {}
     sign = 1.0 if goal == "min" else -1.0
-    ordered = np.full((len(curves), len(grid)), math.inf)  # A curve without an evaluation is the worst.
-    last = np.full((len(known), len(grid)), math.nan)
+    order_keys = np.full((len(curves), len(grid)), math.inf)  # A curve without an evaluation is the worst.
+    last_metrics = np.full((len(known), len(grid)), math.nan)
     for row, curve in enumerate(known):
         examples = np.asarray(curve.examples, dtype=float)
         values = _fill_forward(sign * np.asarray(curve.metric, dtype=float))
-        last[row] = values[np.searchsorted(examples, grid, side="right") - 1]
-        ended = -math.inf if curve.end == "reached" else math.inf
-        ordered[row] = np.where(grid > examples[-1], ended, last[row])
+        last_metrics[row] = values[np.searchsorted(examples, grid, side="right") - 1]
+        key_after_end = -math.inf if curve.end == "reached" else math.inf
+        order_keys[row] = np.where(grid > examples[-1], key_after_end, last_metrics[row])
         if curve.end == "broke":
-            last[row, grid > examples[-1]] = math.nan
-    if np.isnan(last).all(axis=0).any():
+            last_metrics[row, grid > examples[-1]] = math.nan
+    if np.isnan(last_metrics).all(axis=0).any():
         return {}
-    ends = sign * np.stack([np.nanmin(last, axis=0), np.nanmax(last, axis=0)])
+    ends = sign * np.stack([np.nanmin(last_metrics, axis=0), np.nanmax(last_metrics, axis=0)])
     return {
         "examples": grid,
         "time": _median_progress(known, "time", grid),
         "steps": _median_progress(known, "steps", grid),
-        "mid": sign * _middle(ordered),
+        "mid": sign * _middle(order_keys),
         "low": ends.min(axis=0),
         "high": ends.max(axis=0),
     }
 
 
 def _shared_examples(curves: Sequence[EndedCurve], max_points: int) -> Matrix:
-    """Return the numbers of examples of all evaluations, from where every curve has begun to where one ends unknown."""
+    """Return the numbers of examples at which the median may be known, at most `max_points`.
+
+    They are the numbers of examples of all evaluations, from the latest beginning of a curve to the earliest end of a
+    curve with the end `ended`.
+    """
     import numpy as np
 
     if not curves:
@@ -121,7 +126,7 @@ def _shared_examples(curves: Sequence[EndedCurve], max_points: int) -> Matrix:
 
 
 def _fill_forward(values: Matrix) -> Matrix:
-    """Return the values with each value that is not finite replaced by the last finite one; NaN if there is none."""
+    """Replace each value that is not finite by the last finite value before it; NaN if there is none."""
     import numpy as np
 
     last = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values)), -1))
@@ -129,7 +134,7 @@ def _fill_forward(values: Matrix) -> Matrix:
 
 
 def _middle(rows: Matrix) -> Matrix:
-    """Return the median of each column; NaN if a middle value is not finite, or if a value is NaN."""
+    """Return the median of each column; NaN if the median is not finite, or if any value is NaN."""
     import numpy as np
 
     ordered, count = np.sort(rows, axis=0), len(rows)
@@ -139,7 +144,7 @@ def _middle(rows: Matrix) -> Matrix:
 
 
 def _median_progress(curves: Sequence[EndedCurve], name: Literal["time", "steps"], grid: Matrix) -> Matrix:
-    """Return the sums of the median increases of an amount between the numbers of examples."""
+    """Return the seconds (`time`) or updates (`steps`) at each number of examples, as sums of median increases."""
     import numpy as np
 
     amounts = np.full((len(curves), len(grid)), math.nan)

@@ -48,7 +48,7 @@ COLUMNS = (
 def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     """Load records as a tidy data frame with one row for each evaluation of each run.
 
-    A run without an evaluation has one row. Every frame has these columns:
+    A run without an evaluation has one row. The columns are:
 
     - `run_id`, `submission`, `version`, `workload`, `workload_version`, `hardware`, `ruleset`, `purpose`, `study`,
       `trial`, `root_seed`: the fields that identify the run.
@@ -60,9 +60,11 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     - `examples`: number of examples drawn until the evaluation.
     - `gradient_examples`: number of examples × backward passes until the evaluation.
     - `seconds`, `process_seconds`: wall seconds and process seconds until the evaluation.
-    - `scored_seconds`: seconds of the clock on which scores are based (wall or process).
+    - `scored_seconds`: the seconds that are scored: process seconds on a CPU, otherwise wall seconds.
     - `lr`: learning rate.
     - `stage`: index of the stage of a stream.
+    - `evaluated_examples`, `se`: number of examples that a screened evaluation used, and the standard error of its
+      primary metric; NaN or None for an evaluation of the whole split.
     - `hparam.<name>`: hyperparameters of the run.
     - `metric.<name>`: metrics of the evaluation.
 
@@ -138,7 +140,7 @@ class _Table:
     """The columns of a frame, filled record by record. Rows as dictionaries would need several times the memory."""
 
     def __init__(self) -> None:
-        self._ends: list[int] = []
+        self._ends: list[int] = []  # number of rows of the frame after each record
         self._fields: dict[str, list[object]] = {}
         self._numbers = {name: _Numbers(integers=name in _INTEGER_COLUMNS) for name in POINT_COLUMNS}
         # The names of the columns after COLUMNS, in the order of their first appearance.

@@ -22,14 +22,14 @@ CLOSE = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class GateReport:
-    """The result of a gate. Estimates and bounds are logarithms of the ratio of A to B.
+    """The result of a gate. Estimates and bounds are logarithms of a ratio of A to B (see `unit`).
 
     Args:
         a: name of submission A.
         b: name of submission B.
         budgets: workload id -> number of examples at which the runs end.
-        envelopes: workload name -> envelope, which converts a metric to the budget of the reference. Empty if metrics
-            were compared instead of budgets.
+        envelopes: workload name -> envelope, which converts a metric to the budget at which the reference reaches it.
+            Empty if metrics were compared instead of budgets.
         fallback: reason for comparing metrics instead of budgets; empty if budgets were compared.
         by: quantity that was compared: compute multipliers (`examples`), or these multipliers divided by the ratio of
             the costs per example (`time`).
@@ -71,14 +71,14 @@ class GateReport:
 def progress_line(look: GateLook, minutes_needed: float | None) -> str:
     """Return the line that is printed after a pair: estimate, interval, evidence, and number of pairs still needed.
 
-    The evidence is the larger of the e-values for `better` and `worse`. The outcomes `better` and `worse` require
-    evidence of at least 1 / alpha.
+    The evidence is an e-value: without an effect, it reaches 20 with a probability of at most 1/20. The line has the
+    larger of the e-values for `better` and `worse`. These outcomes require evidence of at least 1 / alpha.
     """
     verdict = look.verdict.overall
     evidence = max(verdict.e_better, verdict.e_worse)
     parts = [
-        f"pair {verdict.pairs}: {_side_ahead(verdict.estimate)}",
-        f"{_ratio(verdict.estimate)}× {_interval(verdict)}",
+        f"pair {verdict.pairs}: {_describe_lead(verdict.estimate)}",
+        f"{_ratio_text(verdict.estimate)}× {_interval_text(verdict)}",
         f"evidence {text.number(evidence)} of {text.number(1 / verdict.alpha)}",
     ]
     if verdict.decided:
@@ -100,7 +100,7 @@ def gate_text(report: GateReport) -> str:
     pairs = f"{verdict.pairs} {'pair' if verdict.pairs == 1 else 'pairs'}"
     lines = [f"{verdict.outcome}: {report.a} (A) against {report.b} (B) on {workload_ids}, {pairs}"]
     lines.append(
-        f"{report.unit} {_ratio(verdict.estimate)}× {_interval(verdict)}, "
+        f"{report.unit} {_ratio_text(verdict.estimate)}× {_interval_text(verdict)}, "
         f"evidence {text.number(max(verdict.e_better, verdict.e_worse))} of {text.number(1 / verdict.alpha)}"
     )
     lines += [f"  {line}" for line in _workload_lines(report)]
@@ -121,13 +121,13 @@ def gate_text(report: GateReport) -> str:
         lines.append(_series_line(report.series))
     if report.command:
         needed = report.look.pairs_needed
-        estimate = "" if not needed else f" (about {needed} more pairs{_minutes(report.minutes_needed)})"
+        estimate = "" if not needed else f" (about {needed} more pairs{_minutes_clause(report.minutes_needed)})"
         lines.append(f"to continue{estimate}: {report.command}")
     return "\n".join(lines)
 
 
 def gate_json(report: GateReport) -> dict[str, Any]:
-    """Return the result as plain data. Ratios are not given as logarithms. An infinite or unknown ratio is null."""
+    """Return the result as plain data. Ratios are not given as logarithms. A ratio of 0 or infinity is null."""
     verdict = report.verdict
     return {
         "schema": SCHEMA,
@@ -137,8 +137,8 @@ def gate_json(report: GateReport) -> dict[str, Any]:
         "unit": report.unit,
         "by": report.by,
         "cost_ratio": median_cost_ratio(report.pairs),
-        "estimate": _multiplier(verdict.estimate),
-        "interval": [_multiplier(verdict.low), _multiplier(verdict.high)],
+        "estimate": _ratio_or_none(verdict.estimate),
+        "interval": [_ratio_or_none(verdict.low), _ratio_or_none(verdict.high)],
         "alpha": verdict.alpha,
         "min_effect": math.expm1(verdict.min_effect),
         "evidence": {"better": verdict.e_better, "worse": verdict.e_worse, "needed": 1 / verdict.alpha},
@@ -176,8 +176,8 @@ def _workload_json(report: GateReport, workload_id: str) -> dict[str, Any]:
         "workload": workload_id,
         "budget": report.budgets[workload_id],
         "verdict": verdict.outcome,
-        "estimate": _multiplier(verdict.estimate),
-        "interval": [_multiplier(verdict.low), _multiplier(verdict.high)],
+        "estimate": _ratio_or_none(verdict.estimate),
+        "interval": [_ratio_or_none(verdict.low), _ratio_or_none(verdict.high)],
         "p_worse": report.look.verdict.p_worse[name],
         "envelope": None
         if envelope is None
@@ -193,14 +193,14 @@ def _pair_json(pair: GatePair) -> dict[str, Any]:
 
 
 def _workload_lines(report: GateReport) -> list[str]:
-    """Return one line per workload with budget and envelope. With several workloads, the line also has the ratio."""
+    """Return one line per workload with budget and envelope. If there are several workloads, add the ratio of each."""
     rows = []
     for workload_id, budget in report.budgets.items():
         name = workload_id.partition("@")[0]
         verdict, envelope = report.look.verdict.workloads[name], report.envelopes.get(name)
         row = [workload_id, f"at {budget:,} examples"]
         if len(report.budgets) > 1:
-            row.append(f"{_ratio(verdict.estimate)}× {_interval(verdict)}")
+            row.append(f"{_ratio_text(verdict.estimate)}× {_interval_text(verdict)}")
         if envelope is not None:
             kind = "provisional envelope" if envelope.provisional else "envelope"
             row.append(f"{kind} of {envelope.reference}")
@@ -210,7 +210,7 @@ def _workload_lines(report: GateReport) -> list[str]:
 
 def _broken_line(run: GateRun) -> str:
     reason = f": {run.reason}" if run.reason else ""
-    return f"{run.side} ({run.submission}) on {run.workload}, seed {run.study}, {run.status}{reason} ({run.run_id})"
+    return f"{run.side} ({run.submission}) on {run.workload}, study {run.study}, {run.status}{reason} ({run.run_id})"
 
 
 def _series_line(series: Mapping[str, Any]) -> str:
@@ -221,13 +221,13 @@ def _series_line(series: Mapping[str, Any]) -> str:
     )
 
 
-def _side_ahead(estimate: float) -> str:
+def _describe_lead(estimate: float) -> str:
     if estimate == 0:
         return "even"
     return f"{'A' if estimate > 0 else 'B'} ahead"
 
 
-def _ratio(value: float) -> str:
+def _ratio_text(value: float) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "0"
     ratio = math.exp(min(value, 700.0))
@@ -238,19 +238,19 @@ def _ratio(value: float) -> str:
 
 def describe_multiplier(verdict: GateVerdict) -> str:
     """Return the estimated ratio of a verdict with its interval, such as `1.07× (1.011 – 1.14)`."""
-    return f"{_ratio(verdict.estimate)}× {_interval(verdict)}"
+    return f"{_ratio_text(verdict.estimate)}× {_interval_text(verdict)}"
 
 
-def _interval(verdict: GateVerdict) -> str:
+def _interval_text(verdict: GateVerdict) -> str:
     if math.isinf(verdict.low) and math.isinf(verdict.high):
         return "(no interval yet)"
-    return f"({_ratio(verdict.low)} – {_ratio(verdict.high)})"
+    return f"({_ratio_text(verdict.low)} – {_ratio_text(verdict.high)})"
 
 
-def _multiplier(value: float) -> float | None:
+def _ratio_or_none(value: float) -> float | None:
     """Return exp of a log ratio, or None if the log ratio is +∞ or −∞."""
     return None if math.isinf(value) else math.exp(min(value, 700.0))
 
 
-def _minutes(minutes: float | None) -> str:
+def _minutes_clause(minutes: float | None) -> str:
     return "" if minutes is None else f", {text.seconds(60 * minutes)}"

@@ -17,7 +17,7 @@ class Grid:
 
     Args:
         title: one line above the table.
-        lead: sentences between the title and the table, the most important one first; may be empty.
+        sentences: sentences between the title and the table, the most important one first; may be empty.
         heading: column headings.
         rows: rows of cells, each as long as the heading.
         right_aligned: indices of the columns that are aligned to the right.
@@ -31,7 +31,7 @@ class Grid:
     right_aligned: frozenset[int]
     leading_columns: int = 1
     first_row_leads: bool = False
-    lead: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +73,8 @@ def grid_text(grid: Grid, width: int | None = None, palette: Palette = PLAIN) ->
         width=width,
         style=decorate,
     )
-    lead = [palette.lines(palette.leader, text.wrap(" ".join(grid.lead), width))] if grid.lead else []
-    return "\n".join([palette.lines(palette.title, text.wrap(grid.title, width)), *lead, table])
+    sentences = [palette.lines(palette.leader, text.wrap(" ".join(grid.sentences), width))] if grid.sentences else []
+    return "\n".join([palette.lines(palette.title, text.wrap(grid.title, width)), *sentences, table])
 
 
 def grid_markdown(grid: Grid) -> list[str]:
@@ -84,9 +84,9 @@ def grid_markdown(grid: Grid) -> list[str]:
         return "| " + " | ".join(map(escape_markdown, values)) + " |"
 
     rule = "|" + "|".join("--:" if i in grid.right_aligned else "---" for i in range(len(grid.heading))) + "|"
-    first, *others = map(escape_markdown, grid.lead) if grid.lead else ("",)
-    lead = [" ".join([f"**{first}**", *others]), ""] if first else []
-    return [*lead, row(grid.heading), rule, *(row(r) for r in grid.rows)]
+    first, *others = map(escape_markdown, grid.sentences) if grid.sentences else ("",)
+    paragraph = [" ".join([f"**{first}**", *others]), ""] if first else []
+    return [*paragraph, row(grid.heading), rule, *(row(r) for r in grid.rows)]
 
 
 def grid_html(grid: Grid) -> str:
@@ -105,6 +105,6 @@ def grid_html(grid: Grid) -> str:
     rows = "".join(row(r, "td") for r in grid.rows)
     title = html.escape(escape_controls(grid.title))
     table = f"<table><caption>{title}</caption><thead>{row(grid.heading, 'th')}</thead><tbody>{rows}</tbody></table>"
-    first, *others = (html.escape(escape_controls(sentence)) for sentence in grid.lead or ("",))
-    lead = f"<p>{' '.join([f'<strong>{first}</strong>', *others])}</p>" if first else ""
-    return f'{lead}<div tabindex="0" role="region" aria-label="{title}">{table}</div>'
+    first, *others = (html.escape(escape_controls(sentence)) for sentence in grid.sentences or ("",))
+    paragraph = f"<p>{' '.join([f'<strong>{first}</strong>', *others])}</p>" if first else ""
+    return f'{paragraph}<div tabindex="0" role="region" aria-label="{title}">{table}</div>'

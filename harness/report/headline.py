@@ -24,30 +24,38 @@ def headline_sentences(board: Leaderboard) -> tuple[str, ...]:
     if headline.all_missed:
         return ("Nobody leads: no submission reached a target.",)
     if len(board.rows) == 1:
-        sentences = [f"{headline.leaders[0]} is the only submission, so nothing is compared", _hits(headline, board)]
+        sentences = [
+            f"{headline.leaders[0]} is the only submission, so nothing is compared",
+            _hits_sentence(headline, board),
+        ]
     elif not headline.is_tested:
-        sentences = [_order_by_mean_rank(headline, board), "No test decides between them"]
+        sentences = [_mean_rank_sentence(headline, board), "No test decides between them"]
     elif len(headline.leaders) == 1:
-        sentences = [_lead(headline, board), _hits(headline, board), _followers(headline)]
+        sentences = [_lead_sentence(headline, board), _hits_sentence(headline, board), _followers_sentence(headline)]
     else:
-        sentences = [_shared_lead(headline), _together(headline, board), _hits(headline, board), _followers(headline)]
+        sentences = [
+            _shared_lead_sentence(headline),
+            _ratio_sentence(headline, board),
+            _hits_sentence(headline, board),
+            _followers_sentence(headline),
+        ]
     return tuple(f"{sentence}." for sentence in sentences if sentence)
 
 
 def ranking_sentences(headline: Headline | None) -> tuple[str, ...]:
     """Return the sentences at the top of a ranking; empty without a headline.
 
-    They state the amount of each leader as text, such as `time multiplier 1.20×`, and no ratios to other submissions.
+    They state the result of each leader, such as `time multiplier 1.20×`, and no ratios to other submissions.
     """
     if headline is None:
         return ()
     if len(headline.leaders) > 1:
         pairs = zip(headline.leaders, headline.amounts, strict=False)
         described = "; ".join(f"{name}: {amount}" for name, amount in list(pairs)[:_MAX_NAMES])
-        sentences = [_shared_lead(headline), described, _followers(headline)]
+        sentences = [_shared_lead_sentence(headline), described, _followers_sentence(headline)]
     else:
         amount = f": {headline.amounts[0]}" if headline.amounts else ""
-        sentences = [f"{_lead_clause(headline)}{amount}", _followers(headline)]
+        sentences = [f"{_lead_clause(headline)}{amount}", _followers_sentence(headline)]
     return tuple(f"{sentence}." for sentence in sentences if sentence)
 
 
@@ -63,9 +71,9 @@ def headline_json(board: Leaderboard) -> dict[str, Any] | None:
             {
                 "submission": ratio.submission,
                 "against": ratio.against,
-                "examples": _factor(ratio.factors, "examples", board),
-                "cost": _factor(ratio.factors, "cost", board),
-                "time": _factor(ratio.factors, "time", board),
+                "examples": _factor_or_none(ratio.factors, "examples", board),
+                "cost": _factor_or_none(ratio.factors, "cost", board),
+                "time": _factor_or_none(ratio.factors, "time", board),
                 "workloads": list(ratio.factors.workloads) if ratio.factors else [],
             }
             for ratio in headline.ratios
@@ -78,7 +86,7 @@ def headline_json(board: Leaderboard) -> dict[str, Any] | None:
     }
 
 
-def _factor(factors: TimeFactors | None, name: str, board: Leaderboard) -> float | None:
+def _factor_or_none(factors: TimeFactors | None, name: str, board: Leaderboard) -> float | None:
     """Return a factor for JSON; None if it is unknown.
 
     The factor `time` is the ratio of the compared quantity, even if this quantity is not a time. The other factors are
@@ -90,38 +98,38 @@ def _factor(factors: TimeFactors | None, name: str, board: Leaderboard) -> float
     return value
 
 
-def _lead(headline: Headline, board: Leaderboard) -> str:
+def _lead_sentence(headline: Headline, board: Leaderboard) -> str:
     """Return which single submission leads, and its ratios to the reference or to the second submission."""
     ratio, lead = headline.ratios[0], _lead_clause(headline)
     if ratio.factors is None:
         return f"{lead}: on no workload did both it and {ratio.against} reach the target"
     used, total = len(ratio.factors.workloads), len(board.workloads)
-    scope = "" if used == total else f" on {used} of {_workloads(total)}"
+    scope = "" if used == total else f" on {used} of {_count_workloads(total)}"
     examples = f"{ratio.factors.examples:.2f}× the examples, " if board.query.by in TIME_AND_EXAMPLES else ""
-    return f"{lead}: {examples}{ratio.factors.time:.2f}× the {_quantity(board)} of {ratio.against}{scope}"
+    return f"{lead}: {examples}{ratio.factors.time:.2f}× the {_quantity_name(board)} of {ratio.against}{scope}"
 
 
 def _lead_clause(headline: Headline) -> str:
-    """Return that the single leader leads, or that it is first without a significant difference from others."""
+    """Return `A leads`, or `A is first, without a significant difference from B`."""
     leader = headline.leaders[0]
     if headline.tied_with_first:
         return f"{leader} is first, without a significant difference from {join_names(headline.tied_with_first)}"
     return f"{leader} leads"
 
 
-def _shared_lead(headline: Headline) -> str:
+def _shared_lead_sentence(headline: Headline) -> str:
     """Return which submissions share rank 1, and why."""
     names = join_names(headline.leaders)
     if headline.pairs is None:
         return f"{names} share rank 1: no significant difference between them"
     if headline.pairs == 0:
-        return f"No verdict: {names} share rank 1, because some of them have no study of one root seed in common"
+        return f"No verdict: {names} share rank 1, because some of them have no common study with the same root seed"
     pairs = "is only 1 pair" if headline.pairs == 1 else f"are only {headline.pairs} pairs"
     needed = f"{headline.required_pairs} are needed ({headline.required_studies} studies on each workload)"
     return f"No verdict: {names} share rank 1, because there {pairs} of studies, and {needed}"
 
 
-def _together(headline: Headline, board: Leaderboard) -> str:
+def _ratio_sentence(headline: Headline, board: Leaderboard) -> str:
     """Return the range of the leaders' ratios to the submission with which they are compared."""
     values = {ratio.submission: ratio.factors.time for ratio in headline.ratios if ratio.factors is not None}
     if not values:
@@ -132,18 +140,18 @@ def _together(headline: Headline, board: Leaderboard) -> str:
     if len(values) == 1:
         subject = f"{next(iter(values))} takes"
     extent = low if low == high else f"{low} to {high}"
-    return f"{subject} {extent} the {_quantity(board)} of {against} where both reach the target"
+    return f"{subject} {extent} the {_quantity_name(board)} of {against} where both reach the target"
 
 
-def _quantity(board: Leaderboard) -> str:
+def _quantity_name(board: Leaderboard) -> str:
     return "time" if board.query.by in TIME_AND_EXAMPLES else board.query.by
 
 
-def _workloads(count: int) -> str:
+def _count_workloads(count: int) -> str:
     return "1 workload" if count == 1 else f"{count} workloads"
 
 
-def _hits(headline: Headline, board: Leaderboard) -> str:
+def _hits_sentence(headline: Headline, board: Leaderboard) -> str:
     """Return on how many workloads the leaders reached the target; empty if they reached every target.
 
     The ratios do not include misses, so the sentence states the misses.
@@ -153,13 +161,15 @@ def _hits(headline: Headline, board: Leaderboard) -> str:
     if not hits or hits[0] == total:
         return ""
     if len(hits) > 1:
-        extent = f"{hits[0]}" if hits[0] == hits[-1] else f"{hits[0]} to {hits[-1]}"
-        return f"Each of them reached the target on {extent} of {_workloads(total)}"
+        reached = "The submissions that share rank 1 reached the target on"
+        if hits[0] == hits[-1]:
+            return f"{reached} {hits[0]} of {_count_workloads(total)} each"
+        return f"{reached} {hits[0]} to {hits[-1]} of {_count_workloads(total)}, depending on the submission"
     missed = join_names(headline.missed[0])
-    return f"It did not reach the target on {total - hits[0]} of {_workloads(total)} ({missed})"
+    return f"It did not reach the target on {total - hits[0]} of {_count_workloads(total)} ({missed})"
 
 
-def _followers(headline: Headline) -> str:
+def _followers_sentence(headline: Headline) -> str:
     """Return the submissions behind the leaders, such as `Ranks 2 to 4 tied: a, b and c`; empty if there are none."""
     best, worst = headline.follower_ranks
     if not headline.followers:
@@ -172,7 +182,7 @@ def _followers(headline: Headline) -> str:
     return f"Rank {best}, {state}: {names}" if len(headline.leaders) == 1 else f"Behind, {state}: {names}"
 
 
-def _order_by_mean_rank(headline: Headline, board: Leaderboard) -> str:
+def _mean_rank_sentence(headline: Headline, board: Leaderboard) -> str:
     mean = {row.submission: row.mean_rank for row in board.rows}[headline.leaders[0]]
     value = "" if mean is None else f" ({mean:.2f})"
     verb = "is first" if len(headline.leaders) == 1 else "share the first place"

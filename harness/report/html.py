@@ -48,15 +48,15 @@ def page(
 ) -> str:
     """Return the report as HTML.
 
+    The lists `problems`, `stop_records` and `marked` are read after the last summary. The caller may therefore fill
+    them while the summaries are iterated.
+
     Args:
         summaries: the summaries of all records of leaderboards. They are iterated once.
         query: the selection and ranking of the leaderboard.
-        problems: messages about files that are not valid records. The caller may append to this list until all records
-            have been read.
-        stop_records: records of rulesets whose runs end at a stop. The caller may append to this list until all records
-            have been read.
-        marked: the records that were doubted or withdrawn. The caller may append to this list until all records have
-            been read.
+        problems: messages about files that are not valid records.
+        stop_records: records of rulesets whose runs end at a stop.
+        marked: the records that were doubted or withdrawn.
         envelopes: the envelopes of the reference, by `name@version` of the workload.
 
     Raises:
@@ -68,7 +68,7 @@ def page(
     data["marked"] = mark_lines([item for item in marked if query.wants(item.facts)])
     records_with_stop = [record for record in stop_records if query.wants(record.spec.workload.facts)]
     stopping_grids = StoppingResults(records_with_stop, envelopes).grids()
-    data["more"] += [_grid(grid) for grid in stopping_grids]
+    data["more"] += [_grid_json(grid) for grid in stopping_grids]
     assets = {name: _read_asset(name) for name in ("page.html", "page.css", "page.js")}
     blocks = "".join(
         f'<script type="text/plain" data-block="{number}">{block}</script>'
@@ -117,7 +117,7 @@ def payload(summaries: Iterable[PageSummary], query: LeaderboardQuery) -> dict[s
     machines: dict[tuple[str, str, bytes], dict[str, Any]] = {}
     for summary, scored in _shown_runs(wanted):
         facts = summary.spec.workload.facts
-        workloads.setdefault("|".join(table_key(summary)), {}).setdefault(facts.id, _workload(facts))
+        workloads.setdefault("|".join(table_key(summary)), {}).setdefault(facts.id, _workload_json(facts))
         runs.add(summary, scored=scored)
         _count_run_of_machine(machines, summary)
     boards = build_leaderboards(wanted, query)
@@ -125,22 +125,22 @@ def payload(summaries: Iterable[PageSummary], query: LeaderboardQuery) -> dict[s
     return {
         "version": __version__,
         "records": len(wanted),
-        "tables": [_table(board) for board in boards],
+        "tables": [_table_json(board) for board in boards],
         "opens": _first_shown(boards),
         "verdicts_explained": verdicts.EXPLAINED,
         "explained": list(leaderboard.EXPLAINED),
         "workloads": workloads,
         "machines": list(machines.values()),
-        "more": [_grid(grid) for grid in tuned],
+        "more": [_grid_json(grid) for grid in tuned],
         **runs.data(),
     }
 
 
 def _shown_runs(summaries: Iterable[PageSummary]) -> Iterator[tuple[PageSummary, bool]]:
-    """Yield the single runs of the page, and whether a table scores them. They are selected and named as in the tables.
+    """Yield each run that the page draws, and whether a table scores it.
 
-    In each table, only the runs of the newest version, budget and targets of a workload are shown, and several sources
-    with one name are told apart.
+    As in the tables, runs with an old version, budget or target of a workload are left out. If a version of a
+    submission has several sources, the source's hash is added to the version.
     """
     by_table: dict[tuple[str, str], list[PageSummary]] = {}
     for summary in summaries:
@@ -156,8 +156,8 @@ def _shown_runs(summaries: Iterable[PageSummary]) -> Iterator[tuple[PageSummary,
 def _first_shown(boards: Sequence[Leaderboard]) -> str:
     """Return the id of the table that the page opens on, or an empty text.
 
-    It is the table with the most submissions. Among equal ones, a ranked table is preferred, then the table with the
-    most workloads, then the first one.
+    It is the table with the most submissions. If several have equally many, a ranked table comes first, then the table
+    with the most workloads.
     """
     if not boards:
         return ""
@@ -168,13 +168,13 @@ def _table_id(board: Leaderboard) -> str:
     return f"{board.hardware}|{board.ruleset}"
 
 
-def _grid(grid: Grid) -> dict[str, Any]:
+def _grid_json(grid: Grid) -> dict[str, Any]:
     return {"title": grid.title, "heading": grid.heading, "rows": grid.rows, "right": sorted(grid.right_aligned),
-            "stick": grid.leading_columns - 1, "lead": grid.lead}  # fmt: skip
+            "stick": grid.leading_columns - 1, "lead": grid.sentences}  # fmt: skip
 
 
-def _table(board: Leaderboard) -> dict[str, Any]:
-    """Return the JSON of a leaderboard with additional fields for the page, such as the texts of cells."""
+def _table_json(board: Leaderboard) -> dict[str, Any]:
+    """Return the JSON of a leaderboard, with additional fields for the page, such as the texts of the cells."""
     columns = [column for column in SCORE_COLUMNS if column.shown(board)]
     headline = headline_sentences(board)
     board = dataclasses.replace(board, rows=tuple(shown_rows(board)))
@@ -194,18 +194,18 @@ def _table(board: Leaderboard) -> dict[str, Any]:
             {"key": c.key, "heading": c.heading, "right": c.right_aligned, "highest_first": c.highest_first}
             for c in columns
         ],
-        "details": [_grid(grid) for grid in detail_grids(board)],
+        "details": [_grid_json(grid) for grid in detail_grids(board)],
         "below": leaderboard.notes(board),
     }
 
 
-def _workload(facts: WorkloadFacts) -> dict[str, Any]:
+def _workload_json(facts: WorkloadFacts) -> dict[str, Any]:
     target = facts.targets[0]
     return {"metric": target.metric, "goal": target.goal, "target": target.value, "unit": target.unit,
-            "coarse": facts.coarse, "stages": [_stage(stage, target) for stage in facts.stages]}  # fmt: skip
+            "coarse": facts.coarse, "stages": [_stage_json(stage, target) for stage in facts.stages]}  # fmt: skip
 
 
-def _stage(stage: Stage, primary: Target) -> dict[str, Any]:
+def _stage_json(stage: Stage, primary: Target) -> dict[str, Any]:
     """Return the name of a stage, and its target on the workload's primary metric (None if it has no such target)."""
     values = [target.value for target in stage.targets if target.metric == primary.metric]
     return {"name": stage.name, "target": values[0] if values else None}

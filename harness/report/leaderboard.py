@@ -27,24 +27,24 @@ from harness.scoring.marked import MarkedRecord
 
 #: Version of the JSON schema. Since version 2, the rows of `boards` and `tables` have the same order, ranks and names.
 SCHEMA = 2
-#: Error rate of ranks, from simulated tables with three copies of one submission. It is the largest fraction of tables
-#: in which the three copies do not have the same rank.
+#: Fraction of simulated tables in which three copies of one submission do not have the same rank. It is the largest
+#: value in the column `different ranks` of docs/statistics.md.
 FALSE_RANKS = 0.049
 #: Explanations of columns, printed below leaderboards.
 EXPLAINED = (
     "anchored: mean over workloads of clip(log2(4·t_ref/t)/5, 0, 1), where t and t_ref are the times to target of the "
     "submission and of the reference; the reference itself has 0.4",
     "profile: AlgoPerf's score; it depends on which other submissions are in the table",
-    "examples, cost, time: ratios to the reference; time = examples × cost per example. On a CPU each interval between "
-    "evaluations costs the median over all runs of the submission (--by measured-time shows each run's own seconds)",
-    "[low – high]: 95 % interval for the median (six or more studies); {low – high}: range of the studies (fewer)",
+    "examples, cost, time: ratios to the reference; time = examples × cost per example. On a CPU, the time between two "
+    "evaluations is the median over all runs of the submission (--by measured-time shows the measured seconds)",
+    "[low – high]: 95 % interval for the median, from six or more studies; {low – high}: range of fewer studies",
     "rank: best and worst rank consistent with the significant pairwise differences; copies of one submission get "
-    f"different ranks in at most {FALSE_RANKS:.1%} of tables (simulated: docs/statistics.md); – for runs never ranked",
+    f"different ranks in at most {FALSE_RANKS:.1%} of simulated tables (docs/statistics.md); –: runs are never ranked",
 )
 #: Note below a ranking that shows one row per family.
 GROUPED = (
-    "a family is shown by its best setting; its score is too good, because these results chose the setting; "
-    "ranks count every setting (--group none lists them)"
+    "a family (one method with several settings) is shown by its best setting; its score is too good, because the same "
+    "results chose the setting; the ranks count all settings (--group none lists them)"
 )
 #: Names of the amounts in `DetailRow.amounts`.
 _AMOUNTS = ("seconds", "examples", "steps")
@@ -62,7 +62,7 @@ def notes(board: Leaderboard) -> list[str]:
 
 
 def _has_ranking_by_time(boards: Sequence[Leaderboard]) -> bool:
-    return any(board.rows and board.query.metric is None for board in boards)
+    return any(board.rows and board.query.metric_budget is None for board in boards)
 
 
 def as_text(
@@ -103,7 +103,7 @@ def as_markdown(
     more: Sequence[Grid] = (),
     marked: Sequence[MarkedRecord] = (),
 ) -> str:
-    """Return leaderboards as a Markdown page. The page contains no date and no path, so that it can be committed.
+    """Return leaderboards as a Markdown page. It does not say when it was made, so equal results give an equal page.
 
     Args:
         boards: the leaderboards.
@@ -273,7 +273,7 @@ def leaderboard_json(board: Leaderboard) -> dict[str, Any]:
 
 
 def leaderboard_fields(board: Leaderboard) -> dict[str, Any]:
-    """Return the rows of a leaderboard and what they mean as plain data, without the statements on pairs."""
+    """Return a leaderboard as plain data, without its headline, its verdicts and the reasons for what was left out."""
     return {
         "hardware": board.hardware,
         "ruleset": board.ruleset,
@@ -290,7 +290,7 @@ def leaderboard_fields(board: Leaderboard) -> dict[str, Any]:
 
 
 def _ranking_key(board: Leaderboard) -> str:
-    return f"metric@{board.query.metric}" if board.query.metric else board.query.by
+    return f"metric@{board.query.metric_budget}" if board.query.metric_budget else board.query.by
 
 
 def _row_json(row: LeaderboardRow) -> dict[str, Any]:

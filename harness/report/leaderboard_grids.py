@@ -18,7 +18,8 @@ from harness.scoring.leaderboard import Leaderboard, LeaderboardRow
 
 #: Text for a run that broke before it had a metric at the budget.
 BROKE = "broke"
-#: Axis of a leaderboard -> unit of the axis in titles. The name of any other axis, such as `examples`, is its unit.
+#: Quantity by which a leaderboard compares submissions (`--by`) -> its name in titles. Quantities that are absent here,
+#: such as `examples`, have the same name in titles.
 AXES = {
     "time": "{clock} seconds",
     "measured-time": "{clock} seconds as measured",
@@ -30,15 +31,15 @@ LEADING_COLUMNS = 2
 
 
 def title(board: Leaderboard) -> str:
-    """Return the title of a leaderboard: hardware class, ruleset, whether it is unranked, and its subject."""
+    """Return the title of a leaderboard, such as `1xH200, external@1: wall seconds to target`."""
     unranked = "" if board.ranked else ", unranked"
     return f"{board.hardware}, {board.ruleset}{unranked}: {subject(board)}"
 
 
 def subject(board: Leaderboard) -> str:
     """Return the quantity by which a leaderboard compares submissions, such as `process seconds to target`."""
-    if board.query.metric is not None:
-        return f"metric at {board.query.metric}"
+    if board.query.metric_budget is not None:
+        return f"metric at {board.query.metric_budget}"
     level = "" if board.query.level == "main" else f"{board.query.level} "
     axis = AXES.get(board.query.by, board.query.by).format(clock=board.clock)
     return f"{axis} to {level}target"
@@ -49,7 +50,7 @@ def ranking_grid(board: Leaderboard) -> Grid:
     rows = shown_rows(board)
     columns = [
         ["rank", *(rank_range(row.ranks) for row in rows)],
-        ["submission", *(_name(row.submission, board, row.doubted) for row in rows)],
+        ["submission", *(_name_with_signs(row.submission, board, row.doubted) for row in rows)],
     ]
     left_aligned = {1}
     for column in SCORE_COLUMNS:
@@ -67,14 +68,15 @@ def ranking_grid(board: Leaderboard) -> Grid:
         right_aligned=frozenset(range(len(columns))) - left_aligned,
         leading_columns=LEADING_COLUMNS,
         first_row_leads=bool(rows) and _leads_alone(rows[0]),
-        lead=headline_sentences(board),
+        sentences=headline_sentences(board),
     )
 
 
 def shown_rows(board: Leaderboard) -> list[LeaderboardRow]:
-    """Return the rows of the ranking. If rows with a rank are grouped, a family is shown by its best row.
+    """Return the rows of the ranking. With `--group all`, only the best row of each family is shown.
 
-    The reference is always shown, because the scores are relative to it.
+    A family consists of the rows with the same code and different settings. The reference is always shown, because the
+    scores are relative to it.
     """
     if board.query.group != "all":
         return list(board.rows)
@@ -82,7 +84,11 @@ def shown_rows(board: Leaderboard) -> list[LeaderboardRow]:
 
 
 def _shown_details(details: WorkloadDetails, board: Leaderboard) -> list[DetailRow]:
-    """Return the rows that a workload's table shows: of a grouped family, only its best row."""
+    """Return the rows that a workload's table shows.
+
+    A row with ranks is shown if the ranking shows its submission. A family of runs that are never ranked is shown by
+    its best row, except with `--group none`.
+    """
     shown = {row.submission for row in shown_rows(board)}
     grouped = board.query.group != "none"
     return [
@@ -97,15 +103,18 @@ def _leads_alone(row: LeaderboardRow) -> bool:
     return row.ranks == (1, 1)
 
 
-def _name(submission: str, board: Leaderboard, doubted: int) -> str:
+def _name_with_signs(submission: str, board: Leaderboard, doubted: int) -> str:
     return submission + (" (reference)" if submission == board.reference else "") + (f" {DOUBT}" if doubted else "")
 
 
 def workload_cell(cell: Cell | None, board: Leaderboard) -> str:
-    """Return a median with its interval or range as text: `missed` for a miss, and a dash if there is no run."""
+    """Return a median with its interval or range as text; a dash if there is no run.
+
+    A miss is `missed`. In a table of metrics, a run that broke is `broke`.
+    """
     if cell is None:
         return NO_VALUE
-    is_metric = board.query.metric is not None
+    is_metric = board.query.metric_budget is not None
     digits = 4 if is_metric else 2 if board.query.by in AXES else 0
     infinite = BROKE if is_metric else values.MISSED
     shown = infinite if math.isinf(cell.value) else f"{cell.value:,.{digits}f}"
@@ -132,7 +141,7 @@ def _detail_grid(details: WorkloadDetails, board: Leaderboard) -> Grid:
             values.median(row.seconds, 2),
             values.median(row.examples, 0),
             values.median(row.steps, 0),
-            _ended(row, details.targets),
+            _describe_endings(row, details.targets),
             *([family_text(row.family, 2)] if has_families else []),
         ]
         for row in shown
@@ -159,18 +168,18 @@ def _detail_title(details: WorkloadDetails) -> str:
 
 
 def detail_name(row: DetailRow, board: Leaderboard) -> str:
-    """Return the name of a submission, followed by its overrides if there are any, such as `wsd@1 [lr=0.01]`."""
+    """Return the name of a submission, followed by its overrides and `--prune`, such as `wsd@1 [lr=0.01]`."""
     changes = [
         f"{name}={text.number(value) if isinstance(value, float) else value}" for name, value in row.overrides.items()
     ]
     if row.prune:
         changes.append("--prune")
     if not changes:
-        return _name(row.submission, board, row.doubted)
+        return _name_with_signs(row.submission, board, row.doubted)
     return f"{row.submission} [{', '.join(changes)}]" + (f" {DOUBT}" if row.doubted else "")
 
 
-def _ended(row: DetailRow, targets: Sequence[Target]) -> str:
+def _describe_endings(row: DetailRow, targets: Sequence[Target]) -> str:
     """Return the final statuses of the runs, most frequent first. For misses, add the best metric and the target.
 
     For example `4 reached, 1 crashed` or `3 exhausted; missed, best 0.0902, target 0.0683`.

@@ -45,7 +45,7 @@ _DIGITS = {"time": 4, "examples": 6, "steps": 6, "metric": 5, "lr": 4, "stage": 
 MIN_POINTS = 40
 #: Largest number of rows in the tables of missed targets and of settings.
 MAX_ROWS = 1_000
-#: Largest number of characters of a reason.
+#: Largest number of characters of the reason in the table of missed targets.
 MAX_REASON = 500
 
 
@@ -53,8 +53,8 @@ class PageSummary(RunSummary, frozen=True, kw_only=True):
     """The part of a record that the page needs.
 
     Args:
-        curve: scored seconds, examples, steps, metric and learning rate of at most `MAX_POINTS` evaluations, and on a
-            stream the stages; NaN where unknown. Empty if the page does not draw the run.
+        curve: `time` (scored seconds), `examples`, `steps`, `metric` and `lr` -> values at the evaluations, at most
+            `MAX_POINTS`; NaN where unknown. A stream also has `stage`. Empty if the page does not draw the run.
         environment: the machine and the software of the worker, as JSON.
     """
 
@@ -73,8 +73,7 @@ class PageRun:
         status: final status.
         hit: whether the run met its targets.
         best: best value of the primary metric; None without a finite value.
-        curve: scored seconds, examples, steps, metric and learning rate of each evaluation, and on a stream its stage;
-            NaN where unknown.
+        curve: values at each evaluation, by name (see `PageSummary`).
         scored: whether a table scores the run. Medians and ranges are computed from scored runs.
     """
 
@@ -122,7 +121,7 @@ class _TableRuns:
     Args:
         groups: workload -> submission -> runs.
         facts: workload -> its facts.
-        missed: rows of the table of missed targets, with sort keys.
+        missed: (sort key, cells) for each row of the table of missed targets.
         settings: (submission, workload, hyperparameters as text) -> runs with this setting.
     """
 
@@ -182,14 +181,14 @@ class PageRuns:
         setting.hits += hit
 
     def data(self) -> dict[str, Any]:
-        """Return the names and the compressed blocks of the runs.
+        """Return the names of the submissions, and the compressed blocks with the data of their runs.
 
-        `shown` maps a table and a workload to the names of the submissions. A block has the key `table|workload` for
-        curves and settings, and the key `table` for rows.
+        `shown` maps the name of a table to workloads, and each workload to the names of its submissions. `blocks` maps
+        `table|workload` to curves and settings, and `table` to the rows of the tables of missed targets and settings.
         """
         groups = [runs for table in self._tables.values() for row in table.groups.values() for runs in row.values()]
-        curves = _limit((len(runs) for runs in groups), MAX_CURVES, TOTAL_POINTS // MIN_POINTS)
-        dots = _limit((len(runs) for runs in groups), MAX_DOTS, TOTAL_DOTS)
+        curves = _runs_per_group((len(runs) for runs in groups), MAX_CURVES, TOTAL_POINTS // MIN_POINTS)
+        dots = _runs_per_group((len(runs) for runs in groups), MAX_DOTS, TOTAL_DOTS)
         drawn = sum(min(curves, len(runs)) for runs in groups)
         points = max(MIN_POINTS, min(MAX_POINTS, TOTAL_POINTS // max(1, drawn)))
         band = max(MIN_POINTS, min(MAX_POINTS, TOTAL_BAND_POINTS // max(1, len(groups))))
@@ -199,14 +198,14 @@ class PageRuns:
         for name, table in self._tables.items():
             shown[name] = {workload: sorted(row) for workload, row in sorted(table.groups.items())}
             for workload, row in table.groups.items():
-                block = {s: _group(runs, limits, table.facts[workload]) for s, runs in sorted(row.items())}
+                block = {s: _group_data(runs, limits, table.facts[workload]) for s, runs in sorted(row.items())}
                 blocks[f"{name}|{workload}"] = compress(block)
-            blocks[name] = compress(_rows(table))
+            blocks[name] = compress(_table_rows(table))
         return {"shown": shown, "blocks": blocks}
 
 
 def summarize_for_page(record: Record, query: LeaderboardQuery) -> PageSummary:
-    """Summarize a record for the page, as `summarize_content` does. The evaluations are thinned."""
+    """Return the summary of a record (see `summarize_content`) with a curve of at most `MAX_POINTS` evaluations."""
     columns = PointColumns(record.points)
     summary = summarize_content(record, query, columns)
     is_drawn = is_on_page(summary) and record.spec.workload.facts.targets
@@ -218,7 +217,7 @@ def summarize_for_page(record: Record, query: LeaderboardQuery) -> PageSummary:
 
 
 def is_on_page(summary: RunSummary) -> bool:
-    """Return whether the page shows the single run. Runs that are never ranked are only in its tables."""
+    """Return whether the page draws the run. Smoke runs and profiled runs are not drawn."""
     return not (summary.spec.smoke or summary.spec.profile)
 
 
@@ -242,12 +241,12 @@ def round_number(value: T, digits: int) -> T | float:
     return float(f"{value:.{digits}g}") if isinstance(value, float) and math.isfinite(value) else value
 
 
-def _limit(sizes: Iterable[int], per_group: int, total: int) -> int:
-    """Return the largest number of runs per group, at most `per_group`, with at most `total` runs in all groups.
+def _runs_per_group(sizes: Iterable[int], per_group: int, total: int) -> int:
+    """Return how many runs each group may keep if all groups together keep at most `total` runs.
 
-    The result is at least 1.
+    The result is at least 1 and at most `per_group`. A group may have fewer runs than it may keep.
 
-    >>> _limit([100, 3], per_group=40, total=1000), _limit([100, 100, 3], per_group=40, total=43)
+    >>> _runs_per_group([100, 3], per_group=40, total=1000), _runs_per_group([100, 100, 3], per_group=40, total=43)
     (40, 20)
     """
     counts = list(sizes)
@@ -309,7 +308,7 @@ def _rounded(value: float, digits: int = 6) -> float | int | None:
     return int(rounded) if rounded.is_integer() else rounded
 
 
-def _group(runs: list[PageRun], limits: _Limits, facts: WorkloadFacts) -> dict[str, Any]:
+def _group_data(runs: list[PageRun], limits: _Limits, facts: WorkloadFacts) -> dict[str, Any]:
     """Return the data of all runs of one submission on one workload."""
     ordered = sorted(runs, key=lambda run: (run.study, run.trial))
     dots = choose_evenly(ordered, limits.dots)
@@ -318,7 +317,7 @@ def _group(runs: list[PageRun], limits: _Limits, facts: WorkloadFacts) -> dict[s
         "runs": len(runs),
         "scored": sum(run.scored for run in runs),
         **_bands(ordered, limits.band, facts),
-        "curves": [_drawn(run, limits.points) for run in choose_evenly(ordered, limits.curves)],
+        "curves": [_drawn_curve(run, limits.points) for run in choose_evenly(ordered, limits.curves)],
         "dots": {
             "hparams": {name: [run.hparams.get(name) for run in dots] for name in names},
             "best": [run.best for run in dots],
@@ -337,14 +336,14 @@ def _listed(values: Iterable[float], digits: int = 6) -> msgspec.Raw:
     return msgspec.Raw(f"[{listed}]".encode())
 
 
-def _drawn(run: PageRun, max_points: int) -> dict[str, Any]:
+def _drawn_curve(run: PageRun, max_points: int) -> dict[str, Any]:
     rows = choose_evenly(range(len(run.curve["time"])), max_points)
     curve = {name: _listed((values[i] for i in rows), _DIGITS[name]) for name, values in run.curve.items()}
     return {"study": run.study, "trial": run.trial, "status": run.status, "hit": run.hit, **curve}
 
 
 def _bands(runs: Sequence[PageRun], max_points: int, facts: WorkloadFacts) -> dict[str, Any]:
-    """Return the median and the range of the scored runs: of the whole run on a pool, of each stage on a stream."""
+    """Return the median and the range of the scored runs. On a stream, each stage has its own."""
     scored = [run for run in runs if run.scored]
     if len(scored) < 2:
         return {}
@@ -362,10 +361,10 @@ def _drawn_band(curves: Sequence[EndedCurve], goal: Goal, max_points: int) -> di
 
 
 def _stage_curve(run: PageRun, stage: int) -> EndedCurve:
-    """Return the curve of one stage of a stream, counted from the end of the previous stage.
+    """Return the curve of one stage of a stream, with amounts counted from the end of the previous stage.
 
-    A run that went on to a later stage reached the targets of this one. A run that ended in an earlier stage has an
-    empty curve, which counts as the worst.
+    If the run went on to a later stage, it reached the targets of this stage. If the run ended in an earlier stage, its
+    curve is empty and counts as the worst.
     """
     rows = [i for i, at in enumerate(run.curve["stage"]) if at == stage]
     if not rows:
@@ -375,14 +374,14 @@ def _stage_curve(run: PageRun, stage: int) -> EndedCurve:
 
 
 def _ended_curve(curve: Mapping[str, Floats], rows: Sequence[int], end: CurveEnd) -> EndedCurve:
-    """Return some consecutive evaluations of a curve. The amounts are counted from the evaluation before them."""
+    """Return consecutive evaluations `rows` of a curve. Amounts are counted from the evaluation before the first."""
     starts = {name: curve[name][rows[0] - 1] if rows and rows[0] else 0.0 for name in ("examples", "time", "steps")}
     amounts = {name: [curve[name][i] - start for i in rows] for name, start in starts.items()}
     return EndedCurve(**amounts, metric=[curve["metric"][i] for i in rows], end=end)
 
 
-def _rows(table: _TableRuns) -> dict[str, Any]:
-    """Return the rows of the tables of missed targets and settings, and the numbers of rows before the cut."""
+def _table_rows(table: _TableRuns) -> dict[str, Any]:
+    """Return the first `MAX_ROWS` rows of the tables of missed targets and of settings, and the numbers of all rows."""
     missed = sorted(table.missed, key=lambda row: row[0])
     settings = sorted(table.settings.items())
     return {

@@ -27,7 +27,7 @@ def differences(a: Record, b: Record) -> dict[str, dict[str, tuple[Any, Any]]]:
     """
     sections = {}
     for name, fields_a, fields_b in (
-        ("configuration", _plain(a.spec), _plain(b.spec)),
+        ("configuration", _to_builtins(a.spec), _to_builtins(b.spec)),
         ("environment", _environment_fields(a), _environment_fields(b)),
         ("outcome", _outcome_fields(a), _outcome_fields(b)),
     ):
@@ -37,7 +37,7 @@ def differences(a: Record, b: Record) -> dict[str, dict[str, tuple[Any, Any]]]:
     return sections
 
 
-def _plain(value: Any) -> Any:
+def _to_builtins(value: Any) -> Any:
     return msgspec.to_builtins(value, order="sorted")
 
 
@@ -45,14 +45,14 @@ def _environment_fields(record: Record) -> dict[str, Any]:
     """Return the environment, the models of the GPUs, and the means of the GPU samples."""
     log = record.devices
     if log is None:
-        return _plain(record.environment) or {}
+        return _to_builtins(record.environment) or {}
     means = {
         field: sum(values) / len(values)
         for field in ("sm_mhz", "memory_mhz", "power_w", "temperature_c")
         if (values := [value for r in log.readings if (value := getattr(r, field)) is not None])
     }
-    gpus = {"devices": [_plain(device) for device in log.devices], "slowdown": slowdown(log) or "none", **means}
-    return {**(_plain(record.environment) or {}), "gpus": gpus}
+    gpus = {"devices": [_to_builtins(device) for device in log.devices], "slowdown": slowdown(log) or "none", **means}
+    return {**(_to_builtins(record.environment) or {}), "gpus": gpus}
 
 
 def _outcome_fields(record: Record) -> dict[str, Any]:
@@ -61,9 +61,9 @@ def _outcome_fields(record: Record) -> dict[str, Any]:
         "status": record.status,
         "reason": record.reason,
         "evaluations": len(record.points),
-        "hit": _plain(point) if point else None,
-        "counters": _plain(record.counters),
-        "usage": _plain(record.usage),
+        "hit": _to_builtins(point) if point else None,
+        "counters": _to_builtins(record.counters),
+        "usage": _to_builtins(record.usage),
         "final_weights": record.final_weights[:12],
     }
 
@@ -132,12 +132,12 @@ def _curves(a: Record, b: Record) -> list[list[str]]:
             # bias the best value.
             whole = [p.metrics[name] for p in record.points if name in p.metrics and not p.screened]
             if whole:
-                numbers = _numbers(whole, targets.get(name))
+                numbers = _first_best_last(whole, targets.get(name))
                 rows.append(["  " + name, side, *numbers, text.sparkline(values, 32), _format_end(record)])
     return rows
 
 
-def _numbers(values: Sequence[float], target: Target | None) -> list[str]:
+def _first_best_last(values: Sequence[float], target: Target | None) -> list[str]:
     best = None if target is None else min(values) if target.goal == "min" else max(values)
     return [f"{values[0]:.4g}", "" if best is None else f"{best:.4g}", f"{values[-1]:.4g}"]
 
@@ -154,5 +154,5 @@ def diff_json(a: Record, b: Record) -> dict[str, Any]:
         "a": a.run_id,
         "b": b.run_id,
         **{section: {name: list(pair) for name, pair in rows.items()} for section, rows in differences(a, b).items()},
-        "curves": {"a": _plain(a.points), "b": _plain(b.points)},
+        "curves": {"a": _to_builtins(a.points), "b": _to_builtins(b.points)},
     }

@@ -62,23 +62,23 @@ class ScoreColumn:
 
 
 def _is_ranked_by_time(board: Leaderboard) -> bool:
-    return board.query.metric is None
+    return board.query.metric_budget is None
 
 
 def _is_ranked_by_metric(board: Leaderboard) -> bool:
-    return board.query.metric is not None
+    return board.query.metric_budget is not None
 
 
-def _studies(row: LeaderboardRow, board: Leaderboard) -> str:
+def _studies_text(row: LeaderboardRow, board: Leaderboard) -> str:
     min_studies, max_studies = row.n
     return str(min_studies) if min_studies == max_studies else f"{min_studies}–{max_studies}"
 
 
-def _anchored(row: LeaderboardRow, board: Leaderboard) -> str:
+def _anchored_text(row: LeaderboardRow, board: Leaderboard) -> str:
     return NO_VALUE if row.anchored is None else f"{row.anchored:.3f}{values.spread(row.anchored_spread, 3)}"
 
 
-def _speedup(row: LeaderboardRow, board: Leaderboard) -> str:
+def _speedup_text(row: LeaderboardRow, board: Leaderboard) -> str:
     if row.speedup is None or row.speedup.value is None:
         return NO_VALUE
     used, total = len(row.speedup.workloads), len(board.workloads)
@@ -97,21 +97,22 @@ def _factor_column(key: str, heading: str, factor: Callable[[TimeFactors], float
     def value(row: LeaderboardRow) -> float | None:
         return None if row.factors is None else factor(row.factors)
 
-    def shown(row: LeaderboardRow, board: Leaderboard) -> str:
+    def ratio_text(row: LeaderboardRow, board: Leaderboard) -> str:
         ratio = value(row)
         return NO_VALUE if ratio is None else f"{ratio:.2f}×"
 
-    return ScoreColumn(key=key, heading=heading, value=value, text=shown, shown=_is_ranked_by_time)
+    return ScoreColumn(key=key, heading=heading, value=value, text=ratio_text, shown=_is_ranked_by_time)
 
 
-#: All columns, from left to right. `n` is the number of studies, as a range if it differs between workloads.
+#: All columns, from left to right. In tables, `n` is the number of studies, as a range if it differs between workloads.
+#: In CSV, it is the smallest number.
 SCORE_COLUMNS: Final[list[ScoreColumn]] = [
-    ScoreColumn(key="n", heading="n", value=lambda row: list(row.n), text=_studies, csv=lambda row: row.n[0]),
+    ScoreColumn(key="n", heading="n", value=lambda row: list(row.n), text=_studies_text, csv=lambda row: row.n[0]),
     ScoreColumn(
         key="anchored",
         heading="anchored",
         value=lambda row: row.anchored,
-        text=_anchored,
+        text=_anchored_text,
         spread=lambda row: row.anchored_spread,
         shown=_is_ranked_by_time,
         highest_first=True,
@@ -128,7 +129,7 @@ SCORE_COLUMNS: Final[list[ScoreColumn]] = [
         key="speedup",
         heading="speed-up",
         value=lambda row: row.speedup.value if row.speedup else None,
-        text=_speedup,
+        text=_speedup_text,
         shown=_is_ranked_by_time,
         highest_first=True,
     ),

@@ -1,4 +1,4 @@
-"""Makes the tables below the leaderboard: results of stopping rules without a time to target, and tuning curves."""
+"""Makes the tables below the leaderboard: tuning curves, and results that are not times to target."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.storage.envelopes import Envelopes
 
 
 class StoppingResults:
-    """Results of the stopping rules that do not measure a time to target.
+    """The results of rulesets that do not measure a time to target, such as `fixed-stop`.
 
     Args:
         records: records of any rulesets. Records whose results are times to target are ignored.
@@ -53,7 +53,7 @@ def _grid(table: ResultTable) -> Grid:
         ],
         right_aligned=frozenset(i for i, format_spec in enumerate(table.formats) if format_spec),
         leading_columns=table.heading.index("submission") + 1 if "submission" in table.heading else 1,
-        lead=ranking_sentences(table.headline),
+        sentences=ranking_sentences(table.headline),
     )
 
 
@@ -77,7 +77,10 @@ def _replace_nonfinite(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tuning_grids(curves: Sequence[TuningCurve]) -> list[Grid]:
-    """Make a table for each hardware class, ruleset and workload. It shows the median of the best time of k trials."""
+    """Make one table for each hardware class, ruleset and workload.
+
+    A cell is the median of the best time to target among k trials.
+    """
     grids = []
     for group in split_into_tables(sorted(curves, key=lambda c: (c.hardware, c.ruleset, c.workload))):
         max_trials = max(len(curve.best_times) for curve in group)

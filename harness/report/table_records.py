@@ -25,8 +25,7 @@ class TableRecords:
 
     Args:
         mark_filter: filter that leaves out withdrawn records.
-        stop_records: the records so far whose runs end at a stop, a number of examples that the ruleset chooses or
-            draws. Separate tables show these records.
+        stop_records: the records so far of rulesets that have their own tables, such as `fixed-stop`.
     """
 
     mark_filter: MarkFilter
@@ -35,10 +34,11 @@ class TableRecords:
     def scored(self, records: Iterable[Record]) -> Iterator[Record]:
         """Yield the records of leaderboards.
 
-        Trials with another purpose, such as tuning or calibration, and runs with a fixed stop are skipped.
+        Only records with the purpose `score` and without a stop are yielded. Records of rulesets that have their own
+        tables are added to `stop_records`.
         """
         for record in records:
-            if not self._keep_if_stopped(record) and _is_scored(record.spec) and self.mark_filter.admits(record):
+            if not self._add_if_own_tables(record) and _is_scored(record.spec) and self.mark_filter.admits(record):
                 yield record
 
     def summaries(
@@ -50,6 +50,8 @@ class TableRecords:
     ) -> Iterator[S]:
         """Yield the summaries of the records of leaderboards. A record whose summary is stored is not decoded.
 
+        Records of rulesets that have their own tables are added to `stop_records`.
+
         Args:
             listed: the folders of records with the names of their files.
             problems: list to which a one-line message is appended for each file that cannot be read.
@@ -58,12 +60,12 @@ class TableRecords:
         """
         for item in iter_derived(listed, problems, values):
             if isinstance(item, Record):
-                self._keep_if_stopped(item)
+                self._add_if_own_tables(item)
             elif self.mark_filter.admits(item):
                 yield add_statements(item, query)
 
-    def _keep_if_stopped(self, record: Record) -> bool:
-        """Return whether separate tables show the record. If so, add it to `stop_records` unless it was withdrawn."""
+    def _add_if_own_tables(self, record: Record) -> bool:
+        """Return whether the record's ruleset has its own tables. If so, add it to `stop_records` unless withdrawn."""
         if not _has_own_tables(record.spec):
             return False
         if self.mark_filter.admits(record):
@@ -72,7 +74,7 @@ class TableRecords:
 
 
 def _has_own_tables(spec: RunSpec) -> bool:
-    """Return whether separate tables show the runs of the ruleset."""
+    """Return whether the results of the run's ruleset have their own tables."""
     return stopping_rule(spec.ruleset.stopping).has_own_tables
 
 
@@ -87,17 +89,18 @@ def stored_summaries(
     query: LeaderboardQuery,
     folders: Iterable[Path],
 ) -> DerivedValues[S]:
-    """Return the stored summaries of the records of leaderboards.
+    """Return the source of the summaries of leaderboard records. It reads stored summaries, and computes the others.
 
     Args:
         kind: type of the summaries.
-        summarize: function that summarizes a record for `query.measured()`. It must ignore attestations and marks.
+        summarize: function that summarizes a record for a query. It must ignore attestations and marks, because they
+            change more often than the records.
         query: the query.
         folders: the folders of the records.
     """
-    measured = query.measured()
+    content_query = query.content_query()
 
     def compute(record: Record) -> S | None:
-        return summarize(record, measured) if _is_scored(record.spec) else None
+        return summarize(record, content_query) if _is_scored(record.spec) else None
 
-    return DerivedValues(kind, compute, repr(measured), folders)
+    return DerivedValues(kind, compute, repr(content_query), folders)

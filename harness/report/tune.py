@@ -64,11 +64,11 @@ class TuneReport:
 
 def setting_text(search: Search, point: HParams) -> str:
     """Return the values of a setting, such as `lr=0.003 warmup=0.1`, followed by a remark if they are the defaults."""
-    values = " ".join(f"{name}={_show(value)}" for name, value in search.values_of(point).items())
+    values = " ".join(f"{name}={_format_value(value)}" for name, value in search.values_of(point).items())
     return f"{values} (defaults)" if search.values_of(point) == search.defaults else values
 
 
-def _show(value: Scalar) -> str:
+def _format_value(value: Scalar) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
@@ -94,7 +94,7 @@ def _table(report: TuneReport) -> str:
     """Return a table with a row for each setting.
 
     Every workload has six columns: mean final metric, mean best metric, target, mean scored seconds, number of hits,
-    and how the runs ended. `worse` is the difference to the best setting in the ranked quantity.
+    and how the runs ended. `worse` says how much worse the setting is than the best one (see `excess_text`).
     """
     has_several_workloads = len(report.ranking[0].outcomes) > 1
     heading, right_aligned = ["rank", "setting"], {0}
@@ -122,8 +122,8 @@ def _outcome_cells(outcome: WorkloadOutcome) -> list[str]:
         status if len(statuses) == 1 else f"{count} {status}" for status, count in zip(statuses, counts, strict=True)
     )
     return [
-        _metric(outcome.final),
-        _metric(outcome.best),
+        _format_metric(outcome.final),
+        _format_metric(outcome.best),
         text.target_bound(outcome.target),
         f"{outcome.seconds:,.2f}",
         f"{outcome.hits}/{len(outcome.runs)}",
@@ -131,12 +131,14 @@ def _outcome_cells(outcome: WorkloadOutcome) -> list[str]:
     ]
 
 
-def _metric(value: float | None) -> str:
+def _format_metric(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
 def excess_text(excess: float | None) -> str:
-    """Return how much worse a setting is than the best one, in percent or as a factor; empty for equally good settings.
+    """Return how much worse a setting is than the best one, in percent or as a factor.
+
+    The text is empty for an equally good setting, and `–` if the excess is unknown.
 
     >>> excess_text(1.0412), excess_text(1.0), excess_text(7.3), excess_text(None)
     ('4.1 %', '', '7.3×', '–')
@@ -160,7 +162,7 @@ def _describe_broken_runs(report: TuneReport) -> list[str]:
 
 
 def _describe_winner(report: TuneReport, winner: RankedSetting) -> list[str]:
-    """Return lines about the best setting: criterion, neighbours, and warnings about the range and the seeds."""
+    """Return lines about the best setting: criterion, neighbours, the defaults, and warnings about range and seeds."""
     search = report.search
     lines = [f"best: {setting_text(search, winner.point)}, {_criterion(report, winner)}"]
     if report.neighbours:
@@ -171,7 +173,8 @@ def _describe_winner(report: TuneReport, winner: RankedSetting) -> list[str]:
         lines.append(f"the defaults: {_compare_with_best(defaults)}")
     for edge in report.edges:
         domain = search.domains[edge.name]
-        ends = "" if search.spaced_by_default else f" {getattr(domain, 'low', ''):g} to {getattr(domain, 'high', ''):g}"
+        low, high = getattr(domain, "low", ""), getattr(domain, "high", "")
+        ends = "" if search.multiples_of_default else f" {low:g} to {high:g}"
         lines.append(
             f"warning: {edge.name}={edge.value:.3g} lies at the edge of the searched range{ends}; "
             f"widen the range: {edge.option}"
@@ -270,4 +273,4 @@ def _run_json(run: SearchRun) -> dict[str, Any]:
 
 def plan_rows(search: Search, points: Sequence[HParams]) -> list[list[str]]:
     """Return a heading and a row for each setting that a search will try."""
-    return [["trial", "setting"], *([str(i), setting_text(search, point)] for i, point in enumerate(points))]
+    return [["number", "setting"], *([str(i), setting_text(search, point)] for i, point in enumerate(points))]

@@ -9,14 +9,14 @@ from typing import Any
 from harness.report import text
 from harness.verification.findings import CHECKS, RecordFindings
 
-#: How an outcome is shown in the table; `-` stands for a check that was not made.
-_MARKS = {"passed": "ok", "failed": "FAILED", "unchecked": "?"}
+#: Outcome of a check -> its text in the table. A check without a finding is shown as `-`.
+_OUTCOME_TEXTS = {"passed": "ok", "failed": "FAILED", "unchecked": "?"}
 
 
 def findings_text(findings: Sequence[RecordFindings]) -> str:
-    """Return the table of all records and checks, the failures, and the reasons why checks were not made."""
+    """Return the table of all records and checks, the failures, and the reasons for the outcome `unchecked`."""
     rows = [["record", "run", *CHECKS]]
-    rows += [[_name(record), record.title, *_marks(record)] for record in findings]
+    rows += [[_run_id_or_path(record), record.title, *_outcome_cells(record)] for record in findings]
     lines = [text.columns(rows)] if findings else []
     for record in findings:
         lines += [
@@ -31,7 +31,7 @@ def findings_text(findings: Sequence[RecordFindings]) -> str:
         if finding.outcome == "unchecked"
     )
     lines += [
-        f"not checked: {check} of {_count(number, 'record')}: {reason}"
+        f"not checked: {check} of {_count_nouns(number, 'record')}: {reason}"
         for (check, reason), number in sorted(reasons.items(), key=lambda item: CHECKS.index(item[0][0]))
     ]
     return "\n".join([*lines, summary(findings)])
@@ -40,7 +40,7 @@ def findings_text(findings: Sequence[RecordFindings]) -> str:
 def summary(findings: Sequence[RecordFindings]) -> str:
     """Return the number of records, and the number of records in which a check failed."""
     failed = sum(record.failed for record in findings)
-    return f"{_count(len(findings), 'record')}, {failed:,} failed"
+    return f"{_count_nouns(len(findings), 'record')}, {failed:,} failed"
 
 
 def findings_json(findings: Sequence[RecordFindings]) -> dict[str, Any]:
@@ -48,14 +48,14 @@ def findings_json(findings: Sequence[RecordFindings]) -> dict[str, Any]:
     return {"records": findings, "failed": sum(record.failed for record in findings)}
 
 
-def _name(record: RecordFindings) -> str:
+def _run_id_or_path(record: RecordFindings) -> str:
     return record.run_id or record.path
 
 
-def _marks(record: RecordFindings) -> list[str]:
-    by_check = {finding.check: _MARKS[finding.outcome] for finding in record.findings}
+def _outcome_cells(record: RecordFindings) -> list[str]:
+    by_check = {finding.check: _OUTCOME_TEXTS[finding.outcome] for finding in record.findings}
     return [by_check.get(check, "-") for check in CHECKS]
 
 
-def _count(number: int, noun: str) -> str:
+def _count_nouns(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -16,13 +16,13 @@ def anchored_spread(
 ) -> Spread | None:
     """Return the uncertainty of an anchored score over the submission's studies.
 
-    With at least six studies on every workload, the result is a 95 % interval. For one workload, the interval of the
-    median time is converted to scores. For several workloads, the interval is based on Student's t distribution. The
-    variance of the score is the sum of the variances of the workloads' medians, because the seeds of different
-    workloads are independent. The degrees of freedom follow from the Welch–Satterthwaite equation.
-
-    If a workload has fewer than six studies, the result is a range. Its lower end is computed from the worst study of
-    every workload, and its upper end from the best study of every workload.
+    - With fewer than six studies on a workload, the result is a range. Its lower end is computed from the worst study
+      of every such workload, and its upper end from the best study. Workloads with at least six studies contribute the
+      ends of the 95 % interval of their median time.
+    - With one workload and at least six studies, the 95 % interval of the median time is converted to scores.
+    - With several workloads and at least six studies on each, the result is a 95 % interval from Student's t
+      distribution. The variances of the workloads' medians are added, because the seeds of different workloads are
+      independent. The degrees of freedom follow from the Welch–Satterthwaite equation.
 
     The reference's times are assumed to have no error. A workload without a study contributes no uncertainty.
 

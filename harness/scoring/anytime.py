@@ -1,10 +1,12 @@
 """Scores of the ruleset `anytime`: the metric at stops that the submission does not know, compared with the reference.
 
-A stop is a number of examples s at which the weights are evaluated. Let m be the metric of the submission at the stop.
-The envelope is an isotonic fit of the reference's final metric as a function of its horizon. The horizon is the number
-of examples for which the reference's schedule is planned. E(m) is the horizon at which the envelope has the value m.
-The ratio of the stop is E(m) / s. The score of a study is the geometric mean of the ratios of its stops. A score of 1
-means that the submission at its stops is as good as runs of the reference that were planned for these stops.
+- A run has four stops, which are fixed fractions of its budget. A stop s is a number of examples at which the weights
+  are evaluated. The metric at the stop is m.
+- The horizon of a run of the reference is the number of examples for which its schedule is planned. The envelope is an
+  isotonic fit of the final metric as a function of the horizon. E(m) is the horizon at which it has the value m.
+- The ratio of the stop is E(m) / s. The score of a study is the geometric mean of the ratios of its stops.
+
+A score of 1 means that the submission is as good as runs of the reference that were planned for these stops.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ from harness.scoring.selection import ambiguous_names, earliest_runs, qualified_
 STOPPING = "drawn"
 #: The budget of a study is the workload's horizon times a random factor. The factor is uniform between these bounds.
 BUDGET_FACTORS = (0.5, 2.0)
-#: Horizons of the reference's runs as fractions of the workload's horizon. Every possible stop lies between them.
-HORIZON_FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
+#: Horizons of the reference's runs as multiples of the workload's horizon. Every stop is within their range.
+HORIZON_MULTIPLES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,7 @@ def drawn_horizon(horizon: int, eval_every: int, u: float) -> int:
 
 def envelope_horizons(horizon: int, eval_every: int) -> tuple[int, ...]:
     """Return the horizons of the reference's runs in examples, rounded to multiples of the evaluation interval."""
-    return tuple(max(1, round(horizon * fraction / eval_every)) * eval_every for fraction in HORIZON_FRACTIONS)
+    return tuple(max(1, round(horizon * multiple / eval_every)) * eval_every for multiple in HORIZON_MULTIPLES)
 
 
 def fit_envelope(records: Sequence[Record]) -> Envelope:
@@ -125,8 +127,8 @@ def fit_envelope(records: Sequence[Record]) -> Envelope:
     for record in records:
         if is_complete(record.status) and target.metric in record.points[-1].metrics:
             by_horizon[record.spec.workload.facts.budget.horizon].append(record.points[-1].metrics[target.metric])
-    if len(by_horizon) < len(HORIZON_FRACTIONS):
-        raise ValueError(f"the reference has complete runs of {len(by_horizon)} of {len(HORIZON_FRACTIONS)} horizons")
+    if len(by_horizon) < len(HORIZON_MULTIPLES):
+        raise ValueError(f"the reference has complete runs at {len(by_horizon)} of {len(HORIZON_MULTIPLES)} horizons")
     horizons = sorted(by_horizon)
     means = [statistics.fmean(by_horizon[h]) for h in horizons]
     fitted = isotonic_regression(means, increasing=target.goal == "max")
@@ -174,6 +176,7 @@ def _score(
     envelope: Envelope | None,
     reason: str,
 ) -> AnytimeScore:
+    """Score the runs (`group`) of a submission on a workload. `reason` says why there is no envelope."""
     pending = sum(not is_finished(record.status) for record in group)
     if pending:
         reason = reason or f"{pending} of {len(group)} runs are not finished"
@@ -185,8 +188,9 @@ def _score(
         value, outside = study_score(record, envelope)
         studies.append(value)
         clipped += outside
-    is_scorable = not reason and bool(studies)
-    score = 0.0 if 0.0 in studies else math.exp(statistics.fmean(map(math.log, studies))) if is_scorable else math.nan
+    score = math.nan
+    if studies and not reason:
+        score = 0.0 if 0.0 in studies else math.exp(statistics.fmean(map(math.log, studies)))
     return AnytimeScore(
         submission=submission,
         workload=workload,
@@ -194,7 +198,7 @@ def _score(
         ruleset=ruleset,
         studies=tuple(studies),
         clipped=clipped,
-        score=score if is_scorable else math.nan,
+        score=score,
         reason=reason,
     )
 

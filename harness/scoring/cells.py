@@ -40,8 +40,8 @@ def cell_of_times(times: Sequence[float], value: float | None = None) -> Cell:
 
     Args:
         times: one time for each study, inf for a miss.
-        value: the scored time of the workload; None for the median of `times`. If the value lies outside the interval,
-            the interval is extended to the value.
+        value: the time that is shown and scored; None for the median of `times`. If the value lies outside the
+            interval, the interval is extended to the value.
 
     Raises:
         UsageError: there are no times, or a time is NaN.

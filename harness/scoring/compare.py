@@ -1,4 +1,4 @@
-"""Compares two submissions A and B by paired runs. The verdict is that A is faster, A is slower, or inconclusive."""
+"""Compares two submissions A and B by paired runs. The verdict on A is `faster`, `slower` or `inconclusive`."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ Trials: TypeAlias = Mapping[str, Mapping[Any, Sequence[float]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factor:
-    """One of the two factors of a time ratio.
+    """One of the two factors of the time ratio of A to B.
 
-    The ratio of the times of A and B is the product of two ratios of A to B: examples to the target, and seconds per
-    example. Only pairs in which both submissions reached the target count.
+    The time ratio is (ratio of the examples to the target) × (ratio of the seconds per example). Pairs in which A or B
+    missed the target are left out.
 
     Args:
         ratio: Hodges–Lehmann estimate of the ratio of A to B.
@@ -53,22 +53,22 @@ class Pairing:
         workload: id of the workload, or `overall`.
         n: number of pairs.
         verdict: verdict on A: `faster`, `slower`, or `inconclusive`.
-        ratio: Hodges–Lehmann estimate of the time of A over the time of B. Below 1, A is faster. If runs missed so
-            often that the estimate is not finite, the ratio is 0 (misses of B) or inf (misses of A).
+        ratio: Hodges–Lehmann estimate of the time of A over the time of B. Below 1, A is faster. Many misses of A make
+            the ratio inf; many misses of B make it 0.
         spread: 95 % interval of the ratio; with fewer than six pairs, the range of the pairs' ratios.
         p: exact two-sided p-value of the sign-flip test.
         p_holm: p-value after Holm's correction over the workloads; equal to `p` for `overall`.
-        more: number of further pairs that a verdict needs; None if the number cannot be estimated. The number is 0 if
-            there is a verdict, or if the present pairs suffice to detect a difference of 3 %.
+        more: estimated number of further pairs that a verdict needs. 0 if there is a verdict, or if the pairs already
+            suffice to detect a difference of 3 %. None if the number cannot be estimated.
         both_missed: number of pairs in which both runs missed the target. Such a pair is a tie.
         hits_a: fraction of A's runs that reached the target; None for `overall`.
         hits_b: fraction of B's runs that reached the target; None for `overall`.
-        mean_a: restricted mean time of A (see `restricted_mean`). None for `overall`, and if the compared quantity has
-            no budget.
-        mean_b: restricted mean time of B; None in the cases of `mean_a`.
-        examples: factor of the examples to the target. None for `overall`, if the compared quantity is not time, and if
-            there is no pair in which both runs reached the target.
-        cost: factor of the seconds per example; None if `examples` is None.
+        mean_a: mean time of A, in which a miss counts as the budget. None for `overall`, and if the compared quantity
+            has no budget.
+        mean_b: mean time of B, computed in the same way.
+        examples: ratio of the examples to the target. None for `overall`, if times are not compared, and if no pair has
+            two hits.
+        cost: ratio of the seconds per example; None if `examples` is None.
     """
 
     workload: str
@@ -122,8 +122,7 @@ class Comparison:
     def slower_than(self, limit: float) -> bool:
         """Whether the overall verdict on A is `slower` and the overall ratio exceeds a limit.
 
-        The method is meant for continuous integration. It returns False for an inconclusive comparison, even if the
-        ratio exceeds the limit.
+        The method is meant for continuous integration. It returns False for every inconclusive comparison.
 
         Args:
             limit: largest accepted ratio, time of A over time of B.
@@ -141,12 +140,14 @@ def compare(
 ) -> Comparison:
     """Compare the records of two submissions, paired by hardware class, root seed and study.
 
-    The verdict follows from the exact sign-flip test on the paired log ratios of the times. The p-values are corrected
-    for the number of workloads by Holm's procedure. With fewer than six pairs, the verdict is `inconclusive`. A pair in
-    which both runs missed the target is a tie. A pair in which only one run missed has the most extreme rank. Only the
-    newest version of a workload is compared. A study with several trials is represented by its best trial. Such a study
-    is paired only if both submissions have the same number of trials in the study. docs/statistics.md explains and
-    validates the procedure.
+    The verdict follows from the exact sign-flip test on the signed ranks of the paired log ratios. Holm's procedure
+    corrects the p-values for the number of workloads. docs/statistics.md explains and validates the procedure.
+
+    - With fewer than six pairs, the verdict is `inconclusive`.
+    - A pair in which both runs missed the target is a tie.
+    - The log ratio of a pair with one miss has the largest rank.
+    - The best trial of a study counts. A study in which A and B have different numbers of trials is left out.
+    - Of each workload, only the newest version is compared.
 
     Args:
         a: records of submission A, on one or several workloads, of one hardware class and ruleset.
@@ -192,8 +193,8 @@ def compare_runs(
     if by not in ("time", "measured-time"):
         return result
     best_a, best_b = _best_runs(runs_a), _best_runs(runs_b)
-    rows = tuple(_with_factors(row, best_a[row.workload], best_b[row.workload]) for row in result.workloads)
-    return replace(result, workloads=rows)
+    pairings = tuple(_with_factors(p, best_a[p.workload], best_b[p.workload]) for p in result.workloads)
+    return replace(result, workloads=pairings)
 
 
 def compare_times(
@@ -212,7 +213,7 @@ def compare_times(
         b: times of B: workload -> block -> time, inf for a miss.
         names: names of A and B.
         by: name of the compared quantity; it is copied to the result.
-        budgets: workload -> budget in the unit of the times, for the restricted mean; None for no restricted mean.
+        budgets: workload -> budget in the unit of the times, from which the mean times are computed; None for no means.
         skipped: items that the caller left out; they are copied to the result.
 
     Raises:
@@ -223,50 +224,51 @@ def compare_times(
         if not (workload in a and workload in b):
             only_name = names[0] if workload in a else names[1]
             skipped.append(Skipped(item=workload, reason=f"only {only_name} has runs"))
-    pairs: dict[str, list[Block]] = {}
+    blocks_of: dict[str, list[Block]] = {}
     for workload in (w for w in a if w in b):
         paired_blocks = [block for block in a[workload] if block in b[workload]]
         unpaired = len(a[workload]) + len(b[workload]) - 2 * len(paired_blocks)
         if unpaired:
             skipped.append(Skipped(item=workload, reason=f"{unpaired} runs have no partner with the same seeds"))
         if paired_blocks:
-            pairs[workload] = paired_blocks
-    if not pairs:
+            blocks_of[workload] = paired_blocks
+    if not blocks_of:
         remedies = (*map(str, skipped[:3]), "run both submissions on one workload with the same seeds")
         raise UsageError(f"{names[0]} and {names[1]} have no pair of runs", fix="; ".join(remedies))
-    alpha = 0.05 / len(pairs)
-    rows = []
-    for workload, paired_blocks in pairs.items():
+    alpha = 0.05 / len(blocks_of)
+    pairings = []
+    for workload, paired_blocks in blocks_of.items():
         times_a, times_b = ([table[workload][block] for block in paired_blocks] for table in (a, b))
-        row = _pairing(workload, paired_log_ratios(times_a, times_b), alpha)
-        rows.append(_with_misses(row, times_a, times_b, (budgets or {}).get(workload)))
-    corrected = holm([row.p for row in rows])
-    decided = tuple(_decide(replace(row, p_holm=p)) for row, p in zip(rows, corrected, strict=True))
-    overall = _overall(a, b, pairs, skipped)
+        pairing = _undecided_pairing(workload, paired_log_ratios(times_a, times_b), alpha)
+        pairings.append(_with_misses(pairing, times_a, times_b, (budgets or {}).get(workload)))
+    corrected = holm([pairing.p for pairing in pairings])
+    decided = tuple(_decide(replace(pairing, p_holm=p)) for pairing, p in zip(pairings, corrected, strict=True))
+    overall = _overall(a, b, blocks_of, skipped)
     return Comparison(a=names[0], b=names[1], by=by, workloads=decided, overall=overall, skipped=tuple(skipped))
 
 
-def _pairing(workload: str, differences: Sequence[float], alpha: float) -> Pairing:
+def _undecided_pairing(workload: str, differences: Sequence[float], alpha: float) -> Pairing:
     """Make a pairing with the verdict `inconclusive`, which `_decide` may change."""
     n = len(differences)
-    test, ends = sign_flip_test(differences), interval(differences)
+    p = sign_flip_test(differences).p
     required = required_pairs_from_pilot(differences, alpha=alpha)
-    more = max(required, MIN_PAIRS) - n if required is not None else DEFAULT_PAIRS - n if n < DEFAULT_PAIRS else None
+    if required is None and n < DEFAULT_PAIRS:
+        required = DEFAULT_PAIRS
     return Pairing(
         workload=workload,
         n=n,
         verdict="inconclusive",
         ratio=_exp(hodges_lehmann(differences)),
-        spread=Spread(low=_exp(ends.low), high=_exp(ends.high), kind=ends.kind),
-        p=test.p,
-        p_holm=test.p,
-        more=None if more is None else max(0, more),
+        spread=_ratio_spread(differences),
+        p=p,
+        p_holm=p,
+        more=None if required is None else max(0, max(required, MIN_PAIRS) - n),
     )
 
 
-def _with_misses(row: Pairing, a: Sequence[float], b: Sequence[float], budget: float | None) -> Pairing:
+def _with_misses(pairing: Pairing, a: Sequence[float], b: Sequence[float], budget: float | None) -> Pairing:
     return replace(
-        row,
+        pairing,
         both_missed=sum(math.isinf(x) and math.isinf(y) for x, y in zip(a, b, strict=True)),
         hits_a=hit_rate(sum(map(math.isfinite, a)), len(a)),
         hits_b=hit_rate(sum(map(math.isfinite, b)), len(b)),
@@ -275,54 +277,56 @@ def _with_misses(row: Pairing, a: Sequence[float], b: Sequence[float], budget: f
     )
 
 
-def _decide(row: Pairing, alpha: float = 0.05) -> Pairing:
-    if row.n < MIN_PAIRS or row.p_holm > alpha or row.ratio == 1:
-        return row
-    return replace(row, verdict="faster" if row.ratio < 1 else "slower", more=0)
+def _decide(pairing: Pairing, alpha: float = 0.05) -> Pairing:
+    if pairing.n < MIN_PAIRS or pairing.p_holm > alpha or pairing.ratio == 1:
+        return pairing
+    return replace(pairing, verdict="faster" if pairing.ratio < 1 else "slower", more=0)
 
 
-def _overall(a: Blocks, b: Blocks, pairs: Mapping[str, Sequence[Block]], skipped: list[Skipped]) -> Pairing | None:
-    """Return the pairing over the blocks that have a pair on every workload.
-
-    If there is no such block, the result is None, and the reason is appended to `skipped`.
+def _overall(a: Blocks, b: Blocks, blocks_of: Mapping[str, Sequence[Block]], skipped: list[Skipped]) -> Pairing | None:
+    """Return the pairing over the blocks that have a pair on every workload; None if there is no such block.
 
     The value of a block is the mean of its log ratios over the workloads. Differences between workloads therefore do
     not increase the variance over blocks.
     """
-    full_blocks = [block for block in next(iter(pairs.values())) if all(block in blocks for blocks in pairs.values())]
+    first_blocks, *others = blocks_of.values()
+    full_blocks = [block for block in first_blocks if all(block in blocks for blocks in others)]
     if not full_blocks:
         skipped.append(Skipped(item="overall", reason="no block has a pair on every workload"))
         return None
     means = []
     for block in full_blocks:
-        logs = paired_log_ratios([a[w][block] for w in pairs], [b[w][block] for w in pairs])
+        logs = paired_log_ratios([a[w][block] for w in blocks_of], [b[w][block] for w in blocks_of])
         # A miss of A on one workload cancels a miss of B on another. If misses remain, the value of the block is ±inf.
         net_misses = sum(math.copysign(1, d) for d in logs if math.isinf(d))
         finite = [d for d in logs if math.isfinite(d)]
         mean = math.fsum(finite) / len(finite) if finite else 0.0
         means.append(math.copysign(math.inf, net_misses) if net_misses else mean)
-    return _decide(_pairing("overall", means, 0.05))
+    return _decide(_undecided_pairing("overall", means, 0.05))
 
 
-def _with_factors(row: Pairing, a: Mapping[Block, ScoredRun], b: Mapping[Block, ScoredRun]) -> Pairing:
+def _with_factors(pairing: Pairing, a: Mapping[Block, ScoredRun], b: Mapping[Block, ScoredRun]) -> Pairing:
     """Return the pairing with the two factors of its time ratio: examples to the target, and seconds per example."""
     pairs = [(a[block], b[block]) for block in a if block in b]
     hits = [(x, y) for x, y in pairs if math.isfinite(x.result.value) and math.isfinite(y.result.value)]
     if not hits:
-        return row
+        return pairing
     examples = [math.log(x.examples / y.examples) for x, y in hits]
     cost = [math.log(x.result.value / y.result.value) - e for (x, y), e in zip(hits, examples, strict=True)]
-    return replace(row, examples=_factor(examples), cost=_factor(cost))
+    return replace(pairing, examples=_factor(examples), cost=_factor(cost))
 
 
 def _factor(differences: Sequence[float]) -> Factor:
+    return Factor(ratio=_exp(hodges_lehmann(differences)), spread=_ratio_spread(differences))
+
+
+def _ratio_spread(differences: Sequence[float]) -> Spread:
     ends = interval(differences)
-    spread = Spread(low=_exp(ends.low), high=_exp(ends.high), kind=ends.kind)
-    return Factor(ratio=_exp(hodges_lehmann(differences)), spread=spread)
+    return Spread(low=_exp(ends.low), high=_exp(ends.high), kind=ends.kind)
 
 
 def _best_runs(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, ScoredRun]]:
-    """Return workload -> block -> the run with the best result. Of each block, only this run is scored."""
+    """Return workload -> block -> run with the best result. No other run of the block is scored."""
     best: dict[str, dict[Block, ScoredRun]] = {}
     for run in runs:
         row, block = best.setdefault(run.spec.workload.facts.id, {}), _block(run.spec)
@@ -332,15 +336,12 @@ def _best_runs(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, ScoredRun]]:
 
 
 def _block(spec: RunSpec) -> Block:
-    """Return the block of a run. All trials of a study are in one block, because only the best trial is scored."""
+    """Return the block of a run. Several trials of a study share a block, because only the best trial is scored."""
     return (spec.hardware, spec.root_seed, spec.study, spec.trial if spec.ruleset.trials == 1 else None)
 
 
 def _trial_times(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, list[float]]]:
-    """Return workload -> block -> times of the trials.
-
-    Under rulesets with several trials per study, a block contains all trials of a study.
-    """
+    """Return workload -> block -> times of the block's trials (see `_block`)."""
     trials: dict[str, dict[Block, list[float]]] = {}
     for run in runs:
         trials.setdefault(run.spec.workload.facts.id, {}).setdefault(_block(run.spec), []).append(run.result.value)
@@ -361,7 +362,7 @@ def _uneven_studies(a: Trials, b: Trials) -> list[Skipped]:
 
 
 def _best_trials(trials: Trials, partner: Trials) -> dict[str, dict[Block, float]]:
-    """Return the best time of each study, without the studies in which the partner has a different number of trials."""
+    """Return the best time of each study. Studies with a different number of trials in `partner` are left out."""
     return {
         workload: {
             block: study_time(times)
@@ -373,10 +374,8 @@ def _best_trials(trials: Trials, partner: Trials) -> dict[str, dict[Block, float
 
 
 def _budgets(runs: Iterable[ScoredRun], by: Axis) -> dict[str, float]:
-    """Return workload -> budget in the unit of the quantity `by`; empty if this quantity has no budget.
-
-    A budget in seconds includes the factor by which the ruleset multiplies the workload's budget.
-    """
+    """Return workload -> budget in the unit of `by`; empty if `by` has no budget."""
+    # `seconds_allowed` includes the factor by which the ruleset multiplies the workload's budget.
     budget_readers: dict[Axis, Callable[[ScoredRun], float]] = {
         "time": lambda run: run.spec.seconds_allowed,
         "measured-time": lambda run: run.spec.seconds_allowed,

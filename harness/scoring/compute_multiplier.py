@@ -1,4 +1,4 @@
-"""Converts a metric to a compute multiplier: the budget that the reference needs for it, over the budget spent.
+"""Converts a metric to a compute multiplier: (the budget that the reference needs for this metric) / (budget spent).
 
 The envelope E of the reference gives the budget E(m) at which the reference reaches the metric m. A run with the metric
 m at the budget b has the compute multiplier M = E(m) / b. Between the horizons of the envelope, log E is a monotone
@@ -32,9 +32,9 @@ class Multiplier:
     Args:
         log: log of the multiplier, or of the bound.
         bound: whether the multiplier is only a bound.
-        deviations: for each seed of the envelope, the deviation of the log multiplier that this seed alone would cause
-            (delta method). Their standard deviation / √seeds is the part of the standard error of `log` that is due to
-            the envelope. The deviations of a bound are 0.
+        deviations: for each seed of the envelope, the deviation of `log` that this seed causes (delta method); 0 for a
+            bound. (Standard deviation of the deviations) / √seeds is the envelope's part of the standard error of
+            `log`.
     """
 
     log: float
@@ -83,7 +83,8 @@ class MultiplierCurve:
         >>> [(round(math.exp(m.log), 3), m.bound) for m in map(curve.multiplier, (3.0, 2.0, 1.4142, 1.0, 0.5))]
         [(0.5, '<'), (0.5, ''), (1.0, ''), (2.0, ''), (2.0, '>')]
         """
-        # A metric without a logarithm is 0 or negative. It is worse than all others if the metric is to be maximised.
+        # A metric without a logarithm is 0 or negative. It is the worst metric if metrics are maximised, and the best
+        # metric if they are minimised.
         x = self._sign * (math.log(metric) if metric > 0 else -math.inf)
         if x < self._x[0]:
             return self._limit(self._knots[0], "<")

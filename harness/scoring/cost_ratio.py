@@ -16,7 +16,7 @@ from harness.scoring.stats import Spread, hodges_lehmann, interval
 from harness.scoring.time_to_target import interval_seconds
 
 #: Key of a block: session and study. In a session, the runs of a study alternate between the submissions. A change of
-#: the machine's speed therefore affects all submissions.
+#: the machine's speed therefore affects all submissions alike.
 _Block = tuple[str, int]
 
 
@@ -113,6 +113,7 @@ def _compare_with_baseline(
     own: Mapping[_Block, tuple[float, float]],
     baseline: Mapping[_Block, tuple[float, float]],
 ) -> CostRatio:
+    """Return the cost ratio of a submission from its rates (`own`) and the baseline's rates, paired by block."""
     log_ratios = [math.log(own[block][0] / baseline[block][0]) for block in own if block in baseline]
     if not log_ratios:
         raise UsageError(

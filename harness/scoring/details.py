@@ -127,7 +127,7 @@ def _add_families(rows: Sequence[DetailRow], keys: FamilyKeys) -> tuple[DetailRo
 def _is_shown_unranked(summary: RunSummary) -> bool:
     """Whether a run without a rank is shown.
 
-    Such a run is shown if it has overrides or was started with `--prune`, and if its result is known.
+    Runs with overrides or `--prune` are shown if their result is known. Smoke runs and profiled runs are never shown.
     """
     spec = summary.spec
     return (
@@ -142,6 +142,7 @@ def _row_key(summary: RunSummary) -> _RowKey:
 
 
 def _row(key: _RowKey, runs: Sequence[RunSummary], ranks: tuple[int, int] | None) -> DetailRow:
+    """Make the row of a submission from all its runs on a workload. The best run of each study determines the cells."""
     submission, overrides, prune = key
     best_runs: dict[StudyKey, RunSummary] = {}
     for run in runs:

@@ -69,7 +69,7 @@ def _medians(runs: Sequence[RunSummary]) -> tuple[float, float]:
 
 
 def time_factors(amounts: Medians, reference: str) -> dict[str, TimeFactors]:
-    """Return the factors of every submission that reached a target which the reference also reached.
+    """Return submission -> factors. A submission has no item if no workload was hit by it and by the reference.
 
     Args:
         amounts: submission -> workload -> (median scored time, median examples).

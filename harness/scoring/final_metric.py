@@ -23,8 +23,11 @@ class FinalMetric(NamedTuple):
 def final_metric(record: Record) -> FinalMetric:
     """Return the primary metric at the last evaluation of the whole split.
 
-    A run breaks down if it did not complete, if its last metric is absent or not finite, or if it did not reach the
-    last stage of a stream.
+    A run counts as broken down in three cases:
+
+    - It did not complete.
+    - Its last metric is absent or not finite.
+    - It did not reach the last stage of a stream.
     """
     facts, target = record.spec.workload.facts, record.spec.workload.facts.targets[0]
     # Screened metrics are estimates, so they are left out.

@@ -43,7 +43,8 @@ class StopClaim:
         values: metric at the stop, one value for each seed that reached it.
         seconds: scored seconds at the stop, one value for each seed that reached it.
         mean: mean of `values`; nan without a value.
-        p: p-value of the hypothesis that the mean does not meet the target; 1.0 if the run of a seed broke down.
+        p: p-value of the hypothesis that the mean does not meet the target; 1.0 if a run broke down, or if there are
+            fewer than two values.
         reason: reason why there is no verdict; empty if there is a verdict.
     """
 
@@ -73,13 +74,16 @@ class StopClaim:
 
 
 def choose_stop(records: Sequence[Record], studies: int) -> int:
-    """Return the number of examples at the first evaluation at which the claim is expected to hold for new seeds.
+    """Return the stop: the examples at the first evaluation at which the claim is expected to hold for new seeds.
 
-    At this evaluation, the mean of the tuning seeds is better than the target by at least a margin, which is the sum of
-    two terms. Let s be the standard deviation over the tuning seeds. The first term is the distance from the target
-    that the t test requires of the mean of the new seeds, if their standard deviation is s. The second term is the
-    standard error of the mean of the tuning seeds. If no evaluation satisfies this condition, the stop is the end of
-    the budget. The claim can then fail, and its failure is reported.
+    Let s be the standard deviation of the metric over the tuning seeds. At the stop, the mean of the tuning seeds is
+    better than the target by at least the sum of two terms:
+
+    - the distance from the target that the t test requires of new seeds whose standard deviation is s,
+    - the standard error of the mean of the tuning seeds.
+
+    If no evaluation satisfies this condition, the stop is the end of the budget. The claim may then fail, and its
+    failure is reported.
 
     Args:
         records: runs of one setting on tuning seeds over the whole budget; not empty.
@@ -102,7 +106,7 @@ def choose_stop(records: Sequence[Record], studies: int) -> int:
         sd = statistics.stdev(values) if n > 1 else 0.0
         margin = sd * (quantile / math.sqrt(studies) + 1 / math.sqrt(n))
         if sign * (statistics.fmean(values) - target.value) + margin <= 0:
-            return -(-examples // facts.eval_every) * facts.eval_every
+            return math.ceil(examples / facts.eval_every) * facts.eval_every
     return facts.budget.horizon
 
 

@@ -22,11 +22,11 @@ from harness.scoring.sequential.forecast import forecast_pairs
 from harness.scoring.sequential.workloads import WorkloadsVerdict, decide_workloads
 
 Side = Literal["A", "B"]
-#: Quantity that a gate compares. `examples`: the compute multiplier. `time`: the time multiplier, which is the compute
-#: multiplier divided by the ratio of the costs per example.
+#: Quantity that a gate compares. `examples`: the compute multiplier of A over B. `time`: the time multiplier, which is
+#: (compute multiplier of A over B) / (A's cost per example / B's cost per example).
 GateAxis = Literal["examples", "time"]
-#: Smallest number of pairs for the outcome `identical`. This outcome requires equal final weights within each pair. A
-#: single pair does not suffice, because both runs may have failed to change the initial weights.
+#: Smallest number of pairs for the outcome `identical`. In each pair, A and B must have equal final weights and equal
+#: metrics.
 IDENTICAL_PAIRS = 2
 #: Text in the reason of a run that crashed because its submission was edited between planning and start.
 EDITED = "was edited after its trials had been planned"
@@ -81,13 +81,17 @@ GatePair = Mapping[str, tuple[GateRun, GateRun]]
 def judge_run(record: Record, side: Side) -> GateRun:
     """Extract the result of a gate's run from its record.
 
-    A run breaks down if it did not complete, if its last metric is absent or not finite, if it did not reach the last
-    stage of a stream, or if a metric to be maximised is not positive.
+    A run counts as broken down in four cases:
+
+    - It did not complete.
+    - Its last metric is absent or not finite.
+    - It did not reach the last stage of a stream.
+    - Its metric is to be maximised and is not positive.
 
     Raises:
         BenchError: the run was interrupted.
-        UsageError: the metric is to be minimised and is not positive, and therefore has no logarithm. The error is also
-            raised if the run crashed because its code was edited. Such a crash must not count as a breakdown.
+        UsageError: the metric is to be minimised and is not positive, so it has no logarithm; or the run crashed
+            because its code was edited, which must not count as a breakdown.
     """
     spec = record.spec
     facts, target = spec.workload.facts, spec.workload.facts.targets[0]
@@ -146,8 +150,8 @@ class GateLook:
 
     Args:
         verdict: verdict over the workloads.
-        differences: workload -> log of the compute multiplier of A over B for each pair (see `GateEnvelope`). Without
-            envelopes, the difference of the log metrics.
+        differences: workload -> log of the compared multiplier of A over B for each pair (see `GateAxis`). Without
+            envelopes, log metrics are compared instead of log budgets.
         broken: runs that broke down, in the order of the pairs.
         outside: number of runs whose metric is outside the envelope. Their multipliers are extrapolated.
         pairs_needed: forecast of the number of further pairs; 0 if no further pair can change the outcome, None if the
@@ -181,8 +185,8 @@ def judge_pairs(
 ) -> GateLook:
     """Compute the verdict after a number of pairs.
 
-    With several workloads, the outcome `better` requires a minimum number of pairs. From this number on, the test can
-    show that A is worse on a single workload.
+    With several workloads, the outcome `better` also requires a smallest number of pairs. With fewer pairs, no test
+    could show that A is worse on one of the workloads.
 
     Args:
         pairs: pairs in the order of their seeds.
@@ -190,19 +194,18 @@ def judge_pairs(
             because multipliers and metrics have no common unit.
         alpha: probability of a false outcome `better` or `worse`.
         min_effect: smallest effect that is relevant, as a log ratio.
-        by: `examples` to compare compute multipliers. With `time`, the reference's budget for a run's metric is divided
-            by the run's cost per example before the comparison.
+        by: `examples` to compare compute multipliers, or `time` to compare time multipliers (see `GateAxis`).
 
     Raises:
-        UsageError: there are no pairs, the metric of a workload is the same in all runs, or both runs of every pair
-            broke down on a workload.
+        UsageError: there are no pairs, or both runs of each pair broke down on a workload (after `BROKEN_PAIRS` pairs).
+            Also if, on a workload, no run changed the metric and A and B have equal metrics in each pair.
     """
     if not pairs:
         raise UsageError("there is no pair, so a gate has no verdict", fix="run at least one pair")
     names = list(pairs[0])
     _check_informative(pairs, names)
-    usable = envelopes if all(name in envelopes for name in names) else {}
-    differences = {name: _differences([pair[name] for pair in pairs], usable.get(name), by) for name in names}
+    used_envelopes = envelopes if all(name in envelopes for name in names) else {}
+    differences = {name: _differences([pair[name] for pair in pairs], used_envelopes.get(name), by) for name in names}
     runs = [run for pair in pairs for two_runs in pair.values() for run in two_runs]
     identical = len(pairs) >= IDENTICAL_PAIRS and all(
         a.weights and a.weights == b.weights and a.metric == b.metric for pair in pairs for a, b in pair.values()
@@ -223,7 +226,7 @@ def judge_pairs(
         verdict=verdict,
         differences={name: tuple(values) for name, values in differences.items()},
         broken=tuple(run for run in runs if run.broke),
-        outside=sum(_is_outside(run, usable) for run in runs),
+        outside=sum(_is_outside(run, used_envelopes) for run in runs),
         pairs_needed=pairs_needed,
     )
 
@@ -252,7 +255,7 @@ def median_cost_ratio(pairs: Sequence[GatePair]) -> float | None:
 
 
 def _log_cost(run: GateRun) -> float:
-    """Return the log of the cost per example. A run that broke down has no multiplier, so its cost has no effect."""
+    """Return the log of the cost per example; 0 for a run that broke down and has no cost."""
     if run.cost is None:
         if run.broke:
             return 0.0
@@ -263,8 +266,8 @@ def _log_cost(run: GateRun) -> float:
 def _log_budget_or_metric(run: GateRun, envelope: GateEnvelope | None) -> float:
     """Return the log of the budget at which the reference reaches the run's metric; −inf for a run that broke down.
 
-    The difference between A and B is the log multiplier. Without an envelope, the result is the log of the metric. For
-    a metric to be minimised, the sign is changed, so that higher values are better.
+    A's value minus B's value is the log of the compute multiplier. Without an envelope, the result is the log of the
+    metric, negated for a metric to be minimised. Higher values are therefore always better.
     """
     if run.metric is None:
         return -math.inf
@@ -279,12 +282,7 @@ def _is_outside(run: GateRun, envelopes: Mapping[str, GateEnvelope]) -> bool:
 
 
 def _check_informative(pairs: Sequence[GatePair], names: Iterable[str]) -> None:
-    """Raise an error if the pairs have no information about a workload.
-
-    Raises:
-        UsageError: the metric of a workload is the same in all runs, or both runs of every pair broke down on a
-            workload.
-    """
+    """Raise a UsageError if the pairs say nothing about a workload (for the cases, see `judge_pairs`)."""
     for name in names:
         run_pairs = [pair[name] for pair in pairs]
         if all(a.constant and b.constant and a.metric == b.metric for a, b in run_pairs) and not any(

@@ -1,7 +1,7 @@
 """The envelope of a gate, which converts a metric to the budget at which the reference reaches that metric.
 
-A gate compares two submissions A and B by pairs of runs. The compute multiplier of a pair is the reference's budget for
-A's metric divided by its budget for B's metric.
+A gate compares two submissions A and B by pairs of runs. The compute multiplier of a pair is (reference's budget for
+A's metric) / (reference's budget for B's metric).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from harness.contract.record import Record, is_complete
 from harness.errors import UsageError
 from harness.scoring.knots import fit_knots
 
-#: `SHARES`: horizons of the reference as multiples of the gate budget. `SEEDS`: number of seeds at each horizon.
-SHARES, SEEDS = (0.25, 0.5, 1.0, 2.0), 3
+#: `HORIZON_MULTIPLES`: horizons of the reference as multiples of the gate budget. `SEEDS`: number of seeds at each
+#: horizon.
+HORIZON_MULTIPLES, SEEDS = (0.25, 0.5, 1.0, 2.0), 3
 
 
 class GateEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
@@ -43,17 +44,17 @@ class GateEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not len(self.horizons) == len(self.values) == len(self.spreads) > 0:
-            raise ValueError("horizons, values and spreads are not equally many")
+            raise ValueError("horizons, values and spreads differ in length or are empty")
         if not all(0 < number < math.inf for number in (*self.horizons, *self.values)):
             raise ValueError("a horizon or value is not a positive number")
         if not all(shorter < longer for shorter, longer in pairwise(self.horizons)):
             raise ValueError("the horizons do not increase")
 
     def knots(self) -> list[tuple[float, float]]:
-        """Return the points (log metric, log budget) between which the envelope is linear.
+        """Return the knots: pairs (log metric, log budget) between which the envelope is linear.
 
         The log metrics are fitted by isotonic regression, so that a larger budget never has a worse metric. Horizons
-        with equal fitted metrics are merged into one point. Its log budget is the mean of their log budgets.
+        with equal fitted metrics are merged into one knot. Its log budget is the mean of their log budgets.
         """
         logs = [math.log(value) for value in self.values]
         knots = fit_knots(logs, [math.log(horizon) for horizon in self.horizons], self.goal)
@@ -62,9 +63,9 @@ class GateEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
     def log_budget(self, metric: float) -> float:
         """Return the log of the budget in examples at which the reference reaches a metric.
 
-        Between two knots, the log budget is interpolated linearly in the log of the metric. Before the first and after
-        the last knot, the log budget is extrapolated with the mean slope of the whole envelope. The slope between the
-        two outermost knots would be less precise, because it depends on two horizons only.
+        Between two knots, the log budget is interpolated linearly in the log of the metric. Beyond the first and the
+        last knot, it is extrapolated with the mean slope of the whole envelope. The slope of only the last segment
+        would be less precise, because it depends on only two horizons.
 
         Raises:
             UsageError: the metric is not positive, or a larger budget does not improve the reference's metric.
@@ -110,7 +111,7 @@ def fit_envelope(records: Sequence[Record], budget: int) -> GateEnvelope:
         budget: gate budget in examples.
 
     Raises:
-        UsageError: fewer than two horizons have a complete run, a metric is not positive, or a larger budget does not
+        UsageError: at most one horizon has a complete run, a metric is not positive, or a larger budget does not
             improve the metric.
     """
     spec = records[0].spec

@@ -13,10 +13,10 @@ from harness.scoring.scores import Table
 from harness.scoring.ties import PairVerdict, Ties, pairs_for_verdict
 from harness.scoring.time_to_target import Axis
 
-#: Compared quantities for which a headline states ratios of examples and of scored time. For other quantities, it
-#: states the ratio of the quantity.
+#: Compared quantities for which a headline states ratios of examples and of scored time. For any other quantity, such
+#: as steps, a headline states the ratio of this quantity.
 TIME_AND_EXAMPLES: Final = ("time", "measured-time", "examples")
-#: Amounts of a ranking whose headline states no amount.
+#: Value of `amounts` for a headline that states no amounts.
 NO_AMOUNTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -26,7 +26,8 @@ class LeadRatio:
 
     Args:
         submission: the leader.
-        against: the other submission: the reference, or the second submission if the leader is the reference.
+        against: the other submission: the reference, or the second submission if there is no reference or if the
+            reference leads alone.
         factors: ratios of examples, cost and time; None if there is no workload on which the two submissions reached
             the target. If the compared quantity is not in `TIME_AND_EXAMPLES`, `time` is the ratio of this quantity.
     """
@@ -42,19 +43,19 @@ class Headline:
 
     Args:
         leaders: submissions whose best possible rank is 1. No two of them differ significantly.
-        amounts: for each leader, the amount by which it is ranked, as text, such as `1.31× the time multiplier`; empty
-            if the ratios are stated instead.
+        amounts: for each leader, the amount by which it is ranked, such as `time multiplier 1.31×`; empty if the ratios
+            are stated instead.
         ratios: one for each leader that is not the reference. If the reference leads alone, one for the reference.
         missed: for each leader, the workloads on which its median is a miss, or that it did not run.
-        tied_with_first: submissions that do not differ significantly from the only leader, although they differ from a
-            submission that is ranked between the leader and them.
-        followers: submissions with the next best possible rank; only the first of them if two of them differ
-            significantly.
+        tied_with_first: submissions that are tied with the only leader, but significantly slower than another
+            submission, so they cannot have rank 1.
+        followers: those of the other submissions whose best possible rank is smallest; only the first of them if two of
+            them differ significantly.
         follower_ranks: best and worst rank of the followers; the worst rank is None if it differs between them.
         followers_undecided: whether there are too few pairs of studies for a verdict on two of the followers.
         pairs: smallest number of pairs of studies between two leaders, if it is too small for a verdict; None if it
             suffices.
-        required_pairs: number of pairs of studies at which one difference can be significant by itself.
+        required_pairs: smallest number of pairs of studies with which one difference can be significant.
         required_studies: number of studies on each workload that give `required_pairs`.
         all_missed: whether no submission reached a target.
         is_tested: whether the ranks come from a test. Ranks by the metric at a budget do not come from a test.
@@ -160,12 +161,12 @@ def headline_of_metrics(order: Sequence[str], ranks: Mapping[str, tuple[int, int
 
 
 def _without_examples(times: Table) -> Medians:
-    """Return amounts in which another quantity, such as steps, takes the place of the time."""
+    """Return amounts in which the compared quantity, such as steps, replaces the time and the examples."""
     return {name: {workload: (time, time) for workload, time in row.items()} for name, row in times.items()}
 
 
 def _with_best_rank(names: Sequence[str], ties: Ties) -> tuple[str, ...]:
-    """Return the submissions whose best possible rank is the best one among these submissions."""
+    """Return the submissions that have the smallest best rank of all given submissions."""
     best = min((ties.ranks[name][0] for name in names), default=0)
     return tuple(name for name in names if ties.ranks[name][0] == best)
 
@@ -176,7 +177,7 @@ def _among(names: Sequence[str], verdicts: Sequence[PairVerdict]) -> list[PairVe
 
 
 def _common_ranks(names: Sequence[str], ties: Ties) -> tuple[int, int | None]:
-    """Return the best rank of the submissions, and their worst rank if it is the same for all of them."""
+    """Return the best rank of the submissions, and their worst rank if they share it."""
     if not names:
         return 0, None
     worst = {ties.ranks[name][1] for name in names}

@@ -44,7 +44,8 @@ def hit_rate(hits: int, n: int, level: float = 0.95) -> Rate:
     """
     if not 0 <= hits <= n or n == 0:
         raise UsageError(
-            f"cannot compute the hit rate of {hits} hits in {n} runs", fix="give at least one run, and no more hits"
+            f"cannot compute the hit rate of {hits} hits in {n} runs",
+            fix="give at least one run, and no more hits than runs",
         )
     # `scipy.stats.binomtest` gives the same interval, but its import takes longer than a whole leaderboard.
     z, value = NormalDist().inv_cdf((1 + level) / 2), hits / n
@@ -57,9 +58,8 @@ def hit_rate(hits: int, n: int, level: float = 0.95) -> Rate:
 def restricted_mean(times: Sequence[float], budget: float) -> float:
     """Return the restricted mean time: the mean of min(time, budget).
 
-    For times and budgets in seconds, the result is an upper bound of the mean time for which a run occupies a machine.
-    A run that misses may occupy the machine for less time, because its budget of examples may end before its budget of
-    seconds. The restricted mean time does not replace a time to target.
+    In seconds, the result is an upper bound of the mean time for which a run occupies a machine. A run that misses may
+    end earlier, when its budget of examples is used up. The result does not replace a time to target.
 
     Args:
         times: times to target, inf for a miss.

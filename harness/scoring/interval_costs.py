@@ -27,14 +27,14 @@ from typing import NamedTuple, Protocol, TypeAlias
 from harness.contract.run import RunSpec
 from harness.scoring.time_to_target import IntervalSeconds
 
-#: Threshold for costs that depend on the seed. An arm is a set of runs with the same costs (see `Arm`). Its excess is
-#: the median over its runs of (total seconds / total of the median costs of the same intervals) - 1. If the excess is
-#: larger than the reference's excess by more than this threshold, different intervals are expensive in different runs.
-#: The costs of the arm are then means.
+#: Threshold for costs that depend on the seed. An arm is a set of runs with the same costs (see `Arm`). The excess of a
+#: run is (its total seconds / total of the median costs of the same intervals) - 1. The excess of an arm is the median
+#: over its runs. If it exceeds the reference's excess by more than this threshold, the costs of the arm are means
+#: instead of medians, because different intervals are expensive in different runs.
 SEED_DEPENDENT_EXCESS = 0.05
 #: Maximum number of rounds of the median polish. It usually converges in two or three rounds.
 _POLISH_ROUNDS = 20
-#: Smallest number of runs of an arm for the decision that its costs depend on the seed.
+#: Smallest number of runs with which the costs of an arm can be found to depend on the seed.
 _MIN_RUNS = 5
 
 
@@ -43,15 +43,15 @@ class Arm(NamedTuple):
 
     Args:
         submission: `name@version` of the submission.
-        source_hash: hash of the submission's source.
+        code_identity: hash of the submission's code (see `SubmissionRef.code_identity`).
         workload: `name@version` of the workload.
         hardware: hardware class.
-        ranks: number of ranks.
+        ranks: number of ranks, the training processes of a run on several devices.
         setting: names and values of the hyperparameters, sorted by name.
     """
 
     submission: str
-    source_hash: str
+    code_identity: str
     workload: str
     hardware: str
     ranks: int
@@ -60,7 +60,7 @@ class Arm(NamedTuple):
 
 #: Arm and index of an interval. Index 0 is the construction of the submission; index k is the interval that ends at
 #: evaluation k.
-_Cell: TypeAlias = tuple[Arm, int]
+_ArmInterval: TypeAlias = tuple[Arm, int]
 
 
 class CostedRun(Protocol):
@@ -88,7 +88,8 @@ class CostModel:
         runs: arm -> number of runs from which its costs are estimated.
         by_mean: arms whose costs are means over runs, because the seed determines which intervals are expensive.
         slowdowns: (hardware class, session) -> log of (seconds in the session / seconds in a typical session).
-        unlinked: sessions that share no arm with another session. Their slowdown is unknown and assumed to be typical.
+        unlinked: sessions that share no arm with another session. Their slowdown is unknown, so their seconds are not
+            adjusted.
     """
 
     costs: Mapping[Arm, array[float]]
@@ -96,29 +97,35 @@ class CostModel:
     by_mean: frozenset[Arm] = frozenset()
     slowdowns: Mapping[tuple[str, str], float] = field(default_factory=dict)
     unlinked: frozenset[str] = frozenset()
+    # The results of `time_to`. Many runs of an arm end at the same evaluation.
+    _times: dict[Arm, dict[int, float | None]] = field(
+        default_factory=lambda: defaultdict(dict), init=False, repr=False, compare=False
+    )
 
     def time_to(self, arm: Arm, index: int) -> float | None:
         """Return the cost in seconds from the start to evaluation `index`; None if a cost up to `index` is unknown."""
-        costs = self.costs.get(arm, ())
-        return _round_to_12_digits(math.fsum(costs[: index + 1])) if index < len(costs) else None
+        times = self._times[arm]
+        if index not in times:
+            costs = self.costs.get(arm, ())
+            times[index] = _round_to_12_digits(math.fsum(costs[: index + 1])) if index < len(costs) else None
+        return times[index]
 
     def own_times_to(self, arm: Arm, intervals: IntervalSeconds, indices: Sequence[int]) -> tuple[float | None, ...]:
         """Return the seconds of one run from its start to each of the given evaluations, for paired tests.
 
-        The seconds are the cost up to the evaluation × the slowness of the run. For arms in `by_mean`, they are the sum
-        of the measured seconds. For every arm, the measured seconds are first divided by the slowdown of their session.
-        The result contains None for an evaluation before which an interval has no known cost.
+        First, the measured seconds are divided by the slowdown of their session. The result is then the cost up to the
+        evaluation × the slowness of the run. For arms in `by_mean`, it is the sum of the divided seconds. The result is
+        None for an evaluation if the cost of an interval up to it is unknown.
         """
-        costs = self.costs.get(arm, ())
+        times = [self.time_to(arm, index) for index in indices]
         adjusted = _adjust_to_session(arm.hardware, intervals, self.slowdowns)
         if arm in self.by_mean:
             totals = [math.fsum(adjusted[: index + 1]) for index in indices]
         else:
-            slowness = _slowness(adjusted, costs)
-            totals = [_round_to_12_digits(math.fsum(costs[: index + 1])) * slowness for index in indices]
+            slowness = _slowness(adjusted, self.costs.get(arm, ()))
+            totals = [(time or 0.0) * slowness for time in times]
         return tuple(
-            _round_to_12_digits(total) if index < len(costs) else None
-            for index, total in zip(indices, totals, strict=True)
+            None if time is None else _round_to_12_digits(total) for time, total in zip(times, totals, strict=True)
         )
 
 
@@ -130,9 +137,9 @@ def fit_costs(
     1. The seconds of each session are divided by the slowdown of the session. The slowdown compares the median seconds
        of the reference's intervals in the session with their median seconds in all sessions. If a session has no run of
        the reference, all arms that also ran in other sessions are used instead of the reference.
-    2. The cost of interval k of an arm is the median of interval k over its runs. Interval k is compared only with
-       interval k of other runs. The cost therefore contains periodic work, such as the update of a preconditioner in
-       every tenth interval.
+    2. The cost of interval k of an arm is the median of interval k over its runs, or the mean if the costs depend on
+       the seed (see `SEED_DEPENDENT_EXCESS`). Interval k is compared only with interval k of other runs. The cost
+       therefore contains periodic work, such as the update of a preconditioner in every tenth interval.
 
     Args:
         runs: runs of one ruleset; runs without interval seconds are ignored.
@@ -231,21 +238,21 @@ def _median_excess(rows: Sequence[Sequence[float]], medians: Sequence[float]) ->
 def _find_slowdowns(
     measured: Mapping[Arm, Sequence[IntervalSeconds]], is_reference: Mapping[Arm, bool]
 ) -> tuple[dict[tuple[str, str], float], frozenset[str]]:
-    """Return the log slowdown of the sessions by hardware class and session, and the sessions with unknown slowdown."""
+    """Return (hardware class, session) -> log slowdown, and the sessions whose slowdown is unknown."""
     sessions_of: dict[str, set[str]] = defaultdict(set)
-    linking_of: dict[str, dict[_Cell, dict[str, list[float]]]] = defaultdict(dict)
+    shared_of: dict[str, dict[_ArmInterval, dict[str, list[float]]]] = defaultdict(dict)
     for arm, runs in measured.items():
         sessions = {name for intervals in runs for name in _positive_sessions(intervals)}
         sessions_of[arm.hardware] |= sessions
         # An arm with a single session says nothing about the slowdown of a session relative to others.
         if len(sessions) > 1:
-            linking_of[arm.hardware] |= _linking_cells(arm, runs)
+            shared_of[arm.hardware] |= _shared_intervals(arm, runs)
     slowdowns: dict[tuple[str, str], float] = {}
     unlinked: set[str] = set()
     for hardware, sessions in sessions_of.items():
         if len(sessions) < 2:
             continue
-        for session, value in _polish_slowdowns(linking_of[hardware], is_reference).items():
+        for session, value in _polish_slowdowns(shared_of[hardware], is_reference).items():
             slowdowns[hardware, session] = value
         unlinked |= {session for session in sessions if (hardware, session) not in slowdowns}
     return slowdowns, frozenset(unlinked)
@@ -258,48 +265,48 @@ def _positive_sessions(intervals: IntervalSeconds) -> set[str]:
     return {name for name, seconds in zip(intervals.session_names(), intervals.seconds, strict=True) if seconds > 0}
 
 
-def _linking_cells(arm: Arm, runs: Iterable[IntervalSeconds]) -> dict[_Cell, dict[str, list[float]]]:
-    """Return the logs of the seconds by interval and session, for the intervals that several sessions measured."""
-    cells: dict[_Cell, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+def _shared_intervals(arm: Arm, runs: Iterable[IntervalSeconds]) -> dict[_ArmInterval, dict[str, list[float]]]:
+    """Return interval -> session -> logs of the seconds, for intervals that were measured in several sessions."""
+    logs_of: dict[_ArmInterval, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for intervals in runs:
         for k, (seconds, session) in enumerate(zip(intervals.seconds, intervals.session_names(), strict=True)):
             if seconds > 0:
-                cells[arm, k][session].append(math.log(seconds))
-    return {cell: by_session for cell, by_session in cells.items() if len(by_session) > 1}
+                logs_of[arm, k][session].append(math.log(seconds))
+    return {interval: by_session for interval, by_session in logs_of.items() if len(by_session) > 1}
 
 
 def _polish_slowdowns(
-    cells: Mapping[_Cell, Mapping[str, Sequence[float]]], is_reference: Mapping[Arm, bool]
+    logs_of: Mapping[_ArmInterval, Mapping[str, Sequence[float]]], is_reference: Mapping[Arm, bool]
 ) -> dict[str, float]:
     """Return the log slowdown of each session that shares an arm and an interval with another session.
 
     The slowdowns are computed by Tukey's median polish. Each round computes the median of each interval over sessions,
-    and then the median of each session over intervals. The rounds end when the slowdown of no session changes any more.
+    and then the median of each session over intervals. The rounds end when no slowdown changes any more.
     """
     medians = {
-        cell: {session: statistics.median(logs) for session, logs in by_session.items()}
-        for cell, by_session in cells.items()
+        interval: {session: statistics.median(logs) for session, logs in by_session.items()}
+        for interval, by_session in logs_of.items()
     }
-    cells_of_session: dict[str, list[_Cell]] = defaultdict(list)
-    for cell, by_session in medians.items():
+    intervals_of: dict[str, list[_ArmInterval]] = defaultdict(list)
+    for interval, by_session in medians.items():
         for session in by_session:
-            cells_of_session[session].append(cell)
-    for session, shared in cells_of_session.items():
-        reference_cells = [cell for cell in shared if is_reference[cell[0]]]
-        cells_of_session[session] = reference_cells or shared
-    slowdowns = dict.fromkeys(cells_of_session, 0.0)
+            intervals_of[session].append(interval)
+    for session, shared in intervals_of.items():
+        of_reference = [interval for interval in shared if is_reference[interval[0]]]
+        intervals_of[session] = of_reference or shared
+    slowdowns = dict.fromkeys(intervals_of, 0.0)
     for _ in range(_POLISH_ROUNDS):
         typical = {
-            cell: statistics.median(value - slowdowns[session] for session, value in by_session.items())
-            for cell, by_session in medians.items()
+            interval: statistics.median(value - slowdowns[session] for session, value in by_session.items())
+            for interval, by_session in medians.items()
         }
         updated = {
-            session: statistics.median(medians[cell][session] - typical[cell] for cell in shared)
-            for session, shared in cells_of_session.items()
+            session: statistics.median(medians[interval][session] - typical[interval] for interval in shared)
+            for session, shared in intervals_of.items()
         }
         # The typical session has the median slowdown, weighted by the number of intervals of each session. This choice
         # leaves most times unchanged.
-        weighted = (updated[session] for session, shared in cells_of_session.items() for _ in shared)
+        weighted = (updated[session] for session, shared in intervals_of.items() for _ in shared)
         middle = statistics.median_low(weighted) if updated else 0.0
         updated = {session: value - middle for session, value in updated.items()}
         change = max((abs(updated[session] - slowdowns[session]) for session in slowdowns), default=0.0)

@@ -1,6 +1,6 @@
-"""Builds leaderboards, one per hardware class and ruleset: ranks, scores, intervals and reasons for omissions.
+"""Builds a leaderboard for each hardware class and ruleset.
 
-Only this module ranks submissions. `harness.report` renders the ranking.
+A leaderboard contains ranks, scores and intervals, and the reasons for omissions. `harness.report` renders it.
 """
 
 from __future__ import annotations
@@ -59,13 +59,16 @@ class LeaderboardRow:
 
     Args:
         submission: `name@version`.
-        ranks: best and worst rank consistent with the significant pairwise differences.
+        ranks: best and worst rank consistent with the significant pairwise differences. In tables of metrics, the ranks
+            follow from `mean_rank`.
         n: smallest and largest number of studies on a workload.
-        anchored: anchored score, the primary score; None if there is no reference.
+        anchored: anchored score, the primary score; None if there is no reference, or if every workload is coarse or
+            was missed by the reference.
         anchored_spread: 95 % interval of the anchored score; with fewer than six studies, its range (see
-            `anchored_spread`). None if there is no reference.
-        profile: AlgoPerf's profile score. It depends on the other submissions of the table.
-        ratios: workload id -> time divided by the best time of the table; inf is a miss.
+            `anchored_spread`). None if there is no anchored score.
+        profile: AlgoPerf's profile score, which depends on the other submissions of the table; None in tables of
+            metrics.
+        ratios: workload id -> time divided by the best time on this workload in the table; inf is a miss.
         speedup: speed-up over the reference; None if there is no reference.
         factors: ratios to the reference in examples, cost per example and time. None if there is no workload on which
             the reference and the submission reached the target.
@@ -111,8 +114,8 @@ class Leaderboard:
         reference: name of the submission to which the scores are relative; None if there is no such submission.
         rows: rows, the best first.
         headline: who leads, by how much, and who is tied; None without a row.
-        verdicts: verdict on each pair of submissions, from which the ranks are made; empty in tables of metrics, whose
-            ranks are made without a test.
+        verdicts: verdict of the test on each pair of submissions. The ranks follow from the verdicts. Empty in tables
+            of metrics, which are ranked without a test.
         details: rows of each workload, including rows of runs that are never ranked.
         left_out: runs and workloads that were left out, with the reasons.
         notes: remarks for the reader.
@@ -159,8 +162,9 @@ class _Builder:
     notes: list[str] = field(default_factory=list)
 
 
-def _build(key: tuple[str, str], members: Sequence[RunSummary], query: LeaderboardQuery) -> Leaderboard:
-    builder = _Builder([summary for summary in members if query.wants(summary.spec.workload.facts)])
+def _build(key: tuple[str, str], summaries: Sequence[RunSummary], query: LeaderboardQuery) -> Leaderboard:
+    """Build the leaderboard of one hardware class and ruleset, which are the `key`."""
+    builder = _Builder([summary for summary in summaries if query.wants(summary.spec.workload.facts)])
     builder.summaries, builder.left_out = keep_newest_versions(builder.summaries)
     builder.summaries, ambiguous = distinguish_sources(builder.summaries)
     if ambiguous:
@@ -169,7 +173,7 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
     builder.summaries, costs = cost_summaries(builder.summaries, query.by, query.references)
     runs, skipped = select_usable(builder.summaries)
     builder.usable = frozenset(run.run_id for run in runs)
-    spec = members[0].spec
+    spec = summaries[0].spec
     table = Leaderboard(hardware=key[0], ruleset=key[1], ranked=spec.ruleset.ranked, clock=spec.clock, query=query)
     if runs:
         aggregate = aggregate_runs(runs, query.by, skipped)
@@ -182,7 +186,7 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
             builder.notes += describe_costs(costs, builder.summaries)
         facts = {run.spec.workload.facts.id: run.spec.workload.facts for run in runs}
         table = dataclasses.replace(table, workloads=tuple(facts[workload] for workload in sorted(facts)))
-        table = _rank_by_metric(table, builder) if query.metric else _rank_by_time(table, builder, aggregate)
+        table = _rank_by_metric(table, builder) if query.metric_budget else _rank_by_time(table, builder, aggregate)
     elif builder.summaries:
         builder.left_out += skipped
         builder.notes.append("no run can be ranked")
@@ -196,7 +200,7 @@ def _build(key: tuple[str, str], members: Sequence[RunSummary], query: Leaderboa
 
 
 def _add_families(rows: Sequence[LeaderboardRow], keys: FamilyKeys) -> tuple[LeaderboardRow, ...]:
-    """Return the rows with their families. A family contains the range of its rows' values of the ranking score."""
+    """Return the rows with their families. Each family gets the range of the scores of its rows."""
     scores = [row.anchored if row.anchored is not None else row.profile for row in rows]
     values = [score if score is not None else row.mean_rank for score, row in zip(scores, rows, strict=True)]
     families = find_families(
@@ -238,7 +242,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
     amounts = median_amounts(summary for summary in builder.summaries if summary.run_id in builder.usable)
     times, ids = _scored_times(aggregate, amounts), [facts.id for facts in table.workloads]
     reference = _find_reference(table.query.references, times)
-    anchored = _anchor(reference, times, aggregate.coarse, ids, table.query, builder)
+    anchored = _anchored_scores(reference, times, aggregate.coarse, ids, table.query, builder)
     counted = anchored.workloads if anchored else ()
     profiles = profile_scores(times, base=ids)
     scores = anchored.scores if anchored else {name: profile.exact for name, profile in profiles.items()}
@@ -248,7 +252,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
         builder.notes.append("a single submission: its profile score has no meaning")
     if all(math.isinf(time) for row in times.values() for time in row.values()):
         builder.notes.append("every submission missed every target")
-    factors, traits = _factors(reference, amounts, builder), _run_traits(builder)
+    factors, traits = _ratios_to(reference, amounts, builder), _run_traits(builder)
     rows = []
     for name in order:
         studies = aggregate.studies[name]
@@ -288,16 +292,18 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
 def _scored_times(aggregate: Aggregate, amounts: Medians) -> Table:
     """Return submission -> workload -> median over studies of the compared quantity.
 
-    For the quantity `time`, there are two times per run. Ranks by score use the *scored time*, whose medians are in
-    `amounts`. Intervals and tests need times with independent errors, so `aggregate` contains the run's *own time*
-    (defined in `interval_costs`).
+    With the quantity `time`, a run has two times:
+
+    - The *scored time* determines the scores. Its medians are in `amounts`.
+    - The *own time* (see `interval_costs`) has errors that are independent between runs, as intervals and tests need.
+      `aggregate` contains it.
     """
     if aggregate.by != "time":
         return aggregate.times
     return {name: {workload: amounts[name][workload][0] for workload in row} for name, row in aggregate.times.items()}
 
 
-def _factors(reference: str | None, amounts: Medians, builder: _Builder) -> dict[str, TimeFactors]:
+def _ratios_to(reference: str | None, amounts: Medians, builder: _Builder) -> dict[str, TimeFactors]:
     """Return the ratios to the reference. Add a note if the order by examples differs from the order by time."""
     if reference is None:
         return {}
@@ -307,7 +313,7 @@ def _factors(reference: str | None, amounts: Medians, builder: _Builder) -> dict
     return factors
 
 
-def _anchor(
+def _anchored_scores(
     reference: str | None,
     times: Table,
     coarse: Collection[str],
@@ -344,7 +350,7 @@ def _total_time(times: Mapping[str, float], workloads: Sequence[str]) -> float:
 def _find_reference(names: Sequence[str], times: Mapping[str, object]) -> str | None:
     """Return the id of the first named submission that the table contains; None if there is no such submission.
 
-    If the table has several versions or sources of the submission, the last id in alphabetical order is returned.
+    If the table has several versions or sources of this submission, the last id in alphabetical order is returned.
     """
     for name in names:
         matches = sorted(s for s in times if name in (s, s.rpartition("@")[0]))
@@ -361,15 +367,15 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
     goals = {facts.id: facts.targets[0].goal for facts in table.workloads if facts.targets}
     usable = (summary for summary in builder.summaries if summary.run_id in builder.usable)
     cells = metric_cells(usable, goals)
-    means = {name: mean_rank(name, cells, goals) for name in cells}
-    order = sorted(means, key=lambda name: (means[name], name))
+    mean_ranks = {name: mean_rank(name, cells, goals) for name in cells}
+    order = sorted(mean_ranks, key=lambda name: (mean_ranks[name], name))
     traits = _run_traits(builder)
     rows = [
         LeaderboardRow(
             submission=name,
-            ranks=(1 + sum(means[o] < means[name] for o in order), sum(means[o] <= means[name] for o in order)),
+            ranks=_shared_ranks(name, mean_ranks),
             n=(min(c.studies for c in cells[name].values()), max(c.studies for c in cells[name].values())),
-            mean_rank=means[name],
+            mean_rank=mean_ranks[name],
             cells=cells[name],
             **traits[name]._asdict(),
         )
@@ -380,3 +386,9 @@ def _rank_by_metric(table: Leaderboard, builder: _Builder) -> Leaderboard:
         builder.notes.append("*: some runs stopped at their target before this budget")
     headline = headline_of_metrics(order, {row.submission: row.ranks for row in rows}) if rows else None
     return dataclasses.replace(table, headline=headline, rows=tuple(rows))
+
+
+def _shared_ranks(name: str, mean_ranks: Mapping[str, float]) -> tuple[int, int]:
+    """Return the best and worst rank of a submission. Submissions with equal mean ranks share their ranks."""
+    own = mean_ranks[name]
+    return 1 + sum(other < own for other in mean_ranks.values()), sum(other <= own for other in mean_ranks.values())

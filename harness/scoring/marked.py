@@ -35,8 +35,8 @@ class MarkFilter:
     """Leaves withdrawn records out, and keeps a list of the records with a mark.
 
     Args:
-        marks: the marks that count.
-        marked: the records with a mark that were seen so far, in their order.
+        marks: the mark of each marked record.
+        marked: the marked records that were seen so far, in their order.
     """
 
     marks: Marks

@@ -53,9 +53,9 @@ def _median_weights(n: int) -> NDArray[np.float64]:
 def median_interval(values: Sequence[float], level: float = 0.95) -> Spread:
     """Return a confidence interval for the median over studies. For fewer than six values, return their range.
 
-    An interval between two order statistics can have only a few different coverages, which may differ much from the
-    required level. The ends are therefore interpolated between neighbouring order statistics. The coverage is then
-    within about one percentage point of the level, for any continuous distribution. An end may be inf.
+    With order statistics as ends, only a few coverages are possible, and none may be near the required level. The ends
+    are therefore interpolated between neighbouring order statistics. The coverage is then within about one percentage
+    point of the level, for any continuous distribution. An end may be inf.
 
     Args:
         values: one value for each study, inf for a miss.
@@ -81,6 +81,6 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> Spread:
 
 
 def _interpolate(outer: float, inner: float, weight: float) -> float:
-    if outer == inner or weight == 0:
+    if outer == inner or weight == 0 or math.isinf(outer):
         return outer
-    return outer if math.isinf(outer) else (1 - weight) * outer + weight * inner if math.isfinite(inner) else inner
+    return inner if math.isinf(inner) else (1 - weight) * outer + weight * inner

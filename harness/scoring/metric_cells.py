@@ -13,7 +13,7 @@ from harness.scoring.time_to_target import MetricAt
 
 
 def metric_cells(summaries: Iterable[RunSummary], goals: Mapping[str, Goal]) -> dict[str, dict[str, Cell]]:
-    """Return submission -> workload -> cell of the metric of each study's best trial.
+    """Return submission -> workload -> cell. The cell combines the metrics of the best trial of each study.
 
     Args:
         summaries: the usable runs.
@@ -37,7 +37,7 @@ def _is_better(a: float, b: float, goal: Goal) -> bool:
 
 
 def mean_rank(name: str, cells: Mapping[str, Mapping[str, Cell]], goals: Mapping[str, Goal]) -> float:
-    """Return the mean rank of a submission over workloads. On a workload on which it has no run, it ranks last.
+    """Return the mean rank of a submission over workloads. It ranks last on every workload that it did not run.
 
     Args:
         name: the submission.

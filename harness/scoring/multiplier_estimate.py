@@ -1,4 +1,4 @@
-"""Estimates of multipliers: a mean log with independent sources of error, and a confidence interval.
+"""Estimates of multipliers: a mean of logs with independent sources of error, and a confidence interval.
 
 The interval uses Student's t distribution with the degrees of freedom of Welch and Satterthwaite.
 
@@ -44,7 +44,7 @@ class MultiplierEstimate:
 
     Args:
         log: log of the multiplier.
-        bound: whether the multiplier is only a bound.
+        bound: the kind of bound; empty if the multiplier is a value (see `Bound`).
         errors: the sources of error; None if the error is unknown, as for a single run or a bound.
     """
 
@@ -72,7 +72,7 @@ class MultiplierEstimate:
 
 
 def mean_estimate(estimates: Sequence[MultiplierEstimate]) -> MultiplierEstimate:
-    """Return the mean of the logs of independent estimates; not empty. It is a bound if any estimate is a bound."""
+    """Return the mean of the logs of one or more independent estimates. It is a bound if any estimate is a bound."""
     n = len(estimates)
     bound = join_bounds(estimate.bound for estimate in estimates)
     errors: list[ErrorSource] | None = None if bound else []
@@ -92,7 +92,7 @@ def combine_errors(*sources: ErrorSource | None) -> tuple[ErrorSource, ...] | No
 
 
 def join_bounds(bounds: Iterable[Bound]) -> Bound:
-    """Return the bound of a mean. Values that are not bounds have no effect on the result.
+    """Return the kind of bound of a mean, from the kinds of its terms. Terms that are not bounds have no effect.
 
     >>> join_bounds(["", ">", ">"]), join_bounds(["", ""]), join_bounds(["<", ">"])
     ('>', '', '~')

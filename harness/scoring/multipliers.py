@@ -1,10 +1,11 @@
 """Scores of the ruleset `fixed-budget`: compute multipliers and time multipliers of runs that use the whole budget.
 
-The compute multiplier M of a run is the budget that the reference needs for the run's final metric, divided by the
-workload's budget. The envelope of the reference (its metric as a function of its budget) gives the former budget (see
-`compute_multiplier`). The time multiplier is M × c_ref / c. Here c is the cost per example of the submission, and c_ref
-is that of the reference in the same table. All submissions draw the same number of examples, so the ratio of the costs
-is the ratio of the seconds of whole runs.
+The compute multiplier of a run is M = R / B. B is the workload's budget. R is the budget with which the reference
+reaches the run's final metric. R is read from the envelope, the reference's metric as a function of its budget (see
+`compute_multiplier`).
+
+The time multiplier is M × c_ref / c. Here c is the submission's cost per example, and c_ref is the reference's cost per
+example in the same table. All runs draw the same number of examples, so c_ref / c is also the ratio of their seconds.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class MultiplierCell:
     """The result of a submission on a workload.
 
     Args:
-        submission: `name@version`. If two different sources have this name, the beginning of the source's hash follows.
+        submission: `name@version`. If two different sources have this name, the beginning of the code hash follows.
         workload: `name@version`.
         hardware: hardware class.
         ruleset: `name@version`.
@@ -62,8 +63,8 @@ class MultiplierCell:
         compute: compute multiplier; None if it is unknown or if a run broke down.
         cost: cost per example relative to the reference; None if unknown.
         time: time multiplier; None if the compute multiplier or the cost is unknown.
-        studies: study -> 1 / (time multiplier of the study's run), computed from the run's own seconds; inf if the run
-            broke down. Paired tests treat these values as times: lower is better.
+        studies: study -> 1 / (time multiplier of the study's run), from the seconds of this run alone; inf if the run
+            broke down. Lower is better, so paired tests use these values like times.
         tuning: cost of the tuning, and the effect of a wrong learning rate; None without records of tuning trials.
         remark: the most important reason why a value is missing, or a warning; empty if nothing is missing.
     """
@@ -89,9 +90,9 @@ class MultiplierRow:
     Args:
         submission: see `MultiplierCell`.
         ranks: best and worst rank consistent with the significant pairwise differences. Submissions that lack a time
-            multiplier on any workload share the last ranks.
-        compute: geometric mean of the compute multipliers over workloads. Like `cost` and `time`, it is None if the
-            submission lacks a time multiplier on any workload.
+            multiplier on at least one workload share the last ranks.
+        compute: geometric mean of the compute multipliers over workloads. `compute`, `cost` and `time` are None unless
+            every workload has a time multiplier.
         cost: geometric mean of the costs over workloads.
         time: geometric mean of the time multipliers over workloads. Submissions are ranked by it.
         workloads: number of workloads with a time multiplier.
@@ -117,7 +118,7 @@ class MultiplierBoard:
         workloads: ids of the workloads.
         rows: rows, best first.
         ties: the ranks of the submissions with a time multiplier on every workload, and the verdicts on their pairs.
-        cells: results on the workloads, ordered by workload, and on each workload by time multiplier, best first.
+        cells: results, ordered by workload and then by time multiplier, best first.
         skipped: records that were left out, with the reasons.
     """
 
@@ -131,7 +132,7 @@ class MultiplierBoard:
 
     @property
     def bounded(self) -> float:
-        """Fraction of the known compute multipliers that are only bounds; 0 if no compute multiplier is known."""
+        """Fraction of the known compute multipliers that are bounds instead of estimates; 0 if none is known."""
         known = [cell.compute for cell in self.cells if cell.compute is not None]
         return sum(estimate.bound != "" for estimate in known) / len(known) if known else 0.0
 
@@ -165,26 +166,30 @@ def score_boards(
     """Score the runs of every hardware class and ruleset.
 
     Args:
-        records: records of any rulesets. Only those with the stopping rule `STOPPING` are scored. If a seed has several
-            runs, only the earliest run counts.
+        records: records of any rulesets. Only those with the stopping rule `STOPPING` are scored. If a trial has
+            several runs, only the earliest run counts.
         envelopes: `name@version` of a workload -> envelope of the workload's reference.
     """
     tables: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in earliest_runs(record for record in records if _counts(record)):
+    for record in earliest_runs(record for record in records if _is_scored_or_tuning(record)):
         tables[table_key(record)].append(record)
     return [_score_board(key, tables[key], envelopes or {}) for key in sorted(tables)]
 
 
-def _counts(record: Record) -> bool:
+def _is_scored_or_tuning(record: Record) -> bool:
+    """Return whether a record has the stopping rule `STOPPING`, and is a scored run or a tuning trial.
+
+    Runs that are never ranked, such as smoke runs, are excluded.
+    """
     spec = record.spec
     is_exploration = bool(spec.overridden) or spec.smoke or spec.profile or spec.prune
     return spec.ruleset.stopping == STOPPING and spec.purpose in ("score", "tuning") and not is_exploration
 
 
 def _score_board(
-    key: tuple[str, str], members: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]
+    table: tuple[str, str], records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]
 ) -> MultiplierBoard:
-    newest, skipped = keep_newest_versions(members)
+    newest, skipped = keep_newest_versions(records)
     problems = {record.run_id: problem for record in newest if (problem := find_problem(record))}
     usable = [record for record in newest if record.run_id not in problems]
     skipped += [Skipped(item=run_id, reason=problem) for run_id, problem in problems.items()]
@@ -194,8 +199,8 @@ def _score_board(
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     tuning: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in usable:
-        name = record.spec.workload.facts.id, qualified_id(record.spec.submission, ambiguous)
-        (groups if record.spec.purpose == "score" else tuning)[name].append(record)
+        key = record.spec.workload.facts.id, qualified_id(record.spec.submission, ambiguous)
+        (groups if record.spec.purpose == "score" else tuning)[key].append(record)
     scorers = {workload: _WorkloadScorer(workload, envelopes, groups, seconds) for workload, _ in groups}
     cells = [
         scorers[workload].score(submission, group, tuning[workload, submission])
@@ -205,8 +210,8 @@ def _score_board(
     workloads = tuple(sorted(scorers))
     rows, ties = rank_cells(cells, workloads)
     return MultiplierBoard(
-        hardware=key[0],
-        ruleset=key[1],
+        hardware=table[0],
+        ruleset=table[1],
         workloads=workloads,
         rows=tuple(rows),
         ties=ties,
@@ -222,7 +227,7 @@ class _WorkloadScorer:
         workload: `name@version`.
         envelopes: the envelopes by workload.
         groups: (workload, submission) -> records of scored runs.
-        seconds: run ID -> typical seconds and own seconds of the run (see `RunSeconds`).
+        seconds: run ID -> seconds of the run: typical for its submission, and its own (see `RunSeconds`).
     """
 
     def __init__(
@@ -265,7 +270,7 @@ class _WorkloadScorer:
             n=len(group),
             broken=len(broken),
             tuning=tuning_cost(tuning, spec.hparams, self._curve),
-            remark=self._describe(group, broken, len(metrics)),
+            remark=self._remark(group, broken, len(metrics)),
         )
         if self._curve is None:
             return cell
@@ -274,24 +279,25 @@ class _WorkloadScorer:
             for record in group
             if record.run_id in metrics and (value := metrics[record.run_id].value) is not None
         }
-        is_whole = len(multipliers) == len(group)
+        all_have_multipliers = len(multipliers) == len(group)
         is_reference = self._envelope is not None and submission == self._envelope.reference
-        cost, time_errors = self._cost([r.run_id for r in group if r.run_id in multipliers], multipliers, is_reference)
-        compute = estimate_compute(list(multipliers.values())) if is_whole else None
+        run_ids = [record.run_id for record in group if record.run_id in multipliers]
+        cost, time_errors = self._cost_and_errors(run_ids, multipliers, is_reference)
+        compute = estimate_compute(list(multipliers.values())) if all_have_multipliers else None
         time = None
         if compute is not None and cost is not None:
             errors = None if compute.bound else combine_errors(*time_errors)
             time = MultiplierEstimate(log=compute.log - math.log(cost), bound=compute.bound, errors=errors)
-        studies = self._studies(group, multipliers, is_reference) if cost is not None else {}
+        studies = self._studies(group, multipliers) if cost is not None else {}
         studies |= {study_key(record.spec): math.inf for record in broken}
         return replace(cell, compute=compute, cost=cost, time=time, studies=studies)
 
-    def _describe(self, group: Sequence[Record], broken: Sequence[Record], finished: int) -> str:
+    def _remark(self, group: Sequence[Record], broken: Sequence[Record], finished: int) -> str:
         """Return the most important reason why a value is missing, or a warning."""
         expected = group[0].spec.ruleset.studies
         if broken:
-            first = f"{broken[0].status}: {final_metric(broken[0]).reason}".rstrip(": ")
-            return f"{len(broken)} of {len(group)} runs broke down ({first})"
+            cause = f"{broken[0].status}: {final_metric(broken[0]).reason}".rstrip(": ")
+            return f"{len(broken)} of {len(group)} runs broke down ({cause})"
         if finished < len(group):
             return f"{len(group) - finished} of {len(group)} runs are not finished"
         if self._problem:
@@ -300,13 +306,12 @@ class _WorkloadScorer:
             return f"no run of {self._envelope.reference}, so the cost is unknown"
         return f"{len(group)} of {expected} seeds" if len(group) < expected else ""
 
-    def _cost(
+    def _cost_and_errors(
         self, run_ids: Sequence[str], multipliers: Mapping[str, Multiplier], is_reference: bool
     ) -> tuple[float | None, tuple[ErrorSource | None, ...]]:
         """Return the cost relative to the reference, and the sources of error of the time multiplier.
 
-        The cost is None, and there are no sources of error, if the seconds of the submission or of the reference are
-        unknown.
+        The result is (None, ()) if the seconds of the submission or of the reference are unknown.
         """
         chosen = [multipliers[run_id] for run_id in run_ids]
         envelope_error = _envelope_error(chosen) if chosen else None
@@ -317,13 +322,11 @@ class _WorkloadScorer:
             return None, ()
         log_cost = statistics.fmean(math.log(self._seconds[run_id].typical) for run_id in known)
         log_reference = statistics.fmean(math.log(seconds.typical) for seconds in self._reference)
-        own = error_of_mean([multipliers[run_id].log - math.log(self._seconds[run_id].own) for run_id in known])
+        own_error = error_of_mean([multipliers[run_id].log - math.log(self._seconds[run_id].own) for run_id in known])
         reference_error = error_of_mean([math.log(seconds.own) for seconds in self._reference])
-        return math.exp(log_cost - log_reference), (own, envelope_error, reference_error)
+        return math.exp(log_cost - log_reference), (own_error, envelope_error, reference_error)
 
-    def _studies(
-        self, group: Sequence[Record], multipliers: Mapping[str, Multiplier], is_reference: bool
-    ) -> dict[StudyKey, float]:
+    def _studies(self, group: Sequence[Record], multipliers: Mapping[str, Multiplier]) -> dict[StudyKey, float]:
         """Return the reciprocal time multiplier of each run (see `MultiplierCell`)."""
         log_reference = statistics.fmean(math.log(seconds.typical) for seconds in self._reference or [RunSeconds(1, 1)])
         return {
@@ -347,7 +350,7 @@ def estimate_compute(multipliers: Sequence[Multiplier]) -> MultiplierEstimate:
 
 
 def _envelope_error(multipliers: Sequence[Multiplier]) -> ErrorSource | None:
-    """Return the error of the mean log multiplier that is due to the envelope."""
+    """Return the part of the error of the mean log multiplier that the envelope causes."""
     by_seed = zip(*(multiplier.deviations for multiplier in multipliers), strict=True)
     return error_of_mean([statistics.fmean(deviations) for deviations in by_seed])
 
@@ -355,7 +358,7 @@ def _envelope_error(multipliers: Sequence[Multiplier]) -> ErrorSource | None:
 def rank_cells(cells: Sequence[MultiplierCell], workloads: Sequence[str]) -> tuple[list[MultiplierRow], Ties]:
     """Rank submissions by the geometric mean of their time multipliers over all workloads.
 
-    Submissions that lack a time multiplier on any workload share the last ranks, and are ordered by name.
+    Submissions that lack a time multiplier on at least one workload share the last ranks, and are ordered by name.
 
     Args:
         cells: the cells of one hardware class and ruleset.

@@ -1,4 +1,4 @@
-"""Compute the power of a workload (a row of `bench power`): how many pairs of submissions its runs separate.
+"""Compute a row of `bench power`: how many pairs of submissions the runs of a workload separate, and at what cost.
 
 Each submission is called an arm. All arms run on the same seeds. The multiplier M of a run is the budget at which the
 reference reaches the run's metric, divided by the budget of the run.
@@ -17,7 +17,7 @@ from harness.errors import UsageError
 from harness.scoring.gate_envelope import GateEnvelope
 from harness.scoring.power_model import Separation, count_false_separations, separate_pairs
 
-#: A pair of arms is hard if the larger of their estimated multipliers is at most this many times the smaller one.
+#: A pair of arms is hard if (larger estimated multiplier) / (smaller estimated multiplier) is at most this number.
 HARD_FACTOR = 1.1
 
 
@@ -51,8 +51,7 @@ class PowerContext:
         metric: name of the primary metric.
         goal: direction of the primary metric.
         arms: names of all arms of the design.
-        broken: the arms of the design that were not run on the seeds, because every setting of the arm broke in the
-            tuning.
+        broken: arms that were not run on the seeds, because all of their settings broke in the tuning.
         seeds: number of seeds in the design.
         hardware: hardware class of the runs.
         torch: version of torch.
@@ -79,7 +78,7 @@ class PowerTable:
     Args:
         runs: arm -> its runs in the order of the seeds. The arms in `PowerContext.broken` are absent.
         seeds: number of seeds on which every arm has a run.
-        values: arm -> value of each seed that the model compares (log M, or log of the metric); None if the run broke.
+        values: arm -> for each seed, the value in the model (log M, or log of the metric); None if the run broke.
         separation: the fitted model.
     """
 
@@ -96,8 +95,7 @@ def power_table(context: PowerContext, runs: Sequence[PowerRun], envelope: GateE
         context: the design and the machine.
         runs: all runs at this budget, in any order. A seed on which an arm lacks its run is left out.
         envelope: envelope of the reference, which converts a metric to log M. None to compare the log of the metric
-            instead, negated for a metric to be minimised, so that higher is better. If log M were a linear function of
-            this log, the model would separate the same pairs with and without an envelope.
+            instead; its sign is changed for a metric to be minimised.
 
     Raises:
         UsageError: fewer than two seeds have a run of every arm, or at most one arm is free of broken runs.
@@ -203,9 +201,10 @@ def _mean_cost(costs: Sequence[PowerCost]) -> PowerCost:
 
 
 def _log_spread(rows: Sequence[Sequence[float | None]]) -> float | None:
-    """Return the standard deviation of an arm's log values over seeds, pooled over the arms with at least two values.
+    """Return the standard deviation of an arm's log values over seeds, pooled over arms.
 
-    Misses and broken runs have no logarithm and are left out. The result is None if no arm has two values.
+    Misses and broken runs have no logarithm and are left out. Arms with fewer than two values are also left out; if no
+    arm remains, the result is None.
 
     Args:
         rows: the values of each arm; None for a miss or a broken run.
@@ -221,8 +220,8 @@ def _log_spread(rows: Sequence[Sequence[float | None]]) -> float | None:
 def compare_orders(gate: Separation, full: Separation) -> OrderAgreement:
     """Compare the order of the arms at the gate budget with their order at the full budget.
 
-    A pair is not counted if it has no difference at the full budget: one of its arms was left out, or the two means are
-    equal.
+    Only pairs that are separated at the gate budget are counted. Of these, a pair is not counted if one of its arms was
+    left out at the full budget, or if its two means are equal there.
 
     Args:
         gate: the model at the gate budget.

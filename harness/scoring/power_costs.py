@@ -12,14 +12,16 @@ _EVALUATION: frozenset[Phase] = frozenset({"evaluation"})
 
 
 def run_cost(record: Record) -> PowerCost:
-    """Return the cost of a run.
+    """Return the cost of a run. A core-second is a second of processor time.
 
-    A core-second is a second of processor time. The ledger contains the processor time of the worker, but not of the
-    evaluator, which is another process. The processor time of the evaluations is therefore estimated: their wall
-    seconds × the share of a core that the worker had while it trained. This share is the worker's processor time
-    divided by its wall time, at most 1. On a machine without other load the share is 1. If the worker's own processor
-    time during the evaluations exceeds this estimate, it counts instead. If the record has no ledger, the cost is
-    computed from the counters and the usage.
+    - Training and start cost the processor time of the worker. All phases off the clock except the evaluations count as
+      start.
+    - The cost of the evaluations is estimated, because the ledger does not contain the processor time of the evaluator
+      process. The estimate is (wall seconds of the evaluations) × (processor time / wall time of the worker in
+      training, at most 1). If the worker itself used more processor time during the evaluations, that time counts.
+
+    If the record has no ledger, the times are taken from the counters and the usage. The usage contains no processor
+    time of the start, so the wall seconds are used for it.
     """
     phases = _phases_of(record) if record.ledger is None else record.ledger.phases
     training, evaluation = _sum(phases, ON_CLOCK), _sum(phases, _EVALUATION)

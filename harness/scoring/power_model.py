@@ -1,9 +1,8 @@
 """The model that decides which pairs of submissions a workload separates.
 
 Each submission is called an arm, and has one value on every seed. The model is value = arm + seed + residual. The
-residuals have one variance, which is estimated from all arms with (arms - 1)(seeds - 1) degrees of freedom. Each pair
-of arms is tested by Student's t test of the difference of the arms' means, and Holm's procedure corrects over all
-pairs.
+residuals of all arms have one variance, which is estimated with (arms - 1)(seeds - 1) degrees of freedom. For each pair
+of arms, Student's t test is applied to the difference of the means. Holm's procedure corrects over all pairs.
 
 Source: The Arrangement of Field Experiments, Fisher 1926 (randomised blocks; here, a block is a seed)
 Source: A Simple Sequentially Rejective Multiple Test Procedure, Holm 1979
@@ -23,7 +22,7 @@ from harness.scoring.stats import holm
 
 #: Error rate over all pairs of a workload.
 ALPHA = 0.05
-#: Differences and variances below this fraction of the largest value are rounding errors.
+#: Differences and standard deviations below this fraction of the largest value are rounding errors.
 _ROUNDING = 1e-12
 
 #: The names of two arms, in alphabetical order.
@@ -58,7 +57,10 @@ class Separation:
 
     @property
     def range_over_spread(self) -> float:
-        """The range of the arms' means, divided by the standard deviation over seeds; 0 if all values are equal."""
+        """The range of the arms' means, divided by the standard deviation over seeds (`spread`).
+
+        If `spread` is 0, the result is 0 for equal means, and inf for different means.
+        """
         width = max(self.means.values()) - min(self.means.values())
         if self.spread == 0:
             return math.inf if width > 0 else 0.0
@@ -81,7 +83,7 @@ def separate_pairs(values: Mapping[str, Sequence[float | None]]) -> Separation:
         UsageError: there are fewer than two seeds, at most one arm is free of broken runs, an arm lacks a seed, or a
             value is not finite.
     """
-    _check(values)
+    _check_values(values)
     complete = {arm: [v for v in row if v is not None] for arm, row in sorted(values.items()) if None not in row}
     if len(complete) < 2:
         raise UsageError(
@@ -114,7 +116,7 @@ def separate_pairs(values: Mapping[str, Sequence[float | None]]) -> Separation:
     )
 
 
-def _check(values: Mapping[str, Sequence[float | None]]) -> None:
+def _check_values(values: Mapping[str, Sequence[float | None]]) -> None:
     lengths = {len(row) for row in values.values()}
     if len(lengths) != 1 or min(lengths) < 2:
         raise UsageError(
@@ -171,8 +173,8 @@ def count_false_separations(
 
     After a permutation, every difference between arms is due to chance, so every separation is false. Holm's procedure
     separates at least one pair if and only if (smallest p-value × number of pairs) is at most the error rate. The
-    smallest p-value belongs to the pair of the arms with the highest and the lowest mean, so this pair decides. Arms
-    with a broken run are left out, as in the model.
+    smallest p-value belongs to the arms with the highest and the lowest mean, so only these two are compared. Arms with
+    a broken run are left out, as in the model.
 
     Args:
         values: see `separate_pairs`.
@@ -183,7 +185,7 @@ def count_false_separations(
     from scipy.special import stdtr
     from scipy.stats import beta
 
-    _check(values)
+    _check_values(values)
     table = np.array([[v for v in row if v is not None] for _, row in sorted(values.items()) if None not in row])
     table = table - table.mean(axis=0)  # The model removes the mean of each seed.
     arms, seeds = table.shape

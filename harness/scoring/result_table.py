@@ -1,4 +1,4 @@
-"""Tables, as plain data, of `fixed-stop` claims, `anytime` scores and multipliers: results that are not times."""
+"""Tables of `fixed-stop` claims, `anytime` scores and multipliers, as plain data. These results are not times."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class ResultTable:
     Args:
         title: one line with the workload, hardware class, ruleset and the content of the table.
         heading: column headings.
-        formats: format of each column. A number format (`.3f`, `NUMBER`), `>` for text aligned to the right, or an
-            empty string for text aligned to the left.
+        formats: format of each column: a number format (`.3f`, `NUMBER`), `>` for right-aligned text, or an empty
+            string for left-aligned text.
         rows: rows of cells, one cell for each column.
         data: the results as plain data, one mapping for each row.
         headline: who leads, by how much, and who is tied; None for a table that is not a ranking.

@@ -32,8 +32,8 @@ class RunOverview:
             no target.
         best: best finite value of the target's metric; None if no value is finite.
         final: value of the target's metric at the last evaluation; None if the value is absent or not finite.
-        examples: the larger of examples drawn and gradient-examples, at the hit or at the end of a run without a hit.
-        seconds: scored seconds at the hit, or at the end of a run without a hit.
+        examples: examples drawn or gradient-examples, whichever is larger, at the hit. Without a hit, at the end.
+        seconds: scored seconds at the hit. Without a hit, at the end.
         hit: whether all targets were met at an evaluation within the budget.
         started: start of the run in UTC (ISO 8601).
         note: note of the user about the run; may be empty.
@@ -67,7 +67,9 @@ def run_overview(record: Record, note: str = "", mark: Mark | None = None) -> Ru
     stage = record.points[-1].stage if record.points else 0
     target = primary_target(facts, stage)
     best, final = best_and_final(record, target, stage) if target is not None else (None, None)
-    end = record.points[record.hit] if record.hit is not None else record.points[-1] if record.points else None
+    end = None
+    if record.points:
+        end = record.points[-1] if record.hit is None else record.points[record.hit]
     return RunOverview(
         run_id=record.run_id,
         submission=spec.submission.id,
@@ -109,7 +111,7 @@ def best_and_final(record: Record, target: Target, stage: int = 0) -> tuple[floa
 
 
 def best_value(columns: PointColumns, target: Target, stage: int = 0) -> float | None:
-    """Return the best value, which `best_and_final` defines."""
+    """Return the best value of a metric in a stage (see `best_and_final`)."""
     return _best(columns.values_of_stage(target.metric, stage), target)
 
 

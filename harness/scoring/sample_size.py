@@ -55,10 +55,9 @@ def required_pairs_from_pilot(
 
     The planned effect is 3 %. If the whole confidence interval is further from 0 than 3 %, the planned effect is the
     end of the interval that is nearer to 0. With fewer than six pairs, the range of the differences is used as the
-    interval. The observed effect is not used, because it would be too optimistic.
+    interval. The estimate of the effect is not used, because it would be too optimistic.
 
-    The upper 80 % confidence limit of the standard deviation is used, because a small pilot underestimates the standard
-    deviation half of the time.
+    Half of all small pilots underestimate the standard deviation. Its upper 80 % confidence limit is therefore used.
 
     A pair with one miss has the most extreme rank, however small the effect is. Such pairs make small differences
     harder to detect. The result is therefore divided by the square of the fraction of pairs without a miss.
@@ -94,7 +93,7 @@ def required_pairs_from_pilot(
 
 @lru_cache(maxsize=512)
 def _upper_limit_factor(n: int) -> float:
-    """Return the factor by which the upper 80 % confidence limit exceeds a standard deviation of n normal values."""
+    """Return (upper 80 % confidence limit of the standard deviation) / (standard deviation of n normal values)."""
     from scipy.stats import chi2
 
     return math.sqrt((n - 1) / float(chi2.ppf(0.2, n - 1)))

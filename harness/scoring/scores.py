@@ -42,9 +42,9 @@ class Profile:
     """The performance profile of one submission.
 
     Args:
-        score: area under the profile ρ(τ) (see `curve`) for τ in [1, 4], divided by 3, so that the score is in [0, 1].
-            As in AlgoPerf, the area is computed by the trapezoidal rule from 100 points.
-        exact: the same area, integrated exactly.
+        score: mean of the profile ρ(τ) (see `curve`) over τ in [1, 4], a number in [0, 1]. As in AlgoPerf, it is
+            computed by the trapezoidal rule from 100 points.
+        exact: the same mean, integrated exactly.
         ratios: base workload -> time over the best time, after the penalties of `penalised_times`; inf is a miss.
     """
 
@@ -154,7 +154,7 @@ def anchored_scores(
 ) -> Anchored:
     """Return the mean of `anchored_term` over workloads, for every submission.
 
-    Among the other submissions of the table, only the reference affects the score of a submission.
+    The score of a submission depends on its own times and the reference's times, not on other submissions.
 
     Args:
         times: submission -> workload -> time to target.
@@ -226,11 +226,10 @@ def penalised_times(
 
     The result depends on the order of the rules. They are applied in AlgoPerf's order:
 
-    1. If a submission missed a base workload, its times on the variants of this workload become misses. The best time
-       on a variant (rule 2) is therefore taken over the submissions that reached the target on the base workload.
+    1. If a submission missed a base workload, its times on the variants of this workload become misses. Such times can
+       therefore not be the best time in rule 2.
     2. A time above `limit` times the best time on the workload becomes a miss.
-    3. If a submission missed a variant, its time on the base workload becomes a miss. A time that became a miss by rule
-       2 also counts.
+    3. If a submission missed a variant, its time on the base workload becomes a miss. A miss by rule 2 also counts.
 
     Args:
         times: submission -> workload -> time to target.

@@ -1,4 +1,4 @@
-"""Rank the settings of a search by the metric at a budget, or by the time or examples to the target."""
+"""Rank the settings of a search by their metric, or by the time or examples to the target."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ class SearchRun:
         status: how the run ended.
         reason: why the run ended with this status; empty if the status alone explains the end.
         best: best value of the target's metric; None if there is no finite value.
-        final: last value of the target's metric; None if there is no finite value.
+        final: last value of the target's metric; None if this value is absent or not finite.
         seconds: scored seconds to the hit, or to the end of the run if there is no hit.
-        amount: examples to the hit if settings are ranked by examples, and scored seconds to the hit if they are not.
-            inf for a miss.
+        amount: examples to the hit in a ranking by examples, scored seconds to the hit in any other ranking; inf for a
+            miss.
         hit: whether the target was met.
-        core_seconds: wall seconds of start, training, evaluation and checkpoints, × cores.
+        core_seconds: (wall seconds of training, evaluation and checkpoints + processor seconds of the submission's
+            import) × cores.
     """
 
     run_id: str
@@ -143,10 +144,16 @@ class WorkloadOutcome:
     def sort_key(self, by: SearchBy) -> tuple[float, ...]:
         """Return a key that is smaller for a better setting.
 
-        Settings are compared by the number of broken runs, then by the number of misses, then by the ranked quantity.
-        Settings with misses are compared by the final metric instead of the ranked quantity.
+        In a ranking by metric, settings are compared by the number of broken runs, then by the final metric. In a
+        ranking by time or examples, they are compared by these values in turn:
+
+        1. the number of broken runs,
+        2. the number of misses,
+        3. the time or examples; for settings with misses, the final metric.
         """
-        metric = math.inf if self.final is None else self.final if self.target.goal == "min" else -self.final
+        metric = math.inf
+        if self.final is not None:
+            metric = self.final if self.target.goal == "min" else -self.final
         if by == "metric":
             return (self.broken, 0, metric)
         misses = len(self.runs) - self.hits
@@ -207,10 +214,12 @@ def rank_settings(
     outcomes = [_group_by_workload(runs_of_setting) for runs_of_setting in runs]
     workload_ranks = [_ranks([setting[w].sort_key(by) for setting in outcomes]) for w in range(len(outcomes[0]))]
     mean_ranks = [statistics.fmean(ranks[i] for ranks in workload_ranks) for i in range(len(points))]
+    # The best setting of each workload.
     leaders = [outcomes[ranks.index(1)][w] for w, ranks in enumerate(workload_ranks)]
     ratios = [_geometric_mean([o.ratio(leader, by) for o, leader in zip(setting, leaders, strict=True)])
               for setting in outcomes]  # fmt: skip
     ratio_scores = [math.inf if ratio is None else ratio for ratio in ratios]
+    # Settings with equal scores are ranked by the score of the other combination.
     keys = []
     for i, setting in enumerate(outcomes):
         broken = float(sum(outcome.broken for outcome in setting))

@@ -1,4 +1,4 @@
-"""Selects the usable runs of a table, all of one hardware class, one ruleset and one version of each workload."""
+"""Selects the usable runs of a table. They have one hardware class, one ruleset and one version of each workload."""
 
 from __future__ import annotations
 
@@ -124,27 +124,27 @@ def _version_key(version: str) -> list[tuple[int, str]]:
 
 
 def ambiguous_names(runs: Iterable[RunLike]) -> frozenset[str]:
-    """Return every `name@version` whose runs have more than one source."""
-    source_hashes: dict[str, set[str]] = {}
+    """Return every `name@version` whose runs have more than one code hash."""
+    code_hashes: dict[str, set[str]] = {}
     for run in runs:
-        source_hashes.setdefault(run.spec.submission.id, set()).add(run.spec.submission.code_identity)
-    return frozenset(name for name, hashes in source_hashes.items() if len(hashes) > 1)
+        code_hashes.setdefault(run.spec.submission.id, set()).add(run.spec.submission.code_identity)
+    return frozenset(name for name, hashes in code_hashes.items() if len(hashes) > 1)
 
 
 def with_source(ref: SubmissionRef) -> SubmissionRef:
-    """Return the submission with the first six digits of its source hash appended to its version."""
+    """Return the submission with the first six digits of its code hash appended to its version."""
     return msgspec.structs.replace(ref, version=f"{ref.version}#{ref.code_identity[:6] or 'unknown'}")
 
 
 def qualified_id(ref: SubmissionRef, ambiguous: Collection[str]) -> str:
-    """Return a submission's id, with its source hash if the id is in `ambiguous` (see `ambiguous_names`)."""
+    """Return a submission's id. If it is in `ambiguous` (see `ambiguous_names`), the start of the code hash follows."""
     return with_source(ref).id if ref.id in ambiguous else ref.id
 
 
 def earliest_runs(runs: Iterable[R]) -> list[R]:
     """Return the earliest run of each trial, so that repeating a trial has no effect on the scores.
 
-    Two runs are of one trial if they have the same table, purpose, submission source, workload, horizon, stop and
+    Two runs are of one trial if they have the same table, purpose, submission, code hash, workload, horizon, stop and
     seeds.
     """
     first: dict[tuple[object, ...], R] = {}
@@ -157,13 +157,14 @@ def earliest_runs(runs: Iterable[R]) -> list[R]:
 
 
 def select_usable(runs: Iterable[S], *, explore: bool = False) -> tuple[list[S], list[Skipped]]:
-    """Return the usable runs in the order of their start, and the other runs with the reasons for their omission.
+    """Return the usable runs in the order of their start, and the omitted runs with the reasons.
 
-    If a trial has several runs, the earliest run is scored. Repeating a trial therefore has no effect.
+    If a trial has several runs, the earliest run is scored, so repeating a trial has no effect.
 
     Args:
         runs: runs in any order.
-        explore: whether smoke runs, profiled runs and runs with overrides are also usable.
+        explore: whether runs that are never ranked are also usable: smoke runs, profiled runs, runs with overrides and
+            runs with `--prune`.
     """
     usable: list[S] = []
     skipped: list[Skipped] = []
@@ -195,7 +196,7 @@ def select_usable(runs: Iterable[S], *, explore: bool = False) -> tuple[list[S],
 def describe_root_seeds(runs: Iterable[RunLike]) -> str:
     """Return a remark if the scored studies have different root seeds; empty if they have the same root seed.
 
-    Studies of a further root seed change the medians of a table, and only studies of the same root seed are paired.
+    The medians of a table are over the studies of all root seeds, but only studies of the same root seed are paired.
 
     Args:
         runs: the usable runs of a table.
@@ -222,7 +223,11 @@ def _unranked_reason(spec: RunSpec) -> str:
     """Return why a run is never ranked; empty for a run that may be ranked."""
     if spec.prune:
         return "run with --prune, which ends trials early"
-    return "smoke" if spec.smoke else "profiled" if spec.profile else "overrides" if spec.overridden else ""
+    if spec.smoke:
+        return "smoke"
+    if spec.profile:
+        return "profiled"
+    return "overrides" if spec.overridden else ""
 
 
 def describe(run: RunLike) -> str:

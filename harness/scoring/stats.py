@@ -1,7 +1,8 @@
 """Statistics of paired runs: exact sign-flip test, Hodges–Lehmann estimate, confidence interval, Holm's correction.
 
 The sign-flip test on ranks is Wilcoxon's signed-rank test with an exact distribution. The confidence interval contains
-the centres that this test does not reject. A miss (a run that did not reach its target) has the worst rank.
+every value of the centre that this test does not reject. A miss (a run that did not reach its target) has the worst
+rank.
 
 Source: Individual Comparisons by Ranking Methods, Wilcoxon 1945
 Source: Estimates of Location Based on Rank Tests, Hodges and Lehmann 1963, equation 4.1
@@ -58,8 +59,8 @@ class Spread:
     Args:
         low: lower end.
         high: upper end.
-        kind: `interval` for a 95 % confidence interval. `range` for the interval from the smallest to the largest
-            value; it is used if there are fewer than six values.
+        kind: `interval` for a 95 % confidence interval. With fewer than six values, `range`: from the smallest to the
+            largest value.
     """
 
     low: float
@@ -70,8 +71,7 @@ class Spread:
 def paired_log_ratios(a: Sequence[float], b: Sequence[float]) -> list[float]:
     """Return log(a/b) for each pair of times.
 
-    The value is 0 if both runs missed the target, inf if only the run of `a` missed, and -inf if only the run of `b`
-    missed.
+    If both runs missed the target, the value is 0. If one of them missed, it is inf (run of `a`) or -inf (run of `b`).
 
     Args:
         a: times of one submission in any unit, inf for a miss.
@@ -94,7 +94,7 @@ def paired_log_ratios(a: Sequence[float], b: Sequence[float]) -> list[float]:
 
 def _log_ratio(x: float, y: float) -> float:
     if math.isinf(x) or math.isinf(y):
-        return 0.0 if x == y else math.inf if math.isinf(x) else -math.inf
+        return 0.0 if x == y else math.copysign(math.inf, x - y)
     return math.log(x / y)
 
 
@@ -251,9 +251,8 @@ def hodges_lehmann(differences: Sequence[float]) -> float:
 def interval(differences: Sequence[float], level: float = 0.95) -> Spread:
     """Return a confidence interval for the centre of paired differences, by inverting the sign-flip test on ranks.
 
-    The interval contains the centres that the test does not reject. For any symmetric distribution the coverage is at
-    least `level`. With too few pairs for the level (fewer than six at 95 %), the result is the range of the
-    differences. Its kind is `range`.
+    For any symmetric distribution, the coverage is at least `level`. With too few pairs for the level (fewer than six
+    at 95 %), the result is the range of the differences, of the kind `range`.
 
     Args:
         differences: log ratios, ±inf if only one run of the pair missed.
@@ -281,9 +280,9 @@ def interval(differences: Sequence[float], level: float = 0.95) -> Spread:
 def _critical_rank_sum(n: int, level: float) -> int:
     """Return the largest k with P(W < k) ≤ (1 - level)/2.
 
-    Here, W is the sum of the ranks of the positive ones among n differences that are symmetric about 0. The confidence
-    interval extends from the k-th smallest to the k-th largest Walsh average. For n above `EXACT_PAIRS`, the
-    distribution of W is approximated by a normal distribution.
+    W is Wilcoxon's statistic for n differences that are symmetric about 0: the sum of the ranks of the positive
+    differences. The confidence interval extends from the k-th smallest to the k-th largest Walsh average. For n above
+    `EXACT_PAIRS`, a normal distribution approximates the distribution of W.
     """
     import numpy as np
 

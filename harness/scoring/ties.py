@@ -89,8 +89,8 @@ def rank_ties(
     target has the lower score. A significant difference that contradicts the order counts as a tie.
 
     Args:
-        studies: submission -> workload -> study -> time to target; inf is a miss. If a submission ran no study of a
-            workload, all its studies there are misses. If it ran some, only studies that both ran are paired.
+        studies: submission -> workload -> study -> time to target; inf is a miss. For missing studies, see
+            `study_differences`.
         order: submissions, best first.
         workloads: workloads to test over.
     """

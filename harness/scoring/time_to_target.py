@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     Floats: TypeAlias = array  # msgspec evaluates the types of stored fields, and `array[float]` needs Python 3.12.
 
-#: Unit of a result. `time` is the scored time: on a CPU the cost of the intervals to the hit (see `interval_costs`), on
+#: Unit of a result. `time` is the scored time: on a CPU, a time that is computed from costs (see `interval_costs`), on
 #: other devices the measured wall seconds. `measured-time` is the seconds of the scored clock as the run measured them.
 #: `wall` and `process` are the seconds of the clock of this name, even if the other clock is scored.
 Axis = Literal["time", "measured-time", "wall", "process", "examples", "steps"]
@@ -38,8 +38,8 @@ class TargetResult(Data, frozen=True, kw_only=True):
 
     Args:
         status: `hit`, `miss`, or `unknown` if the record does not determine the result.
-        value: amount consumed at the first evaluation that met all targets; inf unless `hit`.
-        lower: amount consumed at the previous evaluation; the metric crossed the target in (lower, value].
+        value: amount (of seconds, examples or steps) at the first evaluation that met all targets; inf unless `hit`.
+        lower: amount at the previous evaluation. The metric crossed the target in the interval (lower, value].
         index: index of the evaluation that met all targets; None unless `hit`.
         reason: reason for a miss or an unknown result; empty for a hit.
     """
@@ -92,9 +92,9 @@ class MetricAt(Data, frozen=True, kw_only=True):
     """The primary metric at a budget.
 
     Args:
-        value: the metric. If the run broke down before the budget, the value is inf for a metric to be minimised, and
-            -inf for a metric to be maximised.
-        at: amount consumed at the evaluation, in the budget's unit.
+        value: the metric. If the run broke down before the budget, the value is the worst one: inf if the metric is to
+            be minimised, -inf if it is to be maximised.
+        at: amount of the budget that was consumed at the evaluation, in the budget's unit.
         stopped_early: whether the run stopped at its hit before the budget.
     """
 
@@ -104,7 +104,10 @@ class MetricAt(Data, frozen=True, kw_only=True):
 
 
 def amount(point: Point, spec: RunSpec, by: Axis) -> float:
-    """Return the amount consumed at a point: seconds, examples (the larger of drawn and gradient-examples) or steps."""
+    """Return the amount consumed at a point: seconds, examples (the larger of drawn and gradient-examples) or steps.
+
+    For `time`, the measured seconds are returned. On a CPU, the module `scored_time` replaces them later.
+    """
     if by == "examples":
         return float(point.cost)
     if by == "steps":
@@ -121,7 +124,7 @@ def interval_seconds(
 
     Args:
         record: record of the run.
-        is_usable: whether the record is usable according to `find_problem`; None to call `find_problem`.
+        is_usable: whether `find_problem` found no problem; None to call it.
         columns: the columns of the record's points, if the caller has them.
     """
     columns = columns or PointColumns(record.points)
@@ -135,7 +138,7 @@ def interval_seconds(
 def find_worker_exits(record: Record) -> str | None:
     """Return why a run whose worker ended by itself is not ranked; None for any other run.
 
-    Between the end of such a worker and the restart, a process that it left could have computed something untimed.
+    Before the restart, a process that the worker left behind could have computed something without being timed.
     """
     restarts = [] if record.ledger is None else [r for r in record.ledger.restarts if r.by == "worker"]
     if not restarts:
@@ -143,7 +146,7 @@ def find_worker_exits(record: Record) -> str | None:
     times = "once" if len(restarts) == 1 else f"{len(restarts)} times"
     reason = f" ({restarts[-1].reason})" if restarts[-1].reason else ""
     return (
-        f"the worker ended {times} by itself and was resumed{reason}: not ranked without a rerun "
+        f"the worker ended {times} by itself and the run was resumed{reason}: not ranked without a rerun "
         "(repeat the command with --force)"
     )
 
@@ -172,7 +175,7 @@ def find_problem(record: Record, columns: PointColumns | None = None) -> str | N
 
 
 def _is_consistent(columns: PointColumns, names: Sequence[str]) -> bool:
-    """Return whether it is certain that `_find_problem_of_points` finds no problem. Most records are consistent."""
+    """Return whether `_find_problem_of_points` would surely find no problem. This check is faster."""
     seconds, process = columns.seconds, columns.process_seconds
     # A sum is finite only if all of its terms are finite. A missing metric is NaN in the columns.
     if not math.isfinite(sum(seconds) + sum(process) + sum([sum(columns.values(name)) for name in names])):
@@ -208,7 +211,7 @@ def hit_index(
 ) -> int | None:
     """Recompute the index of the first point within the budget that meets all targets; None for a miss.
 
-    On a stream, the targets determine during the run when each stage ends. The recorded index is therefore returned.
+    On a stream, the recorded index is returned, because the targets already ended the stages during the run.
 
     Args:
         record: record of the run.
@@ -250,10 +253,13 @@ def _indices_that_meet(columns: PointColumns, targets: Sequence[Target]) -> Sequ
 def find_undecided(record: Record, targets: Sequence[Target], end: int | None) -> int | None:
     """Return the index of the first screened point that may meet the targets on the whole split.
 
-    The result is None if there is no such point. The evaluation of a screened point used only a part of the split.
-    During the run, an evaluation is screened only if it clearly misses the workload's own targets of all levels. The
-    result for these targets is therefore always None. For other targets, a screened point counts as a miss if its
-    primary metric is worse by more than `STANDARD_ERRORS` standard errors than a target on this metric.
+    The evaluation of a screened point used only a part of the split. The result is None if every screened point is a
+    miss, which is decided as follows:
+
+    - For the workload's own targets of any level, a screened point is always a miss. A run screens an evaluation only
+      if a target of every level is clearly missed.
+    - For other targets, a screened point is a miss if its primary metric is worse than the target by more than
+      `STANDARD_ERRORS` standard errors.
 
     Args:
         record: record of a run on a pool.
@@ -330,9 +336,10 @@ def target_result(
 def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | None:
     """Return the primary metric at the last evaluation within a budget.
 
-    The result is None if there is no such evaluation. It is also None if this evaluation is screened, that is, used
-    only a part of the split. An earlier evaluation of the whole split does not replace it, because it may lie far
-    before the budget.
+    If the run broke down before the budget, the worst value is returned (see `MetricAt`). Otherwise, the result is None
+    if there is no such evaluation. It is also None if this evaluation is screened, that is, used only a part of the
+    split. No earlier evaluation is used instead, because it may lie far before the budget. For a rejected or unusable
+    record, the result is None.
 
     Args:
         record: record of the run.
@@ -370,5 +377,6 @@ def score_run(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[
     columns = PointColumns(record.points)
     result = target_result(record, by, given_targets, columns)
     examples = math.inf if result.index is None else float(record.points[result.index].cost)
+    # The points of a record with an unknown result may be usable, so `interval_seconds` must check them (None).
     intervals = interval_seconds(record, is_usable=result.status != "unknown" or None, columns=columns)
     return ScoredRun(record.run_id, record.started, record.spec, result, intervals, examples)

@@ -24,8 +24,8 @@ class Attestable(Protocol):
 def trust_level(record: Attestable, attestations: Iterable[Attestation]) -> Trust:
     """Return how far a record can be believed.
 
-    - `verified`: runs on fresh seeds accepted the record. An exact repetition is sufficient if the seeds of the record
-      come from a public beacon, because then nobody could choose them.
+    - `verified`: a check with fresh seeds accepted the record. A check by exact repetition suffices if the record's
+      seeds come from a public beacon, because nobody could choose these seeds.
     - `evaluated`: the saved weights, or an exact repetition, gave the metrics of the record. A record also has this
       level if its metrics come from a process that never imported the submission (field `trust` of the record).
     - `self-reported`: all other records. A record that an attestation refutes also has this level.

@@ -1,7 +1,7 @@
-"""Read and write attestations, small JSON files in the folder of the record that they describe.
+"""Read and write attestations, the results of checks of a record. They are small JSON files in the record's folder.
 
-The name of a file contains the record's content hash and the hash of the attestation. So attestations never replace
-each other, and an attestation can be found for a packed record.
+The name of such a file contains the hash of the attestation, so attestations never replace each other. It also contains
+the record's content hash. The attestations of published records in a compressed file are found by this hash.
 """
 
 from __future__ import annotations

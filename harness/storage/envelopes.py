@@ -1,4 +1,4 @@
-"""Read and write the envelopes of references, one file for each workload."""
+"""Read and write envelopes (a reference's metric at each budget), one file for each workload."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ COMPILED = "compiled"
 CHECKPOINTS = ("checkpoint.pt", "checkpoint.previous.pt")
 #: Pattern of the names of damaged checkpoints.
 DAMAGED_CHECKPOINTS = "checkpoint*.corrupt"
-#: Name of the file in which the supervisor keeps the account of an unfinished run (`harness.execution.account`).
+#: Name of the file in which the supervisor keeps the scored time of an unfinished run (`harness.execution.account`).
 ACCOUNT = "account.json"
 #: Name of the folder for the results of evaluations, in the folder of an unfinished run.
 EVALUATOR = "evaluator"
@@ -48,7 +48,7 @@ INDEX_NAME = re.compile(r"records-(\d{4,})\.index\.json")
 
 
 #: Fields that were added to `RunSpec` after records had been published, with their defaults. A field with its default
-#: value is left out of the hash, so that a trial keeps the run_id that it had before the field existed.
+#: value is left out of the hash. A trial therefore keeps the run_id that it had before the field existed.
 LATER_FIELDS: Final[Mapping[str, object]] = MappingProxyType({"screening": True, "nonce": None, "held_out": None})
 
 
@@ -58,10 +58,10 @@ def run_id(spec: RunSpec) -> str:
 
 
 def run_id_of_json(record: bytes) -> str:
-    """Return the run_id of the trial of a record that is given as JSON.
+    """Return the run_id of the trial whose record is given as JSON.
 
-    The hash is computed from the spec in the JSON, not from the decoded spec, because decoding adds fields that did not
-    exist when the record was written.
+    The hash is computed from the spec in the JSON. The decoded spec may have fields that did not exist when the record
+    was written.
 
     Raises:
         msgspec.DecodeError: the record is not JSON or has no spec.
@@ -69,6 +69,7 @@ def run_id_of_json(record: bytes) -> str:
     return _hash_spec(msgspec.json.decode(record, type=_RecordSpec).spec)
 
 
+#: Fields of a workload or submission that contain hashes of its source.
 _SOURCE_HASHES = frozenset({"source_hash", "code_hash"})
 
 
@@ -99,7 +100,7 @@ def is_run_id(name: str) -> bool:
 
 
 def file_stem(entry_name: str) -> str:
-    """Convert the name of a workload or submission to a form that can be part of a file's or folder's name.
+    """Convert the name of a workload or submission to a text that may occur in file names.
 
     >>> file_stem("continual-mnist:task")
     'continual-mnist_task'
@@ -108,7 +109,7 @@ def file_stem(entry_name: str) -> str:
 
 
 def is_published_record(name: str) -> bool:
-    """Return whether a file name has the form of the name of a published record: `run-….json`."""
+    """Return whether a file name has the form of a published record's name: `run-….json`."""
     return name.endswith(".json") and RUN_ID_PREFIX in name
 
 
@@ -137,7 +138,7 @@ def shard_name(number: int) -> str:
 
 
 def shard_number(name: str) -> int:
-    """Return the number in the name of a shard or index; 0 if the name is not of this form."""
+    """Return the number in the name of a shard or index; 0 for any other name."""
     match = SHARD_NAME.fullmatch(name) or INDEX_NAME.fullmatch(name)
     return int(match[1]) if match else 0
 
@@ -152,7 +153,7 @@ def walk_records(folder: Path, problems: list[str]) -> Iterator[ListedFolder]:
     """Yield this folder and every folder below it in sorted order, each with the sorted names of its files.
 
     Folders of replaced runs (`superseded/`) and of archived records (`archive/`) below this folder are skipped. A
-    folder whose name is that of a record or shard is yielded as a file, so that reading it raises an error.
+    folder with the name of a record or shard is listed as a file. Reading it then raises an error.
 
     Args:
         folder: folder to search.

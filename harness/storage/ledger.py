@@ -1,8 +1,8 @@
-"""The ledger of a runs folder: a file to which entries are appended before and after every attempt to run a trial.
+"""The ledger of a runs folder: a file that lists every attempt to run a trial.
 
-`ledger.jsonl` has one entry per line. Every entry contains the SHA-256 of the line before it, so a line cannot be
-changed or removed without changing all lines after it. If somebody rewrites the whole ledger, the change can only be
-detected by a comparison with an earlier copy, or with the published hash of an earlier last line.
+`ledger.jsonl` has one entry per line. An entry is appended before and after every attempt. Every entry contains the
+SHA-256 of the line before it, so a line cannot be changed or removed without changing all lines after it. To detect a
+rewrite of the whole ledger, compare it with an earlier copy, or with the published hash of an earlier last line.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ _MAX_BYTES = 1 << 30
 #: Seconds to wait for the lock. Appending takes milliseconds, so a lock is held this long only by a stopped process.
 _LOCK_TIMEOUT_S = 60.0
 _RESTORE = "restore it, or use another runs folder"
-#: The event that an entry states. `committed`: source hashes of submissions, before a nonce is requested. `nonce`: a
-#: nonce was obtained. `started`, `resumed` (from a checkpoint), `finished`: an attempt.
+#: The event that an entry states. A nonce is a random number from which seeds are derived.
+#: `committed`: the source hashes of submissions were noted, before a nonce was requested.
+#: `nonce`: a nonce was obtained.
+#: `started`, `resumed`, `finished`: an attempt to run a trial started, resumed from a checkpoint, or finished.
 LedgerEvent = Literal["committed", "nonce", "started", "resumed", "finished"]
 
 
@@ -80,7 +82,7 @@ class LedgerEntry(Data, frozen=True, kw_only=True, omit_defaults=True):
 class AttemptLedger:
     """A ledger that is open for appending. Several processes may append to the same ledger.
 
-    Each call reads only the lines that were added since the last call.
+    Each call of `append` reads only the lines that were added since the last call.
 
     Args:
         runs: the runs folder. It is created by the first entry.
@@ -93,7 +95,7 @@ class AttemptLedger:
         self._attempts: dict[str, int] = {}
 
     def append(self, entry: LedgerEntry) -> LedgerEntry:
-        """Append an entry, and return it with its time, its link to the line before it and the number of its attempt.
+        """Append an entry. Return it as it was written, with `previous`, `time` and `attempt`.
 
         Raises:
             StoreError: the ledger cannot be written, or another process holds its lock.
@@ -127,16 +129,16 @@ class AttemptLedger:
             os.close(descriptor)
         return entry
 
-    def find_nonce(self, sources: dict[str, str], source: str) -> Nonce | None:
+    def find_nonce(self, sources: dict[str, str], origin: str) -> Nonce | None:
         """Return the newest nonce that was requested after all of these sources were committed, or None.
 
         Args:
             sources: source hash of each submission, by `name@version`.
-            source: origin of the nonce.
+            origin: where the nonce comes from; the nonce's field `source`.
         """
         entries = read_ledger(self.path) if self.path.exists() else []
         for entry in reversed(entries):
-            if entry.nonce is not None and entry.nonce.source == source and sources.items() <= entry.sources.items():
+            if entry.nonce is not None and entry.nonce.source == origin and sources.items() <= entry.sources.items():
                 return entry.nonce
         return None
 
@@ -155,6 +157,7 @@ class AttemptLedger:
             self._note(_decode_line(line, self._last, self.path), line)
 
     def _note(self, entry: LedgerEntry, line: bytes) -> None:
+        """Remember where a line ends, its hash, and the attempts of its trial."""
         self._offset += len(line)
         self._last = line_hash(line)
         if entry.run_id:
@@ -162,7 +165,7 @@ class AttemptLedger:
 
 
 def read_ledger(path: Path) -> list[LedgerEntry]:
-    """Return the entries of a ledger, after checking every link.
+    """Return the entries of a ledger, after comparing each entry's `previous` with the line before it.
 
     A last line without a line break is ignored, because it is incomplete: the process that wrote it was killed.
 
@@ -193,7 +196,7 @@ def line_hash(line: bytes) -> str:
 
 
 def find_ledger(folder: Path) -> Path | None:
-    """Return the path of the ledger for a run's folder or a runs folder; None if there is no ledger."""
+    """Return the path of the ledger in a runs folder; None if there is none. `folder` may also be one run's folder."""
     for candidate in (folder / LEDGER, folder.parent / LEDGER):
         with contextlib.suppress(OSError):
             if candidate.is_file():
@@ -203,7 +206,7 @@ def find_ledger(folder: Path) -> Path | None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Lock a ledger. If locks do not work between machines, the chain of hashes still shows simultaneous writes."""
+    """Lock a ledger. If locks do not work between machines, simultaneous writes still break the chain of hashes."""
     descriptor = wait_for_lock(path, _LOCK_TIMEOUT_S)
     try:
         yield

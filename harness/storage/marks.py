@@ -1,7 +1,8 @@
-"""Read and append marks of records. The file `marks.jsonl` is in the folder that contains all of these records.
+"""Read and append marks of records. A mark states that a record is doubted, withdrawn or restored.
 
-Each line is a mark. Lines are only appended, so that the history of a record stays visible. The mark with the latest
-time counts for a record, so two versions of the file can be merged line by line.
+The file `marks.jsonl` is in the folder that contains the marked records. Each line is a mark. Lines are only appended,
+so the history of a record stays visible. The mark with the latest time counts for a record. The order of the lines does
+not matter, so two versions of the file can be merged line by line.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ from harness.system.locks import wait_for_lock
 
 #: Name of the file with the marks.
 MARKS: Final = "marks.jsonl"
-#: The file is looked for in this number of folders above a folder of records: submission, workload, hardware class.
+#: Number of folders above a folder of records in which the file is looked for. It is 3, because the file is in RESULTS/
+#: and the records are in RESULTS/HARDWARE/WORKLOAD/SUBMISSION/.
 _MAX_LEVELS_ABOVE = 3
 #: Seconds to wait for the lock. Appending a mark takes milliseconds, but publishing into the folder may take longer.
 _LOCK_TIMEOUT_S = 60.0
 
 
 def append_mark(folder: Path, mark: Mark) -> Path:
-    """Append a mark to the file of marks of a folder of records, and return the path of the file.
+    """Append a mark to `marks.jsonl` in a folder of records, and return the path of this file.
 
     Raises:
         StoreError: the file cannot be written, or another process holds the lock of the folder.
@@ -68,7 +70,7 @@ def append_lines(path: Path, marks: Iterable[Mark]) -> None:
 def lock_marks(folder: Path) -> Iterator[None]:
     """Lock a folder of records against other processes that mark or publish records.
 
-    Publishing replaces the folder as a whole. The lock is taken again if the folder was replaced meanwhile.
+    Publishing replaces the whole folder. If this happens while this function waits, it locks the new folder.
 
     Raises:
         StoreError: another process holds the lock, or the folder cannot be opened.
@@ -89,15 +91,15 @@ def lock_marks(folder: Path) -> Iterator[None]:
 
 def _is_current(folder: Path, descriptor: int) -> bool:
     """Return whether a descriptor belongs to the folder that currently has this path."""
-    here, locked = os.stat(folder), os.fstat(descriptor)
+    current, locked = os.stat(folder), os.fstat(descriptor)
     # On a file system without locks, another file is locked instead of the folder.
-    return (here.st_dev, here.st_ino) == (locked.st_dev, locked.st_ino) or not stat.S_ISDIR(locked.st_mode)
+    return (current.st_dev, current.st_ino) == (locked.st_dev, locked.st_ino) or not stat.S_ISDIR(locked.st_mode)
 
 
 def index_marks(folders: Iterable[Path], problems: list[str], listed: Iterable[ListedFolder] | None = None) -> Marks:
-    """Return the latest marks of the records below some folders, without records whose mark was taken back.
+    """Return the latest mark of each record below some folders. A record that was `restored` has no mark.
 
-    The file of marks is looked for in each folder, in the folders below it, and in the next folders above it, because a
+    The file of marks is looked for in each folder, and in the folders below and above it. It may be above because a
     command may read only a part of the published records.
 
     Args:

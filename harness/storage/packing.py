@@ -128,10 +128,10 @@ def _indexed_shards(folder: Path) -> list[Path]:
 
 
 def _find_packed_entries(folder: Path, names: set[str], problems: list[str]) -> dict[str, PackedFile]:
-    """Return the index entries of the files in undamaged shards of a folder, by file name.
+    """Return the index entries of the packed files of a folder, by file name.
 
-    Shards that contain none of the files in `names` are skipped. A damaged shard is reported as a problem, and its
-    files count as not packed.
+    Only shards that contain a file in `names` are read. A damaged shard is reported as a problem, and its files count
+    as not packed.
     """
     packed: dict[str, PackedFile] = {}
     for shard in _indexed_shards(folder):
@@ -145,17 +145,17 @@ def _find_packed_entries(folder: Path, names: set[str], problems: list[str]) -> 
 
 
 def _equals_packed_copy(path: Path, entry: PackedFile, problems: list[str]) -> bool:
-    """Return whether a plain file equals its packed copy. A difference is reported as a problem."""
+    """Return whether a plain (unpacked) record file equals its packed copy. A difference is reported as a problem."""
     try:
-        same = _hash(path) == entry.sha256
+        is_equal = _hash(path) == entry.sha256
     except StoreError as error:
         problems.append(str(error))
         return False
-    if not same:
+    if not is_equal:
         problems.append(
             f"record {path} differs from the packed record of the same name; both were kept ({_conflict_fix(path)})"
         )
-    return same
+    return is_equal
 
 
 def _describe(path: Path, problems: list[str]) -> PackedFile | None:
@@ -213,8 +213,8 @@ def _remove(folder: Path, entries: Iterable[PackedFile]) -> None:
 def unpack(folder: Path) -> Iterator[FolderReport]:
     """Write the record files of all shards below a folder, byte for byte, and remove the shards.
 
-    A shard is not removed if it is damaged or if one of its files already exists with different content. If some
-    folders cannot be listed, an additional last report names these folders.
+    A shard stays if it is damaged, or if one of its files already exists with different content. If some folders cannot
+    be listed, an additional last report names these folders.
 
     Raises:
         StoreError: a folder cannot be written, or another process is packing it.
@@ -247,7 +247,7 @@ def _unpack_shard(shard: Path) -> int:
     """Write the files of a shard, remove the shard, and return the number of files.
 
     Raises:
-        DamagedError: the shard is damaged, or a file exists with different content. Then no file has been written.
+        DamagedError: the shard is damaged, or a file exists with different content. In both cases, no file was written.
     """
     for entry, content in shards.read_files(shard):
         path = shard.with_name(entry.file)
@@ -262,8 +262,7 @@ def _unpack_shard(shard: Path) -> int:
         if not path.exists():
             write_atomically(path, content)
         count += 1
-    # The index is removed first, because the next call can read a shard without an index, but not an index without a
-    # shard.
+    # The index is removed first. If the call is then interrupted, the shard without an index can still be read.
     _unlink(layout.shard_index(shard))
     _unlink(shard)
     sync_folder(shard.parent)

@@ -17,6 +17,7 @@ from harness.contract.record import MAX_REASON, SCHEMA_VERSION, Record, shorten_
 from harness.errors import DamagedError, StoreError
 from harness.storage import layout, shards
 from harness.storage.derived import DerivedValue
+from harness.storage.record_layout import format_record, remove_newlines
 from harness.storage.shared_parts import SharedParts
 from harness.storage.verified import VerifiedRecords, digest_of, verified_records
 from harness.system.files import JSON_ERRORS, decode_json, describe_json_error, read_file
@@ -27,8 +28,8 @@ D = TypeVar("D", bound=DerivedValue)
 
 
 def encode(record: Record) -> bytes:
-    """Return a record as JSON, with its content hash filled in."""
-    return msgspec.json.format(_encode_json(add_content_hash(record)), indent=1) + b"\n"
+    """Return the text of the file of a record, with its content hash filled in."""
+    return format_record(_encode_json(add_content_hash(record)))
 
 
 def _encode_json(record: Record) -> bytes:
@@ -70,7 +71,7 @@ def _matches_hash(record: Record, payload: bytes) -> bool:
     was not decoded, or lacks a field because an older version wrote the record.
     """
     start = b'{"content_hash":"' + record.content_hash.encode() + b'",'
-    sorted_json = msgspec.json.format(payload, indent=-1)
+    sorted_json = remove_newlines(payload) or msgspec.json.format(payload, indent=-1)
     is_whole = True
     if not sorted_json.startswith(start):
         sorted_json = _SORTED.encode(record)

@@ -74,8 +74,8 @@ class RunFolder:
     def lock(self, timeout: float = 10.0) -> Iterator[None]:
         """Hold the lock of this trial.
 
-        The worker inherits the lock's descriptor, so the lock lasts until the supervisor and the worker have ended. If
-        a supervisor is killed, the next supervisor therefore waits until the worker has also ended.
+        The worker inherits the lock's descriptor, so the lock lasts until the supervisor and the worker have ended. For
+        example, if a supervisor is killed, the next supervisor waits for the end of the old worker.
 
         Args:
             timeout: seconds to wait for the lock.
@@ -95,8 +95,7 @@ class RunFolder:
         except OSError as error:
             raise write_error(path, error) from error
         try:
-            # While the lock is held, no other process writes here. So temporary files are left from a process that was
-            # killed.
+            # While the lock is held, no other process writes here. Temporary files were left by a killed process.
             for folder in (self.path, self.worker_path):
                 for temporary in folder.glob(".*.tmp"):
                     temporary.unlink(missing_ok=True)
@@ -109,8 +108,8 @@ class RunFolder:
         """Move the files of an earlier run of this trial to `superseded/`, so that the trial can run again.
 
         Args:
-            keep_checkpoints: whether the worker's folder, the account and the evaluator's state stay, so that the trial
-                resumes from the last checkpoint. If False, the trial starts from the beginning.
+            keep_checkpoints: whether the files of an unfinished run stay: the worker's folder, the account and the
+                evaluator's state. The trial then resumes from its last checkpoint.
         """
         contents = [p for p in self.path.iterdir() if p.name != "lock"] if self.path.exists() else []
         if keep_checkpoints:
@@ -132,9 +131,10 @@ class RunFolder:
         return sum(1 for _ in folder.glob(f"{self.identity}-*")) if folder.exists() else 0
 
     def prepare_worker(self, *, has_results: bool = False, has_compiler_cache: bool = False) -> None:
-        """Make the worker's folder. If it exists, keep the checkpoints, which the new worker needs to resume the run.
+        """Make the worker's folder, or clean the folder that an earlier worker left.
 
-        All other files in the folder are removed, so that a submission cannot leave anything for the next worker.
+        The checkpoints stay, because the new worker resumes from them. Other files are removed, so that a submission
+        cannot leave anything for the next worker.
 
         Args:
             has_results: whether the folder contains results of evaluations, which are kept.
@@ -157,7 +157,7 @@ class RunFolder:
             raise write_error(folder, error) from error
 
     def collect_worker_files(self) -> None:
-        """Move files that stay with the run out of the folder of a worker that has ended.
+        """Move files that are kept from the worker's folder to the run's folder, after the worker has ended.
 
         These files are damaged checkpoints and, if the worker evaluated its own weights, the final weights.
 

@@ -1,12 +1,14 @@
-"""Read and write shards. A shard is a compressed file that contains record files of one folder. Each has an index.
+"""Read and write shards. A shard is a compressed file that contains record files of one folder.
 
-`records-0001.jsonl.xz` has one line for each record file, in the order of the file names. Its index
-`records-0001.index.json` lists these files with their hashes. Neither file changes later: records that are packed later
-go into a new shard, `records-0002`.
+The shard `records-0001.jsonl.xz` has one line for each record file, in the order of the file names. Its index
+`records-0001.index.json` lists the record files with their hashes. Neither the shard nor the index ever changes:
+records that are packed later go into a new shard, `records-0002`.
 
-A line is the record's JSON without white space. Indenting this JSON by one space restores the file byte for byte. A
-file with other white space, or with a name that is not its run_id, is stored as text instead: `{"file": name, "text":
-content}`.
+A line has one of three forms. From each form, the record file is restored byte for byte:
+
+- the record's JSON without white space, and a space at the end: a file of the layout of `record_layout`
+- the record's JSON without white space: a file that is indented by one space, as earlier versions wrote it
+- `{"file": name, "text": content}`: a file with other white space, or a file whose name is not `RUN_ID.json`
 """
 
 from __future__ import annotations
@@ -25,13 +27,14 @@ import msgspec
 from harness.contract.base import Data
 from harness.errors import DamagedError, StoreError
 from harness.storage import layout
+from harness.storage.record_layout import format_record
 from harness.system.files import JSON_ERRORS, describe_json_error, is_file_name, open_regular, read_struct
 
 #: Preset of the compression, liblzma's default. Higher presets save one percent of the size and take 1.5 times as long.
 _PRESET = 6
 #: Maximum number of bytes that are read or decompressed at once.
 _CHUNK = 1 << 18
-#: Fix for a damaged or missing shard or index.
+#: What a user can do if a shard or its index is damaged or missing.
 RESTORE = "restore both files from version control or another copy"
 
 
@@ -76,8 +79,8 @@ class FolderReport(Data, frozen=True, kw_only=True):
         folder: the folder's path.
         records: number of record files that were packed, unpacked or verified.
         shards: names of the shards that were written, removed or verified.
-        problems: a one-line message for each file that is damaged or contradicts another file. Such files are not
-            changed.
+        problems: a one-line message for each file that is damaged or contradicts another file. These files stay
+            unchanged.
     """
 
     folder: str
@@ -111,13 +114,17 @@ class _Identity(msgspec.Struct):
 
 
 _VERBATIM_START = b'{"file":'
+#: End of a line that stores a record file of the layout of `record_layout`.
+_LINES_END = b" "
 
 
 def encode_line(name: str, content: bytes) -> bytes:
     """Return the line of a shard for a record file. The file's content must be valid JSON in UTF-8."""
     compact = msgspec.json.format(content, indent=-1)
-    if not compact.startswith(_VERBATIM_START) and file_name(compact) == name and file_content(compact) == content:
-        return compact
+    if not compact.startswith(_VERBATIM_START) and file_name(compact) == name:
+        for line in (compact + _LINES_END, compact):
+            if file_content(line) == content:
+                return line
     return msgspec.json.encode(_Verbatim(name, content.decode()))
 
 
@@ -140,6 +147,8 @@ def file_content(line: bytes) -> bytes:
     """
     if line.startswith(_VERBATIM_START):
         return msgspec.json.decode(line, type=_Verbatim).text.encode()
+    if line.endswith(_LINES_END):
+        return format_record(line.removesuffix(_LINES_END))
     return msgspec.json.format(line, indent=1) + b"\n"
 
 
@@ -181,7 +190,7 @@ def read_index(shard: Path) -> ShardIndex:
 def require_record_name(name: str, location: Path) -> None:
     """Raise a DamagedError unless a name is the file name of a record.
 
-    With this check, unpacking can write only records, and only to the shard's folder.
+    Because of this check, unpacking writes only records, and only to the shard's folder.
 
     Args:
         name: the file name.
@@ -203,7 +212,7 @@ def read_shard(path: Path) -> Iterator[PackedLine]:
     """
     index = read_index(path)
     with open_shard(path) as file:
-        # The size is compared first, so that a huge file is not hashed.
+        # The size is compared first, because hashing a huge file would take long.
         if os.fstat(file.fileno()).st_size != index.size or hash_file(file) != (index.sha256, index.size):
             raise DamagedError(f"shard {path} is damaged: its SHA-256 is not the one in its index", fix=RESTORE)
         try:
@@ -214,7 +223,7 @@ def read_shard(path: Path) -> Iterator[PackedLine]:
 
 
 def read_files(shard: Path) -> Iterator[tuple[PackedFile, bytes]]:
-    """Yield the index entry and the content of each file in a shard, after checking that the entry and the file match.
+    """Yield the index entry and the content of each file in a shard. The content is first compared with the entry.
 
     Raises:
         StoreError: the shard or its index is missing, cannot be read or is damaged. The message names the file.
@@ -247,7 +256,7 @@ def open_shard(path: Path) -> Iterator[BufferedReader]:
 
 
 def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
-    """Yield all lines of a compressed file, without newlines. Each line is decompressed only when it is requested.
+    """Yield all lines of a compressed file, without newlines. The file is decompressed piece by piece.
 
     Args:
         file: the compressed file.
@@ -258,7 +267,7 @@ def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
     """
     lzma = _import_lzma()
     file.seek(0)
-    decompressor, rest = lzma.LZMADecompressor(lzma.FORMAT_XZ), b""
+    decompressor, incomplete_line = lzma.LZMADecompressor(lzma.FORMAT_XZ), b""
     while not decompressor.eof:
         compressed = file.read(_CHUNK) if decompressor.needs_input else b""
         if decompressor.needs_input and not compressed:
@@ -267,20 +276,20 @@ def read_lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
             text = decompressor.decompress(compressed, max_length=_CHUNK)
         except lzma.LZMAError as error:
             raise DamagedError(f"shard {path} is damaged: {error}", fix=RESTORE) from None
-        *lines, rest = (rest + text).split(b"\n")
+        *lines, incomplete_line = (incomplete_line + text).split(b"\n")
         yield from lines
-    if rest or decompressor.unused_data or file.read(1):
+    if incomplete_line or decompressor.unused_data or file.read(1):
         raise DamagedError(f"shard {path} is damaged: it has data after its last complete line", fix=RESTORE)
 
 
 def shards_among(folder: Path, names: Iterable[str]) -> list[Path]:
-    """Return the paths of the shards among the names of a folder's files, in the order in which they were written."""
+    """Return the paths of a folder's shards, oldest first. `names` are the names of the files in the folder."""
     shards = [name for name in names if layout.SHARD_NAME.fullmatch(name)]
     return [folder / name for name in sorted(shards, key=layout.shard_number)]
 
 
 def find_missing_shards(folder: Path, names: Collection[str]) -> list[str]:
-    """Return a one-line message for each index, among the names of a folder's files, whose shard is missing."""
+    """Return a message for each index whose shard is missing. `names` are the names of the files in the folder."""
     indexes = [folder / name for name in names if layout.INDEX_NAME.fullmatch(name)]
     missing = [(index, shard) for index in indexes if (shard := layout.indexed_shard(index)).name not in names]
     return [f"shard {shard} of index {index.name} is missing ({RESTORE})" for index, shard in missing]

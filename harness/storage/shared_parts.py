@@ -22,7 +22,7 @@ class SharedParts:
         self._parts: dict[Hashable, list[object]] = {}
 
     def share(self, item: D) -> D:
-        """Return an equal record or value that shares its parts with earlier items, as far as the parts are equal."""
+        """Return a copy of a record or value. Parts that are equal to those of earlier items are the same objects."""
         spec = item.spec
         facts = spec.workload.facts
         shared_spec = replace(

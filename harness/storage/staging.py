@@ -23,8 +23,8 @@ _CHANGED_IN_PLACE: Final = frozenset({MARKS})
 def stage_changes(folder: Path) -> Iterator[Path]:
     """Yield a copy of a folder. When the block ends, the copy replaces the folder in one step.
 
-    If the block raises an error, or the process is killed, the folder does not change. The next call removes the copy
-    that a killed process left. Files that another process adds to the folder during the block are kept.
+    If the block raises an error, or the process is killed, the folder does not change. A copy left by a killed process
+    is removed by the next call. Files that another process adds to the folder during the block are kept.
 
     Args:
         folder: the folder. It is created if it does not exist.
@@ -93,7 +93,7 @@ def _exchange(stage: Path, folder: Path) -> None:
 
 
 def _keep_added(old: Path, folder: Path, copied: set[Path]) -> None:
-    """Link files into the new folder that were added to the old folder after it was copied."""
+    """Link those files into the new folder that another process added to the old folder meanwhile."""
     for name in sorted(_list_files(old) - copied):
         target = folder / name
         if not target.exists() and not name.name.endswith(".tmp"):

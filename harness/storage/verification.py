@@ -1,4 +1,4 @@
-"""Verify records, packed or not: hashes of shards, files and contents, and run_ids."""
+"""Verify records, packed or not: the hashes of shards, files and contents, and the run_ids."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Remember which record files were verified, so that their content hashes are not computed again.
 
-A file is identified by the SHA-256 of its bytes. Computing it takes a tenth of the time that the content hash takes. A
-changed byte changes the SHA-256, so a damaged file is never taken for a verified one. The digests are in a file of the
-cache folder. If the file is missing, damaged or not writable, all records are verified in full.
+A record file is identified by the SHA-256 of its bytes, which takes a tenth of the time of the content hash. A changed
+byte changes the SHA-256, so a damaged file is never taken for a verified one. A file in the cache folder contains the
+SHA-256 digests of all verified files. Without a readable file of digests, all records are verified in full.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class VerifiedRecords:
 
     @property
     def new(self) -> list[bytes]:
-        """The SHA-256 of the files that were added and not saved."""
+        """The digests that were added but not saved yet."""
         return self._new
 
     def save(self) -> None:
@@ -89,6 +89,7 @@ def verified_records() -> VerifiedRecords:
 
 @functools.lru_cache(maxsize=4)
 def _verified_records(*_: str | None) -> VerifiedRecords:
+    """Read the digests. The arguments, on which the cache folder depends, are the key of the `lru_cache`."""
     try:
         return VerifiedRecords(cache_folder() / _NAME)
     except RuntimeError:  # There is no home folder.

@@ -1,13 +1,18 @@
-"""Read rounds of a public randomness beacon of the drand network over HTTP, and check them as far as possible.
+"""Read rounds of a public randomness beacon (drand) over HTTP, and check them as far as possible.
 
 A drand network publishes a random number at fixed times, in numbered rounds. The number is the SHA-256 of the network's
 threshold signature of the round. Nobody can know the number before the network signs the round.
 
-A round is checked as follows: the number is the SHA-256 of the signature, the relay answers with the requested round,
-and all relays that answer agree. In a chained network, the round also contains the signature of the round before it,
-which must be equal to that round's own signature. The signature itself is not verified, since this needs pairings on an
-elliptic curve (BLS12-381). A relay, or several relays that collude, could therefore answer with an invented round.
-Anybody can detect this later by reading the round from another relay (`bench verify --online`).
+A round is checked as follows:
+
+* The number is the SHA-256 of the signature.
+* The relay answers with the requested round.
+* All relays that answer agree.
+* In a chained network, each round contains a copy of the previous round's signature. The copy is correct.
+* The signature is that of the network (`beacon_signature`). This is checked only if the extra `beacon` is installed.
+
+Without the last check, several relays that collude could answer with an invented round. Anybody can detect such a round
+later, with `bench verify`.
 
 Source: drand specification, https://docs.drand.love/docs/specification, and HTTP API,
     https://docs.drand.love/docs/dev-guide/3-4-dev-guide-http-api
@@ -29,6 +34,7 @@ import msgspec
 
 from harness import __version__
 from harness.errors import DataError
+from harness.system import beacon_signature
 from harness.system.files import JSON_ERRORS
 
 #: Maximum number of bytes of an answer. The longest answers have about 800 bytes.
@@ -51,7 +57,7 @@ class BeaconChain:
         public_key: public key of the network in hex.
         period: seconds between two rounds.
         genesis: time of round 1 in seconds since 1970, UTC.
-        group: hash of the network's first group in hex.
+        group: hash of the network's first group of signers, in hex.
         name: name of the network; `default` for drand's first network.
         chained: whether a round contains the signature of the round before it.
     """
@@ -122,15 +128,36 @@ class BeaconRound(msgspec.Struct, frozen=True, kw_only=True):
     previous_signature: str = ""
 
 
-def find_inconsistency(answer: BeaconRound, number: int) -> str:
-    """Return why an answer cannot be the requested round; empty if it is consistent."""
+def find_inconsistency(answer: BeaconRound, number: int, chain: BeaconChain) -> str:
+    """Return why an answer cannot be the requested round of a network; empty if no problem was found."""
     if answer.number != number:
         return f"it is round {answer.number}, not {number}"
     try:
         expected = hashlib.sha256(bytes.fromhex(answer.signature)).hexdigest()
     except ValueError:
         return "its signature is not a hexadecimal number"
-    return "" if answer.randomness == expected else "its number is not the SHA-256 of its signature"
+    if answer.randomness != expected:
+        return "its number is not the SHA-256 of its signature"
+    is_wrong = can_verify_signature(answer, chain) and not _is_signed(answer, chain)
+    return "its signature is not that of the network" if is_wrong else ""
+
+
+def can_verify_signature(answer: BeaconRound, chain: BeaconChain) -> bool:
+    """Return whether the signature of a round can be verified.
+
+    This needs the extra `beacon` and, in a chained network, the signature of the round before.
+    """
+    return beacon_signature.can_verify() and (bool(answer.previous_signature) or not chain.chained)
+
+
+def _is_signed(answer: BeaconRound, chain: BeaconChain) -> bool:
+    """Return whether the network signed a round: the SHA-256 of the signature before it and of its number."""
+    try:
+        previous = bytes.fromhex(answer.previous_signature) if chain.chained else b""
+        message = hashlib.sha256(previous + answer.number.to_bytes(8, "big")).digest()
+    except (ValueError, OverflowError):
+        return False
+    return beacon_signature.is_signed(message, bytes.fromhex(answer.signature), bytes.fromhex(chain.public_key))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +189,7 @@ class Beacon:
             try:
                 return self.read(number)
             except _NotPublished as error:
-                # A relay may publish the round a little later, or its clock is behind.
+                # A relay may publish the round a little later, or its clock may be slow.
                 if self.clock() >= deadline:
                     raise BeaconError(error.what, fix=error.fix) from None
                 self.sleep(min(1.0, self.chain.period))
@@ -195,7 +222,7 @@ class Beacon:
 
     def _read_from(self, relay: str, number: int) -> BeaconRound:
         answer = self._get(relay, number)
-        problem = find_inconsistency(answer, number)
+        problem = find_inconsistency(answer, number, self.chain)
         has_predecessor = self.chain.chained and number > 1
         if not problem and has_predecessor and self._get(relay, number - 1).signature != answer.previous_signature:
             problem = "it does not contain the signature of the round before it"

@@ -1,4 +1,4 @@
-"""Exchange two folders in one step, so that a killed process leaves either the old or the new content in place."""
+"""Exchange two folders atomically: if the process is killed, either both folders were moved or none."""
 
 from __future__ import annotations
 

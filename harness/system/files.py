@@ -25,19 +25,23 @@ from harness.errors import BenchError, DamagedError, StoreError
 T = TypeVar("T")
 #: Name of the environment variable that sets the folder of caches.
 CACHE_VARIABLE = "BENCH_CACHE"
-#: Maximum sizes in bytes: of a file of the harness in general, and of a file that a user writes.
+#: Default limit on the size of a file in bytes.
 MAX_BYTES = 256 << 20
+#: Limit on the size of a file that a user writes, in bytes.
 MAX_CONFIGURATION_BYTES = 1 << 20
-#: The errors of a JSON decoder. Text that is not UTF-8 and values that are nested too deep have errors of their own.
+#: All errors of JSON decoding. Text that is not UTF-8 is a ValueError. Values that are nested too deep are a
+#: RecursionError.
 JSON_ERRORS = (ValueError, RecursionError, msgspec.MsgspecError)
 _RESTORE = "restore it, or remove it"
-#: Number of bytes that are read at once from a file that grows or hides its size.
+#: Number of bytes per read from a file that is longer than the system reports.
 _PIECE = 1 << 16
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 def is_file_name(name: str) -> bool:
-    """Return whether a name is a valid file name on every system: letters, digits and any of . _ + -, without folders.
+    """Return whether a name is a valid file name on every system.
+
+    Valid names begin with a letter or digit, and contain only letters, digits and the characters . _ + -
 
     >>> is_file_name("train-0001.bin"), is_file_name("../train.bin"), is_file_name(".hidden"), is_file_name("a:b")
     (True, False, False, False)
@@ -68,14 +72,15 @@ def write_atomically(path: Path, *chunks: bytes, error_for: ErrorFor | None = No
 
 @contextmanager
 def open_atomically(path: Path, *, error_for: ErrorFor | None = None, sync: bool = True) -> Iterator[BinaryIO]:
-    """Open a temporary file in the folder of `path` for writing and reading, then sync it and rename it to `path`.
+    """Yield a temporary file for writing and reading. At the end of the block, rename it to `path`.
 
-    If the block raises an error, the temporary file is removed and the old content is unchanged.
+    The temporary file is in the folder of `path`. If the block raises an error, the temporary file is removed, and the
+    file at `path` is unchanged.
 
     Args:
         path: the file to write.
         error_for: function that returns the error for a failed write; `write_error` if None.
-        sync: see `write_atomically`.
+        sync: whether the content also survives a power failure.
 
     Raises:
         StoreError: the disk is full or read-only, or writing is not permitted.
@@ -147,8 +152,8 @@ def read_file(path: Path, *, limit: int | None = MAX_BYTES) -> bytes:
     """
     descriptor, size = _open_regular(path)
     try:
-        # The size is checked before reading, so that a huge sparse file takes no time. Python's file objects are not
-        # used: they take 1.5 times as long, which is noticeable when thousands of records are read.
+        # The size is checked before reading, so that a huge sparse file takes no time. Python's file objects would take
+        # 1.5 times as long as `os.read`. A command may read thousands of records.
         content = None if limit is not None and size > limit else _read_all(descriptor, size, limit)
     except OSError as error:
         raise read_error(path, error) from None
@@ -160,13 +165,13 @@ def read_file(path: Path, *, limit: int | None = MAX_BYTES) -> bytes:
 
 
 def _read_all(descriptor: int, size: int, limit: int | None) -> bytes:
-    """Return the rest of an open file. Reading ends when more than `limit` bytes have been read.
+    """Return the content of an open file. If it exceeds `limit`, the rest of the file may be missing.
 
-    A file that grows or hides its size, as in /proc, may have more bytes than its size.
+    The reported `size` may be too small: a file may grow, and many files in /proc report the size 0.
     """
     pieces = [os.read(descriptor, size + 1)]
     total = len(pieces[0])
-    # A piece that is shorter than requested is not always the last one.
+    # A read may return fewer bytes than requested, so only an empty piece marks the end of the file.
     while pieces[-1] and total != size and (limit is None or total <= limit):
         pieces.append(os.read(descriptor, max(size - total, _PIECE)))
         total += len(pieces[-1])
@@ -224,19 +229,19 @@ def decode_json(payload: bytes, label: str, expected: type[T], *, fix: str = _RE
 
 
 def parse_json(text: str) -> Any:
-    """Return the value of a JSON text that another program wrote: objects, lists and scalars.
+    """Parse JSON that another program wrote, and return dicts, lists and scalars.
 
-    Unlike `msgspec`, the function accepts `NaN` and `Infinity`, which many programs write.
+    Unlike `msgspec`, this function accepts `NaN` and `Infinity`, which many programs write.
 
     Raises:
-        ValueError: the text is not JSON, an object has two equal keys, or a text has no encoding in UTF-8.
+        ValueError: the text is not JSON, an object has two equal keys, or a string cannot be encoded in UTF-8.
         RecursionError: the values are nested too deep.
 
     >>> parse_json('{"loss": NaN}')
     {'loss': nan}
     """
     value = json.loads(text, object_pairs_hook=_unique_keys)
-    # Only an escape sequence can give a text without an encoding.
+    # Only an escape sequence such as \ud800 (half of a surrogate pair) gives a string that cannot be encoded.
     if "\\ud" in text.lower():
         try:
             json.dumps(value, ensure_ascii=False).encode()
@@ -254,9 +259,9 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def find_unusable_character(text: str) -> str | None:
-    r"""Return the character that no file system allows in a name; None if the text has no such character.
+    r"""Describe a character in a text that no file name can contain; None if the text has no such character.
 
-    A file can contain these characters, but a command line cannot contain them.
+    A command line cannot contain these characters, either. The content of a file can.
 
     >>> find_unusable_character("a\0b"), find_unusable_character("\ud800"), find_unusable_character("a\nb")
     ('a zero byte', 'half of a surrogate pair', None)
@@ -283,11 +288,10 @@ def describe_json_error(error: Exception) -> str:
 def walk_folders(
     folder: Path, on_error: Callable[[Path, OSError], None]
 ) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Yield this folder and every folder below it in sorted order, with the names of its subfolders and of its files.
+    """Yield (folder, names of its subfolders, names of its files) for a folder and all folders below it, sorted.
 
     Links to folders are not followed. The caller may remove names from the list of subfolders, which are then skipped.
-    The depth of the tree is not limited. (Before Python 3.12, `os.walk` calls itself for each level, and fails on deep
-    trees.)
+    Trees of any depth are possible. (Before Python 3.12, `os.walk` is recursive, and fails on deep trees.)
 
     Args:
         folder: the folder.
@@ -305,7 +309,7 @@ def walk_folders(
                     try:
                         is_folder = entry.is_dir()
                     except OSError:
-                        is_folder = False  # A link that leads to itself is neither a folder nor a link to a folder.
+                        is_folder = False  # for example, a link to itself
                     if not is_folder:
                         names.append(entry.name)
                         continue
@@ -322,7 +326,7 @@ def walk_folders(
 
 
 def unused_path(path: Path) -> Path:
-    """Return the path itself if it does not exist, otherwise the first of `path.2`, `path.3`, … that does not exist."""
+    """Return the first of `path`, `path.2`, `path.3`, … that does not exist."""
     number, candidate = 1, path
     while candidate.exists():
         number += 1

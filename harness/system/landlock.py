@@ -3,9 +3,11 @@
 Source: the kernel's documentation, https://docs.kernel.org/userspace-api/landlock.html, and `linux/landlock.h`.
 
 Landlock restricts the calling thread and all threads and processes that it starts. Its restrictions cannot be lifted.
-The version of its interface decides what it restricts: files from version 1 on, TCP ports from version 4 on, abstract
-Unix sockets and signals to other processes from version 6 on. Every version denies access to the memory, the
-environment and the open files of processes outside of the sandbox.
+The version of its interface (ABI) decides what it can restrict:
+
+* files, and the memory, environment and open files of processes outside of the sandbox: all versions
+* TCP ports: version 4 and later
+* abstract Unix sockets, and signals to other processes: version 6 and later
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ _TRUNCATE, _IOCTL_DEV = 1 << 14, 1 << 15
 _ALL_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 #: The rights that a rule for a file may contain. The kernel refuses all others.
 _FILE_RIGHTS = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
+# The first version that knows these rights, and the rights.
 _TCP_FROM_ABI, _BIND_AND_CONNECT = 4, 0b11
 _SCOPES_FROM_ABI, _ABSTRACT_SOCKETS_AND_SIGNALS = 6, 0b11
 

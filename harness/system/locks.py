@@ -41,7 +41,7 @@ class LockHeldError(Exception):
 
 
 def take_lock(path: Path, *, timeout: float = 0.0, has_content: bool = False) -> int:
-    """Lock a file or folder. A file that serves only as a lock then contains the id of this process.
+    """Lock a file or folder. The id of this process is written to a file that serves only as a lock.
 
     A process that inherits the descriptor also holds the lock. The lock lasts until all copies of the descriptor are
     closed.

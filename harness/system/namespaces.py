@@ -1,4 +1,4 @@
-"""Give this process namespaces of its own: an empty network, an empty `/dev/shm`, and its own view of the files.
+"""Give this process its own namespaces: an empty network, an empty `/dev/shm`, and its own view of the files.
 
 Source: the manual pages namespaces(7), user_namespaces(7), mount_namespaces(7) and mount_setattr(2).
 
@@ -24,8 +24,7 @@ _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE =
 _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _ATTRIBUTE_READ_ONLY = 442, -100, 0x8000, 1
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _CAPABILITY_VERSION, _PR_CAPBSET_DROP = 0x20080522, 24
-#: The capabilities of root that a process keeps: to read, write and own files as before (CHOWN, DAC_OVERRIDE, FOWNER,
-#: FSETID).
+#: The capabilities that a process of root keeps, so that it can use its files (CHOWN, DAC_OVERRIDE, FOWNER, FSETID).
 _KEPT_CAPABILITIES = (0, 1, 3, 4)
 _LAST_CAPABILITY = 63
 
@@ -62,11 +61,11 @@ def isolate(*, network: bool) -> None:
 
 
 def hide_files(hidden: str, writable: Sequence[str]) -> None:
-    """Make all files read-only and one folder empty, except for the writable folders. Call `isolate` first.
+    """Make all files outside the writable folders read-only, and hide one folder's content. Call `isolate` first.
 
     Args:
-        hidden: the folder whose content is not visible; empty for no folder.
-        writable: folders whose content stays visible and writable.
+        hidden: the folder whose content is hidden; an empty string for no folder.
+        writable: folders whose content stays visible and writable, even below `hidden`.
 
     Raises:
         OSError: the kernel refuses.

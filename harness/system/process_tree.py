@@ -1,7 +1,7 @@
 """Reads the processor time of a process and of all its descendants from the kernel (Linux).
 
-A descendant whose parent has ended stays a descendant only if the root of the tree is a subreaper
-(`PR_SET_CHILD_SUBREAPER`), which adopts such processes.
+If a process of the tree ends, its children stay in the tree only if the root is a subreaper (`PR_SET_CHILD_SUBREAPER`).
+The kernel then makes these children the root's own children.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ class ProcessTimes:
         started: time of the start in clock ticks since the boot. The pair (pid, started) identifies a process.
         name: name of the program.
         seconds: processor seconds of all its threads.
-        reaped: processor seconds of its ended children for which it has waited, including the `reaped` of these
-            children.
+        reaped: processor seconds of the ended children for which it has waited, including their own `reaped`.
     """
 
     pid: int
@@ -56,8 +55,8 @@ class TreeTimes:
     Args:
         main: the main process: the oldest child of the root, or the root itself while it has no child.
         threads: processor seconds of the threads of the main process, by thread id.
-        helpers: the other processes below the root, by process id.
-        helper_seconds: processor seconds of all other processes below the root, including ended processes.
+        helpers: the processes below the root except the main process, by process id.
+        helper_seconds: processor seconds of all helpers, including helpers that have ended.
     """
 
     main: ProcessTimes | None = None
@@ -69,8 +68,8 @@ class TreeTimes:
 class ProcessTree:
     """A process and its descendants.
 
-    `/proc` is listed only if a process was created since the previous call. Then only the entries of new processes are
-    read.
+    To save time, `/proc` is listed only if a process was created since the previous call, and only new processes are
+    looked up.
 
     Args:
         root: process id of the root.
@@ -96,8 +95,8 @@ class ProcessTree:
     def read(self) -> TreeTimes:
         """Return the current times.
 
-        If the kernel does not report the times, or the root has ended, all times are 0, except `helper_seconds`, which
-        keeps its last value.
+        If the kernel does not report the times, or if the root has ended, `helper_seconds` keeps its last value, and
+        the other fields are empty.
         """
         read = self._files.read
         if not can_read_processes() or (root := read_times(self._root, read)) is None:
@@ -114,12 +113,12 @@ class ProcessTree:
         if main is None:
             # The main process has ended. Its time is now a part of `root.reaped` that cannot be separated.
             return TreeTimes(helpers=processes, helper_seconds=self._helper_seconds)
-        raw = sum(times.seconds + times.reaped for times in processes.values()) + root.reaped + self._lost
-        raw += main.reaped if main is not root else 0.0
+        total = sum(times.seconds + times.reaped for times in processes.values()) + root.reaped + self._lost
+        total += main.reaped if main is not root else 0.0
         # The time of an ended process is added to its parent's `reaped`, or is lost if the parent ignores SIGCHLD.
-        if raw < self._helper_seconds - _ROUNDING_S:
-            self._lost += self._helper_seconds - raw
-        self._helper_seconds = max(self._helper_seconds, raw)
+        if total < self._helper_seconds - _ROUNDING_S:
+            self._lost += self._helper_seconds - total
+        self._helper_seconds = max(self._helper_seconds, total)
         return TreeTimes(
             main=main,
             threads=_read_threads(main.pid, self._files.read),
@@ -243,8 +242,13 @@ def read_thread_name(pid: int, thread: int) -> str:
     return ""
 
 
+<<<<<<< HEAD
 def _read_newest_process(read: Callable[[str], str]) -> int:
     """Return the id of the process or thread that was created last; -1 if the kernel does not report it."""
+=======
+def _read_newest_process() -> int:
+    """Return the id of the newest process or thread; -1 if the kernel does not report it."""
+>>>>>>> main
     try:
         return int(read("loadavg").split()[4])
     except (OSError, ValueError, IndexError):

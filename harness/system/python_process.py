@@ -1,13 +1,12 @@
 """Build the command line and the environment of child Python processes that have this process's import path.
 
 A child process starts without the module `site` (`-S`). Python then executes neither `.pth` files nor the modules
-`sitecustomize` and `usercustomize`, with which any installed package could patch the process. The child gets all
-folders of this process's import path, including those that `.pth` files added, through PYTHONPATH. Packages in editable
-installs have no such folder if an import hook finds them. `editable_links` makes a folder for these packages.
+`sitecustomize` and `usercustomize`, with which any installed package could patch the process. PYTHONPATH gives the
+child all folders of this process's import path, including those that `.pth` files added. Some editable installs add an
+import hook instead of a folder. `editable_links` makes a folder with links to their packages.
 
-Without `-P`, `python -m` puts the current folder first on the import path. A trial that is started in another checkout
-of AlgoRace would then run that checkout's code, and a file `queue.py` in the current folder would replace the module of
-the standard library.
+Without `-P`, `python -m` puts the current folder first on the import path. A file `queue.py` in this folder would then
+replace the module of the standard library. If the folder is another checkout of AlgoRace, its code would be run.
 """
 
 from __future__ import annotations
@@ -63,10 +62,10 @@ def environment() -> dict[str, str]:
 
 @functools.cache
 def editable_links(path: tuple[str, ...]) -> str:
-    """Return a folder with a link to every package that only an import hook of an editable install can find.
+    """Return a folder with links to the packages that only import hooks of editable installs find.
 
-    A `.pth` file of the install registers the hook by executing code. A child process does not execute it, and finds
-    the package through the link instead. The folder is removed when this process ends.
+    A `.pth` file of such an install executes code that registers the hook. A child process does not execute `.pth`
+    files, and finds the package through the link instead. The folder is removed when this process ends.
 
     Args:
         path: import path on which the packages cannot be found.
@@ -89,7 +88,7 @@ def editable_links(path: tuple[str, ...]) -> str:
 
 
 def editable_targets(path: Sequence[str]) -> Iterator[str]:
-    """Yield the links to packages on an import path that `import_path` returned."""
+    """Yield the links that `editable_links` made, given the result of `import_path`."""
     for folder in path:
         if os.path.basename(folder).startswith(_LINKS_PREFIX):
             with contextlib.suppress(OSError):
@@ -97,13 +96,13 @@ def editable_targets(path: Sequence[str]) -> Iterator[str]:
 
 
 def _remove(folder: str, owner: int) -> None:
-    """Remove a folder at the end of the process that created it, but not at the end of processes that it forked."""
+    """Remove a folder at the end of the process that created it. In forked processes, do nothing."""
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _locate_hooked(name: str, path: Sequence[str]) -> Path | None:
-    """Return the folder or file of a top-level module that only an import hook finds; None for any other module."""
+    """Return the path of a top-level module that only an import hook finds; None for any other module."""
     if PathFinder.find_spec(name, path) is not None:
         return None
     try:

@@ -61,7 +61,7 @@ def is_confined() -> bool:
 
 
 def find_offer(folder: Path) -> SandboxOffer:
-    """Return the mechanisms that the kernel offers for a process that writes to a folder, unless they are turned off.
+    """Return the kernel's mechanisms for a process that writes to a folder; no mechanisms if they are turned off.
 
     Raises:
         UsageError: see `is_turned_off`.
@@ -98,7 +98,7 @@ def ask_kernel(folder: Path) -> SandboxOffer:
 
 
 def try_mechanisms(folder: str) -> SandboxOffer:
-    """Try every combination of mechanisms in a process of its own, and return the strongest one that works.
+    """Try every combination of mechanisms in a separate process, and return the strongest one that works.
 
     Args:
         folder: folder in which a process of the sandbox must be able to write.

@@ -77,7 +77,7 @@ def parse_yaml(text: str) -> Any:
         if not (_DECIMAL.fullmatch(node.value) or _NOT_FINITE.fullmatch(node.value)):
             raise UsageError(
                 f"{node.value} is not a decimal number (line {node.start_mark.line + 1})",
-                fix="write the number without leading zeros and colons, or as text in quotes",
+                fix="write the number without leading zeros or colons, or as text in quotes",
             )
         is_integer = node.tag == "tag:yaml.org,2002:int"
         return loader.construct_yaml_int(node) if is_integer else loader.construct_yaml_float(node)

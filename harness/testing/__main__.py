@@ -1,4 +1,4 @@
-"""The process of `bench check`: run the checks of a request, and append each result to a file."""
+"""The process of `bench check`: it runs the checks of a request, and appends each result to a file."""
 
 from __future__ import annotations
 

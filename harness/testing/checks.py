@@ -1,4 +1,4 @@
-"""Runs a list of checks on one case. A case contains the object under test and the results of earlier checks."""
+"""Runs a list of checks on one case: the object under test, with values that several checks use."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ class NotApplicable(Exception):
 def run_checks(
     checks: Mapping[str, Callable[[_CaseT], None]], case: _CaseT, workload: str, report: Callable[[CheckResult], None]
 ) -> Iterator[CheckResult]:
-    """Run checks one after the other, and yield their results. The second and later checks are run only if the first
-    check passes.
+    """Run checks one after the other, and yield their results. If the first check does not pass, run no others.
 
     Args:
         checks: the checks by name. A check raises an exception if it fails.

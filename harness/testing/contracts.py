@@ -23,7 +23,7 @@ def _run(check: Callable[[Any], None], case: object) -> None:
     except NotApplicable as reason:
         pytest.skip(str(reason))
     finally:
-        # The clock of a run hides objects from the garbage collector.
+        # The clock of a run calls gc.freeze(), which hides objects from the garbage collector.
         gc.unfreeze()
 
 

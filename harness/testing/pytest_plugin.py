@@ -1,7 +1,10 @@
 """Fixtures for tests of plugins. pytest loads this module in every environment, so it imports nothing but pytest.
 
-`bench_registry` is the installed plugins. `bench_workload` is a micro-workload, and a test that requests it runs once
-for each of them. `bench_run` runs a submission for a few steps. The contract classes use the other fixtures.
+* `bench_registry`: the registry of the installed plugins
+* `bench_workload`: a micro-workload; a test with this fixture runs once for each micro-workload
+* `bench_run`: a function that runs a submission for a few steps
+
+The classes in `harness.testing.contracts` use the other fixtures.
 """
 
 from __future__ import annotations
@@ -56,7 +59,7 @@ def bench_run(bench_registry: Registry, tmp_path: Path) -> Iterator[BriefRun]:
         return run_briefly(submission_entry, _find_workload(workload, bench_registry), bench_registry, tmp_path)
 
     yield run
-    # The clock of a run hides objects from the garbage collector.
+    # The clock of a run calls gc.freeze(), which hides objects from the garbage collector.
     gc.unfreeze()
 
 

@@ -26,7 +26,7 @@ def _keep_rate(progress: object) -> float:
 
 
 def make_recipe(**parts: Any) -> Recipe:
-    """Return a recipe with the given parts. The default optimizer is SGD, the default schedule a constant rate.
+    """Return a recipe with the given parts. The default optimizer is SGD, and the default schedule is constant.
 
     Args:
         parts: fields of `Recipe`, such as `averaging=…`. If no optimizer is given, the hyperparameter `lr` is added to
@@ -42,7 +42,7 @@ def make_recipe(**parts: Any) -> Recipe:
 
 SGD = make_recipe()
 ADAM = make_recipe(optimizer=_adam, search_space={"lr": LogUniform(1e-4, 1e-1, default=2e-3)})
-#: Two submissions without special needs, with which workloads are tried.
+#: Two submissions without needs, with which workloads are tried.
 PLAIN_SUBMISSIONS = tuple(
     SubmissionEntry(name=name, summary=name, load=f"{__name__}:{name.upper()}", space=recipe.search_space)
     for name, recipe in (("sgd", SGD), ("adam", ADAM))

@@ -16,7 +16,7 @@ from harness.errors import UsageError
 from harness.execution.state import Interrupted
 from harness.execution.trial import run_trial
 from harness.execution.watchers import CombinedWatcher
-from harness.planning.compose import Parts, compose, find_ineligibility
+from harness.planning.compose import PartLookup, compose, find_ineligibility
 from harness.planning.rulesets import ruleset
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.worker.emit import Emit
@@ -27,12 +27,12 @@ _SILENT = CombinedWatcher(())
 
 
 def plan_briefly(
-    submission: SubmissionEntry, workload: WorkloadEntry, registry: Parts, rules: Ruleset | None = None
+    submission: SubmissionEntry, workload: WorkloadEntry, registry: PartLookup, rules: Ruleset | None = None
 ) -> RunSpec | str:
     """Return the specification of a smoke run, or why the submission is ineligible on the workload.
 
     Args:
-        submission: the completed entry of the submission.
+        submission: the entry of the submission, completed with the declarations of its code.
         workload: the workload.
         registry: the registry in which parts are looked up.
         rules: the ruleset; None for `quick`.
@@ -43,7 +43,7 @@ def plan_briefly(
     return reason or plan_trials(workload, submission, registry, settings)[0]
 
 
-def run_briefly(submission: SubmissionEntry, workload: WorkloadEntry, registry: Parts, folder: Path) -> Record:
+def run_briefly(submission: SubmissionEntry, workload: WorkloadEntry, registry: PartLookup, folder: Path) -> Record:
     """Run a submission for a few steps on a workload in this process, and return the record.
 
     Raises:
@@ -83,6 +83,6 @@ def interrupt_run(spec: RunSpec, folder: Path, evaluations: int) -> None:
 
 
 def reproducible_outcome(record: Record) -> tuple[Any, ...]:
-    """Return the values of a record that are equal in two runs of one trial: all except times and the machine."""
+    """Return the results of a run that a repetition must reproduce: status, hit, metrics and weights, but no times."""
     points = [msgspec.structs.replace(point, seconds=0.0, process_seconds=0.0) for point in record.points]
     return record.status, record.hit, record.stage_hits, points, record.final_weights, record.crossing_weights

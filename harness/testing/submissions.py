@@ -20,7 +20,7 @@ from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.hyperparameters import default
 from harness.contract.record import Record
 from harness.contract.run import Job, RunSpec
-from harness.planning.compose import Composition, Parts, compose
+from harness.planning.compose import Composition, PartLookup, compose
 from harness.planning.rulesets import ruleset
 from harness.testing.checks import NotApplicable, raise_unless, refuse
 from harness.testing.running import interrupt_run, plan_briefly, reproducible_outcome, run_spec
@@ -37,7 +37,7 @@ class SubmissionCase:
     """A submission on a workload.
 
     Args:
-        entry: the completed entry of the submission.
+        entry: the entry of the submission, completed with the declarations of its code.
         workload: the workload.
         registry: the registry in which parts are looked up.
         folder: folder for runs.
@@ -45,7 +45,7 @@ class SubmissionCase:
 
     entry: SubmissionEntry
     workload: WorkloadEntry
-    registry: Parts
+    registry: PartLookup
     folder: Path
     _runs: int = field(default=0, init=False)
 
@@ -152,7 +152,7 @@ def check_evaluated_weights(case: SubmissionCase) -> None:
 
 
 def check_horizon(case: SubmissionCase) -> None:
-    """A submission that does not declare the need `horizon` runs without it."""
+    """A submission that does not declare the need `horizon` runs without knowing the horizon."""
     if "horizon" in case.composition.needs:
         raise NotApplicable(f"{case.entry.name} declares the need horizon")
     rules = msgspec.structs.replace(ruleset("quick"), hides=frozenset({"horizon"}))
@@ -181,7 +181,7 @@ def check_search_space(case: SubmissionCase) -> None:
 
 
 def _ends(domain: Domain) -> Iterator[Any]:
-    """Yield the ends of a domain, or all values of a choice, without the default."""
+    """Yield the ends of a domain, or all values of a choice. The default is left out."""
     ends: tuple[Any, ...] = ()
     if isinstance(domain, Choice):
         ends = tuple(domain.values)

@@ -19,7 +19,7 @@ from harness.contract.domains import Choice
 from harness.contract.entries import WorkloadEntry
 from harness.contract.hyperparameters import default
 from harness.contract.workload import SOURCE_MARK, WHOLE, Kind, Shard, Split, WorkloadFacts
-from harness.planning.compose import Parts
+from harness.planning.compose import PartLookup
 from harness.plugins.loading import load_object
 from harness.plugins.signatures import REDRAW_METHOD, WORKLOAD_METHODS
 from harness.testing.checks import NotApplicable, raise_unless, refuse
@@ -32,7 +32,7 @@ from harness.worker.protocols import Sharded, Workload
 from harness.worker.redrawing import Redrawable
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
-#: Relative tolerance of equal losses and metrics, which may be summed in different orders.
+#: Losses and metrics count as equal within this relative tolerance, because their sums may be in different orders.
 _TOLERANCE = 1e-4
 
 
@@ -47,7 +47,7 @@ class WorkloadCase:
     """
 
     entry: WorkloadEntry
-    registry: Parts
+    registry: PartLookup
     folder: Path
 
     @property
@@ -105,7 +105,7 @@ def check_facts(case: WorkloadCase) -> None:
 
 
 def check_seeds(case: WorkloadCase) -> None:
-    """Equal seeds give equal initial weights, and different seeds give different initial weights."""
+    """Equal seeds give equal initial weights, and different seeds give different ones, as float32 on the CPU."""
     first, repeated, different = (case.workload.build_model(seed).state_dict() for seed in (3, 3, 4))
     raise_unless(
         all(torch.equal(first[name], repeated[name]) for name in first),
@@ -142,7 +142,10 @@ def check_kinds(case: WorkloadCase) -> None:
 
 
 def check_data(case: WorkloadCase) -> None:
-    """The training data have the kind of access, the scores of examples and the size that the facts state."""
+    """The training data have the access and the scores that the facts state.
+
+    A pool returns equal examples for equal indices, and is as large as the largest batch size.
+    """
     facts, data = case.facts, case.data
     expected: type = Pool if facts.access == "pool" else Stream
     raise_unless(
@@ -178,16 +181,16 @@ def check_data(case: WorkloadCase) -> None:
 def check_loss(case: WorkloadCase) -> None:
     """The loss is the mean of the losses of the examples, and every parameter gets a gradient."""
     workload, batch, size = case.workload, case.batch, min(case.facts.batch_sizes)
-    each = workload.loss(case.model, batch, per_example=True)
+    losses = workload.loss(case.model, batch, per_example=True)
     raise_unless(
-        each.shape == (size,),
-        f"loss(per_example=True) has the shape {tuple(each.shape)} for {size} examples",
+        losses.shape == (size,),
+        f"loss(per_example=True) has the shape {tuple(losses.shape)} for {size} examples",
         "return one loss for each example",
     )
     mean = workload.loss(case.model, batch)
     raise_unless(
-        mean.dim() == 0 and math.isclose(mean.item(), each.mean().item(), rel_tol=_TOLERANCE, abs_tol=1e-6),
-        f"loss() is {mean.tolist()}, but the mean of the losses of the examples is {each.mean().item():.6g}",
+        mean.dim() == 0 and math.isclose(mean.item(), losses.mean().item(), rel_tol=_TOLERANCE, abs_tol=1e-6),
+        f"loss() is {mean.tolist()}, but the mean of the losses of the examples is {losses.mean().item():.6g}",
         "return the mean over the examples, without terms that do not belong to an example",
     )
     outputs = workload.outputs(case.model, batch)
@@ -207,9 +210,9 @@ def check_loss(case: WorkloadCase) -> None:
 
 
 def check_evaluation(case: WorkloadCase) -> None:
-    """An evaluation returns the metrics of all targets, does not change the model, and gives equal results if repeated.
+    """An evaluation returns the metrics of all targets, and does not change the model.
 
-    Different splits give different metrics.
+    A repetition gives equal metrics. Different splits give different metrics.
     """
     before = {name: value.clone() for name, value in case.model.state_dict().items()}
     metrics = {split: case.evaluate(split) for split in _SPLITS}
@@ -240,7 +243,7 @@ def check_evaluation(case: WorkloadCase) -> None:
 
 
 def check_other_process(case: WorkloadCase) -> None:
-    """A process that only evaluates computes the same metrics."""
+    """A new object of the class, as in a process that only evaluates, computes the same metrics."""
     workload: Any = case.construct()
     model = workload.build_model(3).eval()
     getattr(workload, "prepare_evaluation", workload.train_data)(7)
@@ -284,22 +287,22 @@ def check_fresh_held_out(case: WorkloadCase) -> None:
 
 
 def check_shards(case: WorkloadCase) -> None:
-    """The joined values of the parts of a split equal the values of the whole split."""
+    """The values measured on the two halves (shards) of a split, joined, equal the values of the whole split."""
     if not isinstance(case.workload, Sharded):
         raise NotApplicable("the class has no methods measure() and metrics()")
     workload: Any = case.workload
     stage = case.last_stage
     with torch.no_grad():
         complete = workload.measure(case.model, "score", WHOLE, stage)
-        parts = [workload.measure(case.model, "score", Shard(index=k, count=2), stage) for k in range(2)]
+        halves = [workload.measure(case.model, "score", Shard(index=k, count=2), stage) for k in range(2)]
         metrics = workload.metrics(complete, "score", stage)
     expected = case.evaluate("score")
-    close = metrics.keys() == expected.keys() and all(
+    is_close = metrics.keys() == expected.keys() and all(
         math.isclose(metrics[name], expected[name], rel_tol=_TOLERANCE, abs_tol=1e-6) for name in metrics
     )
-    raise_unless(close, "metrics(measure()) and evaluate() differ", "compute both from the same values")
+    raise_unless(is_close, "metrics(measure()) and evaluate() differ", "compute both from the same values")
     for name, values in complete.items():
-        joined = torch.cat([part[name] for part in parts])
+        joined = torch.cat([half[name] for half in halves])
         raise_unless(
             joined.shape == values.shape and torch.allclose(joined.double(), values.double(), atol=1e-4),
             f"the values {name!r} of two shards differ from the values of the whole split",

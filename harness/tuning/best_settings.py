@@ -22,8 +22,7 @@ class BestSetting(Data, frozen=True, kw_only=True):
 
     Args:
         submission: `name@version`.
-        load: import path of the submission, with the path of the file if a file defines the submission. The import path
-            is empty if the submission is composed of parts.
+        load: import path of the submission, such as `mine.py:Mine`; empty if the submission is composed of parts.
         source_hash: hash of the submission's code at the time of the search (`SubmissionRef.code_identity`).
         tier: tier of the workloads.
         workloads: the workloads of the search, each as `name@version`.
@@ -79,7 +78,7 @@ class BestSettings(Data, frozen=True, kw_only=True):
 
 
 def portable_load(load: str, folder: Path) -> str:
-    """Return an import path in which the path of a file, if there is one, is relative to a folder.
+    """Return an import path. If it contains the path of a file, this path is made relative to a folder.
 
     With relative paths, the folder of the project can be moved.
 

@@ -48,8 +48,8 @@ class TuneCost:
     Args:
         runs: number of runs.
         missing: number of runs that are not finished yet.
-        minutes: estimated core-minutes of the missing runs (wall minutes × cores). The value is None if there is no
-            earlier run from which the cost can be estimated.
+        minutes: estimated core-minutes (wall minutes × cores) of the missing runs; None if there are no earlier runs of
+            this kind.
     """
 
     runs: int
@@ -89,10 +89,10 @@ class TuneResult:
         return None if self.ranking[0].broken else self.ranking[0]
 
     def best_setting(self, folder: Path) -> BestSetting:
-        """Return the winning setting in the form in which it is stored.
+        """Return the winning setting as it is stored in the file of best known settings.
 
         Args:
-            folder: folder of the file of best known settings. The stored path of the submission is relative to it.
+            folder: folder of this file. The stored path of the submission is relative to the folder.
         """
         setup, winner = self.setup, self.ranking[0]
         return BestSetting(
@@ -120,8 +120,7 @@ class TuneSession:
     Args:
         registry: the plugins.
         options: how runs are executed.
-        watch: function that takes the specifications of runs, and returns a context manager. The context manager
-            provides the watcher of the runs.
+        watch: function from the specifications of runs to a context manager, which provides the watcher of these runs.
     """
 
     def __init__(

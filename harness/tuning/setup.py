@@ -14,7 +14,7 @@ from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.run import Ruleset, RunSpec
 from harness.errors import BenchError, UsageError
 from harness.gating.setup import GateWorkload, gate_budget, plan_to_end
-from harness.planning.compose import Composition, Parts, compose, find_ineligibility
+from harness.planning.compose import Composition, PartLookup, compose, find_ineligibility
 from harness.planning.requirements import runnable_workloads
 from harness.planning.resolve import resolve_submission
 from harness.planning.search import Search, choose_search, select_points
@@ -35,12 +35,12 @@ class TuneRequest:
         workloads: names of the workloads.
         trials: number of settings to try.
         only: name of the hyperparameter if only one is searched; None for the whole search space.
-        ranges: name of a hyperparameter -> lower and upper end of the range that replaces its range in the search
-            space.
+        ranges: name of a hyperparameter -> ends of the range in which it is searched, instead of its range in the
+            search space.
         studies: number of seeds per setting.
         by: quantity by which settings are ranked.
-        budget: number of examples at which every run ends if settings are ranked by the metric. The text `gate` means
-            the budget of `bench gate`. None means the workload's budget.
+        budget: number of examples at which every run ends, if settings are ranked by the metric. `gate`: the budget of
+            `bench gate`. None: the workload's budget.
         seed: root seed.
         threads: number of intra-op threads of a run.
         device: device of the runs; None to choose the device by the workload's tier.
@@ -83,7 +83,7 @@ class TuneSetup:
     search: Search
     points: tuple[HParams, ...]
     left_out: tuple[str, ...]
-    parts: Parts
+    parts: PartLookup
 
     @property
     def runs_to_end(self) -> bool:
@@ -129,9 +129,9 @@ def set_up_search(
     Args:
         request: the search that the user requests.
         registry: the plugins.
-        skipped: list to which a one-line message is appended for each workload of a tier whose data are missing.
-        missing: list to which an error is appended for each device or dataset that this machine lacks; None to raise
-            the first of these errors.
+        skipped: list for one-line messages, one for each workload that is skipped. If the user names a tier, its
+            workloads without data are skipped.
+        missing: list for errors, one for each device or dataset that this machine lacks; None to raise the errors.
 
     Raises:
         UsageError: a name does not exist, the submission cannot run on a workload, a range or a budget is not allowed,

@@ -1,11 +1,14 @@
 """Verification: checks records without running the submission, and repeats runs (docs/verification.md).
 
-- `checks.verify_records` makes all checks of records. `curve` checks the points of a record by themselves. `ending`
-  checks that the status of a record follows from its points. `copies` finds records that share their weights or their
-  curve. `weights` checks that the saved weights give the metrics of the record. `attempts` checks that the ledger
-  contains every attempt.
+- `checks.verify_records` makes all checks of records:
+  - `seeds`: the seeds of a record follow from its root seed or nonce.
+  - `curve`: the points of a record are consistent.
+  - `ending`: the status of a record follows from its points.
+  - `copies`: no records of different runs share their weights, curve or times.
+  - `weights`: the saved weights give the metrics of the record.
+  - `attempts`: the records of all attempts in the ledger exist.
 - `rerun` repeats runs. `repetition` compares a run with its exact repetition. `fresh_seeds` compares a record with runs
   on fresh seeds.
-- A check of the weights and a repetition each result in an `Attestation`, a file beside the record. `scoring.trust`
+- Evaluating the weights and repeating a run each result in an `Attestation`, a file beside the record. `scoring.trust`
   derives the trust level of a record from its attestations.
 """

@@ -1,4 +1,4 @@
-"""Check that the ledger of a runs folder is undamaged, and that the records of all attempts exist."""
+"""Check that the ledger of a runs folder is undamaged, and that every attempt in it has a record."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from harness.verification.findings import Finding, make_finding
 
 
 class _Hash(msgspec.Struct):
+    """The only field that is read from the records beside the ledger."""
+
     content_hash: str = ""
 
 
 @dataclass(frozen=True)
-class _AttemptsOfFolder:
+class _FolderLedger:
     """The ledger of one runs folder."""
 
     path: Path
@@ -56,7 +58,8 @@ class _AttemptsOfFolder:
     def missing(self) -> Counter[tuple[str, str, str]]:
         """The number of attempts whose record is not in the runs folder, by source, workload and purpose.
 
-        An attempt that did not finish has a record with the status `interrupted`.
+        Attempts that ended as `interrupted` are not counted. An attempt without an end in the ledger is counted if its
+        run has no record.
         """
         runs = self.path.parent
         present = _stored_hashes(runs)
@@ -77,7 +80,7 @@ class AttemptChecker:
     """Checks records against the ledger of their runs folder. Every ledger is read once."""
 
     def __init__(self) -> None:
-        self._folders: dict[Path, _AttemptsOfFolder] = {}
+        self._folders: dict[Path, _FolderLedger] = {}
 
     def check(self, record: Record, path: Path) -> Finding:
         """Return the finding about the attempts of a record.
@@ -89,7 +92,7 @@ class AttemptChecker:
         ledger = find_ledger(path.parent)
         if ledger is None:
             return make_finding("ledger", [], "no ledger is beside the record")
-        folder = self._folders.setdefault(ledger, _AttemptsOfFolder(ledger))
+        folder = self._folders.setdefault(ledger, _FolderLedger(ledger))
         if folder.problem:
             return make_finding("ledger", [folder.problem])
         attempts = folder.finished.get(record.run_id, [])
@@ -98,7 +101,7 @@ class AttemptChecker:
         return make_finding("ledger", _list_problems(record, folder, attempts))
 
 
-def _list_problems(record: Record, folder: _AttemptsOfFolder, attempts: list[LedgerEntry]) -> list[str]:
+def _list_problems(record: Record, folder: _FolderLedger, attempts: list[LedgerEntry]) -> list[str]:
     spec = record.spec
     problems = []
     if not attempts:
@@ -114,7 +117,7 @@ def _list_problems(record: Record, folder: _AttemptsOfFolder, attempts: list[Led
 
 
 def _list_nonce_problems(record: Record, entries: list[LedgerEntry]) -> list[str]:
-    """Return the problems of the order of three events: the commitment of the source, the nonce, and the start."""
+    """Return a problem unless the order was: the source is committed, the nonce is requested, the run starts."""
     submission, nonce = record.spec.submission, record.spec.nonce
     committed = ""
     for entry in entries:

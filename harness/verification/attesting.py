@@ -20,8 +20,9 @@ _DISTRIBUTIONS = ("algorace", "torch", "numpy")
 def attest_weights(findings: RecordFindings) -> Attestation | None:
     """Return an attestation of the check of a record's saved weights.
 
-    If this check failed, the attestation refutes the record. The result is None if this check was not made. It is also
-    None if this check passed but another check of the record failed.
+    * If the check of the weights failed, the attestation refutes the record.
+    * If it was not made, the result is None.
+    * If it passed but another check of the record failed, the result is also None.
     """
     weights = findings.finding("weights")
     if weights is None or weights.outcome == "unchecked" or (weights.outcome == "passed" and findings.failed):

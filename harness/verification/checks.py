@@ -45,7 +45,7 @@ def verify_records(
 ) -> list[RecordFindings]:
     """Return the findings about each record, in the given order.
 
-    Records are compared with all other given records, so a copy is reported in the findings of both records. Only one
+    All given records are compared with each other, so a copy is reported in the findings of both records. Only one
     record is in memory at a time.
 
     Args:
@@ -90,7 +90,7 @@ def _verify_alone(
 
 
 def _run_check(name: CheckName, check: Callable[[], Finding]) -> Finding:
-    """Return the finding of a check. The check fails if the values of the record make its computation impossible."""
+    """Return the finding of a check. A check that cannot compute with the values of the record has failed."""
     try:
         return check()
     except (ArithmeticError, LookupError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Find records that share their weights, their curve or their times although they are of different runs."""
+"""Find copies: records of different runs with the same weights, curve or times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MIN_POINTS = 3
 
 
 class _Owner(NamedTuple):
-    """A record as the owner of its weights, curve and times. The fields identify the run."""
+    """The run to which weights, a curve or times belong."""
 
     run_id: str
     content_hash: str
@@ -49,7 +49,7 @@ class CopyFinder:
             self._report(owner, "another record of the same trial has other content")
         for kind, digest in _fingerprints(record):
             first = self._owners.setdefault(digest, owner)
-            if first.run_id != owner.run_id and _is_implausible(first, owner):
+            if first.run_id != owner.run_id and _shows_copy(first, owner):
                 self._report(owner, f"it has the {kind} of {first.title}")
                 self._report(first, f"{owner.title} has the same {kind}")
 
@@ -61,13 +61,13 @@ class CopyFinder:
         self._problems.setdefault(owner.content_hash, []).append(problem)
 
 
-def _is_implausible(a: _Owner, b: _Owner) -> bool:
-    """Return whether honest runs of two trials cannot give equal results.
+def _shows_copy(a: _Owner, b: _Owner) -> bool:
+    """Return whether equal results of two trials show that one is a copy of the other.
 
-    Results with different seeds or on different workloads are never equal. With the same seeds and workload, two trials
-    of one submission may be equal, for example under two rulesets, or before and after an edit without effect. Two
-    submissions may also be equivalent. Equal results are then plausible in gates and searches. In trials for a table,
-    they mean that one submission is a copy of the other.
+    * Different seeds or workloads: yes. Honest results would differ.
+    * The same seeds, workload and submission: no. The trials may differ in their ruleset, or in an edit without effect.
+    * The same seeds and workload, two submissions: only in trials for a table. Gates and searches may well compare
+      equivalent submissions.
     """
     if (a.seeds, a.workload) != (b.seeds, b.workload):
         return True

@@ -11,18 +11,18 @@ from harness.contract.run import WHOLE_PURPOSES, Point, RunSpec
 
 #: Metrics with these names are fractions. A name may be followed by `/` and a task.
 _FRACTIONS = frozenset({"accuracy", "error_rate"})
-#: Metrics with these names are never negative. The metric of a target whose unit begins with one of `_UNITS` is never
-#: negative either.
+#: Metrics with these names are never negative.
 _NONNEGATIVE = frozenset({"cross_entropy", "perplexity", "se"})
-_UNITS = ("nats", "bits")
+#: Metrics in units that begin with these words are never negative either.
+_NONNEGATIVE_UNITS = ("nats", "bits")
 
 
 def list_curve_problems(record: Record) -> list[str]:
     """Return a one-line message for each contradiction between the points of a record and its specification."""
     points = record.points
     if not points:
-        complete = record.status in ("reached", "exhausted", "pruned")
-        return [f"a run that is {record.status} has no points"] if complete else []
+        must_have_points = record.status in ("reached", "exhausted", "pruned")
+        return [f"a run that is {record.status} has no points"] if must_have_points else []
     problems = [*_first_point_problems(points[0]), *_counter_problems(record)]
     for index, (previous, point) in enumerate(pairwise(points), start=1):
         problems += (f"point {index}: {problem}" for problem in _step_problems(record.spec, previous, point))
@@ -89,12 +89,13 @@ def _point_problems(spec: RunSpec, point: Point) -> Iterator[str]:
     has_accuracy = any(name.partition("/")[0] == "accuracy" for name in point.metrics)
     for name, value in point.metrics.items():
         base, target = name.partition("/")[0], targets.get(name)
-        # If the accuracies of tasks are measured, a metric that has no unit and is to be maximised is the mean of these
-        # accuracies.
+        # If accuracies are measured, a target without a unit that is to be maximised is the mean of these accuracies.
         is_mean = has_accuracy and target is not None and target.goal == "max" and not target.unit
-        if (base in _FRACTIONS or is_mean) and not 0 <= value <= 1:
+        is_fraction = base in _FRACTIONS or is_mean
+        is_nonnegative = base in _NONNEGATIVE or (target is not None and target.unit.startswith(_NONNEGATIVE_UNITS))
+        if is_fraction and not 0 <= value <= 1:
             yield f"{name} is {value:g}, which is not a fraction"
-        elif value < 0 and (base in _NONNEGATIVE or (target is not None and target.unit.startswith(_UNITS))):
+        elif is_nonnegative and value < 0:
             yield f"{name} is {value:g}, but cannot be negative"
     if point.se is not None and not point.screened:
         yield "it has a standard error, but is not screened"
@@ -103,17 +104,20 @@ def _point_problems(spec: RunSpec, point: Point) -> Iterator[str]:
 
 
 def _screening_problems(record: Record) -> Iterator[str]:
-    """Yield a message for each point that is screened although its evaluation must use the whole split."""
+    """Yield a message for each screened point at which the evaluation must use the whole split.
+
+    A screened evaluation uses only a random part of the split `score`.
+    """
     spec, points = record.spec, record.points
-    whole = dict.fromkeys(_stage_starts(points), "the first evaluation of a stage")
-    whole |= {index: "a scored stop" for index, point in enumerate(points) if point.examples in spec.scored_stops}
-    whole |= dict.fromkeys(record.stage_hits, "the end of a stage")
+    places = dict.fromkeys(_stage_starts(points), "the first evaluation of a stage")
+    places |= {index: "a scored stop" for index, point in enumerate(points) if point.examples in spec.scored_stops}
+    places |= dict.fromkeys(record.stage_hits, "the end of a stage")
     if record.status in ("reached", "exhausted"):
-        whole[len(points) - 1] = "the end of the run"
-    whole[0] = "the untrained model"
+        places[len(points) - 1] = "the end of the run"
+    places[0] = "the untrained model"
     if record.hit is not None:
-        whole[record.hit] = "the hit"
-    for index, place in sorted(whole.items()):
+        places[record.hit] = "the hit"
+    for index, place in sorted(places.items()):
         if index < len(points) and points[index].screened:
             yield f"point {index} is screened, but it is {place}"
 

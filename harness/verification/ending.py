@@ -7,41 +7,42 @@ from collections.abc import Iterator
 from harness.contract.record import Record, is_success
 from harness.planning.run_end import decide_end, is_stage_over
 
-#: Statuses with which a run ends at an evaluation that `decide_end` judges. `timeout` is not among them: such a run may
-#: end between evaluations, because its worker sent no event.
+#: Statuses with which `decide_end` ends a run at an evaluation. A run with the status `timeout` may end between
+#: evaluations, because its worker sent no event.
 _DECIDED = frozenset({"reached", "exhausted", "pruned"})
 
 
 def list_ending_problems(record: Record) -> list[str]:
     """Return a one-line message for each contradiction between the points of a record and how it ended.
 
-    The end of the run is decided again at every point, by the rules that the worker used. In addition, the record must
-    contain exactly the hashes of weights that its status requires.
+    At every point, this function decides again whether the run ends, by the rules that the worker used. In addition,
+    the record must contain the hashes of weights that its status requires, and no others.
     """
     return [*_replay(record), *_hit_problems(record), *_weights_problems(record)]
 
 
 def _replay(record: Record) -> Iterator[str]:
+    """Yield the contradictions between the points and the rules that end stages and runs."""
     spec, points, stages = record.spec, record.points, record.spec.workload.facts.stages
-    began, stage, ended_stages = 0, 0, []
+    stage_start, stage, ended_stages = 0, 0, []
     for index, point in enumerate(points[:-1]):
         if point.stage != stage:
             yield f"point {index} is in stage {point.stage}, but the targets put it in stage {stage}"
             return
-        verdict = decide_end(spec, point, began, points[:index])
+        verdict = decide_end(spec, point, stage_start, points[:index])
         # The untrained model is evaluated, but a run never ends at it.
         if verdict is not None and index:
             yield f"the run is over at point {index} ({verdict.reason}), but {len(points) - 1 - index} points follow"
             return
-        if index and stages and stage + 1 < len(stages) and is_stage_over(spec, point, began):
-            stage, began = stage + 1, point.examples
+        if index and stages and stage + 1 < len(stages) and is_stage_over(spec, point, stage_start):
+            stage, stage_start = stage + 1, point.examples
             ended_stages.append(index)
     if not points:
         return
     if points[-1].stage != stage:
         yield f"the last point is in stage {points[-1].stage}, but the targets put it in stage {stage}"
         return
-    verdict = decide_end(spec, points[-1], began, points[:-1]) if len(points) > 1 else None
+    verdict = decide_end(spec, points[-1], stage_start, points[:-1]) if len(points) > 1 else None
     if record.status in _DECIDED and (verdict is None or verdict.status != record.status):
         decided = "goes on" if verdict is None else f"is {verdict.status} ({verdict.reason})"
         yield f"the status is {record.status}, but the run {decided} at its last point"

@@ -1,9 +1,17 @@
-"""Compare the claims of records with runs on fresh seeds, by a test that may be evaluated after every run.
+"""Test the claims of records by runs on fresh seeds. The test may be evaluated after every run.
 
-In this module, a claim is the cost in examples at which runs of a submission reach the target of a workload, or the
-metric at a stop. The difference of a run on a fresh seed is log(claimed cost / cost of the run). It is negative if the
-run needs more examples. The claim is accepted when the test shows that the centre of the differences is above
-−log(1.1). It is refuted when the test shows that the centre is below this value. Until then, it is undecided.
+In this module, a claim is a result that records state:
+
+* for runs to a target: the cost, in examples, at which the runs reach the target
+* for runs to a stop (a fixed number of examples): the metric at the stop
+
+Each run on a fresh seed has a difference to the claim: log(claimed cost / cost of the run). The difference is negative
+if the run needs more examples. A test judges the centre of the differences:
+
+* The claim is accepted when the test shows that the centre is above −log(1.1): fresh seeds need less than 10 % more
+  examples than claimed.
+* The claim is refuted when the test shows that the centre is below −log(1.1).
+* Until then, the claim is undecided.
 """
 
 from __future__ import annotations
@@ -36,7 +44,7 @@ MISS: Final = -math.inf
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """The result that several records state together. They have one submission, one workload and equal settings.
+    """The result that records of one submission, one workload and equal settings state together.
 
     Args:
         records: the records; at least one.
@@ -69,10 +77,13 @@ class Claim:
         return ""
 
     def difference(self, fresh: Record) -> float:
-        """Return the log of (claimed cost / cost of a run on a fresh seed).
+        """Return the difference of a run on a fresh seed: positive if the run is better than the claim.
 
-        A run to a stop has no hit, so its final metric is converted to a cost: the cost at which the curve of the
-        record reaches this metric. If the metric is better than the whole curve, the cost at the stop is used.
+        For runs to a target, it is log(claimed cost / cost of the fresh run).
+
+        Runs to a stop all have the same cost. Their final metrics are therefore converted to costs. The cost for a
+        metric is the cost at which the record's curve first reaches it. If the curve never reaches it, it is the cost
+        at the stop. The difference is log(cost for the fresh metric / cost for the claimed metric).
         """
         if self.spec.stop is None:
             return self._log_cost() - math.log(fresh.points[fresh.hit].cost) if fresh.hit is not None else MISS
@@ -88,7 +99,7 @@ class Claim:
         )
 
     def fresh_spec(self, nonce: Nonce, study: int, redrawing: Collection[str]) -> RunSpec:
-        """Return the specification of a run on a fresh seed, and on fresh held-out data if the workload can draw them.
+        """Return the specification of a run on a fresh seed. Workloads that can do so also draw fresh held-out data.
 
         Args:
             nonce: the number from which all seeds are derived.
@@ -111,6 +122,7 @@ class Claim:
 
 
 def _whole_points(record: Record) -> list[Point]:
+    """Return the points, after the first example, whose evaluation used the whole split."""
     target = record.spec.workload.facts.targets[0]
     return [point for point in record.points if not point.screened and target.metric in point.metrics and point.cost]
 
@@ -118,7 +130,7 @@ def _whole_points(record: Record) -> list[Point]:
 def _log_share_of_stop(points: Sequence[Point], target: Target, value: float) -> float:
     """Return log(cost at which a curve first reaches a value / last cost of the curve).
 
-    The logs of the costs are interpolated linearly in the metric between the best values so far.
+    Between two points that each improve on all earlier points, log cost is interpolated linearly in the metric.
     """
     last = points[-1]
     best = None
@@ -143,7 +155,7 @@ class FreshVerdict:
 
     Args:
         outcome: `accepted`, `refuted` or `undecided`.
-        estimate: estimate of the centre of the differences; ±inf if many runs missed.
+        estimate: Hodges-Lehmann estimate of the centre of the differences; ±inf if many runs missed.
         differences: workload -> difference of each seed.
     """
 
@@ -173,11 +185,11 @@ def _ratio(difference: float) -> str:
 def judge_differences(differences: Mapping[str, Sequence[float]]) -> FreshVerdict:
     """Return the verdict on the claims after some seeds.
 
-    With several workloads, the mean over workloads of each seed is tested. In addition, the claims are accepted only if
-    the estimate on every single workload is within the tolerance.
+    With several workloads, the differences of each seed are averaged over the workloads, and the means are tested. In
+    addition, the claims are accepted only if the estimate on every single workload is within the tolerance.
 
     Args:
-        differences: workload -> difference of each seed, in the same order of seeds.
+        differences: workload -> difference of each seed. All workloads have the same order of seeds.
     """
     means = mean_over_workloads(differences)
     outcome: AttestationOutcome = "undecided"
@@ -195,7 +207,7 @@ def judge_differences(differences: Mapping[str, Sequence[float]]) -> FreshVerdic
 
 
 def group_claims(records: Sequence[Record]) -> list[Claim]:
-    """Return one claim for each workload: the claim of the most frequent setting. Omit claims that cannot be tested."""
+    """Return one claim for each workload: that of the most frequent setting. Omit claims that cannot be tested."""
     by_workload: dict[str, dict[bytes, list[Record]]] = {}
     for record in records:
         spec = record.spec
@@ -209,7 +221,7 @@ def group_claims(records: Sequence[Record]) -> list[Claim]:
 
 
 def draw_claims(claims: Sequence[Claim], nonce: Nonce, count: int) -> list[Claim]:
-    """Return some of the claims. The nonce determines the choice, so that nobody could know the choice in advance.
+    """Return `count` of the claims. The nonce determines which, so nobody can know the choice in advance.
 
     Raises:
         UsageError: there is no claim.
@@ -217,8 +229,8 @@ def draw_claims(claims: Sequence[Claim], nonce: Nonce, count: int) -> list[Claim
     if not claims:
         raise UsageError("no record states a result that fresh seeds could verify", fix="run trials with bench run")
 
-    def rank(claim: Claim) -> bytes:
+    def order_key(claim: Claim) -> bytes:
         text = f"{claim.spec.submission.source_hash}/{claim.workload}"
         return hashlib.sha256(bytes.fromhex(nonce.value) + text.encode()).digest()
 
-    return sorted(claims, key=rank)[:count]
+    return sorted(claims, key=order_key)[:count]

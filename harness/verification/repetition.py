@@ -15,18 +15,18 @@ from harness.plugins.source_hash import source_hash
 
 #: The fields of a point that depend on the machine's speed.
 _TIMES = frozenset({"seconds", "process_seconds"})
-#: The fields of a point that were added after records had been published, or that an option adds. They are compared
-#: only if both points have them.
+#: Fields that not every point has: older records lack them, or only an option adds them. They are compared only if both
+#: points have them.
 _OPTIONAL = frozenset({"mean_train_loss", "grad_norm"})
 #: The fields of a point that describe a screened evaluation.
 _EVALUATION = frozenset({"metrics", "evaluated_examples", "se"})
 
 
 def require_source(spec: RunSpec) -> None:
-    """Raise an error unless the source at hand is the one that ran.
+    """Check that the installed source of a submission is the one that ran.
 
     Raises:
-        UsageError: the source at hand and the submission's source in the record have different hashes.
+        UsageError: the installed source and the source in the record have different hashes.
     """
     submission = spec.submission
     loads = [part.load for part in submission.parts] + ([submission.load] if submission.load else [])
@@ -54,7 +54,7 @@ def find_environment_difference(record: Record) -> str:
         "hardware class": (spec.hardware, detect.hardware_class(spec.device, spec.threads, spec.ranks)),
     }
     differences = [
-        f"{name} {recorded} there, {present} here"
+        f"{name} was {recorded} in the run and is {present} here"
         for name, (recorded, present) in fields.items()
         if recorded != present
     ]
@@ -64,8 +64,8 @@ def find_environment_difference(record: Record) -> str:
 def repeated_spec(record: Record) -> RunSpec:
     """Return the specification with which a run is repeated exactly.
 
-    In records that are older than screened evaluations, the field `screening` has its default value, which allows them.
-    Such a run is repeated without screened evaluations.
+    Records from before screened evaluations existed have no field `screening`. Its default allows screened evaluations,
+    but such a run is repeated without them.
     """
     screened = record.screening is not None or any(point.screened for point in record.points)
     return record.spec if screened else msgspec.structs.replace(record.spec, screening=False)
@@ -91,7 +91,7 @@ def list_repetition_differences(original: Record, repeated: Record) -> list[str]
 
 
 def _differing(original: Point, repeated: Point) -> Iterator[str]:
-    """Yield the names of the fields in which two points differ, without times."""
+    """Yield the names of the fields, other than times, in which two points differ."""
     for name in Point.__struct_fields__:
         a, b = getattr(original, name), getattr(repeated, name)
         is_incomparable = (

@@ -1,4 +1,4 @@
-"""Repeat the run of a record, or test the records of a submission on fresh seeds, within a number of minutes."""
+"""Repeat the run of a record, or test records on fresh seeds, within a time limit."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ from harness.verification.seeds import find_held_out_problem
 
 #: Function that runs specifications from the start and returns the records in the same order.
 Runner: TypeAlias = Callable[[Sequence[RunSpec]], Sequence[Record]]
-#: `auto` repeats the run exactly if this machine can. It also runs on fresh seeds, unless the seeds of the record come
-#: from a public beacon.
+#: `exact`: repeat the run with its own seeds.
+#: `fresh-seeds`: test the result of the run with other seeds.
+#: `auto`: first `exact`, if this machine can repeat the run exactly. Then `fresh-seeds`, unless the exact repetition
+#: refuted the record, or confirmed a record with seeds from a public beacon.
 RerunMethod = Literal["auto", "exact", "fresh-seeds"]
 #: Largest number of fresh seeds.
 MAX_SEEDS: Final = 40
@@ -36,7 +38,7 @@ MAX_SEEDS: Final = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Rerun:
-    """Repeats runs, and tests claims on fresh seeds, within a number of minutes.
+    """Repeats runs, and tests the claims of records on fresh seeds, within a time limit.
 
     Args:
         run: function that runs specifications.
@@ -44,7 +46,7 @@ class Rerun:
         report: function that receives a line for the user.
         method: how records are repeated.
         minutes: wall minutes after which no further run starts.
-        at_once: number of seeds that run before the next test.
+        at_once: number of seeds that run between two tests of the claims.
         clock: function that returns wall seconds.
         redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce.
     """
@@ -59,10 +61,10 @@ class Rerun:
     redrawing: Collection[str] = ()
 
     def repeat_record(self, record: Record) -> Iterator[Attestation]:
-        """Repeat a run exactly, on fresh seeds, or both, and yield an attestation for each of these checks.
+        """Repeat a run exactly, on fresh seeds, or both. Yield an attestation (its result) for each of these checks.
 
         Raises:
-            UsageError: the source at hand differs from the record's, the run has not ended, or the method cannot be
+            UsageError: the installed source differs from the record's, the run has not ended, or the method cannot be
                 used.
         """
         if record.status == "interrupted":
@@ -71,22 +73,23 @@ class Rerun:
         if problem := find_held_out_problem(record.spec, self.redrawing):
             raise UsageError(f"{record.run_id} is not repeated: {problem}", fix="check the record with bench verify")
         deadline = self.clock() + self.minutes * 60
-        difference = find_environment_difference(record)
-        if self.method == "exact" and difference:
+        environment_difference = find_environment_difference(record)
+        if self.method == "exact" and environment_difference:
             raise UsageError(
-                f"this machine cannot repeat {record.run_id} exactly: {difference}", fix="use --method fresh-seeds"
+                f"this machine cannot repeat {record.run_id} exactly: {environment_difference}",
+                fix="use --method fresh-seeds",
             )
-        if self.method != "fresh-seeds" and not difference:
+        if self.method != "fresh-seeds" and not environment_difference:
             exact = self._repeat_exactly(record)
             yield exact
             if exact.outcome == "refuted" or self.method == "exact" or has_public_seeds(record):
                 return
-        elif difference:
-            self.report(f"not repeated exactly: {difference}")
+        elif environment_difference:
+            self.report(f"not repeated exactly: {environment_difference}")
         claim = Claim(records=(record,))
         if not claim.problem:
             yield from self._test_fresh_seeds([claim], self.request_nonce(), deadline)
-        elif self.method == "fresh-seeds" or difference:
+        elif self.method == "fresh-seeds" or environment_difference:
             raise UsageError(
                 f"{record.run_id} cannot be tested on fresh seeds: {claim.problem}",
                 fix="check the record with bench verify",
@@ -98,7 +101,7 @@ class Rerun:
         """Test claims together on fresh seeds, and yield an attestation for each of their records.
 
         Raises:
-            UsageError: the source at hand differs from the source of a claim.
+            UsageError: the installed source of a submission differs from the source in the records.
         """
         for claim in claims:
             require_source(claim.spec)
@@ -113,25 +116,26 @@ class Rerun:
         return self._attest(record, "exact", outcome, detail, sandbox=repeated.sandbox)
 
     def _test_fresh_seeds(self, claims: Sequence[Claim], nonce: Nonce, deadline: float) -> Iterator[Attestation]:
+        """Run fresh seeds until the claims are decided or the time is over. Yield an attestation for each record."""
         differences: dict[str, list[float]] = {claim.workload: [] for claim in claims}
         verdict: FreshVerdict | None = None
-        slowest, studies = 0.0, 0
+        slowest, seed_count = 0.0, 0
         sandboxes: list[str] = []
-        while studies < MAX_SEEDS and (verdict is None or verdict.outcome == "undecided"):
+        while seed_count < MAX_SEEDS and (verdict is None or verdict.outcome == "undecided"):
             began = self.clock()
-            if studies and began + slowest > deadline:
+            if seed_count and began + slowest > deadline:
                 break
-            batch = range(studies, studies + self.at_once)
-            specs = [claim.fresh_spec(nonce, study, self.redrawing) for study in batch for claim in claims]
-            for claim, record in zip(list(claims) * len(batch), self._run_all(specs), strict=True):
+            indices = range(seed_count, seed_count + self.at_once)
+            specs = [claim.fresh_spec(nonce, index, self.redrawing) for index in indices for claim in claims]
+            for claim, record in zip(list(claims) * len(indices), self._run_all(specs), strict=True):
                 differences[claim.workload].append(claim.difference(record))
                 sandboxes.append(record.sandbox)
-            studies += len(batch)
+            seed_count += len(indices)
             slowest = max(slowest, self.clock() - began)
             verdict = judge_differences(differences)
             self.report(verdict.detail())
         assert verdict is not None
-        runs = studies * len(claims)
+        runs = seed_count * len(claims)
         estimate = verdict.estimate if math.isfinite(verdict.estimate) else None
         for record in (record for claim in claims for record in claim.records):
             yield self._attest(

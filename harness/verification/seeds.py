@@ -1,4 +1,4 @@
-"""Check that the seeds of a record follow from its root seed or its nonce, and that the nonce is valid."""
+"""Check that the seeds of a record follow from its root seed or a valid nonce."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from datetime import datetime
 
 from harness.contract.record import Record
 from harness.contract.run import Nonce, RunSpec
-from harness.planning.nonces import find_nonce_problem
+from harness.planning.nonces import find_nonce_problem, is_signature_verifiable
 from harness.planning.seeds import expected_held_out, expected_seeds
 from harness.system.beacon import CHAINS, Beacon, BeaconError
 from harness.verification.findings import Finding, make_finding
 
-#: Seconds by which the clock of the machine that ran a trial may be behind the clock of the beacon.
+#: Seconds by which the clock of the run's machine may be behind the clock of the beacon.
 _CLOCK_ERROR_S = 60.0
+
+#: Why the check of seeds from a beacon is incomplete.
+_UNVERIFIED = (
+    "the signature of the beacon's round was not verified; pip install 'algorace[beacon]', or use bench verify --online"
+)
 
 
 def check_seeds(record: Record, beacon: Beacon | None = None, redrawing: Collection[str] = ()) -> Finding:
@@ -38,16 +43,18 @@ def check_seeds(record: Record, beacon: Beacon | None = None, redrawing: Collect
     started = _seconds(record.started)
     if started is not None and started + _CLOCK_ERROR_S < published:
         return make_finding("seeds", [f"the run started before round {nonce.round} of the beacon was published"])
-    return make_finding("seeds", []) if beacon is None else _read_again(nonce, beacon)
+    if beacon is not None:
+        return _read_again(nonce, beacon)
+    return make_finding("seeds", [], "" if is_signature_verifiable(nonce) else _UNVERIFIED)
 
 
 def find_held_out_problem(spec: RunSpec, redrawing: Collection[str]) -> str:
-    """Return why the held-out data of a trial do not follow from its nonce; empty if they follow from it.
+    """Return why the held-out data of a trial do not follow from its nonce; empty if there is no problem.
 
     Args:
         spec: the trial.
-        redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce. This
-            information is not taken from the record, because the author of the record could have removed it.
+        redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce. The record
+            is not asked, because its author could have edited it.
     """
     if spec.held_out is not None:
         follows = spec.held_out == expected_held_out(spec)

@@ -17,7 +17,7 @@ from harness.verification.findings import Finding, make_finding
 
 #: Name of the file with the final weights in the folder of a run.
 WEIGHTS = "final.safetensors"
-#: Maximum size in bytes of this file. A sparse file may have any size, and hashing it would take hours.
+#: Maximum size of the weights in bytes. Without a limit, a sparse file of any size would be hashed for hours.
 _MAX_WEIGHTS_BYTES = 64 << 30
 #: Function that evaluates stored weights in a process that never imports the submission.
 Judge: TypeAlias = Callable[[JudgeRequest], JudgeAnswer]

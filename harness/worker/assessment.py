@@ -1,8 +1,10 @@
 """Evaluates the weights of a run, and decides whether a stage or the run is over.
 
-`LocalAssessor` does this in the process that calls it. That process is the evaluator (`evaluator_process.py`), or the
-worker if no evaluator process runs. If one runs, the worker uses `RemoteAssessor` (`remote_assessor.py`), which asks
-the evaluator.
+Two classes do this:
+
+* `LocalAssessor` evaluates in the process that calls it. This is the evaluator process (`evaluator_process.py`), or the
+  worker if there is no evaluator process.
+* `RemoteAssessor` (`remote_assessor.py`) lets the worker ask the evaluator process.
 """
 
 from __future__ import annotations
@@ -89,11 +91,11 @@ class Assessor(Protocol):
         """Restore the state that `save` stored together with a checkpoint.
 
         Args:
-            position: the evaluations in the checkpoint; empty in a new run.
+            position: the evaluations in the checkpoint; no evaluations in a new run.
 
         Returns:
-            The evaluations in this state; None if there is no such state. If only the evaluator process may know the
-            metrics, the worker gets the evaluations without metrics.
+            The evaluations in this state; None if there is no such state. An evaluator process keeps the metrics
+            secret, so the worker then gets the evaluations without metrics.
         """
         ...
 
@@ -156,7 +158,7 @@ class LocalAssessor:
         evaluation = self._take_early(model) or self._evaluator.evaluate(model, stage=stage, decisions=decisions)
         point = _complete(pending, evaluation)
         if evaluation.screened is not None:
-            self._compare(_complete(pending, evaluation.screened), point, position)
+            self._report_differences(_complete(pending, evaluation.screened), point, position)
         # The evaluation of the untrained model ends no run.
         verdict = decide_end(spec, point, position.stage_began, position.points) if position.points else None
         stored_point, verdict = follow_first_rank(
@@ -174,14 +176,8 @@ class LocalAssessor:
         early, self._early = self._early, None
         return None if early is None else early.take(model)
 
-    def _compare(self, screened: Point, whole: Point, position: Position) -> None:
-        """Compare the decisions from two evaluations of the same weights, and report every difference.
-
-        Args:
-            screened: the evaluation on a part of the score split.
-            whole: the evaluation on the whole score split.
-            position: the evaluations before these.
-        """
+    def _report_differences(self, screened: Point, whole: Point, position: Position) -> None:
+        """Report every decision that differs between a screened evaluation and the whole split, for equal weights."""
         on_part, on_whole = (
             describe_decisions(self._spec, point, position.stage_began, position.points) for point in (screened, whole)
         )
@@ -225,10 +221,9 @@ class LocalAssessor:
 
 
 def is_judged(spec: RunSpec, assessment: Assessment, position: Position) -> bool:
-    """Return whether the weights of an evaluation are judged.
+    """Return whether the weights of an evaluation are judged (evaluated by a process without the submission).
 
-    To judge weights is to evaluate them in a process that never imported the submission. Weights are judged at the end
-    of the run, at the end of each stage and at scored stops.
+    Weights are judged at the end of the run, at the end of each stage and at scored stops.
 
     Args:
         spec: the specification of the trial.

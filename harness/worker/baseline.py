@@ -1,16 +1,23 @@
 """Keeps the examples' metrics from an evaluation of the whole split, for difference estimates in later evaluations.
 
-The metric of one example is called a value. The values of all N examples of a task in the last evaluation of the whole
-split are the baseline b. A later evaluation measures a part: n of these examples, with the values v. The difference
-estimator of the later mean is mean(b over N) + mean(v - b over n) (Cochran, Sampling Techniques, 7.10). Its standard
-error follows from the standard deviation of v - b, which is smaller than that of v if b and v are sufficiently
-correlated.
+The metric of one example is called a value. The definitions for one task with N examples:
 
-This standard error is too small if a few examples have most of the change, and the part contains none of them. The
-baseline is therefore used only under three conditions. First, no value of the baseline is far from the mean, since the
-worst examples can improve most. Second, no difference between the last two baselines is far from the mean difference.
-Third, no difference in the part is far from the part's mean difference. In addition, the standard error allows for a
-group of examples that is not in the part and improves to the best value of the baseline (`TaskSample.reach`).
+* The baseline b consists of the N values in the last evaluation of the whole split.
+* A later evaluation measures a part: n of the N examples, with the values v.
+* The difference estimate of the later mean is mean(b over N) + mean(v - b over n) (Cochran, Sampling Techniques, 7.10).
+
+The standard error of this estimate follows from the standard deviation of v - b. If b and v are sufficiently
+correlated, this standard deviation is smaller than that of v.
+
+This standard error is too small if a few examples have most of the change and the part contains none of them. The
+baseline is therefore used only under three conditions:
+
+* No value of the baseline is far from the mean. (The worst examples can improve most.)
+* No difference between the last two baselines is far from the mean difference.
+* No difference in the part is far from the part's mean difference.
+
+In addition, the standard error allows for a group of examples outside the part that improves to the best value of the
+baseline (`TaskSample.error_variance`).
 """
 
 from __future__ import annotations
@@ -24,20 +31,23 @@ from torch import Tensor
 from harness.contract.workload import Goal, Shard
 from harness.worker.data.evaluation_order import evaluation_rows
 
-#: Values have light tails if no value is further from the mean than this number of standard deviations. If 63 of 64
-#: values are equal, the 64th value is 7.9 standard deviations from the mean.
+#: Values have light tails if no value is further from the mean than this number of standard deviations. A single
+#: outlier among 64 values can be 7.9 standard deviations from the mean.
 LIGHT_TAIL = 6.0
 #: The baseline is renewed when the number of examples in all later parts exceeds this fraction of the split. The first
 #: `FIRST_PART` examples of each task, which every part contains, are not counted.
 RENEWAL = 0.75
-#: Two lists of values were measured with the same weights. They belong to the same examples if the root mean square of
-#: their differences is at most this number of standard deviations of the values. For different examples, this ratio is
-#: about 1.4.
+#: Two lists of values with the same weights are from the same examples if their root mean square difference is at most
+#: this number of standard deviations of the values. For different examples, it is about 1.4 standard deviations.
 _SAME_EXAMPLES_RMS = 0.1
 
-#: The order in which the workload measures the examples of parts and windows (a window is a range of consecutive
-#: examples in this order): the stored order of the split (`stored`), the order of `evaluation_rows` (`random`), or
-#: another order (`other`). While all values are equal, the order is `unknown` and makes no difference.
+#: The order in which the workload measures the examples of parts. A window is a range of consecutive examples in this
+#: order.
+#:
+#: * `stored`: the stored order of the split.
+#: * `random`: the order of `evaluation_rows`.
+#: * `other`: another order.
+#: * `unknown`: all values have been equal so far, so the order makes no difference.
 Order = Literal["unknown", "stored", "random", "other"]
 
 
@@ -121,7 +131,9 @@ class Baseline:
         Args:
             values: the values by metric and task.
         """
-        return self.order == "unknown" and any(_tells_apart(task) for tasks in values.values() for task in tasks)
+        return self.order == "unknown" and any(
+            _distinguishes_examples(task) for tasks in values.values() for task in tasks
+        )
 
     def find_order(self, window: Mapping[str, Sequence[Tensor]], whole: Mapping[str, Sequence[Tensor]]) -> None:
         """Find the order of the examples in windows.
@@ -134,7 +146,7 @@ class Baseline:
             (part.cpu().double(), values.cpu().double())
             for name in whole
             for part, values in zip(window[name], whole[name], strict=True)
-            if len(part) > 1 and _tells_apart(values)
+            if len(part) > 1 and _distinguishes_examples(values)
         ]
         if pairs:
             orders: tuple[Order, ...] = ("stored", "random")
@@ -169,9 +181,8 @@ class Baseline:
     def is_renewal_due(self, stage: int | None, examples: int, used: bool) -> bool:
         """Return whether the next evaluation should use the whole split to renew the baseline.
 
-        With a new baseline, later parts can be smaller. A renewal serves only to save time, so a baseline that did not
-        help is not renewed. The first baseline of a stage is an exception: it may be useless only because it is from an
-        untrained model.
+        With a new baseline, later parts can be smaller. A baseline that did not help is not renewed. The first baseline
+        of a stage is an exception: it cannot help, because it cannot be compared with an earlier baseline.
 
         Args:
             stage: index of the stage of a stream; None on a pool.
@@ -196,13 +207,13 @@ class Baseline:
         self._tasks = {name: tuple(TaskBaseline(*task) for task in tasks) for name, tasks in state["tasks"].items()}
 
 
-def _tells_apart(values: Tensor) -> bool:
+def _distinguishes_examples(values: Tensor) -> bool:
     """Return whether the values of a task distinguish its examples: they are finite, not all equal, and not binary."""
     return len(values) > 1 and not is_binary(values) and bool(values.isfinite().all() & (values != values[0]).any())
 
 
 def _has_losses(tasks: Sequence[Tensor]) -> bool:
-    """Return whether all values of the tasks are finite, and at least one of them is neither 0 nor 1."""
+    """Return whether all values are finite, and at least one value is neither 0 nor 1."""
     return all(bool(task.isfinite().all()) for task in tasks) and not all(map(is_binary, tasks))
 
 

@@ -1,12 +1,11 @@
 """The clock of a run, which measures the scored wall and CPU seconds.
 
-The clock reads the time only when it starts and stops. docs/architecture.md lists what is on the clock (the clock runs)
-and what is off the clock (the clock is stopped). The supervisor measures the same intervals with a second clock
-(`harness.execution.second_clock`).
+The clock reads the time only when it starts and stops. The supervisor measures the same intervals with a second clock
+(`harness.execution.second_clock`). docs/architecture.md lists when the clock runs and when it is stopped.
 
-The supervisor's clock runs between the reports of a start and a stop. A delay of this process must not make this clock
-fall behind the supervisor's clock. This clock therefore starts before the start is reported. If the report of a stop is
-late, the clock is set forward by the delay.
+The supervisor's clock starts when the worker reports a start, and stops when the worker reports a stop. If a report
+takes long, the worker's clock must not fall behind the supervisor's. The worker's clock therefore starts before it
+reports the start. If the report of a stop takes longer than `REPORT_S`, its duration is added to the worker's clock.
 
 This module is imported before any plugin and binds the time functions. A plugin that later replaces functions in `time`
 does not change this clock.
@@ -29,7 +28,7 @@ class Clock:
     Args:
         synchronize: function that waits for the device. It is called when the clock starts or stops, not in every step.
         on_change: function that is called with (running, seconds, process_seconds, phase) when the clock starts or
-            stops, and a second time if the report of a stop was late. `phase` is the phase that begins.
+            stops. If this call takes long at a stop, a second call follows. `phase` is the phase that begins.
         on_phase: function that is called with each phase that begins while the clock keeps running.
         seconds: initial wall seconds.
         process_seconds: initial CPU seconds.
@@ -63,8 +62,8 @@ class Clock:
         if self.running:
             raise RuntimeError("the clock is already running")
         if not self._frozen:
-            # Objects that exist before the first step (modules, data, model) live until the end of the run. So the
-            # garbage collector may skip them.
+            # The garbage collector may skip objects from before the first step (modules, data, model), since they live
+            # until the end of the run.
             gc.collect()
             gc.freeze()
             self._frozen = True

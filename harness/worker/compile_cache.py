@@ -19,8 +19,8 @@ from harness.system import python_process
 def uses_compiler(spec: RunSpec) -> bool:
     """Return whether a trial's loss is compiled.
 
-    The workload's facts must request compilation. On the CPU, a C++ compiler must also be installed: the one that the
-    environment variable `CXX` names, or g++ without this variable. torch finds its compiler by the same rule
+    The workload's facts must request compilation. On the CPU, the C++ compiler must also be installed: the one in the
+    environment variable `CXX`, or g++ if the variable is not set. torch finds its compiler by the same rule
     (`torch._inductor.config.cpp.cxx`).
     """
     if not spec.workload.facts.precision.compile:
@@ -29,7 +29,7 @@ def uses_compiler(spec: RunSpec) -> bool:
 
 
 def fill_compile_cache(job: Job) -> str:
-    """Fill a trial's compiler cache in a separate process, which has a home and a temporary folder of its own.
+    """Fill a trial's compiler cache in a separate process with its own home and temporary folder.
 
     If that process fails, the trial compiles its loss while its clock runs.
 

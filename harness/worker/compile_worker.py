@@ -1,9 +1,10 @@
 """The compile warm-up: a temporary process that fills the trial's compiler cache.
 
-This process builds the trial's workload and submission with random data that has the shapes of the real data, and
-makes a few steps. The worker then loads the compiled code from the cache, so that its steps do not wait for the
-compiler. With several ranks, this process makes the passes of a single rank. A rank whose examples have different
-shapes compiles for its shapes in its warm-up step, while the clock is stopped.
+This process builds the trial's workload and submission, and makes a few steps on random data with the shapes of the
+real data. The worker then loads the compiled code from the cache, so its steps do not wait for the compiler.
+
+With several ranks, this process makes the passes of a run with one rank. The shards of the ranks have other shapes. If
+a shape is not in the cache, the rank compiles for it in its warm-up step, while the clock is stopped.
 
 usage: python -m harness.worker.compile_worker
 
@@ -25,7 +26,7 @@ from harness.worker.emit import ignore_event
 from harness.worker.reaper import set_parent_death_signal
 from harness.worker.setup import build_run
 
-#: Number of updates to make. From the second update on, the optimizer has its state, as in later updates of the trial.
+#: Number of updates to make. In the first update, the optimizer has no state yet, so later updates may run other code.
 STEPS = 3
 
 

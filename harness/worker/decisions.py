@@ -16,8 +16,12 @@ def may_screen(spec: RunSpec) -> bool:
     """Return whether a run may have screened evaluations.
 
     A screened evaluation uses only a part of the score split. A run may not have screened evaluations if the metrics of
-    all its evaluations are used later: to set targets, to fit the envelope of a gate, or to choose a stop or a target
-    from tuning runs. If a setting is chosen from tuning runs by their final metric, only the last evaluation is used.
+    all its evaluations are used later, for one of these purposes:
+
+    * targets are set;
+    * the envelope of a gate is fitted;
+    * a stop or a target is chosen from tuning runs. (If tuning runs are compared only by their final metric, they may
+      have screened evaluations.)
     """
     uses_last_point = stopping_rule(spec.ruleset.stopping).chooses_setting
     uses_curve = spec.purpose == "tuning" and spec.stop is not None and not uses_last_point
@@ -65,7 +69,7 @@ def list_decisions(
 def _stage_decision(spec: RunSpec, point: Point, stage_began: int) -> dict[str, tuple[Target, ...]]:
     """Return the end of the current stage as a decision, or an empty dict if metrics cannot end the stage.
 
-    They cannot end it before the stage's minimum number of examples, or if the run ends at a fixed number of examples.
+    Metrics cannot end a stage before its minimum number of examples, or in a run with a fixed number of examples.
     """
     stages = spec.workload.facts.stages
     stage = stages[point.stage]
@@ -77,7 +81,7 @@ def _stage_decision(spec: RunSpec, point: Point, stage_began: int) -> dict[str, 
 
 
 def _prune_threshold(spec: RunSpec, first_point: Point) -> tuple[Target, ...]:
-    """Return a target for the primary metric. From the evaluation that meets it on, `--prune` does not end the run."""
+    """Return a target for the primary metric. `--prune` does not end a run that has met this target."""
     target = spec.workload.facts.targets[0]
     initial_value = first_point.metrics.get(target.metric)
     if initial_value is None:

@@ -18,7 +18,7 @@ def rank_device(rank: int, spec: RunSpec) -> torch.device:
 
 
 def set_default_device(device: torch.device) -> None:
-    """If the device is a GPU, make it the current GPU, which torch uses for tensors on `cuda` and for the RNG state."""
+    """If the device is a GPU, make it torch's current GPU, for tensors on `cuda` and for the RNG state."""
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
 

@@ -40,9 +40,7 @@ from harness.worker.worst_first import WorstFirst, WorstFirstEvaluation
 
 
 class Evaluator:
-    """Evaluates the models of a run on the score split, and counts the examples that it measures.
-
-    It knows the specification of the trial and the workload, but not the training loop.
+    """Evaluates the models of a run on the score split, and counts the measured examples.
 
     Args:
         spec: the specification of the trial.
@@ -62,13 +60,15 @@ class Evaluator:
         self._goals = list_goals(self._facts)
         self._workload = workload
         self._group = group
-        self._counts = Screening(shadow=shadow, disabled=find_obstacle(workload))
-        self._allowed = may_screen(spec)
+        self._screening = Screening(shadow=shadow, disabled=find_obstacle(workload))
+        self._may_screen = may_screen(spec)
         self._on_cpu = spec.device == "cpu"
-        self._checked = False
+        self._is_workload_checked = False
+        #: By stage and metric, the number of examples of every task.
         self._totals: dict[int | None, dict[str, list[int]]] = {}
-        self._latest: dict[str, Estimate] = {}
-        self._latest_stage: int | None = None
+        #: The latest estimates. The size of the next part follows from them.
+        self._estimates: dict[str, Estimate] = {}
+        self._estimates_stage: int | None = None
         self._baseline = Baseline()
         bounds = workload.value_bounds if isinstance(workload, Bounded) else {}
         # With several ranks, no examples are chosen by their values.
@@ -77,11 +77,11 @@ class Evaluator:
     @property
     def outcome(self) -> Screening | None:
         """The number and the cost of the evaluations so far; None if the run may not have screened evaluations."""
-        return self._counts if self._allowed else None
+        return self._screening if self._may_screen else None
 
     @property
-    def _active(self) -> bool:
-        return self._allowed and not self._counts.disabled
+    def _is_screening(self) -> bool:
+        return self._may_screen and not self._screening.disabled
 
     def evaluate(self, model: nn.Module, *, stage: int | None = None, decisions: Decisions | None = None) -> Evaluation:
         """Evaluate the model on the score split; the result is equal on all ranks.
@@ -94,7 +94,7 @@ class Evaluator:
         Raises:
             PluginError: the metric of a target is missing.
         """
-        if not self._active:
+        if not self._is_screening:
             examples = self._whole_examples(stage)
             self._count(evaluations=1, examples=examples, whole_examples=examples)
             return Evaluation(metrics=evaluate_split(self._workload, model, "score", stage, self._group))
@@ -103,7 +103,7 @@ class Evaluator:
             measured = MeasuredPart()
             part, estimates = self._measure_parts(model, stage, decisions, measured)
             whole, whole_seconds = None, 0.0
-            if part is None or self._counts.shadow:
+            if part is None or self._screening.shadow:
                 whole_began = time.perf_counter()
                 whole = self._measure_whole(model, stage, estimates, measured, counted=part is None)
                 whole_seconds = time.perf_counter() - whole_began
@@ -112,7 +112,7 @@ class Evaluator:
             evaluations=1,
             screened=0 if part is None else 1,
             screened_seconds=seconds if part is None else seconds - whole_seconds,
-            whole_seconds=whole_seconds if self._counts.shadow else 0.0,
+            whole_seconds=whole_seconds if self._screening.shadow else 0.0,
             whole_examples=self._whole_examples(stage),
         )
         if whole is None:
@@ -122,7 +122,7 @@ class Evaluator:
 
     def add_disagreement(self, text: str) -> None:
         """Record that a screened evaluation and its repetition on the whole split decided differently."""
-        self._counts = msgspec.structs.replace(self._counts, disagreements=(*self._counts.disagreements, text))
+        self._screening = msgspec.structs.replace(self._screening, disagreements=(*self._screening.disagreements, text))
         self.warnings.append(f"screened and whole evaluation disagree: {text}")
 
     # --- parts -----------------------------------------------------------------------------------
@@ -132,11 +132,7 @@ class Evaluator:
     ) -> tuple[Evaluation | None, dict[str, Estimate]]:
         """Measure parts of increasing size until one of them suffices for all decisions.
 
-        Args:
-            model: the model, in evaluation mode.
-            stage: see `evaluate`.
-            decisions: see `evaluate`.
-            part: an empty part. The measured windows are added to it.
+        The measured windows are added to `part`, which is empty at first.
 
         Returns:
             The evaluation, or None if no part suffices; and the estimates from the last part, which may be empty.
@@ -147,7 +143,7 @@ class Evaluator:
             return None, {}
         totals, completes = self._totals[stage], self._can_complete(stage)
         estimates: dict[str, Estimate] = {}
-        expected = self._latest if self._latest_stage == stage else {}
+        expected = self._estimates if self._estimates_stage == stage else {}
         limit = next_part(expected, decisions, totals) or self._whole_examples(stage)
         if (attempt := self._worst_first.begin(decisions, stage, limit)) is not None:
             proved = attempt.measure(partial(self._measure_values, model, stage))
@@ -162,30 +158,31 @@ class Evaluator:
             )
             self._count(examples=count_examples(estimates) - before)
             if self._broadcast_number(1 if is_decided(estimates, decisions) else None):
-                self._latest, self._latest_stage = estimates, stage
+                self._estimates, self._estimates_stage = estimates, stage
                 self._baseline.excess += self._count_excess(estimates)
                 return self._evaluation(estimates, stage), estimates
         return None, estimates
 
     def _finish_worst_first(self, attempt: WorstFirstEvaluation, stage: int | None) -> Evaluation:
         """Return the evaluation on the worst examples, and keep the estimates that decide the size of the next part."""
-        self._latest, means, errors = attempt.estimate()
-        self._latest_stage = stage
+        self._estimates, means, errors = attempt.estimate()
+        self._estimates_stage = stage
         targets = self._facts.targets if stage is None else self._facts.stages[stage].targets
         se = errors.get(targets[0].metric) if targets else None
         return Evaluation(metrics=means, examples=attempt.examples, se=se)
 
     def _can_complete(self, stage: int | None) -> bool:
-        """Return whether a part can be completed to the whole split.
+        """Return whether a part can be completed to the whole split. There are three conditions:
 
-        For this, all metrics must be of a single task, and the order of the examples in parts must be known. On a GPU,
-        a part is not completed, because the values of an example depend more on the other examples of its batch.
+        * Every metric must be of a single task.
+        * The order of the examples in parts must be known.
+        * The device must be the CPU. On a GPU, an example's values depend more on the other examples of its batch.
         """
         is_ordered = self._baseline.order in ("stored", "random")
         return is_ordered and self._on_cpu and all(len(sizes) == 1 for sizes in self._totals[stage].values())
 
     def _is_renewal_due(self, stage: int | None) -> bool:
-        used = self._latest_stage == stage and any(estimate.uses_differences for estimate in self._latest.values())
+        used = self._estimates_stage == stage and any(e.uses_differences for e in self._estimates.values())
         return self._baseline.is_renewal_due(stage, self._whole_examples(stage), used)
 
     def _evaluation(self, estimates: Mapping[str, Estimate], stage: int | None) -> Evaluation:
@@ -208,11 +205,11 @@ class Evaluator:
         values = self._values(self._measure(model, stage, part), stage, part)
         return {name: values[name] for name in self._totals[stage]}
 
-    def _broadcast_number(self, size: int | None) -> int | None:
-        """Return rank 0's number on all ranks; None stays None."""
+    def _broadcast_number(self, number: int | None) -> int | None:
+        """Return rank 0's positive number or None on all ranks. A decision is sent as 1 or None."""
         if self._group.count == 1:
-            return size
-        return int(self._group.broadcast(str(size or 0).encode())) or None
+            return number
+        return int(self._group.broadcast(str(number or 0).encode())) or None
 
     def _values(
         self, measured: Mapping[str, Tensor], stage: int | None, shard: Shard
@@ -232,11 +229,10 @@ class Evaluator:
         measured_part: MeasuredPart,
         counted: bool,
     ) -> Evaluation:
-        """Evaluate the whole split, and check the estimates from a part of the split against the result.
+        """Evaluate the whole split, and compare the estimates from a part with the result.
 
         Args:
-            model: the model, in evaluation mode.
-            stage: see `evaluate`.
+            model, stage: see `evaluate`.
             part_estimates: the estimates from a part of the split; empty if no part was measured.
             measured_part: the windows of this part.
             counted: whether the examples are counted and the result is kept; False in a shadow evaluation.
@@ -253,12 +249,12 @@ class Evaluator:
         self._totals[stage] = {name: [len(task) for task in tasks] for name, tasks in values.items()}
         self._count(examples=self._whole_examples(stage) - saved if counted else 0)
         if all(math.isfinite(value) for value in metrics.values()):
-            if not self._checked:
+            if not self._is_workload_checked:
                 metrics = self._check_workload(model, stage, metrics, values)
-            if self._active and (name := find_bias(part_estimates, metrics)):
+            if self._is_screening and (name := find_bias(part_estimates, metrics)):
                 self._disable(describe_bias(name, part_estimates[name]))
         if counted:
-            # The size of the next part follows from what is kept. A shadow evaluation must not change this size.
+            # A shadow evaluation must not change the size of the next part, which follows from what is kept.
             self._keep(model, stage, values, estimates)
         return Evaluation(metrics=metrics)
 
@@ -276,19 +272,13 @@ class Evaluator:
         values: Mapping[str, Sequence[Tensor]],
         estimates: Mapping[str, Estimate],
     ) -> None:
-        """Keep the values with which later parts are compared, and the estimates that decide the size of the next part.
-
-        Args:
-            model: the model, in evaluation mode.
-            stage: see `evaluate`.
-            values: the values of the whole split, by metric and task.
-            estimates: the metrics of the whole split.
-        """
-        if self._active and self._baseline.is_order_needed(values):
+        """Keep the whole split's values as the baseline, and the estimates that decide the size of the next part."""
+        if self._is_screening and self._baseline.is_order_needed(values):
             # In the first evaluation, that of the untrained model, all values may be equal and not show the order.
             self._baseline.find_order(self._measure_first_window(model, stage), values)
         self._baseline.renew(values, stage, self._goals)
-        self._latest, self._latest_stage = expect_differences(estimates, self._baseline.of_stage(stage)), stage
+        self._estimates = expect_differences(estimates, self._baseline.of_stage(stage))
+        self._estimates_stage = stage
         probed_examples = self._worst_first.renew(values, stage, partial(self._measure_values, model, stage))
         self._count(examples=probed_examples)
 
@@ -305,18 +295,17 @@ class Evaluator:
         metrics: dict[str, float],
         values: Mapping[str, Sequence[Tensor]],
     ) -> dict[str, float]:
-        """Check, once in a run, that parts of the split can be used. If not, use the whole split from now on.
+        """Check that parts of the split can be used. If not, use the whole split from now on.
 
         Args:
-            model: the model, in evaluation mode.
-            stage: see `evaluate`.
+            model, stage: see `evaluate`.
             metrics: the metrics of the whole split.
             values: the values of the whole split, by metric and task.
 
         Returns:
             The metrics of the whole split. If the workload's `metrics` and `evaluate` disagree, those of `evaluate`.
         """
-        self._checked = True
+        self._is_workload_checked = True
         if self._group.count == 1:
             split: Split = "score"
             expected = metrics
@@ -347,11 +336,12 @@ class Evaluator:
 
     def _disable(self, reason: str, warn: bool = True) -> None:
         """Use the whole split in all further evaluations."""
-        self._counts = msgspec.structs.replace(self._counts, disabled=reason)
+        self._screening = msgspec.structs.replace(self._screening, disabled=reason)
         if warn:
             self.warnings.append(f"all evaluations of {self._facts.id} use the whole score split: {reason}")
 
     def _whole_examples(self, stage: int | None) -> int:
+        """Return the number of examples of the whole split; 0 before its first evaluation."""
         return max((sum(sizes) for sizes in self._totals.get(stage, {}).values()), default=0)
 
     def _count_excess(self, estimates: Mapping[str, Estimate]) -> int:
@@ -360,36 +350,36 @@ class Evaluator:
         return count_examples(estimates) - count_examples(smallest)
 
     def _count(self, **increments: float) -> None:
-        totals = {name: getattr(self._counts, name) + increment for name, increment in increments.items()}
-        self._counts = msgspec.structs.replace(self._counts, **totals)
+        totals = {name: getattr(self._screening, name) + increment for name, increment in increments.items()}
+        self._screening = msgspec.structs.replace(self._screening, **totals)
 
     # --- checkpoints -----------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counts and the values that decide the size of the next part: scalars, strings, lists and dicts."""
+        """Return the counts, and the values that decide the size of the next part."""
         return {
-            "counts": msgspec.json.encode(self._counts).decode(),
-            "checked": self._checked,
+            "counts": msgspec.json.encode(self._screening).decode(),
+            "checked": self._is_workload_checked,
             "totals": [[stage, totals] for stage, totals in self._totals.items()],
             "latest": {
                 name: [[t.n, t.total, t.mean, t.variance, t.binary, t.reach] for t in estimate.tasks]
-                for name, estimate in self._latest.items()
+                for name, estimate in self._estimates.items()
             },
-            "latest_stage": self._latest_stage,
+            "latest_stage": self._estimates_stage,
             "baseline": self._baseline.state_dict(),
             "worst_first": self._worst_first.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned. Whether shadow evaluation is used does not change."""
+        """Restore what `state_dict` returned, except the setting `shadow`."""
         counts = msgspec.json.decode(state["counts"], type=Screening)
-        self._counts = msgspec.structs.replace(counts, shadow=self._counts.shadow)
-        self._checked = state["checked"]
+        self._screening = msgspec.structs.replace(counts, shadow=self._screening.shadow)
+        self._is_workload_checked = state["checked"]
         self._totals = {stage: dict(totals) for stage, totals in state["totals"]}
-        self._latest = {
+        self._estimates = {
             name: Estimate(tuple(TaskSample(*task) for task in tasks)) for name, tasks in state["latest"].items()
         }
-        self._latest_stage = state["latest_stage"]
+        self._estimates_stage = state["latest_stage"]
         # Checkpoints of earlier versions lack the following keys.
         if "baseline" in state:
             self._baseline.load_state_dict(state["baseline"])

@@ -1,7 +1,7 @@
 """The messages between a worker and its evaluator, and the socket over which they are sent.
 
-The worker sends claims and receives decisions. It never receives a metric of the score split. All messages are plain
-data, so that reading one cannot execute code.
+The worker sends requests and receives decisions. It never receives a metric of the score split. All messages are plain
+data, so reading a message cannot execute code.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ class Resume(ChannelMessage, frozen=True, kw_only=True, tag="resume"):
 
 
 class AssessmentRequest(ChannelMessage, frozen=True, kw_only=True, tag="claim"):
-    """The shared memory holds weights to evaluate. The field `point` has no metrics. The answer is `Decided`."""
+    """The shared memory holds weights to evaluate. The answer is `Decided`.
+
+    Args:
+        point: the evaluation without its metrics.
+    """
 
     point: Point
 
@@ -68,11 +72,11 @@ class Channel:
     """One end of the socket between a worker and its evaluator.
 
     Args:
-        end: the socket.
+        connection: the socket.
     """
 
-    def __init__(self, end: socket.socket) -> None:
-        self._socket = end
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
 
     def send(self, message: WorkerMessage | EvaluatorMessage) -> None:
         """Send a message.

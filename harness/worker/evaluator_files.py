@@ -1,9 +1,9 @@
 """Files with the results of a run's evaluations. The process that evaluates writes them beside the checkpoints.
 
-A worker's checkpoint and such a file belong together if they were written after the same number of evaluations, and if
-the file has the SHA-256 of the checkpoint. The file is written after the checkpoint was staged and before it is
-committed, so that every checkpoint has its file. The files of the last evaluations are kept, because a checkpoint may
-be damaged or may not have been committed.
+Each file belongs to one checkpoint of the worker. Both were written after the same number of evaluations, and the file
+contains the SHA-256 of the checkpoint. The file is written after the checkpoint is staged and before it is committed,
+so every committed checkpoint has its file. Earlier files are kept, because the newest checkpoint may be damaged or may
+never be committed.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from harness.system.files import write_error
 from harness.worker import checkpoint
 from harness.worker.weights import save_weights
 
-#: Number of files that are kept: those of the current and the previous checkpoint, and one whose checkpoint was not
-#: written.
+#: Number of files that are kept: for the current and the previous checkpoint, and for one that was never committed.
 _KEPT = 3
 #: Key of the checkpoint's SHA-256 in a file.
 _CHECKPOINT = "checkpoint"
@@ -35,7 +34,7 @@ class EvaluatorFiles:
     """The files of one trial.
 
     Args:
-        folder: the folder in which the files have a folder of their own.
+        folder: the parent of the folder with the files.
         spec: the specification of the trial.
         checkpoints: the worker's folder with the checkpoints.
     """
@@ -46,11 +45,11 @@ class EvaluatorFiles:
         self._run_id = run_id(spec)
 
     def exist(self) -> bool:
-        """Return whether there is a state of this trial from which the run may resume."""
+        """Return whether the trial has at least one such file, so that its run may resume."""
         return bool(self._numbers())
 
     def save(self, points: int, state: dict[str, Any]) -> None:
-        """Write the state after `points` evaluations. The staged checkpoint belongs to this state.
+        """Write the state after `points` evaluations, with the SHA-256 of the staged checkpoint.
 
         Raises:
             StoreError: the file cannot be written.
@@ -74,8 +73,7 @@ class EvaluatorFiles:
         """Return the state after a number of evaluations.
 
         Returns:
-            The state; None if its file is missing or damaged, or if the worker's folder does not contain the checkpoint
-            that belongs to the file.
+            The state; None if its file is missing or damaged, or if its checkpoint is not in the worker's folder.
         """
         with contextlib.suppress(StoreError, OSError):
             state = checkpoint.read(self._path(points), self._run_id)
@@ -108,7 +106,7 @@ class EvaluatorFiles:
 def digest(path: Path) -> str:
     """Return the SHA-256 of a regular file; an empty string if it cannot be read.
 
-    Another process may have replaced the file by a link or a named pipe.
+    The flags guard against a file that another process has replaced by a link or a named pipe.
     """
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

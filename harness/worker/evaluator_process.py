@@ -1,9 +1,9 @@
 """The evaluator, a process that evaluates the weights of one trial and never imports the submission.
 
-The evaluator builds the workload and the model itself, keeps the results of all evaluations, and sends the results to
-the supervisor. The worker receives only the decisions. Worker and evaluator use the same cores and alternate: the
-worker waits, with its clock stopped, while the evaluator computes. For every checkpoint that the worker writes, the
-evaluator stores its own state, too.
+The evaluator builds the workload and the model itself. It keeps the results of all evaluations, and sends them to the
+supervisor. The worker receives only the decisions. Worker and evaluator use the same cores and alternate: while the
+evaluator computes, the worker waits with its clock stopped. For every checkpoint of the worker, the evaluator also
+stores its own state.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ from harness.worker.shared_weights import SharedWeights
 from harness.worker.torch_settings import apply_numeric_settings
 
 
-def run_evaluator(job: Job, emit: Emit, end: socket.socket, cores: Collection[int] = ()) -> None:
+def run_evaluator(job: Job, emit: Emit, connection: socket.socket, cores: Collection[int] = ()) -> None:
     """Evaluate weights until the worker has ended. An error is reported to the supervisor.
 
     While the worker builds its run, this process builds the workload and evaluates the untrained model (see
-    `early_evaluation`). During this time, it may use any core. Afterwards, it uses the worker's cores, and the two
-    processes alternate.
+    `early_evaluation`). During this time, an evaluator with one thread may use any core. Afterwards, it uses the
+    worker's cores, and the two processes alternate.
 
     Args:
         job: the trial and its folder.
         emit: function that receives the results.
-        end: socket to the worker.
+        connection: socket to the worker.
         cores: indices of the cores to which the worker is pinned; empty if it is not pinned.
     """
     evaluation: RunEvaluation | None = None
@@ -73,7 +73,7 @@ def run_evaluator(job: Job, emit: Emit, end: socket.socket, cores: Collection[in
         evaluation = RunEvaluation(
             spec, model, assessor, lambda stage: evaluate_audit(workload, model, stage), emit, weights
         )
-        channel = Channel(end)
+        channel = Channel(connection)
         channel.send_descriptor(weights.descriptor)
         assessor.evaluate_early(model)
         if cores:
@@ -88,8 +88,8 @@ def run_evaluator(job: Job, emit: Emit, end: socket.socket, cores: Collection[in
 def warm_evaluation(spec: RunSpec) -> None:
     """Evaluate an untrained model of a trial's workload on the splits `score` and `audit`.
 
-    Processes that are forked from this process then have the imported modules of the workload, and the data that these
-    modules keep in memory.
+    Processes that are forked from this process then inherit the workload's modules and the data that they keep in
+    memory.
 
     Args:
         spec: a trial on the workload.

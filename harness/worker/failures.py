@@ -46,10 +46,10 @@ def _is_finite(tensor: Tensor) -> bool:
 
 
 def describe_failure(error: Exception, spec: RunSpec, nonfinite: str = "") -> Done:
-    """Return the last event of a run that ended with an error. The event contains the status and a one-line reason.
+    """Return the last event of a run that ended with an error, with the status and a one-line reason.
 
-    A run diverged if one of its values is not finite, or if a matrix decomposition failed. The decomposition of a
-    matrix that has overflowed fails before the loss or a weight stops being finite.
+    A run diverged if one of its values is not finite, or if a matrix decomposition failed. (If a matrix overflows, its
+    decomposition can fail while the loss and the weights are still finite.)
 
     The traceback of an unexpected error is printed to standard error, which is the worker's log.
 
@@ -90,5 +90,5 @@ def _describe_location(error: BaseException) -> str:
 
 
 def _is_write_error(error: BenchError) -> bool:
-    """Return whether the error is a failed write, for example on a full disk. Such a trial can be resumed later."""
+    """Return whether the error is a failed write, for example on a full disk, so that the trial can be resumed."""
     return isinstance(error, StoreError) and isinstance(error.__cause__, OSError)

@@ -3,8 +3,10 @@
 usage: python -m harness.worker.fork_server SOCKET_FD      (started by the supervisor)
 
 A forked worker starts within milliseconds. A new Python process needs seconds to import torch. The server imports no
-plugin, so a worker inherits nothing from another trial. `harness.contract.forking` defines the messages. If a workload
-is evaluated repeatedly, its evaluators are forked from a template (`harness.worker.templates`).
+plugin, so a worker inherits nothing from another trial. `harness.contract.forking` defines the messages.
+
+If a workload is evaluated repeatedly, its evaluators are forked from a template: a process that has evaluated this
+workload before (`harness.worker.templates`).
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ def main(run_job: Callable[[Job, Emit], None] | None = None, preload: Callable[[
     with collections_paused():
         (preload or preload_worker)()
         _require_one_thread()
-        # The garbage collector in a worker then skips these objects, and the memory pages with them are not copied.
+        # In a worker, the garbage collector then skips these objects, so the worker shares their memory pages.
         gc.freeze()
     worker = WorkerForker(control, Templates()).serve()
     run_worker(worker.descriptors, worker.request.cores, run_job, evaluator=worker.request.role == "evaluator")
@@ -83,7 +85,7 @@ def preload_worker() -> None:
 
 
 def _require_one_thread() -> None:
-    """End this process if it has more than one thread. Only the thread that forks exists in the forked process."""
+    """End this process if it has more than one thread."""
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
         sys.exit(f"the fork server has {threads} threads; a process with several threads cannot be forked safely")
@@ -106,7 +108,7 @@ class _RunningWorker:
 
 
 class WorkerForker:
-    """Forks workers. All workers are forked from one thread, so that the kernel kills them when this process ends.
+    """Forks workers, all from the main thread. The kernel kills a worker when the thread that forked it ends.
 
     Args:
         control: socket on which requests arrive.
@@ -174,7 +176,7 @@ class WorkerForker:
         """Make a template if the workload of a request is evaluated repeatedly.
 
         Returns:
-            The evaluator in a process that the template forked; None in this server.
+            None in the server. In an evaluator that the template forks: this evaluator.
         """
         if self._templates is None or request.evaluated is None:
             return None
@@ -244,7 +246,7 @@ def receive_request(control: socket.socket) -> tuple[ForkRequest, dict[str, int]
         if not chunk:
             return None
         payload += chunk
-    if not length or len(DESCRIPTORS) - len(received) not in (0, 1):
+    if not length or len(DESCRIPTORS) - len(received) not in (0, 1):  # the last descriptor, `peer`, may be missing
         return None
     return msgspec.json.decode(payload, type=ForkRequest), dict(zip(DESCRIPTORS, received, strict=False))
 

@@ -38,10 +38,10 @@ def run_job(
         emit(Done(status="crashed", reason=str(error)))
         return
     with ranks:
-        end, _ = run_job_to_event(job, emit, ranks.join_group)
+        last_event, _ = run_job_to_event(job, emit, ranks.join_group)
         # The event is emitted before the group is closed. If a rank died, closing may hang until the supervisor ends
         # the worker.
-        emit(ranks.explain_end(end))
+        emit(ranks.explain_end(last_event))
 
 
 def run_job_to_event(

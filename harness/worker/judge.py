@@ -118,9 +118,9 @@ def copy_tensors(source: dict[str, Tensor], target: dict[str, Tensor], name: str
 
 
 def _find_tolerances(workload: Workload, model: nn.Module, weights: tuple[StoredWeights, ...]) -> dict[str, float]:
-    """Return each metric's tolerance: the difference up to which two values for the same weights count as equal.
+    """Return, by metric, how much two evaluations of the same weights may differ.
 
-    A metric is an accuracy if the values of all its examples are 0 or 1.
+    A metric counts as an accuracy (see `tolerance`) if the values of all its examples are 0 or 1.
     """
     if not isinstance(workload, Sharded):
         return {}
@@ -133,11 +133,10 @@ def _find_tolerances(workload: Workload, model: nn.Module, weights: tuple[Stored
         else:
             values = {name: (tensor,) for name, tensor in measured.items() if tensor.ndim == 1}
         for name, tasks in values.items():
-            accuracy = all(is_binary(task) for task in tasks)
-            # In a mean over tasks, an example of the smallest task has the weight 1 / (size of the task * number of
-            # tasks).
+            is_accuracy = all(is_binary(task) for task in tasks)
+            # A mean over tasks gives the weight 1 / `examples` to an example of the smallest task.
             examples = min((len(task) for task in tasks), default=0) * len(tasks)
-            tolerances[name] = max(tolerances.get(name, 0.0), tolerance(examples, accuracy))
+            tolerances[name] = max(tolerances.get(name, 0.0), tolerance(examples, is_accuracy))
     return tolerances
 
 

@@ -24,9 +24,9 @@ def load_submission(ref: SubmissionRef) -> Callable[..., Submission]:
     """Import a submission and return its factory, a function (model, task, hparams) -> Submission.
 
     Raises:
-        PluginError: an import failed, or the imported object is not a submission, or the object is a recipe with needs
-            or parts that its entry does not declare. The error is also raised if the source was edited after planning,
-            since the record would then contain the hash of another source.
+        PluginError: an import failed; the imported object is not a submission; the object is a recipe with needs or
+            parts that its entry does not declare; or the source was edited after planning, so the record would contain
+            the hash of another source.
     """
     import_paths = [part.load for part in ref.parts] + ([ref.load] if ref.load else [])
     if ref.source_hash and source_hash(import_paths) != ref.source_hash:
@@ -85,8 +85,8 @@ def load_workload(spec: RunSpec) -> Workload:
     If the trial has seeds of held-out data, the workload draws its held-out data from these seeds.
 
     Raises:
-        PluginError: the workload cannot be imported, its facts differ from those in the plan, it is in a file that was
-            edited after planning, or it cannot draw held-out data.
+        PluginError: the workload cannot be imported, its facts differ from the plan, its file was edited after
+            planning, or it cannot draw held-out data.
     """
     ref = spec.workload
     workload: Workload = loading.load_object(ref.load)(**ref.arguments)

@@ -33,7 +33,7 @@ from harness.worker.run_state import RunState
 #: Largest fraction of wall time that checkpoints may take. For a small model with short intervals between evaluations,
 #: a checkpoint at every evaluation would take longer than the training.
 CHECKPOINT_SHARE = 0.02
-#: Assumed wall seconds of the first checkpoint. A run that is over after a second writes no checkpoint.
+#: Assumed wall seconds of the first checkpoint. A run that ends before 0.05 s / 0.02 = 2.5 s writes no checkpoint.
 FIRST_CHECKPOINT_S = 0.05
 
 
@@ -252,7 +252,7 @@ class TrainingRun:
         self.state.add_usage(checkpoint_seconds=time.perf_counter() - began)
 
     def _is_checkpoint_due(self) -> bool:
-        """Return whether a checkpoint now would take at most the fraction `checkpoint_share` of the wall time."""
+        """Return whether the last checkpoint's duration is at most `checkpoint_share` of the time since its end."""
         elapsed = time.perf_counter() - self._checkpoint_ended
         return follow_first_rank(self.group, elapsed * self.checkpoint_share >= self._checkpoint_seconds, bool)
 

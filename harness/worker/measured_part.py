@@ -1,8 +1,9 @@
-"""The measured values of a growing part of a split, which can be completed to the values of the whole split.
+"""The measured values of a growing part of a split.
 
 A part grows by windows: ranges of consecutive examples in the order in which the workload measures them. If a part does
-not suffice for all decisions of an evaluation, the whole split is needed. The examples outside the part are then
-measured as a last window, and all values are sorted into the stored order of the split. No example is measured twice.
+not suffice for all decisions of an evaluation, the part is completed to the whole split. For this, the other examples
+are measured as a last window. Then all values are sorted into the stored order of the split. No example is measured
+twice.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class MeasuredPart:
         self.size = size
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors of all windows."""
+        """Return the concatenated tensors of all windows."""
         return {name: torch.cat([window[name] for window in self._windows]) for name in self._windows[0]}
 
     def complete(self, rest: Mapping[str, Tensor], examples: int, order: Order) -> dict[str, Tensor] | None:

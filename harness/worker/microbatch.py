@@ -83,7 +83,7 @@ class MicrobatchedPasses:
             local: this rank's examples.
             n: number of examples of the whole batch.
             scale: factor on the gradient.
-            pass_id: the pass, which determines dropout masks; None if it is not seeded.
+            pass_id: identifies the pass and determines its dropout masks; None if the pass is not seeded.
 
         Returns:
             This rank's contribution to the mean loss over all `n` examples, detached.
@@ -131,7 +131,7 @@ class MicrobatchedPasses:
         Args:
             batch: this rank's examples, or one micro-batch of them.
             per_example: whether to return the loss of each example.
-            pass_id: the pass, which determines dropout masks; None if it is not seeded.
+            pass_id: see `_accumulate`.
             part: index of the micro-batch in the pass, if the batch is a micro-batch.
         """
         microbatches = list(self._microbatches(batch))
@@ -185,10 +185,11 @@ class MicrobatchedPasses:
     def _may_retry_smaller(self, step: int) -> bool:
         """Return whether an out-of-memory pass may be computed again with smaller micro-batches.
 
-        There are three conditions. First, the update must be among the first `RETRY_STEPS`: a later change of size
-        would change rounding and speed in the middle of the run. Second, no parameter may have a gradient before the
-        pass: an unfinished pass adds to such a gradient, and this contribution cannot be removed. Third, there must be
-        only one rank: several ranks must use the same size, which they choose in `warm_up`.
+        There are three conditions:
+
+        * The update is among the first `RETRY_STEPS`. Later, a new size would change rounding and speed in mid-run.
+        * No parameter has a gradient before the pass. What an unfinished pass adds to a gradient cannot be removed.
+        * There is only one rank. Several ranks must use the same size, which they choose in `warm_up`.
         """
         may_change_size = step < RETRY_STEPS and self._group.count == 1
         return may_change_size and all(p.grad is None for p in self._model.parameters())
@@ -203,7 +204,7 @@ class MicrobatchedPasses:
             except RuntimeError as error:
                 if not torch_errors.is_out_of_memory(error) or not self._halve_microbatch(local.n, error):
                     raise
-            # This code comes after the `except` block, in which the error's traceback keeps the graph in memory.
+            # In the `except` block, the error's traceback would keep the graph in memory. The memory is freed here.
             with torch.no_grad():
                 for buffer, value in buffers:
                     buffer.copy_(value)
@@ -225,7 +226,7 @@ class MicrobatchedPasses:
         return True
 
     def warm_up(self, batch: Batch) -> None:
-        """Make a first pass. Several ranks first choose a micro-batch that fits into the memory of every rank."""
+        """Make a first pass. Before it, several ranks choose a micro-batch size that fits into every rank's memory."""
         if self._group.count > 1:
             self._synchronize_microbatch_size(batch)
         self.backward(batch, 1.0, 0)

@@ -20,13 +20,11 @@ class PassRng:
     """Seeds torch's generators for each forward pass.
 
     In the context `seeded`, torch's generators for the CPU and for the rank's GPU are seeded. The seed is a hash of the
-    data seed, the index of the update, the index of the pass in the update, the index of the micro-batch and the rank.
-    When the context ends, the generators get back their previous states. The dropout masks of a run therefore do not
-    depend on the random numbers that the submission draws, and the submission's random numbers do not depend on the
-    model.
-    Seeding does not make the CPU wait for a GPU.
+    data seed, the rank, and the indices of the update, the pass and the micro-batch. When the context ends, the
+    generators get back their previous states. Dropout masks and the submission's own random numbers therefore do not
+    affect each other. Seeding does not make the CPU wait for a GPU.
 
-    Seeding takes time, so a model that draws no random numbers is not seeded. If a training loss drew no random
+    Seeding takes time, so passes are not seeded if the model draws no random numbers. If a training loss drew no random
     numbers, `active` is False until the next update whose index is a multiple of `RECHECK_STEPS`. A run on several
     ranks is always seeded: each rank computes its own examples and needs its own masks.
 

@@ -30,7 +30,7 @@ class PassWatch:
         self._index = -1
         self._handles: list[RemovableHandle] = []
 
-        # These are functions and not methods: a deep copy of the model shares functions, but copies a method's object.
+        # These hooks are not methods: a deep copy of the model would also copy the object that has the method.
         def call_in_forward(module: nn.Module, args: Any, output: Any) -> None:
             if is_running():
                 for check in checks:

@@ -50,7 +50,7 @@ def _prepare(job: Job, unprepared: PreparedData) -> None:
 
 
 def _note_opened(event: str, arguments: tuple[object, ...], data: str, opened: list[str]) -> None:
-    """If an audit event of Python reports that a file in the data folder is opened, append its path to `opened`."""
+    """If an audit event of Python reports an open file in the data folder, append its path to `opened`."""
     if event == "open" and isinstance(arguments[0], str | os.PathLike):
         path = os.path.abspath(os.fsdecode(arguments[0]))
         if path.startswith(data + os.sep):

@@ -1,4 +1,4 @@
-"""The worker process. It reads a job from standard input, writes events to a pipe, and ends when its supervisor ends.
+"""The worker process. It reads a job from standard input, and writes events to a pipe.
 
 A worker is a fresh process, or it is forked by the fork server (see `fork_server.py`). Either kind of worker calls
 `run_worker`. The supervisor passes these command-line arguments to a fresh process:
@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -103,6 +104,7 @@ def run_worker(
     if not line:  # the supervisor stopped the trial while this process started
         os._exit(1)
     job = msgspec.json.decode(line, type=Job)
+    # An evaluator with one thread is pinned later, in `run_evaluator`.
     if pinned and evaluator and job.spec.threads > 1:
         os.sched_setaffinity(0, pinned)
     # The sandbox is entered before a thread starts, since it does not restrict threads that already run.
@@ -169,48 +171,50 @@ def make_emitter(descriptor: int) -> Emit:
 
 
 def enter_sandbox(job: Job) -> Confined | Done:
-    """Open the data that is not prepared, and enter the job's sandbox. The process must have one thread.
+    """Let a child process prepare missing data, then enter the job's sandbox. This process must have one thread.
 
     Returns:
         The worker's first event, which is also its last event if the kernel refuses the sandbox.
     """
+    began = time.perf_counter()
     if job.unprepared:
         child = os.fork()
         if not child:
             set_parent_death_signal()
             prepare_data(job)
         os.waitpid(child, 0)
+    opening_seconds = time.perf_counter() - began
     if job.sandbox is None:
-        return Confined(sandbox=NO_SANDBOX)
+        return Confined(sandbox=NO_SANDBOX, opening_seconds=opening_seconds)
     try:
-        return Confined(sandbox=sandbox.enter(job.sandbox))
+        return Confined(sandbox=sandbox.enter(job.sandbox), opening_seconds=opening_seconds)
     except OSError as error:
         reason = f"the sandbox {job.sandbox.name} cannot be entered ({error}); run with {sandbox.VARIABLE}=none"
         return Done(status="crashed", reason=reason)
 
 
 def _find_job(peer: int, evaluator: bool, pinned: frozenset[int]) -> Callable[[Job, Emit], None]:
-    """Return the function that runs a job, after importing its module and torch.
+    """Import torch, and return the function that runs a job.
 
-    Torch's threads inherit the cores to which this process is pinned.
+    Torch's threads inherit the cores to which this process is pinned at the time of this call.
     """
-    end = None
+    connection = None
     if peer >= 0:
         os.set_inheritable(peer, False)
-        end = socket.socket(fileno=peer)
+        connection = socket.socket(fileno=peer)
     if evaluator:
         from harness.worker import evaluator_process
 
-        assert end is not None
+        assert connection is not None
         evaluator_process.forbid_debugging()
-        return partial(evaluator_process.run_evaluator, end=end, cores=pinned)
+        return partial(evaluator_process.run_evaluator, connection=connection, cores=pinned)
     from harness.worker import job as jobs
 
-    return partial(jobs.run_job, abort=_exit_now, evaluator=end)
+    return partial(jobs.run_job, abort=_exit_now, evaluator=connection)
 
 
 def _exit_now() -> None:
-    """End this process at once, unlike `sys.exit`, which runs atexit handlers of plugins and waits for threads."""
+    """End this process at once. `sys.exit` would run atexit handlers of plugins and wait for threads."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

@@ -20,7 +20,7 @@ T = TypeVar("T")
 class Profiler:
     """Measures wall seconds by phase. The time of an inner phase is not added to the outer phase.
 
-    The profiler waits for the device when a phase starts or stops, so that the time of queued work is added to the
+    The profiler waits for the device when a phase starts or stops. The time of queued work is therefore added to the
     phase that queued the work. Waiting costs time, so a run without `--profile` has no profiler.
 
     Args:

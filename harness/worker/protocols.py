@@ -1,9 +1,9 @@
 """The interfaces that plugin authors implement or use.
 
-A workload implements `Workload`. It also implements `Sharded` if several devices can share its evaluation, `Screenable`
-if an evaluation may stop early, and `Redrawable` (`redrawing.py`) if its held-out data follow from the nonce. A
-submission implements `Submission`, or is a `Recipe`, which consists of parts. Some parts implement `Averager`, `Order`
-or `Replayer`. The constructor of a submission receives a `Task`, and each of its steps receives a `Work`.
+A workload implements `Workload`, and may also implement `Sharded` (several devices share an evaluation), `Screenable`
+(an evaluation may stop early) and `Redrawable` (each run may have new held-out data; see `redrawing.py`). A submission
+implements `Submission`, or is a `Recipe`, which consists of parts. Some parts implement `Averager`, `Order` or
+`Replayer`. The constructor of a submission receives a `Task`, and each of its steps receives a `Work`.
 
 Terms: an example is one image or one sequence of tokens. In shapes, n is the number of examples in a batch. A pool is
 training data with random access. A stream is training data in stages, in an order that the workload determines.
@@ -32,10 +32,10 @@ from harness.worker.data.streams import Stream
 class Workload(Protocol):
     """A training problem: model, data, loss and evaluation.
 
-    The harness constructs the class with the `arguments` of its `WorkloadEntry` as keyword arguments. A workload may
-    have an attribute `micro_batch`: the largest number of examples per pass on one device. The harness then computes
-    larger batches in parts, with the same losses and gradients. A workload may also have a method
-    `prepare_evaluation(seed)`, which a process that only evaluates calls instead of `train_data(seed)`.
+    The harness constructs the class with the `arguments` of its `WorkloadEntry` as keyword arguments. Optional members:
+
+    * attribute `micro_batch`: largest number of examples per pass on one device. Larger batches are computed in parts.
+    * method `prepare_evaluation(seed)`: a process that only evaluates calls it instead of `train_data(seed)`.
 
     Attributes:
         facts: the description of the workload as data; the same object as in the `WorkloadEntry`.
@@ -98,9 +98,9 @@ class Workload(Protocol):
 class Sharded(Protocol):
     """A workload whose evaluation can be divided among ranks (processes, each with its own device).
 
-    Each rank measures values for its own examples. The ranks exchange these values and compute the metrics from the
-    values of all examples, so the metrics do not depend on the number of ranks. `evaluate` must return the same
-    metrics. A workload without these methods is evaluated by rank 0 alone.
+    Each rank calls `measure` for its own examples. The ranks exchange the measured values. Then each rank calls
+    `metrics` with the values of all examples. The metrics therefore do not depend on the number of ranks, and
+    `Workload.evaluate` must return the same metrics. Without these methods, rank 0 evaluates all examples.
     """
 
     def measure(
@@ -111,13 +111,11 @@ class Sharded(Protocol):
         Args:
             model: the model with the weights to evaluate.
             split: name of the held-out split.
-            shard: the part of the split to measure. `shard.rows(size)` returns the indices of its examples in a split
-                of `size` examples.
+            shard: the part of the split. `shard.rows(n)` returns the indices of its examples in a split of n examples.
             stage: index of the current stage of a stream, from 0; None on a pool.
 
         Returns:
-            Tensors by name. Their leading dimension is the number of examples in the shard. On a stream, every tensor
-            has the examples of one task.
+            Tensors by name, with one row per example of the shard. On a stream, a tensor has the examples of one task.
         """
         ...
 
@@ -136,13 +134,15 @@ class Sharded(Protocol):
 class Screenable(Sharded, Protocol):
     """A sharded workload whose metrics can be estimated from a part of a split.
 
-    For such metrics, `example_values` returns one value per example. On a pool, the metric is the mean of these values;
-    on a stream, it is the mean over tasks of the means of the tasks. An evaluation may then stop after a part of the
-    `score` split, if this part suffices for all decisions. The part is a window of the split (`Shard`), and must be a
-    random sample of the split. If the stored order of a split is not random, the workload can take the examples in the
-    order that `harness.api.evaluation_rows` returns.
+    An evaluation may stop after a part of the `score` split, if this part suffices for all decisions. For this,
+    `example_values` returns one value per example. The metric must follow from the values:
 
-    On a pool, `example_values` may leave out a metric that is the mean of a tensor of the same name from `measure`.
+    * On a pool, the metric is the mean of all values.
+    * On a stream, each task has a mean of its own values, and the metric is the unweighted mean of these means.
+
+    A part is a window of the split (`Shard`), and must be a random sample of the split. If the stored order of a split
+    is not random, the workload can take the examples in the order that `harness.api.evaluation_rows` returns.
+    A workload with a pool needs no `example_values` if `measure` returns the values of a metric under its name.
     """
 
     def example_values(
@@ -157,8 +157,8 @@ class Screenable(Sharded, Protocol):
             stage: index of the current stage of a stream, from 0; None on a pool.
 
         Returns:
-            For every metric that is an unweighted mean over tasks of means over examples, one tensor per task. Metrics
-            of another form, such as standard errors, are left out.
+            One tensor per task (a single tensor on a pool) for each metric that follows from them as described above.
+            Other metrics, such as standard errors, are left out.
         """
         ...
 
@@ -235,8 +235,8 @@ class Task:
     Args:
         parameters: all trainable parameters with their kinds.
         horizon: number of examples that the run may draw; None if the ruleset hides this number.
-        horizon_is_cap: whether the horizon is an upper bound that a run need not reach. True on a stream, where the
-            horizon is the sum of the stages' maxima, and a stage ends early if its targets are met.
+        horizon_is_cap: True on a stream. The horizon is then the sum of the stages' maxima, and a stage ends early if
+            its targets are met.
         batch_size: number of examples per update.
         tokens_per_example: number of tokens in an example (1 for images).
         device: device of the model and of the batches.
@@ -244,12 +244,12 @@ class Task:
         scores: scores of the pool's examples by name, such as `quality` or `difficulty`; may be empty. Each is a float
             tensor of shape (pool_size,) with values in [0, 1].
         pool_size: number of examples in the pool; None on a stream.
-        feedback: a pair for every evaluation so far: the number of examples drawn, and the metrics by
-            name on the split `feedback`. Empty unless the submission declares the need `feedback`.
+        feedback: (number of examples drawn, metrics on the split `feedback` by name) for every evaluation so far. Empty
+            unless the submission declares the need `feedback`.
         task_index: index of the current stage, from 0, on a stream with visible boundaries; otherwise None.
         task_began: number of examples that had been drawn when the current stage began.
-        task_horizon: cap on the examples drawn in the current stage; None on a pool, and if the stage boundaries or
-            the horizon are hidden.
+        task_horizon: largest number of examples that may be drawn in the current stage; None on a pool, or if the
+            stage boundaries or the horizon are hidden.
         snapshot: function that returns a copy of the weights, the buffers, the submission's state and the RNG states.
             The run's clock keeps running.
         restore: function that restores a snapshot. A snapshot can be restored several times. The counters, the budget

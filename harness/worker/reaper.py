@@ -1,7 +1,7 @@
 """The reaper, a small process between a worker and the process that starts it (Linux).
 
-The reaper is a subreaper: a process that the worker's descendants leave behind becomes a child of the reaper, and stays
-below it in the process tree. So the supervisor sees every process of a trial, and the times of ended processes are
+The reaper is a subreaper: if a descendant of the worker loses its parent, it becomes a child of the reaper. Every
+process of a trial therefore stays below the reaper, where the supervisor sees it, and the times of ended processes are
 kept. When the worker has ended, the reaper kills the remaining processes and ends with the worker's exit status.
 """
 
@@ -55,7 +55,7 @@ def enter_worker(close: Iterable[int], report: Callable[[int], None] = lambda co
 
 
 def _reap(worker: int, close: Iterable[int], report: Callable[[int], None]) -> None:
-    """Wait for the worker, kill the processes that it leaves behind, and end with the worker's exit code or signal."""
+    """Wait for the worker, kill its remaining descendants, and end with the worker's exit code or signal."""
 
     def end(number: int, _: object) -> None:
         _kill_descendants()

@@ -99,12 +99,12 @@ class Recipe:
     def without(self, kind: str, keep: Collection[str] = ()) -> Recipe:
         """Return this recipe without its part of a kind, for an ablation.
 
-        The hyperparameters that only this part uses are removed from the search space, with the checks that contain
-        them. These are the hyperparameters that are arguments of no other callable part.
+        Hyperparameters that are arguments of no other callable part are removed from the search space. Checks that
+        contain a removed hyperparameter are removed, too.
 
         Args:
             kind: kind of the part, such as `averaging`. A recipe without a schedule has a constant learning rate.
-            keep: further hyperparameters to keep, because an installed part uses them.
+            keep: hyperparameters to keep, for example because a part that is given by name uses them.
         """
         removed: dict[str, Any] = {kind: "constant" if kind == "schedule" else None}
         rest = replace(self, **removed)
@@ -320,5 +320,5 @@ def _swaps_weights(optimizer: Any) -> bool:
 
 
 def _clamp_to_horizon(step: int, horizon: int | None) -> int:
-    """Return the smaller of step and horizon, so that a schedule keeps its last value after its planned end."""
+    """Return the smaller of step and horizon. A schedule then keeps its last value after its planned end."""
     return step if horizon is None else min(step, horizon)

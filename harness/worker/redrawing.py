@@ -1,4 +1,4 @@
-"""Lets a workload draw its held-out data from the seeds of a run with a nonce."""
+"""Lets a workload draw its held-out data from the seeds of a run with a nonce (a number that nobody chose)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from harness.errors import PluginError
 
 @runtime_checkable
 class Redrawable(Protocol):
-    """A workload that draws new held-out data in runs with a nonce, so that no submission can contain these data.
+    """A workload that draws new held-out data in each run with a nonce. No submission can contain these data.
 
     The entry of such a workload has `redraws_held_out=True`. The targets are the same for every draw, so every draw
-    must be a sample of the same size from the same distribution. `cached_arrays` does not store data whose key contains
-    a seed of held-out data, because workers can read the stored data.
+    must be a sample of the same size from the same distribution. Workers can read the files of `cached_arrays`.
+    Therefore `cached_arrays` does not store data whose key contains a seed of held-out data.
     """
 
     def draw_held_out(self, seeds: Mapping[Split, str]) -> None:

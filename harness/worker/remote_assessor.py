@@ -23,7 +23,7 @@ class RemoteAssessor:
     """Lets the evaluator process evaluate the weights of a run. The metrics stay in that process.
 
     Args:
-        end: socket to the evaluator.
+        connection: socket to the evaluator.
         model: the run's model as the workload built it.
 
     Raises:
@@ -32,8 +32,8 @@ class RemoteAssessor:
 
     screening: Screening | None = None
 
-    def __init__(self, end: socket.socket, model: nn.Module) -> None:
-        self._channel = Channel(end)
+    def __init__(self, connection: socket.socket, model: nn.Module) -> None:
+        self._channel = Channel(connection)
         self._is_beginning = False
         try:
             self._weights = SharedWeights(model, self._channel.receive_descriptor())

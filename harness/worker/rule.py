@@ -39,32 +39,32 @@ class Rule:
         return True
 
     def before_import(self) -> None:
-        """This is called before the submission is imported. The model and the data do not exist yet."""
+        """Called before the submission is imported. The model and the data do not exist yet."""
 
     def after_import(self, process_seconds: float) -> None:
-        """This is called after the submission was imported.
+        """Called after the submission was imported.
 
         Args:
             process_seconds: CPU seconds of the import.
         """
 
     def before_construction(self, model: nn.Module, group: ProcessGroup) -> None:
-        """This is called before the submission is constructed. The rule saves the state that must not change."""
+        """Called before the submission is constructed. The rule saves the state that must not change."""
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
-        """This is called while the clock is stopped: after the submission is constructed, and at every evaluation."""
+        """Called while the clock is stopped: after the submission is constructed, and at every evaluation."""
 
     def at_evaluation(self, model: nn.Module) -> None:
-        """This is called inside `eval_weights`, when the model has the weights to evaluate and the clock is stopped."""
+        """Called inside `eval_weights`, when the model has the weights to evaluate and the clock is stopped."""
 
     def on_pass(self) -> None:
-        """This is called within a counted pass, while the clock runs. It must take at most a few microseconds."""
+        """Called within a counted pass, while the clock runs. It must take at most a few microseconds."""
 
     def on_backward(self, n: int) -> None:
-        """This is called when a backward pass over `n` examples is counted, while the clock runs."""
+        """Called when a backward pass over `n` examples is counted, while the clock runs."""
 
     def on_draw(self, n: int, by_index: bool, drawn_in_step: int) -> None:
-        """This is called before examples are drawn, while the clock runs.
+        """Called before examples are drawn, while the clock runs.
 
         Args:
             n: number of examples of this draw.
@@ -73,7 +73,7 @@ class Rule:
         """
 
     def on_step_end(self, drawn: int, forward_examples: int) -> None:
-        """This is called at the end of a step, while the clock runs.
+        """Called at the end of a step, while the clock runs.
 
         Args:
             drawn: number of examples that the step drew.

@@ -1,9 +1,11 @@
 """Decides from the values of a part of a split which targets the whole split would not meet.
 
-A metric is the mean of a value over the examples of each task, averaged over the tasks with equal weights. A part is a
-random sample, without replacement: n of the N examples of every task. The standard error of a mean therefore has the
-finite-population correction sqrt((N - n) / (N - 1)). There are two estimates of a task's mean: the mean of the part,
-and the difference estimate of `harness.worker.baseline`. The one with the smaller standard error is used.
+A task is a stage of a stream; on a pool, there is a single task. A metric is the unweighted mean over tasks of the mean
+value of a task's examples. A part is a random sample, without replacement: n of the N examples of every task. The
+standard error of a task's mean therefore has the finite-population correction sqrt((N - n) / (N - 1)).
+
+A task's mean is estimated in two ways: by the mean of the part, and by the difference estimate of
+`harness.worker.baseline`. The estimate with the smaller standard error is used.
 """
 
 from __future__ import annotations
@@ -23,16 +25,15 @@ FIRST_PART = 64
 #: Largest fraction of a split's examples that a part may have. If a larger part is needed, the whole split
 #: is evaluated.
 LARGEST_SHARE = 2 / 3
-#: A part is measured only if the expected distance to every threshold is above this multiple of the distance that
-#: suffices to exclude the threshold.
-_RESERVE = 1.15
-#: The same for a part that can be completed to the whole split. It is below 1, because such an attempt costs nothing.
-_EARLY = 0.9
-#: A standard error allows for a group of examples that is not in the part, if the probability of this is at least
-#: exp(-`HIDDEN`).
+#: A part is measured only if every `Estimate.distance` is expected to be above this number. A distance of 1 suffices to
+#: exclude a target, so 1.15 leaves a margin.
+_MIN_DISTANCE = 1.15
+#: The same limit for a part that can be completed to the whole split. If such a part does not suffice, nothing is lost.
+_MIN_COMPLETABLE_DISTANCE = 0.9
+#: A standard error allows for a group of examples that a part misses with a probability of exp(-`HIDDEN`), about 6e-6.
 HIDDEN = 12.0
 #: Expected variance of the differences from a new baseline in the best case, as a fraction of the values' variance.
-_EXPECTED = 1 / 16
+_BEST_VARIANCE_RATIO = 1 / 16
 #: Each part is larger than the previous part by at least this fraction. Sizes of parts are multiples of `FIRST_PART`.
 _GROWTH = 0.25
 
@@ -47,8 +48,8 @@ class TaskSample:
         mean: estimate of the mean over all of the task's examples.
         variance: variance of the values or differences, with n - 1 in the denominator; 0 for a single value.
         binary: whether every value is 0 or 1.
-        reach: 0 if the mean is that of the part. If the mean is estimated from differences from a baseline: the amount
-            by which an example is assumed to improve at most, from the baseline's mean to the baseline's best value.
+        reach: 0 if the mean is that of the part. For a difference estimate, the largest assumed improvement of an
+            example: from the baseline's mean to its best value.
     """
 
     n: int
@@ -65,10 +66,13 @@ class TaskSample:
         For values of 0 and 1, the standard error is computed from the fraction (k + 1) / (n + 2), where k is the number
         of ones. The standard error is therefore positive even if all values are equal.
 
-        For differences, the standard error allows for a group of examples that improves by `reach` and is not in the
-        part. If the group is the fraction `HIDDEN` / n of the examples, the part misses the whole group with the
-        probability exp(-`HIDDEN`). The group changes the mean by `HIDDEN` * `reach` / n. This change counts as
-        `STANDARD_ERRORS` standard errors.
+        For differences, the standard error allows for a group of examples that improves by `reach` but is not in the
+        part:
+
+        * Let the group be the fraction `HIDDEN` / n of the task's examples. The part then contains no example of the
+          group with the probability exp(-`HIDDEN`).
+        * The improvement of the group changes the mean by `HIDDEN` * `reach` / n.
+        * The standard error is at least this change divided by `STANDARD_ERRORS`, so a decision allows for the change.
         """
         if self.n >= self.total:
             return 0.0
@@ -120,9 +124,9 @@ class Estimate:
     def error_at(self, value: float) -> float:
         """Return the standard error for a comparison with a value.
 
-        For values of 0 and 1, the standard error depends on the metric. The result is at least the standard error that
-        an estimate would have if the metric were `value`. With equal task sizes, the variance of such an estimate is
-        largest if all tasks have the mean `value`.
+        For values of 0 and 1, the standard error depends on the mean. The result is the larger of two standard errors:
+        that of this estimate, and that of an estimate with the mean `value` in every task. (For tasks of equal size and
+        a given metric, the standard error is largest if all tasks have the same mean.)
         """
         if not all(task.binary for task in self.tasks) or not 0 <= value <= 1:
             return self.se
@@ -167,8 +171,8 @@ def estimate_metrics(
     estimates = {}
     for name, tasks in values.items():
         sizes = [len(task) for task in tasks] if totals is None else totals[name]
-        known: Sequence[TaskBaseline | None] = (baselines or {}).get(name) or [None] * len(tasks)
-        samples = (_sample(task, size, b) for task, size, b in zip(tasks, sizes, known, strict=True))
+        task_baselines: Sequence[TaskBaseline | None] = (baselines or {}).get(name) or [None] * len(tasks)
+        samples = (_sample(task, size, b) for task, size, b in zip(tasks, sizes, task_baselines, strict=True))
         estimates[name] = Estimate(tuple(samples))
     return estimates
 
@@ -203,7 +207,7 @@ def expect_differences(estimates: Mapping[str, Estimate], baselines: TaskBaselin
     return {
         name: Estimate(
             tuple(
-                replace(sample, variance=sample.variance * _EXPECTED, reach=b.reach) if b.usable else sample
+                replace(sample, variance=sample.variance * _BEST_VARIANCE_RATIO, reach=b.reach) if b.usable else sample
                 for sample, b in zip(estimate.tasks, baselines[name], strict=True)
             )
         )
@@ -252,15 +256,15 @@ def next_part(
         decisions: what the evaluation has to decide.
         totals: for every metric, the number of examples of every task.
         measured: number of examples of every task that are already measured.
-        completes: whether the whole split is measured by completing the part. No example is then measured twice, even
-            if the part does not suffice. Parts therefore grow by the smallest step.
+        completes: whether a part that does not suffice is completed to the whole split. No example is then measured
+            twice, so parts grow by the smallest step.
     """
     if completes:
         return _next_step(estimates, decisions, totals, measured)
     part = max(FIRST_PART, _round_up(measured * (1 + _GROWTH)))
     while _share(part, totals.values()) <= LARGEST_SHARE:
         expected = {name: estimate.resize(part) for name, estimate in estimates.items()}
-        if not expected or _smallest_distance(expected, decisions) > _RESERVE:
+        if not expected or _smallest_distance(expected, decisions) > _MIN_DISTANCE:
             return part
         part += _round_up(part / 16)
     return None
@@ -273,7 +277,7 @@ def _next_step(
     part = measured + FIRST_PART
     while _share(part, totals.values()) <= LARGEST_SHARE:
         expected = {name: estimate.resize(part) for name, estimate in estimates.items()}
-        if measured or not expected or _smallest_distance(expected, decisions) > _EARLY:
+        if measured or not expected or _smallest_distance(expected, decisions) > _MIN_COMPLETABLE_DISTANCE:
             return part
         part += FIRST_PART
     return None
@@ -285,7 +289,7 @@ def _round_up(examples: float) -> int:
 
 
 def _share(part: int, totals: Iterable[Sequence[int]]) -> float:
-    """Return the fraction of a metric's examples that a part contains. The largest fraction of all metrics counts.
+    """Return the fraction of a metric's examples that a part contains, for the metric with the largest fraction.
 
     Args:
         part: number of examples of every task in the part.

@@ -49,7 +49,7 @@ from harness.worker.work import CountedWork
 def start_run(
     job: Job, emit: Emit, group: ProcessGroup = SINGLE_PROCESS, evaluator: socket.socket | None = None
 ) -> TrainingRun:
-    """Return a run that is ready for its next step. A run with a checkpoint in the job's folder is resumed.
+    """Return a run that is ready for its next step. If the job says so, resume from a checkpoint.
 
     Args: see `build_run`.
     """

@@ -1,9 +1,11 @@
 """Templates: processes from which evaluators are forked. A template has evaluated a model of its workload once.
 
-A template imports the workload, reads its held-out data, and runs the first passes of a model. This takes longer than
-the evaluations of a short run. An evaluator that is forked from a template builds its own workload and model. From the
-template, it inherits only imported modules and the data that they cache. A template imports no submission and receives
-no weights. No evaluator can change the template, because evaluators are its children and end after one trial.
+A template imports the workload, reads its held-out data, and runs the first passes of a model. These steps take longer
+than the evaluations of a short run. An evaluator that is forked from a template inherits the imported modules and the
+data that they cache, and builds its own workload and model.
+
+A template imports no submission and receives no weights. No evaluator can change the template, because an evaluator is
+a child process and ends after one trial.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from harness.worker.reaper import set_parent_death_signal
 #: The message that a template sends when it can fork evaluators.
 READY = b"r"
 #: A template is made for a workload if two of its trials start within this number of seconds. Longer runs would gain
-#: little from a template, and their evaluations may take long.
+#: little from a template.
 _REPEATED_WITHIN_S = 60.0
 #: Largest number of templates. Each of them holds the held-out data of a workload.
 _MAX_TEMPLATES = 4
@@ -82,7 +84,7 @@ class Templates:
     def fork_if_repeated(self, spec: RunSpec) -> socket.socket | None:
         """Fork a template, if the workload of a trial was evaluated shortly before.
 
-        A single trial would wait longer for a template than for its own evaluator.
+        A template for a single trial would save no time.
 
         Returns:
             In the forked template, its socket; in the server, None.

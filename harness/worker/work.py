@@ -24,9 +24,9 @@ from harness.worker.rule import RuleChecker
 class CountedWork:
     """Implements `harness.worker.protocols.Work`.
 
-    The methods count forward passes. A tensor hook on each returned loss or output counts the backward passes through
-    the graph of this tensor. A forward hook on the model counts the passes that a submission makes by calling the model
-    directly.
+    * The methods `backward`, `loss` and `outputs` count their own forward passes. `backward` counts its backward pass.
+    * A tensor hook on each returned loss or output counts the backward passes through the graph of this tensor.
+    * A forward hook on the model counts the passes that a submission makes by calling the model directly.
 
     Args:
         forward: the model and its forward pass.
@@ -201,10 +201,9 @@ class CountedWork:
             self.counting = counting
 
     def take_mean_loss(self) -> float | None:
-        """Return the mean loss of the passes since the last call of this method; None if there was no pass.
+        """Return the mean loss of the passes since the last call; None if there was no pass.
 
-        The losses are kept as tensors until this call. To read a loss in every step, the process would have to wait for
-        the GPU in every step.
+        The losses are kept as tensors until this call, since the process must wait for the GPU to read their values.
         """
         losses, self._losses = self._losses, []
         means = [loss if loss.ndim == 0 else loss.mean() for loss in losses]

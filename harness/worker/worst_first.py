@@ -1,14 +1,16 @@
 """Proves from the examples with the worst values that the whole split misses a target.
 
-The values of some metrics have a bound that no example can pass: a loss is never below 0, and a prediction is never
-better than right. Let m of the N examples of a split be measured, let s be the sum of their values, and let b be the
-bound. The limit of the metric is (s + (N - m) b) / N. A metric that has to fall is at least this limit, and a metric
-that has to rise is at most this limit. If the limit misses the target, the whole split misses the target. This proof
+An example's value often has a best possible value b. A loss, for example, is never below 0. Let m of the N examples of
+a split be measured, and let s be the sum of their values. The metric is best if all other examples have the value b; it
+is then (s + (N - m) b) / N. If even this best case misses the target, the whole split misses the target. This proof
 involves no random sample and no confidence level.
 
-Few examples suffice for the proof if they cause most of the loss. The hard examples of a classifier, for example, often
-cause most of its loss. In this case, the mean of a random part is inexact. The examples are therefore measured in the
-order of their values in the last evaluation of the whole split, worst first, until the limit misses the target.
+For example, let the target be a mean loss of 0.5 over 1,000 examples. If the losses of 100 examples have the sum 600,
+the mean loss of the whole split is at least 0.6.
+
+Often, a few hard examples have most of a classifier's loss. They then suffice for a proof, whereas the mean of a random
+part would be inexact. Examples are therefore measured in the order of their values in the last evaluation of the whole
+split, worst first.
 """
 
 from __future__ import annotations
@@ -32,17 +34,15 @@ Bounds = Mapping[str, tuple[float, float]]
 #: Measures the examples of a shard, and returns their values by metric and task.
 MeasureShard = Callable[[Shard], Mapping[str, Sequence[Tensor]]]
 
-#: To prove that a target is missed, a sum has to exceed the required sum by this fraction. The fraction is far above
-#: rounding errors.
+#: A proof needs a sum that exceeds the required sum by this fraction, which is far above rounding errors.
 _ROUNDING_MARGIN = 1e-4
 #: A value contradicts the bound if it is better than the bound by more than this amount.
 _BOUND_TOLERANCE = 1e-6
-#: Number of examples that test whether a workload measures exactly the chosen examples.
+#: Number of examples that are measured twice, to test whether the workload measures exactly the chosen examples.
 _PROBE_SIZE = 16
-#: Initial value of `WorstFirst.ratio`: the expected sum of the chosen values, as a fraction of their earlier sum.
+#: Initial value of `WorstFirst.ratio`.
 _FIRST_RATIO = 0.95
-#: If the predicted ratio (see `_FIRST_RATIO`) was too high, the next prediction in the same evaluation is the measured
-#: ratio times this factor.
+#: If the measured examples give no proof, the next predicted ratio is the measured ratio times this factor.
 _CAUTION = 0.95
 #: Weight of the latest evaluation in `WorstFirst.ratio`, an exponential moving average.
 _LATEST_WEIGHT = 0.3
@@ -58,9 +58,8 @@ class Requirement:
 
     Args:
         metric: the metric that is measured.
-        total: the number that the sum of the distances must exceed. A distance is how much worse a value is than
-            `best`. The distances of the whole split have this sum if the metric equals the threshold that is hardest
-            to exclude.
+        total: the number that the sum of the measured distances must exceed. A distance is how much worse a value is
+            than `best`. For the target 0.5 on 10 losses, for example, this number is 5.
         best: the best possible value of an example.
         sign: 1 if higher values are worse than `best`, -1 if lower values are worse.
     """
@@ -91,7 +90,7 @@ class WorstFirst:
         self._ratio = _FIRST_RATIO
 
     def renew(self, values: Mapping[str, Sequence[Tensor]], stage: int | None, measure: MeasureShard) -> int:
-        """Keep the values of an evaluation of the whole split. Only metrics with a bound and a single task are kept.
+        """Keep the values of an evaluation of the whole split, for metrics with a bound and a single task.
 
         The first call also measures some examples again, to test whether the workload supports chosen examples.
 
@@ -117,7 +116,7 @@ class WorstFirst:
         return len(probe)
 
     def begin(self, decisions: Decisions, stage: int | None, limit: int) -> WorstFirstEvaluation | None:
-        """Return a new evaluation; None if chosen examples cannot exclude all decisions, or if too many are needed.
+        """Return a new evaluation; None if chosen examples prove nothing, or if `limit` or more are needed.
 
         Args:
             decisions: what the evaluation has to decide.
@@ -136,11 +135,11 @@ class WorstFirst:
 
     @property
     def ratio(self) -> float:
-        """The expected sum of the chosen values, as a fraction of their sum in the last evaluation of the split."""
+        """The predicted sum of the chosen values, divided by their sum in the last evaluation of the whole split."""
         return self._ratio
 
     def learn(self, ratio: float) -> None:
-        """Update the moving average `ratio` with the ratio of an evaluation."""
+        """Update the moving average `ratio` with the measured ratio of an evaluation."""
         if math.isfinite(ratio):
             self._ratio += _LATEST_WEIGHT * (min(ratio, 1.0) - self._ratio)
 
@@ -182,7 +181,8 @@ def find_requirement(
 ) -> Requirement | None:
     """Return the requirement under which one metric excludes all decisions.
 
-    The result is None if a decision does not depend on this metric, or if no finite sum excludes all decisions.
+    The result is None in three cases: a decision does not depend on this metric, the metric has targets of both kinds
+    (`min` and `max`), or the required sum is infinite.
 
     Args:
         metric: the metric.
@@ -203,18 +203,17 @@ def find_requirement(
         goals |= {target.goal for target in metric_targets}
     if len(goals) != 1:
         return None
-    # A decision is excluded if one of its targets is missed. For simplicity, all targets with this metric must be
-    # missed.
+    # One missed target per decision would suffice. For simplicity, all targets with this metric must be missed.
     best, sign = (bounds[0], 1) if goals == {"min"} else (bounds[1], -1)
     total = examples * max(sign * (value - best) for value in thresholds)
     return Requirement(metric=metric, total=total, best=best, sign=sign) if math.isfinite(total) else None
 
 
 class WorstFirstEvaluation:
-    """The examples that one evaluation has measured.
+    """One evaluation: it chooses and measures examples until they prove a miss.
 
-    The first part of the split's random order is always measured. The mean of the examples that are not chosen by their
-    earlier value is estimated from this part.
+    Two groups are measured: the examples with the worst earlier values, and a small random sample. The mean of all
+    examples outside the first group is estimated from the sample.
 
     Args:
         parent: predicts how many examples are necessary.
@@ -228,11 +227,11 @@ class WorstFirstEvaluation:
         self._earlier = requirement.distances(earlier)
         #: Positions of all examples, from the worst to the best earlier value.
         self._order: list[int] = self._earlier.argsort(descending=True, stable=True).tolist()
-        #: Positions of the examples in the first part of the random order.
+        #: Positions of the examples in the random sample.
         self._sample = evaluation_rows(Shard(stop=FIRST_PART), len(earlier)).tolist()
-        self._prediction = parent.ratio
+        self._predicted_ratio = parent.ratio
         #: Number of examples at the beginning of `_order` that were chosen so far.
-        self._worst = 0
+        self._worst_count = 0
         #: Positions of the measured examples.
         self._rows: list[int] = []
         self._values: dict[str, list[Tensor]] = {}
@@ -260,27 +259,27 @@ class WorstFirstEvaluation:
             rows = self.next_rows()
             if not rows or not self._add(rows, measure(Shard(chosen=rows))):
                 return False
-            earlier = float(self._earlier[self._rows].sum())
-            ratio = self._sum() / earlier if earlier > 0 else math.nan
+            earlier_sum = float(self._earlier[self._rows].sum())
+            ratio = self._sum() / earlier_sum if earlier_sum > 0 else math.nan
             if self._sum() > self._required:
                 self._parent.learn(ratio)
                 return True
-            self._prediction = _CAUTION * ratio
+            self._predicted_ratio = _CAUTION * ratio
         return False
 
     def next_rows(self) -> tuple[int, ...]:
         """Return the positions of the examples to measure next; empty if the whole split is expected to be cheaper."""
         rows = [] if self._rows else list(self._sample)
         measured = {*self._rows, *rows}
-        missing = self._required - self._sum() - self._prediction * float(self._earlier[rows].sum())
+        missing = self._required - self._sum() - self._predicted_ratio * float(self._earlier[rows].sum())
         fewest = _MIN_ADDED if self._rows else 0
         for position, row in enumerate(self._order):
             if missing <= 0 and len(rows) >= fewest:
                 break
-            self._worst = max(self._worst, position + 1)
+            self._worst_count = max(self._worst_count, position + 1)
             if row not in measured:
                 rows.append(row)
-                missing -= self._prediction * float(self._earlier[row])
+                missing -= self._predicted_ratio * float(self._earlier[row])
         too_many = len(self._rows) + len(rows) > LARGEST_SHARE * self.total
         return () if missing > 0 or too_many else tuple(rows)
 
@@ -304,17 +303,17 @@ class WorstFirstEvaluation:
     def estimate(self) -> tuple[dict[str, Estimate], dict[str, float], dict[str, float]]:
         """Return estimates of the metrics from a stratified sample.
 
-        The first stratum has the examples that were chosen by their earlier value. All of these are measured. The
-        second stratum has all other examples. The first part of the random order is a random sample of them.
+        * The first stratum has the examples that were chosen by their earlier value. All of them are measured.
+        * The second stratum has all other examples. Only a random sample of them is measured.
 
         Returns:
-            Three dicts by metric: the estimates as if the sample were not stratified (they predict the size of later
-            parts), the means, and the standard errors of the means.
+            Three dicts by metric: estimates whose variances ignore the strata (they predict the size of later parts),
+            the means, and the standard errors of the means.
         """
-        worst = set(self._order[: self._worst])
+        worst = set(self._order[: self._worst_count])
         in_first = torch.tensor([row in worst for row in self._rows])
         # The standard error allows for unmeasured examples as bad as the worst earlier value in the second stratum.
-        others_order = self._order[self._worst :]
+        others_order = self._order[self._worst_count :]
         reach = float(self._earlier[others_order[0]]) if others_order else 0.0
         estimates, means, errors = {}, {}, {}
         for name, parts in self._values.items():

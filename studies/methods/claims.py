@@ -1,9 +1,10 @@
 """Judge claims of papers about the compared methods, by the results of the runs.
 
-A claim about full budgets is tested on both workloads together, and a claim about the small budget on one workload.
-These tests were specified before the runs. Claims about full budgets were also tested on single workloads. These
-additional tests are post hoc and descriptive. They are reported because the noisy pairs of one workload may hide a
-clear difference on the other.
+A stage is one workload at one budget. A claim about full budgets is tested on both workloads together, and a claim
+about the small budget on one workload. These tests were specified before the runs.
+
+Claims about full budgets were also tested on single workloads. These additional tests are post hoc and descriptive.
+They are reported because the noisy pairs of one workload may hide a clear difference on the other.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class JudgedClaim:
     Args:
         claim: the claim.
         stages: the stages on which the claim was tested.
-        difference: result of the test. Its p value is corrected over all claims of one call.
+        difference: result of the test. Its p value is corrected for all claims that were judged together.
         verdict: one of `VERDICTS`.
     """
 
@@ -100,11 +101,19 @@ def _judge(
 def claim_verdict(claim: Claim, difference: Difference, design: Design) -> str:
     """Return the verdict of a test on a claim.
 
-    A claim of kind `better` fails if the arm is significantly worse. It also fails if the whole interval of the ratio
-    is at or above 1 − `min_effect`. If the claim does not fail, it holds if the arm is significantly better.
+    The first rule that applies gives the verdict. A ratio below 1 is in favour of the arm. For the kind `better`:
 
-    A claim of kind `not worse` holds if the whole interval of the ratio is at or below 1 + `min_effect`, or if the arm
-    is significantly better. If the claim does not hold, it fails if the arm is significantly worse.
+    1. The claim fails if the arm is significantly worse.
+    2. It fails if the whole interval of the ratio is at or above 1 − `min_effect`: the gain is too small.
+    3. It holds if the arm is significantly better.
+
+    For the kind `not worse`:
+
+    1. The claim holds if the whole interval of the ratio is at or below 1 + `min_effect`.
+    2. It holds if the arm is significantly better.
+    3. It fails if the arm is significantly worse.
+
+    If no rule applies, the claim is undecided.
 
     If both arms missed on a seed, the interval is ignored, because such pairs make the interval too narrow.
     """

@@ -18,7 +18,7 @@ UNKNOWN_S = 60.0
 
 
 class RunCosts:
-    """Estimates of the wall seconds of a run, from earlier runs on the same workload, if possible of the same arm.
+    """Estimates the wall seconds of a run from earlier runs on the same workload, if possible of the same arm.
 
     Args:
         figures: the figures of earlier runs.
@@ -57,8 +57,8 @@ class StageProgress:
         self._costs = costs
         per_arm = {arm: plan.tuning_specs_of(stage, arm) for arm in stage.arms}
         self.tuning = interleave(list(per_arm.values()))
-        #: Minimum and maximum wall seconds of the missing runs. They differ if an arm is not tuned yet: its
-        #: measures may later choose the same setting or different settings, and each chosen setting must run.
+        #: Minimum and maximum wall seconds of the missing runs. They differ if an arm is not tuned yet: the two
+        #: measures may choose one setting or two, and each chosen setting must run.
         self.min_seconds = self.max_seconds = 0.0
         #: Number of runs on fresh seeds that have ended.
         self.fresh_done = 0

@@ -21,13 +21,13 @@ from harness.contract.run import Ruleset
 from harness.errors import unknown_name_error
 from harness.planning.rulesets import ruleset
 
-#: The quantity by which arms are compared. `loss` is the metric on the split `score` at the end of the budget. `target`
-#: is the number of examples drawn until the target is met.
+#: The quantity by which arms are compared. `loss`: the metric on the held-out split `score` at the end of the budget.
+#: `target`: the number of examples drawn until the target is met.
 Measure = Literal["loss", "target"]
-#: What a claim states about its arm: the arm is better than another arm (`better`), or it is not worse (`not worse`).
+#: What a claim states about its arm: it is better than another arm, or not worse.
 ClaimKind = Literal["better", "not worse"]
-#: The settings that are tried for an arm. `points` are pairs of a learning rate and a horizon fraction. `rates` are
-#: learning rates. `defaults` is only the default setting.
+#: The settings that are tried for an arm. `points`: pairs of a learning rate and a horizon fraction. `rates`: learning
+#: rates. `defaults`: the default setting and no other.
 Settings = Literal["points", "rates", "defaults"]
 #: The purpose of a stage. `full`: to test claims about full budgets. `small`: to test claims about a small budget.
 #: `others`: to run the arms outside the families with a tuned learning rate. `untuned`: to run the arms outside the
@@ -68,7 +68,7 @@ class Stage(Data, frozen=True, kw_only=True):
 
 
 class StudiedVersion(Data, frozen=True, kw_only=True):
-    """The version of a workload on which the published runs ran, if the installed version has another target or budget.
+    """The version of a workload in the published runs. The installed version has another target or budget.
 
     Args:
         version: the version.
@@ -115,8 +115,8 @@ class Design(Data, frozen=True, kw_only=True):
             arm of a family). `ruleset.studies` is the number of fresh seeds of each best setting.
         root_seed: the root seed, from which all seeds are derived.
         rates: number of learning rates that are tried for each arm that is not a main arm.
-        alpha: two-sided error rate after correction for multiple tests. It holds for each table separately, and for all
-            claims together.
+        alpha: two-sided error rate after correction for multiple tests. The correction is separate for each table.
+            All claims are one table.
         min_effect: smallest relative difference (ratio − 1) that supports a claim.
         versions: name of a workload -> the version on which the study ran. Every other workload has the installed
             version.

@@ -51,7 +51,7 @@ class Difference:
 def log_ratios(results: Results, stage: Stage, arm: str, other: str, measure: Measure) -> list[float]:
     """Return log(arm/other) for every seed with runs of both arms.
 
-    A log ratio is ±inf if exactly one of the two runs missed or broke, and 0 if both runs missed or broke.
+    If one of the two runs missed or broke, the log ratio is ±inf. If both did, it is 0.
     """
     pairs = _paired_values(results, stage, arm, other, measure)
     return stats.paired_log_ratios([a for a, _ in pairs], [b for _, b in pairs])
@@ -70,7 +70,7 @@ def _paired_values(
 
 
 def pool_log_ratios(results: Results, stages: Sequence[Stage], arm: str, other: str, measure: Measure) -> list[float]:
-    """Return the log ratios of all stages, or an empty list if a stage has no seed with runs of both arms."""
+    """Return the log ratios of all stages; empty if a stage has no seed with runs of both arms."""
     ratios = [log_ratios(results, stage, arm, other, measure) for stage in stages]
     return [ratio for of_stage in ratios for ratio in of_stage] if all(ratios) else []
 
@@ -79,10 +79,12 @@ def pool_log_ratios(results: Results, stages: Sequence[Stage], arm: str, other: 
 
 
 def compare_by_t(differences: Sequence[float], tests: int, design: Design) -> Difference:
-    """Test paired log ratios by Student's t, with an interval at 1 − α/tests.
+    """Test paired log ratios by Student's t, with an interval of level 1 − α/tests.
 
-    There is no test if a run broke: if only the other seeds counted, an arm would gain from breaking. There is also no
-    test before all seeds have run, because a few pairs can agree by chance.
+    There is no test in two cases:
+
+    - A run broke. If only the other seeds counted, an arm would gain from breaking.
+    - Not all seeds have run yet. A few pairs can agree by chance.
 
     Args:
         differences: paired log ratios.
@@ -99,7 +101,9 @@ def compare_by_t(differences: Sequence[float], tests: int, design: Design) -> Di
 
 
 def compare_by_flips(differences: Sequence[float], tests: int, design: Design) -> Difference:
-    """Test paired log ratios by exact sign flips, with the Hodges–Lehmann estimate and its interval at 1 − α/tests.
+    """Test paired log ratios by exact sign flips.
+
+    The ratio is the Hodges–Lehmann estimate. Its interval has the level 1 − α/tests.
 
     Args:
         differences: paired log ratios.

@@ -111,7 +111,7 @@ def read_finished(stored: Path | None, runs: Path, design: Design, problems: lis
     Args:
         stored: path of a file of figures; None to read no stored figures.
         runs: folder with one subfolder per trial; it need not exist.
-        design: the design, whose ruleset and root seed identify the study's records. Smoke runs are ignored.
+        design: the design. Only records with its ruleset and root seed are read, and no smoke runs.
         problems: list to which a one-line message is appended for each file that cannot be read as a record.
     """
     records = [record for record in iter_records([runs], problems) if _is_of_study(record, design)]
@@ -129,7 +129,7 @@ def _is_of_study(record: Record, design: Design) -> bool:
 
 
 def read_stored(path: Path | None) -> list[RunFigures]:
-    """Return the figures in a JSON file, which is a list with one object per run; an empty list if `path` is None."""
+    """Return the figures in a JSON file, a list with one object per run; empty if `path` is None."""
     return [] if path is None else msgspec.json.decode(path.read_bytes(), type=list[RunFigures])
 
 
@@ -170,8 +170,8 @@ def tuned_hparams(spec: RunSpec) -> HParams:
 def key_of_spec(spec: RunSpec) -> RunKey:
     """Return the key under which the figures of a planned run are stored.
 
-    The key contains the submission's name but not its source hash, and the workload's name but not its version. Stored
-    runs are therefore not repeated if the source changes, or if the installed version is not the studied one.
+    The key contains no source hash and no version of the workload. Stored runs are therefore not repeated if the source
+    changes, or if another version of the workload is installed.
     """
     facts, values = spec.workload.facts, tuple(sorted(tuned_hparams(spec).items()))
     return spec.submission.name, facts.name, facts.budget.horizon, spec.purpose, spec.study, spec.trial, values
@@ -183,9 +183,11 @@ def key_of_spec(spec: RunSpec) -> RunKey:
 def choose_settings(tuning: Sequence[RunFigures]) -> Mapping[Measure, RunFigures]:
     """Return measure -> the tuning run with the best setting; empty if there are no runs.
 
-    By `target`, the best setting has the fewest examples to the target. Settings with equal numbers of examples (for
-    example, if all missed) are ordered by the loss. By `loss`, the best setting has the lowest loss. Settings with
-    equal losses are ordered by the examples to the target. The index of the trial breaks the remaining ties.
+    - `target`: the setting with the fewest examples to the target. Between equal numbers (for example, if all missed),
+      the loss decides.
+    - `loss`: the setting with the lowest loss. Between equal losses, the examples to the target decide.
+
+    Between settings that are equal in both, the trial with the lower index is chosen.
     """
     if not tuning:
         return {}

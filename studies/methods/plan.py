@@ -101,10 +101,11 @@ class StudyPlan:
 def settings_to_try(entry: SubmissionEntry, registry: Registry, stage: Stage, design: Design) -> list[HParams]:
     """Return the settings that are tried for an arm on the tuning seed.
 
-    With `rates`, the settings are learning rates around the arm's default, or the arm's own list of settings. With
-    `points`, the settings are points of the Halton sequence over the arm's learning rate and `horizon_fraction`. Some
-    arms have two learning rates, for hidden weights and for all other weights. Their ratio is the ratio of their
-    defaults.
+    - `rates`: learning rates around the arm's default, or the arm's own list of settings
+    - `points`: points of the Halton sequence over the arm's learning rate and `horizon_fraction`
+
+    Some arms have a second learning rate, `adam_lr`, for weights outside the hidden layers. The ratio of the two rates
+    is that of their defaults.
     """
     space = compose(entry, registry).space
     default = float(hyperparameters.default(space["lr"]))
@@ -123,5 +124,5 @@ def settings_to_try(entry: SubmissionEntry, registry: Registry, stage: Stage, de
 
 
 def _whole_setting(entry: SubmissionEntry, stage: Stage, run: RunFigures) -> HParams:
-    """Return all hyperparameters of a tuning run's setting. The run's figures may not contain all of them."""
+    """Return the complete setting of a tuning run. The run's figures contain only the tuned hyperparameters."""
     return entry.points[run.trial] if stage.settings == "rates" and entry.points else run.hparams

@@ -33,7 +33,7 @@ class Results:
         return [run for run in self._runs(stage, arm) if run.purpose == "tuning"]
 
     def fresh_runs(self, stage: Stage, arm: str, measure: Measure) -> dict[int, RunFigures]:
-        """Return the runs on fresh seeds by the index of the study: runs of the best setting, or of the defaults."""
+        """Return study index (a fresh seed) -> its run, with the best setting or in an untuned stage the defaults."""
         runs = [run for run in self._runs(stage, arm) if run.purpose == "score"]
         if stage.settings != "defaults":
             best = self.best_setting(stage, arm, measure)
@@ -46,7 +46,7 @@ class Results:
         return [run for run in select_arm(self.figures, arm) if (run.workload, run.budget) == key]
 
     def _find_version(self, workload: str) -> str:
-        """Return the `name@version` whose runs count: the studied version if it has runs, or the installed version."""
+        """Return the `name@version` whose runs count: the studied version if it has runs, else the installed one."""
         studied = self.design.versions.get(workload)
         published = f"{workload}@{studied.version}" if studied else ""
         return published if any(run.workload == published for run in self.figures) else self._facts[workload].id

@@ -1,7 +1,7 @@
 """Compute rows of the power tables from the figures of `studies.methods`, an earlier study.
 
-The earlier study ran the same arms on pools, with the same seeds at both budgets. It tuned each arm with five settings
-of the learning rate and the horizon fraction, on a separate seed.
+On workloads with a pool, the earlier study ran the same arms as this one. It tuned each arm with five settings of the
+learning rate and the horizon fraction, on a separate seed. Both budgets have the same seeds.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from studies.power.rows import PowerRows
 
 #: The remark on every row.
 NOTE = (
-    "runs of docs/comparison.md, with five tuned settings per arm; the cost is wall seconds of the whole run, without "
-    "the start of its process, with two runs at once"
+    "runs of docs/comparison.md, where each arm is tuned with five settings; the cost of a run is its wall seconds "
+    "without the start of its process, while two runs share the machine"
 )
 #: The remark on the agreement of the orders. `studies.methods` has the same seeds at both budgets.
-ORDER_NOTE = "the order at the gate budget is that of the first three seeds, at the full budget that of the last two"
+ORDER_NOTE = (
+    "the two orders come from different seeds: the order at the gate budget from the first three seeds, and the order "
+    "at the full budget from the last two"
+)
 #: Number of seeds for the order at the gate budget. The remaining seeds are for the order at the full budget.
 _ORDER_SEEDS = 3
 

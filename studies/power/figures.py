@@ -82,8 +82,7 @@ class PowerFigures(Data, frozen=True, kw_only=True):
 def key_of_spec(spec: RunSpec) -> RunKey:
     """Return the key under which the figures of a planned run are stored.
 
-    The key contains the submission's name but not its source hash, so that stored runs are not repeated if the source
-    changes.
+    The key contains no source hash. Stored runs are therefore not repeated if the submission's source changes.
     """
     facts = spec.workload.facts
     return spec.submission.name, facts.id, facts.budget.horizon, spec.purpose, spec.study, float(spec.hparams["lr"])
@@ -146,7 +145,7 @@ def read_stored(path: Path) -> list[PowerFigures]:
 
 
 def encode_figures(figures: Iterable[PowerFigures]) -> bytes:
-    """Return the content of a file of figures, one line per run, in an order that does not depend on the runs."""
+    """Return the content of a file of figures: one line per run, sorted by the key of the run."""
     lines = [msgspec.json.encode(run).decode() for run in sorted(figures, key=lambda run: run.key)]
     return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
 
@@ -154,9 +153,8 @@ def encode_figures(figures: Iterable[PowerFigures]) -> bytes:
 def best_trials(figures: Mapping[RunKey, PowerFigures], workload: str) -> dict[str, int | None]:
     """Return arm -> index of its best tuning trial on a workload (`name@version`).
 
-    The best trial has the best final metric. Between equal metrics, the trial with the lower index is chosen. If an
-    arm's run broke with every learning rate, its index is None: the arm does not run on fresh seeds, where it would
-    only break again.
+    The best trial has the best final metric. Between equal metrics, the trial with the lower index is chosen. If an arm
+    broke with every learning rate, its index is None. Such an arm does not run on fresh seeds.
     """
     tuning = [run for run in figures.values() if run.workload == workload and run.purpose == "tuning"]
     best: dict[str, int | None] = {}

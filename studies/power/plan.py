@@ -77,8 +77,8 @@ class PowerPlan:
     def _settings_to_try(self, arm: str) -> list[HParams]:
         """Return the settings of an arm: learning rates around its default, with a schedule that ends at the horizon.
 
-        Some arms have two learning rates, for hidden weights and for all other weights. Their ratio is the ratio of
-        their defaults.
+        Some arms have a second learning rate, `adam_lr`, for weights outside the hidden layers. The ratio of the two
+        rates is that of their defaults.
         """
         space = compose.compose(resolve_submission(arm, self._registry), self._registry).space
         default = float(hyperparameters.default(space["lr"]))

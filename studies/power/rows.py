@@ -1,4 +1,4 @@
-"""Compute the published rows of the power tables, one per workload and budget, from the figures of the runs."""
+"""Compute the published rows of the power tables from the figures of runs. A row is one workload at one budget."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class PowerRows:
         return power_row(self._context(workload, budget), self._runs(workload, budget), self.envelope(workload), order)
 
     def _order(self, workload: str) -> OrderAgreement | None:
-        """Return how far the orders of the arms at the two budgets agree; None if a budget has too few runs."""
+        """Return how well the orders of the arms at the two budgets agree; None if a budget has too few runs."""
         try:
             gate, full = (self._table(workload, budget) for budget in BUDGETS)
         except UsageError:
@@ -137,8 +137,8 @@ class PowerRows:
 def merge_rows(rows: Iterable[PowerRow], others: Iterable[PowerRow]) -> list[PowerRow]:
     """Return the rows of both lists, sorted by workload and budget.
 
-    If both lists have a row of the same workload, version and budget, the row with more seeds is returned. With equal
-    numbers of seeds, it is the row in `rows`.
+    If both lists have a row of the same workload, version and budget, the row with more seeds is kept. With equal
+    numbers of seeds, the row in `rows` is kept.
     """
     merged: dict[tuple[str, str], PowerRow] = {}
     for row in (*others, *rows):

@@ -16,7 +16,7 @@ from tests.cheats.ways.honest import BURNED_S
 @threat(
     way="computes in callbacks of the garbage collector, which runs while the clock is stopped",
     verdict="caught",
-    by="work off the clock is scored, and the run is rejected above 1 s plus 25 %",
+    by="work off the clock is scored; above 1 s plus 25 % of the scored time, the run is rejected",
 )
 def test_garbage_callbacks(tmp_path: Path) -> None:
     is_rejected(run("off_clock:CollectsGarbage", tmp_path), "while the clock was stopped")
@@ -26,7 +26,7 @@ def test_garbage_callbacks(tmp_path: Path) -> None:
 @threat(
     way="computes in a hook on the model, which runs during evaluations",
     verdict="caught",
-    by="work off the clock is scored, and the run is rejected above 1 s plus 25 %",
+    by="work off the clock is scored; above 1 s plus 25 % of the scored time, the run is rejected",
 )
 def test_hooks_in_evaluations(tmp_path: Path) -> None:
     is_rejected(run("off_clock:HooksStateDict", tmp_path), "while the clock was stopped")

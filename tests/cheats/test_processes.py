@@ -14,7 +14,7 @@ from tests.cheats.ways.processes import SHORT_S
 @threat(
     way="starts a daemon that computes",
     verdict="made useless",
-    by="its time is scored; above 1 s plus 25 % off the clock the run is rejected",
+    by="its time is scored; the run is rejected if it uses over 1 s plus 25 % of the scored time off the clock",
 )
 def test_daemon(tmp_path: Path) -> None:
     record = run("processes:Daemon", tmp_path)
@@ -45,7 +45,7 @@ def test_forgotten_children(tmp_path: Path) -> None:
 @threat(
     way="runs a thread that never waits",
     verdict="made useless",
-    by="its time is scored; above 1 s plus 25 % off the clock the run is rejected",
+    by="its time is scored; the run is rejected if it uses over 1 s plus 25 % of the scored time off the clock",
 )
 def test_thread(tmp_path: Path) -> None:
     record = run("processes:Thread", tmp_path)

@@ -54,7 +54,7 @@ def test_copied_record() -> None:
 @threat(
     way="deletes the records of worse seeds",
     verdict="caught",
-    by="check *ledger*: every attempt stands in `ledger.jsonl`",
+    by="check *ledger*: `ledger.jsonl` lists every attempt",
 )
 def test_hand_picked_records(tmp_path: Path) -> None:
     kept = attempt(honest(), tmp_path)

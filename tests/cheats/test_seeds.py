@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from harness.contract.held_out import HeldOutSeeds
 from harness.contract.run import Nonce
 from harness.planning.nonces import request_nonce
 from harness.planning.seeds import with_seeds
+from harness.system.beacon import QUICKNET
 from harness.verification import repetition
 from harness.verification.checks import VerificationOptions
 from tests.cheats.threats import threat
@@ -44,7 +46,8 @@ def test_other_seeds() -> None:
 
 
 @threat(
-    way="omits the held-out seeds of its nonce, to run on the usual held-out data, which it contains",
+    way="runs with a nonce, but without the held-out seeds that follow from it. The run then has the usual held-out "
+    "data, which the submission contains",
     verdict="caught",
     by="check *seeds*; `bench rerun` refuses to repeat such a record",
 )
@@ -66,20 +69,22 @@ def test_usual_held_out_data() -> None:
 @threat(
     way="invents a round of the beacon with favourable randomness",
     verdict="caught",
-    by="check *seeds*: the randomness of a round is the hash of its signature; with `--online` the round is read again",
+    by="check *seeds*: the randomness of a round is the hash of the network's signature (extra `beacon`); with "
+    "`--online` the round is read again",
 )
 def test_invented_round() -> None:
-    record = honest()
-    nonce = Nonce(value="ab" * 32, source="beacon", round=1_000_000, signature="cd" * 48)
-    forged = with_spec(record, nonce=nonce)
-    assert failure(forged, "seeds")
+    record, signature = honest(), "cd" * 48
+    randomness = hashlib.sha256(bytes.fromhex(signature)).hexdigest()
+    for value, problem in (("ab" * 32, "SHA-256 of its signature"), (randomness, "not that of the network")):
+        nonce = Nonce(value=value, source="beacon", chain=QUICKNET.hash, round=1_000_000, signature=signature)
+        assert problem in failure(with_spec(record, nonce=nonce), "seeds")
 
 
 @threat(
     way="requests nonces again and again until one is favourable",
     verdict="made useless",
-    by="the first nonce belongs to the sources: a repeated command uses it again. With another runs folder, a user can "
-    "hide attempts, but a rerun on fresh seeds shows the usual result",
+    by="the ledger contains the first nonce for these sources, and a repeated command uses it again. With another runs "
+    "folder, a user can hide attempts, but a rerun on fresh seeds shows the usual result",
 )
 def test_repeated_nonces(tmp_path: Path) -> None:
     sources = {"mine@1": "ab" * 32}

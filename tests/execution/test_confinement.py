@@ -59,6 +59,16 @@ def test_only_the_first_event_of_a_worker_names_its_sandbox() -> None:
     assert trial.record().sandbox == "none"
 
 
+def test_building_includes_the_time_in_which_the_data_was_opened() -> None:
+    trial = new_trial()
+    trial.enter_start_phase()
+    trial.receive(Confined(sandbox="none", opening_seconds=1.5))
+    usage = Usage(parameters=1, build_seconds=0.25)
+    trial.receive(msgspec.structs.replace(READY, usage=usage))
+    trial.receive(Confined(sandbox="none", opening_seconds=9.0))  # sent by the submission
+    assert trial.record().usage.build_seconds == 1.75
+
+
 def test_a_run_of_several_workers_has_their_weakest_sandbox() -> None:
     trial = new_trial()
     trial.enter_start_phase()

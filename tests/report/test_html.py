@@ -82,9 +82,9 @@ def test_many_runs_are_drawn_in_part_and_counted_in_full(monkeypatch: pytest.Mon
 
 def test_the_page_has_a_largest_size() -> None:
     """Ten thousand runs would need ten thousand curves; the page draws the same number for twice as many runs."""
-    runs = [page_runs.choose_evenly(range(n), page_runs._limit([n] * 40, 40, 2000)) for n in (250, 500)]
+    runs = [page_runs.choose_evenly(range(n), page_runs._runs_per_group([n] * 40, 40, 2000)) for n in (250, 500)]
     assert len(runs[0]) == len(runs[1]) == 40
-    assert page_runs._limit([250] * 4000, 40, 2000) == 1
+    assert page_runs._runs_per_group([250] * 4000, 40, 2000) == 1
     assert len(page_runs.shorten("x" * 10**7)) == page_runs.MAX_REASON
 
 

@@ -169,10 +169,10 @@ def test_versions_and_sources_never_mix() -> None:
 def test_files_that_are_no_records_are_named(bench: Bench, results: Path) -> None:
     good = (results / "run-alpha-hills-1-0-cpu-synthetic" / "record.json").read_text()
     for name, content in {
-        "run-schema": good.replace('"schema": 1', '"schema": 99'),
-        "run-edited": good.replace('"lr": 0.001', '"lr": 0.002', 1),
+        "run-schema": good.replace('"schema":1', '"schema":99'),
+        "run-edited": good.replace('"lr":0.001', '"lr":0.002', 1),
         "run-damaged": good[: len(good) // 2],
-        "run-nan": good.replace('"seconds": 0.2', '"seconds": NaN', 1),
+        "run-nan": good.replace('"seconds":0.2', '"seconds":NaN', 1),
     }.items():
         (results / name).mkdir()
         (results / name / "record.json").write_text(content)

@@ -86,8 +86,8 @@ def test_the_ranking_names_the_family_and_groups_it_on_request() -> None:
     assert "alpha: best of 3 {0.2" in listed
     grouped = renderers.as_text([board("all")], width=400)
     assert names_in(grouped) == ["quick@1", "alpha@1", "beta@1"], "the reference stays"
-    assert "because these results chose the setting" in grouped
-    assert "because these results chose the setting" not in listed
+    assert "because the same results chose the setting" in grouped
+    assert "because the same results chose the setting" not in listed
 
 
 def test_grouping_changes_no_number() -> None:

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     for name in ("alpha", "beta", "gamma", "delta", "epsilon"):
         paths = published.write(folder, name, *range(5))
         paths[1].write_bytes(paths[1].read_bytes()[:-40])
-        paths[2].write_bytes(paths[2].read_bytes().replace(b'"reason": "', b'"reason": "x', 1))
+        paths[2].write_bytes(paths[2].read_bytes().replace(b'"reason":"', b'"reason":"x', 1))
         paths[3].rename(paths[3].with_name("run-0123456789abcdef.json"))
     for name in ("beta", "epsilon"):
         published.write(folder, name, 7, 8, 9)

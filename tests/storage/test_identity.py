@@ -72,12 +72,12 @@ def reseal(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda content: content.replace(b'"loss": ', b'"loss": 1', 1),
-        lambda content: content.replace(b'"steps": ', b'"steps": 1', 1),
-        lambda content: content.replace(b'"reason": "', b'"reason": "\xff'),
-        lambda content: content.replace(b'"schema": 1', b'"schema": 2'),
-        lambda content: reseal(content.replace(b'"deaths": 0', b'"deaths": "none"')),
-        lambda content: reseal(content.replace(b'"deaths": 0', b'"lives": 0')),
+        lambda content: content.replace(b'"loss":', b'"loss":1', 1),
+        lambda content: content.replace(b'"steps":', b'"steps":1', 1),
+        lambda content: content.replace(b'"reason":"', b'"reason":"\xff'),
+        lambda content: content.replace(b'"schema":1', b'"schema":2'),
+        lambda content: reseal(content.replace(b'"deaths":0', b'"deaths":"none"')),
+        lambda content: reseal(content.replace(b'"deaths":0', b'"lives":0')),
     ],
     ids=["a metric", "a count", "a byte", "the schema", "a type, with its hash", "a name, with its hash"],
 )

@@ -296,7 +296,7 @@ def test_archived_records_are_read_only_if_their_folder_is_named(folder: Path) -
 
 def test_a_damaged_record_is_reported_and_stays(folder: Path) -> None:
     path = sorted((folder / "hills" / "alpha").iterdir())[0]
-    _change(path, lambda b: b.replace(b'"lr": 0.001', b'"lr": 0.002', 1))
+    _change(path, lambda b: b.replace(b'"lr":0.001', b'"lr":0.002', 1))
     path.with_name("run-cut.json").write_bytes(path.read_bytes()[:100])
     (edited, cut) = pack(folder)
     assert f"{path} was edited" in edited

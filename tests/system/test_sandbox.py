@@ -16,7 +16,7 @@ import pytest
 from harness.contract.sandbox import SandboxOffer, SandboxRequest, weaker_sandbox
 from harness.errors import UsageError
 from harness.execution import confinement
-from harness.execution.confinement import carve
+from harness.execution.confinement import exclude_hidden
 from harness.system import landlock, python_process, sandbox
 from tests.helpers import spec_of, submission
 from tests.system import escape
@@ -161,10 +161,10 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_a_folder_around_the_runs_is_replaced_by_its_other_content(tree: Path) -> None:
-    readable, listable = carve([tree.parent, Path("/usr")], tree / "runs")
+    readable, listable = exclude_hidden([tree.parent, Path("/usr")], tree / "runs")
     assert readable == tuple(sorted(("/usr", *(str(tree / name) for name in ("file", "other", "package")))))
     assert listable == tuple(sorted((str(tree), str(tree.parent))))
 
 
 def test_the_runs_are_never_readable(tree: Path) -> None:
-    assert carve([tree / "runs", tree / "runs" / "run-1"], tree / "runs") == ((), ())
+    assert exclude_hidden([tree / "runs", tree / "runs" / "run-1"], tree / "runs") == ((), ())

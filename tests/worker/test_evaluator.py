@@ -107,7 +107,7 @@ class TestEvaluator:
         assert judge.outcome is not None
         before = judge.outcome.examples
         # The first part is as small as the previous weights allow. Those were far from this target.
-        judge._latest = {}
+        judge._estimates = {}
         workload.windows.clear()
         near = {"the target": (Target(metric="loss", goal="min", value=whole.metrics["loss"]),)}
         assert judge.evaluate(model, decisions=near).metrics == pytest.approx(whole.metrics, rel=1e-7)

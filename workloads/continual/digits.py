@@ -24,12 +24,13 @@ _OPTIONS = ("dropout", "label_smoothing")
 
 
 class ContinualDigits(TaskAccuracy):
-    """Five stages of two digits each. The order of the digits is drawn from the seed of `train_data`.
+    """Five stages of two digits each. `train_data` draws the order of the digits from its seed.
 
-    `evaluate` uses the order that the last call of `train_data` drew. Before the first call, the order is 0 to 9.
+    `evaluate` uses the order that `train_data` or `prepare_evaluation` drew last. Before the first draw, the order is 0
+    to 9.
 
     Args:
-        label_noise: fraction of the training images that have the label of the other digit of their stage: 0, or
+        label_noise: fraction of the training images with a wrong label, the other digit of their stage. It is 0, or
             `LABEL_NOISE` for the variant `+noise`.
 
     Raises:

@@ -13,15 +13,14 @@ _AVERAGES = (0.987, 0.951, 0.901, 0.808, 0.797)
 #: The targets of the variant with noisy labels.
 _NOISY_AVERAGES = (0.882, 0.882, 0.665, 0.602, 0.487)
 #: Floors: the minimum accuracy of every earlier task when the last stage ends. The variant with noisy labels has a
-#: lower floor, because its replay reservoir (the stored examples of earlier stages) has fewer correct labels.
+#: lower floor, because its replay reservoir (stored examples of earlier stages) contains wrong labels.
 _FLOOR, _NOISY_FLOOR = 0.3, 0.2
-#: Maximum number of examples of each stage. Every method soon separates the two classes of the first stage. In a longer
-#: first stage, the reference would classify all of its images correctly. The target would then be an accuracy of 1, and
-#: a run would miss it because of one image. Calibration could not loosen this target, because it multiplies the error
-#: of a target by a factor, and an error of 0 stays 0.
+#: Maximum number of examples of each stage. The first stage is short, because its two classes are easy to separate. In
+#: a longer one, the reference would classify every image correctly, and the target would be an accuracy of 1. A run
+#: would miss it by one image. Calibration could not loosen it: an error of 0, multiplied by a factor, stays 0.
 _CAPS = (1_920, 5_120, 5_120, 5_120, 5_120)
-#: Minimum number of examples per stage. Without a minimum, a stage that meets its target by chance could end before the
-#: replay reservoir has enough examples of the stage's classes.
+#: Minimum number of examples per stage. Without it, a stage could meet its target by chance, and end before the replay
+#: reservoir has enough examples of its classes.
 _LEAST = 640
 #: Fraction of wrong labels in the variant `+noise`.
 LABEL_NOISE = 0.1
@@ -60,8 +59,8 @@ CONTINUAL_DIGITS = WorkloadFacts(
     replay_capacity=500,
     boundaries=True,
     resolution=0.026,
-    # Most stages end at their minimum number of examples. Only evaluations after this minimum distinguish two runs, and
-    # there are too few of them.
+    # Most stages end at their minimum number of examples. Runs differ only in evaluations after this minimum, and there
+    # are too few of these.
     coarse=True,
     reference=(calibration("continual-digits"),),
 )

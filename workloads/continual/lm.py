@@ -109,7 +109,7 @@ class ContinualLm(Redrawing, NextSymbol):
     def example_values(
         self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, tuple[Tensor, ...]]:
-        """Return for each metric the per-document values, by domain, whose means give the metric."""
+        """Return metric -> one tensor per domain with a value for each document. The means give the metric."""
         domains = []
         for k in range(len(measured)):
             nats_B = held_out(split, k, self.sample(split))[1]

@@ -16,8 +16,8 @@ def of_tasks(correct: Sequence[Tensor]) -> dict[str, float]:
     The errors are standard errors.
 
     Args:
-        correct: one tensor of shape (n,) per task seen so far. Its values are 1 for the held-out examples that were
-            classified correctly, and 0 for the others. n may differ between tasks.
+        correct: one tensor of shape (n,) per task seen so far: 1 for a held-out example that was classified correctly,
+            otherwise 0. n may differ between tasks.
     """
     accuracies = [float(correct_B.double().mean()) for correct_B in correct]
     variances = [p * (1 - p) / len(correct_B) for p, correct_B in zip(accuracies, correct, strict=True)]
@@ -60,6 +60,6 @@ class TaskAccuracy(ABC):
     def example_values(
         self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, tuple[Tensor, ...]]:
-        """Return for each metric the per-image values, by task, whose means give the metric."""
+        """Return metric -> one tensor per task with a value for each image. The means give the metric."""
         tasks = tuple(measured[f"correct/{k}"] for k in range(len(measured)))
         return {"avg_seen": tasks, **{f"accuracy/{k}": (correct_B,) for k, correct_B in enumerate(tasks)}}

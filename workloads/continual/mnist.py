@@ -27,9 +27,9 @@ _HELD_OUT = 4_000
 
 
 class ContinualMnist(TaskAccuracy):
-    """Five tasks. The seed of `train_data` determines the order of the digits, or the permutations of the pixels.
+    """Five tasks on MNIST. `train_data` draws the order of the digits and the permutations of the pixels from its seed.
 
-    `evaluate` uses the order that the last call of `train_data` drew. Before the first call, the order is 0 to 9.
+    `evaluate` uses what `train_data` or `prepare_evaluation` drew last. Before the first draw, the order is 0 to 9.
 
     Args:
         scenario: name of the scenario.

@@ -25,8 +25,8 @@ _FLOORS = {"class": 0.4, "domain": 0.3, "task": 0.9, "permuted": 0.7, "class+nar
 _RESOLUTIONS = {"class": 0.0, "domain": 0.0045, "task": 0.018, "permuted": 0.28, "class+narrow": 0.02}
 #: Maximum number of examples per stage.
 _CAP = 4_096
-#: Minimum number of examples per stage. Without a minimum, a stage that meets its target early by chance could leave
-#: too few examples in the replay reservoir (the stored examples of earlier stages).
+#: Minimum number of examples per stage. Without it, a stage could meet its target early by chance, and leave too few
+#: examples in the replay reservoir (the stored examples of earlier stages).
 _LEAST = 1_024
 
 
@@ -69,8 +69,8 @@ def _facts(name: str, key: str) -> WorkloadFacts:
         replay_capacity=500,
         boundaries=True,
         resolution=_RESOLUTIONS[key],
-        # Most stages end at their minimum number of examples, or miss their target. The few stages that end in between
-        # are too few to distinguish two runs.
+        # Most stages end at their minimum number of examples, or miss their target. Too few stages end in between to
+        # distinguish two runs.
         coarse=True,
         reference=(calibration(name),),
     )

@@ -28,8 +28,7 @@ DOCUMENTS = 4_096
 #: Number of documents per held-out split. They are the first documents of the same split of `lm-tiny`.
 _HELD_OUT: dict[Split, int] = {"feedback": 256, "score": 1024, "audit": 2048}
 #: Number of quality grades, which are equally likely. In a document of grade g, each symbol is replaced by a random
-#: symbol with probability (7 − g)·3 %. Grade 7 is therefore clean, and grade 0 has random symbols with probability 21
-#: %.
+#: symbol with probability (7 − g)·3 %: 0 % for grade 7 (clean), 21 % for grade 0.
 GRADES = 8
 _STEP = 0.03
 #: The visible quality score is a sum of points, divided by the largest possible sum. A document gets 16 points per
@@ -42,8 +41,8 @@ class CurriculumLm(Redrawing, HeldOutSymbols):
     """A pool of documents of eight quality grades.
 
     The horizon is six times the number of documents in the pool, and an eighth of the documents is clean. A submission
-    that keeps only clean documents therefore repeats each of them many times. `scores["quality"]` is like the output of
-    a cheap classifier: the score correlates with the true grade, but may misjudge a single document.
+    that keeps only clean documents therefore repeats each of them 48 times. `scores["quality"]` is like the output of a
+    cheap classifier: the score correlates with the true grade, but may misjudge a single document.
 
     Args:
         variant: name of a variant, which changes a detail of the model; empty for the workload itself.

@@ -149,9 +149,9 @@ def noise_rates(n: int, generator: torch.Generator) -> Tensor:
 def visible_quality(rates_B: Tensor, generator: torch.Generator) -> Tensor:
     """Return the quality score of each example, float32, (n,), in [0, 1]; higher is better.
 
-    The score is the rank of 1 − rate + normal noise, divided by the highest rank. Because of the noise, a score does
-    not show whether its example is clean. The squared correlation of 1 − rate + noise with the rate is about
-    `RELIABILITY`.
+    The examples are ranked by 1 − rate + normal noise. The score is the rank, divided by the highest rank. Because of
+    the noise, a score does not show whether its example is clean. The squared correlation of 1 − rate + noise with the
+    rate is about `RELIABILITY`.
     """
     error = float(rates_B.std()) * math.sqrt(1 / RELIABILITY - 1)
     observed_B = 1 - rates_B + error * torch.randn(len(rates_B), generator=generator)

@@ -7,7 +7,7 @@ import msgspec
 from harness.api import Budget, Target, Uniform, WorkloadFacts
 from workloads.calibrated import calibrated
 
-#: `POOL` is the number of examples in the pool. The labels of a fraction `CLEAN_SHARE` of them are never wrong.
+#: `POOL`: number of examples in the pool. `CLEAN_SHARE`: fraction of them whose labels are never wrong.
 POOL = 20_000
 CLEAN_SHARE = 0.2
 #: Each of the other examples has a probability of a wrong label, drawn uniformly from this range.

@@ -99,7 +99,7 @@ class HeldOutSymbols(NextSymbol, ABC):
     def example_values(
         self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, tuple[Tensor, ...]]:
-        """Return for each metric the per-sequence values whose mean is the metric."""
+        """Return metric -> one value per sequence. The mean of these values is the metric."""
         loss_B, correction = measured["nats_B"], self.correction(split)
         if correction is None:
             return {"loss": (loss_B,)}
@@ -108,7 +108,7 @@ class HeldOutSymbols(NextSymbol, ABC):
         return {"loss": (entropy + excess_B,), "excess": (excess_B,), "cross_entropy": (loss_B,)}
 
     def correction(self, split: Split) -> tuple[Tensor, float] | None:
-        """Return the exact nats per symbol of each sequence, and the expectation of these nats; None if not known."""
+        """Return each sequence's exact nats per symbol in its language, and their expectation; None if not known."""
         return None
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
@@ -151,9 +151,9 @@ def mean_loss(nats_B: Tensor) -> dict[str, float]:
 def corrected(loss_B: Tensor, nats_B: Tensor, entropy: float) -> dict[str, float]:
     """Return `loss`, its standard error `se`, `excess` (loss − entropy) and the plain mean `cross_entropy`.
 
-    All metrics are in nats per symbol. `cross_entropy` is the mean of `loss_B`. The exact log-probability of the text
-    is known and serves as a control variate: `loss` is `cross_entropy` minus the difference between the mean of
-    `nats_B` and its expectation. Both metrics have the same expectation, but `loss` has a smaller standard error.
+    All metrics are in nats per symbol. `cross_entropy` is the mean of `loss_B`. `loss` corrects it for text that is
+    easier or harder than expected: loss = cross_entropy − (mean of `nats_B` − `entropy`). The correction is a control
+    variate: the expectation stays the same, and the standard error becomes smaller.
 
     Args:
         loss_B: cross-entropy of each sequence in nats per symbol.
@@ -162,6 +162,6 @@ def corrected(loss_B: Tensor, nats_B: Tensor, entropy: float) -> dict[str, float
     """
     excess_B = loss_B - nats_B
     excess = float(excess_B.mean())
-    # The divisor of the variance is n, so that the variance also exists for a single sequence, as in tests.
+    # The divisor of the variance is n, so that tests can use a single sequence.
     se = float(excess_B.std(correction=0) / len(excess_B) ** 0.5)
     return {"loss": entropy + excess, "se": se, "excess": excess, "cross_entropy": float(loss_B.mean())}

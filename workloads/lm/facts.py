@@ -27,8 +27,8 @@ _LM_TINY = WorkloadFacts(
     example="sequence of 64 characters",
     tokens_per_example=64,
 )
-# The runs of the calibration of `lm-tiny` have no standard errors. Its resolution is from other runs; see
-# docs/calibration.md.
+# The calibration runs of `lm-tiny` have no standard errors, so its resolution is from other runs (see
+# docs/calibration.md).
 LM_TINY = calibrated(_LM_TINY, easy=1.12, main=1.1, hard=1.08, resolution=0.019)
 LM_TINY_POSTNORM = calibrated(
     msgspec.structs.replace(_LM_TINY, name="lm-tiny+postnorm"), easy=1.05, main=1.04, hard=1.02, resolution=0.0091
@@ -55,8 +55,8 @@ LM_SHAKESPEARE_LEARNED = calibrated(
     resolution=0.018,
 )
 
-# `positions` and `qk_norm` are not offered as options, so that runs on token shards stay comparable with the public
-# GPT-2 speed runs.
+# `positions` and `qk_norm` are no options here: runs on token shards must be comparable with the public GPT-2 speed
+# runs.
 _WEB_OPTIONS: dict[str, Domain] = {
     "dropout": Uniform(0.0, 0.3, default=0.0),
     "label_smoothing": Uniform(0.0, 0.2, default=0.0),
@@ -65,8 +65,8 @@ _WEB_OPTIONS: dict[str, Domain] = {
     "token_drop": Uniform(0.0, 0.5, default=0.0),
 }
 
-# The workloads below are coarse and do not count in the anchored score until a calibration on a GPU has measured their
-# resolution.
+# The workloads below are not yet calibrated on a GPU. Their resolution is unknown, so they are coarse and do not count
+# in the anchored score.
 
 LM_124M = WorkloadFacts(
     name="lm-124m",

@@ -19,7 +19,7 @@ def head_loss(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, *, rows: int, 
 
     The result is in fp32. If autocast is enabled, matrix products use its data type. Everything else is in fp32. Second
     derivatives are not supported. Chunks save memory: with 50,304 symbols, the logits of 65,536 rows take 13 GB in
-    fp32, and the logits of 8,192 rows take 1.6 GB.
+    fp32, and those of 8,192 rows 1.6 GB.
 
     Args:
         x_ND: inputs of the head, N rows.

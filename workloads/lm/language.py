@@ -2,9 +2,11 @@
 
 A Markov chain generates word classes, and each class generates a word. The letters of the word are followed by a space.
 Every word belongs to one class. The distribution of the next character therefore depends only on the class of the last
-complete word and on the letters after this word. Its probabilities come from the lexicon's trie, a tree of the prefixes
-of all words. The mass of a node is the probability that the current word begins with the letters of the node. The
-probability of a character is the mass of the child divided by the mass of the current node.
+complete word and on the letters after this word.
+
+The probabilities come from the lexicon's trie, a tree of the prefixes of all words. The mass of a node is the
+probability that the current word begins with the letters of the node. The probability of the next character is the
+mass of the child node / the mass of the current node.
 """
 
 from __future__ import annotations
@@ -32,9 +34,13 @@ _QUALITY_BITS = 16
 class Language:
     """One domain of the language, generated from a seed.
 
-    Shapes: N texts, T symbols of a text, W words, L symbols of the longest word with its space, K classes, S nodes of
-    the trie, V symbols of the vocabulary (a space and 26 letters). Equal arguments give equal bytes on every machine,
-    because texts are generated with integer arithmetic only.
+    Equal arguments give equal bytes on every machine, because texts are generated with integer arithmetic only. Letters
+    in the names of arrays:
+
+    - N: texts; T: symbols of a text
+    - W: words; L: symbols of the longest word, with its space
+    - K: classes; S: nodes of the trie
+    - V: symbols of the vocabulary (a space and 26 letters)
 
     Args:
         seed: seed of the words, their classes and frequencies, and the grammar.
@@ -242,7 +248,7 @@ class Language:
         return float(self.stationary_K @ surprise_K) / self.word_length
 
     def document_entropy(self, length: int) -> float:
-        """Return the mean entropy, in nats per symbol, of all symbols but the first in documents of `length` symbols.
+        """Return the entropy of documents of `length` symbols, in nats per symbol. The first symbol does not count.
 
         It differs slightly from `entropy`, because the class before a document is known, and the last word of a
         document may be cut off.
@@ -259,7 +265,7 @@ class Language:
         return total / (length - 1)
 
     def _word_costs(self) -> tuple[Floats, Floats]:
-        """Return two tables about the next word, by the class of the previous word.
+        """Return two tables about the next word. Their first index is the class of the previous word.
 
         The first table has the expected nats of each symbol of the next word, shape (K, L). The second table has the
         probability of each length and class of the next word, shape (K, L, K).

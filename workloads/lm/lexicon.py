@@ -35,8 +35,7 @@ class Lexicon:
         words: the spellings without the space. All spellings are distinct.
         classes: the class of each word.
         shares: frequency of each word: its number of uses per 2^16 uses of its class.
-        chain: K rows of K numbers; row k has the number of times that each class follows class k, per 2^12 words of
-            class k.
+        chain: K rows of K numbers. Row k contains how often each class follows class k, per 2^12 words of class k.
     """
 
     words: tuple[str, ...]
@@ -68,8 +67,8 @@ def _zipf(n: int) -> list[int]:
 def _chain(of: int) -> tuple[tuple[int, ...], ...]:
     """Return the chain for the random key `of`.
 
-    Every class has its own random order of the classes that follow it. In this order, each is half as frequent as the
-    previous one.
+    After each class, the K classes have a random order. In this order, each class is half as frequent as the one before
+    it.
     """
     n = len(CLASS_SIZES)
     rows = []

@@ -1,4 +1,4 @@
-"""The base of workloads on generated text. In a run with a nonce, they draw fresh held-out documents."""
+"""The base of workloads on generated text. In a run with a nonce (a random number), held-out documents are fresh."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from harness.api import Split
 class Redrawing:
     """Mixin for workloads on a synthetic language, which draw new documents in a run with a nonce.
 
-    The language stays the same. Another language would change the loss that a model can reach by more than the
-    resolution of the targets (ADR 22).
+    The language stays the same. With another language, the lowest reachable loss would change too much, that is, by
+    more than the resolution of the targets (ADR 22).
     """
 
     _seeds: Mapping[Split, str] = {}

@@ -43,8 +43,8 @@ class LmTiny(Redrawing, HeldOutSymbols):
     """Language modelling on documents of 64 characters.
 
     Each document begins with a new word, so that the model sees everything on which the next character depends. The
-    target metric `loss` is the cross-entropy on a split, minus the amount by which the split's text is harder or easier
-    than expected (see `corrected`).
+    target metric `loss` is the cross-entropy on a split, corrected for text that is harder or easier than expected (see
+    `corrected`).
 
     Args:
         variant: name of a variant, which changes a detail of the model; empty for the workload itself.

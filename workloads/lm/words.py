@@ -76,8 +76,8 @@ class WordLanguage:
     def _row(self, total: int, *of: int | str) -> Ints:
         """Return frequencies of the classes that sum to `total`.
 
-        In a random order of the classes, each class has half the frequency of the class before it, but at least 2^-20
-        of the first class's frequency.
+        The classes have a random order. Each class is half as frequent as the one before it, until the frequency is
+        2^-20 of the first one. All further classes have this lowest frequency.
         """
         weights = [0] * self.classes
         for place, follower in enumerate(permutation(key("words", self.seed, *of), self.classes)):

@@ -15,10 +15,11 @@ Statistics = Sequence[float] | Tensor
 class AugmentedPool:
     """A pool of images that are padded by reflection, cropped at random and flipped with probability 1/2.
 
-    Images are augmented when they are drawn, not in the loss. Several passes over one batch (a line search, two steps
-    of one update, a teacher and its student) therefore see the same images. Evaluation is never augmented. The
-    augmentation depends only on the seed and on the example's position in the run, so runs with equal seeds see the
-    same images. It does not change the state of a random number generator.
+    Images are augmented when they are drawn, not in the loss. Several passes over one batch (a line search, a teacher
+    and its student) therefore see the same images. Evaluation is never augmented.
+
+    The augmentation depends only on the seed and on the example's position in the run. Runs with equal seeds therefore
+    see the same images. The state of random number generators does not change.
 
     Args:
         images_BHWC: uint8, shape (n, height, width, channels).
@@ -53,9 +54,9 @@ class AugmentedPool:
         return len(self._labels_B)
 
     def gather(self, indices: Tensor) -> Batch:
-        """Return the images at `indices` for a purpose other than a draw of the run.
+        """Return the images at `indices` for other purposes than the run's draws.
 
-        In calls of this method, an image always has the same augmentation.
+        Here, an image has the same augmentation in every call.
         """
         at_B = _move_indices(indices, self._labels_B.device)
         return self._augment(at_B, at_B)

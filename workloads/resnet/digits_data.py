@@ -101,9 +101,9 @@ def normalised(images_BHW: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def shifted(images_BHW: NDArray[np.float32], reach: int = 1) -> NDArray[np.float32]:
-    """Return all shifts of the images by up to `reach` pixels, filled with black at the edges, shape (k, B, H, W).
+    """Return k copies of the images, one for each shift by up to `reach` pixels, shape (k, B, H, W).
 
-    k = (2·reach + 1)² is the number of shifts. The first copy is not shifted.
+    k is (2·reach + 1)². The first copy is not shifted. Edges are filled with black.
 
     >>> shifted(np.ones((3, 8, 8), np.float32)).shape
     (9, 3, 8, 8)

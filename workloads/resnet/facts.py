@@ -72,9 +72,9 @@ FASHION_VARIANTS = {
 }
 RESNET_FASHION = FASHION_VARIANTS[""]
 
-# The workloads below have not been calibrated on their hardware. Targets and budgets follow the literature, although
-# the training sets here are slightly smaller, because `feedback` and `audit` are taken from them. These workloads are
-# coarse and do not count in the anchored score until a calibration has measured their resolution.
+# The workloads below are not yet calibrated on their hardware. Their resolution is unknown, so they are coarse and do
+# not count in the anchored score. Targets and budgets follow the literature. The training sets are slightly smaller
+# than there, because `feedback` and `audit` are taken from them.
 
 _GPU_OPTIONS: dict[str, Domain] = {
     **_OPTIONS,

@@ -48,8 +48,8 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
     def _normalise_groups(self, x_BCHW: Tensor, groups: int) -> tuple[Tensor, Tensor, Tensor]:
         """Normalise groups of equal size. Return the result, and each group's mean and unbiased variance, (groups, C).
 
-        The groups become channels of one batch norm. Separate calls for hundreds of groups would take longer than the
-        copies for this layout, and a compiler would unroll the calls. With bfloat16 activations, PyTorch's kernel also
+        The groups become channels of one batch norm, which needs copies for this layout. Separate calls for hundreds of
+        groups would take longer, and a compiler would unroll them. With bfloat16 activations, PyTorch's kernel also
         keeps its sums in fp32.
         """
         n, channels, height, width = x_BCHW.shape

@@ -102,9 +102,9 @@ class PhotoPool:
         return len(self._photos)
 
     def gather(self, indices: Tensor) -> Batch:
-        """Return the images at `indices` for a purpose other than a draw of the run.
+        """Return the images at `indices` for other purposes than the run's draws.
 
-        In calls of this method, an image always has the same augmentation.
+        Here, an image has the same augmentation in every call.
 
         Raises:
             DataError: an image is damaged. The message names the file.

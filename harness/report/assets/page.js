@@ -47,7 +47,7 @@
   const factsOf = (w) => data.workloads[state.t]?.[w];
   const shown = () => data.shown[state.t] ?? {};
   const workloads = () => Object.keys(shown());
-  // At first, the charts show the workload with the most submissions; a coarse one only if all are coarse.
+  // At first, the charts show the workload with the most submissions. Coarse workloads come last.
   const usefulness = (w) => (factsOf(w)?.coarse ? 0 : 1e6) + shown()[w].length;
   function workload() { const names = workloads(); return names.includes(state.w) ? state.w : names.reduce((a, b) => (usefulness(b) > usefulness(a) ? b : a), names[0]); }
   const mark = (w) => (factsOf(w)?.coarse ? w + " (coarse)" : w);
@@ -166,8 +166,8 @@
   const unit = () => (state.x === "time" ? `${table()?.clock ?? ""} seconds` : state.x);
   const median = (v) => { const s = [...v].sort((a, b) => a - b), m = s.length >> 1; return s.length % 2 ? s[m] : (s[m - 1] + s[m]) / 2; };
 
-  // One part of a run: the whole run on a pool, the chosen stage, or the whole stream with a gap between its stages.
-  // Amounts are counted from the end of the stage before.
+  // Return the part of a run that is drawn: the whole run on a pool, the chosen stage of a stream, or the whole stream
+  // with a gap between its stages. In a chosen stage, amounts are counted from the end of the previous stage.
   function part(run) {
     const k = stage(), x = run[state.x], metric = run.metric.map((v) => v ?? NaN);
     if (!run.stage) return { ...run, x, y: metric };
@@ -212,7 +212,8 @@
     p.add_tools(hover(dots, [["", "@s"], ["study", "@k"], ["ended", "@status"], [unit(), "@x{0,0.[00]}"], [facts.metric, "@y{0.0000}"]]));
     return show("metric", p);
   }
-  // The first 5 % of a run span most of the metric's range and would compress the rest of the chart.
+  // Return the range of the vertical axis without the first 5 % of each run. They span most of the metric's range, and
+  // the rest of the chart would look flat.
   function closeUp(runs, target) {
     const known = (v) => v !== null && !Number.isNaN(v);
     const values = runs.flatMap((r) => r.y.slice(Math.floor(r.y.length / 20))).concat(target).filter(known);

@@ -68,18 +68,17 @@ class Logs:
 def first_hit(data: bytes, target: Target) -> Hit | None:
     """Return the first row of an `eval_measurements.csv` that meets a target; None if no row meets it.
 
-    Two kinds of rows are skipped: rows without a metric, and an incomplete last row. Such a row has too few fields and
-    no line break, because the run ended while it was being written. The index of a row counts the skipped rows before
-    it. Rows after the hit are not read.
+    Rows without a metric are skipped, but the index of a row counts them. An incomplete last row is also skipped: it
+    has too few fields and no line break, because the run ended while the row was being written. Rows after the hit are
+    not read.
 
     Args:
         data: content of the file.
         target: the target. Its metric is in the column `validation/<metric>`.
 
     Raises:
-        DataError: the file is empty, a column is missing or given twice, no row is complete, a row has more or fewer
-            fields than the header, a metric is not a number, a field is too long, or the time at the hit is not
-            positive.
+        DataError: the file is empty or not a CSV file, a column is missing or given twice, or no row is complete. Also
+            if a row does not match the header, a metric is not a number, or the time at the hit is not positive.
     """
     try:
         return _first_hit(_rows(data), target, may_end_early=not data.endswith((b"\n", b"\r")))
@@ -88,6 +87,7 @@ def first_hit(data: bytes, target: Target) -> Hit | None:
 
 
 def _first_hit(rows: Iterator[list[bytes]], target: Target, *, may_end_early: bool) -> Hit | None:
+    """Return the first hit (see `first_hit`). `may_end_early`: whether the last row may be incomplete."""
     header = next(rows, [])
     columns = (b"score", b"validation/" + target.metric.encode())
     missing = [name.decode() for name in columns if name not in header]
@@ -146,7 +146,7 @@ def _seconds(field: bytes, index: int) -> float:
 
 
 def _list_folders(folder: Path, where: str, skipped: list[Skipped]) -> list[os.DirEntry[str]]:
-    """Return the folders in a folder, sorted by name. A folder that cannot be listed is added to `skipped`."""
+    """Return the subfolders of a folder, sorted by name. If the folder cannot be listed, it is added to `skipped`."""
     try:
         return sorted(filter(_is_folder, os.scandir(folder)), key=lambda entry: entry.name)
     except OSError as error:
@@ -163,7 +163,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _numbered(folder: Path, prefix: str, where: str, skipped: list[Skipped]) -> list[tuple[int, Path]]:
-    """Return the folders `<prefix>_<number>`, ordered by number. Folders with other names are added to `skipped`."""
+    """Return the subfolders `<prefix>_<number>`, sorted by number. Other subfolders are added to `skipped`."""
     numbered = []
     for entry in _list_folders(folder, where, skipped):
         match = re.fullmatch(rf"{prefix}_(\d+)", entry.name)
@@ -203,7 +203,7 @@ def _study_time(
     """
     trials = _numbered(folder, "trial", where, skipped)
     if ruleset == "self-tuning" and len(trials) > 1:
-        # Choosing the best of several trials would be tuning. The time for tuning is not measured.
+        # The best of several trials would be the result of a tuning, whose time is not measured.
         skipped += [
             Skipped(item=f"{where}/{p.name}", reason="self-tuning has one trial per study") for _, p in trials[1:]
         ]
@@ -220,7 +220,9 @@ def _study_time(
         count += 1
         if hit is not None:
             hits.append((hit.index, hit.seconds))
-    return count, min(hits)[1] if hits else math.inf if count else None
+    if hits:
+        return count, min(hits)[1]
+    return count, math.inf if count else None
 
 
 def read_logs(

@@ -1,4 +1,4 @@
-"""Scores tables of times and AlgoPerf's published logs by AlgoPerf's rules.
+"""Scores a table of times, or AlgoPerf's published logs, by AlgoPerf's rules.
 
 Source: Benchmarking Neural Network Training Algorithms, arXiv 2306.07179, section 4
 """
@@ -38,7 +38,7 @@ class AlgoPerfScores:
         time_to_target: submission -> workload -> seconds; None if the submission missed the target or has no logs.
         profiles: submission -> profile, best first.
         anchored: anchored scores; None if there is no reference.
-        ranges: submission -> lowest and highest of its profile scores if each study is scored separately. This is not a
+        ranges: submission -> (lowest, highest) profile score if each study is scored separately. A range is not a
             confidence interval.
         ties: ties in the ranking; None if ties were not tested.
         skipped: items that were left out or are missing, with the reasons.
@@ -96,7 +96,7 @@ def held_out_bases(names: Iterable[str], base: Sequence[str]) -> dict[str, str]:
     >>> held_out_bases(["imagenet_resnet_silu"], ["imagenet_resnet", "ogbg"])
     {'imagenet_resnet_silu': 'imagenet_resnet'}
     """
-    pairs = {}
+    bases = {}
     for name in names:
         parents = [w for w in base if name.startswith(f"{w}_")]
         if not parents:
@@ -104,8 +104,8 @@ def held_out_bases(names: Iterable[str], base: Sequence[str]) -> dict[str, str]:
                 f"the held-out workload {name!r} is not a variant of a base workload",
                 fix=f"begin its name with one of: {', '.join(base)}",
             )
-        pairs[name] = max(parents, key=len)
-    return pairs
+        bases[name] = max(parents, key=len)
+    return bases
 
 
 def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
@@ -168,19 +168,20 @@ def score_table(
         reference: submission to which the anchored scores are relative; None for no anchored scores.
 
     Raises:
-        UsageError: the table is empty, a time is not positive, or the reference or a variant is unknown.
+        UsageError: the table is empty, a time is not positive, the ruleset or the reference is unknown, or a variant
+            has no base workload.
     """
     if ruleset not in RULESETS:
         raise unknown_name_error("ruleset", ruleset, RULESETS)
-    pairs = held_out_bases(held_out, base)
-    profiles = profile_scores(times, base=base, held_out=pairs, limit=limit)
+    bases = held_out_bases(held_out, base)
+    profiles = profile_scores(times, base=base, held_out=bases, limit=limit)
     ranked = sorted(profiles, key=lambda name: (-profiles[name].score, name))
     anchored = anchored_scores(times, reference_times(times, reference), workloads=base) if reference else None
-    columns = (*base, *pairs)
+    columns = (*base, *bases)
     return AlgoPerfScores(
         ruleset=ruleset,
         base=tuple(base),
-        held_out=pairs,
+        held_out=bases,
         time_to_target={s: {w: _or_none(times[s].get(w, math.inf)) for w in columns} for s in ranked},
         profiles={name: profiles[name] for name in ranked},
         anchored=anchored,
@@ -203,10 +204,10 @@ def score_logs(
         logs_dir: folder of the logs (see `read_logs`).
         ruleset: `external` or `self-tuning`.
         targets: AlgoPerf's targets file, or a table of targets; by default the targets of version 0.5.
-        held_out: file with a list of held-out variants, a sequence of their names, or `none` for no variants. The
-            default is the list in the targets file. If this file has no such list, the default is the six variants of
-            version 0.5.
-        reference: submission to which the anchored scores are relative; by default `baseline`, if the logs contain it.
+        held_out: file with a list of held-out variants, a sequence of their names, or `none` for no variants. None for
+            the list in the targets file, or for the six variants of version 0.5 if that file has no list.
+        reference: submission to which the anchored scores are relative. By default `baseline`, if it reached the target
+            of a base workload.
         without: submissions to leave out, for example to see how the profile scores depend on them.
         ties: whether to test which submissions are tied, over all scored workloads and studies (needs numpy and scipy).
 
@@ -222,13 +223,13 @@ def score_logs(
         else default_targets()
     )
     names = held_out_names(held_out, table)
-    pairs = held_out_bases(names, table.base)
-    untargeted = [w for w in pairs if w not in table.targets]
+    bases = held_out_bases(names, table.base)
+    untargeted = [w for w in bases if w not in table.targets]
     if untargeted:
         raise UsageError(
             f"no target for the held-out workload {', '.join(untargeted)}", fix="add it to the targets file"
         )
-    logs = read_logs(logs_dir, {w: table.targets[w] for w in (*table.base, *pairs)}, ruleset)
+    logs = read_logs(logs_dir, {w: table.targets[w] for w in (*table.base, *bases)}, ruleset)
     logs = _without(logs, without)
     times = logs.times()
     if (
@@ -245,8 +246,8 @@ def score_logs(
         time_to_target=result.time_to_target,
         profiles=result.profiles,
         anchored=result.anchored,
-        ranges=study_ranges(logs.studies, base=table.base, held_out=pairs),
-        ties=rank_ties(logs.studies, order=list(result.profiles), workloads=(*table.base, *pairs)) if ties else None,
+        ranges=study_ranges(logs.studies, base=table.base, held_out=bases),
+        ties=rank_ties(logs.studies, order=list(result.profiles), workloads=(*table.base, *bases)) if ties else None,
         skipped=logs.skipped,
     )
 

@@ -14,9 +14,9 @@ from harness.errors import DataError, StoreError, UsageError, unknown_name_error
 from harness.scoring.algoperf.targets import BASE_WORKLOADS, HELD_OUT_WORKLOADS, METRIC_GOALS, TARGETS
 from harness.system.files import describe_json_error, parse_json, read_text
 
-#: Version of AlgoPerf whose base workloads and held-out variants apply to a targets file that does not list them.
+#: Version of AlgoPerf whose lists of workloads apply to a targets file without such lists.
 DEFAULT_VERSION = "0.5"
-#: Word that users give instead of a file for no held-out variants.
+#: Word that users give in the place of a file to score no held-out variants.
 NO_VARIANTS = "none"
 
 _GOALS: dict[str, Literal["min", "max"]] = {"minimize": "min", "maximize": "max"}
@@ -76,9 +76,9 @@ def default_targets() -> TargetTable:
 def read_targets(path: str | os.PathLike[str]) -> TargetTable:
     """Read targets from AlgoPerf's JSON: `{"workloads": {name: {"target_metric_name", "validation_target_value"}}}`.
 
-    The lists `base_workloads` and `held_out_workloads` name the workloads that are scored. An empty list of held-out
-    workloads means that there are none. The lists of version 0.5 apply to a file without these lists. The
-    `benchmark_version` of such a file is 0.5 or absent.
+    The lists `base_workloads` and `held_out_workloads` name the workloads that are scored; the second list may be
+    empty. For a file without these lists, the lists of version 0.5 apply. The `benchmark_version` of a file without
+    lists must be 0.5 or absent.
 
     Raises:
         DataError: the file is missing, is not JSON, lacks a field or a list, has an unknown field, or names a workload
@@ -121,8 +121,8 @@ def held_out_names(held_out: str | os.PathLike[str] | Sequence[str] | None, tabl
 
     Args:
         held_out: file with a list of variants, their names, or `none`; None for the variants of the table.
-        table: table of targets. If `table.held_out` is None, those variants of version 0.5 apply that have a target and
-            a base workload in the table.
+        table: table of targets. If `table.held_out` is None, a variant of version 0.5 is scored if the table has its
+            target and its base workload.
 
     Raises:
         DataError: the file is missing or is not a list of names.

@@ -31,8 +31,8 @@ class CentreInterval(NamedTuple):
     """The interval of centres that are not excluded.
 
     Args:
-        low: lower end; -inf if no centre is too low.
-        high: upper end; inf if no centre is too high. `low > high` means that the interval is empty.
+        low: lower end; -inf if no centre is excluded as too low.
+        high: upper end; inf if no centre is excluded as too high. If `low > high`, the interval is empty.
     """
 
     low: float
@@ -57,7 +57,7 @@ def confidence_sequence(
     Args:
         differences: one difference for each pair, in the order of the pairs; ±inf for a pair with one run that broke
             down.
-        alpha: probability that the centre is outside one of the intervals.
+        alpha: upper bound of the probability that the centre is outside at least one of the intervals.
         scales: the result of `past_scales(differences)`; None to compute it.
 
     Raises:

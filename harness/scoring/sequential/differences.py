@@ -13,8 +13,7 @@ def pair_log_multipliers(a: Sequence[float], b: Sequence[float]) -> list[float]:
 
     The log multiplier of a run is the log of the reference's budget for the run's metric, up to a constant.
 
-    The difference is 0 if both runs broke down, −inf if only the run of A broke down, and inf if only the run of B
-    broke down.
+    If both runs broke down, the difference is 0. If one of them broke down, it is −inf (run of A) or inf (run of B).
 
     Args:
         a: log multipliers of A, one for each seed. Higher is better; −inf for a run that missed or broke down.
@@ -37,8 +36,7 @@ def pair_log_multipliers(a: Sequence[float], b: Sequence[float]) -> list[float]:
 def mean_over_workloads(differences: Mapping[str, Sequence[float]]) -> list[float]:
     """Return the mean over workloads of the differences of each seed.
 
-    If a seed has an infinite difference, its mean is infinite. If it has both +inf and −inf, its mean is 0, and the
-    seed counts as a tie.
+    If a seed has an infinite difference, its mean is infinite. If it has both +inf and −inf, its mean is 0.
 
     Args:
         differences: workload -> one difference for each seed, in the same order of seeds for every workload.

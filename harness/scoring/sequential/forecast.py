@@ -28,12 +28,12 @@ def forecast_pairs(
 ) -> int | None:
     """Return the median number of further pairs until the gate has a verdict.
 
-    The forecast assumes that the estimates from the pairs so far are correct.
+    The gate is continued with simulated pairs, whose random numbers have fixed seeds:
 
-    The gate is continued with simulated pairs. Their differences are normal. The centre and scale are estimated from
-    the finite differences so far. Ties and breakdowns are as frequent as among the pairs so far. The random numbers
-    have fixed seeds. The result is meant for display only. With few pairs, the estimates and therefore the forecast are
-    imprecise.
+    - Differences of 0 and breakdowns are as frequent as among the pairs so far.
+    - All other differences are normal. Their centre and scale are estimated from the finite differences so far.
+
+    With few pairs, these estimates are imprecise, so the result is meant for display only.
 
     Args:
         differences: differences as for `decide`.
@@ -72,8 +72,8 @@ def forecast_pairs(
 def _draw_future(x: Floats, centre: float, scale: float, limit: int) -> Floats:
     """Draw further differences, in an array of shape (CONTINUATIONS, limit).
 
-    For each further difference, a past difference is drawn at random. If the past difference is 0 or infinite, it is
-    used as the further difference. Otherwise the further difference is drawn from a normal distribution.
+    For each further difference, a past difference is drawn at random. If it is 0 or infinite, it is used again. If it
+    has another value, the further difference is drawn from a normal distribution.
     """
     import numpy as np
 
@@ -88,6 +88,7 @@ def _decisions(x: Floats, future: Floats, scale: float, threshold: float, min_ef
     import numpy as np
 
     def excludes(sign: float, centre: float) -> NDArray[np.bool_]:
+        """Return whether the bet on deviations of this sign excludes the centre, after each further pair."""
         past = log_factors(sign * standard_scores(x, centre=centre)).cumsum(axis=-1)
         deviations = future - centre
         future_scores = scale_scores(deviations, np.full(deviations.shape, scale))
@@ -103,7 +104,10 @@ def _decisions(x: Floats, future: Floats, scale: float, threshold: float, min_ef
 
 
 def _running_estimate(x: Floats, future: Floats) -> Floats:
-    """Return the mean of the finite differences after each further pair; it approximates the estimate of `decide`."""
+    """Return an approximation of the estimate of `decide` after each further pair.
+
+    It is the mean of the finite differences. In this mean, the Hodges–Lehmann estimate replaces each past difference.
+    """
     import numpy as np
 
     finite = x[np.isfinite(x)]

@@ -52,9 +52,10 @@ def resample_gates(
     """Compute gates between stored runs of one submission. The runs of each pair are drawn at random.
 
     For each gate, the runs are shuffled, and neighbouring runs form pairs. If one shuffle gives too few pairs, the runs
-    are shuffled again for the remaining pairs. The two runs of a pair are always different runs, and both signs of a
-    difference are equally likely. The two runs of a pair have different seeds. The differences therefore vary more than
-    in a real gate, in which the runs of a pair share a seed.
+    are shuffled again. Both signs of a difference are equally likely.
+
+    The two runs of a pair have different seeds. The differences therefore vary more than in a real gate, in which the
+    runs of a pair share a seed.
 
     Args:
         log_multipliers: array of shape (runs,) or (runs, workloads); −inf for a run that missed or broke down.
@@ -104,5 +105,5 @@ def _draw_differences(values: Floats, gates: int, pairs: int, rng: np.random.Gen
     with np.errstate(invalid="ignore"):
         differences = np.where(a == b, 0.0, a - b)
         means = differences.mean(axis=-1)
-    # As in `mean_over_workloads`, a pair with +inf on one workload and −inf on another is a tie.
+    # As in `mean_over_workloads`, a pair with +inf on one workload and −inf on another has the mean 0.
     return np.where(np.isnan(means), 0.0, means)

@@ -1,13 +1,18 @@
 """Controls the false discovery rate over a series of candidates with the online procedure e-LOND.
 
-Candidate t is tested by a gate at the level α_t = α · γ_t · (R + 1). Here α is the bound of the false discovery rate, R
-is the number of candidates that were kept before candidate t, and γ_t is a discount (`series_discount`). The candidate
-is kept if the outcome of its gate is `better`. The false discovery rate is the expected fraction of candidates without
-an effect among the kept candidates. At any time, this rate is at most α, for any dependence between the candidates. If
-no candidate has an effect, the probability that a candidate is kept is at most α.
+Candidate t is tested by a gate at the level α_t = α · γ_t · (R + 1):
 
-The levels decrease slowly. If none of the first 99 candidates is kept, candidate 100 needs 4,500 times the evidence of
-a single gate. If the differences of all pairs have the same sign, twelve more pairs give this evidence.
+- α is the bound of the false discovery rate. This rate is the expected fraction of candidates without an effect among
+  the kept candidates.
+- γ_t is a discount (`series_discount`).
+- R is the number of candidates that were kept before candidate t. A candidate is kept if the outcome of its gate is
+  `better`.
+
+At any time, the false discovery rate is at most α, for any dependence between the candidates. If no candidate has an
+effect, the probability that any candidate is kept is at most α.
+
+If none of the first 99 candidates is kept, candidate 100 needs 4,500 times the evidence of a single gate. However, if
+the differences of all pairs have the same sign, twelve more pairs give this evidence.
 
 A kept candidate is tested a second time, by `decide` at level α on seeds that no candidate has used. This test is
 called the confirmation. The candidate's effect is estimated from the confirmation only. The estimate of the first gate

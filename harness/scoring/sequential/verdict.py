@@ -36,9 +36,10 @@ class GateVerdict:
         estimate: Hodges–Lehmann estimate of the log multiplier of A over B; ±inf if A or B broke down very often.
         low: lower end of the confidence sequence for the centre of the differences; may be -inf.
         high: upper end of the confidence sequence; may be inf. `low > high` means that the interval is empty.
-        e_better: largest e-value for `better` after any pair, for the centre 0. The outcome `better` requires at least
-            1/alpha. Without an effect, the probability of such a large e-value is at most 1/e_better.
-        e_worse: the same for the outcome `worse`.
+        e_better: e-value for `better`, the largest wealth that the bet on a centre above 0 had after any pair. The
+            outcome `better` requires at least 1/alpha. Without an effect, the probability of such a large e-value is at
+            most 1/e_better.
+        e_worse: e-value for `worse`, from the bet on a centre below 0.
         alpha: probability of a false outcome `better` or `worse`.
         min_effect: smallest effect that is relevant, as a log ratio.
         note: a remark for the reader; may be empty.
@@ -79,9 +80,8 @@ def decide(
     `worse` is ever returned is then at most `alpha`. The verdict depends only on the pairs and their order.
 
     Args:
-        differences: log multiplier of A over B for each pair, in the order of the pairs (see `pair_log_multipliers`). A
-            positive value means that A is better. The value is +inf if only B broke down or missed, −inf if only A
-            broke down or missed, and 0 if both runs broke down or missed.
+        differences: log multiplier of A over B for each pair, in the order of the pairs. A positive value means that A
+            is better. `pair_log_multipliers` gives the values for runs that broke down or missed.
         alpha: probability of a false outcome `better` or `worse`.
         min_effect: smallest effect that is relevant, as a log ratio. With 0, no gate is `equivalent`.
         identical: whether metrics and weights of A and B are equal in every pair.
@@ -157,7 +157,7 @@ def _explain(interval: CentreInterval, estimate: float, min_effect: float) -> st
     if math.isinf(estimate):
         return f"{'B' if estimate > 0 else 'A'} broke down so often that the estimate is infinite"
     if math.isinf(interval.low) != math.isinf(interval.high):
-        return f"the interval is open {'above' if math.isinf(interval.high) else 'below'}, because runs broke down"
+        return f"the interval has no {'upper' if math.isinf(interval.high) else 'lower'} end, because runs broke down"
     if (interval.low > 0 or interval.high < 0) and abs(estimate) < min_effect:
         return "there is an effect, but the estimate is below the smallest relevant effect"
     return ""

@@ -1,7 +1,7 @@
 """Computes the verdict of a gate over several workloads.
 
-The test uses the mean over workloads of each seed's differences. The outcome `better` also requires that A is not worse
-on any workload.
+The differences of each seed are averaged over the workloads, and the averages are tested. The outcome `better` also
+requires that A is not worse on any workload.
 
 Source: A Simple Sequentially Rejective Multiple Test Procedure, Holm 1979
 Source: E-values: Calibration, Combination and Applications, Vovk and Wang 2021, arXiv 1912.06116 (an e-value e gives
@@ -47,9 +47,10 @@ def decide_workloads(
 ) -> WorkloadsVerdict:
     """Return the verdict over several workloads after all given seeds.
 
-    The verdict of `decide` is computed for the mean over workloads of each seed's differences. The outcome `better`
-    also requires that no workload has evidence against A with p ≤ alpha after Holm's correction. The p-values use the
-    largest e-value so far, so a gate with such a workload cannot become `better` later.
+    The differences of each seed are averaged over the workloads, and `decide` computes the verdict on the averages. If
+    A is worse on any workload, the outcome cannot be `better`. A is worse on a workload if p ≤ alpha after Holm's
+    correction. The p-values use the largest e-value so far. A gate with a workload on which A is worse can therefore
+    not become `better` later.
 
     Args:
         differences: workload -> one difference for each seed, in the same order of seeds for every workload.

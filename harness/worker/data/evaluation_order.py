@@ -13,18 +13,18 @@ _SEED = 7
 
 
 def evaluation_rows(shard: Shard, n: int, unit: int = 1) -> Tensor:
-    """Return the indices (int64) of a shard's examples in a split. The stored order of the split may be systematic.
+    """Return the indices (int64) of a shard's examples in a split.
 
-    A shard without a window (a part of the split, see `Shard.windowed`) takes its examples in the stored order. A shard
-    with a window takes its examples from a random order of the split. This order is the same in every run. The first
-    examples of this order are a random sample of the split. If the shard lists its examples (`Shard.chosen`), it takes
-    these examples instead.
+    * A shard of the whole split takes its examples in the stored order, which may be sorted, for example by class.
+    * A shard with a window (`start` or `stop`) takes its examples from a random order, which is the same in every run.
+      The first examples of this order are a random sample of the split.
+    * A shard with a list of examples (`chosen`) takes its examples from this list.
 
     Args:
         shard: the shard of the split.
         n: number of examples in the split, or in one task of the split.
-        unit: number of consecutive examples that are not divided between shards (see `Shard.rows`). With a window,
-            this argument is ignored.
+        unit: number of consecutive examples that are not divided between shards (see `Shard.rows`). It is ignored with
+            a window or a list.
 
     >>> evaluation_rows(Shard(), 3), len(evaluation_rows(Shard(stop=2), 3))
     (tensor([0, 1, 2]), 2)

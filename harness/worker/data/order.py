@@ -28,7 +28,7 @@ class ShuffledOrder:
         self._position = 0
 
     def take(self, n: int) -> Tensor:
-        """Return the next `n` indices (int64, shape (n,)). If too few are left in this pass, the next pass begins."""
+        """Return the next `n` indices (int64, shape (n,)). The indices may come from several passes."""
         parts: list[Tensor] = []
         while n > 0:
             if self._position == len(self._permutation):
@@ -41,7 +41,7 @@ class ShuffledOrder:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def peek(self, n: int) -> Tensor | None:
-        """Return the indices that `take(n)` would return, without advancing; None if a new pass would have to begin."""
+        """Return the result of `take(n)` without advancing; None if `take(n)` would begin a new pass."""
         stop = self._position + n
         return self._permutation[self._position : stop] if stop <= len(self._permutation) else None
 

@@ -74,7 +74,7 @@ class Prefetch:
         return future if is_requested else None
 
     def _fetch(self, indices: Tensor, position: int) -> tuple[Batch, Any]:
-        """Return a batch whose copy to the device has started, and the CUDA event at its end (None on a CPU)."""
+        """Start to copy a batch to the device. Return it, and the CUDA event of its completed copy (None on a CPU)."""
         batch = self._gather(indices, position)
         if self._device.type != "cuda":
             return batch.to(self._device), None

@@ -21,7 +21,7 @@ TIMEOUT = timedelta(hours=1)
 
 
 class ProcessGroup:
-    """The ranks of a run. This base class is for a run with one rank; `DistributedGroup` is for several ranks.
+    """The single rank of a run. The subclass `DistributedGroup` is for a run with several ranks.
 
     Attributes:
         rank: index of this process among the ranks, from 0.

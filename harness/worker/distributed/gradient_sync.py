@@ -24,7 +24,7 @@ class GradientSync:
 
     A backward pass need not compute gradients for all parameters. The parameters with gradients are the same on all
     ranks, because all ranks compute the same graph. `.grad` may already contain gradients before the pass. These
-    earlier gradients must be equal on all ranks, so the average over ranks does not change them.
+    gradients must be equal on all ranks. Averaging then does not change them.
 
     Args:
         parameters: the model's parameters, in the same order on all ranks.
@@ -35,9 +35,13 @@ class GradientSync:
         # first.
         self._buckets = list(split_into_buckets(list(parameters)[::-1]))
         self._bucket_of = {id(p): index for index, bucket in enumerate(self._buckets) for p in bucket}
+        #: Ids of the parameters that have a hook.
         self._hooked: set[int] = set()
+        #: Whether the context `overlapping` is open.
         self._active = False
+        #: For every bucket, the parameters whose gradients are complete.
         self._ready: list[list[Tensor]] = []
+        #: Index of the first bucket whose reduction has not started.
         self._next_bucket = 0
         # Running reductions: the handle, the concatenated gradients, and the gradients into which the result is copied.
         self._pending: list[tuple[Any, Tensor, list[Tensor]]] = []

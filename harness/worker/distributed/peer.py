@@ -1,4 +1,4 @@
-"""The process of a rank other than 0. It runs the same code as rank 0, but emits no events and writes no files.
+"""The process of a rank other than 0. Unlike rank 0, it emits no events and writes no files.
 
 usage: python -m harness.worker.distributed.peer REPORT_FD
 
@@ -36,9 +36,9 @@ def main() -> None:
     keep_freed_memory()
     assignment = msgspec.json.decode(sys.stdin.buffer.readline(), type=RankAssignment)
     threading.Thread(target=watch_parent, name="rank-0-watch", daemon=True).start()
-    end, failed = run_job_to_event(assignment.job, ignore_event, lambda: join_as_rank(assignment))
+    last_event, failed = run_job_to_event(assignment.job, ignore_event, lambda: join_as_rank(assignment))
     if failed:
-        os.write(report_fd, msgspec.json.encode(end))
+        os.write(report_fd, msgspec.json.encode(last_event))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1 if failed else 0)

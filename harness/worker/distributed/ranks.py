@@ -123,20 +123,19 @@ class RankProcesses:
             self._emit(self._lost_ranks[rank])
             self._abort()
 
-    def explain_end(self, end: Done) -> Done:
-        """Return the last event of the run.
+    def explain_end(self, last_event: Done) -> Done:
+        """Return the run's last event: that of rank 0, or of the rank whose death ended rank 0.
 
         Args:
-            end: the last event of rank 0. If rank 0 ended because another rank's process died, the last event of that
-                rank is returned instead.
+            last_event: the last event of rank 0.
         """
-        if end.status == "crashed" and end.reason.startswith(LOST_CONTACT):
+        if last_event.status == "crashed" and last_event.reason.startswith(LOST_CONTACT):
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._lost_ranks), _EXIT_S)
             causes = [lost for lost in self._lost_ranks.values() if LOST_CONTACT not in lost.reason]
-            end = causes[0] if causes else end
+            last_event = causes[0] if causes else last_event
         self._ended.set()
-        return end
+        return last_event
 
 
 def _require_devices(job: Job) -> None:
@@ -155,7 +154,7 @@ def _require_devices(job: Job) -> None:
 
 
 def _describe_rank_end(rank: int, returncode: int, report: bytes) -> Done:
-    """Return the last event of a rank. It is made from the rank's report or, without a report, from the exit code."""
+    """Make a rank's last event from its report or, without a report, from its exit code."""
     if report:
         done = msgspec.json.decode(report, type=Done)
         return Done(status=done.status, reason=f"rank {rank}: {done.reason}")

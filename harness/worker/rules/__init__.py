@@ -17,7 +17,7 @@ def rule_names() -> list[str]:
 
 
 def rule_docs() -> Iterator[tuple[str, str]]:
-    """Yield the name and docstring of every rule. The docstring says what is forbidden, why, and what to do instead.
+    """Yield the name and docstring of every rule.
 
     The files are parsed and not imported, so that the documentation can be built without torch.
     """

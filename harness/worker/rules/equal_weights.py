@@ -5,7 +5,7 @@ is stopped.
 
 Why: every rank trains the same model. If weights differ between ranks, the metrics describe only the model of one rank.
 
-Instead: compute gradients with `work.backward`, or with `backward()` from the result of `work.loss` or `work.outputs`.
+Instead: compute gradients with `work.backward`, or call `backward()` on a loss from `work.loss` or `work.outputs`.
 These gradients are averaged over ranks. Everything else that a step computes must be equal on all ranks. A submission
 that needs `torch.autograd.grad` must declare the need `raw-grad`; it then runs on one device.
 """

@@ -1,12 +1,12 @@
 """The harness's own code stays as it is.
 
-Forbidden: replacing functions, classes or methods of the harness or of the workload in the worker process, and setting
-attributes of the harness's objects that hide their methods.
+Forbidden: replacing functions, classes or methods of the harness or of the workload in the worker process, and hiding a
+method of a harness object by an attribute with the same name.
 
 Why: the clock, the counters and the evaluation run in the same process as the submission. Their code must be the same
 in every run.
 
-Instead: use the arguments of the constructor and of `step`, and keep replaced functions in your own modules.
+Instead: use the arguments of the constructor and of `step`. Define your own versions of functions in your own modules.
 """
 
 from __future__ import annotations
@@ -29,7 +29,15 @@ _PACKAGE = "harness."
 
 
 class _Binding(NamedTuple):
-    """A name in a module or class, the function or class bound to this name, and the code of the function."""
+    """A name in a module or class, and the function or class that is bound to this name.
+
+    Args:
+        namespace: the dict of the module or class.
+        name: the name.
+        value: the function, class or descriptor.
+        code: the code of a function; None for other values.
+        owner: import path of the module or class.
+    """
 
     namespace: Mapping[str, object]
     name: str
@@ -71,9 +79,8 @@ class HarnessCode(Rule):
 def _make_comparison(bindings: list[_Binding]) -> Callable[[], bool]:
     """Return a function that returns whether all bindings are unchanged.
 
-    There are thousands of bindings, which are compared at every evaluation. The loops therefore run in C. The function
-    has its own references to all functions that it calls, so a submission cannot replace one through a name in this
-    module or in `builtins`.
+    There are thousands of bindings, which are compared at every evaluation. The loops therefore run in C. The returned
+    function calls no function by a name of this module or of `builtins`, because a submission could replace it there.
     """
     every, is_same, apply, key_error = all, operator.is_, map, KeyError
     read_code = operator.attrgetter("__code__")
@@ -115,7 +122,7 @@ def _changed(name: str) -> RejectedError:
 
 
 def _list_bindings(owner: str, namespace: Mapping[str, Any]) -> Iterator[_Binding]:
-    """Yield the functions and classes of a module or class, and the members of the classes that the module defines."""
+    """Yield the functions and classes of a module, and the members of the classes that the module defines."""
     for name, value in namespace.items():
         if not callable(value) and not isinstance(value, (property, staticmethod, classmethod)):
             continue

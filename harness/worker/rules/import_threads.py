@@ -1,7 +1,6 @@
 """The import of a submission leaves no thread running.
 
-Forbidden: a thread that starts while the submission or one of its parts is imported or prepared, and that is alive
-afterwards.
+Forbidden: starting a thread while the submission or one of its parts is imported or prepared, and leaving it running.
 
 Why: the clock is stopped during imports, so the computations of such a thread would not be timed.
 

@@ -1,10 +1,8 @@
 """Evaluated weights change only through counted passes.
 
-Forbidden: evaluated weights that differ from those of the previous evaluation although no step between the two
-evaluations made a counted pass.
+Forbidden: changing the weights that are evaluated although no counted pass was made since the previous evaluation.
 
-Why: passes over the data are counted and limited. A submission that trains without counted passes has evaded the
-counters.
+Why: passes over the data are counted and limited. Training without counted passes would evade these limits.
 
 Instead: compute losses, gradients and outputs with `work.backward`, `work.loss` and `work.outputs`, or by calling the
 model or a copy of it.
