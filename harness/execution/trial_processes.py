@@ -107,7 +107,6 @@ class TrialProcesses:
         shutil.rmtree(scratch, ignore_errors=True)
         make_folders(scratch)
         self.readers[role], write_end = open_event_pipe()
-<<<<<<< HEAD
         opened.callback(os.close, write_end)
         return self._launcher.begin(
             WorkerStart(
@@ -120,27 +119,9 @@ class TrialProcesses:
                 warn=partial(self._trial.watcher.warned, spec),
                 peer=peer,
                 role=role,
-                # The fork server receives this spec, and also forks the worker. In its copy of the server's memory, the
-                # worker would find the secrets.
+                # The fork server receives this spec and later forks the worker, which gets a copy of the server's
+                # memory. The spec must therefore contain no secrets.
                 evaluated=without_secrets(spec, evaluates=False) if role == "evaluator" else None,
-=======
-        try:
-            self._launched[role] = self._launcher.launch(
-                WorkerStart(
-                    events=write_end,
-                    lock=self._folder.lock_descriptor,
-                    log=output.fileno(),
-                    cores=self._slot.cores,
-                    environment=worker_environment(spec, scratch, self._slot),
-                    stop=self._stop,
-                    warn=partial(self._trial.watcher.warned, spec),
-                    peer=peer,
-                    role=role,
-                    # The fork server receives this spec and later forks the worker, which gets a copy of the server's
-                    # memory. The spec must therefore contain no secrets.
-                    evaluated=without_secrets(spec, evaluates=False) if role == "evaluator" else None,
-                )
->>>>>>> main
             )
         )
 

@@ -24,18 +24,14 @@ import msgspec
 
 from harness.contract.forking import ANSWER, FAILED, LENGTH, STARTED, ForkRequest
 from harness.contract.run import RunSpec
-<<<<<<< HEAD
 from harness.execution.launching import (
     FreshLauncher,
     LaunchedWorker,
     StartingWorker,
     WorkerStart,
     kill_group,
-    kill_session,
+    kill_worker,
 )
-=======
-from harness.execution.launching import FreshLauncher, LaunchedWorker, WorkerStart, kill_worker
->>>>>>> main
 from harness.system import python_process
 from harness.system.private_folders import PRIVATE
 
@@ -381,15 +377,11 @@ class _ForkedWorker:
         return self._returncode
 
     def kill(self) -> int:
-<<<<<<< HEAD
         if self._returncode is not None:
             # The end of the worker is reported when no process is left below its reaper.
             kill_group(self.pid)
             return self._returncode
-        kill_session(self.pid)
-=======
         kill_worker(self.pid)
->>>>>>> main
         while (returncode := self.wait(_ORPHAN_S)) is None:
             kill_worker(self.pid)
         return returncode

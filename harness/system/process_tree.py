@@ -101,7 +101,7 @@ class ProcessTree:
         read = self._files.read
         if not can_read_processes() or (root := read_times(self._root, read)) is None:
             return TreeTimes(helper_seconds=self._helper_seconds)
-        self._find_members(root)
+        self._find_members(root, read)
         processes = {pid: times for pid in self._members if (times := read_times(pid, read)) is not None}
         if len(processes) < len(self._members):
             self._newest = -1  # a new process may have the id of the process that has ended
@@ -137,9 +137,9 @@ class ProcessTree:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
 
-    def _find_members(self, root: ProcessTimes) -> None:
-        """Add the descendants that were created since the previous call."""
-        newest = _read_newest_process(self._files.read)
+    def _find_members(self, root: ProcessTimes, read: Callable[[str], str] = read_proc) -> None:
+        """Add the descendants that were created since the previous call; see `read_times`."""
+        newest = _read_newest_process(read)
         if newest == self._newest and newest >= 0:
             return
         if newest < self._newest:  # the process ids have started again at small numbers
@@ -242,13 +242,8 @@ def read_thread_name(pid: int, thread: int) -> str:
     return ""
 
 
-<<<<<<< HEAD
 def _read_newest_process(read: Callable[[str], str]) -> int:
-    """Return the id of the process or thread that was created last; -1 if the kernel does not report it."""
-=======
-def _read_newest_process() -> int:
     """Return the id of the newest process or thread; -1 if the kernel does not report it."""
->>>>>>> main
     try:
         return int(read("loadavg").split()[4])
     except (OSError, ValueError, IndexError):
