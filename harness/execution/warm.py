@@ -89,7 +89,7 @@ class WarmLauncher:
             environment: environment variables of a worker. Variables that differ between trials are ignored.
         """
         if not self.failed:
-            # If no server can be started, `launch` reports the reason.
+            # If no server can be started, the first worker reports the reason.
             with contextlib.suppress(ForkError):
                 ForkServer.shared(environment)
 
@@ -119,12 +119,10 @@ class _StartingFork:
         self._launcher = launcher
         self._server: ForkServer | None = None
         self._is_new = False
-        self._request: _Request | None = None
-        self._error: ForkError | None = None
+        self._request: _Request | ForkError
         self._ask()
 
     def finish(self) -> LaunchedWorker:
-        """See `StartingWorker.finish`."""
         while True:
             try:
                 return self._await()
@@ -136,24 +134,27 @@ class _StartingFork:
             self._ask()
 
     def cancel(self) -> None:
-        """See `StartingWorker.cancel`."""
-        if self._request is not None:
+        if isinstance(self._request, _Request):
             self._request.close()
 
     def _ask(self) -> None:
         """Send a request to the server. An error is kept for `finish`."""
-        self._server = self._request = self._error = None
+        self._server = None
         try:
             self._server, self._is_new = ForkServer.shared(self._start.environment)
             self._request = self._server.request(self._start)
         except ForkError as error:
-            self._error = error
+            self._request = error
 
     def _await(self) -> LaunchedWorker:
-        if self._error is not None:
-            raise self._error
-        assert self._server is not None and self._request is not None
-        return self._server.await_worker(self._request, self._start)
+        if isinstance(self._request, ForkError):
+            raise self._request
+        assert self._server is not None
+        try:
+            return self._server.await_worker(self._request, self._start)
+        except BaseException:
+            self._request.close()
+            raise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,19 +295,12 @@ class ForkServer:
             self._control.sendall(payload, socket.MSG_NOSIGNAL)
 
     def await_worker(self, request: _Request, start: WorkerStart) -> LaunchedWorker:
-        """Wait until the worker of a request has started, and return it. After an error, the request is closed.
+        """Wait until the worker of a request has started, and return it.
 
         Raises:
             ForkError: the server did not fork the worker.
             KeyboardInterrupt: the trial was stopped.
         """
-        try:
-            return self._await_worker(request, start)
-        except BaseException:
-            request.close()
-            raise
-
-    def _await_worker(self, request: _Request, start: WorkerStart) -> LaunchedWorker:
         deadline = time.monotonic() + FORK_S
         while not select.select([request.status], [], [], _WAKE_S)[0]:
             if start.stop.is_set:

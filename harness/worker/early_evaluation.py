@@ -15,7 +15,6 @@ from harness.worker.evaluation import Evaluation
 from harness.worker.evaluator import Evaluator
 from harness.worker.weights import stored_tensors
 
-
 #: Types of integers by their size in bytes.
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 

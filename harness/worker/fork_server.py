@@ -14,7 +14,6 @@ from __future__ import annotations
 # This import comes first, so that the clock binds its time functions before a plugin can replace them.
 import harness.worker.clock  # noqa: F401  # isort: skip
 
-import contextlib
 import gc
 import importlib
 import os
