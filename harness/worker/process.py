@@ -97,7 +97,7 @@ def run_worker(
         os.sched_setaffinity(0, pinned)
     if not evaluator:
         closed = [fd for fd in (0, events_fd, descriptors.peer) if fd >= 0]
-        enter_worker(close=closed, report=partial(_report_end, descriptors.status))
+        enter_worker(close=closed, report=partial(_report_end, descriptors))
     # Only the fork server and the reaper report how the worker ended.
     _close(descriptors.status)
     line = sys.stdin.buffer.readline()
@@ -136,10 +136,14 @@ def run_worker(
     _exit_now()
 
 
-def _report_end(status: int, code: int) -> None:
-    """Report the exit code of the worker, so that the supervisor does not wait for the end of the reaper."""
-    if status >= 0:
-        send_answer(status, ENDED, code)
+def _report_end(descriptors: ProcessDescriptors, code: int) -> None:
+    """Release the lock of the run's folder, and report the exit code of the worker.
+
+    The reaper calls this function. The supervisor then does not wait for the end of the reaper.
+    """
+    _close(descriptors.lock)
+    if descriptors.status >= 0:
+        send_answer(descriptors.status, ENDED, code)
 
 
 def send_answer(status: int, kind: AnswerKind, number: int) -> None:
