@@ -78,7 +78,7 @@ def _needed_paths(spec: RunSpec) -> Iterator[str | Path]:
     yield from (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, os.path.dirname(sys.executable))
     path = python_process.import_path()
     yield from path
-    yield from python_process.editable_targets(path)
+    yield from python_process.iter_editable_links(path)
     for variable in _SEARCH_PATHS:
         yield from filter(os.path.isabs, os.environ.get(variable, "").split(os.pathsep))
     yield from _data_folders()

@@ -135,7 +135,7 @@ def check_resumption(case: SubmissionCase) -> None:
 
 
 def check_evaluated_weights(case: SubmissionCase) -> None:
-    """After an evaluation, the model has the same weights as before it."""
+    """When the context `eval_weights()` ends, the model has the same weights as before it."""
     run = case.start()
     for _ in range(_STEPS):
         run.submission.step(run.work)

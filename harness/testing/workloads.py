@@ -91,7 +91,7 @@ class WorkloadCase:
 
 
 def check_facts(case: WorkloadCase) -> None:
-    """The constructed workload and its entry have the same facts."""
+    """The constructed workload and its entry have the same facts, and the class has all methods of a workload."""
     facts = case.workload.facts
     version = case.facts.version.partition(SOURCE_MARK)[0]
     if facts != (entry_facts := msgspec.structs.replace(case.facts, version=version)):
@@ -144,7 +144,7 @@ def check_kinds(case: WorkloadCase) -> None:
 def check_data(case: WorkloadCase) -> None:
     """The training data have the access and the scores that the facts state.
 
-    A pool returns equal examples for equal indices, and is as large as the largest batch size.
+    A pool returns equal examples for equal indices, and is at least as large as the largest batch size.
     """
     facts, data = case.facts, case.data
     expected: type = Pool if facts.access == "pool" else Stream

@@ -83,7 +83,7 @@ def run_worker(
 
     Args:
         descriptors: the file descriptors from the supervisor.
-        cores: indices of the processor cores to which this process is pinned. If empty, the process is not pinned.
+        cores: indices of the processor cores to which this process is pinned (Linux only). If empty, it is not pinned.
         run_job: function that runs a job; `harness.worker.job.run_job` if None.
         evaluator: whether this process is the evaluator of the trial.
     """
@@ -128,7 +128,7 @@ def run_worker(
         _exit_now()
     if run_job is None:
         with collections_paused():
-            run_job = _find_job(descriptors.peer, evaluator, pinned)
+            run_job = _load_run_job(descriptors.peer, evaluator, pinned)
     run_job(job, emit)
     # The kernel closes the descriptors of a process only after it has released the memory. The evaluator can end
     # meanwhile.
@@ -197,7 +197,7 @@ def enter_sandbox(job: Job) -> Confined | Done:
         return Done(status="crashed", reason=reason)
 
 
-def _find_job(peer: int, evaluator: bool, pinned: frozenset[int]) -> Callable[[Job, Emit], None]:
+def _load_run_job(peer: int, evaluator: bool, pinned: frozenset[int]) -> Callable[[Job, Emit], None]:
     """Import torch, and return the function that runs a job.
 
     Torch's threads inherit the cores to which this process is pinned at the time of this call.
@@ -225,7 +225,10 @@ def _exit_now() -> None:
 
 
 def watch_parent() -> None:
-    """Wait until standard input is closed, then end this process. The input is closed when the parent process ends."""
+    """Wait until standard input is closed, then end this process.
+
+    The input is closed when the process ends that wrote the job.
+    """
     while os.read(0, 1024):
         pass
     os._exit(1)
