@@ -72,6 +72,7 @@ class EventReader(threading.Thread):
             self._meter.end()
             self.events.put(None)
         finally:
+            self._meter.close()
             self._worker.close()
             if self._evaluator is not None:
                 self._evaluator.close()

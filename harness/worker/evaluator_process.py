@@ -23,7 +23,6 @@ from harness.contract.events import Evaluated, EvaluatorFailed, Judged, Restored
 from harness.contract.judging import Judgement
 from harness.contract.run import Job, Point, RunSpec
 from harness.errors import RejectedError
-from harness.worker.allocator import keep_freed_memory
 from harness.worker.assessment import Assessment, LocalAssessor, is_judged
 from harness.worker.device import rank_device, set_default_device
 from harness.worker.emit import Emit
@@ -62,7 +61,6 @@ def run_evaluator(job: Job, emit: Emit, connection: socket.socket, cores: Collec
     evaluation: RunEvaluation | None = None
     try:
         spec = job.spec
-        keep_freed_memory()
         device = rank_device(0, spec)
         set_default_device(device)
         apply_numeric_settings(spec)
