@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.contract.workload import Shard, Target
-from harness.worker.baseline import RENEWAL, Baseline
+from harness.worker.baseline import FIRST_RENEWAL, RENEWAL, Baseline
 from harness.worker.data.evaluation_order import evaluation_rows
 from harness.worker.screening import HIDDEN, Estimate, estimate_metrics, expect_differences, is_decided, next_part
 
@@ -172,7 +172,8 @@ class TestRenewal:
         assert not self.is_due(kept, used=True, excess=RENEWAL * N)
 
     def test_what_did_not_help_is_not_renewed_except_the_first(self) -> None:
-        assert self.is_due(baseline_of(self.values), used=False)
+        assert self.is_due(baseline_of(self.values), used=False, excess=FIRST_RENEWAL * N + 1)
+        assert not self.is_due(baseline_of(self.values), used=False, excess=FIRST_RENEWAL * N)
         assert self.is_due(baseline_of(torch.full((N,), 3.0)), used=False), "of an untrained model"
         assert not self.is_due(baseline_of(self.values, self.values), used=False)
         assert not self.is_due(baseline_of((self.values > 10).double()), used=False)
