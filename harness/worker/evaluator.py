@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from harness.contract.record import Screening
 from harness.contract.run import RunSpec
-from harness.contract.workload import WHOLE, Shard, Split
+from harness.contract.workload import WHOLE, Shard
+from harness.worker.agreement import agrees
 from harness.worker.baseline import Baseline
 from harness.worker.decisions import may_screen
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
@@ -315,16 +316,9 @@ class Evaluator:
             The metrics of the whole split. If the workload's `metrics` and `evaluate` disagree, those of `evaluate`.
         """
         self._is_workload_checked = True
-        if self._group.count == 1:
-            split: Split = "score"
-            expected = metrics
-            if stage is None:
-                split = "feedback"  # it has fewer examples than `score`
-                assert isinstance(self._workload, Sharded)
-                expected = self._workload.metrics(self._workload.measure(model, split, WHOLE), split)
-            if not are_close(evaluate_split(self._workload, model, split, stage), expected):
-                self._disable("evaluate() and metrics() return different values")
-                return evaluate_split(self._workload, model, "score", stage)
+        if self._group.count == 1 and not agrees(self._workload, model, stage, metrics):
+            self._disable("evaluate() and metrics() return different values")
+            return evaluate_split(self._workload, model, "score", stage)
         if not values:
             self._disable("measure() returns no values per example of a metric", warn=False)
             return metrics
