@@ -110,7 +110,7 @@ class BenchCommand:
 
     def kill(self) -> None:
         """Kill the command and everything that it started."""
-        for pid in [*list_children(), *([self.process.pid] if self.process else [])]:
+        for pid in [*list_descendants(), *([self.process.pid] if self.process else [])]:
             send(pid, signal.SIGKILL)
         if self.process is not None:
             self.process.wait()
@@ -119,17 +119,17 @@ class BenchCommand:
 # --- processes --------------------------------------------------------------------------------------------------------
 
 
-def list_children(command: int = 0) -> list[int]:
-    """Return the ids of the harness's processes that descend from this script, except the process `command`.
+def list_descendants(excluded_pid: int = 0) -> list[int]:
+    """Return the ids of the harness's processes that descend from this script, except the process `excluded_pid`.
 
-    The search begins at this script and not at `command`, because Ray's workers descend from the cluster.
+    The search begins at this script and not at the command, because Ray's workers descend from the cluster.
     """
     parents = {int(path.name): parent_of(path) for path in Path("/proc").glob("[0-9]*")}
     descendants, generation = [], [os.getpid()]
     while generation:
         generation = [pid for pid, parent in parents.items() if parent in generation]
         descendants += generation
-    return [pid for pid in descendants if pid != command and "harness" in command_of(pid)]
+    return [pid for pid in descendants if pid != excluded_pid and "harness" in command_of(pid)]
 
 
 def parent_of(process: Path) -> int:

@@ -104,7 +104,7 @@ def simulate_copies(repeats: int) -> None:
     The rate is printed for three definitions of a run's time:
 
     - `shared costs`: the sum of the intervals' costs, each estimated from all runs of the submission
-    - `own times`: the sum of the costs, each estimated from this run
+    - `own times`: the same sum, multiplied by the slowness of this run
     - `measured`: the measured time
     """
     spec, source = template_spec(), random.Random(1)

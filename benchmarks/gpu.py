@@ -131,7 +131,7 @@ class Session:
         Args:
             during: name of the measurement or workload, which is stored with the sample.
         """
-        gpus = detect.run_gpus(self.device) if self.device.startswith("cuda") else ()
+        gpus = detect.gpus_of_run(self.device) if self.device.startswith("cuda") else ()
         now = time.monotonic()
         if gpus and now - self.last_read >= 1.0:
             samples = detect.find_driver().read(gpus)
@@ -178,7 +178,7 @@ CAN_COMPILE = importlib.util.find_spec("harness.worker.compile_cache") is not No
 
 
 def measure_run(session: Session, workload: WorkloadEntry, submission: str) -> dict[str, Any]:
-    """Measure the examples per scored second in each interval of a whole run, and the peak memory of the run.
+    """Measure the examples per scored second in each interval of a run except the first, and the peak memory.
 
     Raises:
         RuntimeError: the run ended before its budget was used.
@@ -471,7 +471,7 @@ def _format_mean(values: list[float]) -> str:
 
 def report(session: Session, began: datetime) -> dict[str, Any]:
     """Return all results, with the hardware, the versions and the sizes."""
-    gpus = detect.run_gpus(session.device) if session.device.startswith("cuda") else ()
+    gpus = detect.gpus_of_run(session.device) if session.device.startswith("cuda") else ()
     versions = {name: importlib.metadata.version(name) for name in ("algorace", "torch", "numpy")}
     if importlib.util.find_spec("triton") is not None:
         versions["triton"] = importlib.metadata.version("triton")
@@ -507,14 +507,14 @@ def main() -> None:
     options = parser.parse_args()
     on_processor = options.device == "cpu"
     if on_processor and not options.toy:
-        parser.error("this machine has no GPU; use --toy, which only tests the script")
+        parser.error("there is no measurement on a CPU; use --toy, which only tests the script")
     began = datetime.now(UTC)
     # The folder is in memory if possible, because each evaluation writes a checkpoint three times as large as the
     # weights.
     shared = Path("/dev/shm") if Path("/dev/shm").is_dir() and not options.toy else None
     with tempfile.TemporaryDirectory(dir=shared, prefix="bench-gpu-") as folder:
         # If this folder is missing, the worker first compiles in another process, which takes longer. The measurements
-        # do not need that: they discard the first interval, in which the worker compiles.
+        # do not need this process: they discard the first interval, in which the worker compiles.
         (Path(folder) / "compiled").mkdir()
         session = Session(
             device=options.device,

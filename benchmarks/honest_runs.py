@@ -1,7 +1,8 @@
 """Run honest submissions, and check that no run is rejected, flagged or charged for work that it did not do.
 
 The submissions are the unusual ones in `honest_submissions.py` and all installed ones. Each runs with random seeds on
-workloads that take seconds, the cheapest workload first. Finished runs are not run again if the command is repeated.
+workloads that take seconds, the cheapest workload first. Finished runs are not run again if the command is repeated
+with the same `--runs` and `--seed`.
 The script prints a table, and a line for each run with a problem. The exit code is 1 if a run has one of these
 problems:
 
@@ -9,6 +10,7 @@ problems:
 - a worker (training process) that ended by itself and had to be restarted; the run is then not ranked
 - `helper_seconds` above 0.05 s + 10 % of the scored time, although the submission starts no processes or threads.
   Helpers are other processes and threads. Their work counts while the clock is stopped.
+- no ledger in the record
 
     python benchmarks/honest_runs.py [--runs DIR] [--count 300] [--busy 2] [--minutes 15] [--seed 0]
 """
@@ -38,7 +40,7 @@ MICRO = str(ROOT / "tests" / "micro.py")
 WORKLOADS = (f"{MICRO}:Micro", f"{MICRO}:MicroStream", "continual-digits", "continual-digits+noise")
 #: Submissions that compute in processes and threads on purpose.
 WITH_HELPERS = frozenset({"DataLoaderWorkers", "ChildProcess", "Program", "Threads"})
-#: (s, f): work off the clock is a problem if it is more than s seconds + f × the scored time.
+#: (s, f): `helper_seconds` above s seconds + f × the scored time are a problem.
 MAX_HELPERS = (0.05, 0.1)
 
 

@@ -1,6 +1,6 @@
 """Unusual but honest submissions, for `benchmarks/honest_runs.py`.
 
-Each submission does something that a rule against cheating could mistake for a cheat.
+Each submission, except the base class `Plain`, does something that a rule against cheating could mistake for a cheat.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class LineSearch(Plain):
 class RefreshesStatistics(Plain):
     """Makes forward passes over fresh batches before every evaluation, as if to refresh batch norm's statistics.
 
-    All passes before an evaluation draw at most as many examples as one evaluation interval has (rule `draw_size`).
+    Together, they draw at most as many examples as there are between two evaluations (rule `draw_size`).
     """
 
     work: Work | None = None
@@ -302,7 +302,7 @@ class Numpy(Plain):
         super().update(work)
 
 
-class LazyState(Plain):
+class ReplacesOptimizer(Plain):
     """Replaces its optimizer, SGD, by Adam at the third step."""
 
     def update(self, work: Work) -> None:

@@ -45,7 +45,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench_command import ROOT, BenchCommand, Records, command_of, list_children, send
+from bench_command import ROOT, BenchCommand, Records, command_of, list_descendants, send
 
 _MUCH_STATE = "benchmarks/much_state.py:MuchState"
 #: Name of a case -> arguments of `bench run`.
@@ -190,16 +190,17 @@ def disturb(
 ) -> list[str]:
     """Disturb a command at random moments, and return the moments. The list has at least one item."""
     moments: list[str] = []
-    misses = 0
+    late_moments = 0
     while len(moments) < times:
         if bench.has_ended:
             bench.start()
-        # One moment in eight is during the start, before the first line of progress. It is one in two after a miss.
-        in_start = rng.random() < (1 / 2 if misses else 1 / 8)
+        # With probability 1/8, the moment is before the first line of progress. If an earlier moment came too late, the
+        # probability is 1/2.
+        in_start = rng.random() < (1 / 2 if late_moments else 1 / 8)
         lines = 0 if in_start else rng.randint(1, max(1, expected.lines - 2))
         interval = (expected.seconds - expected.start) / expected.lines
         if not bench.wait_for_moment(lines, rng.uniform(0.0, expected.start if in_start else interval)):
-            misses += 1
+            late_moments += 1
             # The command ended before the moment. If it has succeeded, there is nothing left to disturb.
             assert bench.process is not None
             if bench.process.returncode == 0:
@@ -215,19 +216,25 @@ def disturb(
 
 
 def strike(bench: BenchCommand, kind: Disturbance, rng: random.Random, ray_cluster: Any) -> str:
-    """Disturb a command now. Return text for the report; empty if there was no process to disturb."""
+    """Disturb a command now, and return text for the report.
+
+    The text is the name of the disturbed child, or a space. It is empty if there was no process to disturb.
+    """
     assert bench.process is not None
-    children = list_children(bench.process.pid)
+    descendants = list_descendants(bench.process.pid)
     if kind.victim == "full disk":
-        fill_disk(bench, [bench.process.pid, *children])
+        fill_disk(bench, [bench.process.pid, *descendants])
         return " "
     if kind.victim == "node":
         ray_cluster.remove_node(next(iter(ray_cluster.worker_nodes)), allow_graceful=False)
         ray_cluster.add_node(num_cpus=1)
         return " "
-    pids = {"supervisor": [bench.process.pid], "all": rng.sample([bench.process.pid, *children], len(children) + 1)}
+    pids = {
+        "supervisor": [bench.process.pid],
+        "all": rng.sample([bench.process.pid, *descendants], len(descendants) + 1),
+    }
     if kind.victim == "child":
-        pids["child"] = rng.sample(children, min(1, len(children)))
+        pids["child"] = rng.sample(descendants, min(1, len(descendants)))
     assert kind.signal_number is not None
     names = (
         "".join(f", {(command_of(pid).rpartition('-m ')[2].split() or ['?'])[0]}" for pid in pids[kind.victim])

@@ -7,8 +7,8 @@ The script prints two results:
 1. The loss of one trained model on eight fresh held-out samples. The language is that of the workload.
 2. The losses on six languages, with two seeds each. For a seed, the initial weights are equal in all languages.
 
-Training is with AdamW and a cosine schedule at its tuned learning rate, in a plain loop on one thread. It ends after
-`GATE_BUDGET` examples, at which `bench gate` compares submissions on this workload.
+Training is with AdamW and a cosine schedule, at the tuned learning rate of this pair, in a plain loop on one thread. It
+ends after `GATE_BUDGET` examples, at which `bench gate` compares submissions on this workload.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def held_out(language: Language, sample: str) -> tuple[Tensor, Tensor]:
 
 
 def train(language: Language, seed: int, examples: int) -> nn.Module:
-    """Return a model after training with the reference on documents of a language."""
-    work = LmTiny()
-    model = work.build_model(seed)
-    size = work.facts.batch_sizes[0]
+    """Return a model after training with AdamW and a cosine schedule on documents of a language."""
+    workload = LmTiny()
+    model = workload.build_model(seed)
+    size = workload.facts.batch_sizes[0]
     steps = examples // size
     tokens_NT = as_tensor(language.documents(examples, length=_LENGTH, stream_seed=f"train/{seed}"))
-    kinds = work.parameter_kinds(model)
+    kinds = workload.parameter_kinds(model)
     groups = [
         {"params": [p for n, p in model.named_parameters() if kinds[n] == "matrix"], "weight_decay": WEIGHT_DECAY},
         {"params": [p for n, p in model.named_parameters() if kinds[n] != "matrix"], "weight_decay": 0.0},
@@ -74,7 +74,7 @@ def train(language: Language, seed: int, examples: int) -> nn.Module:
     )
     for batch_NT in torch.split(tokens_NT, size):
         solver.zero_grad()
-        work.loss(model, Batch(tokens_BT=batch_NT)).backward()  # type: ignore[no-untyped-call]
+        workload.loss(model, Batch(tokens_BT=batch_NT)).backward()  # type: ignore[no-untyped-call]
         solver.step()
         schedule.step()
     return model.eval()

@@ -3,7 +3,7 @@
     python -m benchmarks.language_separation language   # entropies of the language, and the speed of its generation
     python -m benchmarks.language_separation run        # about 25 minutes on one core; resumes if it was stopped
     python -m benchmarks.language_separation report     # the tables of docs/synthetic-language.md
-    python -m benchmarks.language_separation resolution # one run: the metric's standard error in examples
+    python -m benchmarks.language_separation resolution # one run: the standard error of its loss
 
 The design was fixed before the first run:
 
@@ -67,7 +67,7 @@ def factor(schedule: str, share: float) -> float:
 
 
 def optimizers(arm: str, model: torch.nn.Module, lr: float) -> list[torch.optim.Optimizer]:
-    """Build AdamW for all parameters. In the arm `muon-wsd`, Muon updates the matrices and AdamW the rest.
+    """Build AdamW for all parameters, or, in the arm `muon-wsd`, Muon for the matrices and AdamW for the rest.
 
     Muon's updates are scaled to the size of AdamW's.
     """
@@ -89,8 +89,8 @@ def train(arm: str, lr: float, seed: int, stop: float = -math.inf) -> tuple[dict
     The run ends at its planned length, or at the horizon if the learning rate is constant. It ends early if the loss is
     at most `stop`. The data contain [examples, seconds, loss] of each evaluation.
     """
-    work, facts = LmTiny(), LmTiny.facts
-    model, pool = work.build_model(seed), work.train_data(seed)
+    workload, facts = LmTiny(), LmTiny.facts
+    model, pool = workload.build_model(seed), workload.train_data(seed)
     size, horizon = facts.batch_sizes[0], facts.budget.horizon
     constant = arm.endswith("constant")
     end = horizon if constant else math.ceil(PLAN_FOR * horizon / facts.eval_every) * facts.eval_every
@@ -100,7 +100,7 @@ def train(arm: str, lr: float, seed: int, stop: float = -math.inf) -> tuple[dict
     for step in range(end // size):
         scale = factor(arm.split("-")[1], step / plan)
         # Documents are drawn independently, so the order of the pool needs no shuffling.
-        loss = work.loss(model, pool.gather(torch.arange(step * size, (step + 1) * size)))
+        loss = workload.loss(model, pool.gather(torch.arange(step * size, (step + 1) * size)))
         for solver in solvers:
             for group in solver.param_groups:
                 group["lr"] = lr * scale
@@ -110,13 +110,13 @@ def train(arm: str, lr: float, seed: int, stop: float = -math.inf) -> tuple[dict
             solver.step()
         if (step + 1) * size % facts.eval_every == 0:
             seconds += time.process_time() - start
-            metrics = work.evaluate(model.eval(), "score")
+            metrics = workload.evaluate(model.eval(), "score")
             points.append([(step + 1) * size, round(seconds, 3), round(metrics["loss"], 5)])
             if metrics["loss"] <= stop:
                 break
             model.train()
             start = time.process_time()
-    audit = work.evaluate(model.eval(), "audit")["loss"]
+    audit = workload.evaluate(model.eval(), "audit")["loss"]
     return {"arm": arm, "lr": lr, "seed": seed, "points": points, "audit": audit}, model
 
 
@@ -227,7 +227,10 @@ def _report_reference(target: float) -> None:
 
 
 def resolution() -> None:
-    """Print the metric's standard error on the split `score`, in nats and as a fraction of the time to the target."""
+    """Print the standard error of a run's loss on the split `score`, at the target.
+
+    The unit is nats. The error is also given as a fraction of the examples to the target.
+    """
     target = LmTiny.facts.targets[0].value
     stored_run = next(r for r in load_runs() if r["arm"] == REFERENCE and r["seed"] == SEEDS[0])
     run, model = train(stored_run["arm"], stored_run["lr"], stored_run["seed"], stop=target)
@@ -247,7 +250,7 @@ def resolution() -> None:
     early, late = (crossing(curve, target + sign * error) for sign in (1, -1))
     print(f"met at {run['points'][-1][:2]}; standard error {error:.4f} nats ({plain_error:.4f} without the correction)")
     print(f"the mean curve passes target ± error at {early:.0f} and {late:.0f} examples")
-    print(f"one error is {(late - early) / (late + early):.3f} of the time to the target")
+    print(f"one error is {(late - early) / (late + early):.3f} of the examples to the target")
 
 
 def language() -> None:

@@ -4,7 +4,7 @@ python -m benchmarks.many_records make FOLDER [--records 10000] [--packed]
 python -m benchmarks.many_records measure FOLDER [--browser]
 
 `make` writes run folders to FOLDER/runs; with `--packed`, it writes shards to FOLDER/results instead. `measure` runs
-each command in a process of its own, and prints wall seconds, processor seconds and peak memory of this process.
+each command in a process of its own, and prints wall seconds, processor seconds and peak memory of that process.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def make_records(count: int) -> Iterator[object]:
         for k in range(1, length + 1):
             wall += 0.11 * math.exp(rng.gauss(0, 0.05))
             process += 0.1 * math.exp(rng.gauss(0, 0.02))
-            level = 3.0 - 1.95 * k / length + 0.02 * rng.random()
-            loss = 0.99 if reached and k == length else max(level, 1.001)
+            noisy_loss = 3.0 - 1.95 * k / length + 0.02 * rng.random()
+            loss = 0.99 if reached and k == length else max(noisy_loss, 1.001)
             points.append(
                 Point(
                     examples=1000 * k, gradient_examples=1000 * k, steps=10 * k, seconds=wall, process_seconds=process,
@@ -127,7 +127,8 @@ def make(folder: Path, count: int, *, packed: bool) -> None:
 
 def run_measured(label: str, *command: str) -> None:
     """Run Python with arguments, and print wall seconds, processor seconds and peak memory of the process."""
-    # Without bytecode, each process would compile all modules, which takes 0.2 s. Installed packages have bytecode.
+    # Without stored bytecode, each process would compile all modules, which takes 0.2 s. An installed package has
+    # stored bytecode, so the measured process may store it too.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
     with open(os.devnull, "wb") as sink:

@@ -21,8 +21,8 @@ from torch import nn
 
 from harness.api import Batch, Task, Work
 
-#: Every so many steps, the submission takes a snapshot. It is restored if the step increases the loss.
-TRIAL_EVERY = 4
+#: Number of steps from one attempt at a larger learning rate to the next.
+ATTEMPT_EVERY = 4
 DECAY = 0.9
 RATE = 0.01
 #: Maximum factor of the learning rate. With a larger one, the training on a long stream diverges.
@@ -32,7 +32,7 @@ PAUSE_S = 0.01
 
 
 class MuchState:
-    """SGD with momentum. Every `TRIAL_EVERY` steps it tries a larger learning rate and goes back if the loss rises."""
+    """SGD with momentum. Every `ATTEMPT_EVERY` steps, it tries a larger rate, and goes back if the loss rises."""
 
     def __init__(self, model: nn.Module, task: Task, hparams: dict[str, Any]) -> None:
         self.model, self.task = model, task
@@ -49,7 +49,7 @@ class MuchState:
                 batch = Batch.cat([fresh, work.replay.sample(fresh.n)])
             work.replay.add(fresh)
         self.steps += 1
-        if self.steps % TRIAL_EVERY == 0:
+        if self.steps % ATTEMPT_EVERY == 0:
             self._try_larger_rate(work, batch)
         else:
             self._update(work, batch)

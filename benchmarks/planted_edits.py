@@ -2,7 +2,7 @@
 
     python benchmarks/planted_edits.py FOLDER
 
-Five of the edits do nothing, two are improvements, and the effect of the others is unknown. The loop uses only the
+Five of the edits have no effect, two are improvements, and the effect of the others is unknown. The loop uses only the
 commands of skills/algorace:
 
 1. It writes a workload with `bench new workload`.
@@ -97,7 +97,7 @@ class Edit(NamedTuple):
 
     Args:
         title: description for the table.
-        planted: the known effect of the edit; `unknown` if only the gate shows it.
+        planted: the effect of the edit, if it is known before the gate; otherwise `unknown`.
         old: text that occurs exactly once in the file.
         new: text that replaces the old text.
     """
@@ -118,8 +118,8 @@ class Edit(NamedTuple):
         return text.replace(self.old, self.new)
 
 
-#: The edits, in the order in which they are tried. Of the five edits without effect, two change no number, and two only
-#: the rounding. The fifth draws other random orders: runs differ, as with other seeds, but not on average.
+#: The edits, in the order in which they are tried. Of the five edits without effect, two change no number. Two change
+#: numbers only slightly. The fifth draws other random orders: runs differ, as with other seeds, but not on average.
 EDITS = (
     Edit("another docstring", "no effect", "Adam with a", "Adam, written by hand, with a"),
     Edit("cosine instead of constant", "unknown", 'schedule="constant"', 'schedule="cosine"'),

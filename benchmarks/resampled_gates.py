@@ -50,24 +50,24 @@ def main() -> int:
     for name in options.workloads.split(","):
         entry = registry.workload(name)
         workload = GateWorkload(entry=entry, device="cpu", budget=gate_budget(entry.facts))
-        values = log_multipliers(workload, registry, options)
-        resolution = resample_gates(values, gates=options.gates)
-        rate = resolution.false
+        values = log_budgets(workload, registry, options)
+        outcomes = resample_gates(values, gates=options.gates)
+        rate = outcomes.false
         has_too_many_false_verdicts |= rate.value > 0.05
         print(
             f"{entry.facts.id} at {workload.budget:,} examples, {len(values)} runs, sd of the log multiplier "
             f"{np.std(values, ddof=1):.3f}: false verdicts {rate.value:.4f} [{rate.low:.4f} – {rate.high:.4f}] of "
-            f"{resolution.gates:,} gates; equivalent {resolution.equivalent:.3f}, "
-            f"median pairs until equivalent {resolution.median_pairs}"
+            f"{outcomes.gates:,} gates; equivalent {outcomes.equivalent:.3f}, "
+            f"median pairs until equivalent {outcomes.median_pairs}"
         )
     return int(has_too_many_false_verdicts)
 
 
-def log_multipliers(workload: GateWorkload, registry: Registry, options: argparse.Namespace) -> list[float]:
-    """Run the reference on many seeds, and return the log compute multiplier of each run.
+def log_budgets(workload: GateWorkload, registry: Registry, options: argparse.Namespace) -> list[float]:
+    """Run the reference on many seeds, and return the log of the budget for each run's metric.
 
-    An envelope is the reference's metric as a function of its budget. The compute multiplier of a run is (budget at
-    which the envelope has the run's metric) / (gate budget). The log is −inf for a failed run.
+    An envelope is the reference's metric as a function of its budget. It gives the budget for a metric. The log is −inf
+    for a failed run. The compute multiplier of two runs is the ratio of their budgets.
     """
     reference = find_reference(workload.entry.facts, registry, GATE_RULESET)
     envelope = read_envelope(ENVELOPES, workload)

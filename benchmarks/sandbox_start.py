@@ -2,9 +2,9 @@
 
     python benchmarks/sandbox_start.py [--repeats N]
 
-The sandbox has two steps. `plan`: the supervisor decides which files and operations the sandbox permits. `enter`: the
-worker, here a fork of this process, enters the sandbox. The script prints the median wall and processor time of each
-step. On a busy machine, only the processor times are meaningful.
+The sandbox has two steps. `request`: the supervisor decides which files and operations the sandbox permits. `enter`:
+the worker, here a fork of this process, enters the sandbox. The script prints the median wall and processor time of
+each step. On a busy machine, only the processor times are meaningful.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def main() -> None:
         folder = Path(runs) / "run"
         folder.mkdir()
         request = sandbox_request(spec, folder, folder.parent)
-        times = {"plan": [_time(lambda: sandbox_request(spec, folder, folder.parent)) for _ in range(repeats)]}
+        times = {"request": [_time(lambda: sandbox_request(spec, folder, folder.parent)) for _ in range(repeats)]}
         times["enter"] = [_time_enter(request) for _ in range(repeats)]
     print(f"sandbox {request.name}, {len(request.readable)} readable paths")
     for name, seconds in times.items():
         wall, processor = (1e3 * statistics.median(column) for column in zip(*seconds, strict=True))
-        print(f"{name:6} wall {wall:.1f} ms, processor {processor:.1f} ms")
+        print(f"{name:8} wall {wall:.1f} ms, processor {processor:.1f} ms")
 
 
 def _time(action: Callable[[], object]) -> tuple[float, float]:

@@ -48,7 +48,7 @@ def score_published(folder: str) -> None:
     logs = timed("  read and parse up to each hit", lambda: read_logs(folder, wanted))
     timed("  score the table", lambda: score_table(logs.times()))
     timed("all of this, with rank ranges and ties", lambda: score_logs(folder))
-    print(f"{len(files)} files, {size / 1e6:.0f} MB, {logs.trials} trials, {len(logs.skipped)} remarks")
+    print(f"{len(files)} files, {size / 1e6:.0f} MB, {logs.trials} trials, {len(logs.skipped)} skipped or missing")
 
 
 def make_records(count: int) -> list[bytes]:
@@ -138,35 +138,33 @@ def simulate() -> None:
     """Print coverage, false verdicts and power on known distributions, as Markdown tables."""
     from harness.scoring import simulate as simulations
 
-    settings = [simulations.SimulatedTable(noise=noise) for noise in simulations.NOISES]
+    distributions = [simulations.TimeDistribution(noise=noise) for noise in simulations.NOISES]
     print("\n| noise | n | interval of the ratio | interval of the median |\n|---|---|---|---|")
-    for setting in settings:
+    for distribution in distributions:
         for n in (6, 8, 10, 16, 30):
             ratio_coverage, median_coverage = (
-                cover(setting, n, 10_000) for cover in (simulations.interval_coverage, simulations.median_coverage)
+                cover(distribution, n, 10_000) for cover in (simulations.interval_coverage, simulations.median_coverage)
             )
-            print(f"| {setting.noise} | {n} | {ratio_coverage:.3f} | {median_coverage:.3f} |", flush=True)
+            print(f"| {distribution.noise} | {n} | {ratio_coverage:.3f} | {median_coverage:.3f} |", flush=True)
     print("\n| noise | misses | n | overall verdict | on any workload | different ranks |\n|---|---|---|---|---|---|")
-    for setting in [*settings, simulations.SimulatedTable(misses=0.1)]:
+    for distribution in [*distributions, simulations.TimeDistribution(misses=0.1)]:
         for n in (8, 10):
-            overall, on_any = simulations.false_verdicts(setting, n, 4000)
-            rank_errors = simulations.false_ranks(setting, n, 4000)
-            row_heading = f"{setting.noise} | {setting.misses:.0%} | {n}"
+            overall, on_any = simulations.false_verdicts(distribution, n, 4000)
+            rank_errors = simulations.false_ranks(distribution, n, 4000)
+            row_heading = f"{distribution.noise} | {distribution.misses:.0%} | {n}"
             print(f"| {row_heading} | {overall:.3f} | {on_any:.3f} | {rank_errors:.3f} |", flush=True)
     print("\n| noise | seed noise | misses | planned pairs | 3 % found |\n|---|---|---|---|---|")
-    for setting in [
+    for distribution in [
         *(
-            simulations.SimulatedTable(noise=noise, scale=scale)
+            simulations.TimeDistribution(noise=noise, scale=scale)
             for noise in simulations.NOISES
             for scale in (0.01, 0.03, 0.05)
         ),
-        simulations.SimulatedTable(misses=0.05),
+        simulations.TimeDistribution(misses=0.05),
     ]:
-        pairs, detection_rate = simulations.power(setting, 1000)
-        print(
-            f"| {setting.noise} | {setting.scale:.0%} | {setting.misses:.0%} | {pairs:.0f} | {detection_rate:.3f} |",
-            flush=True,
-        )
+        pairs, detection_rate = simulations.power(distribution, 1000)
+        row_heading = f"{distribution.noise} | {distribution.scale:.0%} | {distribution.misses:.0%}"
+        print(f"| {row_heading} | {pairs:.0f} | {detection_rate:.3f} |", flush=True)
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Compare screened evaluations with evaluations of the whole split, for the same weights.
 
 A screened evaluation measures only a random part of a split (docs/architecture.md, "Screened evaluation"). Here, each
-screened evaluation is repeated on the whole split (shadow evaluation). The benchmark counts the decisions, such as
-"target met", that differ between the two. It also measures the time that screened evaluations save.
+screened evaluation is repeated on the whole split (shadow evaluation). The benchmark counts the evaluations at which a
+decision, such as "target met", differs between the two. It also measures the time that screened evaluations save.
 
     python benchmarks/screening.py                              (3 submissions, 3 seeds, all CPU workloads: takes hours)
     python benchmarks/screening.py --workloads lm-tiny --seeds 1

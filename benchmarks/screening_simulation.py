@@ -50,7 +50,8 @@ class Scenario:
 
     Args:
         name: the scenario in words.
-        draw: returns the values of three evaluations. The standard deviation of an evaluation is about 1.
+        draw: returns the values of three evaluations. The standard deviation of the values
+            is about 1, except in `heavy_values`.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Scenario:
 def normal_changes(ratio: float, slope: float = 1.0) -> Callable[[Generator], DrawnValues]:
     """Values and their changes are normal, with the standard deviations 1 and `ratio`.
 
-    Before the last change, the values are multiplied by `slope`.
+    Before the last change, the values are multiplied by `slope`. If it is below 1, they move closer together.
     """
 
     def draw(rng: Generator) -> DrawnValues:
@@ -79,7 +80,7 @@ def skewed_values(rng: Generator) -> DrawnValues:
 
 
 def skewed_changes(rng: Generator) -> DrawnValues:
-    """All examples improve by amounts with an exponential distribution, so most examples hardly change."""
+    """All examples improve by amounts with an exponential distribution, so most improve by less than the mean."""
     earlier = rng.normal(10.0, 1.0, EXAMPLES)
     baseline = earlier - rng.exponential(0.3, EXAMPLES)
     return earlier, baseline, baseline - rng.exponential(0.3, EXAMPLES)
@@ -115,16 +116,16 @@ def group_improves(share: float, gain: float, ratio: float) -> Callable[[Generat
 
 SCENARIOS = (
     *(Scenario(name=f"normal, changes of {r} sd", draw=normal_changes(r)) for r in (0.02, 0.1, 0.3, 0.6, 1.2)),
-    Scenario(name="differences shrink towards the mean", draw=normal_changes(0.3, slope=0.7)),
+    Scenario(name="values times 0.7, changes of 0.3 sd", draw=normal_changes(0.3, slope=0.7)),
     Scenario(name="gamma values, random factors", draw=skewed_values),
     Scenario(name="exponential improvements", draw=skewed_changes),
     Scenario(name="changes with t(2.5)", draw=heavy_changes),
     Scenario(name="log-normal values", draw=heavy_values),
-    Scenario(name="1 % improve by 8 sd, others by 0.05", draw=group_improves(0.01, 8.0, 0.05)),
-    Scenario(name="3 % improve by 3 sd, others by 0.05", draw=group_improves(0.03, 3.0, 0.05)),
-    Scenario(name="10 % improve by 1 sd, others by 0.05", draw=group_improves(0.1, 1.0, 0.05)),
-    Scenario(name="10 % improve by 3 sd, others by 0.3", draw=group_improves(0.1, 3.0, 0.3)),
-    Scenario(name="10 % improve by 3 sd, others by 0.05", draw=group_improves(0.1, 3.0, 0.05)),
+    Scenario(name="1 % improve by 8 sd, changes of 0.05 sd", draw=group_improves(0.01, 8.0, 0.05)),
+    Scenario(name="3 % improve by 3 sd, changes of 0.05 sd", draw=group_improves(0.03, 3.0, 0.05)),
+    Scenario(name="10 % improve by 1 sd, changes of 0.05 sd", draw=group_improves(0.1, 1.0, 0.05)),
+    Scenario(name="10 % improve by 3 sd, changes of 0.3 sd", draw=group_improves(0.1, 3.0, 0.3)),
+    Scenario(name="10 % improve by 3 sd, changes of 0.05 sd", draw=group_improves(0.1, 3.0, 0.05)),
 )
 
 

@@ -216,7 +216,7 @@ def _plan_spinning_trial(turns: int, index: int) -> RunSpec:
 
 
 _TASK = '''
-"""A minimal workload with sixteen points and two evaluations."""
+"""A minimal workload with sixteen training examples and two evaluations."""
 import torch
 from torch import nn
 from torch.nn import functional as F

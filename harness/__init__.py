@@ -1,6 +1,6 @@
 """AlgoRace: a benchmark of training algorithms.
 
-The Python interface:
+The main functions of the Python interface:
 
 - `harness.plan(…)` returns specifications of trials.
 - `harness.run_trials(…)` runs specifications and yields the records of the trials.

@@ -1,4 +1,4 @@
-"""The names that plugin authors import. Names whose modules import torch are imported when they are first used."""
+"""The names that plugin authors import. The names in `_LAZY` are imported when they are first used."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from harness.worker.protocols import Averager, Order, Parameter, Replayer, Submission, Task, Work, Workload
     from harness.worker.recipe import Recipe
 
-#: Name -> the module that defines it, for the names whose modules import torch.
+#: Name -> the module that defines it. Most of these modules import torch, which takes long.
 _LAZY = {
     "Batch": "harness.worker.data.batch",
     "evaluation_rows": "harness.worker.data.evaluation_order",

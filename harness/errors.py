@@ -18,7 +18,7 @@ EXIT_INTERRUPTED = 130
 MAX_MESSAGE = 1500
 #: Maximum numbers of characters of an error's `what` and `fix`. A message has both, and the program's name.
 _MAX_WHAT, _MAX_FIX = 800, 650
-#: A combined error lists problems as long as their text has at most this number of characters.
+#: Maximum number of characters of the problems that a combined error lists. The first problem is always listed.
 _MAX_COMBINED = 270
 #: Maximum number of characters of a list of known names.
 _MAX_NAMES = 500
@@ -183,8 +183,8 @@ def combine_errors(errors: Sequence[BenchError]) -> BenchError:
 def suggest_nearest(name: str, known: Iterable[str]) -> str:
     """Return the hint `; did you mean 'x'?` for an unknown name.
 
-    The hint suggests at most three known names that contain `name` as a word between hyphens. If there are none, the
-    hint suggests the most similar known name.
+    The hint suggests at most three known names that contain `name` as one of the words that hyphens separate. If there
+    are none, the hint suggests the most similar known name.
 
     Args:
         name: the unknown name.

@@ -31,7 +31,8 @@ CHAIN: BeaconChain = replace(QUICKNET, public_key=_public_key(), name="tests")
 
 def sign(number: int) -> bytes:
     """Return the signature of a round."""
-    hashed = hash_to_G1(hashlib.sha256(number.to_bytes(8, "big")).digest(), _TAG, hashlib.sha256)
+    # py_ecc declares the type of a hash object where it takes a function.
+    hashed = hash_to_G1(hashlib.sha256(number.to_bytes(8, "big")).digest(), _TAG, cast(Any, hashlib.sha256))
     return compress_G1(multiply(hashed, _PRIVATE_KEY)).to_bytes(48, "big")
 
 

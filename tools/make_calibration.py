@@ -34,7 +34,7 @@ STREAM_COLUMNS = (
     "targets of the stages, without the factor",
     "tolerance factor",
     "number of new seeds run with the factor",
-    "evaluations at which a stage can end, median",
+    "evaluations after the minimum, median",
     "resolution",
 )
 

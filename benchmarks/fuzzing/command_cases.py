@@ -97,7 +97,8 @@ _ASSIGNMENTS = (
 )
 #: Options that no case sets: `--help` ends the command, and `--in-process` would train in this process.
 _SKIPPED = frozenset({"help", "in_process"})
-#: Command -> arguments that `_make_odd_case` always adds, so that the command does not train.
+#: Command -> arguments that `_make_odd_case` always adds, so that the command only plans. If another command starts a
+#: trial, the fuzzer prevents it.
 _DRY_RUN_ARGUMENTS = {"run": ("--dry-run",), "tune": ("--dry-run",), "calibrate": ("--dry-run",)}
 
 
@@ -124,10 +125,10 @@ def _walk(group: click.Group, words: tuple[str, ...]) -> Iterator[tuple[tuple[st
 
 #: Run_id of a record in the files of a case.
 RUN_ID = record_cases.run_ids()[0]
-#: Names of options whose range begins at 1.
-_COUNTS = ("STUDIES", "THREADS", "JOBS")
-#: Command -> arguments of a valid call, which succeeds or starts a trial. None for a command that needs results of
-#: another machine, or a network connection.
+#: Environment variables that hold a number from 1 on.
+_COUNT_VARIABLES = ("BENCH_STUDIES", "BENCH_THREADS", "BENCH_JOBS")
+#: Command -> arguments of a valid call, which succeeds or starts a trial. None for a command that needs files that a
+#: case does not have, a network connection, or training.
 VALID_CALLS: dict[tuple[str, ...], tuple[str, ...] | None] = {
     ("run",): ("--dry-run", "-s", "wsd", "-w", "lm-tiny"),
     ("runs",): (),
@@ -201,7 +202,7 @@ _WRONG_ASSIGNMENTS = (
 _COMMANDS_WITH_ASSIGNMENTS = (("run",), ("cost",), ("show",))
 #: Environment variable -> wrong values for `bench run`.
 _WRONG_VARIABLES = {
-    **{f"BENCH_{name}": ("0", "-1", "1.5", "010", "x", "1e3", "\u0661", "99999999999999999999") for name in _COUNTS},
+    **dict.fromkeys(_COUNT_VARIABLES, ("0", "-1", "1.5", "010", "x", "1e3", "\u0661", "99999999999999999999")),
     "BENCH_SEED": ("1.5", "x", "010", "9223372036854775808", "nan", "1_0"),
     "BENCH_RULESET": ("missing", "quick ", "./missing.yaml", "empty.yaml", "QUICK"),
     "BENCH_EXECUTOR": ("missing", "local "),

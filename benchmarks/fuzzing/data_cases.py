@@ -70,7 +70,7 @@ def distribution_files(name: str, source: bytes) -> list[CaseFile]:
 
 
 def make_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case that imports or verifies a changed file."""
+    """Return a case of `bench data`, in most cases with a changed file of a dataset or a changed provenance.json."""
     name, (file_name, content) = rng.choice(list(sample_files().items()))
     dataset = f"fuzz-{name}" + rng.choice(["", "-unknown"])
     return (

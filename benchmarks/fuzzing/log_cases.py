@@ -114,11 +114,11 @@ def make_algoperf_case(number: int, rng: random.Random) -> FuzzCase:
 
 
 def misfit(text: str, rng: random.Random) -> tuple[str, str]:
-    """Return a CSV file with a mistake in a row of the first half, and the name of the mistake."""
+    """Return a CSV file with a mistake in all rows or in one row of the first half, and the name of the mistake."""
     header, *rows = text.splitlines()
     row_index = rng.randrange(len(rows) // 2)
     fields = rows[row_index].split(",")
-    change = rng.choice(["a field more", "commas at the end", "a field less", "an object", "a column twice"])
+    change = rng.choice(["a field more", "commas at the end", "a field less", "a wrong cell", "a column twice"])
     match change:
         case "a field more":
             fields.insert(rng.randrange(len(fields) + 1), "0.5")
@@ -127,7 +127,7 @@ def misfit(text: str, rng: random.Random) -> tuple[str, str]:
             fields.append("")
         case "a field less":
             del fields[rng.randrange(len(fields))]
-        case "an object":
+        case "a wrong cell":
             column = next(i for i, name in enumerate(header.split(",")) if name.startswith(("validation/", "loss")))
             wrong_cells = ["tensor(2.0)", "np.float32(2.0)", "[2.0]", "0x10", "2;0", "2.0 s", "x", "1.0.0", "1_0"]
             fields[column] = rng.choice(wrong_cells)
@@ -159,7 +159,7 @@ def _wrong_targets(change: str, rng: random.Random) -> tuple[bytes, str]:
 
 
 def change_csv(text: str, rng: random.Random) -> bytes:
-    """Return a CSV file in which one or two cells, fields or lines were changed."""
+    """Return a CSV file with one or two changes: cells or rows were changed, added, removed or shuffled."""
     rows = list(csv.reader(io.StringIO(text)))
     for _ in range(rng.choice([1, 1, 2])):
         row = rng.choice(rows)
@@ -192,16 +192,16 @@ def odd_number(rng: random.Random) -> str:
     )
 
 
-# --- imports ----------------------------------------------------------------------------------------------------------
+# --- imported logs ----------------------------------------------------------------------------------------------------
 
 _ROWS = [{"_step": 100 * i, "_runtime": 5.0 * i, "loss": 3.0 / i, "accuracy": 0.1 * i} for i in range(1, 6)]
 
 
 def make_import_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case that imports a log. The log has one change, or the names of the import are odd."""
-    is_json = rng.random() < 0.5
-    text = json.dumps(_ROWS) if is_json else "\n".join(json.dumps(row) for row in _ROWS)
-    if not is_json and rng.random() < 0.6:
+    """Return a case that imports a log. The log or one argument of the import function is changed, or nothing is."""
+    is_one_array = rng.random() < 0.5
+    text = json.dumps(_ROWS) if is_one_array else "\n".join(json.dumps(row) for row in _ROWS)
+    if not is_one_array and rng.random() < 0.6:
         text = "_step,_runtime,loss,accuracy\n" + "\n".join(",".join(map(str, row.values())) for row in _ROWS) + "\n"
     is_csv = text.startswith("_step")
     path = "log.csv" if is_csv else "log.json"

@@ -14,7 +14,7 @@ NUMBERS: tuple[Any, ...] = (
     *(0, -1, 1, 2, 10**6, 2**31, 2**53 + 1, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**30, 10**400),
     *(0.5, -0.5, 1e-320, 1e308, -1e308, float("nan"), float("inf"), -float("inf")),
 )
-#: Texts with characters that terminals, shells, file systems or parsers treat specially.
+#: Texts that terminals, shells, file systems or parsers may treat specially, and very long texts.
 TEXTS: tuple[str, ...] = (
     *(
         "",
@@ -114,7 +114,7 @@ TEXTS: tuple[str, ...] = (
         "x\n" * 1500,
     ),
 )
-#: Byte sequences that are not UTF-8, or that mean something to parsers.
+#: Byte sequences that are not UTF-8, or that mean something to parsers or terminals.
 BYTES: tuple[bytes, ...] = (
     *(
         b"\xff",
@@ -216,7 +216,7 @@ def change_json(value: Any, rng: random.Random) -> Any:
 
 
 def _random_place(value: Any, rng: random.Random) -> tuple[Any, Any]:
-    """Choose a list or object in a JSON value, and one of its keys; (None, None) if there is no key."""
+    """Choose a list or object in a JSON value, and one of its indexes or keys; (None, None) if there is none."""
     parent, key = None, None
     while isinstance(value, (dict, list)) and value:
         parent = value

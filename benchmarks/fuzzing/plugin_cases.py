@@ -1,4 +1,4 @@
-"""Cases of Python files: a changed submission, workload or installed plugin."""
+"""Cases of plugins: a submission or workload in a Python file, or an installed package. Most of them are changed."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def bench_submissions():
         space={"lr": LogUniform(1e-3, 1e-1, default=1e-2)},
     )
 """
-#: Statements that end an import, change the state of the process, or use much memory or output.
+#: Statements that end an import, change the state of the process, use much memory or print much.
 _STATEMENTS = (
     *(
         "raise SystemExit(3)",
@@ -138,7 +138,7 @@ _STATEMENTS = (
         "import sys; sys.stderr.write('\\x1b[31m' * 999)\nraise SystemExit(5)",
     ),
 )
-#: Statements that make the import of a file fail if the file ends with them.
+#: Last lines of a file that make its import fail.
 _ENDINGS = (
     *("raise SystemExit(3)", "raise KeyboardInterrupt", "raise Exception('\\x1b[31m\\n')", "1 / 0", "assert False"),
     *(
@@ -225,7 +225,7 @@ _VALUES = (
 )
 
 
-#: (kind of sample, source text, flag of `bench run`, name of the object in the source)
+#: (kind of sample, source text, flag of `bench run`, name of the object or of the entry in the source)
 _SAMPLES = (
     ("recipe", _RECIPE, "-s", "Mine"),
     ("class", CLASS, "-s", "Mine"),
@@ -235,13 +235,13 @@ _SAMPLES = (
 
 
 def make_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case with one changed Python file."""
+    """Return a case with one plugin: changed or valid, in a Python file or installed."""
     if rng.random() < 0.35:
-        return _make_judged_case(number, rng)
+        return _make_case_with_known_outcome(number, rng)
     return _change_installed(number, rng) if rng.random() < 0.25 else _change_file(number, rng)
 
 
-def _make_judged_case(number: int, rng: random.Random) -> FuzzCase:
+def _make_case_with_known_outcome(number: int, rng: random.Random) -> FuzzCase:
     """Return a case with a valid file, or with a file whose one mistake prevents the planning of a trial."""
     kind, source, flag, name = rng.choice(_SAMPLES)
     change = rng.choice(["nothing", "ending", "ending", "declaration", "declaration", "declaration"])
@@ -259,12 +259,12 @@ def _make_judged_case(number: int, rng: random.Random) -> FuzzCase:
     is_installed = kind == "installed"
     file = CaseFile(path="mine.py", content=source.encode())
     files = _below_site(distribution_files("fuzzed_plugin", source.encode())) if is_installed else (file,)
-    submitted_name = name if is_installed else f"./mine.py:{name}"
+    argument = name if is_installed else f"./mine.py:{name}"
     return FuzzCase(
         kind="plugins",
         number=number,
         files=files,
-        arguments=("run", "--dry-run", flag, submitted_name, *other_arguments),
+        arguments=("run", "--dry-run", flag, argument, *other_arguments),
         environment={"PYTHONPATH": "site"} if is_installed else {},
         expected=expected,
         change=f"{kind}: {change}"[:120],
@@ -276,7 +276,7 @@ def _below_site(files: list[CaseFile]) -> tuple[CaseFile, ...]:
 
 
 def change_source(source: str, rng: random.Random) -> bytes:
-    """Return a Python source with a change that breaks it or declares odd values."""
+    """Return a Python source with a random change, which may break it or declare odd values."""
     lines = source.splitlines()
     line_index = rng.randrange(len(lines) + 1)
     match rng.randrange(7):

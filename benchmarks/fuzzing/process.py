@@ -27,7 +27,7 @@ PLUGIN_SECONDS = 4
 EXIT_ESCAPED = 99
 #: Name of the HTML file that cases write.
 REPORT = "out.html"
-#: Error message that replaces a trial. If it is printed, the command would have run a trial.
+#: Error message that replaces a trial or a new interpreter. If it is printed, the command tried to start one of them.
 TRIAL_REFUSED = "the fuzzer runs no trial"
 #: Maximum number of bytes that are read of each output of a case.
 _MAX_OUTPUT = 32 << 20

@@ -21,7 +21,8 @@ from harness.storage.records import content_hash, encode, iter_records
 from harness.storage.shards import ShardIndex
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Patterns of folders below `results/`, one for each form of training data: a pool, a stream, a curriculum.
+#: Patterns of folders below `results/`, one for each form of training data: a pool, a stream, and a curriculum (data of
+#: increasing difficulty).
 _FORMS = ("*/lm-tiny/wsd", "*/continual-digits/adamw-cosine", "*/curriculum-lm/*")
 _SHARD = layout.shard_name(1)
 _INDEX = layout.shard_index(Path(_SHARD)).name
@@ -73,7 +74,7 @@ def valid_files() -> Iterator[CaseFile]:
 
 
 def make_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case with one changed file among valid records."""
+    """Return a case with valid records. Usually, one file is changed or added."""
     return _change_shard(number, rng) if rng.random() < 0.25 else _change_record(number, rng)
 
 
@@ -116,7 +117,7 @@ def _change_record(number: int, rng: random.Random) -> FuzzCase:
             others.append(CaseFile(path=f"runs/{run_id}/note.txt", content=note))
         case "beside":
             others.append(_odd_neighbour(run_id, rng))
-    # A changed record with a new, right hash counts as undamaged, unless it states the run_id of another trial.
+    # A changed record with a new, right hash counts as damaged only if its run_id differs from the one in its path.
     is_damaged = not _is_equal_json(changed.content, content)
     if change == "rehashed":
         is_damaged = _run_id_of(changed.content) != run_id
@@ -179,7 +180,10 @@ _RUN = RecordCommand(("run", "-s", "wsd", "-w", "lm-tiny"), "trial")
 def _commands(run_id: str, other: str, rng: random.Random) -> list[RecordCommand]:
     """Return the commands that may read the changed record, with random options."""
     as_json = rng.choice([(), ("--json",)])
-    metric, form = rng.choice(["examples", "steps", "metric@1000"]), rng.choice(["table", "md", "csv", "json", "html"])
+    leaderboard_by, form = (
+        rng.choice(["examples", "steps", "metric@1000"]),
+        rng.choice(["table", "md", "csv", "json", "html"]),
+    )
     workload, by = (
         rng.choice(["lm-tiny", "continual-digits", "curriculum-lm"]),
         rng.choice(["time", "examples", "steps"]),
@@ -191,7 +195,7 @@ def _commands(run_id: str, other: str, rng: random.Random) -> list[RecordCommand
             ("runs", *rng.choice([(), ("--json",), ("--sort", "metric"), ("--failed",)])), lists=True, computes=True
         ),
         RecordCommand(("leaderboard", "--format", form), computes=True),
-        RecordCommand(("leaderboard", "--by", metric), computes=True, valid=False),
+        RecordCommand(("leaderboard", "--by", leaderboard_by), computes=True, valid=False),
         RecordCommand(("show", f"runs/{run_id}", *as_json), "refused", lists=True),
         RecordCommand(("show", run_id[:8]), "refused", lists=True),
         RecordCommand(("diff", run_id, other, *as_json), "refused"),
@@ -223,7 +227,7 @@ def _has_own_run_id(content: bytes) -> bool:
 
 
 def rehash(value: Any, rng: random.Random) -> bytes:
-    """Return a changed record as JSON with a right content hash, and often with a right run_id."""
+    """Return a changed record as JSON with a right content hash. Its run_id is often computed again too."""
     if not isinstance(value, dict):
         return mutations.write_json(value, rng)
     try:
@@ -259,7 +263,7 @@ def _change_shard(number: int, rng: random.Random) -> FuzzCase:
             changed = mutations.change_type(path, rng)
         case _:
             changed = CaseFile(path=path, content=mutations.change_bytes(files[path], rng))
-    # An index that is missing or a link to itself is harmless: it is computed again from the shard.
+    # An index that is a link to itself or to a missing file is harmless: it is computed again from the shard.
     is_harmless = (
         changed.target in ("missing", path.rpartition("/")[2])
         if path.endswith(_INDEX)

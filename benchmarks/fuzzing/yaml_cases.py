@@ -1,4 +1,7 @@
-"""Cases of settings in files: sweeps, `bench.yaml`, rulesets, best settings, series, envelopes, the plugin cache."""
+"""Cases of small YAML and JSON files.
+
+They are sweeps, `bench.yaml`, rulesets, best settings, series, envelopes, calibration files and the plugin cache.
+"""
 
 from __future__ import annotations
 
@@ -165,8 +168,8 @@ _BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 )
 
 
-#: File name -> pairs (path of a value in the file, values outside its range).
-_WRONG_NUMBERS: dict[str, tuple[tuple[tuple[str | int, ...], tuple[Any, ...]], ...]] = {
+#: File name -> pairs (path of a value in the file, values that are outside its range or have a wrong type).
+_WRONG_VALUES: dict[str, tuple[tuple[tuple[str | int, ...], tuple[Any, ...]], ...]] = {
     "mine.yaml": ((("budget_factor",), (0, -1, float("nan"), float("inf"), "x", True, [1], 10**400)),),
     "best_settings.json": (
         (("settings", 0, "hparams", "lr"), (0, -0.002, "x", None, True, [0.002], 10**400)),
@@ -184,13 +187,13 @@ _WRONG_NUMBERS: dict[str, tuple[tuple[tuple[str | int, ...], tuple[Any, ...]], .
 
 
 def make_case(number: int, rng: random.Random) -> FuzzCase:
-    """Return a case with one changed configuration file."""
+    """Return a case with one file, which is usually changed."""
     name = rng.choice(list(_SOURCES))
     text, commands = _SOURCES[name]
     is_yaml = name.endswith(".yaml")
     changes = ["bytes", "value", "value", "type", "nothing"]
     changes += ["range", "range", "twice", "unknown", "base", "snippet", "bomb"] if is_yaml else []
-    changes += ["number", "number"] if name in _WRONG_NUMBERS else []
+    changes += ["wrong value", "wrong value"] if name in _WRONG_VALUES else []
     change = rng.choice(changes)
     expected: Expected = "any"
     match change:
@@ -200,8 +203,8 @@ def make_case(number: int, rng: random.Random) -> FuzzCase:
             content, change = _make_invalid(text, change, rng)
             expected, commands = "usage", commands[:1]
             change += f" in {name}"
-        case "number":
-            changed, change = _set_wrong_number(yaml.safe_load(_complete(text, name)), name, rng)
+        case "wrong value":
+            changed, change = _set_wrong_value(yaml.safe_load(_complete(text, name)), name, rng)
             content, expected, commands = json.dumps(changed).encode(), "refused", commands[:1]
         case "snippet":
             lines = text.splitlines()
@@ -236,7 +239,7 @@ def _complete(text: str, name: str) -> bytes:
 
 
 def _make_invalid(text: str, change: str, rng: random.Random) -> tuple[bytes, str]:
-    """Return a file of settings that has to be refused, and the name of the mistake."""
+    """Return a YAML file that has to be refused, and the name of its mistake."""
     lines = text.splitlines()
     values = yaml.safe_load(text)
     key = rng.choice([key for key in RANGES if key in values])
@@ -266,9 +269,9 @@ def _make_invalid(text: str, change: str, rng: random.Random) -> tuple[bytes, st
     return "\n".join(lines).encode(), f"{name} twice"
 
 
-def _set_wrong_number(values: Any, name: str, rng: random.Random) -> tuple[Any, str]:
-    """Replace one value by a value outside its range, and return the content and a description of the change."""
-    path, wrong_values = rng.choice(_WRONG_NUMBERS[name])
+def _set_wrong_value(values: Any, name: str, rng: random.Random) -> tuple[Any, str]:
+    """Replace one value by a wrong one, and return the content and a description of the change."""
+    path, wrong_values = rng.choice(_WRONG_VALUES[name])
     value = rng.choice(wrong_values)
     parent = values
     for key in path[:-1]:

@@ -28,7 +28,7 @@ TIME_LIMIT_S = 900.0
 DECLARATION = "declaration"
 
 
-def resolve_target(name: str, registry: Registry) -> SubmissionEntry | WorkloadEntry:
+def resolve_entry(name: str, registry: Registry) -> SubmissionEntry | WorkloadEntry:
     """Return the submission or workload with a name, or the one in a file.
 
     For a part, return the reference submission with this part, because a part alone cannot run.
@@ -59,7 +59,7 @@ def _read_file(name: str, registry: Registry) -> SubmissionEntry | WorkloadEntry
 
 
 def _insert_part(part: PartEntry, registry: Registry) -> SubmissionEntry:
-    """Return a copy of the reference submission in which `part` replaces the part of the same kind."""
+    """Return a copy of the reference submission with `part`, without its parts of this kind or of excluded kinds."""
     references = reference_submissions(registry)
     if not references:
         raise UsageError(f"{part.id} cannot be checked alone", fix="write OPTIMIZER+PART, the parts of a submission")
@@ -72,7 +72,7 @@ def _insert_part(part: PartEntry, registry: Registry) -> SubmissionEntry:
 
 
 def is_broken(name: str, error: BenchError) -> bool:
-    """Return whether `resolve_target` raised an error because `name` is broken. If False, `name` is unknown."""
+    """Return whether `resolve_entry` raised an error because `name` is broken. If False, `name` is unknown."""
     return isinstance(error, PluginError) or is_existing_file(name)
 
 
@@ -135,10 +135,10 @@ def _read_results(path: Path) -> list[CheckResult]:
     return [msgspec.json.decode(line, type=CheckResult) for line in lines]
 
 
-def _join_results(lines: Sequence[CheckResult], ending: str) -> Iterator[CheckResult]:
+def _join_results(results: Sequence[CheckResult], ending: str) -> Iterator[CheckResult]:
     """Yield the results of checks that ended, and a failure for the check during which the process ended."""
-    yield from (line for line in lines if line.status != "started")
+    yield from (result for result in results if result.status != "started")
     if ending:
-        running = lines[-1] if lines and lines[-1].status == "started" else CheckResult(name="start")
+        running = results[-1] if results and results[-1].status == "started" else CheckResult(name="start")
         fix = "BENCH_DEBUG=1 bench check … prints the output of the process"
         yield msgspec.structs.replace(running, status="failed", problem=ending, fix=fix)

@@ -66,7 +66,7 @@ class Scaffold:
 
     Args:
         path: the folder of the package, or the file.
-        files: paths of the files, relative to the folder of `path`.
+        files: paths of the files, relative to the package's folder; for a single file, its name.
     """
 
     path: Path
@@ -86,18 +86,18 @@ class SourceFile:
     name: str
 
 
-def read_source_file(text: str) -> SourceFile:
+def read_source_file(location: str) -> SourceFile:
     """Return the submission in a file.
 
     Args:
-        text: `path/to/file.py`, or `path/to/file.py:Name` if the file defines several submissions.
+        location: `path/to/file.py`, or `path/to/file.py:Name` if the file defines several submissions.
 
     Raises:
-        UsageError: the file cannot be imported, or does not define exactly one submission.
+        UsageError: the file cannot be imported, or `location` does not select exactly one submission with code.
     """
-    load = submission_from_path(text).entry.load
+    load = submission_from_path(location).entry.load
     if load is None:
-        raise UsageError(f"{text} has no code of its own", fix="name a file that defines a Recipe or a class")
+        raise UsageError(f"{location} has no code of its own", fix="name a file that defines a Recipe or a class")
     path, name = split_load(load)
     return SourceFile(text=read_file(Path(path)).decode(), name=name)
 

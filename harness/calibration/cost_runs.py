@@ -67,7 +67,7 @@ def _plan(pair: SubmissionOnWorkload, registry: Registry, repetitions: int, inte
     if stop > facts.budget.horizon:
         max_intervals = facts.budget.horizon // (facts.eval_every * max(1, len(facts.stages)))
         raise UsageError(
-            f"--intervals {intervals}: {facts.name} has {max_intervals} evaluations in its budget",
+            f"--intervals {intervals}: the budget of {facts.name} allows at most {max_intervals}",
             fix=f"give at most {max_intervals}",
         )
     return tuple(

@@ -1,4 +1,4 @@
-"""Computes best values, the costs of reaching a value, and the resolution from the curves of runs."""
+"""Computes best values, the examples and seconds up to a value, and the resolution from the curves of runs."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def loosen_value(value: float, target: Target, factor: float) -> float:
     return round_to_easier_side(1 - factor * (1 - value) if target.goal == "max" else factor * value, target)
 
 
-def cost_to_value(record: Record, target: Target, value: float, limit: float) -> tuple[int, float] | None:
+def when_reached(record: Record, target: Target, value: float, limit: float) -> tuple[int, float] | None:
     """Return examples and scored seconds at the first evaluation that reaches a value; None if no evaluation does.
 
     Args:

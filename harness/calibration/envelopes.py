@@ -121,7 +121,10 @@ class EnvelopeMaker:
     def plan_tuning(self) -> list[RunSpec]:
         """Return the first tuning trials: all horizons with the learning rates around the default."""
         return [
-            spec for horizon in self._horizons for rate in self._first_rates() for spec in self._tune(horizon, rate)
+            spec
+            for horizon in self._horizons
+            for rate in self._first_rates()
+            for spec in self._plan_rate(horizon, rate)
         ]
 
     def make(self) -> ReferenceEnvelope:
@@ -170,16 +173,21 @@ class EnvelopeMaker:
             return (0.0,)
         return learning_rates(float(hyperparameters.default(self._space["lr"])), self._ruleset.trials)
 
-    def _tune(self, horizon: int, rate: float) -> Sequence[RunSpec]:
+    def _plan_rate(self, horizon: int, rate: float) -> Sequence[RunSpec]:
         """Return the tuning trials with one learning rate. All learning rates have the same seeds."""
         return self._plan("tuning", self._ruleset.tuning_studies, {"lr": rate} if rate else {}, 0, horizon)
 
     def _choose_rates(self) -> list[_Tuning]:
-        """Run the tuning trials of all horizons. Learning rates are added until the best is not at the edge."""
+        """Run the tuning trials of all horizons.
+
+        If the best learning rate is at the edge, one beyond it is added, at most `MAX_EXTENSIONS` times.
+        """
         tunings = [_Tuning(horizon) for horizon in self._horizons]
         pending: Mapping[int, Sequence[float]] = dict.fromkeys(self._horizons, self._first_rates())
         for _ in range(MAX_EXTENSIONS + 1):
-            groups = [(t, rate, self._tune(t.horizon, rate)) for t in tunings for rate in pending.get(t.horizon, ())]
+            groups = [
+                (t, rate, self._plan_rate(t.horizon, rate)) for t in tunings for rate in pending.get(t.horizon, ())
+            ]
             records = iter(self._run([spec for _, _, specs in groups for spec in specs]) if groups else ())
             for tuning, rate, specs in groups:
                 group = [next(records) for _ in specs]
@@ -194,7 +202,7 @@ class EnvelopeMaker:
         """Return the learning rate with the best metric.
 
         Raises:
-            UsageError: the runs with every learning rate broke down.
+            UsageError: no learning rate has a metric, because its runs broke down.
         """
         goal = self._workload.facts.targets[0].goal
         known = {rate: value for rate, value in tuning.results.items() if value is not None}
@@ -207,7 +215,7 @@ class EnvelopeMaker:
         return (min if goal == "min" else max)(known, key=known.__getitem__)
 
     def _next_rate(self, tuning: _Tuning) -> float | None:
-        """Return the learning rate beyond the best one; None if the best one is not at the edge."""
+        """Return the learning rate beyond the best one; None if the best is not at the edge or only one was tried."""
         rates, best = sorted(tuning.results), self._best_rate(tuning)
         if len(rates) == 1:
             return None
@@ -248,7 +256,7 @@ def holds(envelope: ReferenceEnvelope) -> bool:
 
 
 def count_needed_seeds(envelope: ReferenceEnvelope) -> int | None:
-    """Return the number of seeds with which a correct envelope hardly ever violates `OWN_MULTIPLIER` by chance.
+    """Return the number of seeds with which a correct envelope violates `OWN_MULTIPLIER` in about 4 % of cases.
 
     With this number of seeds, the distance from 1 to the upper bound is two standard errors of the reference's own
     multiplier. If a metric is outside the envelope, the standard error is unknown, and the result is None.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from harness.calibration.curves import cost_to_value, loosen_value, resolution, round_to_easier_side, value_reached
+from harness.calibration.curves import loosen_value, resolution, round_to_easier_side, value_reached, when_reached
 from harness.calibration.results import Calibration, Level
 from harness.contract.record import Record
 from harness.contract.workload import Target, WorkloadFacts
@@ -34,7 +34,8 @@ def calibrate_pool(
         anchor_runs: runs of the anchor on new seeds.
 
     Returns:
-        The calibration with `levels`, `resolution` and `evaluations`. A level that too few runs reach is left out.
+        The calibration with `levels`, `resolution` and `evaluations`. A level is left out if too few runs have an
+        evaluation.
     """
     target, horizon = facts.targets[0], facts.budget.horizon
     values = {
@@ -53,11 +54,11 @@ def calibrate_pool(
     return _replace_levels(msgspec.structs.replace(base, metric=target.metric, goal=target.goal), levels, anchor_runs)
 
 
-def levels_hold(calibration: Calibration, tolerance_factor: float, checks: Sequence[Record]) -> bool:
+def main_target_holds(calibration: Calibration, tolerance_factor: float, checks: Sequence[Record]) -> bool:
     """Return whether enough runs on further new seeds reach the main target after it is loosened by a factor."""
     target, limit = checks[0].spec.workload.facts.targets[0], BUDGET_FRACTION * calibration.horizon
     value = loosen_value(calibration.levels["main"].value, target, tolerance_factor)
-    hits = sum(cost_to_value(record, target, value, limit) is not None for record in checks)
+    hits = sum(when_reached(record, target, value, limit) is not None for record in checks)
     return hits >= SEED_FRACTION * len(checks)
 
 
@@ -103,9 +104,9 @@ def _replace_levels(
 
 
 def _make_level(value: float, anchor_runs: Sequence[Record], target: Target, limit: float) -> Level:
-    costs = [cost_to_value(record, target, value, limit) for record in anchor_runs]
+    hits = [when_reached(record, target, value, limit) for record in anchor_runs]
     return Level(
         value=value,
-        examples=tuple(None if cost is None else cost[0] for cost in costs),
-        seconds=tuple(None if cost is None else round(cost[1], 3) for cost in costs),
+        examples=tuple(None if hit is None else hit[0] for hit in hits),
+        seconds=tuple(None if hit is None else round(hit[1], 3) for hit in hits),
     )

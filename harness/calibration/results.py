@@ -65,7 +65,8 @@ class Calibration(Data, frozen=True, kw_only=True):
         torch: version of torch.
         settings: all settings that were run on the tuning seed, best first.
         best: `name@version` of the best reference.
-        anchor: `name@version` of the reference with which the anchored score compares all submissions.
+        anchor: `name@version` of the reference with which the anchored score compares all submissions; on a stream, the
+            best reference.
         metric: name of the primary metric.
         goal: direction of the primary metric, `min` or `max`.
         horizon: budget in examples.
@@ -77,7 +78,8 @@ class Calibration(Data, frozen=True, kw_only=True):
         checks: run IDs of further runs on new seeds. On a stream, these runs have the loosened targets.
         resolution: fraction by which one standard error of the metric changes the examples to the target.
         evaluations: number of evaluations of a run, as the median over seeds. On a pool, the evaluations up to the hit
-            are counted. On a stream, the evaluations at which a stage could have ended are counted.
+            are counted. On a stream, the evaluations after the minimum numbers of examples of the stages
+            are counted.
         runs: run IDs of the anchor's and the best reference's runs on new seeds.
     """
 

@@ -4,9 +4,10 @@ A reference is run at its best setting on new seeds. The rule takes the best val
 within 80 % of the budget, and rounds it to three digits in the direction of the easier target.
 
 On a pool, the value of the *anchor*, the reference with the tag `reference`, is the target. The anchor therefore
-reaches the target. The value of the best reference is the level `hard` (ADR 0006).
+reaches the target. The value of the best reference is the level `hard` (ADR 0006). If too few further seeds of the
+anchor reach the target, all levels are loosened by a tolerance factor.
 
-On a stream, the rule is applied to every stage, with runs in which all stages have equal length. In a scored run, in
+On a stream, the rule is applied to every stage, with runs that ignore the targets of the stages. In a scored run, in
 contrast, the next stage begins as soon as the targets of the current stage are met. A scored run therefore has less
 training before the next stage, and may miss the target of any stage. For this reason, the targets of all stages are
 loosened by a tolerance factor. It is the smallest factor with which enough new seeds reach the end of the stream.
@@ -62,7 +63,7 @@ def calibrate(
         tuning: all settings that were tried, best first.
         best_runs: runs of the best setting on new seeds; not empty.
         anchor_runs: runs of the anchor's best setting on new seeds. Empty if this setting is also the best of all. Also
-            empty on streams: without replay, the anchor cannot meet their floors.
+            empty on variants, and on streams: without replay, the anchor cannot meet their floors.
     """
     spec, facts = best_runs[0].spec, best_runs[0].spec.workload.facts
     base = Calibration(

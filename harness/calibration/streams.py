@@ -31,7 +31,7 @@ def calibrate_stream(base: Calibration, facts: WorkloadFacts, best_runs: Sequenc
     Args:
         base: calibration without stages.
         facts: facts of the workload.
-        best_runs: runs of the best reference on new seeds, with stages of equal length.
+        best_runs: runs of the best reference on new seeds, which ignore the targets of the stages.
 
     Returns:
         The calibration with the stages. If too few runs have an evaluation in a stage, this stage and all later stages
@@ -88,7 +88,7 @@ def add_tolerance(calibration: Calibration, tolerance_factor: float | None, chec
 
 
 def _useful_evaluations(record: Record) -> float:
-    """Return the number of a run's evaluations at which a stage could end.
+    """Return the number of a run's evaluations after the minimum numbers of examples of the stages.
 
     A stage cannot end before its minimum number of examples, so earlier evaluations are not counted.
     """

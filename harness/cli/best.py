@@ -58,9 +58,9 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
     submission_names: set[str] = set()
     summaries: list[RunSummary] = []
     problems: list[str] = []
-    listed = list_folders(runs, results, problems)
-    table_records = make_table_records(runs, results, problems, listed)
-    for record in records(listed, problems, table_records, note_marks=True):
+    folders = list_folders(runs, results, problems)
+    selector = make_table_records(runs, results, problems, folders)
+    for record in records(folders, problems, selector, note_marks=True):
         if not record.spec.smoke and not record.spec.profile:
             workload_names.add(record.spec.workload.facts.name)
             if record.spec.workload.facts.name == workload:
@@ -83,7 +83,7 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
     if as_json:
         _print_json(fastest, "by", by, fastest.result.value)
         return EXIT_OK
-    # Seconds of different hardware classes cannot be compared, so only runs of the printed class are counted.
+    # The hardware class is printed beside the number of runs, so only the runs of this class are counted.
     run_count = sum(summary.spec.hardware == fastest.spec.hardware for summary in hits)
     unit = f"{fastest.spec.clock} seconds" if by == "time" else by
     amount = f"{text.number(fastest.result.value)} {unit} to target"

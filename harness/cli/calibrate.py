@@ -1,4 +1,4 @@
-"""`bench calibrate`: compute a workload's targets, budgets and resolution from runs of tuned references."""
+"""`bench calibrate`: compute a workload's targets and resolution from runs of tuned references."""
 
 from __future__ import annotations
 
@@ -90,7 +90,9 @@ from harness.system.files import write_atomically
     "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
 )
 @click.option("--retry-failed", is_flag=True, help="Rerun trials that failed.")
-@click.option("--dry-run", is_flag=True, help="Print the tuning trials without running anything.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the tuning trials, or the trials of a variant, without running anything."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the calibrations, or the planned trials, as JSON.")
 @click.pass_obj
 def command(

@@ -62,10 +62,12 @@ def make_envelope(
     if not holds(envelope):
         low, high = OWN_MULTIPLIER
         needed = count_needed_seeds(envelope)
-        advice = f"about {needed} seeds (--studies) are needed" if needed else "give more --studies or --rates"
+        advice = "give more --studies or --rates"
+        if needed:
+            advice = f"with the noise of this workload, about {needed} seeds (--studies) are needed"
         note(
             f"warning: the reference's own compute multiplier on further seeds should be 1, but is not within {low} to "
-            f"{high}; do not use this envelope; with the noise of this workload, {advice}"
+            f"{high}; do not use this envelope; {advice}"
         )
     if as_json:
         print_json({"envelope": envelope})

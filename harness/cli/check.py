@@ -38,7 +38,7 @@ def check(blocked_plugins: list[str], target: str, workloads: tuple[str, ...], a
     results: list[CheckResult] = []
     kind = ""
     try:
-        entry = checking.resolve_target(target, registry)
+        entry = checking.resolve_entry(target, registry)
     except BenchError as error:
         if not checking.is_broken(target, error):
             raise

@@ -54,9 +54,9 @@ def compare(
             f"--fail-if-slower-than {limit}: the ratio must be at least 1", fix="give a ratio such as 1.05"
         )
     problems: list[str] = []
-    listed = list_folders(runs, results, problems)
-    table_records = make_table_records(runs, results, problems, listed)
-    scored = [score_run(record, by) for record in records(listed, problems, table_records, note_marks=True)]
+    folders = list_folders(runs, results, problems)
+    selector = make_table_records(runs, results, problems, folders)
+    scored = [score_run(record, by) for record in records(folders, problems, selector, note_marks=True)]
     names = split_names(workloads)
     check_workloads(names, {run.spec.workload.facts.name for run in scored})
     scored = [run for run in scored if not names or run.spec.workload.facts.name in names]

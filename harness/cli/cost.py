@@ -27,7 +27,13 @@ from harness.scoring.cost_ratio import cost_ratios
     help="Comma-separated workloads.",
 )  # fmt: skip
 @click.option("--to", "baseline", help="Submission whose cost counts as 1 (default: the last one).")
-@click.option("--pairs", type=LimitedInteger("pairs"), default=10, show_default=True, help="Runs per submission.")
+@click.option(
+    "--pairs",
+    type=LimitedInteger("pairs"),
+    default=10,
+    show_default=True,
+    help="Number of runs of each submission on each workload.",
+)
 @click.option(
     "--intervals", type=LimitedInteger("intervals"), default=8, show_default=True,
     help="Number of evaluations per run; on a stream, per stage.",

@@ -173,7 +173,7 @@ def verify(blocked_plugins: list[str] | None, names: tuple[str, ...], only: tupl
     return EXIT_OK if all(state.good for _, states in results for state in states) else EXIT_FAILED
 
 
-# --- output -------------------------------------------------------------------------------------
+# --- helpers ------------------------------------------------------------------------------------
 
 
 def _registry(blocked_plugins: list[str] | None) -> Registry:
@@ -251,7 +251,7 @@ def _print_states(results: Sequence[DatasetStates], as_json: bool) -> None:
 
 @contextmanager
 def _progress(entry: DatasetEntry, verb: str = "fetching") -> Iterator[manage.Progress]:
-    """Provide a function that shows progress: one bar per file on a terminal, otherwise one line per file.
+    """Provide a function that shows progress: a bar for the current file on a terminal, otherwise one line per file.
 
     Args:
         entry: the dataset.

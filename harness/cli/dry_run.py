@@ -77,7 +77,10 @@ def note_missing(missing: Sequence[BenchError]) -> None:
 
 
 def _describe_duration(spec: RunSpec, estimates: Estimates) -> str:
-    """Return the estimated wall time of a trial in words. Without an estimate, return the limit on scored seconds."""
+    """Return the estimated wall time of a trial in words.
+
+    Without an estimate, return the limit on scored seconds. For a smoke run, return `?`.
+    """
     if spec.smoke:
         return "?"
     seconds = estimates.median_seconds(spec)
@@ -86,7 +89,9 @@ def _describe_duration(spec: RunSpec, estimates: Estimates) -> str:
 
 def _parallel_trials(specs: Sequence[RunSpec]) -> int:
     """Return the number of trials that fit on this machine at once."""
-    cores = max((spec.ranks * spec.threads for spec in specs), default=1)
-    gpus = max((spec.ranks for spec in specs if spec.device.startswith("cuda")), default=0)
-    fitting_cores = len(list_usable_cores()) // cores
-    return max(1, min(fitting_cores, len(list_visible_gpus()) // gpus) if gpus else fitting_cores)
+    cores_per_trial = max((spec.ranks * spec.threads for spec in specs), default=1)
+    gpus_per_trial = max((spec.ranks for spec in specs if spec.device.startswith("cuda")), default=0)
+    trials_on_cores = len(list_usable_cores()) // cores_per_trial
+    if not gpus_per_trial:
+        return max(1, trials_on_cores)
+    return max(1, min(trials_on_cores, len(list_visible_gpus()) // gpus_per_trial))

@@ -35,7 +35,7 @@ _OPTIONS = (
         "--budget",
         type=int,
         metavar="EXAMPLES",
-        help="Number of examples per run (default: a quarter of the horizon, at least 16 evaluations).",
+        help="Number of examples per run (default: a quarter of the horizon, or more if 16 evaluations need it).",
     ),
     click.option(
         "--min-effect",

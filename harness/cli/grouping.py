@@ -13,19 +13,15 @@ from harness.plugins.registry import Registry
 
 #: An optimizer forms a group of its own if at least this number of submissions use it without a distinguishing part.
 MIN_GROUP = 4
-#: Characters before the suffix in a workload's name: `+` in a variant (`lm-tiny+postnorm`), `:` in a scenario
-#: (`x:task`).
+#: Characters before the suffix in a workload's name: `+` in a variant (`lm-tiny+postnorm`), `:` before the kind of
+#: the tasks of a stream (`continual-mnist:task`).
 _SUFFIX_MARKS = "+:"
 #: Kinds of parts that most submissions have. A part of any other kind distinguishes a submission.
 _COMMON_KINDS = ("optimizer", "schedule")
 
 
 def group_workloads(workloads: Sequence[WorkloadEntry]) -> dict[str, list[str]]:
-    """Return the names of workloads by tier. The variants of a workload follow its name in parentheses.
-
-    >>> _fold_variants(["lm", "lm+postnorm", "lm+wide", "digits:task"])
-    ['lm (+postnorm, +wide)', 'digits:task']
-    """
+    """Return the names of workloads by tier. The suffixes of a workload's variants follow its name in parentheses."""
     groups: dict[str, list[str]] = {}
     for entry in workloads:
         groups.setdefault(entry.facts.tier, []).append(entry.name)
@@ -33,21 +29,27 @@ def group_workloads(workloads: Sequence[WorkloadEntry]) -> dict[str, list[str]]:
 
 
 def _fold_variants(names: Sequence[str]) -> list[str]:
+    """Return names in which each workload is followed by the suffixes of its variants. Other names are unchanged.
+
+    >>> _fold_variants(["lm", "lm+postnorm", "lm+wide", "digits:task"])
+    ['lm (+postnorm, +wide)', 'digits:task']
+    """
     variants: dict[str, list[str]] = {name: [] for name in names}
     for name in names:
         at = next((i for i, character in enumerate(name) if character in _SUFFIX_MARKS), None)
         if at is not None and name[:at] in variants:
             variants[name[:at]].append(name[at:])
             del variants[name]
-    return [name + (f" ({', '.join(marks)})" if marks else "") for name, marks in variants.items()]
+    return [name + (f" ({', '.join(suffixes)})" if suffixes else "") for name, suffixes in variants.items()]
 
 
 def group_submissions(submissions: Sequence[SubmissionEntry], registry: Registry) -> dict[str, list[str]]:
     """Return the names of submissions, grouped by the part that distinguishes a submission.
 
     - Parts other than the optimizer and the schedule distinguish a submission.
-    - A submission with several such parts belongs to the part's kind that comes last in `PART_KINDS`.
-    - A submission without such a part belongs to the group of its optimizer.
+    - If a submission has several such parts, their kind that comes last in `PART_KINDS` is its group.
+    - A submission without such a part belongs to the group of its optimizer (see `MIN_GROUP`).
+    - A submission without parts belongs to the group `own step`.
     """
     parts_of = {entry.name: _part_names(entry, registry) for entry in submissions}
     optimizers = Counter(parts.get("optimizer", "") for parts in parts_of.values() if set(parts) <= set(_COMMON_KINDS))

@@ -59,8 +59,8 @@ def command(threads: int, as_json: bool) -> int:
 
 
 def _machine_rows(threads: int) -> list[dict[str, Any]]:
-    """Return the classes of runs on this machine: on the processor, on one GPU, and on all visible GPUs."""
-    visible = len(detect.run_gpus("cuda", len(detect.all_gpus())))
+    """Return the classes of runs on this machine: the processor, one GPU, all visible GPUs, and Apple's GPU."""
+    visible = len(detect.gpus_of_run("cuda", len(detect.all_gpus())))
     configurations = [("cpu", 1, f"--threads {threads}")]
     configurations += [("cuda", n, f"--gpus {n}") for n in sorted({1, visible}) if visible]
     if sys.platform == "darwin" and platform.machine() == "arm64":
@@ -74,7 +74,7 @@ def _machine_rows(threads: int) -> list[dict[str, Any]]:
 
 
 def _gpu_rows() -> list[list[str]]:
-    visible = {gpu.index for gpu in detect.run_gpus("cuda", len(detect.all_gpus()))}
+    visible = {gpu.index for gpu in detect.gpus_of_run("cuda", len(detect.all_gpus()))}
     rows = [["gpu", "name", "MiB", "driver", "power limit W", "SM MHz", "memory MHz", ""]]
     for gpu in detect.all_gpus():
         device = gpu.device

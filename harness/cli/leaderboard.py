@@ -91,17 +91,17 @@ def leaderboard(
         by, level, workloads=workloads, tier=tier, references=references(blocked_plugins, reference)
     )
     problems: list[str] = []
-    listed = list_folders(runs, results, problems)
-    table_records = make_table_records(runs, results, problems, listed)
-    marks = table_records.mark_filter.marks
-    query = replace(query, attestations=index_attestations(listed, problems), marks=marks, group=group)
-    values = stored_summaries(RunSummary, summarize_content, query, existing_folders(runs, results))
-    run_summaries = list(summaries(listed, problems, table_records, query, values))
+    folders = list_folders(runs, results, problems)
+    selector = make_table_records(runs, results, problems, folders)
+    marks = selector.mark_filter.marks
+    query = replace(query, attestations=index_attestations(folders, problems), marks=marks, group=group)
+    stored = stored_summaries(RunSummary, summarize_content, query, existing_folders(runs, results))
+    run_summaries = list(summaries(folders, problems, selector, query, stored))
     if run_summaries:
         check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in run_summaries})
-    stop_records = [record for record in table_records.stop_records if query.wants(record.spec.workload.facts)]
+    stop_records = [record for record in selector.stop_records if query.wants(record.spec.workload.facts)]
     stopping_results = StoppingResults(stop_records, read_envelopes(envelopes))
-    marked = [item for item in table_records.mark_filter.marked if query.wants(item.facts)]
+    marked = [item for item in selector.mark_filter.marked if query.wants(item.facts)]
     boards = build_leaderboards(run_summaries, query)
     output_format = "json" if as_json else output_format
     if output_format == "json":
@@ -137,7 +137,7 @@ def leaderboard_query(
         raise unknown_name_error("--by", by, [*axes, "metric@budget"])
     return LeaderboardQuery(
         by=axes.get(by, "time"),
-        metric=metric,
+        metric_budget=metric,
         level=level,
         workloads=frozenset(split_names(workloads)),
         tier=tier,

@@ -45,8 +45,8 @@ def command(
     """List workloads, submissions and parts.
 
     Without arguments, all names are listed in groups: workloads by tier, submissions by their parts, parts by their
-    kind. With words, the command describes the entries that contain every word in their name, summary, parts, tags or
-    papers.
+    kind. With words, the command describes the entries that contain every word in their name, aliases, summary, parts,
+    tags or papers.
     """
     registry = resolve.open_registry(blocked_plugins)
     resolve.require_plugins(registry)

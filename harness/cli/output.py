@@ -19,7 +19,7 @@ SCHEMA = 1
 
 
 def print_json(data: Mapping[str, Any]) -> None:
-    """Print an object as JSON to stdout. All commands print JSON with this function.
+    """Print an object as JSON to stdout. All commands print JSON with this function or `print_json_list`.
 
     If stdout cannot encode a character, all characters outside ASCII are escaped.
 

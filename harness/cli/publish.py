@@ -48,9 +48,9 @@ def command(
 ) -> int:
     """Check runs, and add their records to the published records.
 
-    RUN is the path of a run, a run ID or its first characters, the name of a submission, or a folder of runs. All
-    trials of the ruleset are published together. The command refuses incomplete studies, and prints how to complete
-    them. It also refuses records that fail a check of bench verify.
+    RUN is the path of a run, a run ID or its first characters, the name of a submission, or a folder of runs. If
+    one run is named, all trials of its submission on its workload under its ruleset are published. The command refuses
+    incomplete studies, and prints how to complete them. It also refuses records that fail a check of bench verify.
 
     The folder of published records is replaced in one step. Its LEADERBOARD.md is written again. docs/publishing.md
     describes publishing from start to end.

@@ -30,7 +30,7 @@ from harness.storage.records import StoredRecord, decode_stored, iter_listed_rec
 from harness.storage.shards import find_packed
 
 F = TypeVar("F", bound=Callable[..., Any])
-#: Remedy in messages that there are no results.
+#: The remedy in messages that say that there are no results.
 RUN_FIRST = "run trials with bench run"
 
 
@@ -209,7 +209,7 @@ def runs_of_submission(candidates: Sequence[R], name: str) -> list[R]:
 
     Args:
         candidates: records, or runs without their points.
-        name: `name` or `name@version`, optionally followed by `#` and the beginning of the source hash.
+        name: `name` or `name@version`, optionally followed by `#` and the beginning of the code hash.
 
     Raises:
         UsageError: the submission has no records, or has records of several versions or sources.

@@ -44,7 +44,7 @@ from harness.system.files import write_atomically, write_error
     type=NameType("submission"),
     help="Submission to which scores are relative (default: any with the tag `reference`).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the path and size of the file as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the path, the size and the workloads of the file as JSON.")
 @click.pass_obj
 def report(
     blocked_plugins: list[str],

@@ -50,8 +50,9 @@ from harness.verification.rerun import Rerun, RerunMethod
 )  # fmt: skip
 @click.option(
     "--method", type=click.Choice(["auto", "exact", "fresh-seeds"]), default="auto", show_default=True,
-    help="exact: repeat the run with the same seeds; fresh-seeds: run with new seeds; auto: exact if this machine can, "
-    "and fresh-seeds unless the seeds come from a public beacon.",
+    help="exact: repeat the run with the same seeds; fresh-seeds: run with new seeds; auto: exact if this machine "
+    "can repeat the run exactly; then fresh-seeds, unless exact refuted the record, or accepted it and its seeds come "
+    "from a public beacon.",
 )  # fmt: skip
 @click.option(
     "--nonce", default="beacon", show_default=True, metavar="beacon|local|HEX",
@@ -106,7 +107,7 @@ def rerun(
             redrawing=registry.redrawing,
         )
         if workloads is not None:
-            located = _read_claimed_records(name, runs, results)
+            located = _read_scored_records(name, runs, results)
             claims = draw_claims(
                 group_claims([record for record, _ in located]), drawn := _draw_nonce(nonce), workloads
             )
@@ -181,8 +182,11 @@ def _with_source(record: Record, source: Path | None) -> Record:
     return msgspec.structs.replace(record, spec=spec)
 
 
-def _read_claimed_records(name: str, runs: Path, results: Path) -> list[tuple[Record, Path]]:
-    """Return the scored records of one version and one source of a submission, each with its folder."""
+def _read_scored_records(name: str, runs: Path, results: Path) -> list[tuple[Record, Path]]:
+    """Return the records of one version and one source of a submission, each with its folder.
+
+    Only records with the purpose `score` are returned, without smoke runs.
+    """
     located: dict[str, tuple[Record, Path]] = {}
     problems: list[str] = []
     for stored in iter_stored(existing_folders(runs, results), problems):

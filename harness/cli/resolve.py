@@ -132,7 +132,7 @@ class LimitedInteger(click.IntRange):
         self._option = option
 
     def _describe_range(self) -> str:
-        # The help leaves out limits that are so large that no user reaches them.
+        # The help shows only the lower limit, because no user reaches the upper one. A seed may have any sign.
         return "64 bits" if self.min is None else super()._describe_range()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:

@@ -192,7 +192,7 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """The options of `bench run`, one field for each. A sweep file sets options of the same names."""
+    """The options of `bench run`, one field for each except `--show-config`. They include values of a sweep file."""
 
     submissions: tuple[str, ...]
     workloads: tuple[str, ...]
@@ -230,7 +230,8 @@ class RunOptions:
         """Plan the trials for these options.
 
         Raises:
-            UsageError: no submission has a best known setting. Other causes: see `harness.plan`.
+            UsageError: two options conflict, or no submission has a best known setting. Other causes: see
+                `harness.plan`.
             DataError: see `harness.plan`.
         """
         if self.nonce != "none" and self.seed:

@@ -173,7 +173,7 @@ def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path, as
     if not folder.is_dir():
         raise UsageError(
             f"{record.run_id} is not in {runs}, and only local runs can have notes",
-            fix="give the folder of the run with --runs",
+            fix="give with --runs the folder that contains the run's folder",
         )
     if words:
         write_note(folder, " ".join(words))

@@ -22,7 +22,7 @@ from harness.report import text
 
 #: Defaults for the number of updates, the examples per update and the tokens per example.
 HORIZON, BATCH_SIZE, TOKENS = 1000, 256, 4096
-#: Without `--at`, the budget is divided into this number of equal intervals. The factors at their ends are listed.
+#: Without `--at`, the budget is divided into this number of equal intervals. JSON lists the factors at their ends.
 _ROWS = 20
 
 
@@ -33,7 +33,7 @@ class CurveRequest:
     Args:
         overrides: values of hyperparameters by name (`--set`).
         horizon: number of updates in the budget; None for the workload's budget or the default.
-        at: updates whose factors are printed; None for regular intervals.
+        at: updates whose factors are printed. If None, the text has no table, and JSON lists regular intervals.
         facts: the workload that determines the budget, batch size, tokens and stages; None without `--workload`.
         tasks: number of tasks of equal length; None without `--tasks`.
     """
@@ -58,7 +58,7 @@ class ScheduleCurve:
         schedule: the schedule.
         hparams: values of the schedule's hyperparameters.
         plan: the run for which the schedule is planned.
-        at: updates whose factors are printed; None for regular intervals.
+        at: updates whose factors are printed. If None, the text has no table, and JSON lists regular intervals.
     """
 
     schedule: schedule_curve.Schedule
@@ -74,9 +74,9 @@ class ScheduleCurve:
         """
         steps = self.at
         if steps is None:
-            steps = tuple(dict.fromkeys(round(i * self.plan.horizon / _ROWS) for i in range(_ROWS + 1)))
+            steps = tuple(dict.fromkeys(round(i * self.plan.updates / _ROWS) for i in range(_ROWS + 1)))
         return {
-            "horizon": self.plan.horizon,
+            "horizon": self.plan.updates,
             "planned": self.plan.planned,
             "hyperparameters": self.hparams,
             "schedule": self._rows(steps),
@@ -84,7 +84,7 @@ class ScheduleCurve:
 
     def panels(self, points: int = 1000) -> list[plotting.Panel]:
         """Return a panel for each factor that the schedule sets. Each covers the whole budget."""
-        last = self.plan.horizon
+        last = self.plan.updates
         steps = [round(i * last / points) for i in range(points + 1)] if last > points else list(range(last + 1))
         factors = self._factors(steps)
         values: dict[str, list[float | None]] = {
@@ -102,8 +102,8 @@ class ScheduleCurve:
         """Return the curves, drawn with characters, and a table of the factors at the updates in `at`."""
         hparams = select_keywords(self.schedule, self.hparams)
         values = ", ".join(f"{k}={f'{v:.6g}' if isinstance(v, float) else v}" for k, v in sorted(hparams.items()))
-        planned = "" if self.plan.planned == self.plan.horizon else f", planned for {self.plan.planned:,}"
-        lines = [f"schedule over {self.plan.horizon:,} updates{planned}{f' ({values})' if values else ''}"]
+        planned = "" if self.plan.planned == self.plan.updates else f", planned for {self.plan.planned:,}"
+        lines = [f"schedule over {self.plan.updates:,} updates{planned}{f' ({values})' if values else ''}"]
         for panel in self.panels():
             lines += [f"  {panel.label}", *(f"  {line}" for line in plotting.characters(panel))]
         if self.at:
@@ -134,7 +134,8 @@ def resolve_curve(source: PartEntry | Composition, request: CurveRequest) -> Sch
         request: the options of the command.
 
     Raises:
-        UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter.
+        UsageError: a hyperparameter does not exist, is out of range, or conflicts with another hyperparameter. Or the
+            budget has fewer updates than tasks.
         PluginError: the schedule cannot be loaded.
     """
     with loading.drop_output():
@@ -190,7 +191,7 @@ def _load_schedule(composition: Composition) -> schedule_curve.Schedule | None:
 
 
 def _make_plan(values: HParams, request: CurveRequest) -> schedule_curve.Plan:
-    """Return the plan of a run. Its length is the requested horizon, or else the workload's budget."""
+    """Return the plan of a run. Its length is the requested horizon, or else the workload's budget or the default."""
     facts, size = request.facts, int(values["batch_size"])
     horizon, tokens, task_lengths = HORIZON, TOKENS, (1,) * (request.tasks or 0)
     if facts is not None:
@@ -204,7 +205,7 @@ def _make_plan(values: HParams, request: CurveRequest) -> schedule_curve.Plan:
         problem = f"{horizon} updates are too few for {len(task_lengths)} tasks"
         raise UsageError(problem, fix=f"give --horizon {len(task_lengths)} or more")
     return schedule_curve.Plan(
-        horizon=horizon,
+        updates=horizon,
         fraction=float(values.get("horizon_fraction", 1.0)),
         batch_size=size,
         tokens_per_example=tokens,

@@ -171,7 +171,10 @@ def _entry_curve(
             curve = None
             note(f"no curve: {error}")
     if required and curve is None:
-        raise UsageError(f"{entry.name} has no learning-rate curve: {reason}", fix="leave out --set, --at and --plot")
+        raise UsageError(
+            f"{entry.name} has no learning-rate curve: {reason}",
+            fix="leave out --set, --horizon, --at, -w, --tasks and --plot",
+        )
     return curve
 
 

@@ -27,7 +27,7 @@ class ShownError:
     """An error as the command line shows it.
 
     Args:
-        kind: `Interrupted`, `InternalError`, or the name of the error's class.
+        kind: `Interrupted`, `InternalError`, or the name of a subclass of `BenchError`.
         exit_code: the exit code of the command.
         what: description of the request and of the problem.
         fix: the remedy; None if no remedy is known.
@@ -60,7 +60,10 @@ def choose_printer(arguments: Sequence[str], commands: Collection[str]) -> ShowE
 
 
 def describe_unexpected(error: Exception) -> ShownError | None:
-    """Return the description of an error that is not a BenchError, or None if `invoke` reports the error."""
+    """Return the description of an error that is not a BenchError, or None if `harness.cli.invoke` reports it.
+
+    With the environment variable `BENCH_DEBUG`, raise the error again, so that its traceback is shown.
+    """
     if isinstance(error, OSError) and output_failure() is not None:
         return None
     if os.environ.get("BENCH_DEBUG"):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _REPLACE = "bench-replace"
-#: Replacements of characters that the harness prints. Other characters that cannot be encoded become `?`.
+#: Replacements of characters that the harness prints. Braille patterns become `*`. Other characters become `?`.
 _REPLACEMENTS: dict[str, str] = {
     "≥": ">=",
     "≤": "<=",

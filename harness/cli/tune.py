@@ -229,7 +229,7 @@ def _store(result: TuneResult, path: Path) -> str:
     replaced = write_best_setting(path, result.best_setting(path.parent))
     if replaced is not None:
         old_values = " ".join(f"{name}={value}" for name, value in replaced.hparams.items()) or "the defaults"
-        note(f"{path}: replaced {old_values}, which was found on {replaced.found}")
+        note(f"{path}: replaced {old_values} (found on {replaced.found})")
     return str(path)
 
 

@@ -36,8 +36,8 @@ def watch_trials(registry: Registry, total: int, specs: Iterable[RunSpec] = ()) 
         specs: trials that are known beforehand. The display shows the hyperparameters in which they differ.
     """
     observers = command_observers(registry)
-    # FORCE_COLOR also allows colours in pipes and files, but only a terminal can be redrawn.
     titles = TrialTitles(specs)
+    # FORCE_COLOR also allows colours in pipes and files, but only a terminal can be redrawn.
     view = LiveView(total, titles) if supports_color() and sys.stderr.isatty() else Plain(total, titles=titles)
     with view, nullcontext() if sys.stdout.isatty() else redirect_stdout(sys.stderr):
         yield CombinedWatcher([view, observers])

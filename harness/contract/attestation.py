@@ -1,4 +1,4 @@
-"""Attestations: the outcomes of checks in which somebody evaluated or repeated a run.
+"""Attestations: the outcomes of checks in which somebody repeated a run or evaluated its weights.
 
 An attestation is stored in a file beside the record.
 """
@@ -31,8 +31,9 @@ class Attestation(Data, frozen=True, kw_only=True):
         source_hash: SHA-256 of the source of the submission that the check ran; empty if the check ran no submission.
         nonce: the nonce of the fresh seeds; None for a check without fresh seeds.
         runs: number of runs that the check made.
-        estimate: estimated log of (the record's cost / the cost on fresh seeds). A negative number means that runs on
-            fresh seeds are slower than the record. None for a check without fresh seeds.
+        estimate: estimated log of (examples of the record / examples on fresh seeds), both for the same result. A
+            negative number means that runs on fresh seeds need more examples than the record. None for a check without
+            fresh seeds, or if the estimate is infinite because many runs missed the target.
         machine: hash of the name of the machine that made the check.
         hardware: hardware class on which the check was made.
         hardware_name: name of the processor.

@@ -1,6 +1,7 @@
 """The domains of hyperparameters.
 
-A domain contains a search range, a default, and bounds on overrides. An override is a value that the user sets.
+A domain contains a default, the values that a search may try, and the values that an override may have. An override is
+a value that the user sets.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Entries: the data with which plugins declare workloads, parts, submissions, executors and datasets."""
+"""Entries: the data with which plugins declare workloads, parts, submissions, executors, observers and datasets."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
 
     Args:
         facts: the workload as data.
-        load: import path of the class, `package.module:Class`. Only the worker imports it.
+        load: import path of the class, `package.module:Class`. Commands that only list or score do not import it.
         arguments: keyword arguments of the class. Variants of a workload have the same class and different arguments.
         aliases: further names that users may write; records contain only `facts.name`.
         summary: description in one line.
         sources: papers that define the workload.
-        sibling: name of the workload on the next smaller tier that represents the same kind of task; None if there is
-            none.
+        sibling: name of a smaller workload for the same kind of task, on the same or the next smaller tier; None if
+            there is none.
         needs_data: the required datasets. `name` stands for a whole dataset, `name/pattern` for the files that match a
-            pattern, and `name:4.1B` for the first files with 4.1 billion training tokens.
+            pattern, and `name:4.1B` for the first files that together have 4.1 billion training tokens.
         redraws_held_out: whether each run with a nonce draws new held-out data. If so, the class has a method
             `draw_held_out(seeds)` (see `harness.worker.redrawing.Redrawable`).
         distribution: name of the Python distribution that yields the entry; filled in by the harness.

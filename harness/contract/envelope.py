@@ -75,7 +75,7 @@ class ReferenceEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
         numbers: list[float] = [self.budget, *(horizon.examples for horizon in self.horizons)]
         numbers += [metric for horizon in self.horizons for metric in horizon.metrics]
         if not all(0 < number < math.inf for number in numbers):
-            raise ValueError("a horizon or metric is not a positive number")
+            raise ValueError("a budget, horizon or metric is not a positive number")
         if not all(shorter.examples < longer.examples for shorter, longer in pairwise(self.horizons)):
             raise ValueError("the horizons do not increase")
 

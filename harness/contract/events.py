@@ -138,8 +138,8 @@ class Done(Event, frozen=True, kw_only=True, tag="done"):
         final_weights: SHA-256 of the evaluated weights at the end; empty if they were not saved.
         crossing_weights: SHA-256 of the evaluated weights at the hit; empty for a miss.
         profile: seconds by phase of a step; empty unless `spec.profile` is True.
-        screening: number and cost of the screened evaluations, which use only a part of the split. None if the run
-            failed, or if it was not allowed to screen evaluations.
+        screening: counts and times of the evaluations on the split `score`. None if the run failed, or if its
+            specification allows no screened evaluations, which use only a part of the split.
     """
 
     status: Status

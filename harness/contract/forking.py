@@ -1,8 +1,8 @@
 """The messages between a supervisor and its fork server (see `harness.worker.fork_server`).
 
-The supervisor sends one request per worker over a Unix socket. A request consists of the length of a message in 8
-bytes, and of the message. The file descriptors of `DESCRIPTORS` are sent with the length. The server answers on the
-worker's status pipe.
+The supervisor sends one request for each worker or evaluator over a Unix socket. In this module, a process is one of
+these. A request consists of the length of a message in 8 bytes, and of the message. The file descriptors of
+`DESCRIPTORS` are sent with the length. The server answers on the status pipe of the process.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Literal
 from harness.contract.base import Data
 from harness.contract.run import RunSpec
 
-#: The file descriptors that are attached to a request, in this order. `stdin`: reading end of the pipe for the worker's
-#: standard input. `log`: the worker's log file. `events`: writing end of the event pipe. `lock`: lock of the run's
-#: folder. `status`: writing end of the status pipe. `peer`: socket between worker and evaluator; it is missing if the
-#: worker evaluates its weights itself.
+#: The file descriptors that are attached to a request, in this order. `stdin`: reading end of the pipe for the standard
+#: input of the process. `log`: its log file. `events`: writing end of the event pipe. `lock`: lock of the run's folder.
+#: `status`: writing end of the status pipe. `peer`: socket between worker and evaluator; it is missing if the worker
+#: evaluates its weights itself.
 DESCRIPTORS = ("stdin", "log", "events", "lock", "status", "peer")
 #: What a process of a trial does: it trains (`worker`), or it evaluates the weights of the worker (`evaluator`).
 Role = Literal["worker", "evaluator"]
@@ -27,9 +27,9 @@ EVALUATOR_ENDED = "the evaluator of this trial has ended"
 LENGTH = struct.Struct("=Q")
 #: The format of an answer: its kind and a number. An answer is short enough to be written to a pipe atomically.
 ANSWER = struct.Struct("=cq")
-#: The kind of an answer. It determines the meaning of the number. `STARTED`: process id of the worker. `ENDED`: exit
-#: code of the worker; a negative code is the number of the signal that killed the worker. `FAILED`: number of the
-#: system error that prevented the fork.
+#: The kind of an answer. It determines the meaning of the number. `STARTED`: process id of the new process. `ENDED`:
+#: exit code of the process; a negative code is the number of the signal that killed it. `FAILED`: number of the system
+#: error that prevented the fork.
 AnswerKind = Literal[b"s", b"e", b"f"]
 STARTED: AnswerKind = b"s"
 ENDED: AnswerKind = b"e"
@@ -37,12 +37,12 @@ FAILED: AnswerKind = b"f"
 
 
 class ForkRequest(Data, frozen=True, kw_only=True):
-    """A request to fork a worker.
+    """A request to fork a worker or an evaluator.
 
     Args:
-        environment: all environment variables of the worker.
-        folder: the worker's current folder.
-        cores: indices of the processor cores to which the worker is pinned. If empty, the worker is not pinned.
+        environment: all environment variables of the process.
+        folder: working directory of the process.
+        cores: indices of the processor cores to which the process is pinned. If empty, it is not pinned.
         role: what the process does, see `Role`.
         evaluated: for an evaluator, the trial whose weights it evaluates. The evaluator may be forked from a template
             of this trial's workload (see `harness.worker.templates`). None for a worker.

@@ -7,7 +7,7 @@ from harness.contract.workload import Split
 
 
 class HeldOutSeeds(Data, frozen=True, kw_only=True):
-    """The seeds of the held-out splits, with 64 hexadecimal digits for each split.
+    """The seeds of the held-out splits. Each seed is a text of 64 hexadecimal digits.
 
     If a process must not know a seed, it gets an empty text instead. A process that runs a submission never knows the
     seed of `audit`. It knows the seed of `score` only if it evaluates its own weights.

@@ -32,7 +32,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def bench_workloads() -> Iterable[WorkloadEntry]:  # type: ignore[empty-body]
-    """Yield the workloads of this plugin. The class of a workload is imported only to run a trial.
+    """Yield the workloads of this plugin. Commands that only list or score do not import the classes.
 
     Example::
 

@@ -117,7 +117,7 @@ def resolve(
         overrides: values of overrides by name. A string is parsed.
         checks: relations that the values must satisfy.
         context: values of `horizon` and `task`, to which the relations may refer; None for an unknown value. `horizon`
-            is the number of updates of the run, and `task` is the number of updates of the shortest task.
+            is the number of updates for which the schedule is planned, and `task` is this number for the shortest task.
 
     Raises:
         UsageError: a name is unknown, a value is not allowed, or a relation does not hold.
@@ -194,7 +194,8 @@ def check_relation(check: str, values: Mapping[str, Scalar], context: Mapping[st
 def parse_check(check: str) -> ast.Expression:
     """Return the syntax tree of a relation.
 
-    A relation consists of comparisons, arithmetic, names, numbers and the functions `steps`, `min` and `max`.
+    A relation consists of comparisons, `and`, `or`, arithmetic, names, numbers, and the functions `steps`, `min` and
+    `max`.
 
     Raises:
         ValueError: the text is not a relation.
@@ -285,7 +286,7 @@ def describe(domain: Domain) -> str:
 
 
 def _convert(name: str, text: str, domain: Domain) -> Scalar:
-    """Convert text to the type of the domain's default."""
+    """Convert text to the type of the domain's default, or of its first value for a `Choice`."""
     sample = domain.values[0] if isinstance(domain, Choice) else default(domain)
     if isinstance(sample, bool):
         if text.lower() not in ("true", "false"):

@@ -7,9 +7,9 @@ from typing import Final, Literal
 from harness.contract.base import Data
 from harness.contract.run import RunSpec
 
-#: How far a record can be believed. `self-reported`: the training process evaluated its own weights. `evaluated`: a
-#: process that never imported the submission evaluated the weights, on the splits `score` and `audit`. `verified`:
-#: somebody other than the record's author repeated the run.
+#: How far a record can be believed. `self-reported`: nothing confirms the metrics of the record. `evaluated`: they come
+#: from a process that never imported the submission, or a check of the weights or an exact repetition confirmed them.
+#: `verified`: runs on seeds that nobody could choose confirmed the record. `harness.scoring.trust` has the exact rules.
 Trust = Literal["self-reported", "evaluated", "verified"]
 #: The trust levels in ascending order.
 TRUST_LEVELS: Final[tuple[Trust, ...]] = ("self-reported", "evaluated", "verified")

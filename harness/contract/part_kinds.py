@@ -1,4 +1,4 @@
-"""The table of the kinds of parts. Documentation, validation and recipes are derived from this table."""
+"""The table of the kinds of parts. Documentation and validation are derived from this table."""
 
 from __future__ import annotations
 

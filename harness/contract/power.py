@@ -70,7 +70,7 @@ class PowerRow(Data, frozen=True, kw_only=True):
             envelope; 0 without an envelope.
         arms: names of the arms (the compared submissions).
         left_out: the arms with a failed run. Pairs with such an arm never count as separated.
-        seeds: number of seeds on which all arms have a run.
+        seeds: number of seeds on which all arms have a run. Arms without a successful tuning run are ignored here.
         planned_seeds: number of seeds that were planned.
         pairs: number of pairs of arms, including the pairs with an arm in `left_out`.
         separated: number of pairs in which the model finds a significant difference.

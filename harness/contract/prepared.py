@@ -1,4 +1,4 @@
-"""The data that a worker opens before it enters its sandbox."""
+"""The data that are opened before a worker enters its sandbox."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 from harness.contract.base import Data
 
-#: The parts of a workload's data that a run reads: the training data and held-out splits.
+#: The parts of a workload's data that a worker may need: the training data and two held-out splits.
 DataPart = Literal["train", "score", "feedback"]
 
 

@@ -22,7 +22,8 @@ class Publication(Data, frozen=True, kw_only=True):
         ruleset: `name@version`.
         hardware: hardware class.
         records: run ID -> content hash of the record.
-        attempts: run ID -> number of attempts, for trials that were run more than once.
+        attempts: run ID -> number of attempts, for trials that were run more than once or whose worker was started
+            again.
         unpublished: run IDs of runs with the same source and workload that were not published. They are found in the
             ledger, the file `ledger.jsonl` of the runs folder, which lists all attempts to run trials.
         other_sources: number of other sources of the submission that were run on this workload.

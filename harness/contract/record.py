@@ -187,7 +187,7 @@ class Screening(Data, frozen=True, kw_only=True):
         screened_seconds: wall seconds for all evaluations, without the repetitions.
         whole_seconds: wall seconds for the same evaluations on the whole split; 0 if `shadow` is False.
         disagreements: one text for every screened evaluation whose decision differs from that of its repetition.
-        disabled: reason why no evaluation could be screened; empty if evaluations could be screened.
+        disabled: why the workload allows no screened evaluations; empty if it allows them.
     """
 
     evaluations: int = 0
@@ -307,8 +307,8 @@ class Record(Data, frozen=True, kw_only=True):
         profile: seconds by phase of a step; empty unless `spec.profile` is True.
         deaths: number of times in a row that the worker was killed before it made progress.
         devices: the GPUs of the run with samples of their state; None on a CPU, or if nothing was recorded.
-        screening: counts and times of the evaluations on the split `score`; None if the run failed, or if no evaluation
-            was allowed to use only a part of the split.
+        screening: counts and times of the evaluations on the split `score`. None if the run failed, or if its
+            specification allows no screened evaluations, which use only a part of the split.
         judgements: metrics from a process that never imported the submission. They belong to the hit, the end of each
             stage, each stop that `anytime` scores, and the end. Empty if the worker evaluated its own weights.
         trust: how far the record can be believed.

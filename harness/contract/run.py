@@ -19,13 +19,13 @@ Clock = Literal["process", "wall"]
 Purpose = Literal["score", "tuning", "target", "envelope", "gate", "gate-envelope", "confirm", "cost", "rerun"]
 #: The origin of a nonce; see `Nonce`.
 NonceSource = Literal["beacon", "local", "given"]
-#: The purposes of trials in which every evaluation uses the whole split, because targets or the envelope of a gate are
-#: computed from all of its evaluations. An envelope is the reference's metric as a function of its budget.
+#: The purposes of trials in which every evaluation uses the whole split. All evaluations of these trials are needed to
+#: compute targets or the envelope of a gate. An envelope is the reference's metric as a function of its budget.
 WHOLE_PURPOSES: Final[frozenset[Purpose]] = frozenset({"target", "gate-envelope"})
-#: Number of standard errors for decisions from a part of a split. For example, an estimate of a loss may be larger than
-#: the target by this number of standard errors or more. The loss on the whole split is then assumed to miss the target.
+#: Number of standard errors for decisions from a part of a split. For example, if an estimate of a loss exceeds the
+#: target by at least this number of standard errors, the loss on the whole split is assumed to miss the target.
 STANDARD_ERRORS: Final = 6.0
-#: Fractions of a run's random budget at which the ruleset `anytime` scores the run.
+#: Fractions of a run's stop at which the ruleset `anytime` scores the run. Other rulesets score it only at the stop.
 STOP_FRACTIONS: Final = (1 / 8, 1 / 4, 1 / 2, 1.0)
 
 
@@ -241,13 +241,13 @@ class RunSpec(Data, frozen=True, kw_only=True):
 
     @property
     def scored_stops(self) -> tuple[int, ...]:
-        """The numbers of examples at which the metric is scored; empty if the run ends at the first hit."""
+        """The fractions `STOP_FRACTIONS` of the stop, in examples; empty if the run ends at the first hit."""
         if self.stop is None:
             return ()
         return tuple(round(fraction * self.stop) for fraction in STOP_FRACTIONS)
 
     def passes_scored_stop(self, before: int, examples: int) -> bool:
-        """Return whether a scored stop `s` satisfies `before < s <= examples`."""
+        """Return whether one of `scored_stops` is above `before` and at most `examples`."""
         return any(before < stop <= examples for stop in self.scored_stops)
 
     @property
@@ -329,7 +329,7 @@ class Point(Data, frozen=True, kw_only=True):
 
     @property
     def cost(self) -> int:
-        """The number of examples that counts in scores: the larger of `examples` and `gradient_examples`."""
+        """The larger of `examples` and `gradient_examples`, for scores. In tables, cost means seconds per example."""
         return max(self.examples, self.gradient_examples)
 
 

@@ -56,7 +56,10 @@ class SandboxRequest(Data, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """The name in records: the name of the offer, followed by a remark if the network stays open."""
+        """The name in records: the name of the offer, followed by a remark if the network stays open.
+
+        Without a sandbox, the name is `none`, without a remark.
+        """
         name = self.offer.name
         return name + _OPEN_NETWORK if self.network and name != NO_SANDBOX else name
 

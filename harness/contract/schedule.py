@@ -10,15 +10,15 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
 
     Args:
         step: index of the next update, from 0.
-        horizon: T, the number of updates for which the schedule is planned: the budget times `horizon_fraction`. None
-            if the ruleset hides the horizon.
+        horizon: T, the number of updates for which the schedule is planned: the budget in examples times
+            `horizon_fraction`, divided by `batch_size`. None if the ruleset hides the horizon.
         examples: number of examples drawn so far.
         tokens: number of tokens drawn so far.
         batch_size: number of examples per update.
         task_index: on a stream with visible boundaries, index of the current stage, from 0; otherwise None.
         task_step: index of the next update within the current stage, from 0; None if `task_index` is None.
-        task_horizon: number of updates planned for the current stage: its maximum length times `horizon_fraction`. None
-            if `task_index` is None or the ruleset hides the horizon.
+        task_horizon: number of updates planned for the current stage: its maximum number of examples times
+            `horizon_fraction`, divided by `batch_size`. None if `task_index` is None or the ruleset hides the horizon.
     """
 
     step: int

@@ -76,7 +76,8 @@ class Stage(Data, frozen=True, kw_only=True):
         targets: targets of the stage. After `min_examples`, the stage ends at the first evaluation that meets all of
             them.
         floors: further targets for earlier tasks, which must be met at the end of the last stage.
-        max_examples: maximum number of examples drawn in the stage. If it is reached, the run is exhausted.
+        max_examples: maximum number of examples drawn in the stage. If it is reached before the stage
+            ends, the run ends with the status `exhausted`.
         min_examples: minimum number of examples drawn in the stage. Without a minimum, a stage could end after a few
             steps, which would be too short to measure forgetting.
     """
@@ -209,6 +210,8 @@ class Shard(Data, frozen=True, kw_only=True):
 
     def rows(self, n: int, unit: int = 1) -> range:
         """Return the consecutive indices of this shard's examples. The range may be empty.
+
+        If the shard has a list of chosen examples, the indices are positions in this list, and `n` is its length.
 
         Args:
             n: number of examples in total.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOLDER = "generated"
-#: Maximum size of all cached files in bytes. If it is exceeded, the least recently read files are removed.
+#: Maximum total size of all cached files in bytes. If it is exceeded, the least recently read files are removed.
 MAX_BYTES = 2 << 30
 _SUFFIX = ".arrays"
 #: Beginning of every cached file.
@@ -244,7 +244,10 @@ def _cached_files(folder: Path) -> list[tuple[float, int, Path]]:
 
 
 def _evict(folder: Path, limit: int) -> None:
-    """Remove the least recently read files, until the remaining files have at most `limit` bytes in total."""
+    """Remove the least recently read files, until the remaining files have at most `limit` bytes in total.
+
+    Temporary files that killed processes left behind are also removed.
+    """
     total = 0
     for _, size, path in sorted(_cached_files(folder), reverse=True):
         total += size

@@ -53,7 +53,7 @@ class Fetched:
     Args:
         sha256: SHA-256 of the file, in hex.
         size: size in bytes.
-        resumed: whether an earlier call downloaded a part of the file.
+        resumed: whether a usable part of the file from an earlier call was there when the download began.
     """
 
     sha256: str
@@ -66,7 +66,7 @@ class DownloadError(DataError):
 
 
 class UnreachableError(DownloadError):
-    """Every attempt failed: the server did not answer, or the connection was lost. A later call may succeed."""
+    """The server did not answer, or the connection was lost. A later call may succeed."""
 
 
 class WrongFileError(DownloadError):
@@ -234,7 +234,8 @@ class _Transfer:
                 raise _TransientError(f"the server sent a byte range that was not requested ({sent})")
             total = None if match[2] == "*" else int(match[2])
         else:
-            # The server does not support ranges, or its file has changed, so it sends the whole file.
+            # The server sends the whole file: this is the first request, or the server does not support ranges, or its
+            # file has changed.
             self._restart()
             length = headers.get("Content-Length", "")
             total = int(length) if length.isdecimal() else None
@@ -250,7 +251,7 @@ class _Transfer:
             if match and int(match[1]) == self.done:
                 return
             self._restart()
-            raise _TransientError("the file on the server is shorter than the part that was already fetched")
+            raise _TransientError("the server has no bytes after the part that was already fetched")
         reason = f"HTTP {error.code} {error.reason}".strip()
         if error.code in _TRANSIENT_STATUS:
             raise _TransientError(reason)

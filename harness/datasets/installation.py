@@ -139,15 +139,15 @@ def copy_stream(source: IO[bytes], part: Path, label: str, total: int, progress:
 
 
 def link_folder(entry: DatasetEntry, folder: Path, name: str) -> FileState:
-    """Check the layout of a user's folder and create a link to it.
+    """Check the layout of a folder that a user already has, and create a link to it.
 
     Args:
         entry: the dataset.
-        folder: path of the user's folder that contains the folder to link.
+        folder: path of the parent folder of the folder to link.
         name: name of the folder to link.
 
     Raises:
-        DataError: the folder does not exist, or does not have the expected layout.
+        DataError: the folder to link does not exist, or does not have the expected layout.
     """
     source = (folder.expanduser() / name).absolute()
     state = folder_state(entry, name, source)

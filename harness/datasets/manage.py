@@ -51,7 +51,7 @@ def get(
         entry: the dataset.
         source: a folder, which is searched with its subfolders, or a base URL. If None, the environment variable
             `BENCH_DATA_SOURCE` gives the source. Without this variable, the entry's URLs are tried in their order.
-        progress: function that is called when bytes arrive.
+        progress: function that is called when bytes are received, hashed or copied.
         only: patterns of file names; all files if empty.
         accept_checksum: whether to accept files of the right format whose checksum or size differs from the published
             one. The provenance file records that a file was accepted.
@@ -102,7 +102,8 @@ def import_folder(
         The state of each file and folder. All can be used (`FileState.good`).
 
     Raises:
-        DataError: a file is missing or is not the expected file; installed files are not changed.
+        DataError: a file is missing or is not the expected file. An installed file of this name is not changed. The
+            files before it in the entry are already installed.
     """
     with lock_dataset(entry):
         source = FolderSource(entry, Path(folder), link=not copy)

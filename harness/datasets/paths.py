@@ -30,14 +30,15 @@ def file_path(entry: DatasetEntry, name: str) -> Path:
     """Return the path of a file or folder of a dataset, which need not exist.
 
     Raises:
-        PluginError: the name is not a plain file name, so the path might be outside the dataset's folder.
+        PluginError: the name is not a plain file name, so the path might be outside the dataset's folder; or it is the
+            name of the provenance file.
     """
     return dataset_folder(entry) / _require_file_name(name, entry)
 
 
 def _require_file_name(name: str, entry: DatasetEntry) -> str:
     if not is_file_name(name) or name == PROVENANCE:
-        problem = f"dataset {entry.name!r} has a file whose name is not a plain file name: {name!r}"
+        problem = f"dataset {entry.name!r}: the name {name!r} is reserved, or is not a plain file name"
         raise PluginError(problem, fix="use letters, digits and any of . _ + -")
     return name
 

@@ -43,7 +43,7 @@ def find_unprepared(spec: RunSpec) -> tuple[PreparedData, ...]:
     if not os.access(folder, os.W_OK):
         return ()
     feedback: tuple[DataPart, ...] = ("feedback",) if "feedback" in spec.submission.needs else ()
-    # Held-out data that are drawn from a nonce are not stored.
+    # If `held_out` has seeds, the held-out data are drawn from a nonce. Such data are never stored.
     held_out: tuple[DataPart, ...] = ("score", *feedback) if spec.held_out is None else ()
     parts: tuple[DataPart, ...] = ("train", *held_out)
     unprepared = []

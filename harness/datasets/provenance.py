@@ -31,9 +31,9 @@ class FileState(Data, frozen=True, kw_only=True):
     Args:
         name: name of the file or folder.
         state: see `State`.
-        size: size in bytes; 0 for a folder or a missing file.
-        sha256: SHA-256 in hex; empty for a folder or a missing file.
-        detail: the problem; empty for a good file.
+        size: size in bytes; 0 for a folder, or for a file that is missing or cannot be read.
+        sha256: SHA-256 in hex; empty for a folder, or for a file that is missing or cannot be read.
+        detail: the problem; empty if the state is not `damaged`.
     """
 
     name: str

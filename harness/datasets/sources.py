@@ -92,7 +92,7 @@ class FolderSource:
         return self._entry.name in path.absolute().parts[:-1]
 
     def fetch_file(self, file: DatasetFile, installer: Installer) -> FileState:
-        """Install the first candidate that is the expected file.
+        """Install the first candidate that is the expected file. A candidate is a file with one of its names.
 
         Raises:
             DataError: no candidate is the expected file, or there are several candidates and no checksum tells them
@@ -197,7 +197,7 @@ class WebSource:
         self._failed: dict[str, DownloadError] = {}
 
     def close(self) -> None:
-        """Remove archives whose files are all installed."""
+        """Remove the downloaded archives. Call this method after all required files have been installed."""
         for archive in self._archives.values():
             _discard(archive)
 

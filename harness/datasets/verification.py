@@ -28,7 +28,9 @@ def verify(entry: DatasetEntry, only: Sequence[str] = (), progress: Progress | N
         progress: function that is called when bytes are hashed.
 
     Raises:
-        PluginError: the entry's check cannot be loaded.
+        UsageError: a pattern matches nothing.
+        DataError: the provenance file is damaged.
+        PluginError: the name of a file or folder is not allowed (see `file_path`).
     """
     names, notes = select_names(entry, only), read_notes(entry)
     states = [file_state(entry, file, notes.get(file.name), progress) for file in entry.files if file.name in names]
@@ -65,7 +67,8 @@ def judge_file(
         file: the expected file.
         path: path of the file.
         digest: SHA-256 of the file, in hex.
-        note: the provenance recorded at installation; None if there is none. A file changed since then is damaged.
+        note: the provenance recorded at installation; None if there is none. If no checksum is published, a file that
+            has changed since then is damaged.
         accept: whether to accept a file of the right format whose checksum or size differs from the published one.
     """
     size = path.stat().st_size

@@ -1,6 +1,6 @@
 """The account of a trial: the scored time and the helpers of all its workers, as the supervisor measured them.
 
-The account is a file beside the checkpoint. Only the supervisor writes it. It contains:
+The account is a file beside the trial's record. Only the supervisor writes it. Among other things, it contains:
 
 - the scored time at every evaluation, so that a resumed worker cannot set the clock back;
 - who ended each worker: the user, the supervisor or the worker itself.
@@ -81,7 +81,7 @@ class Account:
         attempts: number of runs of the trial, including the superseded ones.
 
     Attributes:
-        meter: measures the current worker; None if the trial runs in this process.
+        meter: measures the current worker; None if there is no worker, or if the trial runs in this process.
         measured: whether the last worker had a meter.
     """
 
@@ -90,7 +90,7 @@ class Account:
         self._path = path
         self._attempts = attempts
         self._written = 0.0
-        #: The scored time before the current worker was started.
+        #: The scored time before the current worker's part of the run.
         self._base = Spent()
         self._in_process = _InProcessTimes()
         self.meter: Meter | None = None
@@ -111,6 +111,7 @@ class Account:
         self.meter, self._in_process, self._base = None, _InProcessTimes(), state.total
         if state.started:
             ender: Ender = state.ended or "supervisor"
+            # `restore` subtracts the time before the checkpoint from `lost`.
             restart = Restart(by=ender, reason=state.reason, lost=state.total)
             state = msgspec.structs.replace(state, restarts=(*state.restarts, restart))
         self._state = msgspec.structs.replace(state, started=state.started + 1, ended=None, reason="")

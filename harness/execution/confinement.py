@@ -18,7 +18,8 @@ from harness.datasets.prepared import find_unprepared
 from harness.plugins.loading import is_file, split_load
 from harness.system import python_process, sandbox
 
-#: Folders of programs, libraries and their settings. Folders that do not exist are ignored.
+#: Folders of programs, libraries and their settings, and `/sys`, which describes the hardware. Missing folders are
+#: ignored.
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/sys", "/nix/store", "/gnu/store")
 #: Files and folders that describe the machine. The worker's own folder in /proc is added by `harness.system.sandbox`.
 _MACHINE = tuple(
@@ -77,7 +78,7 @@ def _needed_paths(spec: RunSpec) -> Iterator[str | Path]:
     yield from (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix, os.path.dirname(sys.executable))
     path = python_process.import_path()
     yield from path
-    yield from python_process.editable_targets(path)
+    yield from python_process.iter_editable_links(path)
     for variable in _SEARCH_PATHS:
         yield from filter(os.path.isabs, os.environ.get(variable, "").split(os.pathsep))
     yield from _data_folders()
@@ -109,7 +110,7 @@ def _list_names(folder: Path) -> list[str]:
 
 
 def _resolved(paths: Iterable[str | Path]) -> tuple[Path, ...]:
-    """Return the paths without links, duplicates, and paths that lie inside another path."""
+    """Resolve the links in the paths. Leave out missing paths, duplicates, and paths that lie inside another path."""
     resolved = sorted({Path(path).resolve() for path in paths if os.path.exists(path)}, key=lambda path: path.parts)
     # The root of the file system is on the import path if a command is started in it. It would make all files readable.
     resolved = [path for path in resolved if path != path.parent]

@@ -5,7 +5,7 @@ upper bound on the time of the writing.
 
 - On Linux, the kernel gives every message on a Unix socket a time stamp when the message is written
   (`SO_TIMESTAMPNS`). No process can change this time stamp.
-- On other systems, the lower bound is the last time at which the reader found the pipe empty.
+- On other systems, the last time at which the reader found the pipe empty is a lower bound on the time of the writing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TIMESPEC = struct.Struct("@ll")
 #: The difference between the real-time clock and `time.perf_counter` changes slowly. If it changes by more than this
 #: number of seconds, the real-time clock was set.
 _CLOCK_SET_S = 0.001
-#: The difference between these clocks is read again if reading it took longer than this number of seconds.
+#: This difference is read again, at most three times in all, if reading it took longer than this number of seconds.
 _PROMPT_READ_S = 50e-6
 
 
@@ -86,7 +86,7 @@ class EventPipe:
         if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             self._socket = socket.socket(fileno=os.dup(descriptor))
         self.is_stamped = self._socket is not None
-        #: The last time at which the pipe was empty, and the difference between the clocks at that time.
+        #: The last time at which the reader found the pipe empty, and the difference between the clocks at that time.
         self._empty_at, self._offset = time.perf_counter(), _read_offset()
 
     def read(self) -> list[Arrival]:

@@ -60,7 +60,7 @@ class EventReader(threading.Thread):
         self._is_clock_running = False
         #: GPU sampler, which is notified when the worker's clock starts or stops; None without GPUs.
         self.watch: DeviceWatch | None = None
-        #: The events in order; None if the pipe ended without a last event.
+        #: The events in order. If the pipe ends without a last event (`is_last_event`), the value None follows them.
         self.events: queue.SimpleQueue[AnyEvent | None] = queue.SimpleQueue()
 
     def run(self) -> None:

@@ -68,12 +68,13 @@ def judge_weights(
 
 
 def find_difference(points: Sequence[Point], judgements: Sequence[Judgement], tolerances: Mapping[str, float]) -> str:
-    """Return how the reported metrics differ from the judged ones; empty if no difference exceeds its tolerance.
+    """Return the first difference between reported and judged metrics above its tolerance; empty if there is none.
 
     Args:
         points: the evaluations that the worker reported.
         judgements: the metrics that `judge_weights` returned.
-        tolerances: the largest accepted difference by name of the metric; `MEAN_TOLERANCE` for other metrics.
+        tolerances: the largest accepted difference by name of the metric; `MEAN_TOLERANCE` for other metrics. If the
+            judged value is larger than 1, the tolerance is multiplied by this value.
     """
     for judgement in judgements:
         point = points[judgement.point]

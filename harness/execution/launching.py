@@ -1,7 +1,7 @@
-"""Start the process of a worker. The process is a new Python process, or a fork server forks it.
+"""Start the process of a worker or an evaluator. The process is a new Python process, or a fork server forks it.
 
-Both kinds of worker get the same environment, folder and file descriptors, and run the same code. The only difference
-is that a forked worker starts faster.
+In this module, the word worker also means an evaluator. Both kinds of process get the same environment, folder and file
+descriptors, and run the same code. A forked process starts faster.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class WorkerStart:
         warn: function that shows a message to the user.
         peer: file descriptor of the socket between worker and evaluator; -1 if the worker evaluates its weights itself.
         role: whether the process trains or evaluates.
-        evaluated: the trial whose weights an evaluator evaluates; None for a worker.
+        evaluated: the trial whose weights an evaluator evaluates; None for a process that trains.
     """
 
     events: int
@@ -97,7 +97,7 @@ class LaunchedWorker(Protocol):
         ...
 
     def kill(self) -> int:
-        """Kill the worker and all processes of its session, and return the exit code."""
+        """Kill the worker, its descendants and its process group, and return the exit code."""
         ...
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ class _FreshWorker:
         return None
 
     def kill(self) -> int:
-        kill_session(self.pid)
+        kill_worker(self.pid)
         return self._process.wait()
 
     def close(self) -> None:
@@ -164,8 +164,8 @@ class _FreshWorker:
             self._process.stdin.close()
 
 
-def kill_session(pid: int) -> None:
-    """Kill a worker, all its descendants, and all processes of its session."""
+def kill_worker(pid: int) -> None:
+    """Kill a worker, all its descendants, and all processes of its process group."""
     ProcessTree(pid).kill()
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)

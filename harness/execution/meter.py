@@ -96,8 +96,9 @@ class Meter:
 
     Attributes:
         phases: the time of each phase so far.
-        helpers: processor seconds of helpers while the clock was stopped, by name.
-        helper_seconds: processor seconds of all helpers while the clock was stopped.
+        helpers: processor seconds of helpers while the clock was stopped, by name. Under names that begin with `main
+            thread`, it also contains the seconds that are charged for the main thread.
+        helper_seconds: the sum of these seconds, including those of helpers without a name.
         charges: queue of the evaluations' charges. The caller takes each charge from the queue.
         limits: the limits on work while the clock is stopped.
     """
@@ -304,7 +305,7 @@ class Meter:
         self._add_helpers(spent, process_seconds + sum(threads.values()))
 
     def _add_helpers(self, spent: dict[str, float], total: float) -> None:
-        """Record processor seconds of helpers while the clock was stopped, and check their limit.
+        """Record processor seconds of helpers or the main thread while the clock was stopped, and check their limit.
 
         Args:
             spent: the seconds by name of the helper.

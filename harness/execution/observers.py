@@ -32,7 +32,7 @@ from harness.system import python_process
 WAIT_S = 5.0
 #: Seconds for which a command waits at its end for the observers of `--observe`. They may still be writing files.
 REQUESTED_WAIT_S = 60.0
-#: Maximum number of calls that wait for an observer, in addition to those in its pipe.
+#: Maximum number of hook calls (messages about an event) in an observer's queue, in addition to those in its pipe.
 MAX_WAITING = 1000
 #: Seconds to wait for the writing thread after the observer's process has ended.
 _JOIN_S = 1.0
@@ -79,7 +79,7 @@ def request_observers(requests: Sequence[str], registry: Registry) -> list[Reque
 
 
 class Observers:
-    """A watcher (`harness.contract.watcher.Watcher`) that starts the observers and sends them calls.
+    """A watcher (`harness.contract.watcher.Watcher`) that starts the observers and sends them calls of their hooks.
 
     The methods return without waiting for observers. An observer that is too slow misses calls.
 
@@ -88,7 +88,7 @@ class Observers:
         warn: function that shows a warning to the user. It may be called from other threads.
         requested: the observers that the user asked for, in addition to the plugins that always observe.
         wait_s: seconds for which `close` waits for the plugins that always observe.
-        max_waiting: maximum number of calls that wait for an observer.
+        max_waiting: maximum number of calls in an observer's queue.
     """
 
     def __init__(
@@ -171,12 +171,12 @@ class Observers:
     ) -> None:
         observing = [process for process in self._processes if hook in process.hooks]
         if observing:
-            call = ObserverCall(hook=hook, trial=self._observe(spec), point=point, outcome=outcome)
+            call = ObserverCall(hook=hook, trial=self._describe_trial(spec), point=point, outcome=outcome)
             line = self._encoder.encode(call) + b"\n"
             for process in observing:
                 process.send(line)
 
-    def _observe(self, spec: RunSpec) -> ObservedTrial:
+    def _describe_trial(self, spec: RunSpec) -> ObservedTrial:
         facts = spec.workload.facts
         # Observers must not know the run_id: it is the name of the run's folder, and a small seed could be guessed from
         # it. They get a salted hash of it.
@@ -223,8 +223,8 @@ class _ObserverProcess:
         self._wait_s = wait_s
         self._max_waiting = max_waiting
         self._has_dropped = self._has_ended = False
-        #: Lines to write; None at the end. `send` limits the number of lines, and the queue itself has no limit. None
-        #: can therefore always be added.
+        #: Lines to write, and the value `None` at the end. `send` limits the number of lines. The queue itself has no
+        #: limit, so `end_calls` can always add the value `None`.
         self._calls: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         command = python_process.command("harness.plugins.observer_process", *arguments)
         variables = python_process.environment().items()
@@ -265,12 +265,12 @@ class _ObserverProcess:
         try:
             self._process.wait(max(0.0, start + self._wait_s - time.monotonic()))
         except subprocess.TimeoutExpired:
-            self._end(f"was still busy {self._wait_s:g} s after the last event and was killed")
+            self._report_end(f"was still busy {self._wait_s:g} s after the last event and was killed")
             self.kill()
         # If a process that the plugin forked holds the pipe open, the writing thread may never end.
         self._writer.join(_JOIN_S)
         if self._process.returncode:
-            self._end(_describe_exit(self._process.returncode))
+            self._report_end(_describe_exit(self._process.returncode))
 
     def kill(self) -> None:
         """Kill the process, and the processes that it started, unless it has ended."""
@@ -286,12 +286,12 @@ class _ObserverProcess:
                 process.stdin.write(line)
                 process.stdin.flush()
         except OSError:
-            self._end(_describe_exit(process.wait()))
+            self._report_end(_describe_exit(process.wait()))
         # If an earlier write has failed, its line is still in the buffer. Closing writes this line, and fails again.
         with contextlib.suppress(OSError):
             process.stdin.close()
 
-    def _end(self, reason: str) -> None:
+    def _report_end(self, reason: str) -> None:
         """Tell the user why the process ended, unless an earlier call did so."""
         if not self._has_ended:
             self._has_ended = True

@@ -34,17 +34,18 @@ HANDOVER_LIMIT = (1.0, 0.25)
 #: Limit for the main thread in all phases `checkpoint` together. In this phase, the harness checks the rules and writes
 #: checkpoints. x: the processor seconds that are scored, plus those of the evaluations.
 CHECKPOINT_LIMIT = (2.0, 1.0)
-#: What the main thread may use in one evaluation without a charge. x: as for `EVALUATION_LIMIT`.
+#: What the main thread may use without a charge in one evaluation. x: as for `EVALUATION_LIMIT`.
 FREE_EVALUATION = (0.01, 2.0)
 #: Processor seconds that the main thread may use in one evaluation without a charge, if another process evaluates the
 #: weights.
 FREE_HANDOVER_S = 0.02
-#: What the main thread may use in all phases except evaluations without a charge, summed over the run. x: as for
+#: What the main thread may use without a charge in all phases except `evaluation`, summed over the run. x: as for
 #: `CHECKPOINT_LIMIT`.
-FREE_CHECKPOINTS = (0.3, 0.1)
+FREE_OTHER_PHASES = (0.3, 0.1)
 #: How often the worker may stop its clock: twice per evaluation, and four more times.
 STOPS = (2, 4)
-#: Number of phases that the worker may begin per evaluation while the clock stays stopped.
+#: Number of phases that the worker may begin per evaluation while the clock stays stopped. The limit on their total has
+#: room for two further evaluations.
 PHASES = 4
 #: Limit for the main thread while it builds the workload. x: the cost of the same build without the submission.
 BUILD_LIMIT = (2.0, 3.0)
@@ -142,7 +143,7 @@ class OffClockLimits:
             return max(0.0, main_seconds - number - factor * self.stages * self.evaluation_cost)
         # All phases except evaluations share one free amount. The worker itself reports its phase. If each phase had
         # its own free amount, the worker could report the phase with the largest one.
-        number, fraction = FREE_CHECKPOINTS
+        number, fraction = FREE_OTHER_PHASES
         free = number + fraction * (scored_seconds + self._evaluations_at_most)
         before = self._other_phases_seconds
         self._other_phases_seconds += main_seconds

@@ -192,7 +192,7 @@ class _Cluster:
             remote.warn_once(self._watcher, spec, self._issued_warnings, message)
 
     def _read_mail(self) -> None:
-        # Messages are used only for the display, so a failure to read them must not stop a trial.
+        # A failure to read messages must not stop a trial.
         with contextlib.suppress(self._ray.exceptions.RayError):
             for line in self._ray.get(self._mail.take.remote(), timeout=10):
                 self._receiver.receive(line)

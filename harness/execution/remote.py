@@ -44,7 +44,7 @@ class Delivery:
     Args:
         trial_summary: the trial's summary; None if an error prevented the trial from running.
         error: the error that prevented the trial from running, or None.
-        files: content of the trial's files by name; empty if the node shares the runs folder.
+        files: content of the trial's files by name; empty after an error, or if the node shares the runs folder.
     """
 
     trial_summary: TrialSummary | None = None
@@ -53,7 +53,7 @@ class Delivery:
 
 
 def run_on_shared_fs(spec: RunSpec, runs: Path, options: ExecutionOptions, send: Callable[[bytes], None]) -> Delivery:
-    """Run a trial on a node that shares the runs folder.
+    """Run a trial on a node, in a runs folder to which the node has direct access. No files are returned.
 
     Args:
         spec: the trial.
@@ -103,6 +103,8 @@ def _allocate(spec: RunSpec, forwarder: EventForwarder) -> Allocation | None:
 
 def run_on_local_fs(spec: RunSpec, folder: Path, options: ExecutionOptions, send: Callable[[bytes], None]) -> Delivery:
     """Run a trial in a local folder of a node that does not share the runs folder, and return the trial's files.
+
+    If an error prevents the trial from running, no files are returned.
 
     Args:
         spec: the trial.

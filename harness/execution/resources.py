@@ -1,4 +1,6 @@
-"""Allocate the cores and GPUs of this machine to trials. Trials never share a core or GPU, even across processes.
+"""Allocate the cores and GPUs of this machine to trials.
+
+A core or GPU is never reserved for two trials at once. On Linux, this also holds for trials of different processes.
 
 Sources: unix(7) on abstract sockets; Documentation/admin-guide/cputopology.rst of the Linux kernel on thread siblings.
 """
@@ -65,11 +67,11 @@ class Machine:
             return allocation
         if kind != "cuda":
             return _allocate("device", [kind], 1)
-        # A GPU that was requested by its number stays visible under that number.
         candidates = self.gpus[int(index) : int(index) + spec.ranks] if index else self.gpus
         allocation = _allocate("gpu", candidates, spec.ranks)
         if allocation is None:
             return None
+        # If the device has a number, `CUDA_VISIBLE_DEVICES` is left unchanged, so that the number stays valid.
         gpus = () if index else allocation.names
         n_cores = max(required, len(self.cores) * spec.ranks // len(self.gpus))
         cores = _allocate("core", self.cores, n_cores) or _allocate("core", self.cores, required)
@@ -114,7 +116,9 @@ def list_usable_cores() -> tuple[int, ...]:
     if sys.platform != "linux":
         return tuple(range(os.cpu_count() or 1))
     allowed = sorted(os.sched_getaffinity(0))
-    physical = [core for core in allowed if core == min(_read_siblings(core).intersection(allowed), default=core)]
+    physical = [
+        thread for thread in allowed if thread == min(_read_siblings(thread).intersection(allowed), default=thread)
+    ]
     quota = _cpu_quota()
     return tuple(physical[: max(1, quota)] if quota is not None else physical)
 
@@ -124,20 +128,20 @@ def list_visible_gpus() -> tuple[str, ...]:
     setting = os.environ.get("CUDA_VISIBLE_DEVICES")
     if setting is not None:
         return tuple(name.strip() for name in setting.split(",") if name.strip() not in ("", "-1"))
-    return tuple(str(gpu.index) for gpu in detect.run_gpus("cuda", len(detect.all_gpus())))
+    return tuple(str(gpu.index) for gpu in detect.gpus_of_run("cuda", len(detect.all_gpus())))
 
 
-def _read_siblings(core: int) -> set[int]:
-    """Return the indices of all hardware threads of the core to which the hardware thread `core` belongs."""
+def _read_siblings(hardware_thread: int) -> set[int]:
+    """Return the indices of all hardware threads of the core to which a hardware thread belongs."""
     try:
-        core_list = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text()
+        listed = Path(f"/sys/devices/system/cpu/cpu{hardware_thread}/topology/thread_siblings_list").read_text()
     except OSError:
-        return {core}
-    return parse_cores(core_list)
+        return {hardware_thread}
+    return parse_cores(listed)
 
 
 def parse_cores(listed: str) -> set[int]:
-    """Return the cores in a list in the kernel's notation.
+    """Return the indices in a list that is in the kernel's notation.
 
     >>> sorted(parse_cores("0-2,8"))
     [0, 1, 2, 8]

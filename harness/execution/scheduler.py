@@ -33,7 +33,8 @@ class LostTrial:
     steps: int = 0
 
 
-#: Result of a trial on a backend. A `BaseException` that is not a `BenchError` is a defect and ends the command.
+#: Result of a trial on a backend. A `StoreError` is raised after all other trials have ended. Every other exception
+#: ends the command at once. An exception that is not a `BenchError` is a defect of the program.
 Result: TypeAlias = TrialSummary | LostTrial | BaseException
 
 

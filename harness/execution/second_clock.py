@@ -8,7 +8,8 @@ worker therefore never shows less than this measurement, even on a busy or pause
   earliest possible time of the stop report. `REPORT_S` seconds are subtracted, because an honest worker may report a
   stop late by this time. If its report is later than that, it adds the delay to its clock.
 - Processor seconds: The supervisor reads them from the kernel some time after a start or stop. The worker may have used
-  a part of them while its clock was stopped. The largest possible part is subtracted (`harness.execution.windows`).
+  a part of them while its clock was stopped. The largest possible part is subtracted (`harness.execution.windows`). For
+  late reports of stops, `REPORT_S` seconds are subtracted here too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from harness.execution.event_pipe import Moment
 from harness.execution.windows import Span, Window
 
 #: The numbers (a, b): the worker's clock may be behind the supervisor's clock by a * (measured time) + b seconds. Up to
-#: this limit, the larger time on these clocks is scored. Beyond the limit, the run is rejected.
+#: this limit, the larger time on these clocks is scored. Beyond the limit, the run is rejected. The clock of an honest
+#: worker should never be behind, so this limit is only a safety margin.
 CLOCK_TOLERANCE = (0.01, 0.1)
 #: Name of the worker's processor time in a window.
 WORKER = "worker"
@@ -69,7 +71,7 @@ class SecondClock:
             return is_edge
         if self._interval is None or self._started is None:
             if self._stopped is not None:
-                self._add_claim(self._stopped, event)
+                self._add_reported(self._stopped, event)
                 self._stopped = event
             return False
         self._interval.ended = written
@@ -77,7 +79,7 @@ class SecondClock:
         self._measured[0] += max(0.0, written.earliest - self._interval.began.latest - REPORT_S)
         self._measured[1] -= REPORT_S
         self._interval = None
-        self._add_claim(self._started, event)
+        self._add_reported(self._started, event)
         self._stopped = event
         return True
 
@@ -123,7 +125,7 @@ class SecondClock:
         (wall, process), least, lack = self._excess(), self._least_excess, self._lack
         return max(lack[0], wall - least[0]), max(lack[1], process - least[1])
 
-    def _add_claim(self, earlier: ClockChanged, later: ClockChanged) -> None:
+    def _add_reported(self, earlier: ClockChanged, later: ClockChanged) -> None:
         self._reported[0] += later.seconds - earlier.seconds
         self._reported[1] += later.process_seconds - earlier.process_seconds
 

@@ -59,8 +59,12 @@ def append_session(sessions: tuple[Session, ...], session: Session, first_point:
 def git_state(invocation: str = "") -> str:
     """Return the git commit of the current folder, with a final `+` if tracked files have uncommitted changes.
 
-    Outside of a git repository, return an empty string. The result is cached for each invocation of a command, because
-    calling git takes a noticeable part of a short run.
+    Outside of a git repository, return an empty string. The result is cached, because calling git takes a noticeable
+    part of a short run.
+
+    Args:
+        invocation: identifier of the command's invocation. It only serves as the cache key: git is called once for each
+            invocation.
     """
     commit = program_output("git", "rev-parse", "--short=12", "HEAD")
     # Without `--no-optional-locks`, `git status` locks the index, and leaves the lock behind if this process is killed.

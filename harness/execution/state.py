@@ -91,12 +91,12 @@ class Trial:
         spec: the trial.
         run_id: the trial's run_id.
         watcher: object that is notified of every event.
-        deaths: number of times in a row that the worker was killed without progress.
+        deaths: number of times in a row that the worker or the evaluator was killed without progress.
         furthest: largest number of updates at any evaluation so far. A run that resumes from an earlier checkpoint is
             behind this number at first.
         points: the evaluations so far.
-        ready: the worker's first event; None until it arrives.
-        end: the worker's last event; None until it arrives.
+        ready: the worker's event `Ready`; None until it arrives.
+        end: how the run ended; None until the run has ended.
         killer: name of the signal that killed the worker or the evaluator; empty if neither was killed.
         killed_role: the role of the killed process, `worker` or `evaluator`.
         account: the scored time and the helpers of all workers of the trial.
@@ -108,7 +108,7 @@ class Trial:
         forked: whether a fork server forked the worker.
         evaluated_outside: whether an evaluator process evaluates the weights. Results that the worker claims are then
             ignored.
-        evaluator_failed: whether an error ended the evaluator.
+        evaluator_failed: whether the evaluator reported an error that ended it.
         decision: the evaluator's decision that the run is over; None until it arrives.
         judgements, trust: see `Record`.
         start_began: time at which the worker was started, by `time.monotonic`.
@@ -152,7 +152,8 @@ class Trial:
 
         Args:
             earlier: the trial's record from an earlier, interrupted command; None if no such record can be read.
-                Its sessions, sandbox, points and deaths are taken over. The worker's first event replaces the points.
+                Its sessions, sandbox, points, GPU samples and deaths are taken over. The points are replaced when the
+                worker or the evaluator reports the points that it has restored.
             spec: the trial.
             run_id: the trial's run_id.
             watcher: object that is notified of every event.
@@ -255,7 +256,7 @@ class Trial:
             # The worker failed. The evaluator's results count only if the evaluator decided the same status.
             return unjudged if judged is None or judged.status != claimed.status else self._accept(judged, claimed)
         if judged is None or judged.status != claimed.status:
-            decided = "that the run goes on" if judged is None else f"the status {judged.status!r}"
+            decided = "that the run continues" if judged is None else f"the status {judged.status!r}"
             reason = f"the worker reported the status {claimed.status!r}, but the evaluator decided {decided}"
             reason += " (a submission must not change the training loop)"
             return msgspec.structs.replace(unjudged, status="rejected", reason=reason)

@@ -118,7 +118,7 @@ def supervise(
         folder.collect_worker_files()
         if not (persist and trial.killer and trial.end is not None and trial.end.status == "interrupted"):
             break
-        watcher.warned(spec, f"the {trial.killed_role} was killed by {trial.killer}; resuming from its last checkpoint")
+        watcher.warned(spec, f"the {trial.killed_role} was killed by {trial.killer}; resuming from the last checkpoint")
         trial.restart()
     record = folder.write(trial.record())
     # If the worker failed before it was ready, for example because a file was missing, the checkpoint is kept for a

@@ -172,7 +172,7 @@ def write_final_record(spec: RunSpec, runs: Path, watcher: Watcher, status: Stat
 def _read_undamaged_record(folder: RunFolder, spec: RunSpec, watcher: Watcher) -> Record | None:
     """Return the record in the folder, or None if it is missing or damaged.
 
-    A damaged record is renamed, and the trial resumes from its checkpoint.
+    A damaged record is renamed. The trial then resumes from its checkpoint, or starts again if it has none.
     """
     try:
         return folder.record()
@@ -181,5 +181,7 @@ def _read_undamaged_record(folder: RunFolder, spec: RunSpec, watcher: Watcher) -
             raise
         renamed_path = unused_path(folder.path / f"{RECORD}.corrupt")
         folder.record_path.replace(renamed_path)
-        watcher.warned(spec, f"{error.what}; it was renamed to {renamed_path.name}, and the trial runs again")
+        watcher.warned(
+            spec, f"{error.what}; it was renamed to {renamed_path.name}, and the trial resumes or starts again"
+        )
         return None

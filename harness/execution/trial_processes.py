@@ -70,7 +70,7 @@ class TrialProcesses:
         because it runs no submission.
 
         Args:
-            job: the job of the evaluator.
+            job: the trial's job. An evaluator receives it unchanged.
 
         Raises:
             StoreError: a folder or the log cannot be written.
@@ -117,7 +117,7 @@ class TrialProcesses:
             os.close(write_end)
 
     def send(self, job: Job) -> None:
-        """Send the job to the worker. The seeds that the worker must not know are removed, and its sandbox is added."""
+        """Send the job to the worker. The worker's sandbox is added, and seeds that it must not know are removed."""
         spec = without_secrets(job.spec, evaluates=not evaluates_outside(job.spec))
         self.worker.send(msgspec.json.encode(confine(msgspec.structs.replace(job, spec=spec))) + b"\n")
 
@@ -164,9 +164,9 @@ def read_last_line(log: Path, offset: int) -> str:
 
 
 def worker_environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict[str, str]:
-    """Return the worker's environment variables.
+    """Return the environment variables of a process that trains or evaluates.
 
-    The variables fix the number of threads and the hash seed, and give the worker its own home, temporary folder and
+    The variables fix the number of threads and the hash seed, and give the process its own home, temporary folder and
     caches.
     """
     threads = str(spec.threads)

@@ -23,7 +23,7 @@ import msgspec
 
 from harness.contract.forking import ANSWER, FAILED, LENGTH, STARTED, ForkRequest
 from harness.contract.run import RunSpec
-from harness.execution.launching import FreshLauncher, LaunchedWorker, WorkerStart, kill_session
+from harness.execution.launching import FreshLauncher, LaunchedWorker, WorkerStart, kill_worker
 from harness.system import python_process
 from harness.system.private_folders import PRIVATE
 
@@ -232,7 +232,7 @@ class ForkServer:
             self._log.close()
 
     def _send(self, payload: bytes, descriptors: list[int]) -> None:
-        """Send a request with the file descriptors in `DESCRIPTORS`."""
+        """Send a request with its file descriptors, in the order of `harness.contract.forking.DESCRIPTORS`."""
         with self._send_lock:
             socket.send_fds(self._control, [LENGTH.pack(len(payload))], descriptors, socket.MSG_NOSIGNAL)
             self._control.sendall(payload, socket.MSG_NOSIGNAL)
@@ -315,9 +315,9 @@ class _ForkedWorker:
         return self._returncode
 
     def kill(self) -> int:
-        kill_session(self.pid)
+        kill_worker(self.pid)
         while (returncode := self.wait(_ORPHAN_S)) is None:
-            kill_session(self.pid)
+            kill_worker(self.pid)
         return returncode
 
     def close(self) -> None:
@@ -327,7 +327,7 @@ class _ForkedWorker:
 
     def _wait_for_orphan(self) -> None:
         """Wait until the kernel has killed a worker whose server has died."""
-        kill_session(self.pid)
+        kill_worker(self.pid)
         if self._pidfd >= 0:
             select.select([self._pidfd], [], [], _ORPHAN_S)
         self._returncode = -9

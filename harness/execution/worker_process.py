@@ -1,4 +1,4 @@
-"""Run a trial in its processes: read their events, measure the worker's clock, and end them with their children."""
+"""Run a trial in its processes: read events, measure the worker's clock, and end all processes of the trial."""
 
 from __future__ import annotations
 
@@ -92,8 +92,9 @@ class WorkerProcess:
             if exceeded_limit:
                 trial.end = Done(status="timeout", reason=f"no event from the worker for {exceeded_limit:.0f} s")
             elif not trial.evaluator_failed:
+                # The evaluator has not reported an error. But it may have been killed before it could report one.
                 returncode = processes.wait("worker", EXIT_S)
-                self._explain_lost_evaluator(processes)
+                self._report_killed_evaluator(processes)
         finally:
             killed_returncode = processes.kill()
             if reader is not None:
@@ -107,7 +108,7 @@ class WorkerProcess:
             trial.set_death(exit_code, processes.last_log_line())
         self._judge(job)
 
-    def _explain_lost_evaluator(self, processes: TrialProcesses) -> None:
+    def _report_killed_evaluator(self, processes: TrialProcesses) -> None:
         """If the worker ended because its evaluator had ended, set the evaluator's death as the end of the trial."""
         end = self._trial.end
         if end is not None and end.status == "crashed" and end.reason.startswith(EVALUATOR_ENDED):
@@ -116,7 +117,10 @@ class WorkerProcess:
                 self._trial.set_death(code, processes.last_log_line(), "evaluator")
 
     def _judge(self, job: Job) -> None:
-        """If the worker evaluated its own weights, evaluate its stored weights again in another process."""
+        """If the worker evaluated and stored its own weights, evaluate these weights again in another process.
+
+        The job's `keep_weights` is true if the worker does both.
+        """
         trial, scratch = self._trial, self._folder.path / "scratch-judge"
         if not job.keep_weights or trial.end is None or not is_complete(trial.end.status):
             return
@@ -155,7 +159,8 @@ def forward_events(
     Raises:
         KeyboardInterrupt: the trial was stopped.
     """
-    # The time between two events is a small part of the budget. The factor 4 allows for a busy machine.
+    # A worker normally sends an event long before the budget of scored seconds is spent. The limit is much larger,
+    # because a busy machine may delay the worker.
     limit, limit_after_ready = STARTUP_S, 4 * spec.seconds_allowed + SILENCE_S
     silence = 0.0
     while True:

@@ -90,7 +90,7 @@ def list_variants(entry: SubmissionEntry, registry: Registry, only: Sequence[str
     Args:
         entry: the submission.
         registry: the registry in which parts are looked up.
-        only: names of the parts, kinds of parts or hyperparameters to remove; empty for all additions.
+        only: the additions to remove, each as a part, a kind of part or a hyperparameter; empty for all additions.
 
     Raises:
         UsageError: the submission has no addition that can be removed, or no addition with a name in `only`.
@@ -197,7 +197,7 @@ def _without_settings(composition: Composition) -> Iterator[Variant]:
     """Yield the variants in which the part's default or the value 0 replaces the value of a hyperparameter."""
     entry = composition.entry
     for name, domain in composition.space.items():
-        # If another part sets the hyperparameter during the run, the submission's value for it has no effect.
+        # If a part sets the hyperparameter during the run, the submission's value for it has no effect.
         if name in NOT_REMOVED or name in composition.taken_over:
             continue
         current = hyperparameters.default(domain)

@@ -69,12 +69,12 @@ class GateCosts:
     def minutes(self, specs: Sequence[RunSpec]) -> float | None:
         """Return the estimated wall minutes of runs that are executed one after the other.
 
-        The result is None if a run has a hardware class and a workload for which there is no stored run.
+        The result is None if there is no stored run with the hardware class and the workload of one of these runs.
         """
         total = 0.0
         for spec in specs:
-            rates = self._seconds_per_example.get((spec.hardware, spec.workload.facts.name))
-            if not rates:
+            seconds_per_example = self._seconds_per_example.get((spec.hardware, spec.workload.facts.name))
+            if not seconds_per_example:
                 return None
-            total += STARTUP_S + statistics.median(rates) * spec.workload.facts.budget.horizon
+            total += STARTUP_S + statistics.median(seconds_per_example) * spec.workload.facts.budget.horizon
         return total / 60

@@ -9,8 +9,8 @@ import msgspec
 from harness.contract.run import RunSpec
 from harness.errors import DamagedError, StoreError
 from harness.gating.setup import GATE_RULESET, GateWorkload, Runner, gate_budget, plan_to_end
-from harness.planning.references import Offer, find_reference
-from harness.scoring.gate_envelope import SEEDS, SHARES, GateEnvelope, fit_envelope
+from harness.planning.references import EntryLookup, find_reference
+from harness.scoring.gate_envelope import HORIZON_MULTIPLES, SEEDS, GateEnvelope, fit_envelope
 from harness.system.files import read_struct, write_atomically
 
 
@@ -40,7 +40,9 @@ def read_envelope(folder: Path, workload: GateWorkload) -> GateEnvelope | None:
     return envelope if (envelope.workload, envelope.metric, envelope.budget) == expected else None
 
 
-def plan_envelope(workload: GateWorkload, offer: Offer, *, seed: int = 0, threads: int = 1) -> tuple[RunSpec, ...]:
+def plan_envelope(
+    workload: GateWorkload, offer: EntryLookup, *, seed: int = 0, threads: int = 1
+) -> tuple[RunSpec, ...]:
     """Plan the runs for an envelope: the reference at four horizons around the gate budget, with three seeds each.
 
     Args:
@@ -78,7 +80,7 @@ def envelope_horizons(workload: GateWorkload) -> tuple[int, ...]:
     """
     facts = workload.entry.facts
     unit = facts.eval_every * max(1, len(facts.stages))
-    return tuple(sorted({max(1, round(workload.budget * share / unit)) * unit for share in SHARES}))
+    return tuple(sorted({max(1, round(workload.budget * multiple / unit)) * unit for multiple in HORIZON_MULTIPLES}))
 
 
 def make_envelope(folder: Path, workload: GateWorkload, specs: tuple[RunSpec, ...], run: Runner) -> GateEnvelope:

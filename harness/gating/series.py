@@ -29,8 +29,9 @@ from harness.scoring.sequential.verdict import ALPHA
 from harness.system.files import read_struct, write_atomically, write_error
 from harness.system.locks import LockHeldError, take_lock
 
-#: Number of seeds that are reserved for each candidate. The seeds of candidate k (k = 1, 2, …) begin at k · `BLOCK`.
-BLOCK = MOST_PAIRS
+#: Number of seeds that are reserved for each candidate. The seeds of candidate k (k = 1, 2, …) begin at
+#: k · `SEEDS_PER_CANDIDATE`.
+SEEDS_PER_CANDIDATE = MOST_PAIRS
 #: Default folder of the state files.
 FOLDER = Path(".bench-series")
 
@@ -40,7 +41,7 @@ class SeriesSide(Data, frozen=True, kw_only=True):
 
     Args:
         asked: name or path as given by the user.
-        source: hash of the submission's source, parts and options (see `hash_source`).
+        source: hash of the submission's code, parts and model options (see `hash_source`).
         copy: path of the copy of the submission's file, relative to the folder of the state file. Empty for an
             installed submission.
     """
@@ -126,8 +127,8 @@ class SeriesTurn:
 
     @property
     def first_study(self) -> int:
-        """Number of the candidate's first seed. The numbers below `BLOCK` are for gates outside a series."""
-        return self.number * BLOCK
+        """Number of the candidate's first seed. Numbers below `SEEDS_PER_CANDIDATE` are for gates outside a series."""
+        return self.number * SEEDS_PER_CANDIDATE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +146,7 @@ class SeriesWorkloads:
     budget: int | None
 
 
-#: The name or path of a submission as given by the user, and its reference in the planned runs.
+#: The name or path of a submission as given by the user, and its `SubmissionRef` in the planned runs.
 NamedSubmission = tuple[str, SubmissionRef]
 
 
@@ -201,12 +202,12 @@ class SeriesFile:
         payload = msgspec.json.format(msgspec.json.encode(log, order="deterministic"), indent=1)
         write_atomically(self.path, payload + b"\n")
 
-    def snapshot(self, asked: str, ref: SubmissionRef) -> SeriesSide:
+    def store_submission(self, asked: str, ref: SubmissionRef) -> SeriesSide:
         """Return a submission as it is stored in the series. Copy its file unless the submission is installed.
 
         Args:
             asked: name or path as given by the user.
-            ref: reference of the submission in the planned runs.
+            ref: the submission in the planned runs.
         """
         source = hash_source(ref)
         file, _, _ = (ref.load or "").rpartition(":")
@@ -261,8 +262,8 @@ class SeriesFile:
         )
         log = msgspec.structs.replace(log, candidates=closed)
         candidate = SeriesCandidate(
-            a=self.snapshot(*a),
-            b=self.snapshot(*b),
+            a=self.store_submission(*a),
+            b=self.store_submission(*b),
             workloads=workloads.ids,
             names=workloads.names,
             budget=workloads.budget,
@@ -282,7 +283,7 @@ class SeriesFile:
 
 
 def hash_source(ref: SubmissionRef) -> str:
-    """Return the SHA-256 of a submission's source, parts and model options; the file's path has no influence."""
+    """Return the SHA-256 of a submission's code, parts and model options. It does not depend on the file's path."""
     name = (ref.load or "").rpartition(":")[2]
     content = [ref.code_identity, name, [f"{part.kind}:{part.name}" for part in ref.parts], ref.model_options]
     return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()

@@ -18,7 +18,7 @@ from harness.gating.costs import GateCosts
 from harness.gating.envelopes import envelope_path, make_envelope, plan_envelope, read_envelope
 from harness.gating.gate import MOST_PAIRS, GateLimits, GateProgress, GateResult, run_gate
 from harness.gating.series import (
-    BLOCK,
+    SEEDS_PER_CANDIDATE,
     SeriesCandidate,
     SeriesFile,
     SeriesLog,
@@ -221,7 +221,7 @@ class GateSession:
             except UsageError as error:
                 return {}, f"{workload.name} has no envelope: {error.what}"
             if envelope is None:
-                return {}, f"{workload.name} has no envelope: no reference can run there"
+                return {}, f"{workload.name} has no envelope: no reference can run on it"
             envelopes[workload.name] = envelope
         return envelopes, ""
 
@@ -308,7 +308,7 @@ class GateSession:
             For each kept candidate its number, the candidate, and the gate that confirms or refutes it.
 
         Raises:
-            UsageError: the series does not exist, or a copied file was edited.
+            UsageError: the series does not exist, or a submission differs from the submission that was gated.
         """
         log = file.read()
         if log is None:
@@ -326,7 +326,7 @@ class GateSession:
                 candidate.names,
                 budget=candidate.budget,
                 purpose="confirm",
-                first_study=number * BLOCK,
+                first_study=number * SEEDS_PER_CANDIDATE,
             )
             for side, spec in setup.plan_pair(0):
                 recorded = candidate.a if side == "A" else original
@@ -363,15 +363,15 @@ class GateSession:
         return [records[run_id(spec)] for spec in specs]
 
     def is_finished(self, spec: RunSpec) -> bool:
-        """Whether a run finished in a previous call."""
+        """Return whether a run finished in a previous call."""
         return finished_summary(spec, run_id(spec), self._options.runs, self._options.execution) is not None
 
     def cost(self, specs: Sequence[RunSpec]) -> str:
-        """Return the estimated cost of runs in words."""
+        """Return the estimated wall time of runs in words, for runs that are executed one after the other."""
         minutes = GateCosts([self._options.runs, Path("results")]).minutes(specs)
         if minutes is None:
             return "cost unknown, because there is no earlier run"
-        return f"about {minutes:.1f} minutes of one core"
+        return f"about {minutes:.1f} minutes"
 
 
 def _check_same_series(file: SeriesFile, log: SeriesLog, new: SeriesLog) -> None:

@@ -13,11 +13,11 @@ from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 from harness.planning import compose
 from harness.planning.plan import BestSettingsOf
-from harness.planning.references import Offer
+from harness.planning.references import EntryLookup
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.scoring.gate import Side
 
-#: The ruleset of a gate's runs: default hyperparameters, and a horizon equal to the gate budget.
+#: The ruleset of a gate's runs. There is no tuning, and each pair has its own seed.
 GATE_RULESET = Ruleset(
     name="gate", version="1", summary="pairs of runs to a gate budget; see `bench gate`", trials=1, studies=1
 )
@@ -77,7 +77,7 @@ class GateSetup:
     a: SubmissionEntry
     b: SubmissionEntry
     workloads: tuple[GateWorkload, ...]
-    offer: Offer
+    offer: EntryLookup
     seed: int = 0
     threads: int = 1
     purpose: Purpose = "gate"
@@ -138,7 +138,7 @@ class GateSetup:
 def plan_to_end(
     workload: GateWorkload,
     entry: SubmissionEntry,
-    offer: compose.Parts,
+    offer: compose.PartLookup,
     settings: PlanSettings,
     *,
     purpose: Purpose,
@@ -203,7 +203,7 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
     return round(examples / unit) * unit
 
 
-def find_gate_ineligibility(entry: SubmissionEntry, facts: WorkloadFacts, offer: compose.Parts) -> str:
+def find_gate_ineligibility(entry: SubmissionEntry, facts: WorkloadFacts, offer: compose.PartLookup) -> str:
     """Return the reason why a submission cannot be gated on a workload; empty if it can be gated."""
     return compose.find_ineligibility(compose.compose(entry, offer), facts, GATE_RULESET)
 

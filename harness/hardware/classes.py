@@ -59,7 +59,7 @@ class RecognisedHardware:
 
     Args:
         name: name of the class.
-        declared: whether the class is declared in `hardware.yaml`.
+        declared: whether the class is declared in `hardware.yaml`. Always true for a CPU, which needs no declaration.
         evidence: the reason for this class, in words.
     """
 
@@ -93,9 +93,9 @@ def find_card(device: Device) -> str | None:
 def recognise(devices: Sequence[Device]) -> RecognisedHardware:
     """Return the hardware class of the GPUs of one run.
 
-    The name of an undeclared class ends with the memory in GiB, such as `48gib`. The name of a declared class never
-    ends in this way. Therefore an undeclared class cannot have the name of a declared class, whatever name a driver
-    reports.
+    If a GPU driver responds, the name of an undeclared class ends with the memory of a GPU, such as `48gib`. No name of
+    a declared class ends with `gib` (`8xA100-40GB` ends with `GB`). Therefore an undeclared class cannot have the name
+    of a declared class, whatever name a driver reports.
     """
     if not devices:
         return RecognisedHardware(name="0xunknown-gpu", declared=False, evidence="no GPU driver responds")

@@ -39,7 +39,7 @@ def recognise_hardware(device: str, threads: int, ranks: int = 1) -> RecognisedH
     """Return the hardware class of a run and the evidence for it. The arguments are those of `hardware_class`."""
     kind = device.partition(":")[0]
     if kind == "cuda":
-        return classes.recognise([gpu.device for gpu in run_gpus(device, ranks)])
+        return classes.recognise([gpu.device for gpu in gpus_of_run(device, ranks)])
     if kind == "cpu":
         count = f"{ranks}x" if ranks > 1 else ""
         name = f"{count}cpu-{slug(cpu_name())}-{_instruction_set()}-{threads}t"
@@ -51,7 +51,7 @@ def recognise_hardware(device: str, threads: int, ranks: int = 1) -> RecognisedH
     )
 
 
-def run_gpus(device: str, ranks: int = 1, visible: Sequence[str] = ()) -> tuple[Gpu, ...]:
+def gpus_of_run(device: str, ranks: int = 1, visible: Sequence[str] = ()) -> tuple[Gpu, ...]:
     """Return the GPUs of a run, one per rank, beginning with the GPU whose index is in `device`.
 
     Args:
@@ -80,7 +80,7 @@ def untested_warning(device: str) -> str:
     """Return the warning for a kind of device on which runs are untested; empty for other devices."""
     if device.startswith("mps"):
         return UNTESTED["mps"]
-    amd = device.startswith("cuda") and any(gpu.maker == "amd" for gpu in run_gpus(device))
+    amd = device.startswith("cuda") and any(gpu.maker == "amd" for gpu in gpus_of_run(device))
     return UNTESTED["amd"] if amd else ""
 
 
@@ -99,7 +99,7 @@ def cpu_name() -> str:
 
 def gpu_name() -> str:
     """Return the model of the first visible GPU, or an empty string."""
-    return next((gpu.device.name for gpu in run_gpus("cuda")), "")
+    return next((gpu.device.name for gpu in gpus_of_run("cuda")), "")
 
 
 def driver_version() -> str:

@@ -19,7 +19,8 @@ from harness.contract.run import RunSpec
 from harness.hardware import detect
 from harness.hardware.drivers import Driver, Gpu
 
-#: A read of the GPUs' state is fast if it takes at most this number of seconds. Fast reads may be made in every pause.
+#: A read of the GPUs' state is fast if it takes at most this number of seconds. The durations of
+#: recent pauses do not limit fast reads.
 FAST_READ_S = 0.02
 #: A slow read is made only if each of the last `_PAUSES` pauses was at least this many times as long as a read.
 PAUSE_FACTOR = 3.0
@@ -146,11 +147,11 @@ def make_watch(
     Args:
         spec: the trial.
         tell: function that receives samples; see `DeviceWatch`.
-        visible: names of the GPUs that the run may use; see `run_gpus`.
+        visible: names of the GPUs that the run may use; see `gpus_of_run`.
     """
     if not spec.device.startswith("cuda"):
         return None
-    gpus = detect.run_gpus(spec.device, spec.ranks, visible)
+    gpus = detect.gpus_of_run(spec.device, spec.ranks, visible)
     return DeviceWatch(detect.find_driver(), gpus, tell) if gpus else None
 
 

@@ -1,4 +1,4 @@
-"""An observer that appends every evaluation and every end of a run to two CSV files."""
+"""An observer that appends rows to two CSV files: one file for evaluations, one for runs that have ended."""
 
 from __future__ import annotations
 

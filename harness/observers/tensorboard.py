@@ -14,7 +14,7 @@ from harness.contract.run import Point
 
 
 def point_scalars(point: Point) -> dict[str, float]:
-    """Return the values of an evaluation by name: metrics, seconds, examples, learning rate and losses."""
+    """Return the values of an evaluation by name: metrics, counters, learning rate, losses and gradient norm."""
     values: dict[str, float | None] = {f"metric/{name}": value for name, value in point.metrics.items()}
     values |= {
         "progress/examples": point.examples,
@@ -29,7 +29,7 @@ def point_scalars(point: Point) -> dict[str, float]:
 
 
 def trial_name(trial: ObservedTrial) -> str:
-    """Return a name for a trial. Every command gives the trial another name."""
+    """Return a name for a trial. It contains a part of the trial's id, so the name differs in every command."""
     return f"{trial.submission}-s{trial.study}-t{trial.trial}-{trial.id[:8]}"
 
 

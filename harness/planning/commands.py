@@ -1,4 +1,4 @@
-"""Reconstruct the command that plans a trial from the trial's specification."""
+"""Reconstruct the `bench run` command of a trial from the trial's specification."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Complete a submission's entry from the object that the entry loads, and check that both agree.
 
 The field `load` of an entry names an object: a `Recipe`, or a class that implements `Submission`. The object may
-declare the same fields as the entry, such as `space`.
+declare fields of the entry, such as `version`. Its attribute `search_space` is the field `space` of the entry.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import msgspec
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.part_kinds import PART_KINDS
 from harness.errors import PluginError
-from harness.planning.compose import Parts, compose
+from harness.planning.compose import PartLookup, compose
 from harness.plugins.contents import Signature
 from harness.plugins.loading import is_file, split_load
-from harness.plugins.unpackaged import ReadSubmission, read_loaded_facts, read_loaded_submission
+from harness.plugins.unpackaged import DeclaredSubmission, read_loaded_facts, read_loaded_submission
 
 #: Fields that are taken from the loaded object if the entry leaves them out -> function that makes two values
 #: comparable. For example, two tuples of parts are compared as sets, because their order has no meaning.
@@ -36,7 +36,7 @@ _DEFAULTS = SubmissionEntry(name="default", summary="default")
 _USED_BY_HARNESS = frozenset({"batch_size", "horizon_fraction"})
 
 
-def complete_submission(entry: SubmissionEntry, registry: Parts) -> SubmissionEntry:
+def complete_submission(entry: SubmissionEntry, registry: PartLookup) -> SubmissionEntry:
     """Return an entry whose missing fields are taken from the object that the entry loads.
 
     Raises:
@@ -46,12 +46,12 @@ def complete_submission(entry: SubmissionEntry, registry: Parts) -> SubmissionEn
     if entry.load is None:
         return entry
     loaded = read_loaded_submission(entry)
-    completed = ReadSubmission(_merge(entry, loaded), loaded.signatures)
+    completed = DeclaredSubmission(_merge(entry, loaded), loaded.signatures)
     check_arguments(completed, registry)
     return completed.entry
 
 
-def _merge(entry: SubmissionEntry, loaded: ReadSubmission) -> SubmissionEntry:
+def _merge(entry: SubmissionEntry, loaded: DeclaredSubmission) -> SubmissionEntry:
     """Return the entry, with its missing fields taken from the object.
 
     Raises:
@@ -96,7 +96,7 @@ def _describe(written: Any, declared_value: Any) -> str:
     return ", ".join(f"{name} ({places[name in written, name in declared_value]})" for name in differing)
 
 
-def check_arguments(submission: ReadSubmission, registry: Parts) -> None:
+def check_arguments(submission: DeclaredSubmission, registry: PartLookup) -> None:
     """Check that the hyperparameters of a recipe and the arguments of its functions fit together.
 
     Raises:
@@ -120,8 +120,8 @@ def check_arguments(submission: ReadSubmission, registry: Parts) -> None:
                 f"{function} takes {names} by position, and there is a hyperparameter of the same name",
                 fix="rename the argument or the hyperparameter",
             )
-    # A submission with installed parts is not checked here. The functions of these parts may have more arguments than
-    # their entries declare, and only loading the parts would show them.
+    # The next check leaves out submissions with installed parts. The functions of these parts may have more arguments
+    # than their entries declare, and only loading the parts would show them.
     if submission.signatures and not composition.parts and (unused := _unused_names(submission.signatures, space)):
         names = ", ".join(sorted(unused))
         raise PluginError(
@@ -140,8 +140,9 @@ def _unused_names(signatures: tuple[Signature, ...], space: set[str]) -> set[str
 def check_workload(entry: WorkloadEntry) -> None:
     """Check that the facts of a workload's entry equal the facts of the class that the entry loads.
 
-    If the class has arguments, each of its objects has its own facts. The worker compares these facts with the entry
-    when it constructs an object.
+    Nothing is checked here for a class in a file, or for an entry with `arguments` for the class. Such arguments may
+    give each object of the class other facts. The worker compares these facts with the entry when it constructs the
+    object.
 
     Raises:
         PluginError: the class cannot be loaded, a method has wrong arguments, or the facts differ.

@@ -19,8 +19,8 @@ from harness.errors import UsageError
 HORIZON_FRACTION = Uniform(0.3, 1.0, default=0.75, limits=(1e-6, 1.0))
 
 
-class Parts(Protocol):
-    """The method of the plugin registry that looks up a part."""
+class PartLookup(Protocol):
+    """A source of parts. This protocol contains the method of the plugin registry that looks up a part."""
 
     def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry: ...
 
@@ -33,7 +33,7 @@ class Composition:
         entry: the submission.
         parts: the submission's parts.
         space: the search space, merged from the spaces of all parts and of the submission.
-        checks: the checks of the submission and of all parts.
+        checks: the checks (relations between hyperparameters) of the submission and of all parts.
         needs: the needs of the submission and of all parts.
         taken_over: hyperparameter -> id of the part that sets it during the run (see `PartEntry.takes_over`).
     """
@@ -46,7 +46,7 @@ class Composition:
     taken_over: Mapping[str, str]
 
 
-def compose(entry: SubmissionEntry, registry: Parts) -> Composition:
+def compose(entry: SubmissionEntry, registry: PartLookup) -> Composition:
     """Look up the parts of a submission, and merge the declarations of the parts and of the submission.
 
     Raises:

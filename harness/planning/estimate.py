@@ -72,21 +72,21 @@ class Estimates:
         self._by_workload: dict[tuple[str, str], list[float]] = defaultdict(list)
         for stored in records.iter_stored(folders, []):
             try:
-                cost = decoder.decode(stored.content)
+                record = decoder.decode(stored.content)
             except JSON_ERRORS:
                 continue
-            if not (is_complete(cost.status) or cost.status == "timeout") or cost.spec.smoke:
+            if not (is_complete(record.status) or record.status == "timeout") or record.spec.smoke:
                 continue
-            if cost.spec.purpose in SHORT_PURPOSES or cost.spec.ruleset.name in OTHER_BUDGETS:
+            if record.spec.purpose in SHORT_PURPOSES or record.spec.ruleset.name in OTHER_BUDGETS:
                 continue
-            usage = cost.usage
-            wall = cost.counters.seconds + usage.evaluation_seconds + usage.checkpoint_seconds + usage.import_seconds
-            key = cost.spec.hardware, cost.spec.workload.facts.name
-            self._by_submission[(*key, cost.spec.submission.name)].append(wall + STARTUP_S)
+            usage = record.usage
+            wall = record.counters.seconds + usage.evaluation_seconds + usage.checkpoint_seconds + usage.import_seconds
+            key = record.spec.hardware, record.spec.workload.facts.name
+            self._by_submission[(*key, record.spec.submission.name)].append(wall + STARTUP_S)
             self._by_workload[key].append(wall + STARTUP_S)
 
     def median_seconds(self, spec: RunSpec) -> float | None:
-        """Return the median wall seconds of earlier trials of this submission on this workload.
+        """Return the median wall seconds of earlier trials with the same submission and workload as the given trial.
 
         If there are none, return the median over all submissions on this workload. If there are no trials on this
         workload, or if the given trial is a smoke run, return None.

@@ -41,7 +41,8 @@ def request_nonce(kind: str, sources: Mapping[str, str], runs: Path, beacon: Bea
 
     If the ledger already contains a nonce for these sources, this nonce is used again. A repeated command therefore
     continues the same runs, and nobody can repeat it until a nonce gives a favourable result. If the beacon cannot be
-    read, the nonce is a random number that this machine draws.
+    read, the nonce is a random number that this machine draws. If the user gives the nonce as 64 digits, nothing is
+    written.
 
     Args:
         kind: `none`, `beacon`, `local`, or 64 hexadecimal digits.
@@ -70,7 +71,9 @@ def request_nonce(kind: str, sources: Mapping[str, str], runs: Path, beacon: Bea
 
 
 def draw_nonce(kind: str, beacon: Beacon) -> RequestedNonce:
-    """Return a new nonce. If the beacon cannot be read, the nonce is a random number that this machine draws.
+    """Return the nonce that the user gives as 64 digits, or a new nonce.
+
+    If the beacon cannot be read, the new nonce is a random number that this machine draws.
 
     Args:
         kind: `beacon`, `local`, or 64 hexadecimal digits.

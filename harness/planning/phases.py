@@ -1,6 +1,7 @@
 """Plan the trials of several submissions on several workloads, in one or two phases.
 
-Most rulesets have one phase. The rulesets `fixed-stop` and `fixed-budget` have two:
+A phase of a plan is a set of trials that need no records of each other. Most rulesets have one phase. The rulesets
+`fixed-stop` and `fixed-budget` have two:
 
 1. Tuning trials. Their records determine the stop (`fixed-stop`) or the setting (`fixed-budget`) of the second phase.
 2. Scored trials.
@@ -52,13 +53,14 @@ class SubmissionOnWorkload:
 class PhasedPlan:
     """The trials of the first phase, and the pairs that also have trials in a second phase.
 
-    A pair is a submission and a workload on which the submission runs. The second phase depends on the records of the
-    first phase. Iterating over a plan yields the trials of the first phase.
+    A pair is a submission and a workload on which the submission is to run. The second phase depends on the records of
+    the first phase. Iterating over a plan yields the trials of the first phase.
 
     Args:
         phase1: the trials of the first phase, in the order in which they should run. The submissions alternate, so that
             a change of the machine's speed affects all submissions alike.
-        skipped: one-line messages, one for each pair that cannot run, with the reason.
+        skipped: one-line messages with reasons, one for each pair that cannot run, and one for each workload that is
+            left out because its data are missing.
         missing: errors about devices and data that this machine lacks. They are collected here only if `plan` was
             called with `require_machine=False`.
         pending_pairs: pairs that also have trials in the second phase.
@@ -69,7 +71,7 @@ class PhasedPlan:
     skipped: tuple[str, ...] = ()
     missing: tuple[BenchError, ...] = ()
     pending_pairs: tuple[SubmissionOnWorkload, ...] = ()
-    registry: compose.Parts
+    registry: compose.PartLookup
 
     @property
     def pending(self) -> int:
@@ -120,7 +122,7 @@ def _is_tuning(spec: RunSpec, pair: SubmissionOnWorkload) -> bool:
 
 
 def plan_phases(
-    pairs: Iterable[SubmissionOnWorkload], registry: compose.Parts, references: Sequence[SubmissionEntry]
+    pairs: Iterable[SubmissionOnWorkload], registry: compose.PartLookup, references: Sequence[SubmissionEntry]
 ) -> PhasedPlan:
     """Plan the trials of submissions on workloads.
 
@@ -165,7 +167,7 @@ def plan_phases(
     )
 
 
-def _plan_tuning(pair: SubmissionOnWorkload, registry: compose.Parts) -> Sequence[RunSpec]:
+def _plan_tuning(pair: SubmissionOnWorkload, registry: compose.PartLookup) -> Sequence[RunSpec]:
     """Return the tuning trials of a pair. They use tuning seeds and the whole budget."""
     return plan_trials(
         pair.workload,
@@ -180,19 +182,19 @@ def _plan_tuning(pair: SubmissionOnWorkload, registry: compose.Parts) -> Sequenc
 
 def _plan_envelope(
     workload: WorkloadEntry,
-    registry: compose.Parts,
+    registry: compose.PartLookup,
     references: Sequence[SubmissionEntry],
     settings: PlanSettings,
     horizons: Iterable[int],
 ) -> Sequence[RunSpec]:
-    """Return one trial of the reference for each horizon, with a schedule that ends at this horizon."""
+    """Return the trials of the reference: in each study, one for each horizon. The schedule ends at the horizon."""
     settings = replace(settings, overrides={})  # overrides do not apply to the reference of the envelope
     nothing_hidden = msgspec.structs.replace(settings.ruleset, hides=frozenset())
     for reference in references:
         composition = compose.compose(reference, registry)
         if compose.find_ineligibility(composition, workload.facts, nothing_hidden, settings.ranks):
             continue
-        # The schedule of a run for the envelope ends at the run's horizon, not at a fraction of it.
+        # With the fraction 1, the schedule ends at the run's horizon and not before it.
         points: list[HParams] = [{"horizon_fraction": 1.0}] if "horizon_fraction" in composition.space else [{}]
         return [
             spec

@@ -74,8 +74,8 @@ def plan(
         profile: whether to time the phases of a step. Such trials are never ranked.
         deterministic: whether to use deterministic kernels on a GPU.
         prune: whether trials end early if they are unlikely to reach the target. Such trials are never ranked.
-        screening: whether an evaluation may use only a part of the split if this part already shows that a target is
-            missed.
+        screening: whether an evaluation may use only a part of the split `score`, if this part already shows that a
+            target is missed.
         nonce: number from which the seeds are derived; None to derive them from the root seed.
         allow_slow: whether GPU workloads may run on the CPU.
         require_machine: whether it is an error if this machine lacks a device or data. If False, the plan lists what is

@@ -24,8 +24,9 @@ class WorkloadChoice:
 
     Args:
         workloads: the workloads, each with the device on which its trials run.
-        unknown: errors about names that denote no workload, and about a device that is not allowed.
-        missing: errors about devices and data that this machine lacks.
+        unknown: errors about names that denote no workload, and about an unknown device.
+        missing: errors about devices and data that this machine lacks, and about devices on which a workload does not
+            run.
         skipped: one-line messages, one for each workload of a tier that is left out because its data are missing.
     """
 
@@ -40,7 +41,7 @@ def choose_workloads(
 ) -> WorkloadChoice:
     """Look up workloads, and check that this machine has the device and the data that they need.
 
-    The result contains all problems.
+    Problems are not raised. The result contains all of them.
 
     Args:
         names: names of workloads or tiers, as for `resolve_workloads`.
@@ -133,7 +134,7 @@ def _data_problems(workload: WorkloadEntry, registry: Registry, commands: Mappin
 
 
 def missing_size(workload: WorkloadEntry, registry: Registry) -> int:
-    """Return the total size in bytes of the missing files of a workload, as published; 0 if the sizes are unknown."""
+    """Return the bytes to download for the missing files of a workload. Files of unknown size count as 0 bytes."""
     size = 0
     for requirement in map(DataRequirement.parse, workload.needs_data):
         dataset = registry.dataset(requirement.dataset)
@@ -188,7 +189,7 @@ def _device_problems(
         yield UsageError(problem, fix="add --allow-slow to run it on the CPU")
     if not device.startswith("cuda"):
         return
-    available = len(detect.run_gpus(device, ranks))
+    available = len(detect.gpus_of_run(device, ranks))
     if not detect.gpu_name() and workload.facts.tier == "cpu":
         yield UsageError(
             f"--device {device}: this machine has no GPU",
@@ -211,8 +212,8 @@ def _device_problems(
 def _cpu_sibling(workload: WorkloadEntry, registry: Registry) -> str | None:
     """Return the name of the workload in the CPU tier with the same kind of task, or None.
 
-    The sibling of a workload has the same kind of task on the next smaller tier. The function goes from sibling to
-    sibling until it finds a workload in the CPU tier.
+    The sibling of a workload is a smaller workload for the same kind of task, on the same or the next smaller tier. The
+    function goes from sibling to sibling until it finds a workload in the CPU tier.
     """
     while workload.facts.tier != "cpu" and workload.sibling:
         workload = registry.workload(workload.sibling)

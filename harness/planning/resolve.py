@@ -73,6 +73,8 @@ def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
 def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:
     """Return the workload with a name, the workload in a file, or all workloads of a tier (`tier:cpu`).
 
+    A tier does not include variants, such as `lm-tiny+postnorm`.
+
     Raises:
         UsageError: no workload or tier has this name.
         PluginError: the code of a workload that the user names cannot be loaded, or its facts differ from the entry's.

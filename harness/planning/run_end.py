@@ -73,8 +73,8 @@ def _decide_stream_end(spec: RunSpec, point: Point, began: int) -> Verdict | Non
 
     - The last stage is over, and its targets and floors are met (`reached`).
     - The last stage is over in a run with a stop, and a target or floor is not met (`exhausted`).
-    - A stage has used up its examples before its targets were met (`exhausted`). In the last stage, the floors must
-      have been met, too.
+    - A stage has used up its examples before its targets were met (`exhausted`). The last stage is also exhausted if
+      only its floors are not met.
     """
     stages = spec.workload.facts.stages
     stage, is_last, is_over = stages[point.stage], point.stage + 1 == len(stages), is_stage_over(spec, point, began)

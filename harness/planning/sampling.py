@@ -43,6 +43,8 @@ def draw_points(space: Space) -> Iterator[HParams]:
 def value_at(domain: Domain, u: float) -> Scalar:
     """Return the value of a domain at the quantile `u` in [0, 1). Real values are rounded to six significant digits.
 
+    For real values, `u` may also be 1.
+
     >>> value_at(LogUniform(1e-4, 1e-2), 0.5), value_at(Integer(1, 4), 0.99), value_at(Choice(("a", "b")), 0.5)
     (0.001, 4, 'b')
     """
@@ -62,7 +64,8 @@ def value_at(domain: Domain, u: float) -> Scalar:
 def quantile_of(domain: Domain, value: Scalar) -> float:
     """Return the quantile of a value in a domain. For real values, this is the inverse of `value_at`.
 
-    The quantile of a value below the range is less than 0, and the quantile of a value above the range is more than 1.
+    The quantile of a number below the range is less than 0, and that of a number above the range is more than 1. In a
+    choice, the first value has the quantile 0, and the last value has the quantile 1.
 
     >>> quantile_of(LogUniform(1e-4, 1e-2), 0.001), quantile_of(Choice(("a", "b")), "b")
     (0.5, 1.0)

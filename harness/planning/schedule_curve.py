@@ -26,7 +26,7 @@ class Plan:
     """The run for which a schedule is planned.
 
     Args:
-        horizon: number of updates in the budget.
+        updates: number of updates in the budget.
         fraction: fraction of these updates that the schedule covers (`horizon_fraction`).
         batch_size: number of examples per update.
         tokens_per_example: number of tokens per example.
@@ -36,7 +36,7 @@ class Plan:
             `horizon`.
     """
 
-    horizon: int
+    updates: int
     fraction: float = 1.0
     batch_size: int = 1
     tokens_per_example: int = 1
@@ -45,12 +45,12 @@ class Plan:
 
     @property
     def planned(self) -> int:
-        """The number of planned updates: `horizon` × `fraction`, rounded.
+        """The number of planned updates: `updates` × `fraction`, rounded.
 
-        >>> Plan(horizon=1000, fraction=0.75).planned
+        >>> Plan(updates=1000, fraction=0.75).planned
         750
         """
-        return self._planned_updates(self.horizon)
+        return self._planned_updates(self.updates)
 
     @property
     def shortest_task(self) -> int | None:
@@ -92,7 +92,7 @@ def curve(schedule: Schedule, hparams: Mapping[str, Scalar], plan: Plan, steps: 
     Raises:
         PluginError: the schedule raises an exception.
 
-    >>> curve(lambda p: p.step / p.horizon, {}, Plan(horizon=4), [1, 4, 9])[1].lr
+    >>> curve(lambda p: p.step / p.horizon, {}, Plan(updates=4), [1, 4, 9])[1].lr
     1.0
     """
     keywords = select_keywords(schedule, hparams)

@@ -137,7 +137,14 @@ def choose_search(
 
 
 def _domain_with_range(name: str, domain: Domain) -> Domain:
-    """Return a domain that can be searched. A fixed hyperparameter gets a range around its default."""
+    """Return a domain that can be searched.
+
+    A fixed number gets a range around its default. A fixed Boolean, or a hyperparameter with a list of values, gets a
+    choice.
+
+    Raises:
+        UsageError: the default is text, or a number that is not positive.
+    """
     if not isinstance(domain, Fixed):
         return domain
     if domain.values is not None:
@@ -163,11 +170,13 @@ def range_domain(name: str, domain: Domain, ends: tuple[float, float]) -> Domain
         ends: lower and upper end of the new range.
 
     Raises:
-        UsageError: the hyperparameter is not a number, or one of the ends is not an allowed value.
+        UsageError: the hyperparameter has a list of values or is not a number, or an end is not an allowed value.
     """
     low, high = ends
     if isinstance(domain, Choice) or (isinstance(domain, Fixed) and not _is_number(domain)):
-        raise UsageError(f"{name} is not a number, so it has no range", fix=f"leave out --range {name}")
+        raise UsageError(
+            f"{name} has a list of values or is not a number, so it has no range", fix=f"leave out --range {name}"
+        )
     for end in ends:
         hyperparameters.validate(name, end, domain)
     if isinstance(domain, Integer) or (isinstance(domain, Fixed) and isinstance(domain.default, int)):

@@ -68,9 +68,9 @@ def with_seeds(spec: RunSpec, *, redraws_held_out: bool) -> RunSpec:
 def expected_held_out(spec: RunSpec) -> HeldOutSeeds | None:
     """Return the seeds of the held-out data that follow from the nonce of a trial; None without a nonce.
 
-    The seed of a split is the hex of SHA-256(`root/workload/study/held-out/split`), where `root` is the result of
-    `nonce_root`. If the purpose is not `score`, the text begins with `purpose/`. All trials of a study have equal
-    held-out data, so that their metrics can be compared.
+    The seed of a split is the hex of SHA-256(`root/workload/study/held-out/split`). Here `root` is the result of
+    `nonce_root`, and `workload` is the name without the version. If the purpose is not `score`, the text begins with
+    `purpose/`. All trials of a study have equal held-out data, so that their metrics can be compared.
     """
     if spec.nonce is None:
         return None
@@ -85,9 +85,10 @@ def expected_held_out(spec: RunSpec) -> HeldOutSeeds | None:
 
 
 def without_secrets(spec: RunSpec, *, evaluates: bool) -> RunSpec:
-    """Return the specification for a process that runs the submission, without the seeds of the held-out data.
+    """Return the specification for a process that runs the submission, without secret seeds.
 
-    The nonce is left out too, because all seeds follow from it.
+    The seed of the split `audit` is left out. The seed of `score` is left out unless the process needs it. The nonce is
+    left out too, because all seeds follow from it.
 
     Args:
         spec: the specification.

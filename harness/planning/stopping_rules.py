@@ -49,7 +49,7 @@ class StoppingRule:
         return ""
 
     def stop(self, facts: WorkloadFacts, ruleset: Ruleset) -> int | None:
-        """Return the number of examples after which every trial ends, a multiple of `eval_every`.
+        """Return the number of examples after which every trial ends. It is a multiple of `eval_every`.
 
         None means that another method determines the end: `choose_stop`, or `horizon`. If neither does, a trial ends at
         its first hit.
@@ -63,13 +63,13 @@ class StoppingRule:
 
         Args:
             facts: the workload.
-            seed: the root seed.
+            seed: the number that determines the random choices of the study (`PlanSettings.study_seed`).
             study: index of the study.
         """
         return None
 
     def reference_horizons(self, facts: WorkloadFacts) -> tuple[int, ...]:
-        """Return the horizons of the reference's runs for an envelope, in examples; empty if none is needed."""
+        """Return the horizons of the reference's runs for an envelope, in examples; empty if no envelope is needed."""
         return ()
 
     def choose_stop(self, tuning: Sequence[Record], studies: int) -> int:

@@ -18,7 +18,7 @@ from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError, unknown_name_error
 from harness.hardware import detect
 from harness.planning import sampling
-from harness.planning.compose import Composition, Parts, compose
+from harness.planning.compose import Composition, PartLookup, compose
 from harness.planning.seeds import nonce_root, with_seeds
 from harness.planning.stopping_rules import stopping_rule
 from harness.plugins.code_hash import code_hash
@@ -48,8 +48,8 @@ class PlanSettings:
         deterministic: whether to use deterministic kernels on a GPU.
         prune: whether trials end early if they are unlikely to reach the target.
         ranks: number of devices that share a trial.
-        screening: whether an evaluation may use only a part of the split if this part already shows that a target is
-            missed.
+        screening: whether an evaluation may use only a part of the split `score`, if this part already shows that a
+            target is missed.
         nonce: number from which the seeds are derived; None to derive them from the root seed.
 
     Raises:
@@ -88,7 +88,7 @@ class PlanSettings:
 def plan_trials(
     workload: WorkloadEntry,
     submission: SubmissionEntry,
-    registry: Parts,
+    registry: PartLookup,
     settings: PlanSettings,
     *,
     purpose: Purpose = "score",

@@ -1,4 +1,4 @@
-"""Cache the contents of plugins. A cached plugin is valid until a file of the plugin changes."""
+"""Cache the contents of plugins. Usually, a cached plugin is valid until one of its files changes."""
 
 from __future__ import annotations
 
@@ -100,10 +100,11 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
             read_at=time.time() if timed_out else 0.0,
         )
         was_good = previous_plugin is not None and previous_plugin.stamp == stamp and not previous_plugin.contents.error
-        # Three kinds of errors are treated differently:
-        # - A transient error is not cached, because it must not outlive its cause.
-        # - An error of a file is not cached, because the author is probably still editing the file.
-        # - The error of a plugin that hangs is cached for an hour. Without this, every command would wait for it.
+        # Errors of plugins are cached. There are three other cases:
+        # - An error of a file or class is not cached, because the author is probably still editing the file.
+        # - A transient error is not cached, because it must not outlive its cause. Earlier contents stay in the cache.
+        # - A plugin that takes too long is an exception: its error is cached for an hour, or every command would wait.
+        #   If the same files of the plugin were read without an error before, these contents stay instead.
         if (
             contents.error is None
             or (requests[key].request.action == "plugin" and not contents.is_transient)
@@ -126,7 +127,7 @@ def stamp(items: Iterable[object]) -> str:
 
 @functools.cache
 def _reader_hash() -> str:
-    """Return a hash of this package's version and of the state of every file that reads plugins."""
+    """Return a hash of this package's version and of the state of every file in `_READER_FOLDERS`."""
     package = Path(__file__).parents[1]
     files = [path for folder in _READER_FOLDERS for path in sorted((package / folder).rglob("*.py"))]
     return hashlib.sha256("\n".join([__version__, *map(file_state, files)]).encode()).hexdigest()

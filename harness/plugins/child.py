@@ -42,7 +42,7 @@ _MAX_ENTRIES = 10_000
 #: Remedy if a plugin uses a name or field that is unknown to this version of the harness.
 NEWER_VERSION = f"if the plugin is for a newer version than {__version__}, update algorace"
 _EntryT = TypeVar("_EntryT", bound=Entry)
-#: Kind of target -> the function that reads the target. For plugins, this is `read_plugin`.
+#: Kind of target -> the function that reads the target. Plugins are not listed: `read_plugin` has other arguments.
 _READERS: Mapping[Action, Callable[[ReadRequest], PluginContents]] = {
     "submission": objects.read_submission_file,
     "workload": objects.read_workload_file,
@@ -55,8 +55,9 @@ _READERS: Mapping[Action, Callable[[ReadRequest], PluginContents]] = {
 def main(folder: Path) -> None:
     """Execute the request in a folder and write the answer there."""
     request = read_struct(folder / "request.json", ReadRequest)
-    # Normally, the requesting process ends a child that hangs. The alarm is for the case that this process has died. On
-    # a busy machine, the requesting process allows more time than the limit, so the alarm comes much later.
+    # Normally, the requesting process ends a child that hangs. The alarm ends the child if the requesting process
+    # has died. On a busy machine, the requesting process allows more time than the limit. The time to the alarm is
+    # therefore more than ten times the limit.
     signal.alarm(math.ceil(10 * request.limit) + 5)
     sys.path[:] = request.path
     contents = read(request)

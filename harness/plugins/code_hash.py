@@ -1,4 +1,4 @@
-"""Compute the code hash of a submission: the hash of its tokens, without comments and layout.
+"""Compute the code hash of a submission or workload: the hash of its tokens, without comments and layout.
 
 `source_hash`, in contrast, is the hash of the bytes. An edited comment changes the source hash but not the results. The
 code hash therefore decides whether a finished run is kept (docs/adr/0020-a-comment-reruns-nothing.md).
@@ -44,9 +44,9 @@ _ENDS = frozenset(getattr(tokenize, name) for name in ("FSTRING_END", "TSTRING_E
 def code_hash(loads: Iterable[str]) -> str:
     """Return the SHA-256 of the tokens in the source files of import paths. No module is imported.
 
-    The hash covers the same files as `source_hash`. Comments, empty lines, indentation and line breaks within brackets
-    do not count. Docstrings count only if a file reads docstrings. If a file reads its own source, or cannot be
-    tokenised, the hash covers the bytes of all files instead.
+    The hash covers the same files as `source_hash`. Comments, empty lines, the width of an indentation, and line breaks
+    within brackets do not count. Docstrings count only if a file reads docstrings. If a file reads its own source, or
+    cannot be tokenised, the hash covers the bytes of all files instead.
 
     Raises:
         PluginError: an import path is malformed.

@@ -1,4 +1,4 @@
-"""The messages between this process and a child process that reads a plugin: the request and the answer."""
+"""The request to a child process to read a plugin, and the answer of the child process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ReadRequest(Data, frozen=True, kw_only=True):
         title: the name under which pluggy registers the plugin; empty for a file or class.
         name: name of the submission or workload in the file. If it is None, the file must define exactly one.
         path: `sys.path` of the requesting process.
-        limit: seconds after which the child process ends itself.
+        limit: time limit of the child process in seconds. The requesting process enforces it.
     """
 
     action: Action

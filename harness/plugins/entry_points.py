@@ -32,7 +32,8 @@ class EntryPoint:
         distribution, version: name and version of the distribution.
         name: name of the entry point.
         value: value of the entry point, `package.module` or `package.module:object`.
-        error: the error in the distribution's metadata; None if the metadata are valid.
+        error: why the entry point cannot be used: invalid metadata, or another version of this package is needed. None
+            if it can be used.
     """
 
     distribution: str
@@ -80,7 +81,7 @@ def discover() -> tuple[EntryPoint, ...]:
         # Most distributions have no entry point in the group. This check avoids parsing their metadata.
         if f"[{ENTRY_POINT_GROUP}]" in text:
             name, version = _name_and_version(distribution)
-            by_distribution.setdefault(normalise(name), _entry_points(distribution, name, version))
+            by_distribution.setdefault(normalise_name(name), _entry_points(distribution, name, version))
     points = {(p.distribution, p.name, p.value): p for group in by_distribution.values() for p in group}
     return tuple(points[key] for key in sorted(points))
 
@@ -116,7 +117,7 @@ def find_unmet_requirement(distribution: metadata.Distribution) -> str | None:
     """
     for line in _list_requirements(distribution):
         match = re.match(r"[\w.-]+", line)
-        if match is None or normalise(match[0]) != OWN_NAME or not any(sign in line for sign in "<>=~!"):
+        if match is None or normalise_name(match[0]) != OWN_NAME or not any(sign in line for sign in "<>=~!"):
             continue
         from packaging.requirements import InvalidRequirement, Requirement
 
@@ -137,10 +138,10 @@ def _list_requirements(distribution: metadata.Distribution) -> Sequence[str]:
         return ()
 
 
-def normalise(name: str) -> str:
+def normalise_name(name: str) -> str:
     """Return a distribution's name in the form in which package indexes compare names.
 
-    >>> normalise("Bench_Mine")
+    >>> normalise_name("Bench_Mine")
     'bench-mine'
     """
     return re.sub(r"[-_.]+", "-", name).lower()
@@ -212,5 +213,5 @@ class Selection:
 
 def _selection_names(plugin: EntryPoint) -> set[str]:
     """Return all names by which a user may block or allow a plugin."""
-    distributions = {plugin.distribution, normalise(plugin.distribution)}
+    distributions = {plugin.distribution, normalise_name(plugin.distribution)}
     return {plugin.name} | distributions | {f"{distribution}:{plugin.name}" for distribution in distributions}

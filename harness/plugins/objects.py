@@ -24,7 +24,7 @@ _SUBMISSION_KINDS = "a Recipe, a class with step(), eval_weights() and state_dic
 _SUBMISSION_FIELDS = ("needs", "checks", "model_options", "sources", "parts", "tags", "version")
 #: The same for a workload class.
 _WORKLOAD_FIELDS = ("sources", "sibling", "needs_data")
-#: Name for the entry of an object that declares no name.
+#: Placeholder for the name in the entry of a loaded object. Such an object has no name of its own.
 _NAMELESS = "loaded"
 
 

@@ -30,11 +30,11 @@ _GRACE_S = 1.0
 _NICENESS = 10
 
 
-def main(module: str, title: str, wait_s: float, folder: str = "") -> None:
+def main(value: str, title: str, wait_s: float, folder: str = "") -> None:
     """Call the hooks of a plugin until the pipe ends.
 
     Args:
-        module: value of the plugin's entry point, or the import path of an observer's class.
+        value: value of the plugin's entry point, or the import path of an observer's class.
         title: the name under which pluggy registers the plugin.
         wait_s: deadline of this process, in seconds after the end of the pipe.
         folder: folder for the files of an observer's class; empty for a plugin.
@@ -43,7 +43,7 @@ def main(module: str, title: str, wait_s: float, folder: str = "") -> None:
     threading.Thread(target=_end_after_pipe, args=(pipe.fileno(), wait_s + _GRACE_S), daemon=True).start()
     os.nice(_NICENESS)
     observer = _Observer(title)
-    observer.load(module, folder)
+    observer.load(value, folder)
     decoder = msgspec.json.Decoder(ObserverCall)
     for line in pipe:
         # The last line is incomplete if the command was killed.
@@ -84,10 +84,10 @@ class _Observer:
         self._manager: pluggy.PluginManager | None = None
         self._failed = False
 
-    def load(self, module: str, folder: str) -> None:
+    def load(self, value: str, folder: str) -> None:
         """Import and register the plugin. If the import fails, report the error, and never call the plugin."""
         try:
-            loaded = loading.load_entry_point(module)
+            loaded = loading.load_entry_point(value)
             self._manager = register(loaded(Path(folder)) if folder else loaded, self._title)
         # A plugin may raise anything, including SystemExit.
         except BaseException as error:

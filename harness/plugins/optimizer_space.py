@@ -57,7 +57,7 @@ def signature_space(optimizer: Any) -> Space:
 
 
 def _fix_at(name: str, default: Scalar) -> Fixed:
-    """Return a domain fixed at an argument's default. The domain has the limits in `_LIMITS` if the default fits."""
+    """Return a domain fixed at an argument's default, with the limits in `_LIMITS` if the default lies within them."""
     low, high = _LIMITS.get(name, (math.inf, -math.inf))
     if isinstance(default, str | bool) or not low <= default <= high:
         return Fixed(default)

@@ -99,7 +99,7 @@ def _temporary_folder() -> Iterator[Path]:
 
 
 def _transient_error(error: str) -> PluginContents:
-    """Return the contents of a plugin whose process gave no answer. The error counts as transient."""
+    """Return the contents of a plugin whose process gave no valid answer. The error counts as transient."""
     return PluginContents(error=error, is_transient=True)
 
 

@@ -190,7 +190,7 @@ class Registry:
         for plugin in self.plugins:
             if plugin.error is None:
                 continue
-            distributions = {plugin.distribution, entry_points.normalise(plugin.distribution)}
+            distributions = {plugin.distribution, entry_points.normalise_name(plugin.distribution)}
             if (colon and owner in distributions) or name in _remembered_names(plugin, label):
                 broken = f"the plugin {plugin.id} {plugin.version} is broken"
                 return PluginError(
@@ -251,7 +251,7 @@ def _spellings(entry: Entry) -> Spellings:
 
 def _spell(distribution: str, names: Sequence[str], kind: str) -> Spellings:
     plain = {*names, *(f"{kind}:{name}" for name in names if kind)}
-    owners = {distribution, entry_points.normalise(distribution)}
+    owners = {distribution, entry_points.normalise_name(distribution)}
     qualified = {f"{owner}:{name}" for owner in owners for name in plain}
     qualified |= {f"{kind}:{owner}:{name}" for owner in owners for name in names if kind}
     return Spellings(plain=frozenset(plain), qualified=frozenset(qualified))

@@ -67,8 +67,8 @@ def _describe_part(part: Callable[..., Any], kind: PartKind, recipe: str) -> Sig
     keywords = [
         parameter for parameter in parameters if parameter not in positional and parameter.kind not in _VARIADIC
     ]
-    unnamed = [parameter.name for parameter in keywords if parameter.kind is parameter.POSITIONAL_ONLY]
-    if (len(positional) < len(kind.arguments) and not takes_any_number) or unnamed:
+    positional_only = [parameter.name for parameter in keywords if parameter.kind is parameter.POSITIONAL_ONLY]
+    if (len(positional) < len(kind.arguments) and not takes_any_number) or positional_only:
         call = f"{function}({', '.join((*kind.arguments, '*', '**hyperparameters'))})".replace(", *, ", ", ")
         raise PluginError(
             f"the {kind.name} {function} of {recipe} has the wrong arguments: {function}{_signature_text(part)}",

@@ -22,7 +22,7 @@ def check_size(name: str, loads: Iterable[str]) -> None:
 
     * A submission in a file consists of this file.
     * A submission in a package consists of all files of its top-level package, including data.
-    * A package whose source is too large to be hashed, such as torch, counts as a library. Its size is not limited,
+    * A package with too many files for a complete hash, such as torch, counts as a library. Its size is not limited,
       because a record contains its version.
 
     Args:

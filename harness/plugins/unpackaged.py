@@ -21,7 +21,7 @@ from harness.plugins.locating import FileName, locate, split_file_name
 from harness.plugins.source_hash import import_closure
 
 
-class ReadSubmission(NamedTuple):
+class DeclaredSubmission(NamedTuple):
     """What the code of a submission declares. `signatures` and `is_derived` are explained in `PluginContents`."""
 
     entry: SubmissionEntry
@@ -29,14 +29,14 @@ class ReadSubmission(NamedTuple):
     is_derived: bool = False
 
     @classmethod
-    def from_contents(cls, contents: PluginContents) -> ReadSubmission:
+    def from_contents(cls, contents: PluginContents) -> DeclaredSubmission:
         return cls(contents.submissions[0], contents.signatures, contents.is_derived)
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def submission_from_path(text: str) -> ReadSubmission:
+def submission_from_path(text: str) -> DeclaredSubmission:
     """Return the submission in a file.
 
     Args:
@@ -46,7 +46,7 @@ def submission_from_path(text: str) -> ReadSubmission:
         UsageError: the file does not exist, raises an exception, takes too long to import, or does not define exactly
             one submission. The message contains the file and, if known, the line.
     """
-    return ReadSubmission.from_contents(_read_path(text, "submission"))
+    return DeclaredSubmission.from_contents(_read_path(text, "submission"))
 
 
 def workload_from_path(text: str) -> WorkloadEntry:
@@ -75,8 +75,8 @@ def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginCo
 def _with_code_hash(entry: WorkloadEntry) -> WorkloadEntry:
     """Return the workload's entry, with the first digits of its code hash appended to the version.
 
-    Users do not raise the version at every edit of a file. The hash makes results of earlier code results of another
-    version. They never count as results of the current code, and are never in a table with them.
+    Users do not raise the version at every edit of a file. With the hash, every edit of the code gives another version.
+    Results of earlier code therefore never count as results of the current code, and never share a table with these.
     """
     version = f"{entry.facts.version}{SOURCE_MARK}{code_hash([entry.load])[:_HASH_DIGITS]}"
     return msgspec.structs.replace(entry, facts=msgspec.structs.replace(entry.facts, version=version))
@@ -109,7 +109,7 @@ def entry_from_class(load: str) -> SubmissionEntry:
     return contents.submissions[0]
 
 
-def read_loaded_submission(entry: SubmissionEntry) -> ReadSubmission:
+def read_loaded_submission(entry: SubmissionEntry) -> DeclaredSubmission:
     """Return the declarations of the object that a submission's entry loads.
 
     Raises:
@@ -122,15 +122,15 @@ def read_loaded_submission(entry: SubmissionEntry) -> ReadSubmission:
             f"the submission {entry.name!r} is broken: {contents.error}",
             fix=contents.fix or _IMPORT_FIX.format(entry.load),
         )
-    return ReadSubmission.from_contents(contents)
+    return DeclaredSubmission.from_contents(contents)
 
 
 def read_loaded_facts(entry: WorkloadEntry) -> WorkloadFacts | None:
     """Return the facts of the class that a workload's entry loads.
 
     Returns:
-        The facts; None if the class has no attribute `facts` or takes too long to import. With None, the worker later
-        compares the facts with the entry.
+        The facts; None if the class has no attribute `facts`, or if the import fails with a transient error, such as an
+        exceeded time limit. With None, the worker later compares the facts with the entry.
 
     Raises:
         PluginError: the class cannot be loaded, or has a method with wrong arguments.

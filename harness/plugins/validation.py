@@ -26,7 +26,7 @@ Entry: TypeAlias = WorkloadEntry | SubmissionEntry | PartEntry | ExecutorEntry |
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._+:-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_NAME_RULE = "must be lower-case letters, digits and any of . _ + : -"
+_NAME_RULE = "must begin with a lower-case letter or digit and contain only these and . _ + : -"
 _LOAD = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*|.+\.py:[A-Za-z_][\w.]*")
 
 
@@ -61,7 +61,7 @@ def _check_identity(
     if not entry.summary.strip() or "\n" in entry.summary:
         yield "the summary must be one line"
     if entry.load is not None and not _LOAD.fullmatch(entry.load):
-        yield f"load={entry.load!r} must be of the form package.module:Name"
+        yield f"load={entry.load!r} must be of the form package.module:Name or file.py:Name"
 
 
 def _check_dataset(entry: DatasetEntry) -> Iterator[str]:
@@ -70,7 +70,7 @@ def _check_dataset(entry: DatasetEntry) -> Iterator[str]:
         yield f"the name {entry.name!r} {_NAME_RULE}"
     for name in (entry.name, *names):
         if not is_file_name(name):
-            yield f"{name!r} must be a file name of letters, digits and any of . _ + -"
+            yield f"{name!r} must be a file name that begins with a letter or digit and contains only these and . _ + -"
     if (duplicate := find_duplicate(names)) is not None:
         yield f"it has {duplicate!r} twice"
     if not names:
@@ -79,7 +79,7 @@ def _check_dataset(entry: DatasetEntry) -> Iterator[str]:
         if not line.strip() or "\n" in line:
             yield f"the {field} must be one line"
     if entry.check and not _LOAD.fullmatch(entry.check):
-        yield f"check={entry.check!r} must be of the form package.module:function"
+        yield f"check={entry.check!r} must be of the form package.module:function or file.py:function"
     for file in entry.files:
         for field, digest in (("sha256", file.sha256), ("content_sha256", file.content_sha256)):
             if digest and not _SHA256.fullmatch(digest):

@@ -45,7 +45,7 @@ class AttemptReport:
     """How often the trials of a group were attempted, and which related runs are not published.
 
     Args:
-        repeated: the trials that were run more than once.
+        repeated: the trials that were run more than once, or whose worker was started again.
         unpublished: run IDs of runs that are not in the group, but have the group's source, workload and purpose.
         other_sources: number of other versions of the submission's source that were run on this workload.
         ledger_entries: number of lines of the ledger; 0 without a ledger.
@@ -124,7 +124,7 @@ class RunsLedger:
 
 
 def describe_outcome(record: Record) -> str:
-    """Return the status of a run, and its examples at the hit or at the end."""
+    """Return the status of a run, and the examples that count in scores (`Point.cost`) at the hit or at the end."""
     point = record.points[record.hit if record.hit is not None else -1] if record.points else None
     return record.status if point is None else f"{record.status} at {point.cost:,} examples"
 

@@ -14,7 +14,7 @@ from harness.publishing.selection import TrialGroup, group_key
 
 
 class TrialIndex(NamedTuple):
-    """The position of a trial in a ruleset."""
+    """The position of a trial among the trials that a ruleset requires."""
 
     purpose: Purpose
     study: int
@@ -35,8 +35,8 @@ class Gap:
 
     Args:
         missing: the trials that have no record or have not ended.
-        expected: number of trials of the ruleset.
-        command: the command that runs the missing trials and no others.
+        expected: number of trials that the group must have.
+        command: the command that runs the missing trials. It keeps the finished runs of the runs folder.
     """
 
     missing: tuple[TrialIndex, ...]
@@ -50,7 +50,7 @@ def find_gap(
     """Return the trials that a group lacks; None if the group is complete.
 
     A group may have more studies than its ruleset requires. It must then also have all trials of the additional
-    studies. A group of runs for the reference's envelope is always complete, because these runs belong to no study.
+    studies. A group of runs for the reference's envelope is not checked for missing trials.
 
     Args:
         group: the records.
@@ -77,7 +77,7 @@ def _index(spec: RunSpec) -> TrialIndex:
 
 
 def _expected_trials(spec: RunSpec, studies: int, listed_settings: int | None) -> list[TrialIndex]:
-    """Return the trials of a ruleset, as planning makes them (`harness.planning.trials`)."""
+    """Return the trials that the ruleset requires, as planning makes them (`harness.planning.trials`)."""
     ruleset = spec.ruleset
     trials = ruleset.trials
     if ruleset.tuning == "space" and listed_settings:

@@ -13,7 +13,7 @@ from typing import Any
 from harness.publishing.session import GroupReport, PublishReport
 from harness.storage.layout import LEADERBOARD
 
-#: Maximum number of missing trials, runs or failed records that a text lists.
+#: Maximum number of missing trials, runs or failed checks that a text lists.
 _MAX_LISTED = 5
 
 

@@ -44,7 +44,7 @@ class GroupKey(NamedTuple):
 
     @property
     def title(self) -> str:
-        """The submission, the workload and the ruleset, in words."""
+        """The submission, the workload, the ruleset and the hardware class, for messages."""
         settings = ", ".join(f"{name}={value}" for name, value in self.overrides)
         name = f"{self.submission} [{settings}]" if settings else self.submission
         kind = "envelope of " if self.is_envelope else ""
@@ -79,7 +79,8 @@ def find_obstacle(spec: RunSpec) -> str:
     purposes = {"score"}
     purposes |= {"tuning"} if spec.ruleset.tuning_studies else set()
     purposes |= {"envelope"} if stopping_rule(spec.ruleset.stopping).reference_horizons(spec.workload.facts) else set()
-    return "" if spec.purpose in purposes else f"its purpose is {spec.purpose}, and only results are published"
+    publishable = spec.purpose in purposes
+    return "" if publishable else f"under {spec.ruleset.name}, no run with the purpose {spec.purpose} is published"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +141,8 @@ def select_groups(names: Sequence[str], runs: Path, problems: list[str]) -> list
         problems: list to which a one-line message is appended for each file that cannot be read.
 
     Raises:
-        UsageError: a name matches no run, several runs, or a run that is never published.
+        UsageError: a name matches no run, or only runs that are never published. The error is also raised if a path or
+            the beginning of a run ID matches several runs.
     """
     listed = list(_list_records(runs, problems))
     chosen = {item.key: None for name in names for item in _match(name, listed, runs)}
@@ -191,9 +193,9 @@ def _match(name: str, listed: Sequence[_Listed], runs: Path) -> list[_Listed]:
             raise UsageError(f"{len(matches)} runs begin with {name!r}", fix=fix)
         if matches[0].obstacle:
             problem = f"{matches[0].run_id} cannot be published: {matches[0].obstacle}"
-            raise UsageError(problem, fix="name a run of a ruleset (bench rulesets)")
+            raise UsageError(problem, fix="name a scored run without --smoke, --profile and --prune")
     publishable = [item for item in matches if not item.obstacle]
     if not publishable:
         problem = f"none of the {len(matches)} runs of {name} can be published: {matches[0].obstacle}"
-        raise UsageError(problem, fix="run the submission under a ruleset (bench rulesets)")
+        raise UsageError(problem, fix="run the submission with bench run, without --smoke, --profile and --prune")
     return publishable

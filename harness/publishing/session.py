@@ -207,12 +207,12 @@ def _examine(
 
 
 def _require_envelope(report: GroupReport, envelopes: Collection[GroupKey]) -> GroupReport:
-    """Return the report. Add a problem if the scores need the reference's envelope and its runs are missing."""
+    """Return the report. Add a problem if the scores need the reference's envelope, whose runs are missing."""
     group = report.group
     rule = stopping_rule(group.spec.ruleset.stopping)
     # key[2:5] is the workload, the ruleset and the hardware class.
-    is_met = any(key[2:5] == group.key[2:5] for key in envelopes)
-    if group.key.is_envelope or is_met or not rule.reference_horizons(group.spec.workload.facts):
+    has_envelope = any(key[2:5] == group.key[2:5] for key in envelopes)
+    if group.key.is_envelope or has_envelope or not rule.reference_horizons(group.spec.workload.facts):
         return report
     problem = (
         f"the reference's runs for the envelope on {group.key.workload} are neither in the runs folder nor published"

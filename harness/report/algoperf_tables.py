@@ -20,7 +20,7 @@ def scores_text(result: AlgoPerfScores, *, all_skipped: bool = False, width: int
     notes = [str(skip) for skip in result.skipped] if all_skipped else skipped_lines(result.skipped)
     if result.anchored:
         notes += skipped_lines(result.anchored.left_out)
-    title = "seconds to target (median over studies; – is a miss or has no logs)"
+    title = "seconds to target (median over studies; –: a miss, or no logs)"
     times = f"{text.wrap(title, width)}\n{_times_table(result, width)}"
     blocks = [_scores_table(result, width), times, "\n".join(text.wrap(line, width) for line in notes)]
     return "\n\n".join(block for block in blocks if block)

@@ -14,8 +14,8 @@ from harness.scoring.stats import MIN_PAIRS, Spread
 SCHEMA = 1
 #: Column headings. `A / B` is the ratio of the times of A and B, and `95 %` is the confidence interval of this ratio.
 #: `p (Holm)` is the p-value after Holm's correction. `hits A` and `hits B` are the fractions of runs that reached the
-#: target. `mean to budget A, B` contains the mean times of A and of B to the target. In these means, a miss counts as
-#: the whole budget (see `restricted_mean`).
+#: target. `mean to budget A, B` contains the means of min(time to the target, budget) for A and for B. These restricted
+#: means are not scores. In scores, a miss has no time (see `restricted_mean`).
 _HEADING = ["workload", "verdict on A", "A / B", "95 %", "p (Holm)", "hits A", "hits B", "mean to budget A, B"]
 #: Column headings of the table of factors. Each ratio of A to B is followed by its 95 % confidence interval.
 _FACTORS_HEADING = ["time = examples × cost", "examples A / B", "95 %", "cost per example A / B", "95 %"]
@@ -50,8 +50,8 @@ def _conclusion(result: Comparison, overall: Pairing) -> str:
     """Return the verdict over all workloads in one line."""
     if not _is_decided(overall):
         return f"{result.a} against {result.b}: {overall}"
-    size = "" if _decided_by_misses(overall) else f"{abs(overall.ratio - 1):.1%} "
-    remark = " (misses decide)" if _decided_by_misses(overall) else ""
+    size = "" if _lacks_ratio(overall) else f"{abs(overall.ratio - 1):.1%} "
+    remark = " (misses decide)" if _lacks_ratio(overall) else ""
     return f"{result.a} is {size}{overall}{remark} than {result.b}"
 
 
@@ -60,14 +60,14 @@ def _is_decided(pairing: Pairing) -> bool:
     return pairing.verdict != "inconclusive"
 
 
-def _decided_by_misses(pairing: Pairing) -> bool:
-    """Return whether the ratio is 0, infinite or unknown, because runs of a submission missed the target."""
+def _lacks_ratio(pairing: Pairing) -> bool:
+    """Return whether the ratio of the times is 0, infinite or unknown, because runs missed the target."""
     return not 0 < pairing.ratio < math.inf
 
 
 def _seeds_needed(pairing: Pairing) -> str:
     """Return the number of further seeds that an inconclusive pairing needs for a verdict, in words."""
-    if pairing.n < 2 or _decided_by_misses(pairing):
+    if pairing.n < 2 or _lacks_ratio(pairing):
         return f"at least {MIN_PAIRS} pairs with times are needed for a verdict"
     if pairing.more is None:
         return "the number of further seeds that a verdict needs is unknown"

@@ -26,8 +26,8 @@ class Panel:
         label: name of y.
         x: ascending values, 0 or more.
         y: one value for each x.
-        limits: values of y at the lower and the upper edge of a drawing in characters. The curve is cut off at these
-            values. If None, `bounds` are used.
+        limits: values of y at the lower and the upper edge of a drawing in characters. Values beyond an edge are drawn
+            at this edge. If None, `bounds` are used.
         level: value of y at which a drawing in characters has a dotted line; None for no line.
     """
 
@@ -42,7 +42,8 @@ class Panel:
     def bounds(self) -> tuple[float, float]:
         """The values of y at the lower and the upper edge of the panel.
 
-        The lower edge is zero if the curve is constant and positive, or if its minimum is less than half its maximum.
+        The lower edge is zero if the curve is constant and positive. It is also zero if the minimum of the curve is not
+        negative and less than half the maximum.
         """
         low, high = min(self.y), max(self.y)
         if 0 <= low < 0.5 * high or low == high > 0:

@@ -63,9 +63,9 @@ def end_of(status: Status) -> CurveEnd:
 def curve_band(curves: Sequence[EndedCurve], goal: Goal, max_points: int) -> dict[str, Matrix]:
     """Return the median and the range of the metric over runs, by number of examples.
 
-    The module's docstring explains the median. The range extends over the last known metric of each run that has not
-    broken. Seconds and updates are sums. From each number of examples to the next, they increase by the median increase
-    of the runs that continue. Tables compute scored seconds in the same way.
+    The module's docstring explains the median. At each number of examples, the range extends over the last known
+    metrics of the runs that have not broken before. Seconds and updates are sums. From each number of examples to the
+    next, they increase by the median increase of the runs that continue. Tables compute scored seconds in the same way.
 
     Args:
         curves: one curve for each run. A run without an evaluation has an empty curve.
@@ -74,7 +74,7 @@ def curve_band(curves: Sequence[EndedCurve], goal: Goal, max_points: int) -> dic
 
     Returns:
         `examples`, `time` and `steps`; `mid`, the median, NaN where it is unknown; `low` and `high`, the range. Empty
-        if there is no number of examples at which all curves are known.
+        if there is no number of examples from which all curves are known, or one at which no metric is known.
     """
     import numpy as np
 
@@ -107,9 +107,10 @@ def curve_band(curves: Sequence[EndedCurve], goal: Goal, max_points: int) -> dic
 
 
 def _shared_examples(curves: Sequence[EndedCurve], max_points: int) -> Matrix:
-    """Return the numbers of examples of all evaluations at which the median may be known, at most `max_points`.
+    """Return the numbers of examples at which the median may be known, at most `max_points`.
 
-    They begin where the last curve begins, and end where the first curve with the end `ended` ends.
+    They are the numbers of examples of all evaluations, from the latest beginning of a curve to the earliest end of a
+    curve with the end `ended`.
     """
     import numpy as np
 

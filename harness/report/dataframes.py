@@ -48,7 +48,7 @@ COLUMNS = (
 def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     """Load records as a tidy data frame with one row for each evaluation of each run.
 
-    A run without an evaluation has one row. Every frame has these columns:
+    A run without an evaluation has one row. The columns are:
 
     - `run_id`, `submission`, `version`, `workload`, `workload_version`, `hardware`, `ruleset`, `purpose`, `study`,
       `trial`, `root_seed`: the fields that identify the run.
@@ -63,6 +63,8 @@ def load_results(*folders: str | os.PathLike[str]) -> pd.DataFrame:
     - `scored_seconds`: the seconds that are scored: process seconds on a CPU, otherwise wall seconds.
     - `lr`: learning rate.
     - `stage`: index of the stage of a stream.
+    - `evaluated_examples`, `se`: number of examples that a screened evaluation used, and the standard error of its
+      primary metric; NaN or None for an evaluation of the whole split.
     - `hparam.<name>`: hyperparameters of the run.
     - `metric.<name>`: metrics of the evaluation.
 

@@ -80,12 +80,13 @@ def as_csv(rows: Iterable[dict[str, Any]]) -> str:
 def hub_files(boards: Sequence[Leaderboard], dataset: str, dates: dict[str, str], source: str = "") -> dict[str, str]:
     """Return the contents of the files for the folder `.eval_results` of a model's repository, by file name.
 
-    There is one file for each submission, hardware class and ruleset. It contains one result for each workload: the
-    time of the reference divided by the time of the submission. The result is above 1 if the submission is faster than
-    the reference, and 0 for a miss. A further result, `anchored`, is the anchored score.
+    There is one file for each submission, hardware class and ruleset. It contains one result for each workload on which
+    the reference reached the target: the time of the reference divided by the time of the submission. The result is
+    above 1 if the submission is faster than the reference, and 0 for a miss. A further result, `anchored`, is the
+    anchored score.
 
     Args:
-        boards: the leaderboards. A leaderboard without a reference gives no file.
+        boards: the leaderboards. A leaderboard without a reference, or of a metric at a budget, gives no file.
         dataset: id of the dataset on the Hub that hosts the benchmark, such as `algorace/results`.
         dates: the day on which each submission last ran (ISO 8601), by `name@version` of the submission.
         source: address of the published records; may be empty.
@@ -93,7 +94,7 @@ def hub_files(boards: Sequence[Leaderboard], dataset: str, dates: dict[str, str]
     files = {}
     for board in boards:
         reference = next((row for row in board.rows if row.submission == board.reference), None)
-        if reference is None or board.query.metric is not None:
+        if reference is None or board.query.metric_budget is not None:
             continue
         for row in board.rows:
             name = re.sub(r"[^A-Za-z0-9]+", "_", f"{row.submission}_{board.ruleset}_{board.hardware}").strip("_")

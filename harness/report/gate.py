@@ -127,7 +127,7 @@ def gate_text(report: GateReport) -> str:
 
 
 def gate_json(report: GateReport) -> dict[str, Any]:
-    """Return the result as plain data. Ratios are not given as logarithms. An infinite or unknown ratio is null."""
+    """Return the result as plain data. Ratios are not given as logarithms. A ratio of 0 or infinity is null."""
     verdict = report.verdict
     return {
         "schema": SCHEMA,
@@ -210,7 +210,7 @@ def _workload_lines(report: GateReport) -> list[str]:
 
 def _broken_line(run: GateRun) -> str:
     reason = f": {run.reason}" if run.reason else ""
-    return f"{run.side} ({run.submission}) on {run.workload}, seed {run.study}, {run.status}{reason} ({run.run_id})"
+    return f"{run.side} ({run.submission}) on {run.workload}, study {run.study}, {run.status}{reason} ({run.run_id})"
 
 
 def _series_line(series: Mapping[str, Any]) -> str:

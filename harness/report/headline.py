@@ -123,7 +123,7 @@ def _shared_lead_sentence(headline: Headline) -> str:
     if headline.pairs is None:
         return f"{names} share rank 1: no significant difference between them"
     if headline.pairs == 0:
-        return f"No verdict: {names} share rank 1, because some of them have no study of one root seed in common"
+        return f"No verdict: {names} share rank 1, because some of them have no common study with the same root seed"
     pairs = "is only 1 pair" if headline.pairs == 1 else f"are only {headline.pairs} pairs"
     needed = f"{headline.required_pairs} are needed ({headline.required_studies} studies on each workload)"
     return f"No verdict: {names} share rank 1, because there {pairs} of studies, and {needed}"
@@ -161,8 +161,10 @@ def _hits_sentence(headline: Headline, board: Leaderboard) -> str:
     if not hits or hits[0] == total:
         return ""
     if len(hits) > 1:
-        extent = f"{hits[0]}" if hits[0] == hits[-1] else f"{hits[0]} to {hits[-1]}"
-        return f"Each of them reached the target on {extent} of {_count_workloads(total)}"
+        reached = "The submissions that share rank 1 reached the target on"
+        if hits[0] == hits[-1]:
+            return f"{reached} {hits[0]} of {_count_workloads(total)} each"
+        return f"{reached} {hits[0]} to {hits[-1]} of {_count_workloads(total)}, depending on the submission"
     missed = join_names(headline.missed[0])
     return f"It did not reach the target on {total - hits[0]} of {_count_workloads(total)} ({missed})"
 

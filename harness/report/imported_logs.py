@@ -46,8 +46,8 @@ def import_csv(
 
     Raises:
         DataError: the file cannot be read or lacks a column, a line does not fit the header, or a cell is wrong. The
-            message names the cell. Steps are whole numbers of at most 63 bits, times are finite numbers, and both begin
-            at 0 or more and never decrease.
+            message names the cell. Steps must be whole numbers below 2**63, and times must be finite numbers. Both must
+            begin at 0 or more and never decrease.
     """
     table = log_files.read_csv(Path(path))
     missing = [name for name in (step, metric, seconds) if name not in table.columns]
@@ -75,7 +75,8 @@ def import_wandb(
         path: path of the file.
         submission: name of the submission in the frame.
         workload: name of the workload in the frame.
-        metrics: names of the metric columns; None for every column with a number whose name does not begin with `_`.
+        metrics: names of the metric columns; None for all columns that contain a number, except those whose name begins
+            with `_`.
         study: index of the study in the frame.
 
     Raises:
@@ -158,6 +159,6 @@ def _check_order(table: LogTable, rows: Sequence[int], column: str, values: Sequ
     previous: float = 0
     for row, value in zip(rows, values, strict=True):
         if not math.isfinite(value) or value < previous:
-            fix = f"correct the column {column}: its values must be numbers that never decrease"
-            raise table.cell_error(row, column, f"comes after {previous!r}", fix)
+            fix = f"correct the column {column}: its values must be finite numbers of at least 0 that never decrease"
+            raise table.cell_error(row, column, f"is not a finite number of at least {previous!r}", fix)
         previous = value

@@ -62,7 +62,7 @@ def notes(board: Leaderboard) -> list[str]:
 
 
 def _has_ranking_by_time(boards: Sequence[Leaderboard]) -> bool:
-    return any(board.rows and board.query.metric is None for board in boards)
+    return any(board.rows and board.query.metric_budget is None for board in boards)
 
 
 def as_text(
@@ -103,7 +103,7 @@ def as_markdown(
     more: Sequence[Grid] = (),
     marked: Sequence[MarkedRecord] = (),
 ) -> str:
-    """Return leaderboards as a Markdown page. The page contains no date and no path, so that it can be committed.
+    """Return leaderboards as a Markdown page. It does not say when it was made, so equal results give an equal page.
 
     Args:
         boards: the leaderboards.
@@ -273,7 +273,7 @@ def leaderboard_json(board: Leaderboard) -> dict[str, Any]:
 
 
 def leaderboard_fields(board: Leaderboard) -> dict[str, Any]:
-    """Return a leaderboard as plain data, without the verdicts on pairs of submissions."""
+    """Return a leaderboard as plain data, without its headline, its verdicts and the reasons for what was left out."""
     return {
         "hardware": board.hardware,
         "ruleset": board.ruleset,
@@ -290,7 +290,7 @@ def leaderboard_fields(board: Leaderboard) -> dict[str, Any]:
 
 
 def _ranking_key(board: Leaderboard) -> str:
-    return f"metric@{board.query.metric}" if board.query.metric else board.query.by
+    return f"metric@{board.query.metric_budget}" if board.query.metric_budget else board.query.by
 
 
 def _row_json(row: LeaderboardRow) -> dict[str, Any]:

@@ -38,8 +38,8 @@ def title(board: Leaderboard) -> str:
 
 def subject(board: Leaderboard) -> str:
     """Return the quantity by which a leaderboard compares submissions, such as `process seconds to target`."""
-    if board.query.metric is not None:
-        return f"metric at {board.query.metric}"
+    if board.query.metric_budget is not None:
+        return f"metric at {board.query.metric_budget}"
     level = "" if board.query.level == "main" else f"{board.query.level} "
     axis = AXES.get(board.query.by, board.query.by).format(clock=board.clock)
     return f"{axis} to {level}target"
@@ -84,7 +84,11 @@ def shown_rows(board: Leaderboard) -> list[LeaderboardRow]:
 
 
 def _shown_details(details: WorkloadDetails, board: Leaderboard) -> list[DetailRow]:
-    """Return the rows that a workload's table shows: of a grouped family, only its best row."""
+    """Return the rows that a workload's table shows.
+
+    A row with ranks is shown if the ranking shows its submission. A family of runs that are never ranked is shown by
+    its best row, except with `--group none`.
+    """
     shown = {row.submission for row in shown_rows(board)}
     grouped = board.query.group != "none"
     return [
@@ -104,10 +108,13 @@ def _name_with_signs(submission: str, board: Leaderboard, doubted: int) -> str:
 
 
 def workload_cell(cell: Cell | None, board: Leaderboard) -> str:
-    """Return a median with its interval or range as text: `missed` for a miss, and a dash if there is no run."""
+    """Return a median with its interval or range as text; a dash if there is no run.
+
+    A miss is `missed`. In a table of metrics, a run that broke is `broke`.
+    """
     if cell is None:
         return NO_VALUE
-    is_metric = board.query.metric is not None
+    is_metric = board.query.metric_budget is not None
     digits = 4 if is_metric else 2 if board.query.by in AXES else 0
     infinite = BROKE if is_metric else values.MISSED
     shown = infinite if math.isinf(cell.value) else f"{cell.value:,.{digits}f}"
@@ -161,7 +168,7 @@ def _detail_title(details: WorkloadDetails) -> str:
 
 
 def detail_name(row: DetailRow, board: Leaderboard) -> str:
-    """Return the name of a submission, followed by its overrides if there are any, such as `wsd@1 [lr=0.01]`."""
+    """Return the name of a submission, followed by its overrides and `--prune`, such as `wsd@1 [lr=0.01]`."""
     changes = [
         f"{name}={text.number(value) if isinstance(value, float) else value}" for name, value in row.overrides.items()
     ]

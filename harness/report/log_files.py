@@ -31,7 +31,7 @@ _TOO_LARGE = 2**63
 
 
 class NotANumberError(ValueError):
-    """A cell is not a number, or has no exact value. The message completes the sentence "the cell …"."""
+    """A cell cannot be converted to the requested kind of number. The message completes the sentence "the cell …"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ def read_json(path: Path) -> LogTable:
     """Read a JSON list of objects, or one JSON object per line.
 
     Raises:
-        DataError: the file cannot be read, is not JSON, has a row that is not an object, or repeats a key of a row.
+        DataError: the file cannot be read, is not JSON, has a row that is not an object, or a row has a key twice.
     """
     fix = "give a history exported as JSON or JSON lines"
     try:
@@ -163,7 +163,7 @@ def to_float(cell: object) -> float:
 
 
 def to_integer(cell: object) -> int:
-    """Return the value of a cell as an integer of at most 63 bits.
+    """Return the value of a cell as an integer between -2**63 and 2**63.
 
     Raises:
         NotANumberError: the cell is empty, is not a whole number, or is too large.
@@ -174,7 +174,7 @@ def to_integer(cell: object) -> int:
     value = _exact(cell)
     # The exponent is tested first, because an integer with a billion digits does not fit into memory.
     if value.adjusted() > 18 or abs(value) >= _TOO_LARGE:
-        raise NotANumberError("exceeds 64 bits")
+        raise NotANumberError("exceeds a signed integer of 64 bits")
     if value != value.to_integral_value():
         raise NotANumberError("is not a whole number")
     return int(value)

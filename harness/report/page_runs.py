@@ -45,7 +45,7 @@ _DIGITS = {"time": 4, "examples": 6, "steps": 6, "metric": 5, "lr": 4, "stage": 
 MIN_POINTS = 40
 #: Largest number of rows in the tables of missed targets and of settings.
 MAX_ROWS = 1_000
-#: Largest number of characters of a reason.
+#: Largest number of characters of the reason in the table of missed targets.
 MAX_REASON = 500
 
 

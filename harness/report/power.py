@@ -8,13 +8,15 @@ from typing import Any
 from harness.contract.power import OrderAgreement, PowerCost, PowerRow
 from harness.report import text
 
-#: A workload that separates fewer pairs of submissions per core-hour than this is marked as coarse.
+#: A workload that separates fewer pairs of submissions per core-hour than this is marked as `low power`.
 LEAST_PER_CORE_HOUR = 25
 #: Of the pairs that are separated at both budgets, at least this fraction must have the same order at both.
 LEAST_AGREEMENT = 0.85
 #: Largest acceptable fraction of permutations of the labels in which the model separates a pair.
 MOST_FALSE = 0.05
 _UNKNOWN = "–"
+#: Column headings. `M` is the compute multiplier of a run. A pair is `hard` if the values of M differ by at most 10 %.
+#: `A/A` is the rate of false separations if the labels are permuted (docs/power.md).
 HEADING = (
     "workload",
     "budget",
@@ -80,16 +82,15 @@ def remarks(row: PowerRow) -> list[str]:
     if row.scale == "log metric":
         notes.append("no envelope: the log of the metric is compared, and hard pairs are unknown")
     if row.outside:
-        notes.append(f"M is extrapolated in {row.outside:.0%} of the runs")
+        notes.append(f"M is extrapolated beyond the envelope in {row.outside:.0%} of the runs")
     if row.left_out:
         notes.append(f"not separated because a run broke: {', '.join(row.left_out)}")
     if row.per_core_hour < LEAST_PER_CORE_HOUR:
-        notes.append(f"coarse: fewer than {LEAST_PER_CORE_HOUR} pairs per core-hour")
+        notes.append(f"low power: fewer than {LEAST_PER_CORE_HOUR} pairs per core-hour")
     if row.false_low > MOST_FALSE:
         notes.append(
             f"the model is not valid here, because the rate of false separations (A/A) exceeds {MOST_FALSE:.0%}"
         )
-    # If no pair is separated at the full budget, the order there is due to chance.
     if row.agreement and row.agreement.both == 0:
         notes.append("no pair is separated at both budgets, so the orders cannot be compared")
     elif row.agreement and row.agreement.both_agreed < LEAST_AGREEMENT * row.agreement.both:
@@ -108,7 +109,7 @@ def power_summary(row: PowerRow) -> str:
     The line has the budget, the separated pairs, the pairs per core-hour and the cost of a run.
     """
     marks = [f"partial, {row.seeds} of {row.planned_seeds} seeds"] if row.partial else []
-    marks += ["coarse"] if row.per_core_hour < LEAST_PER_CORE_HOUR else []
+    marks += ["low power"] if row.per_core_hour < LEAST_PER_CORE_HOUR else []
     return (
         f"{row.separated} of {row.pairs} pairs at {row.budget:,} examples × {row.seeds} seeds, "
         f"{row.per_core_hour:.3g} per core-hour, {row.cost.total:.3g} core-s per run"

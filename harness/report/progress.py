@@ -289,7 +289,7 @@ def _target(spec: RunSpec, stage: int) -> Target:
 
 
 def _budget_bar(spec: RunSpec, point: Point, width: int) -> tuple[float, list[tuple[str, str]]]:
-    """Return the fraction of the budget that has been spent, and a bar of `width` characters that shows it."""
+    """Return the fraction of the budget of examples that was drawn, and a bar of `width` characters that shows it."""
     fraction = min(1.0, point.examples / spec.workload.facts.budget.horizon)
     filled = round(fraction * width)
     return fraction, [("━" * filled, "green"), ("━" * (width - filled), "bright_black")]

@@ -27,8 +27,8 @@ WIDTH = 72
 MIN_POINTS = 2
 #: Times in the ledger below this number of seconds are not shown.
 _SHOWN_SECONDS = 0.005
-#: This character marks a hyperparameter that the user set.
-MARK = "*"
+#: The sign after a hyperparameter that the user set.
+_OVERRIDE_SIGN = "*"
 
 
 def run_text(
@@ -66,7 +66,7 @@ def _describe_run(
     return [
         ("ended", f"{record.status}{f': {record.reason}' if record.reason else ''}"),
         *_metric_rows(record),
-        ("spent", _describe_cost(record)),
+        ("spent", _describe_spending(record)),
         ("trust", describe_trust(record, attestations) + _describe_audit(record)),
         ("trial", f"study {spec.study}, trial {spec.trial}, {_describe_seed(spec)}, for {spec.purpose}"),
         ("ruleset", ", ".join((ruleset + stop, *flags))),
@@ -83,7 +83,7 @@ def _describe_run(
 
 
 def _describe_seed(spec: RunSpec) -> str:
-    """Return the root seed, or the origin of the nonce."""
+    """Return the root seed, or the first characters of the nonce and its origin."""
     if spec.nonce is None:
         return f"root seed {spec.root_seed}"
     origin = f"beacon, round {spec.nonce.round}" if spec.nonce.source == "beacon" else spec.nonce.source
@@ -125,7 +125,10 @@ def _describe_audit(record: Record) -> str:
 
 
 def _compare_audit(record: Record, judgement: Judgement, target: Target) -> str:
-    """Return whether the weights of a hit also meet the target on the split `audit`, as a clause; empty for a miss."""
+    """Return whether the weights of a hit also meet the target on the split `audit`, as a clause.
+
+    The clause is empty if the weights are not those of the hit.
+    """
     if record.hit != judgement.point:
         return ""
     if target.met(judgement.audit):
@@ -144,7 +147,7 @@ def _stage_end(record: Record, stage: int) -> str:
     return "the end of the run"
 
 
-def _describe_cost(record: Record) -> str:
+def _describe_spending(record: Record) -> str:
     """Return the time, examples and steps to the target, or of the whole run if it missed the target."""
     overview, counters = run_overview(record), record.counters
     if record.hit is not None:
@@ -158,13 +161,13 @@ def _describe_cost(record: Record) -> str:
 
 
 def _describe_settings(record: Record) -> str:
-    """Return the hyperparameters, with `MARK` after those that the user set."""
+    """Return the hyperparameters, with `_OVERRIDE_SIGN` after those that the user set."""
     spec = record.spec
     values = [
-        f"{name}={_format_value(value)}{MARK if name in spec.overridden else ''}"
+        f"{name}={_format_value(value)}{_OVERRIDE_SIGN if name in spec.overridden else ''}"
         for name, value in spec.hparams.items()
     ]
-    return " ".join(values) + (f" ({MARK} set by the user)" if spec.overridden else "")
+    return " ".join(values) + (f" ({_OVERRIDE_SIGN} set by the user)" if spec.overridden else "")
 
 
 def _format_value(value: Scalar) -> str:
@@ -208,14 +211,14 @@ def _ledger_rows(ledger: Ledger | None) -> list[tuple[str, str]]:
 
 
 def _describe_phases(ledger: Ledger, *, on_clock: bool) -> str:
-    """Return the processor seconds and the wall seconds of every phase, in the order of a run."""
+    """Return the process seconds and the wall seconds of every phase, in the order of a run."""
     texts = []
     for phase in get_args(Phase):
         spent = ledger.phases.get(phase)
         is_shown = spent is not None and max(spent.seconds, spent.process_seconds) >= _SHOWN_SECONDS
         if spent is not None and is_shown and (phase in ON_CLOCK) is on_clock:
             texts.append(f"{phase} {spent.process_seconds:.2f}/{spent.seconds:.2f}")
-    return f"{', '.join(texts)} (processor/wall seconds)" if texts else ""
+    return f"{', '.join(texts)} (process/wall seconds)" if texts else ""
 
 
 def _format_time(seconds: float) -> str:

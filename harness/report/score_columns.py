@@ -62,11 +62,11 @@ class ScoreColumn:
 
 
 def _is_ranked_by_time(board: Leaderboard) -> bool:
-    return board.query.metric is None
+    return board.query.metric_budget is None
 
 
 def _is_ranked_by_metric(board: Leaderboard) -> bool:
-    return board.query.metric is not None
+    return board.query.metric_budget is not None
 
 
 def _studies_text(row: LeaderboardRow, board: Leaderboard) -> str:
@@ -97,14 +97,15 @@ def _factor_column(key: str, heading: str, factor: Callable[[TimeFactors], float
     def value(row: LeaderboardRow) -> float | None:
         return None if row.factors is None else factor(row.factors)
 
-    def shown(row: LeaderboardRow, board: Leaderboard) -> str:
+    def ratio_text(row: LeaderboardRow, board: Leaderboard) -> str:
         ratio = value(row)
         return NO_VALUE if ratio is None else f"{ratio:.2f}×"
 
-    return ScoreColumn(key=key, heading=heading, value=value, text=shown, shown=_is_ranked_by_time)
+    return ScoreColumn(key=key, heading=heading, value=value, text=ratio_text, shown=_is_ranked_by_time)
 
 
-#: All columns, from left to right. `n` is the number of studies, as a range if it differs between workloads.
+#: All columns, from left to right. In tables, `n` is the number of studies, as a range if it differs between workloads.
+#: In CSV, it is the smallest number.
 SCORE_COLUMNS: Final[list[ScoreColumn]] = [
     ScoreColumn(key="n", heading="n", value=lambda row: list(row.n), text=_studies_text, csv=lambda row: row.n[0]),
     ScoreColumn(

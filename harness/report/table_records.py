@@ -32,9 +32,13 @@ class TableRecords:
     stop_records: list[Record] = field(default_factory=list)
 
     def scored(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Yield the records of leaderboards. Runs for tuning or calibration and runs with a stop are skipped."""
+        """Yield the records of leaderboards.
+
+        Only records with the purpose `score` and without a stop are yielded. Records of rulesets that have their own
+        tables are added to `stop_records`.
+        """
         for record in records:
-            if not self._keep_if_stopped(record) and _is_scored(record.spec) and self.mark_filter.admits(record):
+            if not self._add_if_own_tables(record) and _is_scored(record.spec) and self.mark_filter.admits(record):
                 yield record
 
     def summaries(
@@ -46,6 +50,8 @@ class TableRecords:
     ) -> Iterator[S]:
         """Yield the summaries of the records of leaderboards. A record whose summary is stored is not decoded.
 
+        Records of rulesets that have their own tables are added to `stop_records`.
+
         Args:
             listed: the folders of records with the names of their files.
             problems: list to which a one-line message is appended for each file that cannot be read.
@@ -54,12 +60,12 @@ class TableRecords:
         """
         for item in iter_derived(listed, problems, values):
             if isinstance(item, Record):
-                self._keep_if_stopped(item)
+                self._add_if_own_tables(item)
             elif self.mark_filter.admits(item):
                 yield add_statements(item, query)
 
-    def _keep_if_stopped(self, record: Record) -> bool:
-        """Return whether separate tables show the record. If so, add it to `stop_records` unless it was withdrawn."""
+    def _add_if_own_tables(self, record: Record) -> bool:
+        """Return whether the record's ruleset has its own tables. If so, add it to `stop_records` unless withdrawn."""
         if not _has_own_tables(record.spec):
             return False
         if self.mark_filter.admits(record):
@@ -68,7 +74,7 @@ class TableRecords:
 
 
 def _has_own_tables(spec: RunSpec) -> bool:
-    """Return whether separate tables show the runs of the ruleset."""
+    """Return whether the results of the run's ruleset have their own tables."""
     return stopping_rule(spec.ruleset.stopping).has_own_tables
 
 
@@ -83,7 +89,7 @@ def stored_summaries(
     query: LeaderboardQuery,
     folders: Iterable[Path],
 ) -> DerivedValues[S]:
-    """Return the stored summaries of the records of leaderboards.
+    """Return the source of the summaries of leaderboard records. It reads stored summaries, and computes the others.
 
     Args:
         kind: type of the summaries.
@@ -92,9 +98,9 @@ def stored_summaries(
         query: the query.
         folders: the folders of the records.
     """
-    measured = query.measured()
+    content_query = query.content_query()
 
     def compute(record: Record) -> S | None:
-        return summarize(record, measured) if _is_scored(record.spec) else None
+        return summarize(record, content_query) if _is_scored(record.spec) else None
 
-    return DerivedValues(kind, compute, repr(measured), folders)
+    return DerivedValues(kind, compute, repr(content_query), folders)

@@ -41,7 +41,8 @@ def wrap(line: str, width: int | None = None, indent: str = _INDENT) -> str:
 
     Args:
         line: text without a line break.
-        width: characters per line; None for the terminal's width. Without a terminal, the line is not wrapped.
+        width: characters per line; None for the terminal's width. If it is None and there is no terminal, the line is
+            not wrapped.
         indent: indentation of all lines after the first.
 
     >>> print(wrap("note: every submission missed", width=16))
@@ -103,7 +104,7 @@ def fit_table(
     split: bool = True,
     style: LineStyle | None = None,
 ) -> str:
-    """Return a table that fits the terminal, without breaking a cell.
+    """Return a table that fits the terminal. Cells in columns are not wrapped.
 
     The leading columns are the columns at the left, such as rank and name. A table that is too wide has one of two
     forms:
@@ -111,7 +112,7 @@ def fit_table(
     - It is split by columns into several tables. Each of them begins with the leading columns.
     - Each row becomes a block of lines. This happens in a narrow terminal, or if a column does not fit next to the
       leading columns. The first line of a block is the cell in the last leading column. The other lines are
-      `heading: cell`, and exceed the width only if a single word exceeds it.
+      `heading: cell`. They are wrapped, and exceed the width only if a single word exceeds it.
 
     Args:
         rows: the heading and the rows. All rows have the same number of cells.
@@ -193,7 +194,7 @@ def _apply_style(style: LineStyle | None, row: int, line: str) -> str:
 
 
 def sparkline(values: Sequence[float], width: int = 24, bounds: tuple[float, float] | None = None) -> str:
-    """Return a curve as one line of block characters. The largest value is a full block.
+    """Return a curve as one line of block characters.
 
     Args:
         values: the curve.

@@ -13,8 +13,9 @@ from harness.report import text
 class TrialTitles:
     """The names of the trials of a command.
 
-    A name contains the submission, the workload, the study, the trial and some hyperparameters. These are the
-    hyperparameters that the user set, and those that differ between the trials of the submission on the workload.
+    A name contains the submission, the workload and some hyperparameters. These are the hyperparameters that the user
+    set, and those that differ between the trials of the submission on the workload. The numbers of the study and the
+    trial are also in the name, unless they are 0.
 
     Args:
         specs: the trials that are known beforehand.

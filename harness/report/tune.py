@@ -94,7 +94,7 @@ def _table(report: TuneReport) -> str:
     """Return a table with a row for each setting.
 
     Every workload has six columns: mean final metric, mean best metric, target, mean scored seconds, number of hits,
-    and how the runs ended. `worse` is the difference to the best setting in the ranked quantity.
+    and how the runs ended. `worse` says how much worse the setting is than the best one (see `excess_text`).
     """
     has_several_workloads = len(report.ranking[0].outcomes) > 1
     heading, right_aligned = ["rank", "setting"], {0}
@@ -136,7 +136,9 @@ def _format_metric(value: float | None) -> str:
 
 
 def excess_text(excess: float | None) -> str:
-    """Return how much worse a setting is than the best one, in percent or as a factor; empty for equally good settings.
+    """Return how much worse a setting is than the best one, in percent or as a factor.
+
+    The text is empty for an equally good setting, and `–` if the excess is unknown.
 
     >>> excess_text(1.0412), excess_text(1.0), excess_text(7.3), excess_text(None)
     ('4.1 %', '', '7.3×', '–')
@@ -160,7 +162,7 @@ def _describe_broken_runs(report: TuneReport) -> list[str]:
 
 
 def _describe_winner(report: TuneReport, winner: RankedSetting) -> list[str]:
-    """Return lines about the best setting: criterion, neighbours, and warnings about the range and the seeds."""
+    """Return lines about the best setting: criterion, neighbours, the defaults, and warnings about range and seeds."""
     search = report.search
     lines = [f"best: {setting_text(search, winner.point)}, {_criterion(report, winner)}"]
     if report.neighbours:
@@ -271,4 +273,4 @@ def _run_json(run: SearchRun) -> dict[str, Any]:
 
 def plan_rows(search: Search, points: Sequence[HParams]) -> list[list[str]]:
     """Return a heading and a row for each setting that a search will try."""
-    return [["trial", "setting"], *([str(i), setting_text(search, point)] for i, point in enumerate(points))]
+    return [["number", "setting"], *([str(i), setting_text(search, point)] for i, point in enumerate(points))]

@@ -90,7 +90,9 @@ def format_metric(point: Point, name: str) -> str:
 
 
 def skipped_lines(skipped: Sequence[Skipped], max_names: int = 3) -> list[str]:
-    """Return one line for each reason. It names the first `max_names` items that were left out for this reason.
+    """Return one line for each reason, with the names of the first `max_names` items.
+
+    A line begins with `left out`, or with `incomplete` for items that are scored nevertheless.
 
     >>> skipped_lines([Skipped(item="a", reason="smoke"), Skipped(item="b", reason="smoke")], max_names=1)
     ['left out: 2 (smoke): a, and 1 more']
@@ -135,5 +137,5 @@ def spread_json(ends: Spread | None) -> dict[str, Any] | None:
 
 
 def skipped_json(skipped: Iterable[Skipped]) -> list[dict[str, Any]]:
-    """Return the items that were left out as plain data."""
+    """Return the items that were left out or are incomplete as plain data."""
     return [{"what": skip.item, "why": skip.reason, "counted": skip.counted} for skip in skipped]

@@ -9,7 +9,7 @@ from typing import Any, Final
 from harness.report.values import finite_or_none
 from harness.scoring.ties import PairVerdict
 
-#: Largest number of submissions in the matrix of the page. The page would grow with the square of their number.
+#: Largest number of submissions in the matrix of the page. The size of the matrix grows with the square of this number.
 MAX_MATRIX: Final = 40
 #: Explanation of the verdicts, printed with the matrix.
 EXPLAINED: Final = (
@@ -24,7 +24,7 @@ _REVERSED: Final = {"faster": "slower", "tied": "tied", "undecided": "undecided"
 
 
 def verdicts_json(verdicts: Iterable[PairVerdict]) -> list[dict[str, Any]]:
-    """Return the verdicts as plain data. The ratio is null if a submission missed too often for an estimate."""
+    """Return the verdicts as plain data. The ratio is null if it cannot be estimated (see `PairVerdict.ratio`)."""
     return [
         {
             "a": pair.a,

@@ -9,12 +9,12 @@ from typing import Any
 from harness.report import text
 from harness.verification.findings import CHECKS, RecordFindings
 
-#: Outcome of a check -> its text in the table. A check that was not made is shown as `-`.
+#: Outcome of a check -> its text in the table. A check without a finding is shown as `-`.
 _OUTCOME_TEXTS = {"passed": "ok", "failed": "FAILED", "unchecked": "?"}
 
 
 def findings_text(findings: Sequence[RecordFindings]) -> str:
-    """Return the table of all records and checks, the failures, and the reasons why checks were not made."""
+    """Return the table of all records and checks, the failures, and the reasons for the outcome `unchecked`."""
     rows = [["record", "run", *CHECKS]]
     rows += [[_run_id_or_path(record), record.title, *_outcome_cells(record)] for record in findings]
     lines = [text.columns(rows)] if findings else []

@@ -19,7 +19,7 @@ class Aggregate:
     """Times of the submissions of one table.
 
     Args:
-        by: name of the aggregated quantity (seconds, examples or steps), which the other fields call time.
+        by: the aggregated quantity, such as `time`, `examples` or `steps`. The other fields call it time.
         times: submission id -> workload id -> median of the times over studies.
         studies: submission id -> workload id -> (root seed, study) -> smallest time of the study's trials.
         coarse: ids of workloads that do not count in the anchored score, because they are coarse (see `is_coarse`).
@@ -44,7 +44,7 @@ def aggregate(
 
     Args:
         records: records of one hardware class and ruleset (see `table_key`); a generator saves memory.
-        by: name of the quantity to aggregate (seconds, examples or steps), which the result calls time.
+        by: the quantity to aggregate, such as `time`, `examples` or `steps`. The result calls it time.
         targets: workload name -> targets to use instead of the workload's targets.
         explore: whether smoke runs, profiled runs and runs with overrides are also scored.
 

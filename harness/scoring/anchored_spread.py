@@ -17,7 +17,8 @@ def anchored_spread(
     """Return the uncertainty of an anchored score over the submission's studies.
 
     - With fewer than six studies on a workload, the result is a range. Its lower end is computed from the worst study
-      of every workload, and its upper end from the best study of every workload.
+      of every such workload, and its upper end from the best study. Workloads with at least six studies contribute the
+      ends of the 95 % interval of their median time.
     - With one workload and at least six studies, the 95 % interval of the median time is converted to scores.
     - With several workloads and at least six studies on each, the result is a 95 % interval from Student's t
       distribution. The variances of the workloads' medians are added, because the seeds of different workloads are

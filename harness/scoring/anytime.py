@@ -1,6 +1,7 @@
 """Scores of the ruleset `anytime`: the metric at stops that the submission does not know, compared with the reference.
 
-- The stop s is a number of examples at which the weights are evaluated. The metric at the stop is m.
+- A run has four stops, which are fixed fractions of its budget. A stop s is a number of examples at which the weights
+  are evaluated. The metric at the stop is m.
 - The horizon of a run of the reference is the number of examples for which its schedule is planned. The envelope is an
   isotonic fit of the final metric as a function of the horizon. E(m) is the horizon at which it has the value m.
 - The ratio of the stop is E(m) / s. The score of a study is the geometric mean of the ratios of its stops.
@@ -27,8 +28,8 @@ from harness.scoring.selection import ambiguous_names, earliest_runs, qualified_
 STOPPING = "drawn"
 #: The budget of a study is the workload's horizon times a random factor. The factor is uniform between these bounds.
 BUDGET_FACTORS = (0.5, 2.0)
-#: Horizons of the reference's runs as fractions of the workload's horizon. Every stop is within their range.
-HORIZON_FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
+#: Horizons of the reference's runs as multiples of the workload's horizon. Every stop is within their range.
+HORIZON_MULTIPLES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,7 @@ def drawn_horizon(horizon: int, eval_every: int, u: float) -> int:
 
 def envelope_horizons(horizon: int, eval_every: int) -> tuple[int, ...]:
     """Return the horizons of the reference's runs in examples, rounded to multiples of the evaluation interval."""
-    return tuple(max(1, round(horizon * fraction / eval_every)) * eval_every for fraction in HORIZON_FRACTIONS)
+    return tuple(max(1, round(horizon * multiple / eval_every)) * eval_every for multiple in HORIZON_MULTIPLES)
 
 
 def fit_envelope(records: Sequence[Record]) -> Envelope:
@@ -126,8 +127,8 @@ def fit_envelope(records: Sequence[Record]) -> Envelope:
     for record in records:
         if is_complete(record.status) and target.metric in record.points[-1].metrics:
             by_horizon[record.spec.workload.facts.budget.horizon].append(record.points[-1].metrics[target.metric])
-    if len(by_horizon) < len(HORIZON_FRACTIONS):
-        raise ValueError(f"the reference has complete runs at {len(by_horizon)} of {len(HORIZON_FRACTIONS)} horizons")
+    if len(by_horizon) < len(HORIZON_MULTIPLES):
+        raise ValueError(f"the reference has complete runs at {len(by_horizon)} of {len(HORIZON_MULTIPLES)} horizons")
     horizons = sorted(by_horizon)
     means = [statistics.fmean(by_horizon[h]) for h in horizons]
     fitted = isotonic_regression(means, increasing=target.goal == "max")

@@ -18,7 +18,8 @@ class RunSeconds(NamedTuple):
     """The scored seconds of a run from its start to its end.
 
     Args:
-        typical: sum of the costs of all intervals, equal for all runs of an arm (see `interval_costs`).
+        typical: estimate for all runs of the arm. On a CPU, it is the sum of the costs of all intervals (see
+            `interval_costs`); on other devices, it is the median of the measured seconds.
         own: seconds of this run, with an error that is independent of other runs.
     """
 

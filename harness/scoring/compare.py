@@ -140,12 +140,12 @@ def compare(
 ) -> Comparison:
     """Compare the records of two submissions, paired by hardware class, root seed and study.
 
-    The verdict follows from the exact sign-flip test on the log ratios of paired times. Holm's procedure corrects the
-    p-values for the number of workloads. docs/statistics.md explains and validates the procedure.
+    The verdict follows from the exact sign-flip test on the signed ranks of the paired log ratios. Holm's procedure
+    corrects the p-values for the number of workloads. docs/statistics.md explains and validates the procedure.
 
     - With fewer than six pairs, the verdict is `inconclusive`.
     - A pair in which both runs missed the target is a tie.
-    - A pair with one miss has the most extreme rank.
+    - The log ratio of a pair with one miss has the largest rank.
     - The best trial of a study counts. A study in which A and B have different numbers of trials is left out.
     - Of each workload, only the newest version is compared.
 
@@ -336,7 +336,7 @@ def _best_runs(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, ScoredRun]]:
 
 
 def _block(spec: RunSpec) -> Block:
-    """Return the block of a run. All trials of a study are in one block, because only the best trial is scored."""
+    """Return the block of a run. Several trials of a study share a block, because only the best trial is scored."""
     return (spec.hardware, spec.root_seed, spec.study, spec.trial if spec.ruleset.trials == 1 else None)
 
 

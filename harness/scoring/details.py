@@ -125,7 +125,10 @@ def _add_families(rows: Sequence[DetailRow], keys: FamilyKeys) -> tuple[DetailRo
 
 
 def _is_shown_unranked(summary: RunSummary) -> bool:
-    """Whether a run without a rank is shown: a run with overrides or `--prune` whose result is known."""
+    """Whether a run without a rank is shown.
+
+    Runs with overrides or `--prune` are shown if their result is known. Smoke runs and profiled runs are never shown.
+    """
     spec = summary.spec
     return (
         bool(spec.overridden or spec.prune) and not (spec.smoke or spec.profile) and summary.result.status != "unknown"

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from harness.contract.run import SubmissionRef
 
-#: Name of a submission -> what identifies its code.
+#: `name@version` of a submission -> what identifies its code.
 FamilyKeys: TypeAlias = Mapping[str, Hashable]
 
 

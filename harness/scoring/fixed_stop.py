@@ -43,7 +43,8 @@ class StopClaim:
         values: metric at the stop, one value for each seed that reached it.
         seconds: scored seconds at the stop, one value for each seed that reached it.
         mean: mean of `values`; nan without a value.
-        p: p-value of the hypothesis that the mean does not meet the target; 1.0 if a run broke down.
+        p: p-value of the hypothesis that the mean does not meet the target; 1.0 if a run broke down, or if there are
+            fewer than two values.
         reason: reason why there is no verdict; empty if there is a verdict.
     """
 

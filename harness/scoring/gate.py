@@ -25,8 +25,8 @@ Side = Literal["A", "B"]
 #: Quantity that a gate compares. `examples`: the compute multiplier of A over B. `time`: the time multiplier, which is
 #: (compute multiplier of A over B) / (A's cost per example / B's cost per example).
 GateAxis = Literal["examples", "time"]
-#: Smallest number of pairs for the outcome `identical`, for which A and B have equal final weights in each pair. One
-#: pair does not suffice, because both of its runs may have failed to change the initial weights.
+#: Smallest number of pairs for the outcome `identical`. In each pair, A and B must have equal final weights and equal
+#: metrics.
 IDENTICAL_PAIRS = 2
 #: Text in the reason of a run that crashed because its submission was edited between planning and start.
 EDITED = "was edited after its trials had been planned"
@@ -150,8 +150,8 @@ class GateLook:
 
     Args:
         verdict: verdict over the workloads.
-        differences: workload -> log of the compute multiplier of A over B for each pair (see `GateEnvelope`). Without
-            envelopes, the difference of the log metrics.
+        differences: workload -> log of the compared multiplier of A over B for each pair (see `GateAxis`). Without
+            envelopes, log metrics are compared instead of log budgets.
         broken: runs that broke down, in the order of the pairs.
         outside: number of runs whose metric is outside the envelope. Their multipliers are extrapolated.
         pairs_needed: forecast of the number of further pairs; 0 if no further pair can change the outcome, None if the
@@ -185,7 +185,8 @@ def judge_pairs(
 ) -> GateLook:
     """Compute the verdict after a number of pairs.
 
-    With several workloads, the outcome `better` requires enough pairs to show that A is worse on a single workload.
+    With several workloads, the outcome `better` also requires a smallest number of pairs. With fewer pairs, no test
+    could show that A is worse on one of the workloads.
 
     Args:
         pairs: pairs in the order of their seeds.
@@ -196,8 +197,8 @@ def judge_pairs(
         by: `examples` to compare compute multipliers, or `time` to compare time multipliers (see `GateAxis`).
 
     Raises:
-        UsageError: there are no pairs, the metric of a workload is the same in all runs, or both runs of every pair
-            broke down on a workload.
+        UsageError: there are no pairs, or both runs of each pair broke down on a workload (after `BROKEN_PAIRS` pairs).
+            Also if, on a workload, no run changed the metric and A and B have equal metrics in each pair.
     """
     if not pairs:
         raise UsageError("there is no pair, so a gate has no verdict", fix="run at least one pair")

@@ -17,8 +17,9 @@ from harness.contract.record import Record, is_complete
 from harness.errors import UsageError
 from harness.scoring.knots import fit_knots
 
-#: `SHARES`: horizons of the reference as multiples of the gate budget. `SEEDS`: number of seeds at each horizon.
-SHARES, SEEDS = (0.25, 0.5, 1.0, 2.0), 3
+#: `HORIZON_MULTIPLES`: horizons of the reference as multiples of the gate budget. `SEEDS`: number of seeds at each
+#: horizon.
+HORIZON_MULTIPLES, SEEDS = (0.25, 0.5, 1.0, 2.0), 3
 
 
 class GateEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
@@ -64,7 +65,7 @@ class GateEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
 
         Between two knots, the log budget is interpolated linearly in the log of the metric. Beyond the first and the
         last knot, it is extrapolated with the mean slope of the whole envelope. The slope of only the last segment
-        would be less precise, because it depends on two horizons.
+        would be less precise, because it depends on only two horizons.
 
         Raises:
             UsageError: the metric is not positive, or a larger budget does not improve the reference's metric.

@@ -26,7 +26,8 @@ class LeadRatio:
 
     Args:
         submission: the leader.
-        against: the other submission: the reference, or the second submission if the leader is the reference.
+        against: the other submission: the reference, or the second submission if there is no reference or if the
+            reference leads alone.
         factors: ratios of examples, cost and time; None if there is no workload on which the two submissions reached
             the target. If the compared quantity is not in `TIME_AND_EXAMPLES`, `time` is the ratio of this quantity.
     """
@@ -48,8 +49,8 @@ class Headline:
         missed: for each leader, the workloads on which its median is a miss, or that it did not run.
         tied_with_first: submissions that are tied with the only leader, but significantly slower than another
             submission, so they cannot have rank 1.
-        followers: submissions with the next best possible rank; only the first of them if two of them differ
-            significantly.
+        followers: those of the other submissions whose best possible rank is smallest; only the first of them if two of
+            them differ significantly.
         follower_ranks: best and worst rank of the followers; the worst rank is None if it differs between them.
         followers_undecided: whether there are too few pairs of studies for a verdict on two of the followers.
         pairs: smallest number of pairs of studies between two leaders, if it is too small for a verdict; None if it

@@ -44,7 +44,8 @@ def hit_rate(hits: int, n: int, level: float = 0.95) -> Rate:
     """
     if not 0 <= hits <= n or n == 0:
         raise UsageError(
-            f"cannot compute the hit rate of {hits} hits in {n} runs", fix="give at least one run, and no more hits"
+            f"cannot compute the hit rate of {hits} hits in {n} runs",
+            fix="give at least one run, and no more hits than runs",
         )
     # `scipy.stats.binomtest` gives the same interval, but its import takes longer than a whole leaderboard.
     z, value = NormalDist().inv_cdf((1 + level) / 2), hits / n

@@ -43,7 +43,7 @@ class Arm(NamedTuple):
 
     Args:
         submission: `name@version` of the submission.
-        source_hash: hash of the submission's source.
+        code_identity: hash of the submission's code (see `SubmissionRef.code_identity`).
         workload: `name@version` of the workload.
         hardware: hardware class.
         ranks: number of ranks, the training processes of a run on several devices.
@@ -51,7 +51,7 @@ class Arm(NamedTuple):
     """
 
     submission: str
-    source_hash: str
+    code_identity: str
     workload: str
     hardware: str
     ranks: int
@@ -137,9 +137,9 @@ def fit_costs(
     1. The seconds of each session are divided by the slowdown of the session. The slowdown compares the median seconds
        of the reference's intervals in the session with their median seconds in all sessions. If a session has no run of
        the reference, all arms that also ran in other sessions are used instead of the reference.
-    2. The cost of interval k of an arm is the median of interval k over its runs. Interval k is compared only with
-       interval k of other runs. The cost therefore contains periodic work, such as the update of a preconditioner in
-       every tenth interval.
+    2. The cost of interval k of an arm is the median of interval k over its runs, or the mean if the costs depend on
+       the seed (see `SEED_DEPENDENT_EXCESS`). Interval k is compared only with interval k of other runs. The cost
+       therefore contains periodic work, such as the update of a preconditioner in every tenth interval.
 
     Args:
         runs: runs of one ruleset; runs without interval seconds are ignored.

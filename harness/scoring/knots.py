@@ -11,7 +11,7 @@ from harness.contract.workload import Goal
 
 
 class Knot(NamedTuple):
-    """A point of an envelope. Between two knots, the log budget is a linear function of the log metric.
+    """A point of an envelope. The envelope interpolates the log budget between its knots.
 
     Args:
         log_metric: log of the metric.

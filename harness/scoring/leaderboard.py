@@ -59,13 +59,16 @@ class LeaderboardRow:
 
     Args:
         submission: `name@version`.
-        ranks: best and worst rank consistent with the significant pairwise differences.
+        ranks: best and worst rank consistent with the significant pairwise differences. In tables of metrics, the ranks
+            follow from `mean_rank`.
         n: smallest and largest number of studies on a workload.
-        anchored: anchored score, the primary score; None if there is no reference.
+        anchored: anchored score, the primary score; None if there is no reference, or if every workload is coarse or
+            was missed by the reference.
         anchored_spread: 95 % interval of the anchored score; with fewer than six studies, its range (see
-            `anchored_spread`). None if there is no reference.
-        profile: AlgoPerf's profile score. It depends on the other submissions of the table.
-        ratios: workload id -> time divided by the best time of the table; inf is a miss.
+            `anchored_spread`). None if there is no anchored score.
+        profile: AlgoPerf's profile score, which depends on the other submissions of the table; None in tables of
+            metrics.
+        ratios: workload id -> time divided by the best time on this workload in the table; inf is a miss.
         speedup: speed-up over the reference; None if there is no reference.
         factors: ratios to the reference in examples, cost per example and time. None if there is no workload on which
             the reference and the submission reached the target.
@@ -183,7 +186,7 @@ def _build(key: tuple[str, str], summaries: Sequence[RunSummary], query: Leaderb
             builder.notes += describe_costs(costs, builder.summaries)
         facts = {run.spec.workload.facts.id: run.spec.workload.facts for run in runs}
         table = dataclasses.replace(table, workloads=tuple(facts[workload] for workload in sorted(facts)))
-        table = _rank_by_metric(table, builder) if query.metric else _rank_by_time(table, builder, aggregate)
+        table = _rank_by_metric(table, builder) if query.metric_budget else _rank_by_time(table, builder, aggregate)
     elif builder.summaries:
         builder.left_out += skipped
         builder.notes.append("no run can be ranked")

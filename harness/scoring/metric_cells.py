@@ -13,7 +13,7 @@ from harness.scoring.time_to_target import MetricAt
 
 
 def metric_cells(summaries: Iterable[RunSummary], goals: Mapping[str, Goal]) -> dict[str, dict[str, Cell]]:
-    """Return submission -> workload -> cell of the metric of each study's best trial.
+    """Return submission -> workload -> cell. The cell combines the metrics of the best trial of each study.
 
     Args:
         summaries: the usable runs.

@@ -44,7 +44,7 @@ class MultiplierEstimate:
 
     Args:
         log: log of the multiplier.
-        bound: whether the multiplier is only a bound.
+        bound: the kind of bound; empty if the multiplier is a value (see `Bound`).
         errors: the sources of error; None if the error is unknown, as for a single run or a bound.
     """
 
@@ -92,7 +92,7 @@ def combine_errors(*sources: ErrorSource | None) -> tuple[ErrorSource, ...] | No
 
 
 def join_bounds(bounds: Iterable[Bound]) -> Bound:
-    """Return the bound of a mean. Values that are not bounds have no effect on the result.
+    """Return the kind of bound of a mean, from the kinds of its terms. Terms that are not bounds have no effect.
 
     >>> join_bounds(["", ">", ">"]), join_bounds(["", ""]), join_bounds(["<", ">"])
     ('>', '', '~')

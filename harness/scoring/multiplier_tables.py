@@ -26,7 +26,7 @@ def tabulate_boards(boards: Iterable[MultiplierBoard]) -> list[ResultTable]:
 def _tabulate_ranking(board: MultiplierBoard) -> ResultTable:
     count = len(board.workloads)
     over = "1 workload" if count == 1 else f"geometric means over {count} workloads"
-    bounded = f"; {board.bounded:.0%} of the cells are bounds" if board.bounded else ""
+    bounded = f"; {board.bounded:.0%} of the compute multipliers are bounds" if board.bounded else ""
     return ResultTable(
         title=f"{board.hardware}, {board.ruleset}: ranking by time multiplier, {over}{bounded}",
         heading=("rank", "submission", "time multiplier", "95 % interval", "compute multiplier", "cost", "remark"),
@@ -77,10 +77,10 @@ def _tabulate_workload(cells: Sequence[MultiplierCell]) -> ResultTable:
         columns.append(("tuning trials", "d", [cost.trials if cost else None for cost in tuning]))
         columns.append(("tuning seconds", NUMBER, [cost.seconds if cost else None for cost in tuning]))
     if any(cost is not None and cost.factor is not None for cost in tuning):
-        columns.append(("wrong learning rate", ">", [_format_rate_loss(cost) for cost in tuning]))
+        columns.append(("wrong learning rate", ">", [_format_rate_effect(cost) for cost in tuning]))
     columns.append(("remark", "", [cell.remark for cell in cells]))
     return ResultTable(
-        title=f"{first.workload}, {first.hardware}, {first.ruleset}: budget of the reference over the budget spent",
+        title=f"{first.workload}, {first.hardware}, {first.ruleset}: multipliers and cost",
         heading=tuple(heading for heading, _, _ in columns),
         formats=tuple(format_spec for _, format_spec, _ in columns),
         rows=tuple(zip(*(values for _, _, values in columns), strict=True)),
@@ -116,14 +116,14 @@ def format_interval(estimate: MultiplierEstimate | None) -> str | None:
     return None if ends is None else f"{ends[0]:.2f} – {ends[1]:.2f}"
 
 
-def _format_rate_loss(cost: TuningCost | None) -> str | None:
+def _format_rate_effect(cost: TuningCost | None) -> str | None:
     """Return the effect of a wrong learning rate, such as `0.71× at a factor of 3`; None if it is unknown.
 
     The first number is (compute multiplier at the wrong learning rate) / (compute multiplier at the best one).
     """
-    if cost is None or cost.factor is None or (cost.loss is None and not cost.breaks):
+    if cost is None or cost.factor is None or (cost.rate_ratio is None and not cost.breaks):
         return None
-    effect = "breaks" if cost.loss is None else _with_bound(cost.loss, cost.bound)
+    effect = "breaks" if cost.rate_ratio is None else _with_bound(cost.rate_ratio, cost.bound)
     return f"{effect} at a factor of {cost.factor:.2g}"
 
 
@@ -169,7 +169,7 @@ def _cell_data(cell: MultiplierCell) -> dict[str, Any]:
             "trials": tuning.trials,
             "seconds": tuning.seconds,
             "rate_factor": tuning.factor,
-            "rate_loss": tuning.loss,
+            "rate_loss": tuning.rate_ratio,
             "rate_bound": tuning.bound,
             "breaks": tuning.breaks,
         },

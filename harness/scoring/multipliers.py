@@ -54,7 +54,7 @@ class MultiplierCell:
     """The result of a submission on a workload.
 
     Args:
-        submission: `name@version`. If two different sources have this name, the beginning of the source's hash follows.
+        submission: `name@version`. If two different sources have this name, the beginning of the code hash follows.
         workload: `name@version`.
         hardware: hardware class.
         ruleset: `name@version`.
@@ -166,18 +166,21 @@ def score_boards(
     """Score the runs of every hardware class and ruleset.
 
     Args:
-        records: records of any rulesets. Only those with the stopping rule `STOPPING` are scored. If a seed has several
-            runs, only the earliest run counts.
+        records: records of any rulesets. Only those with the stopping rule `STOPPING` are scored. If a trial has
+            several runs, only the earliest run counts.
         envelopes: `name@version` of a workload -> envelope of the workload's reference.
     """
     tables: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in earliest_runs(record for record in records if _is_needed(record)):
+    for record in earliest_runs(record for record in records if _is_scored_or_tuning(record)):
         tables[table_key(record)].append(record)
     return [_score_board(key, tables[key], envelopes or {}) for key in sorted(tables)]
 
 
-def _is_needed(record: Record) -> bool:
-    """Return whether a record with this stopping rule is a scored run or a tuning trial."""
+def _is_scored_or_tuning(record: Record) -> bool:
+    """Return whether a record has the stopping rule `STOPPING`, and is a scored run or a tuning trial.
+
+    Runs that are never ranked, such as smoke runs, are excluded.
+    """
     spec = record.spec
     is_exploration = bool(spec.overridden) or spec.smoke or spec.profile or spec.prune
     return spec.ruleset.stopping == STOPPING and spec.purpose in ("score", "tuning") and not is_exploration
@@ -278,7 +281,8 @@ class _WorkloadScorer:
         }
         all_have_multipliers = len(multipliers) == len(group)
         is_reference = self._envelope is not None and submission == self._envelope.reference
-        cost, time_errors = self._cost([r.run_id for r in group if r.run_id in multipliers], multipliers, is_reference)
+        run_ids = [record.run_id for record in group if record.run_id in multipliers]
+        cost, time_errors = self._cost_and_errors(run_ids, multipliers, is_reference)
         compute = estimate_compute(list(multipliers.values())) if all_have_multipliers else None
         time = None
         if compute is not None and cost is not None:
@@ -302,7 +306,7 @@ class _WorkloadScorer:
             return f"no run of {self._envelope.reference}, so the cost is unknown"
         return f"{len(group)} of {expected} seeds" if len(group) < expected else ""
 
-    def _cost(
+    def _cost_and_errors(
         self, run_ids: Sequence[str], multipliers: Mapping[str, Multiplier], is_reference: bool
     ) -> tuple[float | None, tuple[ErrorSource | None, ...]]:
         """Return the cost relative to the reference, and the sources of error of the time multiplier.

@@ -1,4 +1,4 @@
-"""The evaluations of a run as columns. Each field is read from the points once, and all functions share the result."""
+"""The evaluations of a run as columns. The times and each metric are read from the points only once."""
 
 from __future__ import annotations
 

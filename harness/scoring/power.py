@@ -1,4 +1,4 @@
-"""Compute the power of a workload (a row of `bench power`): how many pairs of submissions its runs separate.
+"""Compute a row of `bench power`: how many pairs of submissions the runs of a workload separate, and at what cost.
 
 Each submission is called an arm. All arms run on the same seeds. The multiplier M of a run is the budget at which the
 reference reaches the run's metric, divided by the budget of the run.
@@ -78,7 +78,7 @@ class PowerTable:
     Args:
         runs: arm -> its runs in the order of the seeds. The arms in `PowerContext.broken` are absent.
         seeds: number of seeds on which every arm has a run.
-        values: arm -> value of each seed that the model compares (log M, or log of the metric); None if the run broke.
+        values: arm -> for each seed, the value in the model (log M, or log of the metric); None if the run broke.
         separation: the fitted model.
     """
 
@@ -220,8 +220,8 @@ def _log_spread(rows: Sequence[Sequence[float | None]]) -> float | None:
 def compare_orders(gate: Separation, full: Separation) -> OrderAgreement:
     """Compare the order of the arms at the gate budget with their order at the full budget.
 
-    A pair is not counted if it has no difference at the full budget: one of its arms was left out, or the two means are
-    equal.
+    Only pairs that are separated at the gate budget are counted. Of these, a pair is not counted if one of its arms was
+    left out at the full budget, or if its two means are equal there.
 
     Args:
         gate: the model at the gate budget.

@@ -14,12 +14,14 @@ _EVALUATION: frozenset[Phase] = frozenset({"evaluation"})
 def run_cost(record: Record) -> PowerCost:
     """Return the cost of a run. A core-second is a second of processor time.
 
-    - Training and start cost the processor time of the worker.
+    - Training and start cost the processor time of the worker. All phases off the clock except the evaluations count as
+      start.
     - The cost of the evaluations is estimated, because the ledger does not contain the processor time of the evaluator
       process. The estimate is (wall seconds of the evaluations) × (processor time / wall time of the worker in
       training, at most 1). If the worker itself used more processor time during the evaluations, that time counts.
 
-    If the record has no ledger, the times are taken from the counters and the usage.
+    If the record has no ledger, the times are taken from the counters and the usage. The usage contains no processor
+    time of the start, so the wall seconds are used for it.
     """
     phases = _phases_of(record) if record.ledger is None else record.ledger.phases
     training, evaluation = _sum(phases, ON_CLOCK), _sum(phases, _EVALUATION)

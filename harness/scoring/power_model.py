@@ -57,7 +57,10 @@ class Separation:
 
     @property
     def range_over_spread(self) -> float:
-        """The range of the arms' means, divided by the standard deviation over seeds; 0 if all values are equal."""
+        """The range of the arms' means, divided by the standard deviation over seeds (`spread`).
+
+        If `spread` is 0, the result is 0 for equal means, and inf for different means.
+        """
         width = max(self.means.values()) - min(self.means.values())
         if self.spread == 0:
             return math.inf if width > 0 else 0.0
@@ -169,9 +172,9 @@ def count_false_separations(
     """Permute the arms' labels within each seed, and count the permutations in which the model separates any pair.
 
     After a permutation, every difference between arms is due to chance, so every separation is false. Holm's procedure
-    separates a pair if and only if (smallest p-value × number of pairs) is at most the error rate. The smallest
-    p-value belongs to the arms with the highest and the lowest mean, so only these two are compared. Arms with a broken
-    run are left out, as in the model.
+    separates at least one pair if and only if (smallest p-value × number of pairs) is at most the error rate. The
+    smallest p-value belongs to the arms with the highest and the lowest mean, so only these two are compared. Arms with
+    a broken run are left out, as in the model.
 
     Args:
         values: see `separate_pairs`.

@@ -55,7 +55,7 @@ def required_pairs_from_pilot(
 
     The planned effect is 3 %. If the whole confidence interval is further from 0 than 3 %, the planned effect is the
     end of the interval that is nearer to 0. With fewer than six pairs, the range of the differences is used as the
-    interval. The observed effect is not used, because it would be too optimistic.
+    interval. The estimate of the effect is not used, because it would be too optimistic.
 
     Half of all small pilots underestimate the standard deviation. Its upper 80 % confidence limit is therefore used.
 

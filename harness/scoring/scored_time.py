@@ -1,4 +1,4 @@
-"""Computes the scored time of runs on a CPU. Measured seconds are replaced by costs (see `interval_costs`)."""
+"""Computes the scored time of runs on a CPU from the costs of intervals between evaluations (see `interval_costs`)."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def cost_summaries(
 ) -> tuple[list[RunSummary], CostModel]:
     """Return the summaries of a table with times that are computed from costs, and these costs.
 
-    The field `seconds` becomes the scored time, unless `by` is `measured-time`. If `by` is `time`, the field `result`
-    contains the run's own time, which confidence intervals and paired tests need.
+    On a CPU, the field `seconds` becomes the scored time, unless `by` is `measured-time` or a cost is unknown. If `by`
+    is `time`, the field `result` contains the run's own time, which confidence intervals and paired tests need.
 
     Args:
         summaries: the summaries.
@@ -51,9 +51,9 @@ def cost_summaries(
         if index is None or not _uses_costs(summary.spec) or by == "measured-time":
             costed.append(summary)
             continue
-        cost = model.time_to(arm, index)
+        scored = model.time_to(arm, index)
         result = _own_result(arm, summary, model) if by == "time" else summary.result
-        costed.append(replace(summary, result=result, seconds=summary.seconds if cost is None else cost))
+        costed.append(replace(summary, result=result, seconds=summary.seconds if scored is None else scored))
     return costed, model
 
 
@@ -102,7 +102,13 @@ def _contributes_to_costs(spec: RunSpec) -> bool:
 def _fit_contributing(
     runs: Sequence[ScoredRun | RunSummary], arms: Sequence[Arm], references: Collection[str]
 ) -> CostModel:
-    """Return the costs, estimated from the runs that contribute to them. `arms` has the arm of each run."""
+    """Return the costs, estimated from the runs that contribute to them.
+
+    Args:
+        runs: the runs.
+        arms: the arm of each run. An arm is a set of runs with the same costs (see `Arm`).
+        references: names of the submissions that count as the reference.
+    """
     contributing = [(run, arm) for run, arm in zip(runs, arms, strict=True) if _contributes_to_costs(run.spec)]
     return fit_costs([run for run, _ in contributing], references, [arm for _, arm in contributing])
 

@@ -33,12 +33,13 @@ class SearchRun:
         status: how the run ended.
         reason: why the run ended with this status; empty if the status alone explains the end.
         best: best value of the target's metric; None if there is no finite value.
-        final: last value of the target's metric; None if there is no finite value.
+        final: last value of the target's metric; None if this value is absent or not finite.
         seconds: scored seconds to the hit, or to the end of the run if there is no hit.
         amount: examples to the hit in a ranking by examples, scored seconds to the hit in any other ranking; inf for a
             miss.
         hit: whether the target was met.
-        core_seconds: wall seconds of start, training, evaluation and checkpoints, × cores.
+        core_seconds: (wall seconds of training, evaluation and checkpoints + processor seconds of the submission's
+            import) × cores.
     """
 
     run_id: str

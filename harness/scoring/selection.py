@@ -124,27 +124,27 @@ def _version_key(version: str) -> list[tuple[int, str]]:
 
 
 def ambiguous_names(runs: Iterable[RunLike]) -> frozenset[str]:
-    """Return every `name@version` whose runs have more than one source."""
-    source_hashes: dict[str, set[str]] = {}
+    """Return every `name@version` whose runs have more than one code hash."""
+    code_hashes: dict[str, set[str]] = {}
     for run in runs:
-        source_hashes.setdefault(run.spec.submission.id, set()).add(run.spec.submission.code_identity)
-    return frozenset(name for name, hashes in source_hashes.items() if len(hashes) > 1)
+        code_hashes.setdefault(run.spec.submission.id, set()).add(run.spec.submission.code_identity)
+    return frozenset(name for name, hashes in code_hashes.items() if len(hashes) > 1)
 
 
 def with_source(ref: SubmissionRef) -> SubmissionRef:
-    """Return the submission with the first six digits of its source hash appended to its version."""
+    """Return the submission with the first six digits of its code hash appended to its version."""
     return msgspec.structs.replace(ref, version=f"{ref.version}#{ref.code_identity[:6] or 'unknown'}")
 
 
 def qualified_id(ref: SubmissionRef, ambiguous: Collection[str]) -> str:
-    """Return a submission's id, with its source hash if the id is in `ambiguous` (see `ambiguous_names`)."""
+    """Return a submission's id. If it is in `ambiguous` (see `ambiguous_names`), the start of the code hash follows."""
     return with_source(ref).id if ref.id in ambiguous else ref.id
 
 
 def earliest_runs(runs: Iterable[R]) -> list[R]:
     """Return the earliest run of each trial, so that repeating a trial has no effect on the scores.
 
-    Two runs are of one trial if they have the same table, purpose, submission source, workload, horizon, stop and
+    Two runs are of one trial if they have the same table, purpose, submission, code hash, workload, horizon, stop and
     seeds.
     """
     first: dict[tuple[object, ...], R] = {}
@@ -163,7 +163,8 @@ def select_usable(runs: Iterable[S], *, explore: bool = False) -> tuple[list[S],
 
     Args:
         runs: runs in any order.
-        explore: whether smoke runs, profiled runs and runs with overrides are also usable.
+        explore: whether runs that are never ranked are also usable: smoke runs, profiled runs, runs with overrides and
+            runs with `--prune`.
     """
     usable: list[S] = []
     skipped: list[Skipped] = []

@@ -70,7 +70,7 @@ class LeaderboardQuery:
 
     Args:
         by: the compared quantity: time, examples or steps to the target.
-        metric: budget at which metrics are compared; None to compare times to target.
+        metric_budget: budget at which metrics are compared; None to compare times to target.
         level: the set of targets to use, `easy`, `main` or `hard`.
         workloads: names of the workloads to show; empty for all.
         tier: tier of the workloads to show; None for all.
@@ -82,7 +82,7 @@ class LeaderboardQuery:
     """
 
     by: Axis = "time"
-    metric: MetricBudget | None = None
+    metric_budget: MetricBudget | None = None
     level: Level = "main"
     workloads: frozenset[str] = frozenset()
     tier: str | None = None
@@ -95,9 +95,9 @@ class LeaderboardQuery:
         """Whether the tables show this workload."""
         return (not self.workloads or facts.name in self.workloads) and self.tier in (None, facts.tier)
 
-    def measured(self) -> LeaderboardQuery:
-        """Return the query without the fields that `summarize_content` does not use."""
-        return LeaderboardQuery(by=self.by, metric=self.metric, level=self.level)
+    def content_query(self) -> LeaderboardQuery:
+        """Return a query with only those fields that `summarize_content` uses."""
+        return LeaderboardQuery(by=self.by, metric_budget=self.metric_budget, level=self.level)
 
 
 class RunSummary(Data, frozen=True, kw_only=True):
@@ -119,13 +119,13 @@ class RunSummary(Data, frozen=True, kw_only=True):
         memory: peak memory in bytes; 0 where unknown.
         sandbox: name of the sandbox in which the run was trained; empty if unknown.
         slowdown: description of the GPU states that slowed the run down (see `throttling.slowdown`); may be empty.
-        seconds: scored seconds at the hit; inf for a miss. `summarize` sets the measured seconds, and `scored_time`
-            replaces them by costs.
+        seconds: scored seconds at the hit; inf for a miss. `summarize` sets the measured seconds. On a CPU, the
+            module `scored_time` replaces them by a time that is computed from costs.
         intervals: scored seconds between evaluations; None for a record whose points cannot be used.
         best: best value of the primary target's metric in the run; None if no value is finite. Also None on a stream,
             because each of its stages has its own targets.
         trust: how far the record can be believed.
-        doubted: whether somebody doubts the record.
+        doubted: whether the record is marked as doubted or withdrawn.
     """
 
     run_id: str
@@ -151,9 +151,9 @@ S = TypeVar("S", bound=RunSummary)
 
 
 def distinguish_sources(runs: Sequence[S]) -> tuple[list[S], frozenset[str]]:
-    """Append the source's hash to every version that occurs with several sources.
+    """Append the beginning of the code hash to every version that occurs with several code hashes.
 
-    The second result contains the `name@version` of each submission that occurs with several sources.
+    The second result contains the `name@version` of each submission that occurs with several code hashes.
     """
     ambiguous = ambiguous_names(runs)
     if not ambiguous:
@@ -198,7 +198,7 @@ def summarize(record: Record, query: LeaderboardQuery, columns: PointColumns | N
         query: the query.
         columns: the columns of the record's points, if the caller has them.
     """
-    return add_statements(summarize_content(record, query.measured(), columns), query)
+    return add_statements(summarize_content(record, query.content_query(), columns), query)
 
 
 def add_statements(summary: S, query: LeaderboardQuery) -> S:
@@ -218,7 +218,7 @@ def add_statements(summary: S, query: LeaderboardQuery) -> S:
 def summarize_content(record: Record, query: LeaderboardQuery, columns: PointColumns | None = None) -> RunSummary:
     """Summarize a record without its attestations and marks. The trust level is the one that the record states.
 
-    The result depends only on the content of the record and on `query.measured()`. It can therefore be stored.
+    The result depends only on the content of the record and on `query.content_query()`. It can therefore be stored.
 
     Args:
         record: record of the run.
@@ -229,12 +229,14 @@ def summarize_content(record: Record, query: LeaderboardQuery, columns: PointCol
     columns = columns or PointColumns(record.points)
     result = _result_at_level(record, query, columns)
     metric = None
-    if query.metric is not None:
-        limit, by = query.metric.amount_on(facts)
+    if query.metric_budget is not None:
+        limit, by = query.metric_budget.amount_on(facts)
         metric = metric_at(record, limit, by)
         if result.status != "unknown" and metric is None:
-            result = TargetResult(status="unknown", reason=_explain_absence(record, query.metric))
+            result = TargetResult(status="unknown", reason=_explain_absence(record, query.metric_budget))
     hit = record.points[result.index] if result.index is not None else None
+    # The points of a record with an unknown result may be usable, so `interval_seconds` must check them (None).
+    is_usable = result.status != "unknown" or None
     return RunSummary(
         run_id=record.run_id,
         started=record.started,
@@ -248,7 +250,7 @@ def summarize_content(record: Record, query: LeaderboardQuery, columns: PointCol
         sandbox=record.sandbox,
         slowdown=slowdown(record.devices),
         seconds=math.inf if hit is None else hit.scored(record.spec.clock),
-        intervals=interval_seconds(record, is_usable=result.status != "unknown" or None, columns=columns),
+        intervals=interval_seconds(record, is_usable=is_usable, columns=columns),
         best=best_value(columns, facts.targets[0]) if facts.targets and not facts.stages else None,
         trust=record.trust,
         content_hash=record.content_hash,
@@ -271,7 +273,8 @@ def _result_at_level(record: Record, query: LeaderboardQuery, columns: PointColu
     facts = record.spec.workload.facts
     if facts.stages:
         return TargetResult(
-            status="unknown", reason=f"{facts.id} is a stream: its own targets ended the stages during the run"
+            status="unknown",
+            reason=f"{facts.id} is a stream: its main targets ended the stages, so no other level can be used",
         )
     targets = targets_at(facts, query.level)
     if not targets:

@@ -18,7 +18,7 @@ MIN_FRACTION = 0.05
 
 
 def slowdown(log: DeviceLog | None) -> str:
-    """Return a description of the throttling states of a run's GPUs; empty if no reading shows such a state.
+    """Return a description of the throttling states of a run's GPUs; empty if too few readings show one.
 
     A GPU at its power limit is not reported. Many GPUs reach their power limit at full load, so the limit is a property
     of the hardware class.

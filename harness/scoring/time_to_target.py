@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     Floats: TypeAlias = array  # msgspec evaluates the types of stored fields, and `array[float]` needs Python 3.12.
 
-#: Unit of a result. `time` is the scored time: on a CPU the cost of the intervals to the hit (see `interval_costs`), on
+#: Unit of a result. `time` is the scored time: on a CPU, a time that is computed from costs (see `interval_costs`), on
 #: other devices the measured wall seconds. `measured-time` is the seconds of the scored clock as the run measured them.
 #: `wall` and `process` are the seconds of the clock of this name, even if the other clock is scored.
 Axis = Literal["time", "measured-time", "wall", "process", "examples", "steps"]
@@ -104,7 +104,10 @@ class MetricAt(Data, frozen=True, kw_only=True):
 
 
 def amount(point: Point, spec: RunSpec, by: Axis) -> float:
-    """Return the amount consumed at a point: seconds, examples (the larger of drawn and gradient-examples) or steps."""
+    """Return the amount consumed at a point: seconds, examples (the larger of drawn and gradient-examples) or steps.
+
+    For `time`, the measured seconds are returned. On a CPU, the module `scored_time` replaces them later.
+    """
     if by == "examples":
         return float(point.cost)
     if by == "steps":
@@ -143,7 +146,7 @@ def find_worker_exits(record: Record) -> str | None:
     times = "once" if len(restarts) == 1 else f"{len(restarts)} times"
     reason = f" ({restarts[-1].reason})" if restarts[-1].reason else ""
     return (
-        f"the worker ended {times} by itself and was resumed{reason}: not ranked without a rerun "
+        f"the worker ended {times} by itself and the run was resumed{reason}: not ranked without a rerun "
         "(repeat the command with --force)"
     )
 
@@ -254,7 +257,7 @@ def find_undecided(record: Record, targets: Sequence[Target], end: int | None) -
     miss, which is decided as follows:
 
     - For the workload's own targets of any level, a screened point is always a miss. A run screens an evaluation only
-      if it clearly misses all of these targets.
+      if a target of every level is clearly missed.
     - For other targets, a screened point is a miss if its primary metric is worse than the target by more than
       `STANDARD_ERRORS` standard errors.
 
@@ -333,8 +336,10 @@ def target_result(
 def metric_at(record: Record, budget: float, by: Axis = "time") -> MetricAt | None:
     """Return the primary metric at the last evaluation within a budget.
 
-    The result is None if there is no such evaluation. It is also None if this evaluation is screened, that is, used
-    only a part of the split. No earlier evaluation is used instead, because it may lie far before the budget.
+    If the run broke down before the budget, the worst value is returned (see `MetricAt`). Otherwise, the result is None
+    if there is no such evaluation. It is also None if this evaluation is screened, that is, used only a part of the
+    split. No earlier evaluation is used instead, because it may lie far before the budget. For a rejected or unusable
+    record, the result is None.
 
     Args:
         record: record of the run.
@@ -372,5 +377,6 @@ def score_run(record: Record, by: Axis = "time", targets: Mapping[str, Sequence[
     columns = PointColumns(record.points)
     result = target_result(record, by, given_targets, columns)
     examples = math.inf if result.index is None else float(record.points[result.index].cost)
+    # The points of a record with an unknown result may be usable, so `interval_seconds` must check them (None).
     intervals = interval_seconds(record, is_usable=result.status != "unknown" or None, columns=columns)
     return ScoredRun(record.run_id, record.started, record.spec, result, intervals, examples)

@@ -20,25 +20,26 @@ class TuningCost:
     """The tuning of a submission on a workload.
 
     Args:
-        trials: number of tuning trials.
-        seconds: sum of the measured scored seconds of the tuning trials.
-        factor: ratio of neighbouring learning rates; None if the tuning tried a single learning rate.
-        loss: (compute multiplier at a learning rate that is wrong by `factor`) / (compute multiplier at the chosen
-            learning rate). It is the geometric mean over the larger and the smaller learning rate. None if unknown.
-        bound: whether `loss` is only a bound.
-        breaks: whether a run with a neighbouring learning rate broke down.
+        trials: number of finished tuning trials.
+        seconds: sum of the measured scored seconds of these trials.
+        factor: ratio of neighbouring learning rates; None if the effect of a wrong learning rate is unknown.
+        rate_ratio: (compute multiplier at a learning rate that is wrong by `factor`) / (compute multiplier at the
+            chosen learning rate). It is the geometric mean over the larger and the smaller learning rate. None if
+            unknown.
+        bound: the kind of bound; empty if `rate_ratio` is a value (see `Bound`).
+        breaks: whether a run with the chosen or a neighbouring learning rate broke down.
     """
 
     trials: int
     seconds: float
     factor: float | None = None
-    loss: float | None = None
+    rate_ratio: float | None = None
     bound: Bound = ""
     breaks: bool = False
 
 
 def tuning_cost(tuning: Sequence[Record], chosen: HParams, curve: MultiplierCurve | None) -> TuningCost | None:
-    """Return the cost of tuning trials and the effect of a wrong learning rate; None without trials.
+    """Return the cost of tuning trials and the effect of a wrong learning rate; None if no trial is finished.
 
     Args:
         tuning: records of the tuning trials of a submission on a workload.
@@ -61,8 +62,8 @@ def tuning_cost(tuning: Sequence[Record], chosen: HParams, curve: MultiplierCurv
     at_neighbours = [_multipliers(by_rate[rate], curve) for rate in neighbours]
     at_best = _multipliers(by_rate[best], curve)
     breaks = not (at_best and all(at_neighbours))
-    loss = math.nan if breaks else statistics.fmean(map(_mean_log, at_neighbours)) - _mean_log(at_best)
-    # If the true multiplier at the chosen learning rate is larger than its bound, the true loss is smaller.
+    log_ratio = math.nan if breaks else statistics.fmean(map(_mean_log, at_neighbours)) - _mean_log(at_best)
+    # If the true multiplier at the chosen learning rate is larger than its bound, the true ratio is smaller.
     inverse: dict[Bound, Bound] = {"<": ">", ">": "<"}
     bounds = [multiplier.bound for multipliers in at_neighbours for multiplier in multipliers]
     bounds += [inverse.get(multiplier.bound, "") for multiplier in at_best]
@@ -70,7 +71,7 @@ def tuning_cost(tuning: Sequence[Record], chosen: HParams, curve: MultiplierCurv
         trials=cost.trials,
         seconds=cost.seconds,
         factor=max(neighbours[0], best) / min(neighbours[0], best),
-        loss=None if breaks else math.exp(loss),
+        rate_ratio=None if breaks else math.exp(log_ratio),
         bound=join_bounds(bounds),
         breaks=breaks,
     )

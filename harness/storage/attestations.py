@@ -1,7 +1,7 @@
 """Read and write attestations, the results of checks of a record. They are small JSON files in the record's folder.
 
 The name of such a file contains the hash of the attestation, so attestations never replace each other. It also contains
-the record's content hash, by which the attestations of a packed record are found.
+the record's content hash. The attestations of published records in a compressed file are found by this hash.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Keep values that were computed from record files, so that a table decodes only the records that are new.
 
 A value is stored under the SHA-256 of the bytes of its record file. A file of values, in a subfolder of the cache
-folder, belongs to some folders of records and to one computation. The file contains the values of the records that were
-read last, and is replaced as a whole. If the file is missing, damaged or of another computation, the values are
+folder, belongs to some folders of records and to one computation. The file contains the values that the
+latest table used, and is replaced as a whole. If the file is missing, damaged or of another computation, the values are
 computed from the records.
 """
 
@@ -37,7 +37,7 @@ MAX_FILES = 8
 MAX_FILE_BYTES = 128 << 20
 #: If less than this fraction of the stored values is still used, the file is replaced by a smaller one.
 _MIN_USED = 0.75
-#: Age in seconds after which a temporary file was left by a process that was killed.
+#: A temporary file that is older than this number of seconds was left by a process that was killed.
 _TEMPORARY_S = 3600
 #: If the harness's source was changed within this number of seconds, no values are stored. This process may have
 #: imported the earlier source.
@@ -66,7 +66,7 @@ class DerivedValues(Generic[V]):
 
     Args:
         kind: type of the values.
-        compute: function that computes the value of a record; None for a record without a value. The result must depend
+        compute: function that returns the value of a record, or None if the record has no value. The result must depend
             on nothing but the record, the harness's source and `parameters`.
         parameters: the parameters of the computation, as text.
         folders: the folders of the records.
@@ -137,7 +137,11 @@ class DerivedValues(Generic[V]):
         return True
 
     def save(self) -> None:
-        """Replace the file by a file with the values that were used or computed, if its content changes much."""
+        """Replace the file by a file with the values that were used or computed.
+
+        The file is not replaced if there is no new value and most of its values are still used. It is also not replaced
+        if there are fewer than `MIN_VALUES` values, or if the harness's source has just been changed.
+        """
         if self._path is None or not (self._has_new or len(self._used) < _MIN_USED * len(self._stored)):
             return
         if len(self._used) < MIN_VALUES or not _is_settled():
@@ -156,7 +160,7 @@ class DerivedValues(Generic[V]):
             content = memoryview(read_file(self._path))
             if hashlib.sha256(content[_DIGEST_BYTES:]).digest() != content[:_DIGEST_BYTES]:
                 return {}
-            key, values = _FILES.decode(content[_DIGEST_BYTES:])
+            key, values = _FILE_DECODER.decode(content[_DIGEST_BYTES:])
         except (StoreError, ValueError, RecursionError, msgspec.MsgspecError):
             return {}
         with contextlib.suppress(OSError):
@@ -164,7 +168,7 @@ class DerivedValues(Generic[V]):
         return values if key == self._key else {}
 
 
-_FILES = msgspec.msgpack.Decoder(tuple[bytes, dict[bytes, msgspec.Raw]])
+_FILE_DECODER = msgspec.msgpack.Decoder(tuple[bytes, dict[bytes, msgspec.Raw]])
 
 
 def _encode_array(value: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Read values that were computed from records (see `derived`). Two processes compute the missing values."""
+"""Read values that were computed from records (see `derived`). If many are missing, two processes compute them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from harness.storage.verified import VerifiedRecords, digest_of, verified_record
 from harness.system.second_process import SecondProcess
 
 V = TypeVar("V", bound=DerivedValue)
-#: Minimum number of records without a value for which a second process is started.
+#: Minimum number of records without a stored value for which a second process is started.
 MIN_MISSING = 1000
 #: Typical size in bytes of a record's entry in the index of a shard.
 _INDEX_ENTRY_BYTES = 220
@@ -34,7 +34,7 @@ _LENGTH_BYTES = 8
 
 
 class _Computed(NamedTuple):
-    """A record whose value the second process computed.
+    """A record whose value the second process has computed or read from the stored values.
 
     Args:
         path: path of the record's file, which may be packed.
@@ -52,8 +52,8 @@ class _RecordMessage(msgspec.Struct, array_like=True, tag="record"):
 
     Args:
         path: path of the record's file.
-        digest: SHA-256 of the record's JSON; empty if the record has no value.
-        content: the encoded value, or the record's JSON if the record has no value.
+        digest: SHA-256 of the record's JSON; empty if the second process has no value for the record.
+        content: the encoded value; the record's JSON if there is no value.
         known_hash: see `StoredRecord`.
     """
 
@@ -78,7 +78,7 @@ class _EndMessage(msgspec.Struct, array_like=True, tag="end"):
 def iter_derived(
     listed: Iterable[layout.ListedFolder], problems: list[str], values: DerivedValues[V]
 ) -> Iterator[V | Record]:
-    """Yield the values of the records in some folders. A record without a value is yielded itself.
+    """Yield the values of the records in some folders. If a record cannot have a value, yield the record itself.
 
     The records are selected, and share equal parts, as in `records.iter_records`. A record whose value is stored is not
     decoded. It is identified by the SHA-256 of its bytes.
@@ -101,7 +101,7 @@ def iter_derived(
 def _find_middle(folders: Sequence[layout.ListedFolder], stored: int) -> int:
     """Return the index of the folder with which the second half of the records begins.
 
-    The result is 0 if one process suffices: few records have no value, or one folder has most of the records.
+    The result is 0 if one process suffices: few records have no stored value, or the first folder has most records.
 
     Args:
         folders: the folders with the names of their files.
@@ -162,7 +162,7 @@ def _iter_sources(
 
 
 def _value_of(source: StoredRecord | _Computed, values: DerivedValues[V], verified: VerifiedRecords) -> V | Record:
-    """Return the value of a record. A record without a value is returned itself.
+    """Return the value of a record, stored or computed. If the record cannot have a value, return the record itself.
 
     Raises:
         StoreError: the record is damaged or has the name of another trial.
@@ -187,7 +187,7 @@ def _value_of(source: StoredRecord | _Computed, values: DerivedValues[V], verifi
 def _compute(
     folders: Sequence[layout.ListedFolder], values: DerivedValues[V], verified: VerifiedRecords, output: IO[bytes]
 ) -> None:
-    """Write a message for each record in some folders, and a last one. The first process reports errors in records."""
+    """Write a message for each record in some folders, then an end message. The first process reports record errors."""
     problems: list[str] = []
     for stored in iter_stored_in(folders, problems):
         digest = digest_of(stored.content)

@@ -30,18 +30,19 @@ CHECKPOINTS = ("checkpoint.pt", "checkpoint.previous.pt")
 DAMAGED_CHECKPOINTS = "checkpoint*.corrupt"
 #: Name of the file in which the supervisor keeps the scored time of an unfinished run (`harness.execution.account`).
 ACCOUNT = "account.json"
-#: Name of the folder for the results of evaluations, in the folder of an unfinished run.
+#: Name of the folder for the results of evaluations, in the folder of an unfinished run. If the worker evaluates its
+#: own weights, this folder is in the worker's folder.
 EVALUATOR = "evaluator"
 #: Name of the folder for replaced runs. The records in this folder are never read.
 SUPERSEDED = "superseded"
-#: Name of the folder for published records of earlier workload versions. They are read only if a command names this
-#: folder.
+#: Name of the folder for published records of earlier workload versions. A command reads these records only if its
+#: arguments name this folder.
 ARCHIVE = "archive"
 #: A folder and the sorted names of its files.
 ListedFolder: TypeAlias = tuple[Path, list[str]]
 RUN_ID_PREFIX = "run-"
 _RUN_ID = re.compile(RUN_ID_PREFIX + "[0-9a-f]{16}")
-#: Patterns of the names of shards and their indexes; see `harness.storage.shards`.
+#: Names of shards (compressed files of packed records) and of their indexes; see `harness.storage.shards`.
 SHARD_PREFIX = "records-"
 SHARD_NAME = re.compile(r"records-(\d{4,})\.jsonl\.xz")
 INDEX_NAME = re.compile(r"records-(\d{4,})\.index\.json")
@@ -109,7 +110,7 @@ def file_stem(entry_name: str) -> str:
 
 
 def is_published_record(name: str) -> bool:
-    """Return whether a file name has the form of a published record's name: `run-….json`."""
+    """Return whether a file name can be that of a published record: it contains `run-` and ends in `.json`."""
     return name.endswith(".json") and RUN_ID_PREFIX in name
 
 

@@ -35,7 +35,7 @@ _MAX_BYTES = 1 << 30
 #: Seconds to wait for the lock. Appending takes milliseconds, so a lock is held this long only by a stopped process.
 _LOCK_TIMEOUT_S = 60.0
 _RESTORE = "restore it, or use another runs folder"
-#: The event that an entry states. A nonce is a random number from which seeds are derived.
+#: The kinds of events in a ledger. A nonce is a random number from which seeds are derived.
 #: `committed`: the source hashes of submissions were noted, before a nonce was requested.
 #: `nonce`: a nonce was obtained.
 #: `started`, `resumed`, `finished`: an attempt to run a trial started, resumed from a checkpoint, or finished.
@@ -48,19 +48,20 @@ class LedgerEntry(Data, frozen=True, kw_only=True, omit_defaults=True):
     Args:
         previous: SHA-256 of the line before this entry, in hex; `ORIGIN` in the first entry.
         time: time of the entry, UTC in ISO 8601.
-        event: the event that the entry states.
-        sources: source hash of each submission, by `name@version`. Only the events `committed` and `nonce` have this
-            field.
-        nonce: the nonce. Only the event `nonce` has this field.
-        run_id: the trial. Only the events `started`, `resumed` and `finished` have this field and those below.
+        event: what happened.
+        sources: source hash of each submission, by `name@version`. Only entries with the events `committed` and
+            `nonce` have this field.
+        nonce: the nonce. Only entries with the event `nonce` have this field.
+        run_id: the trial. Only entries with the events `started`, `resumed` and `finished` have the fields from here to
+            `attempt`.
         submission: `name@version` of the submission.
         source_hash: source hash of the submission.
         workload: `name@version` of the workload.
         purpose: purpose of the trial.
         seeds_from: value of the trial's nonce; empty if the seeds are derived from the root seed.
         attempt: number of the attempt of this trial, from 1.
-        status: status of the record. Only the event `finished` has this field.
-        record: content hash of the record. Only the event `finished` has this field.
+        status: status of the record. Only entries with the event `finished` have this field and the next one.
+        record: content hash of the record.
     """
 
     previous: str
@@ -80,7 +81,7 @@ class LedgerEntry(Data, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class AttemptLedger:
-    """A ledger that is open for appending. Several processes may append to the same ledger.
+    """A ledger to which entries can be appended. Several processes may append to the same ledger.
 
     Each call of `append` reads only the lines that were added since the last call.
 
@@ -206,7 +207,11 @@ def find_ledger(folder: Path) -> Path | None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Lock a ledger. If locks do not work between machines, simultaneous writes still break the chain of hashes."""
+    """Lock a ledger.
+
+    On some file systems, locks do not exclude other machines. Simultaneous writes of two machines can damage the
+    ledger.
+    """
     descriptor = wait_for_lock(path, _LOCK_TIMEOUT_S)
     try:
         yield

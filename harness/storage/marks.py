@@ -1,8 +1,8 @@
 """Read and append marks of records. A mark states that a record is doubted, withdrawn or restored.
 
-The file `marks.jsonl` is in the folder that contains the marked records. Each line is a mark. Lines are only appended,
-so the history of a record stays visible. The mark with the latest time counts for a record. The order of the lines does
-not matter, so two versions of the file can be merged line by line.
+The file `marks.jsonl` is in the folder of the marked records, or in a folder above it. Each line is a mark. Lines are
+only appended, so the history of a record stays visible. The mark with the latest time counts for a record. The order of
+the lines does not matter, so two versions of the file can be merged line by line.
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ def _is_current(folder: Path, descriptor: int) -> bool:
 
 
 def index_marks(folders: Iterable[Path], problems: list[str], listed: Iterable[ListedFolder] | None = None) -> Marks:
-    """Return the latest mark of each record below some folders. A record that was `restored` has no mark.
+    """Return the latest mark of each marked record, from the files of marks of some folders.
+
+    A record whose latest mark is `restored` has no entry in the result.
 
     The file of marks is looked for in each folder, and in the folders below and above it. It may be above because a
     command may read only a part of the published records.
@@ -114,7 +116,7 @@ def index_marks(folders: Iterable[Path], problems: list[str], listed: Iterable[L
 def read_marks(
     folders: Iterable[Path], problems: list[str], listed: Iterable[ListedFolder] | None = None
 ) -> list[Mark]:
-    """Return all marks of the records below some folders, sorted by time.
+    """Return all marks in the files that `index_marks` reads, sorted by time.
 
     Args:
         folders, problems, listed: see `index_marks`.

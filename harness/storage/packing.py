@@ -1,4 +1,4 @@
-"""Pack record files into shards, and unpack the shards. No record is lost if a call is interrupted.
+"""Pack record files into compressed files (shards), and unpack the shards. An interrupted call loses no record.
 
 Packing writes a shard, reads it back, syncs it to disk and writes its index. Only then are the packed files removed.
 Unpacking removes a shard only after all its files are written. If a call is interrupted, the next call completes it.
@@ -199,7 +199,7 @@ def _write_index(shard: Path, entries: Sequence[PackedFile]) -> None:
 
 
 def _remove(folder: Path, entries: Iterable[PackedFile]) -> None:
-    """Remove packed files that have not changed since they were packed."""
+    """Remove plain files that were packed and have not changed since then."""
     for entry in entries:
         path = folder / entry.file
         if _hash(path) == entry.sha256:

@@ -1,6 +1,6 @@
 """Read and write records as JSON, validate them on reading, and iterate over all records below a folder.
 
-All functions that read records also find records that were packed into shards.
+The functions that read records, except `find_valid_record`, also find records that were packed into shards.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _matches_hash(record: Record, payload: bytes) -> bool:
     """Return whether the content of a record matches its content hash.
 
     If the keys of the JSON are sorted, its hash is computed without white space. Older versions did not sort the keys.
-    Such a record is encoded again, which takes a third of the time of `content_hash`. If the new JSON and the stored
+    Their records are encoded again, which takes a third of the time of `content_hash`. If the new JSON and the stored
     JSON differ in the number of quotation marks, `content_hash` decides. In this case, the stored JSON has a field that
     was not decoded, or lacks a field because an older version wrote the record.
     """
@@ -153,7 +153,7 @@ def _require_known_schema(schema_version: int, label: str | Path) -> None:
 
 
 def find_valid_record(path: Path) -> Record | None:
-    """Return the record in a file, or None if it is missing, damaged or of another trial.
+    """Return the record in a plain file, or None if it is missing, damaged or of another trial.
 
     The record is validated in the same way as for a table, so that a trial is kept only if tables include its record.
     """

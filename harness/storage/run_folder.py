@@ -95,7 +95,7 @@ class RunFolder:
         except OSError as error:
             raise write_error(path, error) from error
         try:
-            # While the lock is held, no other process writes here. Temporary files were left by a killed process.
+            # No other process writes here while the lock is held, so a killed process left the temporary files.
             for folder in (self.path, self.worker_path):
                 for temporary in folder.glob(".*.tmp"):
                     temporary.unlink(missing_ok=True)
@@ -109,7 +109,7 @@ class RunFolder:
 
         Args:
             keep_checkpoints: whether the files of an unfinished run stay: the worker's folder, the account and the
-                evaluator's state. The trial then resumes from its last checkpoint.
+                results of evaluations. The trial then resumes from its last checkpoint.
         """
         contents = [p for p in self.path.iterdir() if p.name != "lock"] if self.path.exists() else []
         if keep_checkpoints:

@@ -4,11 +4,11 @@ The shard `records-0001.jsonl.xz` has one line for each record file, in the orde
 `records-0001.index.json` lists the record files with their hashes. Neither the shard nor the index ever changes:
 records that are packed later go into a new shard, `records-0002`.
 
-A line has one of three forms. From each form, the record file is restored byte for byte:
+The form of a line depends on the record file. From each form, the file is restored byte for byte:
 
-- the record's JSON without white space, and a space at the end: a file of the layout of `record_layout`
-- the record's JSON without white space: a file that is indented by one space, as earlier versions wrote it
-- `{"file": name, "text": content}`: a file with other white space, or a file whose name is not `RUN_ID.json`
+- A file in the layout of `record_layout` becomes the record's JSON without white space, followed by one space.
+- A file that is indented by one space, as earlier versions wrote it, becomes the record's JSON without white space.
+- A file with other white space, or whose name is not `RUN_ID.json`, becomes `{"file": name, "text": content}`.
 """
 
 from __future__ import annotations
@@ -73,14 +73,14 @@ class ShardIndex(Data, frozen=True, kw_only=True):
 
 
 class FolderReport(Data, frozen=True, kw_only=True):
-    """The result of packing, unpacking or verifying one folder.
+    """The result of packing, unpacking or checking one folder.
 
     Args:
         folder: the folder's path.
-        records: number of record files that were packed, unpacked or verified.
-        shards: names of the shards that were written, removed or verified.
-        problems: a one-line message for each file that is damaged or contradicts another file. These files stay
-            unchanged.
+        records: number of record files that were packed, unpacked or checked.
+        shards: names of the shards that were written, removed or checked.
+        problems: a one-line message for each file or folder that cannot be read, is damaged or contradicts another
+            file. These files stay unchanged.
     """
 
     folder: str
@@ -114,15 +114,15 @@ class _Identity(msgspec.Struct):
 
 
 _VERBATIM_START = b'{"file":'
-#: End of a line that stores a record file of the layout of `record_layout`.
-_LINES_END = b" "
+#: End of a line that stores a record file in the layout of `record_layout`.
+_RECORD_LAYOUT_END = b" "
 
 
 def encode_line(name: str, content: bytes) -> bytes:
     """Return the line of a shard for a record file. The file's content must be valid JSON in UTF-8."""
     compact = msgspec.json.format(content, indent=-1)
     if not compact.startswith(_VERBATIM_START) and file_name(compact) == name:
-        for line in (compact + _LINES_END, compact):
+        for line in (compact + _RECORD_LAYOUT_END, compact):
             if file_content(line) == content:
                 return line
     return msgspec.json.encode(_Verbatim(name, content.decode()))
@@ -147,8 +147,8 @@ def file_content(line: bytes) -> bytes:
     """
     if line.startswith(_VERBATIM_START):
         return msgspec.json.decode(line, type=_Verbatim).text.encode()
-    if line.endswith(_LINES_END):
-        return format_record(line.removesuffix(_LINES_END))
+    if line.endswith(_RECORD_LAYOUT_END):
+        return format_record(line.removesuffix(_RECORD_LAYOUT_END))
     return msgspec.json.format(line, indent=1) + b"\n"
 
 
@@ -201,7 +201,8 @@ def require_record_name(name: str, location: Path) -> None:
     """
     if not is_file_name(name) or not layout.is_published_record(name):
         problem = f"{location}: {name!r} is not a file name of a record"
-        raise DamagedError(problem, fix="use a name of letters, digits and any of . _ + - that ends in .json")
+        fix = "use a name of letters, digits and any of . _ + - that contains run- and ends in .json"
+        raise DamagedError(problem, fix=fix)
 
 
 def read_shard(path: Path) -> Iterator[PackedLine]:

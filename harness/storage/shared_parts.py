@@ -16,7 +16,7 @@ _MAX_VARIANTS = 20
 
 
 class SharedParts:
-    """The parts of the records that were read so far: workloads, submissions, rulesets and environments."""
+    """The parts of the records read so far: workloads, submissions, rulesets and names of hardware classes."""
 
     def __init__(self) -> None:
         self._parts: dict[Hashable, list[object]] = {}

@@ -93,7 +93,10 @@ def _exchange(stage: Path, folder: Path) -> None:
 
 
 def _keep_added(old: Path, folder: Path, copied: set[Path]) -> None:
-    """Link those files into the new folder that another process added to the old folder meanwhile."""
+    """Link the files of the old folder that are not among the copied files into the new folder.
+
+    Another process added these files while the block ran.
+    """
     for name in sorted(_list_files(old) - copied):
         target = folder / name
         if not target.exists() and not name.name.endswith(".tmp"):

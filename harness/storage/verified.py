@@ -19,7 +19,7 @@ from harness.system.files import CACHE_VARIABLE, cache_folder, read_file
 #: Name of the file with the digests, one after the other.
 _NAME = "verified-records"
 _DIGEST_BYTES = hashlib.sha256().digest_size
-#: Maximum number of digests. If there are more, the older half is dropped.
+#: Maximum number of digests that are read. If the file has more, only the newest half of this number is kept.
 CAPACITY = 100_000
 
 

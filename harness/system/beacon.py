@@ -151,7 +151,11 @@ def can_verify_signature(answer: BeaconRound, chain: BeaconChain) -> bool:
 
 
 def _is_signed(answer: BeaconRound, chain: BeaconChain) -> bool:
-    """Return whether the network signed a round: the SHA-256 of the signature before it and of its number."""
+    """Return whether the network signed a round.
+
+    The signed message is the SHA-256 of the round's number. In a chained network, the previous round's signature comes
+    before the number.
+    """
     try:
         previous = bytes.fromhex(answer.previous_signature) if chain.chained else b""
         message = hashlib.sha256(previous + answer.number.to_bytes(8, "big")).digest()

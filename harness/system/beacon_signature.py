@@ -12,12 +12,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-from typing import Any
+from typing import Any, Final
 
 _G1_BYTES = 48
 _G2_BYTES = 96
 #: Domain separation tags of the networks (RFC 9380, section 3.1).
-_TAG = "BLS_SIG_BLS12381{group}_XMD:SHA-256_SSWU_RO_NUL_"
+_TAG: Final = "BLS_SIG_BLS12381{group}_XMD:SHA-256_SSWU_RO_NUL_"
+#: py_ecc declares the type of a hash object where it takes a function.
+_SHA256: Final[Any] = hashlib.sha256
 
 
 def can_verify() -> bool:
@@ -46,13 +48,14 @@ def is_signed(message: bytes, signature: bytes, public_key: bytes) -> bool:
         return False
     # The signature is valid if e(signature, generator) = e(hash of the message, public key).
     if len(signature) == _G1_BYTES:
-        hashed = hash_to_G1(message, _TAG.format(group="G1").encode(), hashlib.sha256)
-        sides = ((G2, signature_point), (key_point, neg(hashed)))
+        hashed: Any = hash_to_G1(message, _TAG.format(group="G1").encode(), _SHA256)
+        left = pairing(G2, signature_point, final_exponentiate=False)
+        right = pairing(key_point, neg(hashed), final_exponentiate=False)
     else:
-        hashed = hash_to_G2(message, _TAG.format(group="G2").encode(), hashlib.sha256)
-        sides = ((signature_point, G1), (neg(hashed), key_point))
-    first, second = (pairing(*side, final_exponentiate=False) for side in sides)
-    return bool(final_exponentiate(first * second) == FQ12.one())
+        hashed = hash_to_G2(message, _TAG.format(group="G2").encode(), _SHA256)
+        left = pairing(signature_point, G1, final_exponentiate=False)
+        right = pairing(neg(hashed), key_point, final_exponentiate=False)
+    return bool(final_exponentiate(left * right) == FQ12.one())
 
 
 def _find_point(compressed: bytes) -> Any | None:

@@ -1,7 +1,8 @@
 """Write files atomically, read and validate them, and create the errors for failed reads and writes.
 
-Every file that the harness reads is read through this module. A function returns the content or raises StoreError with
-one line that names the file. Only regular files are read: a named pipe would block, and a device may have no end.
+The harness reads records, configuration files and other files that may be damaged with the functions of this module. A
+function returns the content, or raises StoreError with one line that names the file. Only regular files are read: a
+named pipe would block, and a device may have no end.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ CACHE_VARIABLE = "BENCH_CACHE"
 MAX_BYTES = 256 << 20
 #: Limit on the size of a file that a user writes, in bytes.
 MAX_CONFIGURATION_BYTES = 1 << 20
-#: All errors of JSON decoding. Text that is not UTF-8 is a ValueError. Values that are nested too deep are a
+#: All errors of JSON decoding. Text that is not UTF-8 raises a ValueError. Values that are nested too deep raise a
 #: RecursionError.
 JSON_ERRORS = (ValueError, RecursionError, msgspec.MsgspecError)
 _RESTORE = "restore it, or remove it"
@@ -171,7 +172,7 @@ def _read_all(descriptor: int, size: int, limit: int | None) -> bytes:
     """
     pieces = [os.read(descriptor, size + 1)]
     total = len(pieces[0])
-    # A read may return fewer bytes than requested, so only an empty piece marks the end of the file.
+    # A read may return fewer bytes than requested. The file ends at its reported size, or else at the first empty read.
     while pieces[-1] and total != size and (limit is None or total <= limit):
         pieces.append(os.read(descriptor, max(size - total, _PIECE)))
         total += len(pieces[-1])

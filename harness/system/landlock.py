@@ -41,7 +41,7 @@ _SCOPES_FROM_ABI, _ABSTRACT_SOCKETS_AND_SIGNALS = 6, 0b11
 
 
 class _RulesetAttributes(ctypes.Structure):
-    """`struct landlock_ruleset_attr`: what a ruleset forbids unless a rule allows it."""
+    """`struct landlock_ruleset_attr`: what a Landlock ruleset forbids unless one of its rules allows it."""
 
     _fields_ = [("files", ctypes.c_uint64), ("network", ctypes.c_uint64), ("scoped", ctypes.c_uint64)]
 

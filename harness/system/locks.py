@@ -2,7 +2,7 @@
 
 Some network and FUSE file systems have no locks. There, a file in the folder for temporary files is locked instead. The
 lock excludes the processes of this machine, but not those of other machines. The first such lock of a process causes a
-warning.
+warning. If the file in the folder for temporary files cannot be created, nothing is locked.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def take_lock(path: Path, *, timeout: float = 0.0, has_content: bool = False) ->
         has_content: whether the path is a folder, or a file whose content must not be replaced by a process id.
 
     Returns:
-        The descriptor that holds the lock. To release the lock, close it.
+        The descriptor that holds the lock, if the system can lock the file. To release the lock, close it.
 
     Raises:
         LockHeldError: another process holds the lock.

@@ -35,12 +35,12 @@ class _MountAttributes(ctypes.Structure):
 
 
 def isolate(*, network: bool) -> None:
-    """Enter new namespaces, in which `/dev/shm` is empty and the only network interface is a new loopback.
+    """Enter new namespaces, with an empty `/dev/shm`. If `network` is False, a new loopback is the only interface.
 
     The process must have one thread. Call `drop_capabilities` after this function.
 
     Args:
-        network: whether the process stays in its network namespace.
+        network: whether the process stays in its network namespace and keeps its network interfaces.
 
     Raises:
         OSError: the kernel refuses. The process may then be in some of the namespaces.
@@ -61,6 +61,8 @@ def isolate(*, network: bool) -> None:
 
 def hide_files(hidden: str, writable: Sequence[str]) -> None:
     """Make all files outside the writable folders read-only, and hide one folder's content. Call `isolate` first.
+
+    `/dev/shm` stays writable.
 
     Args:
         hidden: the folder whose content is hidden; an empty string for no folder.

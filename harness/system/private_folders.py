@@ -18,7 +18,7 @@ PRIVATE = {
 #: Variables whose names have one of these endings, such as TORCHINDUCTOR_CACHE_DIR, give folders of caches. Without
 #: these variables, programs keep their caches in the folders of `PRIVATE`.
 _CACHES = ("_CACHE", "_CACHE_DIR", "_CACHE_HOME", "_CACHE_PATH")
-#: Further variables that give a user's folders or open connections.
+#: Further variables that give folders of a user, or addresses of connections.
 _SHARED = frozenset(
     {
         "DBUS_SESSION_BUS_ADDRESS",

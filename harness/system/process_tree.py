@@ -67,8 +67,8 @@ class TreeTimes:
 class ProcessTree:
     """A process and its descendants.
 
-    To save time, `/proc` is listed only if a process was created since the previous call, and only new processes are
-    looked up.
+    To save time, `/proc` is listed only if a process was created since the previous call. A process that was found
+    outside of the tree is not examined again.
 
     Args:
         root: process id of the root.
@@ -118,7 +118,7 @@ class ProcessTree:
         )
 
     def kill(self) -> None:
-        """Kill all descendants of the root, also those in other sessions."""
+        """Kill all descendants of the root, also those in other process groups."""
         for _ in range(2):  # a process that was forked during the first pass is found by the second
             if not can_read_processes() or (root := read_times(self._root)) is None:
                 return

@@ -37,7 +37,7 @@ def command(module: str, *arguments: str) -> list[str]:
 def provide_builtins() -> None:
     """Define the functions `exit`, `quit` and `help`, which Python defines only in processes with the module `site`."""
     if sys.flags.no_site:
-        # In such a process, importing `site` has no effect.
+        # In such a process, importing `site` defines functions but executes no `.pth` files.
         import site
 
         site.setquit()
@@ -87,8 +87,8 @@ def editable_links(path: tuple[str, ...]) -> str:
     return folder
 
 
-def editable_targets(path: Sequence[str]) -> Iterator[str]:
-    """Yield the links that `editable_links` made, given the result of `import_path`."""
+def iter_editable_links(path: Sequence[str]) -> Iterator[str]:
+    """Yield the paths of the links that `editable_links` made, given the result of `import_path`."""
     for folder in path:
         if os.path.basename(folder).startswith(_LINKS_PREFIX):
             with contextlib.suppress(OSError):

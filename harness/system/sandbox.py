@@ -83,7 +83,7 @@ def is_turned_off() -> bool:
 
 @functools.cache
 def ask_kernel(folder: Path) -> SandboxOffer:
-    """Try the mechanisms in another process, since a process cannot leave a sandbox."""
+    """Return the mechanisms that work. They are tried in another process, since a process cannot leave a sandbox."""
     if sys.platform != "linux":
         return SandboxOffer()
     command = python_process.command("harness.system.sandbox", str(folder))
@@ -98,7 +98,9 @@ def ask_kernel(folder: Path) -> SandboxOffer:
 
 
 def try_mechanisms(folder: str) -> SandboxOffer:
-    """Try every combination of mechanisms in a separate process, and return the strongest one that works.
+    """Try combinations of mechanisms, the strongest first, and return the first one that works.
+
+    Each combination is tried in a forked process.
 
     Args:
         folder: folder in which a process of the sandbox must be able to write.

@@ -77,7 +77,7 @@ def _can_fork() -> bool:
 
 
 def _compute_and_exit(compute: Callable[[IO[bytes]], object], output: IO[bytes]) -> None:
-    """Write the results and end this process, also after an error. No code of the caller runs in this process."""
+    """Write the results and end this process, also after an error. The code after the fork therefore runs only once."""
     code = 1
     try:
         compute(output)

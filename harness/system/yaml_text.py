@@ -36,8 +36,9 @@ def read_yaml(path: Path) -> Any:
         raise DamagedError(f"{path} is not YAML: {describe_json_error(error)}", fix="correct the file") from None
 
 
-#: Integers and floats with digits in base 10. All other numbers of YAML 1.1 are refused.
+#: Integers and floats with digits in base 10.
 _DECIMAL = re.compile(r"[+-]?(?:0|[1-9][0-9_]*)(?:\.[0-9_]*)?(?:[eE][+-]?[0-9]+)?|[+-]?\.[0-9_]+(?:[eE][+-][0-9]+)?")
+#: Infinities and NaN. Numbers of YAML 1.1 that match neither pattern are refused.
 _NOT_FINITE = re.compile(r"[+-]?\.(?:inf|nan)", re.IGNORECASE)
 
 
@@ -45,8 +46,8 @@ def parse_yaml(text: str) -> Any:
     """Return the content of a YAML document: mappings, lists and scalars.
 
     Raises:
-        UsageError: a mapping has two equal keys, a number is not decimal, or a text contains a character that no name
-            can contain. The message contains the line.
+        UsageError: a mapping has two equal keys, a finite number is not decimal, or a text contains a character that
+            no file name can contain. The message contains the line.
         yaml.YAMLError: the text is not YAML.
 
     >>> parse_yaml("set: {lr: [0.001, 0.003]}")

@@ -120,7 +120,7 @@ class MicroImages(_Classifier):
 
 
 class MicroText(_Classifier):
-    """The task is to predict the next token of a sequence that usually counts upwards."""
+    """The task is to predict the next token of a sequence that usually counts up by one."""
 
     facts = TEXT_FACTS
 

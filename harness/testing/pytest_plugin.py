@@ -1,4 +1,6 @@
-"""Fixtures for tests of plugins. pytest loads this module in every environment, so it imports nothing but pytest.
+"""Fixtures for tests of plugins.
+
+pytest loads this module in every environment, so it imports only pytest and the standard library.
 
 * `bench_registry`: the registry of the installed plugins
 * `bench_workload`: a micro-workload; a test with this fixture runs once for each micro-workload

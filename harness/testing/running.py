@@ -16,7 +16,7 @@ from harness.errors import UsageError
 from harness.execution.state import Interrupted
 from harness.execution.trial import run_trial
 from harness.execution.watchers import CombinedWatcher
-from harness.planning.compose import Parts, compose, find_ineligibility
+from harness.planning.compose import PartLookup, compose, find_ineligibility
 from harness.planning.rulesets import ruleset
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.worker.emit import Emit
@@ -27,7 +27,7 @@ _SILENT = CombinedWatcher(())
 
 
 def plan_briefly(
-    submission: SubmissionEntry, workload: WorkloadEntry, registry: Parts, rules: Ruleset | None = None
+    submission: SubmissionEntry, workload: WorkloadEntry, registry: PartLookup, rules: Ruleset | None = None
 ) -> RunSpec | str:
     """Return the specification of a smoke run, or why the submission is ineligible on the workload.
 
@@ -43,7 +43,7 @@ def plan_briefly(
     return reason or plan_trials(workload, submission, registry, settings)[0]
 
 
-def run_briefly(submission: SubmissionEntry, workload: WorkloadEntry, registry: Parts, folder: Path) -> Record:
+def run_briefly(submission: SubmissionEntry, workload: WorkloadEntry, registry: PartLookup, folder: Path) -> Record:
     """Run a submission for a few steps on a workload in this process, and return the record.
 
     Raises:

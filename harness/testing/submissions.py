@@ -20,7 +20,7 @@ from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.hyperparameters import default
 from harness.contract.record import Record
 from harness.contract.run import Job, RunSpec
-from harness.planning.compose import Composition, Parts, compose
+from harness.planning.compose import Composition, PartLookup, compose
 from harness.planning.rulesets import ruleset
 from harness.testing.checks import NotApplicable, raise_unless, refuse
 from harness.testing.running import interrupt_run, plan_briefly, reproducible_outcome, run_spec
@@ -45,7 +45,7 @@ class SubmissionCase:
 
     entry: SubmissionEntry
     workload: WorkloadEntry
-    registry: Parts
+    registry: PartLookup
     folder: Path
     _runs: int = field(default=0, init=False)
 
@@ -135,7 +135,7 @@ def check_resumption(case: SubmissionCase) -> None:
 
 
 def check_evaluated_weights(case: SubmissionCase) -> None:
-    """After an evaluation, the model has the same weights as before it."""
+    """When the context `eval_weights()` ends, the model has the same weights as before it."""
     run = case.start()
     for _ in range(_STEPS):
         run.submission.step(run.work)

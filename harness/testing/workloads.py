@@ -19,7 +19,7 @@ from harness.contract.domains import Choice
 from harness.contract.entries import WorkloadEntry
 from harness.contract.hyperparameters import default
 from harness.contract.workload import SOURCE_MARK, WHOLE, Kind, Shard, Split, WorkloadFacts
-from harness.planning.compose import Parts
+from harness.planning.compose import PartLookup
 from harness.plugins.loading import load_object
 from harness.plugins.signatures import REDRAW_METHOD, WORKLOAD_METHODS
 from harness.testing.checks import NotApplicable, raise_unless, refuse
@@ -47,7 +47,7 @@ class WorkloadCase:
     """
 
     entry: WorkloadEntry
-    registry: Parts
+    registry: PartLookup
     folder: Path
 
     @property
@@ -91,7 +91,7 @@ class WorkloadCase:
 
 
 def check_facts(case: WorkloadCase) -> None:
-    """The constructed workload and its entry have the same facts."""
+    """The constructed workload and its entry have the same facts, and the class has all methods of a workload."""
     facts = case.workload.facts
     version = case.facts.version.partition(SOURCE_MARK)[0]
     if facts != (entry_facts := msgspec.structs.replace(case.facts, version=version)):
@@ -144,7 +144,7 @@ def check_kinds(case: WorkloadCase) -> None:
 def check_data(case: WorkloadCase) -> None:
     """The training data have the access and the scores that the facts state.
 
-    A pool returns equal examples for equal indices, and is as large as the largest batch size.
+    A pool returns equal examples for equal indices, and is at least as large as the largest batch size.
     """
     facts, data = case.facts, case.data
     expected: type = Pool if facts.access == "pool" else Stream

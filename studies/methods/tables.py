@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from studies.methods.claims import (
-    MEASURED,
+    MEASURE_NAMES,
     describe_on_one_workload,
     describe_stages,
     judge_claims,
@@ -90,7 +90,8 @@ def others_section(results: Results) -> str:
         "This table has the arms that are in no table above. These arms had fewer tuning runs than those above, and "
         "are therefore not tested against them.\n\n"
         f"The arms ran on `{stage.workload}` with {design.rates} learning rates on the tuning seed, and with the "
-        "default `horizon_fraction`. The learning rate with the fewest examples to the target then ran on "
+        "default `horizon_fraction`. An arm with its own list of settings ran with these settings instead. The "
+        "setting with the fewest examples to the target then ran on "
         f"{stage.seeds} fresh seeds. The last column shows one run with default hyperparameters on "
         f"`{untuned.workload}`. There, *ends at* gives the final loss of a run that missed.\n\n"
         "The mark ↑ (or ↓) means that the best learning rate was the highest (or lowest) one that was tried. A better "
@@ -140,7 +141,7 @@ def claims_section(results: Results) -> str:
             claim.paper,
             claim.says,
             place,
-            MEASURED[claim.measure],
+            MEASURE_NAMES[claim.measure],
             ratio,
             p,
             f"**{judged.verdict}**",
@@ -155,10 +156,10 @@ def claims_section(results: Results) -> str:
         f"intervals are corrected over these {len(design.claims)} tests. A ratio compares the method that the claim "
         "favours with the other method: value of the favoured method / value of the other.\n\n"
         "A claim says either that a method is better than another, or that it is not worse. The verdicts are:\n\n"
-        "- A claim of the kind *better* **holds** if the method is significantly better.\n"
         "- A claim of the kind *better* **fails** if the method is significantly worse. It also fails if the gain is "
         f"at most {design.min_effect:.0%}, that is, if the whole interval of the ratio is at or above "
         f"{1 - design.min_effect:g}.\n"
+        "- A claim of the kind *better* **holds** if it does not fail and the method is significantly better.\n"
         "- A claim of the kind *not worse* **holds** if the whole interval of the ratio is at or below "
         f"{1 + design.min_effect:g}. It also holds if the method is significantly better.\n"
         "- A claim of the kind *not worse* **fails** if it does not hold and the method is significantly worse.\n"
@@ -167,8 +168,9 @@ def claims_section(results: Results) -> str:
         "Most papers use larger networks and more updates than this study, so a claim that fails here may hold "
         "in the setting of its paper.\n\n"
         "The column *each workload separately* shows the result of Student's t test on one workload. These "
-        f"{len(each_workload)} tests are corrected together. They are post hoc. They were added after the runs, "
-        "because the results vary far more between seeds on `resnet-digits` than on `lm-tiny`. The test on both "
+        f"{len(each_workload)} tests are corrected together, including those that a miss prevented. They are post hoc. "
+        "They were added after the runs, because "
+        "the results vary far more between seeds on `resnet-digits` than on `lm-tiny`. The test on both "
         "workloads together gives all pairs equal weights, so the noisy pairs of one workload can hide a clear "
         "difference on the other. If a run missed the target, there is no ratio, and the column shows the "
         "number of hits of each arm.\n"
@@ -232,7 +234,7 @@ def _target_cells(fresh: Sequence[RunFigures]) -> list[str]:
 def describe_hits(fresh: Sequence[RunFigures]) -> str:
     """Format the hits, such as `reached 4/5, median 12,800 examples`. If no run hit, format the final loss.
 
-    For a single run, the text contains no counts.
+    For a single run, the text contains no numbers of runs.
 
     >>> describe_hits([])
     'not run'

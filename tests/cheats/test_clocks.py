@@ -21,7 +21,7 @@ def test_replaced_time(tmp_path: Path) -> None:
 @threat(
     way="replaces the time functions that the harness's clock has bound",
     verdict="caught",
-    by="rule `harness_code`; in addition, the larger time of the supervisor's clock is scored",
+    by="rule `harness_code`; in addition, the larger of the worker's and the supervisor's time is scored",
 )
 def test_replaced_bound_time(tmp_path: Path) -> None:
     is_rejected(run("clocks:ReplacesBoundTime", tmp_path), "harness.worker.clock.perf_counter was replaced")
@@ -31,7 +31,7 @@ def test_replaced_bound_time(tmp_path: Path) -> None:
 @threat(
     way="sets the worker's clock back by the time that it used",
     verdict="caught",
-    by="the supervisor's second clock",
+    by="the supervisor measures the same intervals with its own clock",
 )
 def test_clock_set_back(tmp_path: Path) -> None:
     is_rejected(run("clocks:SetsClockBack", tmp_path), "the supervisor's clock")
@@ -41,7 +41,7 @@ def test_clock_set_back(tmp_path: Path) -> None:
 @threat(
     way="stops the harness's clock during every step",
     verdict="caught",
-    by="the supervisor counts the stops: two for each evaluation",
+    by="the supervisor counts the stops; it allows two for each evaluation, and four more",
 )
 def test_clock_stopped_in_every_step(tmp_path: Path) -> None:
     is_rejected(run("clocks:StopsClock", tmp_path), "the clock was stopped")
@@ -51,7 +51,8 @@ def test_clock_stopped_in_every_step(tmp_path: Path) -> None:
 @threat(
     way="stops the clock once, and computes under the name of a phase without a limit",
     verdict="caught",
-    by="more than a little work off the clock is scored; above 1 s plus 25 % of the scored time, the run is rejected",
+    by="work off the clock is scored, except a small amount; above 1 s plus 25 % of the scored time, the run is "
+    "rejected",
 )
 def test_clock_stopped_once(tmp_path: Path) -> None:
     record = run("clocks:StopsClockOnce", tmp_path)

@@ -38,11 +38,11 @@ def test_copies(tmp_path: Path) -> None:
 
 
 @threat(
-    way="makes one counted pass per step, and further passes with its own code instead of the model, over data that it "
-    "takes from the harness",
+    way="takes data from the harness, and makes passes over them with its own code instead of the model, in addition "
+    "to one counted pass per step",
     verdict="out of reach",
-    by="the further examples and passes are not counted, which is a gain in tables by examples. Their time is scored. "
-    "A rerun repeats the gain; reading the source shows it",
+    by="the examples and passes of its own code are not counted, which is a gain in tables by examples. Their time is "
+    "scored. A rerun repeats the gain; reading the source shows it",
 )
 def test_mostly_uncounted_training(tmp_path: Path) -> None:
     record = run("counters:TrainsMostlyUncounted", tmp_path)

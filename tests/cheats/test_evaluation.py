@@ -41,7 +41,8 @@ def test_hooked_outputs(tmp_path: Path) -> None:
 @threat(
     way="sends invented evaluations and a hit to the supervisor",
     verdict="caught",
-    by="the supervisor takes evaluations from the evaluator, and rejects a worker that reports another end",
+    by="the supervisor takes evaluations from the evaluator, and rejects a run whose worker reports another end than "
+    "the evaluator",
 )
 def test_written_events(tmp_path: Path) -> None:
     is_rejected(run("evaluation:WritesEvents", tmp_path), "")

@@ -52,7 +52,7 @@ def test_scaled_logits(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @threat(
     way="drops examples in a hook, which makes passes cheaper",
     verdict="made useless",
-    by="dropped examples are counted, and the run needs more of them",
+    by="dropped examples are counted like the others, and the run needs more examples",
 )
 def test_dropping_hook(tmp_path: Path) -> None:
     record = run("models:HalvesBatches", tmp_path)

@@ -45,8 +45,8 @@ def test_self_kill(tmp_path: Path) -> None:
 
 @linux
 @threat(
-    way="changes the supervisor's account, the record and the evaluator's results of its run, whose paths it knows, "
-    "before it kills itself",
+    way="knows where the supervisor's account, the record and the evaluator's results of its run are, and changes "
+    "these files before it kills itself",
     verdict="caught",
     by="the sandbox: a worker can write only to its own folder in the folder of the run. Without a sandbox, the "
     "supervisor's account in memory replaces the file. Because of the restart, the run is not ranked without a rerun",

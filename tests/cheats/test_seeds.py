@@ -46,7 +46,8 @@ def test_other_seeds() -> None:
 
 
 @threat(
-    way="omits the held-out seeds of its nonce, to run on the usual held-out data, which the submission contains",
+    way="runs with a nonce, but without the held-out seeds that follow from it. The run then has the usual held-out "
+    "data, which the submission contains",
     verdict="caught",
     by="check *seeds*; `bench rerun` refuses to repeat such a record",
 )
@@ -82,8 +83,8 @@ def test_invented_round() -> None:
 @threat(
     way="requests nonces again and again until one is favourable",
     verdict="made useless",
-    by="the first nonce belongs to the sources: a repeated command uses it again. With another runs folder, a user can "
-    "hide attempts, but a rerun on fresh seeds shows the usual result",
+    by="the ledger contains the first nonce for these sources, and a repeated command uses it again. With another runs "
+    "folder, a user can hide attempts, but a rerun on fresh seeds shows the usual result",
 )
 def test_repeated_nonces(tmp_path: Path) -> None:
     sources = {"mine@1": "ab" * 32}

@@ -45,9 +45,9 @@ def test_the_parts_of_a_cost_are_shown_if_they_are_known() -> None:
     [
         ({"seeds": 2}, "partial: 2 of 5 seeds"),
         ({"scale": "log metric"}, "no envelope"),
-        ({"outside": 0.25}, "extrapolated in 25%"),
+        ({"outside": 0.25}, "extrapolated beyond the envelope in 25%"),
         ({"left_out": ("muon",)}, "a run broke: muon"),
-        ({"core_hours": 10.0}, "coarse"),
+        ({"core_hours": 10.0}, "low power"),
         ({"false_low": 0.06}, "not valid"),
         ({"agreement": OrderAgreement(decided=9, agreed=9, both=9, both_agreed=7)}, "too short"),
         ({"agreement": OrderAgreement(decided=9, agreed=9, both=0, both_agreed=0)}, "no pair"),

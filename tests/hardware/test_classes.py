@@ -115,7 +115,7 @@ def test_a_run_has_the_class_of_its_own_gpus(machine: Callable[..., None]) -> No
     assert detect.gpu_name() == "NVIDIA H100 80GB HBM3"
     assert detect.driver_version() == "550.54.15"
     machine(*eight(H100), CUDA_VISIBLE_DEVICES="5,GPU-bbb1")
-    assert [gpu.index for gpu in detect.run_gpus("cuda", 8)] == [5, 1]
+    assert [gpu.index for gpu in detect.gpus_of_run("cuda", 8)] == [5, 1]
     machine(*eight(H100), CUDA_VISIBLE_DEVICES="")
     assert detect.gpu_name() == ""
 

@@ -17,7 +17,7 @@ from harness.planning.resolve import resolve_submission, resolve_workloads, tagg
 from harness.plugins import child, unpackaged
 from harness.plugins.contents import PluginContents, ReadRequest
 from harness.plugins.registry import Plugin, Registry
-from harness.plugins.unpackaged import ReadSubmission
+from harness.plugins.unpackaged import DeclaredSubmission
 from tests import micro
 from tests.planning import declared
 
@@ -148,7 +148,7 @@ def test_code_that_the_harness_cannot_call_is_refused_before_it_runs(name: str, 
 def test_a_hyperparameter_may_not_have_the_name_of_a_passed_argument() -> None:
     read = unpackaged.submission_from_path(f"{declared.__file__}:Mine")
     space = {**read.entry.space, "parameters": declared.SPACE["lr"]}
-    clash = ReadSubmission(msgspec.structs.replace(read.entry, space=space), read.signatures)
+    clash = DeclaredSubmission(msgspec.structs.replace(read.entry, space=space), read.signatures)
     with pytest.raises(PluginError, match="takes parameters by position"):
         check_arguments(clash, registry())
 

@@ -112,7 +112,7 @@ def test_a_disk_that_is_too_small_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_too_many_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detect, "gpu_name", lambda: "NVIDIA H200")
-    monkeypatch.setattr(detect, "run_gpus", lambda device, ranks=1, visible=(): (object(),) * min(ranks, 2))
+    monkeypatch.setattr(detect, "gpus_of_run", lambda device, ranks=1, visible=(): (object(),) * min(ranks, 2))
     assert not choose_workloads(["lm-124m-synthetic"], REGISTRY, None, False, ranks=2).missing
     (problem,) = choose_workloads(["lm-124m-synthetic"], REGISTRY, None, False, ranks=8).missing
     assert problem.what == "--device cuda --gpus 8: this machine has 2 of these GPUs"

@@ -90,7 +90,10 @@ def test_too_few_studies() -> None:
         "No verdict: alpha@1, beta@1 and gamma-with-a-rather-long-name@1 share rank 1, because there are only 6 pairs "
         "of studies, and 7 are needed (4 studies on each workload)."
     )
-    assert hits == "Each of them reached the target on 1 to 2 of 2 workloads."
+    assert (
+        hits
+        == "The submissions that share rank 1 reached the target on 1 to 2 of 2 workloads, depending on the submission."
+    )
 
 
 def test_studies_of_different_root_seeds_are_no_pairs_and_a_note_names_them() -> None:
@@ -98,7 +101,8 @@ def test_studies_of_different_root_seeds_are_no_pairs_and_a_note_names_them() ->
     other = [synthetic.record("beta", study=study, spec={"root_seed": 7}) for study in range(8)]
     board = board_of([*records, *other])
     assert said(board)[0] == (
-        "No verdict: alpha@1 and beta@1 share rank 1, because some of them have no study of one root seed in common."
+        "No verdict: alpha@1 and beta@1 share rank 1, "
+        "because some of them have no common study with the same root seed."
     )
     assert [note for note in board.notes if "root seeds" in note] == [
         "studies of 2 root seeds are scored together, but studies of different root seeds are not paired: "
@@ -112,7 +116,7 @@ def test_one_submission_no_hit_and_no_test() -> None:
     missed = [synthetic.record(name, speed=60.0) for name in ("alpha", "beta")]
     assert said(board_of(missed)) == ["Nobody leads: no submission reached a target."]
     budget = parse_metric_budget("50%")
-    assert said(board_of(synthetic.field(8), metric=budget)) == [
+    assert said(board_of(synthetic.field(8), metric_budget=budget)) == [
         "By mean rank, alpha@1 is first (1.00), then beta@1.",
         "No test decides between them.",
     ]

@@ -130,7 +130,7 @@ def test_a_report_is_the_same_from_stored_summaries(shown: Run, folder: Path, de
 
 @pytest.mark.parametrize(("kind", "compute"), [(RunSummary, summarize_content), (PageSummary, summarize_for_page)])
 def test_a_stored_summary_equals_the_computed_one(kind: type[RunSummary], compute: Callable[..., RunSummary]) -> None:
-    query = LeaderboardQuery(metric=MetricBudget(amount=0.5, unit="share"))
+    query = LeaderboardQuery(metric_budget=MetricBudget(amount=0.5, unit="share"))
     originals = [*synthetic.field(), synthetic.record("beta", evaluations=0, status="crashed")]
 
     def values() -> DerivedValues[RunSummary]:
@@ -150,7 +150,7 @@ def test_a_changed_byte_is_noticed(shown: Run, folder: Path) -> None:
     before = shown(leaderboard, "--json")
     path = next((folder / "runs").glob("*alpha-hills*0*")) / RECORD
     content, times = path.read_bytes(), path.stat()
-    position = content.index(b'"process_seconds": ') + 21
+    position = content.index(b'"process_seconds":') + 20
     path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert "was edited" in shown(leaderboard, "--json")

@@ -306,12 +306,12 @@ def test_the_cost_of_tuning_and_of_a_wrong_learning_rate() -> None:
     assert cost is not None
     assert (cost.trials, cost.seconds) == (5, 50.0)
     assert cost.factor == pytest.approx(3.0)
-    assert cost.loss == pytest.approx(math.sqrt(0.8 * 0.4) / 1.6)
+    assert cost.rate_ratio == pytest.approx(math.sqrt(0.8 * 0.4) / 1.6)
     assert (cost.bound, cost.breaks) == ("", False)
     tuning[3] = msgspec.structs.replace(tuning[3], status="diverged", hit=None)
     cost = cells([*tuning, *scored, *runs([1.0] * 5, "ref")])["a"].tuning
     assert cost is not None
-    assert (cost.loss, cost.breaks) == (None, True)
+    assert (cost.rate_ratio, cost.breaks) == (None, True)
     cost = cells([*tuned([0.1, 0.8, 3.0, 0.1, 0.3]), *scored, *runs([1.0] * 5, "ref")])["a"].tuning
     assert cost is not None
     assert cost.bound == "<"

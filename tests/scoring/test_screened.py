@@ -80,7 +80,7 @@ class TestMetricAtABudget:
         assert time_to_target.metric_at(made, 9.0) == time_to_target.MetricAt(value=0.9, at=3.0, stopped_early=True)
 
     def test_the_reason_names_the_remedy(self) -> None:
-        query = LeaderboardQuery(metric=parse_metric_budget("2.5s"))
+        query = LeaderboardQuery(metric_budget=parse_metric_budget("2.5s"))
         summary = summarize(run([3.0, 2.0, 0.9], 1), query)
         assert summary.metric is None
         assert summary.result.status == "unknown"
@@ -120,7 +120,7 @@ def test_an_anytime_score_is_of_whole_evaluations() -> None:
 def test_calibration_uses_whole_evaluations() -> None:
     made = run([3.0, 2.0, 0.1, 1.9], 2, status="exhausted")
     assert curves.best_value(made, TARGET, math.inf) == 1.9
-    assert curves.cost_to_value(made, TARGET, 1.0, math.inf) is None
+    assert curves.when_reached(made, TARGET, 1.0, math.inf) is None
     assert len(curves.running_best(made, TARGET, math.inf)) == 2
 
 

@@ -17,7 +17,7 @@ from harness.errors import UsageError
 from harness.scoring import fixed_stop, hit_rates, medians, sample_size, stats
 from harness.scoring.simulate import (
     NOISES,
-    SimulatedTable,
+    TimeDistribution,
     false_ranks,
     false_verdicts,
     interval_coverage,
@@ -196,38 +196,38 @@ def test_needed_n() -> None:
 @pytest.mark.parametrize("noise", list(NOISES))
 @pytest.mark.parametrize("n", [6, 8, 10, 16])
 def test_intervals_cover(noise: str, n: int) -> None:
-    setting = SimulatedTable(noise=noise)
-    for covered in (interval_coverage(setting, n, 2000, seed=n), median_coverage(setting, n, 2000, seed=n)):
+    distribution = TimeDistribution(noise=noise)
+    for covered in (interval_coverage(distribution, n, 2000, seed=n), median_coverage(distribution, n, 2000, seed=n)):
         assert covered >= 0.93
         if n >= 8:
             assert covered <= 0.97
 
 
 def test_intervals_cover_with_misses() -> None:
-    covered = interval_coverage(SimulatedTable(misses=0.05), 10, 2000, seed=2, effect=0.0)
+    covered = interval_coverage(TimeDistribution(misses=0.05), 10, 2000, seed=2, effect=0.0)
     assert covered >= 0.93
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "setting", [SimulatedTable(), SimulatedTable(noise="heavy tails"), SimulatedTable(misses=0.1)], ids=str
+    "distribution", [TimeDistribution(), TimeDistribution(noise="heavy tails"), TimeDistribution(misses=0.1)], ids=str
 )
-def test_a_against_a(setting: SimulatedTable) -> None:
-    overall, on_any_workload = false_verdicts(setting, 10, 800)
+def test_a_against_a(distribution: TimeDistribution) -> None:
+    overall, on_any_workload = false_verdicts(distribution, 10, 800)
     assert overall <= 0.06
     assert on_any_workload <= 0.06
-    assert false_ranks(setting, 8, 400) <= 0.07
+    assert false_ranks(distribution, 8, 400) <= 0.07
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.01, 0.03, 0.05])
 def test_three_percent_is_found_at_the_n_that_is_said(scale: float) -> None:
-    pairs, found = power(SimulatedTable(scale=scale), 300)
+    pairs, found = power(TimeDistribution(scale=scale), 300)
     assert found >= 0.8
     assert pairs < 120
 
 
 @pytest.mark.slow
 def test_three_percent_is_found_despite_tails_and_misses() -> None:
-    for setting in (SimulatedTable(noise="heavy tails"), SimulatedTable(misses=0.05)):
-        assert power(setting, 400)[1] >= 0.77
+    for distribution in (TimeDistribution(noise="heavy tails"), TimeDistribution(misses=0.05)):
+        assert power(distribution, 400)[1] >= 0.77

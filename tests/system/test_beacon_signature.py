@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.system import beacon
+from harness.system import beacon_signature
 from harness.system.beacon import DEFAULT_CHAIN, QUICKNET, BeaconChain, BeaconError, BeaconRound, find_inconsistency
 from harness.system.beacon_signature import is_signed
 from tests.local_beacon import CHAIN, serve_beacon, sign
@@ -93,5 +93,5 @@ def test_a_relay_with_an_invented_round_is_passed_over() -> None:
 
 
 def test_without_the_library_a_signature_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beacon.beacon_signature, "can_verify", lambda: False)
+    monkeypatch.setattr(beacon_signature, "can_verify", lambda: False)
     assert find_inconsistency(published(1000, "ab" * 48), 1000, QUICKNET) == ""

@@ -87,7 +87,7 @@ def test_the_links_lead_to_packages_alone(environment: Path, monkeypatch: pytest
     exec((packages / "editable_finder.py").read_text(), namespace)  # registers the hook
     try:
         path = python_process.import_path()
-        (link,) = python_process.editable_targets(path)
+        (link,) = python_process.iter_editable_links(path)
     finally:
         sys.meta_path.remove(namespace["Finder"])  # type: ignore[arg-type]
     assert not {"/nowhere", os.path.abspath("not a path")} & set(path)

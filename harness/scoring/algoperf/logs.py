@@ -163,7 +163,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _numbered(folder: Path, prefix: str, where: str, skipped: list[Skipped]) -> list[tuple[int, Path]]:
-    """Return the subfolders `<prefix>_<number>` by number. Subfolders with other names are added to `skipped`."""
+    """Return the subfolders `<prefix>_<number>`, sorted by number. Other subfolders are added to `skipped`."""
     numbered = []
     for entry in _list_folders(folder, where, skipped):
         match = re.fullmatch(rf"{prefix}_(\d+)", entry.name)

@@ -168,7 +168,8 @@ def score_table(
         reference: submission to which the anchored scores are relative; None for no anchored scores.
 
     Raises:
-        UsageError: the table is empty, a time is not positive, or the reference or a variant is unknown.
+        UsageError: the table is empty, a time is not positive, the ruleset or the reference is unknown, or a variant
+            has no base workload.
     """
     if ruleset not in RULESETS:
         raise unknown_name_error("ruleset", ruleset, RULESETS)
@@ -205,7 +206,8 @@ def score_logs(
         targets: AlgoPerf's targets file, or a table of targets; by default the targets of version 0.5.
         held_out: file with a list of held-out variants, a sequence of their names, or `none` for no variants. None for
             the list in the targets file, or for the six variants of version 0.5 if that file has no list.
-        reference: submission to which the anchored scores are relative; by default `baseline`, if the logs contain it.
+        reference: submission to which the anchored scores are relative. By default `baseline`, if it reached the target
+            of a base workload.
         without: submissions to leave out, for example to see how the profile scores depend on them.
         ties: whether to test which submissions are tied, over all scored workloads and studies (needs numpy and scipy).
 

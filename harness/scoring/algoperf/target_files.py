@@ -77,8 +77,8 @@ def read_targets(path: str | os.PathLike[str]) -> TargetTable:
     """Read targets from AlgoPerf's JSON: `{"workloads": {name: {"target_metric_name", "validation_target_value"}}}`.
 
     The lists `base_workloads` and `held_out_workloads` name the workloads that are scored; the second list may be
-    empty. For a file without these lists, the lists of version 0.5 apply. Its `benchmark_version` must be 0.5 or
-    absent.
+    empty. For a file without these lists, the lists of version 0.5 apply. The `benchmark_version` of a file without
+    lists must be 0.5 or absent.
 
     Raises:
         DataError: the file is missing, is not JSON, lacks a field or a list, has an unknown field, or names a workload

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-#: Direction in which each validation metric improves. AlgoPerf's logs and target files do not contain the direction.
+#: Direction in which each validation metric improves, unless a targets file states it. AlgoPerf's logs do not contain
+#: the direction.
 METRIC_GOALS: dict[str, Literal["min", "max"]] = {
     "accuracy": "max",
     "bleu": "max",
@@ -20,7 +21,8 @@ METRIC_GOALS: dict[str, Literal["min", "max"]] = {
     "wer": "min",
 }
 
-#: The base workloads. The performance profiles are computed from the times to target on these workloads only.
+#: The base workloads. The performance profiles are computed from the times to target on these workloads. A missed
+#: held-out variant makes its base workload count as missed.
 BASE_WORKLOADS = (
     "criteo1tb",
     "fastmri",

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Booleans = NDArray[np.bool_]
 
-#: Number of gates that are computed together. The distances between the differences of so many gates fit into the
-#: processor's cache.
+#: Number of gates that are computed together. `past_scales` stores the distances between all differences of a gate. For
+#: 1000 gates, the distances fit into the processor's cache.
 GATES_PER_BATCH = 1000
 
 
@@ -47,7 +47,8 @@ def run_gates(differences: ArrayLike, *, alpha: float = ALPHA, min_effect: float
 
     The ends of the confidence sequences are not computed. The evidence for `better` decreases with the centre, and the
     evidence for `worse` increases with the centre. The evidence at the three centres −min_effect, 0 and min_effect
-    therefore determines the outcome.
+    therefore suffices to place these centres relative to the interval. The outcome depends only on this position and on
+    the estimate.
 
     Args:
         differences: array of shape (gates, pairs), without NaN.

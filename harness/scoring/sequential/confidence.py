@@ -57,7 +57,7 @@ def confidence_sequence(
     Args:
         differences: one difference for each pair, in the order of the pairs; ±inf for a pair with one run that broke
             down.
-        alpha: probability that the centre is outside one of the intervals.
+        alpha: upper bound of the probability that the centre is outside at least one of the intervals.
         scales: the result of `past_scales(differences)`; None to compute it.
 
     Raises:

@@ -36,8 +36,7 @@ def pair_log_multipliers(a: Sequence[float], b: Sequence[float]) -> list[float]:
 def mean_over_workloads(differences: Mapping[str, Sequence[float]]) -> list[float]:
     """Return the mean over workloads of the differences of each seed.
 
-    If a seed has an infinite difference, its mean is infinite. If it has both +inf and −inf, its mean is 0, and the
-    seed counts as a tie.
+    If a seed has an infinite difference, its mean is infinite. If it has both +inf and −inf, its mean is 0.
 
     Args:
         differences: workload -> one difference for each seed, in the same order of seeds for every workload.

@@ -58,7 +58,7 @@ MAX_SCORE = 2.0
 class Evidence(NamedTuple):
     """The log wealth of two one-sided bets after each of n pairs, in arrays of shape (..., n).
 
-    Each bet starts with the wealth ½.
+    Each of the two bets is the weighted mean of the bets in `BETS`, and starts with the wealth ½.
 
     Args:
         better: log wealth of the bet that the centre is above θ.

@@ -30,7 +30,7 @@ def forecast_pairs(
 
     The gate is continued with simulated pairs, whose random numbers have fixed seeds:
 
-    - Ties and breakdowns are as frequent as among the pairs so far.
+    - Differences of 0 and breakdowns are as frequent as among the pairs so far.
     - All other differences are normal. Their centre and scale are estimated from the finite differences so far.
 
     With few pairs, these estimates are imprecise, so the result is meant for display only.
@@ -104,7 +104,10 @@ def _decisions(x: Floats, future: Floats, scale: float, threshold: float, min_ef
 
 
 def _running_estimate(x: Floats, future: Floats) -> Floats:
-    """Return the mean of the finite differences after each further pair; it approximates the estimate of `decide`."""
+    """Return an approximation of the estimate of `decide` after each further pair.
+
+    It is the mean of the finite differences. In this mean, the Hodges–Lehmann estimate replaces each past difference.
+    """
     import numpy as np
 
     finite = x[np.isfinite(x)]

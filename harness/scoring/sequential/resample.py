@@ -105,5 +105,5 @@ def _draw_differences(values: Floats, gates: int, pairs: int, rng: np.random.Gen
     with np.errstate(invalid="ignore"):
         differences = np.where(a == b, 0.0, a - b)
         means = differences.mean(axis=-1)
-    # As in `mean_over_workloads`, a pair with +inf on one workload and −inf on another is a tie.
+    # As in `mean_over_workloads`, a pair with +inf on one workload and −inf on another has the mean 0.
     return np.where(np.isnan(means), 0.0, means)

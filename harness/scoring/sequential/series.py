@@ -11,8 +11,8 @@ Candidate t is tested by a gate at the level α_t = α · γ_t · (R + 1):
 At any time, the false discovery rate is at most α, for any dependence between the candidates. If no candidate has an
 effect, the probability that any candidate is kept is at most α.
 
-The levels decrease slowly. If none of the first 99 candidates is kept, candidate 100 needs 4,500 times the evidence of
-a single gate. If the differences of all pairs have the same sign, twelve more pairs give this evidence.
+If none of the first 99 candidates is kept, candidate 100 needs 4,500 times the evidence of a single gate. However, if
+the differences of all pairs have the same sign, twelve more pairs give this evidence.
 
 A kept candidate is tested a second time, by `decide` at level α on seeds that no candidate has used. This test is
 called the confirmation. The candidate's effect is estimated from the confirmation only. The estimate of the first gate

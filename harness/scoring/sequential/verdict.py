@@ -157,7 +157,7 @@ def _explain(interval: CentreInterval, estimate: float, min_effect: float) -> st
     if math.isinf(estimate):
         return f"{'B' if estimate > 0 else 'A'} broke down so often that the estimate is infinite"
     if math.isinf(interval.low) != math.isinf(interval.high):
-        return f"the interval is open {'above' if math.isinf(interval.high) else 'below'}, because runs broke down"
+        return f"the interval has no {'upper' if math.isinf(interval.high) else 'lower'} end, because runs broke down"
     if (interval.low > 0 or interval.high < 0) and abs(estimate) < min_effect:
         return "there is an effect, but the estimate is below the smallest relevant effect"
     return ""

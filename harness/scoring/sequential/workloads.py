@@ -47,10 +47,10 @@ def decide_workloads(
 ) -> WorkloadsVerdict:
     """Return the verdict over several workloads after all given seeds.
 
-    The differences of each seed are averaged over the workloads, and `decide` computes the verdict on the averages. The
-    outcome `better` also requires that A is not worse on any workload, with p ≤ alpha after Holm's correction. The
-    p-values use the largest e-value so far. A gate with a workload on which A is worse can therefore not become
-    `better` later.
+    The differences of each seed are averaged over the workloads, and `decide` computes the verdict on the averages. If
+    A is worse on any workload, the outcome cannot be `better`. A is worse on a workload if p ≤ alpha after Holm's
+    correction. The p-values use the largest e-value so far. A gate with a workload on which A is worse can therefore
+    not become `better` later.
 
     Args:
         differences: workload -> one difference for each seed, in the same order of seeds for every workload.

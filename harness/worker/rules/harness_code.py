@@ -6,7 +6,7 @@ method of a harness object by an attribute with the same name.
 Why: the clock, the counters and the evaluation run in the same process as the submission. Their code must be the same
 in every run.
 
-Instead: use the arguments of the constructor and of `step`, and keep replaced functions in your own modules.
+Instead: use the arguments of the constructor and of `step`. Define your own versions of functions in your own modules.
 """
 
 from __future__ import annotations

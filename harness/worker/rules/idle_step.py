@@ -2,7 +2,8 @@
 
 Forbidden: a `step()` that neither draws nor calls the model.
 
-Why: budgets and evaluations are counted in examples, so a run that made only such steps would never end.
+Why: the model is evaluated after every `eval_every` examples, and budgets are checked then. A run that made only such
+steps would never reach an evaluation.
 
 Instead: draw a batch or make a pass in every step. Make computations without data within a step that also uses data.
 """
