@@ -28,6 +28,9 @@ LARGEST_SHARE = 2 / 3
 #: A part is measured only if every `Estimate.distance` is expected to be above this number. A distance of 1 suffices to
 #: exclude a target, so 1.15 leaves a margin.
 _MIN_DISTANCE = 1.15
+#: The same limit for a part that can be completed to the whole split. If such a part does not suffice, no example is
+#: measured twice, but every part costs a call of the workload.
+_MIN_COMPLETABLE_DISTANCE = 0.6
 #: Step by which a part that can be completed grows, as a fraction of the split.
 _STEP = 1 / 32
 #: A standard error allows for a group of examples that a part misses with a probability of exp(-`HIDDEN`), about 6e-6.
@@ -306,15 +309,28 @@ def next_part(
             twice, so parts grow by small steps, until fewer than `FIRST_PART` examples are left.
     """
     if completes:
-        total = max((max(sizes) for sizes in totals.values()), default=0)
-        part = measured + _round_up(total * _STEP) if measured else FIRST_PART
-        return part if part <= max(total - FIRST_PART, LARGEST_SHARE * total) else None
+        return _next_step(estimates, decisions, totals, measured)
     part = max(FIRST_PART, _round_up(measured * (1 + _GROWTH)))
     while _share(part, totals.values()) <= LARGEST_SHARE:
         expected = {name: estimate.resize(part) for name, estimate in estimates.items()}
         if not expected or _smallest_distance(expected, decisions) > _MIN_DISTANCE:
             return part
         part += _round_up(part / 16)
+    return None
+
+
+def _next_step(
+    estimates: Mapping[str, Estimate], decisions: Decisions, totals: Mapping[str, Sequence[int]], measured: int
+) -> int | None:
+    """Return the next size of a part that can be completed; see `next_part`."""
+    total = max((max(sizes) for sizes in totals.values()), default=0)
+    step = _round_up(total * _STEP)
+    part = measured + step if measured else FIRST_PART
+    while part <= max(total - FIRST_PART, LARGEST_SHARE * total):
+        expected = {name: estimate.resize(part) for name, estimate in estimates.items()}
+        if measured or not expected or _smallest_distance(expected, decisions) > _MIN_COMPLETABLE_DISTANCE:
+            return part
+        part += step
     return None
 
 
