@@ -156,27 +156,22 @@ class TestEvaluator:
             measured = workload.measure(model, "score")["loss"]
         assert part.se < float(measured.std()) / part.examples**0.5 / 2
 
-    @pytest.mark.parametrize(("steps", "renewed"), [(20, True), (1, False)])
-    def test_the_baseline_is_renewed_if_parts_would_be_smaller(self, steps: int, renewed: bool) -> None:
-        """With a new baseline, every part has 128 examples. If weights change little, the old one is as good."""
+    def test_the_baseline_is_renewed_only_if_parts_would_be_smaller(self) -> None:
+        """The weights change little, so a new baseline would not make a part of 128 examples smaller."""
         workload = screened.Smooth()
         model, judge = screened.trained(workload), evaluator(workload)
         judge.evaluate(model)
         judge.evaluate(train_a_little(model))
         sizes = []
-        for _ in range(11):
-            for _ in range(steps):
-                train_a_little(model)
-            loss = evaluator(workload).evaluate(model).metrics["loss"]
+        for _ in range(10):
+            loss = evaluator(workload).evaluate(train_a_little(model)).metrics["loss"]
             near = {"the target": (Target(metric="loss", goal="min", value=loss - 0.1),)}
             sizes.append(judge.evaluate(model, decisions=near).examples)
-        if not renewed:
-            assert sizes == [128] * 11
-            return
-        whole = sizes.index(None)
-        saved = [(size or 0) - 128 for size in sizes[:whole]]
-        assert sum(saved[:-1]) <= RENEWAL * screened.POINTS < sum(saved)
-        assert sizes[whole + 1] == 128
+        assert sizes == [128] * 10
+        assert judge._baseline.excess == 0
+        judge._baseline.excess = int(RENEWAL * screened.POINTS) + 1
+        assert judge.evaluate(train_a_little(model), decisions=near).examples is None
+        assert judge._baseline.excess == 0
 
     def test_the_hard_examples_exclude_a_target_that_is_near(self) -> None:
         workload = screened.Hard()
