@@ -20,10 +20,10 @@ from harness.contract.run import Purpose
 from harness.errors import DamagedError, StoreError, UsageError
 from harness.publishing.completeness import find_gap
 from harness.publishing.rendering import list_refusals, report_text
-from harness.publishing.selection import LocalRun, TrialGroup, group_key
+from harness.publishing.selection import LocalRun, TrialGroup, group_key, select_groups
 from harness.publishing.session import publish
 from harness.storage import staging
-from harness.storage.layout import run_id
+from harness.storage.layout import RECORD, run_id
 from harness.storage.ledger import LEDGER
 from harness.storage.marks import MARKS, append_lines, append_mark, index_marks, lock_marks
 from harness.storage.records import read_all
@@ -283,6 +283,17 @@ def test_smoke_runs_are_not_published(tmp_path: Path) -> None:
     write_runs(tmp_path / "runs", [msgspec.structs.replace(group()[0], spec=spec)])
     with pytest.raises(UsageError, match="--smoke"):
         publish_in(tmp_path, "wsd")
+
+
+def test_a_folder_may_hold_several_records_itself(folder: Path) -> None:
+    """As a folder of published records does."""
+    flat = folder / "runs" / "flat"
+    flat.mkdir()
+    for record in group():
+        shutil.move(folder / "runs" / record.run_id / RECORD, flat / f"{record.run_id}.json")
+    for name in (flat, flat / f"{group()[0].run_id}.json"):
+        (selected,) = select_groups([str(name)], folder / "runs", [])
+        assert run_ids([run.record for run in selected.runs]) == run_ids(group())
 
 
 # --- one step -----------------------------------------------------------------------------------
