@@ -22,6 +22,7 @@ from harness.publishing.completeness import find_gap
 from harness.publishing.rendering import list_refusals, report_text
 from harness.publishing.selection import LocalRun, TrialGroup, group_key, select_groups
 from harness.publishing.session import publish
+from harness.scoring.anytime import envelope_horizons
 from harness.storage import staging
 from harness.storage.layout import RECORD, run_id
 from harness.storage.ledger import LEDGER
@@ -146,27 +147,38 @@ def test_a_ruleset_with_listed_settings_expects_these(folder: Path) -> None:
     assert find_gap(made, "runs", lambda spec: 1) is None
 
 
-def under_anytime(submission: str, purpose: Purpose) -> list[Record]:
-    """Runs of a submission as if the ruleset compared them with the envelope of the reference."""
-    rules = msgspec.structs.replace(group()[0].spec.ruleset, stopping="drawn")
-    specs = [msgspec.structs.replace(r.spec, ruleset=rules, purpose=purpose) for r in group(submission)]
-    return [
-        msgspec.structs.replace(record, spec=spec, run_id=run_id(spec))
-        for record, spec in zip(group(submission), specs, strict=True)
-    ]
+def under_anytime(record: Record, purpose: Purpose, horizon: int | None = None) -> Record:
+    """A run as if the ruleset compared it with the envelope of the reference, in two studies."""
+    spec, facts = record.spec, record.spec.workload.facts
+    rules = msgspec.structs.replace(spec.ruleset, stopping="drawn", studies=2)
+    budget = msgspec.structs.replace(facts.budget, horizon=horizon or facts.budget.horizon)
+    workload = msgspec.structs.replace(spec.workload, facts=msgspec.structs.replace(facts, budget=budget))
+    spec = msgspec.structs.replace(spec, ruleset=rules, purpose=purpose, workload=workload)
+    return msgspec.structs.replace(record, spec=spec, run_id=run_id(spec))
 
 
 def test_scores_that_need_an_envelope_are_published_with_it(tmp_path: Path) -> None:
-    write_runs(tmp_path / "runs", under_anytime("wsd", "score"))
+    """An envelope has runs at all of its horizons in every study."""
+    facts = group()[0].spec.workload.facts
+    write_runs(tmp_path / "runs", [under_anytime(record, "score") for record in group("wsd")[:2]])
     (alone,) = publish_in(tmp_path, "wsd", dry_run=True).groups
-    workload = group()[0].spec.workload.facts.id
-    problem = f"the reference's runs for the envelope on {workload} are neither in the runs folder nor published"
+    problem = f"the reference's runs for the envelope on {facts.id} are neither in the runs folder nor published"
     assert alone.problems == (problem,)
-    write_runs(tmp_path / "runs", under_anytime("adamw-cosine", "envelope"))
-    with_envelope = publish_in(tmp_path, "wsd", dry_run=True).groups
-    assert [report.group.key.is_envelope for report in with_envelope] == [False, True]
-    assert [report.problems for report in with_envelope] == [(), ()]
-    assert with_envelope[1].gap is None, "the runs for an envelope belong to no study"
+
+    horizons = envelope_horizons(facts.budget.horizon, facts.eval_every)
+    reference = group("adamw-cosine")[:2]
+    runs = [under_anytime(record, "envelope", horizon) for horizon in horizons for record in reference]
+    write_runs(tmp_path / "runs", runs[:-3])
+    problem = f"there is no envelope on {facts.id}: the reference has complete runs at 5 of 6 horizons"
+    incomplete = publish_in(tmp_path, "wsd", dry_run=True).groups
+    assert [report.group.key.is_envelope for report in incomplete] == [False, True]
+    assert [report.problems for report in incomplete] == [(problem,), (problem,)]
+    lacking = f"envelope study 1, trial 0, horizon {horizons[-2]:,} examples"
+    assert f"1 of 10 trials are missing: {lacking}" in list_refusals(incomplete[1])
+
+    write_runs(tmp_path / "runs", runs[-3:])
+    complete = publish_in(tmp_path, "wsd", dry_run=True).groups
+    assert [(report.problems, report.gap) for report in complete] == [((), None)] * 2
 
 
 def test_a_run_that_has_not_ended_is_missing(tmp_path: Path) -> None:
@@ -410,5 +422,5 @@ def test_a_refusal_has_exit_code_1(
     assert cli.invoke(["publish", "wsd", "--json"]) == 1
     shown = json.loads(capsys.readouterr().out)
     assert (shown["written"], shown["refused"]) == (False, True)
-    assert shown["groups"][0]["missing"] == [{"purpose": "score", "study": 2, "trial": 0}]
+    assert shown["groups"][0]["missing"] == [{"purpose": "score", "study": 2, "trial": 0, "horizon": None}]
     assert shown["groups"][0]["command"].startswith("bench run -s wsd -w resnet-digits")
