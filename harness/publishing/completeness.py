@@ -42,11 +42,13 @@ class Gap:
         missing: the trials that have no record or have not ended.
         expected: number of trials that the group must have.
         command: the command that runs the missing trials. It keeps the finished runs of the runs folder.
+        repeated: number of published trials without a record in the runs folder. The command also runs these trials.
     """
 
     missing: tuple[TrialIndex, ...]
     expected: int
     command: str
+    repeated: int = 0
 
 
 def find_gap(
@@ -78,7 +80,9 @@ def find_gap(
     missing = tuple(index for index in expected if index not in finished)
     if not missing:
         return None
-    return Gap(missing=missing, expected=len(expected), command=study_command(spec, studies, runs))
+    local = {_index(run.record.spec) for run in group.runs}
+    repeated = len(set(expected) - set(missing) - local)
+    return Gap(missing=missing, expected=len(expected), command=study_command(spec, studies, runs), repeated=repeated)
 
 
 def _index(spec: RunSpec) -> TrialIndex:

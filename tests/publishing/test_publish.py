@@ -115,6 +115,19 @@ def test_published_studies_need_not_be_at_hand(folder: Path, tmp_path: Path) -> 
     assert len(report.new) == 1
 
 
+def test_published_trials_that_the_command_would_repeat_are_counted(folder: Path, tmp_path: Path) -> None:
+    publish_in(folder, "wsd")
+    other = tmp_path / "other"
+    spec = msgspec.structs.replace(group()[0].spec, study=6)
+    write_runs(other / "runs", [msgspec.structs.replace(group()[0], spec=spec, run_id=run_id(spec)), group()[1]])
+    shutil.copytree(folder / "results", other / "results")
+    report = publish_in(other, "wsd", dry_run=True)
+    gap = report.groups[0].gap
+    assert gap is not None
+    assert ([index.study for index in gap.missing], gap.repeated) == ([5], 4)
+    assert "4 published trial(s) are not in the runs folder" in report_text(report)
+
+
 def test_a_missing_study_is_named_with_the_command_that_makes_it(folder: Path) -> None:
     shutil.rmtree(folder / "runs" / group()[2].run_id)
     (folder / "runs" / LEDGER).unlink()
