@@ -111,8 +111,13 @@ def drawn_horizon(horizon: int, eval_every: int, u: float) -> int:
 
 
 def envelope_horizons(horizon: int, eval_every: int) -> tuple[int, ...]:
-    """Return the horizons of the reference's runs in examples, rounded to multiples of the evaluation interval."""
-    return tuple(max(1, round(horizon * multiple / eval_every)) * eval_every for multiple in HORIZON_MULTIPLES)
+    """Return the horizons of the reference's runs in examples, rounded to multiples of the evaluation interval.
+
+    Horizons that are equal after rounding are returned once.
+    """
+    return tuple(
+        sorted({max(1, round(horizon * multiple / eval_every)) * eval_every for multiple in HORIZON_MULTIPLES})
+    )
 
 
 def fit_envelope(records: Sequence[Record]) -> Envelope:
