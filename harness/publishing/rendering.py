@@ -58,8 +58,8 @@ def _group_lines(report: GroupReport) -> list[str]:
         return lines
     if report.gap.repeated:
         lines.append(
-            f"  {report.gap.repeated} published trial(s) are not in the runs folder. The next command repeats them, and "
-            "their new records will be refused. First save each published record as RUN_ID/record.json in the runs "
+            f"  {report.gap.repeated} published trial(s) are not in the runs folder. The next command repeats them, "
+            "and their new records will be refused. First save each published record as RUN_ID/record.json in the runs "
             "folder; bench results unpack writes the records of a copy of the published folder as files"
         )
     return [*lines, f"  to run the missing trials: {report.gap.command}"]
