@@ -23,7 +23,8 @@ class BestSetting(Data, frozen=True, kw_only=True):
     Args:
         submission: `name@version`.
         load: import path of the submission, such as `mine.py:Mine`; empty if the submission is composed of parts.
-        source_hash: hash of the submission's code at the time of the search (`SubmissionRef.code_identity`).
+        source_hash: `SubmissionRef.code_identity` at the time of the search: the code hash, or the source hash if there
+            is no code hash.
         tier: tier of the workloads.
         workloads: the workloads of the search, each as `name@version`.
         hparams: the best values of the searched hyperparameters. The other hyperparameters keep their defaults.
@@ -72,13 +73,19 @@ class BestSettings(Data, frozen=True, kw_only=True):
     settings: tuple[BestSetting, ...] = ()
 
     def find(self, submission: str, load: str, tier: str) -> BestSetting | None:
-        """Return the setting of a submission for a tier; None if there is none."""
+        """Return the setting of a submission for a tier; None if there is none.
+
+        Args:
+            submission: name of the submission, without its version.
+            load: import path of the submission, as in the file.
+            tier: the tier.
+        """
         key = (submission, load, tier)
         return next((setting for setting in self.settings if setting.key == key), None)
 
 
 def portable_load(load: str, folder: Path) -> str:
-    """Return an import path. If it contains the path of a file, this path is made relative to a folder.
+    """Return `load`, an import path. If it contains the path of a file, this path is made relative to a folder.
 
     With relative paths, the folder of the project can be moved.
 
@@ -107,7 +114,7 @@ def read_best_settings(path: Path) -> BestSettings:
 
 
 def write_best_setting(path: Path, setting: BestSetting) -> BestSetting | None:
-    """Store a setting. It replaces a stored setting of the same submission and tier.
+    """Store a setting. It replaces the stored setting with the same key (`BestSetting.key`).
 
     Returns:
         The replaced setting; None if there was none.

@@ -48,8 +48,8 @@ class TuneCost:
     Args:
         runs: number of runs.
         missing: number of runs that are not finished yet.
-        minutes: estimated core-minutes (wall minutes × cores) of the missing runs; None if there are no earlier runs of
-            this kind.
+        minutes: estimated core-minutes (wall minutes × cores) of the missing runs; None if a workload has no earlier
+            run on this hardware class.
     """
 
     runs: int
@@ -89,25 +89,25 @@ class TuneResult:
         return None if self.ranking[0].broken else self.ranking[0]
 
     def best_setting(self, folder: Path) -> BestSetting:
-        """Return the winning setting as it is stored in the file of best known settings.
+        """Return the best setting as it is stored in the file of best known settings. There must be a `winner`.
 
         Args:
             folder: folder of this file. The stored path of the submission is relative to the folder.
         """
-        setup, winner = self.setup, self.ranking[0]
+        setup, best = self.setup, self.ranking[0]
         return BestSetting(
             submission=self.spec.submission.id,
             load=portable_load(setup.entry.load or "", folder),
             source_hash=self.spec.submission.code_identity,  # The field keeps its name in stored files.
             tier=self.spec.workload.facts.tier,
             workloads=tuple(workload.entry.facts.id for workload in setup.workloads),
-            hparams=winner.point,
+            hparams=best.point,
             by=setup.request.by,
             budgets={w.entry.facts.id: w.budget for w in setup.workloads} if setup.runs_to_end else {},
             trials=len(setup.points),
             studies=setup.request.studies,
             hardware=self.spec.hardware,
-            run_ids=tuple(run.run_id for outcome in winner.outcomes for run in outcome.runs),
+            run_ids=tuple(run.run_id for outcome in best.outcomes for run in outcome.runs),
             runs=self.runs,
             core_minutes=round(self.core_minutes, 2),
             found=datetime.now(UTC).date().isoformat(),

@@ -72,7 +72,7 @@ class TuneSetup:
         workloads: the workloads, each with its budget. Runs end at this budget if settings are ranked by the metric.
         search: the searched hyperparameters.
         points: the settings to try. Trial i runs the setting with index i.
-        left_out: one message for each value of a hyperparameter that cannot be tried.
+        left_out: in a search of one hyperparameter, one message for each value that cannot be tried.
         parts: the registry in which the submission's parts are looked up.
     """
 
@@ -98,7 +98,7 @@ class TuneSetup:
         return [spec for workload in self.workloads for spec in self._plan_workload(workload, point)]
 
     def _plan_workload(self, workload: GateWorkload, point: HParams) -> tuple[RunSpec, ...]:
-        settings = _plan_settings(self.request, workload, point)
+        settings = _make_plan_settings(self.request, workload, point)
         studies = self.request.studies
         if self.runs_to_end:
             return plan_to_end(
@@ -115,7 +115,7 @@ class TuneSetup:
         )
 
 
-def _plan_settings(request: TuneRequest, workload: GateWorkload, point: HParams) -> PlanSettings:
+def _make_plan_settings(request: TuneRequest, workload: GateWorkload, point: HParams) -> PlanSettings:
     """Return the options with which the runs of one setting on one workload are planned."""
     settings = PlanSettings(ruleset=TUNE_RULESET, seed=request.seed, threads=request.threads, device=workload.device)
     return replace(settings, overrides=point)
@@ -171,7 +171,7 @@ def set_up_search(
 
     def check(point: HParams) -> None:
         for workload in workloads:
-            settings = _plan_settings(request, workload, point)
+            settings = _make_plan_settings(request, workload, point)
             hyperparameter_settings(composition, workload.entry.facts, settings, [{}])
 
     points, left_out = select_points(search, request.trials, check)

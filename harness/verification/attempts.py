@@ -117,7 +117,12 @@ def _list_problems(record: Record, folder: _FolderLedger, attempts: list[LedgerE
 
 
 def _list_nonce_problems(record: Record, entries: list[LedgerEntry]) -> list[str]:
-    """Return a problem unless the order was: the source is committed, the nonce is requested, the run starts."""
+    """Return a problem if these events did not happen in this order.
+
+    1. The source was committed.
+    2. The nonce was requested.
+    3. The run started.
+    """
     submission, nonce = record.spec.submission, record.spec.nonce
     committed = ""
     for entry in entries:

@@ -21,8 +21,8 @@ def attest_weights(findings: RecordFindings) -> Attestation | None:
     """Return an attestation of the check of a record's saved weights.
 
     * If the check of the weights failed, the attestation refutes the record.
-    * If it was not made, the result is None.
-    * If it passed but another check of the record failed, the result is also None.
+    * If the check of the weights passed and no other check failed, the attestation accepts the record.
+    * Otherwise, the result is None: the weights could not be checked, or another check failed.
     """
     weights = findings.finding("weights")
     if weights is None or weights.outcome == "unchecked" or (weights.outcome == "passed" and findings.failed):

@@ -30,7 +30,7 @@ class VerificationOptions:
     Args:
         judge: function that evaluates saved weights; None to compare only their hashes.
         weights_in: runs folders that may contain the weights of published records.
-        beacon: client that reads the rounds of nonces again; None to check offline.
+        beacon: client that reads the random numbers of a beacon's rounds again; None to check offline.
         redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce.
     """
 
@@ -63,7 +63,7 @@ def verify_records(
 def _verify_alone(
     stored: StoredRecord, options: VerificationOptions, attempts: AttemptChecker, copies: CopyFinder
 ) -> RecordFindings:
-    """Return the findings of all checks that need no other record, and add the record to `copies`."""
+    """Return the findings of all checks except `copies`, and add the record to `copies`."""
     path = stored.path
     try:
         record = decode(stored.content, str(path))
@@ -99,7 +99,7 @@ def _run_check(name: CheckName, check: Callable[[], Finding]) -> Finding:
 
 def _list_content_problems(record: Record, stored: StoredRecord) -> list[str]:
     if stored.known_hash not in (None, record.content_hash):
-        return ["its content hash differs from the index of its shard"]
+        return ["its content hash differs from the hash in the index of its shard"]
     return []
 
 

@@ -53,9 +53,9 @@ class CopyFinder:
                 self._report(owner, f"it has the {kind} of {first.title}")
                 self._report(first, f"{owner.title} has the same {kind}")
 
-    def problems(self, record_hash: str) -> list[str]:
+    def problems(self, content_hash: str) -> list[str]:
         """Return the problems of a record, which is given by its content hash."""
-        return self._problems.get(record_hash, [])
+        return self._problems.get(content_hash, [])
 
     def _report(self, owner: _Owner, problem: str) -> None:
         self._problems.setdefault(owner.content_hash, []).append(problem)

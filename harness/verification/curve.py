@@ -13,19 +13,19 @@ from harness.contract.run import WHOLE_PURPOSES, Point, RunSpec
 _FRACTIONS = frozenset({"accuracy", "error_rate"})
 #: Metrics with these names are never negative.
 _NONNEGATIVE = frozenset({"cross_entropy", "perplexity", "se"})
-#: Metrics in units that begin with these words are never negative either.
+#: The metric of a target is never negative either if the target's unit begins with one of these words.
 _NONNEGATIVE_UNITS = ("nats", "bits")
 
 
 def list_curve_problems(record: Record) -> list[str]:
-    """Return a one-line message for each contradiction between the points of a record and its specification."""
+    """Return a one-line message for each contradiction between the points, totals and specification of a record."""
     points = record.points
     if not points:
         must_have_points = record.status in ("reached", "exhausted", "pruned")
         return [f"a run that is {record.status} has no points"] if must_have_points else []
     problems = [*_first_point_problems(points[0]), *_counter_problems(record)]
     for index, (previous, point) in enumerate(pairwise(points), start=1):
-        problems += (f"point {index}: {problem}" for problem in _step_problems(record.spec, previous, point))
+        problems += (f"point {index}: {problem}" for problem in _interval_problems(record.spec, previous, point))
     for index, point in enumerate(points):
         problems += (f"point {index}: {problem}" for problem in _point_problems(record.spec, point))
     problems += _screening_problems(record)
@@ -49,22 +49,23 @@ def _counter_problems(record: Record) -> Iterator[str]:
         if (totals.examples, totals.steps) != (last.examples, last.steps):
             yield f"the totals are {totals.examples} examples, {totals.steps} steps; the last point differs"
         if totals.forward_examples < totals.gradient_examples:
-            yield f"{totals.gradient_examples:,} backward passes, but only {totals.forward_examples:,} forward passes"
+            backward, forward = totals.gradient_examples, totals.forward_examples
+            yield f"backward passes over {backward:,} examples, but forward passes over only {forward:,}"
         if totals.steps and not totals.forward_examples:
             yield f"{totals.steps:,} steps without a forward pass"
 
 
-def _step_problems(spec: RunSpec, previous: Point, point: Point) -> Iterator[str]:
+def _interval_problems(spec: RunSpec, previous: Point, point: Point) -> Iterator[str]:
     """Yield the contradictions between a point and the point before it."""
     for name in ("examples", "gradient_examples", "steps", "seconds", "process_seconds", "stage"):
         if getattr(point, name) < getattr(previous, name):
             yield f"{name} falls from {getattr(previous, name):g} to {getattr(point, name):g}"
     facts = spec.workload.facts
     steps, drawn = point.steps - previous.steps, point.examples - previous.examples
-    passes = point.gradient_examples - previous.gradient_examples
-    if not steps and (drawn or passes):
-        yield f"{drawn} examples and {passes} gradient-examples without a step"
-    # The computation of the evaluation weights may draw examples too, for the statistics of batch norm.
+    gradient_examples = point.gradient_examples - previous.gradient_examples
+    if not steps and (drawn or gradient_examples):
+        yield f"{drawn} examples and {gradient_examples} gradient-examples without a step"
+    # A submission may also draw examples in `eval_weights`, at most as many as in one step.
     if drawn > (steps + 1) * facts.eval_every:
         yield f"{drawn} examples in {steps} steps, but a step draws at most {facts.eval_every}"
     over_budget = point.gradient_examples >= facts.budget.gradient_examples

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from harness.contract.record import Record, is_success
 from harness.planning.run_end import decide_end, is_stage_over
 
-#: Statuses with which `decide_end` ends a run at an evaluation. A run with the status `timeout` may end between
-#: evaluations, because its worker sent no event.
+#: Statuses that only `decide_end` gives to a run. With these statuses, a run ends at an evaluation. The other statuses
+#: are excluded: with `timeout`, for example, a run may also end between evaluations, because its worker sent no event.
 _DECIDED = frozenset({"reached", "exhausted", "pruned"})
 
 

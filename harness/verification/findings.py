@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 
 from harness.contract.base import Data
 
-#: The checks of a record, in the order of the table.
+#: The checks of a record, in the order of the columns that `bench verify` prints.
 CHECKS: Final = ("content", "identity", "seeds", "points", "ending", "copies", "weights", "ledger")
 CheckName: TypeAlias = Literal["content", "identity", "seeds", "points", "ending", "copies", "weights", "ledger"]
 #: `passed`, `failed`, or `unchecked` if the check lacks something that it needs.
@@ -31,7 +31,8 @@ class RecordFindings(Data, frozen=True, kw_only=True):
     """The findings about one record.
 
     Args:
-        path: path of the record's file. The file does not exist if the record was packed into a shard.
+        path: path of the record's file. The file does not exist if the record is packed into a shard (a compressed
+            file with many records).
         run_id: run ID of the record; empty if the record cannot be read.
         title: submission and workload of the record; empty if the record cannot be read.
         content_hash: content hash of the record; empty if the record cannot be read.

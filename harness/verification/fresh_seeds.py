@@ -2,14 +2,16 @@
 
 In this module, a claim is a result that records state:
 
-* for runs to a target: the cost, in examples, at which the runs reach the target
+* for runs to a target: the cost at which the runs reach the target
 * for runs to a stop (a fixed number of examples): the metric at the stop
 
-Each run on a fresh seed has a difference to the claim: log(claimed cost / cost of the run). The difference is negative
-if the run needs more examples. A test judges the centre of the differences:
+In this module, a cost is a number of examples or gradient-examples, whichever is larger (`Point.cost`).
 
-* The claim is accepted when the test shows that the centre is above −log(1.1): fresh seeds need less than 10 % more
-  examples than claimed.
+Each run on a fresh seed has a difference to the claim: log(claimed cost / cost of the run). The difference is negative
+if the cost of the run is larger. A test judges the centre of the differences:
+
+* The claim is accepted when the test shows that the centre is above −log(1.1): the cost of runs on fresh seeds is less
+  than 10 % above the claimed cost.
 * The claim is refuted when the test shows that the centre is below −log(1.1).
 * Until then, the claim is undecided.
 """
@@ -82,8 +84,9 @@ class Claim:
         For runs to a target, it is log(claimed cost / cost of the fresh run).
 
         Runs to a stop all have the same cost. Their final metrics are therefore converted to costs. The cost for a
-        metric is the cost at which the record's curve first reaches it. If the curve never reaches it, it is the cost
-        at the stop. The difference is log(cost for the fresh metric / cost for the claimed metric).
+        metric is the cost at which the curve of the claim's first record first reaches this metric. If the curve never
+        reaches the metric, the cost at the stop is used. The difference is
+        log(cost for the fresh metric / cost for the claimed metric).
         """
         if self.spec.stop is None:
             return self._log_cost() - math.log(fresh.points[fresh.hit].cost) if fresh.hit is not None else MISS
@@ -99,7 +102,7 @@ class Claim:
         )
 
     def fresh_spec(self, nonce: Nonce, study: int, redrawing: Collection[str]) -> RunSpec:
-        """Return the specification of a run on a fresh seed. Workloads that can do so also draw fresh held-out data.
+        """Return the specification of a run on a fresh seed. A workload in `redrawing` also gets new held-out data.
 
         Args:
             nonce: the number from which all seeds are derived.
@@ -122,7 +125,7 @@ class Claim:
 
 
 def _whole_points(record: Record) -> list[Point]:
-    """Return the points, after the first example, whose evaluation used the whole split."""
+    """Return the points whose evaluation used the whole split, without the point of the untrained model."""
     target = record.spec.workload.facts.targets[0]
     return [point for point in record.points if not point.screened and target.metric in point.metrics and point.cost]
 
@@ -155,7 +158,7 @@ class FreshVerdict:
 
     Args:
         outcome: `accepted`, `refuted` or `undecided`.
-        estimate: Hodges-Lehmann estimate of the centre of the differences; ±inf if many runs missed.
+        estimate: Hodges-Lehmann estimate of the centre of the differences; −inf if many runs missed.
         differences: workload -> difference of each seed.
     """
 
@@ -221,7 +224,7 @@ def group_claims(records: Sequence[Record]) -> list[Claim]:
 
 
 def draw_claims(claims: Sequence[Claim], nonce: Nonce, count: int) -> list[Claim]:
-    """Return `count` of the claims. The nonce determines which, so nobody can know the choice in advance.
+    """Return at most `count` of the claims. The nonce determines which, so nobody can know the choice in advance.
 
     Raises:
         UsageError: there is no claim.

@@ -1,4 +1,4 @@
-"""Repeat a run with the same seeds, and compare everything that an equal environment repeats exactly."""
+"""Prepare the exact repetition of a run with the same seeds, and compare its record with the original record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TIMES = frozenset({"seconds", "process_seconds"})
 #: Fields that not every point has: older records lack them, or only an option adds them. They are compared only if both
 #: points have them.
 _OPTIONAL = frozenset({"mean_train_loss", "grad_norm"})
-#: The fields of a point that describe a screened evaluation.
+#: The fields of a point in which a screened evaluation differs from an evaluation of the whole split.
 _EVALUATION = frozenset({"metrics", "evaluated_examples", "se"})
 
 
@@ -64,15 +64,18 @@ def find_environment_difference(record: Record) -> str:
 def repeated_spec(record: Record) -> RunSpec:
     """Return the specification with which a run is repeated exactly.
 
-    Records from before screened evaluations existed have no field `screening`. Its default allows screened evaluations,
-    but such a run is repeated without them.
+    If the original run had no screened evaluations, it is repeated without them. The specification of an old record
+    does not say so: its field `screening` is missing, and the default allows screened evaluations.
     """
     screened = record.screening is not None or any(point.screened for point in record.points)
     return record.spec if screened else msgspec.structs.replace(record.spec, screening=False)
 
 
 def list_repetition_differences(original: Record, repeated: Record) -> list[str]:
-    """Return a one-line message for each difference between a run and its exact repetition."""
+    """Return one-line messages about the differences between a run and its exact repetition.
+
+    Of the points that differ, only the first is described.
+    """
     differences = [
         f"{name} is {getattr(repeated, name)} instead of {getattr(original, name)}"
         for name in ("status", "hit", "stage_hits", "final_weights", "crossing_weights")

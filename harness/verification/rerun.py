@@ -45,7 +45,8 @@ class Rerun:
         request_nonce: function that returns a nonce that was drawn now.
         report: function that receives a line for the user.
         method: how records are repeated.
-        minutes: wall minutes after which no further run starts.
+        minutes: limit in wall minutes. The exact repetition and the first runs on fresh seeds always start. Later runs
+            start only if they will probably end in this time.
         at_once: number of seeds that run between two tests of the claims.
         clock: function that returns wall seconds.
         redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce.
@@ -61,11 +62,11 @@ class Rerun:
     redrawing: Collection[str] = ()
 
     def repeat_record(self, record: Record) -> Iterator[Attestation]:
-        """Repeat a run exactly, on fresh seeds, or both. Yield an attestation (its result) for each of these checks.
+        """Repeat a run exactly, test its result on fresh seeds, or both. Yield an attestation for each of these checks.
 
         Raises:
-            UsageError: the installed source differs from the record's, the run has not ended, or the method cannot be
-                used.
+            UsageError: the installed source differs from the record's, the run has not ended, its held-out data do not
+                follow from its nonce, or the method cannot be used.
         """
         if record.status == "interrupted":
             raise UsageError(f"{record.run_id} has not ended", fix="resume it with the command that started it")
@@ -116,7 +117,7 @@ class Rerun:
         return self._attest(record, "exact", outcome, detail, sandbox=repeated.sandbox)
 
     def _test_fresh_seeds(self, claims: Sequence[Claim], nonce: Nonce, deadline: float) -> Iterator[Attestation]:
-        """Run fresh seeds until the claims are decided or the time is over. Yield an attestation for each record."""
+        """Run fresh seeds until the claims are decided, or a limit is reached. Then attest each record."""
         differences: dict[str, list[float]] = {claim.workload: [] for claim in claims}
         verdict: FreshVerdict | None = None
         slowest, seed_count = 0.0, 0

@@ -94,8 +94,8 @@ class Assessor(Protocol):
             position: the evaluations in the checkpoint; no evaluations in a new run.
 
         Returns:
-            The evaluations in this state; None if there is no such state. An evaluator process keeps the metrics
-            secret, so the worker then gets the evaluations without metrics.
+            The evaluations in this state; None if there is no such state. If an evaluator process keeps the metrics
+            secret, the returned evaluations have no metrics.
         """
         ...
 
@@ -177,7 +177,7 @@ class LocalAssessor:
         return None if early is None else early.take(model)
 
     def _report_differences(self, screened: Point, whole: Point, position: Position) -> None:
-        """Report every decision that differs between a screened evaluation and the whole split, for equal weights."""
+        """Report every decision that differs between a screened and a whole evaluation of the same weights."""
         on_part, on_whole = (
             describe_decisions(self._spec, point, position.stage_began, position.points) for point in (screened, whole)
         )

@@ -1,7 +1,8 @@
 """The clock of a run, which measures the scored wall and CPU seconds.
 
-The clock reads the time only when it starts and stops. The supervisor measures the same intervals with a second clock
-(`harness.execution.second_clock`). docs/architecture.md lists when the clock runs and when it is stopped.
+The scored time is measured only when the clock starts and stops, not in every step. The supervisor measures the same
+intervals with a second clock (`harness.execution.second_clock`). docs/architecture.md lists when the clock runs and
+when it is stopped.
 
 The supervisor's clock starts when the worker reports a start, and stops when the worker reports a stop. If a report
 takes long, the worker's clock must not fall behind the supervisor's. The worker's clock therefore starts before it

@@ -31,7 +31,9 @@ def uses_compiler(spec: RunSpec) -> bool:
 def fill_compile_cache(job: Job) -> str:
     """Fill a trial's compiler cache in a separate process with its own home and temporary folder.
 
-    If that process fails, the trial compiles its loss while its clock runs.
+    If that process fails, the worker compiles the loss itself, in its warm-up step. The clock is stopped during this
+    step. A graph that the step does not need (for example, for another batch size) is compiled later, while the clock
+    runs.
 
     Returns:
         A description of the failure, or an empty string on success.

@@ -3,8 +3,9 @@
 This process builds the trial's workload and submission, and makes a few steps on random data with the shapes of the
 real data. The worker then loads the compiled code from the cache, so its steps do not wait for the compiler.
 
-With several ranks, this process makes the passes of a run with one rank. The shards of the ranks have other shapes. If
-a shape is not in the cache, the rank compiles for it in its warm-up step, while the clock is stopped.
+With several ranks, this process makes the passes of a run with one rank. Each rank computes only a part of a batch,
+which has another shape. If a shape is not in the cache, the rank compiles for it in its warm-up step, while the clock
+is stopped.
 
 usage: python -m harness.worker.compile_worker
 

@@ -15,13 +15,13 @@ from harness.planning.stopping_rules import stopping_rule
 def may_screen(spec: RunSpec) -> bool:
     """Return whether a run may have screened evaluations.
 
-    A screened evaluation uses only a part of the score split. A run may not have screened evaluations if the metrics of
-    all its evaluations are used later, for one of these purposes:
+    A screened evaluation uses only a part of the score split. The following runs must not have screened evaluations,
+    because the metrics of all their evaluations may be used later:
 
-    * targets are set;
-    * the envelope of a gate is fitted;
-    * a stop or a target is chosen from tuning runs. (If tuning runs are compared only by their final metric, they may
-      have screened evaluations.)
+    * runs from which targets are set;
+    * runs to which the envelope of a gate is fitted;
+    * tuning runs with a stop. (Exception: tuning runs of the ruleset `fixed-budget` are compared only by their final
+      metric.)
     """
     uses_last_point = stopping_rule(spec.ruleset.stopping).chooses_setting
     uses_curve = spec.purpose == "tuning" and spec.stop is not None and not uses_last_point
@@ -33,12 +33,14 @@ def list_decisions(
 ) -> dict[str, tuple[Target, ...]] | None:
     """Return the decisions that an evaluation may trigger, by name; None if the evaluation must use the whole split.
 
-    A decision is triggered if all its targets are met. The list does not contain targets and levels that an earlier
-    evaluation of the whole split has met. The evaluation must use the whole split in three cases:
+    A decision is triggered if all its targets are met. On a pool, decisions whose targets were met at an earlier
+    evaluation of the whole split are left out. The evaluation must use the whole split in three cases:
 
     - The run may not have screened evaluations.
     - The evaluation is the first one of the run, or is at a scored stop.
     - The run or a stage ends at the evaluation, whatever the metrics are.
+
+    The first evaluation of a stage also uses the whole split. `Evaluator` ensures this.
 
     Args:
         spec: the specification of the trial.

@@ -44,7 +44,7 @@ class AssessmentRequest(ChannelMessage, frozen=True, kw_only=True, tag="claim"):
 
 
 class Save(ChannelMessage, frozen=True, kw_only=True, tag="save"):
-    """The worker is about to write a checkpoint. The answer is `Saved`."""
+    """The worker has written a checkpoint and is about to commit it. The answer is `Saved`."""
 
 
 class Resumed(ChannelMessage, frozen=True, kw_only=True, tag="resumed"):
@@ -92,7 +92,7 @@ class Channel:
 
     def receive_request(self) -> WorkerMessage:
         """Return the next message of the worker; see `receive`."""
-        request: WorkerMessage = self._decode(WorkerMessage)
+        request: WorkerMessage = self._receive_any(WorkerMessage)
         return request
 
     def receive(self, kind: type[M]) -> M:
@@ -105,10 +105,10 @@ class Channel:
             EOFError: the other process has ended.
             ValueError: the message is too long or not of this kind.
         """
-        message: M = self._decode(kind)
+        message: M = self._receive_any(kind)
         return message
 
-    def _decode(self, kind: Any) -> Any:
+    def _receive_any(self, kind: Any) -> Any:
         (length,) = LENGTH.unpack(self._read(LENGTH.size))
         if length > _LARGEST:
             raise ValueError(f"a message has {length} bytes")

@@ -1,9 +1,9 @@
-"""Files with the results of a run's evaluations. The process that evaluates writes them beside the checkpoints.
+"""Files with the results of a run's evaluations. The process that makes the evaluations writes them.
 
 Each file belongs to one checkpoint of the worker. Both were written after the same number of evaluations, and the file
 contains the SHA-256 of the checkpoint. The file is written after the checkpoint is staged and before it is committed,
-so every committed checkpoint has its file. Earlier files are kept, because the newest checkpoint may be damaged or may
-never be committed.
+so every committed checkpoint has its file. Two earlier files are kept, because the newest checkpoint may be damaged
+or may never be committed.
 """
 
 from __future__ import annotations

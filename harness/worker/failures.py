@@ -26,7 +26,7 @@ def describe_nonfinite(model: nn.Module, loss: Tensor | None, error: BaseExcepti
     Args:
         model: the model, whose weights and gradients are checked.
         loss: the loss of the last pass; None before the first pass.
-        error: the error that ended the run. If a device failed, the values on it are not read.
+        error: the error that ended the run. If a device failed or memory ran out, no values are read.
     """
     if torch_errors.is_device_failure(error) or torch_errors.is_out_of_memory(error):
         return ""

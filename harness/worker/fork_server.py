@@ -1,9 +1,10 @@
-"""The fork server, a process that has imported torch. It forks the worker and the evaluator of every trial.
+"""The fork server, a process that has imported torch. It forks the workers and the evaluators of CPU trials.
 
 usage: python -m harness.worker.fork_server SOCKET_FD      (started by the supervisor)
 
 A forked worker starts within milliseconds. A new Python process needs seconds to import torch. The server imports no
 plugin, so a worker inherits nothing from another trial. `harness.contract.forking` defines the messages.
+In this module, the word worker includes evaluators.
 
 If a workload is evaluated repeatedly, its evaluators are forked from a template: a process that has evaluated this
 workload before (`harness.worker.templates`).
@@ -66,7 +67,7 @@ def preload_worker() -> None:
     import torch
 
     torch.set_num_threads(1)
-    from harness.worker import checkpoint, evaluator_process, setup, weights  # noqa: F401 - every evaluator needs it
+    from harness.worker import checkpoint, evaluator_process, setup, weights  # noqa: F401 - preloaded
     from harness.worker.rules import load_rule, rule_names
 
     setup.import_optimizer_early()

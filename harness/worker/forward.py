@@ -34,7 +34,7 @@ class ForwardPass:
     Attributes:
         running: whether this object is computing a pass. At other times, calls of the model come from the submission.
         compiles: whether the loss is compiled.
-        rng: seeds torch's generators for every pass.
+        rng: seeds torch's generators for the passes that need random numbers.
     """
 
     def __init__(

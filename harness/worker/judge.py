@@ -120,7 +120,8 @@ def copy_tensors(source: dict[str, Tensor], target: dict[str, Tensor], name: str
 def _find_tolerances(workload: Workload, model: nn.Module, weights: tuple[StoredWeights, ...]) -> dict[str, float]:
     """Return, by metric, how much two evaluations of the same weights may differ.
 
-    A metric counts as an accuracy (see `tolerance`) if the values of all its examples are 0 or 1.
+    A metric counts as an accuracy (see `tolerance`) if the values of all its examples are 0 or 1. The result is empty
+    if the workload is not `Sharded`.
     """
     if not isinstance(workload, Sharded):
         return {}

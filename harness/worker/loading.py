@@ -1,4 +1,4 @@
-"""Imports the submission and the workload of a trial."""
+"""Imports the submission and the workload of a trial, and builds the model."""
 
 from __future__ import annotations
 

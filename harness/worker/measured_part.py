@@ -19,10 +19,10 @@ from harness.worker.data.evaluation_order import evaluation_rows
 
 
 class MeasuredPart:
-    """The measured tensors of a part, which contains the first examples in the order of windows.
+    """The measured tensors of a part, which begins at the first example of the first window.
 
     Attributes:
-        size: number of examples of every task in the part.
+        size: number of examples of each task in the part.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class MeasuredPart:
         self._windows: list[Mapping[str, Tensor]] = []
 
     def add(self, window: Mapping[str, Tensor], size: int) -> None:
-        """Add the tensors of the next window. The part then has `size` examples of every task."""
+        """Add the tensors of the next window. The part then has `size` examples of each task."""
         self._windows.append(window)
         self.size = size
 

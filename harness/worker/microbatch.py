@@ -24,12 +24,13 @@ from harness.worker.profiling import Profiler, timed
 from harness.worker.protocols import Workload
 
 #: In the first `RETRY_STEPS` updates, a pass that runs out of memory is computed again with a smaller
-#: micro-batch. The optimizer allocates its state in the first update, so the second update needs the most memory.
+#: micro-batch. The optimizer allocates its state in the first update, so a pass of the second update needs more memory
+#: than a pass of the first.
 RETRY_STEPS = 2
 
 
 def preferred_micro_batch(workload: Workload) -> int | None:
-    """Return a workload's attribute `micro_batch`: the largest number of examples per pass; None for no limit."""
+    """Return a workload's attribute `micro_batch`: the largest size of a micro-batch; None for no limit."""
     size: int | None = getattr(workload, "micro_batch", None)
     return size
 
@@ -44,7 +45,7 @@ class MicrobatchedPasses:
     Args:
         forward: computes losses and outputs of a micro-batch.
         group: the ranks (processes) of the run.
-        micro_batch: largest number of examples per pass on one device; None for no limit.
+        micro_batch: largest number of examples in a micro-batch; None for no limit.
         warn: function that receives a message if the memory is too small for a pass.
         profiler: measures the phases of a step; None without profiling.
     """
@@ -126,7 +127,7 @@ class MicrobatchedPasses:
         return outputs
 
     def _compute_local_loss(self, batch: Batch, per_example: bool, pass_id: PassId | None, part: int = 0) -> Tensor:
-        """Return the loss of this rank's examples. Only the activations of one micro-batch at a time are in memory.
+        """Return the loss of this rank's examples, computed one micro-batch at a time.
 
         Args:
             batch: this rank's examples, or one micro-batch of them.
@@ -148,7 +149,10 @@ class MicrobatchedPasses:
         ).sum()
 
     def _checkpointed_forward(self, microbatch: Batch, per_example: bool, pass_id: PassId | None, part: int) -> Tensor:
-        """Return a micro-batch's loss. The backward pass recomputes the activations with the same dropout masks."""
+        """Return a micro-batch's loss without storing its activations, unless the model has batch norm.
+
+        The backward pass recomputes the activations with the same dropout masks.
+        """
 
         def forward() -> Tensor:
             return self._forward.partial_loss(microbatch, per_example, pass_id, part)
@@ -164,9 +168,10 @@ class MicrobatchedPasses:
         return self._group.shard.rows(n)
 
     def _local_shard(self, batch: Batch) -> tuple[Batch, range]:
-        """Return this rank's shard of a batch, and the rows of the batch that the shard contains.
+        """Return the examples that this rank computes, and the indices of its rows in the batch.
 
-        If there are fewer examples than ranks, this rank may have no rows. Its shard is then the first example.
+        If there are fewer examples than ranks, this rank may have no rows. It then computes the first example of the
+        batch, and the returned range is empty.
         """
         if self._group.count == 1:
             return batch, range(batch.n)
@@ -214,7 +219,7 @@ class MicrobatchedPasses:
                 torch.cuda.empty_cache()
 
     def _halve_microbatch(self, n: int, error: BaseException) -> bool:
-        """Halve the number of examples per pass. Return False if the number is 1 already."""
+        """Halve the size of micro-batches. Return False if the size is 1 already."""
         previous_size = min(n, self.micro_batch or n)
         if previous_size == 1:
             return False

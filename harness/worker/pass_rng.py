@@ -72,7 +72,7 @@ class PassRng:
         Args:
             pass_id: identifier of the pass.
             part: index of the micro-batch in the pass.
-            is_training: whether the pass is a training loss. If such a pass draws no random numbers, the model is
+            is_training: whether the pass computes a training loss. If such a pass draws no random numbers, the model is
                 assumed to draw none in training.
         """
         saved_states = [generator.get_state() for generator in self._generators]

@@ -20,7 +20,8 @@ class PassWatch:
     Args:
         model: the model.
         checks: the functions to call.
-        is_running: function that returns whether the harness is computing a pass.
+        is_running: function that returns whether the harness is computing a forward pass. Forward passes that the
+            submission itself makes are not checked. All backward passes are checked.
     """
 
     def __init__(self, model: nn.Module, checks: Sequence[Callable[[], None]], is_running: Callable[[], bool]) -> None:

@@ -15,7 +15,7 @@ class Passes(Protocol):
     """Computes forward and backward passes over a batch. The caller, `CountedWork`, counts the passes.
 
     Attributes:
-        micro_batch: largest number of examples per pass on one device; None for no limit.
+        micro_batch: largest number of examples that a device computes at once; None for no limit.
     """
 
     micro_batch: int | None

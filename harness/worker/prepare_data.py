@@ -13,7 +13,7 @@ from harness.datasets.prepared import write_manifest
 
 
 def prepare_data(job: Job) -> None:
-    """Open the unprepared parts of a trial's data, write their manifests, and end this process.
+    """Open the parts of a trial's data that are not prepared, write their manifests, and end this process.
 
     Errors are only written to the log, because the worker then opens the data itself and reports the error.
     """
@@ -28,7 +28,8 @@ def prepare_data(job: Job) -> None:
 
 
 def _prepare(job: Job, unprepared: PreparedData) -> None:
-    # These modules import torch, so a fresh worker with prepared data imports them only after it has its sandbox.
+    # These modules import torch. They are not imported at the top of this file, so that a fresh worker with prepared
+    # data imports torch only in its sandbox.
     from harness.worker import rng
     from harness.worker.evaluation import evaluate_split
     from harness.worker.loading import load_workload
@@ -50,7 +51,7 @@ def _prepare(job: Job, unprepared: PreparedData) -> None:
 
 
 def _note_opened(event: str, arguments: tuple[object, ...], data: str, opened: list[str]) -> None:
-    """If an audit event of Python reports an open file in the data folder, append its path to `opened`."""
+    """If an audit event of Python reports that a file in the data folder is opened, append its path to `opened`."""
     if event == "open" and isinstance(arguments[0], str | os.PathLike):
         path = os.path.abspath(os.fsdecode(arguments[0]))
         if path.startswith(data + os.sep):

@@ -78,7 +78,7 @@ def run_worker(
 
     Args:
         descriptors: the file descriptors from the supervisor.
-        cores: indices of the processor cores to which this process is pinned. If empty, the process is not pinned.
+        cores: indices of the processor cores to which this process is pinned (Linux only). If empty, it is not pinned.
         run_job: function that runs a job; `harness.worker.job.run_job` if None.
         evaluator: whether this process is the evaluator of the trial.
     """
@@ -118,7 +118,7 @@ def run_worker(
         _exit_now()
     if run_job is None:
         with collections_paused():
-            run_job = _find_job(descriptors.peer, evaluator, pinned)
+            run_job = _load_run_job(descriptors.peer, evaluator, pinned)
     run_job(job, emit)
     _exit_now()
 
@@ -161,7 +161,7 @@ def enter_sandbox(job: Job) -> Confined | Done:
         return Done(status="crashed", reason=reason)
 
 
-def _find_job(peer: int, evaluator: bool, pinned: frozenset[int]) -> Callable[[Job, Emit], None]:
+def _load_run_job(peer: int, evaluator: bool, pinned: frozenset[int]) -> Callable[[Job, Emit], None]:
     """Import torch, and return the function that runs a job.
 
     Torch's threads inherit the cores to which this process is pinned at the time of this call.
@@ -189,7 +189,10 @@ def _exit_now() -> None:
 
 
 def watch_parent() -> None:
-    """Wait until standard input is closed, then end this process. The input is closed when the parent process ends."""
+    """Wait until standard input is closed, then end this process.
+
+    The input is closed when the process ends that wrote the job.
+    """
     while os.read(0, 1024):
         pass
     os._exit(1)

@@ -9,8 +9,9 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-#: The phases of a step. `optimizer` includes everything outside the other phases: the update, the schedule and the
-#: submission's own code.
+#: The parts of the training time that are measured. `optimizer` is the part of a step outside `data`, `forward` and
+#: `backward`: the update, the schedule and the submission's own code. `eval_weights` is not part of a step: it is the
+#: time in which the submission swaps weights and returns its state at evaluations.
 PHASES = ("data", "forward", "backward", "optimizer", "eval_weights")
 
 P = ParamSpec("P")

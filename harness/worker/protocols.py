@@ -34,7 +34,7 @@ class Workload(Protocol):
 
     The harness constructs the class with the `arguments` of its `WorkloadEntry` as keyword arguments. Optional members:
 
-    * attribute `micro_batch`: largest number of examples per pass on one device. Larger batches are computed in parts.
+    * attribute `micro_batch`: largest number of examples that a device computes at once. Larger batches are divided.
     * method `prepare_evaluation(seed)`: a process that only evaluates calls it instead of `train_data(seed)`.
 
     Attributes:

@@ -58,8 +58,9 @@ def _reap(worker: int, close: Iterable[int]) -> None:
         _kill_descendants()
         _die_by(number)
 
-    # If the process that started the reaper dies, the reaper still has to kill the processes below it. A signal from
-    # somebody else ends the worker as if the worker had received it: the trial is resumed.
+    # If the process that started the reaper dies, the kernel sends SIGTERM to the reaper. The reaper then kills the
+    # processes below it. It does the same if another process sends SIGTERM or SIGINT, and ends by this signal. For the
+    # supervisor, this looks as if the signal had killed the worker, so the supervisor resumes the trial.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     set_parent_death_signal(signal.SIGTERM)

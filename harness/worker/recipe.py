@@ -99,8 +99,8 @@ class Recipe:
     def without(self, kind: str, keep: Collection[str] = ()) -> Recipe:
         """Return this recipe without its part of a kind, for an ablation.
 
-        Hyperparameters that are arguments of no other callable part are removed from the search space. Checks that
-        contain a removed hyperparameter are removed, too.
+        Hyperparameters that are arguments of no other callable part are removed from the search space, except
+        `batch_size` and `horizon_fraction`. Checks that contain a removed hyperparameter are removed, too.
 
         Args:
             kind: kind of the part, such as `averaging`. A recipe without a schedule has a constant learning rate.
@@ -320,5 +320,5 @@ def _swaps_weights(optimizer: Any) -> bool:
 
 
 def _clamp_to_horizon(step: int, horizon: int | None) -> int:
-    """Return the smaller of step and horizon. A schedule then keeps its last value after its planned end."""
+    """Return the step, but at most the horizon. A schedule then keeps its last value after its planned end."""
     return step if horizon is None else min(step, horizon)

@@ -34,7 +34,7 @@ class RemoteAssessor:
 
     def __init__(self, connection: socket.socket, model: nn.Module) -> None:
         self._channel = Channel(connection)
-        self._is_beginning = False
+        self._awaits_first_answer = False
         try:
             self._weights = SharedWeights(model, self._channel.receive_descriptor())
         except EOFError:
@@ -49,7 +49,7 @@ class RemoteAssessor:
         return []
 
     def save_final_weights(self, model: nn.Module) -> str:
-        return ""
+        return ""  # the evaluator saves the final weights
 
     def save(self, position: Position) -> None:
         self._ask(Save(), Saved)
@@ -60,13 +60,13 @@ class RemoteAssessor:
         # A new run has nothing to restore, and the evaluator may still be evaluating the untrained model. To avoid
         # waiting for it, the worker reads the answer to this message only when it needs the next answer.
         self._send(Resume(points=0))
-        self._is_beginning = True
+        self._awaits_first_answer = True
         return position
 
     def _ask(self, message: Resume | AssessmentRequest | Save, kind: type[A]) -> A:
         self._send(message)
-        if self._is_beginning:
-            self._is_beginning = False
+        if self._awaits_first_answer:
+            self._awaits_first_answer = False
             self._receive(Resumed)
         return self._receive(kind)
 

@@ -55,10 +55,10 @@ class Rule:
         """Called while the clock is stopped: after the submission is constructed, and at every evaluation."""
 
     def at_evaluation(self, model: nn.Module) -> None:
-        """Called inside `eval_weights`, when the model has the weights to evaluate and the clock is stopped."""
+        """Called at every evaluation, when the model has the weights to evaluate and the clock is stopped."""
 
     def on_pass(self) -> None:
-        """Called within a counted pass, while the clock runs. It must take at most a few microseconds."""
+        """Called within and after counted passes, while the clock runs. It must take at most a few microseconds."""
 
     def on_backward(self, n: int) -> None:
         """Called when a backward pass over `n` examples is counted, while the clock runs."""
@@ -85,7 +85,7 @@ class RuleChecker:
     """Checks the rules of a run.
 
     Args:
-        rules: the rules that apply to the run, in the order of checking.
+        rules: the rules that apply to the run. They are checked in this order, but collective rules are checked last.
 
     Attributes:
         draw_checks: the `on_draw` methods of the rules that define one.

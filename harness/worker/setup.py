@@ -162,7 +162,7 @@ def _prepare_compiler(job: Job, emit: Emit, group: ProcessGroup) -> None:
         return
     emit(PhaseBegan(phase="compile"))
     if group.first and (failure := compile_cache.fill_compile_cache(job)):
-        emit(Warned(message=f"{failure}; the loss is compiled while the clock runs (see worker.log)"))
+        emit(Warned(message=f"{failure}; the worker compiles the loss itself (see worker.log)"))
     group.broadcast(b"")  # the other ranks wait until the cache is filled
     compile_cache.redirect_compile_cache(job)
 

@@ -33,13 +33,13 @@ class SharedWeights:
     """
 
     def __init__(self, model: nn.Module, descriptor: int | None = None) -> None:
-        templates = stored_tensors(model)
-        offsets, size = _list_offsets(templates)
+        tensors = stored_tensors(model)
+        offsets, size = _list_offsets(tensors)
         self.descriptor = _create_memory(size) if descriptor is None else descriptor
         if os.fstat(self.descriptor).st_size != size:
             raise ValueError(f"the shared memory has {os.fstat(self.descriptor).st_size} bytes instead of {size}")
         self._memory = mmap.mmap(self.descriptor, size)
-        self._views = {name: _make_view(self._memory, offsets[name], t) for name, t in templates.items()}
+        self._views = {name: _make_view(self._memory, offsets[name], t) for name, t in tensors.items()}
 
     def write(self, model: nn.Module) -> None:
         """Copy the model's parameters and buffers to the memory.
@@ -90,9 +90,9 @@ def _create_memory(size: int) -> int:
     return descriptor
 
 
-def _make_view(memory: mmap.mmap, offset: int, template: Tensor) -> Tensor:
-    """Return a tensor of the template's shape and type whose values are in the memory."""
-    if not template.numel():
-        return torch.empty(template.shape, dtype=template.dtype)
-    flat = torch.frombuffer(memory, dtype=template.dtype, count=template.numel(), offset=offset)
-    return flat.reshape(template.shape)
+def _make_view(memory: mmap.mmap, offset: int, model_tensor: Tensor) -> Tensor:
+    """Return a tensor with the shape and type of the model's tensor, whose values are in the memory."""
+    if not model_tensor.numel():
+        return torch.empty(model_tensor.shape, dtype=model_tensor.dtype)
+    flat = torch.frombuffer(memory, dtype=model_tensor.dtype, count=model_tensor.numel(), offset=offset)
+    return flat.reshape(model_tensor.shape)

@@ -27,8 +27,8 @@ from harness.worker.reaper import set_parent_death_signal
 
 #: The message that a template sends when it can fork evaluators.
 READY = b"r"
-#: A template is made for a workload if two of its trials start within this number of seconds. Longer runs would gain
-#: little from a template.
+#: A template is made for a workload if two of its trials start within this number of seconds. If more time passes
+#: between them, the runs are long, and a template would save only a small part of their time.
 _REPEATED_WITHIN_S = 60.0
 #: Largest number of templates. Each of them holds the held-out data of a workload.
 _MAX_TEMPLATES = 4
@@ -50,7 +50,7 @@ class _Template:
 
 
 class Templates:
-    """The templates of a fork server by their workloads."""
+    """The templates of a fork server, by workload."""
 
     def __init__(self) -> None:
         self._templates: dict[bytes, _Template] = {}

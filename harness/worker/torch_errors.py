@@ -1,4 +1,4 @@
-"""Recognises torch errors that report exhausted memory or a failed device."""
+"""Recognises torch errors that report exhausted memory, a failed device or a failed matrix decomposition."""
 
 from __future__ import annotations
 

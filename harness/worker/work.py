@@ -32,7 +32,7 @@ class CountedWork:
         forward: the model and its forward pass.
         source: the source of the training examples.
         passes: computes forward and backward passes.
-        rules: provides the checks for every draw and every step.
+        rules: provides the checks of draws, passes and steps.
         batch_size: number of examples of a draw that specifies no number.
         replay: the replay buffer of a stream; None if the workload has none.
         profiler: measures the phases of a step; None without profiling.
@@ -92,7 +92,7 @@ class CountedWork:
 
     @property
     def micro_batch(self) -> int | None:
-        """The largest number of examples per pass on one device; None for no limit."""
+        """The largest number of examples that a device computes at once; None for no limit."""
         return self._passes.micro_batch
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CountedWork:

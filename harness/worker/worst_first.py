@@ -1,9 +1,9 @@
 """Proves from the examples with the worst values that the whole split misses a target.
 
-An example's value often has a best possible value b. A loss, for example, is never below 0. Let m of the N examples of
-a split be measured, and let s be the sum of their values. The metric is best if all other examples have the value b; it
-is then (s + (N - m) b) / N. If even this best case misses the target, the whole split misses the target. This proof
-involves no random sample and no confidence level.
+The metric of one example is called the example's value. Often, there is a best possible value b. A loss, for example,
+is never below 0. Let m of the N examples of a split be measured, and let s be the sum of their values. The metric is
+best if all other examples have the value b; it is then (s + (N - m) b) / N. If even this best case misses the target,
+the whole split misses the target. This proof involves no random sample and no confidence level.
 
 For example, let the target be a mean loss of 0.5 over 1,000 examples. If the losses of 100 examples have the sum 600,
 the mean loss of the whole split is at least 0.6.
@@ -55,6 +55,8 @@ _MAX_ROUNDS = 4
 @dataclass(frozen=True, kw_only=True)
 class Requirement:
     """What the measured values must satisfy to prove that the whole split triggers no decision.
+
+    A decision, such as the end of the run, is triggered if all of its targets are met.
 
     Args:
         metric: the metric that is measured.
@@ -135,7 +137,7 @@ class WorstFirst:
 
     @property
     def ratio(self) -> float:
-        """The predicted sum of the chosen values, divided by their sum in the last evaluation of the whole split."""
+        """The predicted sum of the chosen examples' distances, divided by the sum in the last whole evaluation."""
         return self._ratio
 
     def learn(self, ratio: float) -> None:
@@ -160,7 +162,10 @@ class WorstFirst:
         self._values = dict(state["values"])
 
     def _choose_probe(self) -> tuple[int, ...]:
-        """Return the positions of the examples with the largest and the smallest values; empty if all are equal."""
+        """Return the positions of the examples with the largest and the smallest values.
+
+        The result is empty if all values are equal, or if there are too few.
+        """
         values = next(iter(self._values.values()), None)
         if values is None or len(values) < 4 * _PROBE_SIZE or bool((values == values[0]).all()):
             return ()
@@ -224,9 +229,10 @@ class WorstFirstEvaluation:
     def __init__(self, parent: WorstFirst, requirement: Requirement, earlier: Tensor) -> None:
         self._parent = parent
         self._requirement = requirement
-        self._earlier = requirement.distances(earlier)
+        #: Distances of all examples in the last evaluation of the whole split (see `Requirement`).
+        self._earlier_distances = requirement.distances(earlier)
         #: Positions of all examples, from the worst to the best earlier value.
-        self._order: list[int] = self._earlier.argsort(descending=True, stable=True).tolist()
+        self._order: list[int] = self._earlier_distances.argsort(descending=True, stable=True).tolist()
         #: Positions of the examples in the random sample.
         self._sample = evaluation_rows(Shard(stop=FIRST_PART), len(earlier)).tolist()
         self._predicted_ratio = parent.ratio
@@ -247,7 +253,7 @@ class WorstFirstEvaluation:
         return len(self._rows)
 
     def measure(self, measure: MeasureShard) -> bool:
-        """Measure examples until they prove a miss, or until the whole split is expected to be cheaper.
+        """Measure examples until they prove a miss, or until a proof is no longer expected to save time.
 
         Args:
             measure: measures examples.
@@ -259,7 +265,7 @@ class WorstFirstEvaluation:
             rows = self.next_rows()
             if not rows or not self._add(rows, measure(Shard(chosen=rows))):
                 return False
-            earlier_sum = float(self._earlier[self._rows].sum())
+            earlier_sum = float(self._earlier_distances[self._rows].sum())
             ratio = self._sum() / earlier_sum if earlier_sum > 0 else math.nan
             if self._sum() > self._required:
                 self._parent.learn(ratio)
@@ -271,7 +277,7 @@ class WorstFirstEvaluation:
         """Return the positions of the examples to measure next; empty if the whole split is expected to be cheaper."""
         rows = [] if self._rows else list(self._sample)
         measured = {*self._rows, *rows}
-        missing = self._required - self._sum() - self._predicted_ratio * float(self._earlier[rows].sum())
+        missing = self._required - self._sum() - self._predicted_ratio * float(self._earlier_distances[rows].sum())
         fewest = _MIN_ADDED if self._rows else 0
         for position, row in enumerate(self._order):
             if missing <= 0 and len(rows) >= fewest:
@@ -279,7 +285,7 @@ class WorstFirstEvaluation:
             self._worst_count = max(self._worst_count, position + 1)
             if row not in measured:
                 rows.append(row)
-                missing -= self._predicted_ratio * float(self._earlier[row])
+                missing -= self._predicted_ratio * float(self._earlier_distances[row])
         too_many = len(self._rows) + len(rows) > LARGEST_SHARE * self.total
         return () if missing > 0 or too_many else tuple(rows)
 
@@ -314,7 +320,7 @@ class WorstFirstEvaluation:
         in_first = torch.tensor([row in worst for row in self._rows])
         # The standard error allows for unmeasured examples as bad as the worst earlier value in the second stratum.
         others_order = self._order[self._worst_count :]
-        reach = float(self._earlier[others_order[0]]) if others_order else 0.0
+        reach = float(self._earlier_distances[others_order[0]]) if others_order else 0.0
         estimates, means, errors = {}, {}, {}
         for name, parts in self._values.items():
             values = torch.cat(parts)

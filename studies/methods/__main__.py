@@ -1,7 +1,7 @@
 """Plan and run the comparison of schedules and optimizers, and write its page docs/comparison.md.
 
-Each trial has one thread. A run is not repeated if its figures are stored, or if its record is in --runs. If the
-command is stopped, the same command resumes it.
+Each trial has one thread. The figures of a run are its results. A run is not repeated if its figures are stored in
+measured.json, or if its record is in --runs. If the command is stopped, the same command resumes it.
 
     python -m studies.methods --plan
     python -m studies.methods                            (hours; may be stopped at any time)
@@ -46,10 +46,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--plan", action="store_true", help="print the trials and their estimated time, and run nothing"
     )
-    parser.add_argument("--table", action="store_true", help="print the page, and run nothing")
+    parser.add_argument("--table", action="store_true", help="print the page with its tables, and run nothing")
     parser.add_argument("--arms", type=_names, default=(), help="comma-separated submissions (default: all)")
     parser.add_argument("--workloads", type=_names, default=(), help="comma-separated workloads (default: all)")
-    parser.add_argument("--seeds", type=int, help="number of fresh seeds for each setting (default: as in the design)")
+    parser.add_argument(
+        "--seeds", type=int, help="number of seeds on which the best settings run (default: as in the design)"
+    )
     parser.add_argument(
         "--smoke", action="store_true", help="run only a few steps of each trial; such runs are not in the tables"
     )
@@ -75,6 +77,7 @@ def _plan_or_run(options: argparse.Namespace) -> int:
     if options.table:
         sys.stdout.write(page(Results(design, finished.figures(), registry)))
         return EXIT_OK
+    # A stage of the study is one workload at one budget (see `studies.methods.design`).
     stages = design.select_stages(options.arms, options.workloads, options.seeds)
     plan = StudyPlan(design, registry, smoke=options.smoke)
     if options.plan:
@@ -84,7 +87,7 @@ def _plan_or_run(options: argparse.Namespace) -> int:
     settings = ExecutionOptions(jobs=options.jobs, retry_failed=options.retry_failed)
     runner = StudyRunner(plan, finished.stored, options.runs, settings, registry)
     broken = [run for run in runner.run(stages) if not run.is_complete]
-    for run in broken:
+    for run in broken:  # `run.run` is the run_id, which is also the name of the run's folder
         print(f"{run.status}: {run.arm} on {run.workload}, {options.runs / run.run}", file=sys.stderr)
     return EXIT_FAILED if broken else EXIT_OK
 

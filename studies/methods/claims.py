@@ -29,7 +29,7 @@ from studies.methods.results import Results
 #: The verdicts on a claim. `fails` may be followed by a colon and the reason.
 VERDICTS = ("holds", "fails", "undecided", "not tested (a run missed or broke)", "not finished", "not tried")
 #: The name of each measure on the page.
-MEASURED: Mapping[Measure, str] = {"loss": "loss", "target": "examples to the target"}
+MEASURE_NAMES: Mapping[Measure, str] = {"loss": "loss", "target": "examples to the target"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ def judge_each_workload(results: Results) -> list[JudgedClaim]:
 
 
 def _compare_on_stage(results: Results, claim: Claim, stage: Stage, tests: int) -> Difference:
-    """Compare the arms of a claim on one stage by Student's t test. If a run missed the target, there is no test.
+    """Compare the arms of a claim on one stage by Student's t test. If a run missed or broke, there is no test.
 
     Args:
         results: the results of the study.
@@ -156,4 +156,4 @@ def describe_stages(claim: Claim, design: Design) -> str:
 def describe_claim(claim: Claim, design: Design) -> str:
     """Return the text of the claim, with the measure if the same claim is tested by both measures."""
     is_tested_twice = any(other.says == claim.says and other.measure != claim.measure for other in design.claims)
-    return claim.says + (f" (by {MEASURED[claim.measure]})" if is_tested_twice else "")
+    return claim.says + (f" (by {MEASURE_NAMES[claim.measure]})" if is_tested_twice else "")

@@ -1,4 +1,4 @@
-"""Compute which runs of the study are missing, and estimate their time from the figures of earlier runs."""
+"""Compute which runs of the study are missing, and estimate their time from the results of earlier runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RunCosts:
     """Estimates the wall seconds of a run from earlier runs on the same workload, if possible of the same arm.
 
     Args:
-        figures: the figures of earlier runs.
+        figures: the results of earlier runs.
     """
 
     def __init__(self, figures: Iterable[RunFigures]) -> None:

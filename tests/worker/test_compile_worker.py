@@ -142,7 +142,7 @@ def test_a_warm_up_that_fails_costs_a_warning(tmp_path: Path, monkeypatch: pytes
     record = run_here(spec, tmp_path, watcher)
     assert record.status == "exhausted", record.reason
     assert watcher.warnings == [
-        "the compile warm-up ended with code 1; the loss is compiled while the clock runs (see worker.log)"
+        "the compile warm-up ended with code 1; the worker compiles the loss itself (see worker.log)"
     ]
 
 

@@ -13,7 +13,7 @@ _SEED = 7
 
 
 def evaluation_rows(shard: Shard, n: int, unit: int = 1) -> Tensor:
-    """Return the indices (int64) of a shard's examples in a split.
+    """Return the indices (int64) of the examples in a shard, the part of a split that one rank evaluates.
 
     * A shard of the whole split takes its examples in the stored order, which may be sorted, for example by class.
     * A shard with a window (`start` or `stop`) takes its examples from a random order, which is the same in every run.

@@ -95,6 +95,6 @@ class SubsetPool:
 
 
 def positional_gather(pool: Pool) -> Callable[[Tensor, int], Batch]:
-    """Return a function of indices and a position: the pool's `gather_at`, or `gather` without the position."""
+    """Return the pool's `gather_at`. If it has none, return a function that calls `gather` and ignores the position."""
     gather_at: Callable[[Tensor, int], Batch] | None = getattr(pool, "gather_at", None)
     return gather_at or (lambda indices, position: pool.gather(indices))

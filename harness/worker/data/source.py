@@ -56,7 +56,7 @@ class BatchSource(Protocol):
 
 
 class PoolSource:
-    """Draws from a pool in a random order, each example once per pass.
+    """Draws from a pool by index, or in a random order with each example once per pass.
 
     Args:
         pool: the training data.

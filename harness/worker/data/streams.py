@@ -34,7 +34,7 @@ class Stream(Protocol):
 
 
 class StagedStream:
-    """A stream with one pool per stage and a new random order for every pass over a pool.
+    """A stream with one pool per stage. A stage may repeat the examples of its pool, each time in a new random order.
 
     Args:
         stages: the pools in the order of the stages.
@@ -49,6 +49,7 @@ class StagedStream:
         self._order = ShuffledOrder(len(stages[0]), self._generator)
 
     def draw(self, n: int) -> Batch:
+        # For augmentation, `position` is the number of examples that were drawn before (see `Pool`).
         position, self._drawn = self._drawn, self._drawn + n
         return positional_gather(self._stages[self._stage])(self._order.take(n), position)
 

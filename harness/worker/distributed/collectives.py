@@ -1,4 +1,4 @@
-"""Collective operations among the ranks (processes) of one run. In a group of one rank, they return their arguments."""
+"""Collective operations among the ranks (processes) of one run. In a group of one rank, they change nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIMEOUT = timedelta(hours=1)
 
 
 class ProcessGroup:
-    """The single rank of a run. The subclass `DistributedGroup` is for a run with several ranks.
+    """The group of a run with one rank. The subclass `DistributedGroup` is for a run with several ranks.
 
     Attributes:
         rank: index of this process among the ranks, from 0.

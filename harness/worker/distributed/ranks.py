@@ -109,7 +109,7 @@ class RankProcesses:
         return self._group
 
     def _watch(self, rank: int, process: subprocess.Popen[bytes], read_end: int) -> None:
-        """Wait until a rank ends. If the rank ends before this run ends, end this run."""
+        """Wait until a rank ends. If the rank failed before this run has ended, end this run."""
         with open(read_end, "rb") as pipe:
             report = pipe.read()
         process.wait()

@@ -1,6 +1,7 @@
 """A draw returns at least one example, and a step draws at most `eval_every` examples.
 
-Forbidden: `work.draw(n)` with n < 1, and drawing more than `eval_every` examples in one step.
+Forbidden: `work.draw(n)` with n < 1, and drawing more than `eval_every` examples in one step or in one call
+of `eval_weights`.
 
 Why: the model is evaluated after every `eval_every` examples. A larger step would skip evaluations, at which targets
 and budgets are checked.

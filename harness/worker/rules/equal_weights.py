@@ -35,14 +35,14 @@ class EqualWeights(Rule):
         return spec.ranks > 1
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
-        drift, tensor = find_largest_drift(model, group)
-        reports = [report.decode() for report in group.all_gather_bytes(f"{drift!r} {tensor}".encode())]
+        drift, name = find_largest_drift(model, group)
+        reports = [report.decode() for report in group.all_gather_bytes(f"{drift!r} {name}".encode())]
         drifts = [float(report.partition(" ")[0]) for report in reports]
         rank = drifts.index(max(drifts))
         if drifts[rank] > MAX_DRIFT:
-            tensor = reports[rank].partition(" ")[2]
+            name = reports[rank].partition(" ")[2]
             raise RejectedError(
-                f"{tensor} differs by {drifts[rank]:.2g} of its root mean square between rank 0 and rank {rank}",
+                f"{name} differs by {drifts[rank]:.2g} of its root mean square between rank 0 and rank {rank}",
                 fix="compute gradients with work.backward, or with backward() from the result of work.loss, so that "
                 "they are equal on all ranks; if the submission uses autograd.grad, declare the need 'raw-grad'",
             )

@@ -1,10 +1,11 @@
-"""Torch's global numeric settings stay as the workload set them.
+"""Torch's global numeric settings stay as the harness set them.
 
 Forbidden: changing torch's global settings, and leaving autocast enabled. The global settings are the precision of
-float32 matrix products and convolutions, TF32, the default dtype, the default device and the number of threads. At
-every evaluation and within passes, they are compared with their values before the submission's import.
+float32 matrix products and convolutions, TF32, the use of oneDNN, the default dtype, the default device and the number
+of threads. At every evaluation, they are compared with their values before the submission's import. The settings that
+affect passes most are also compared within passes.
 
-Why: precision and threads determine the time of a step, and the workload sets both for all submissions.
+Why: precision and threads determine the time of a step, and both must be the same for all submissions.
 
 Instead: do not change the settings. If a computation of the submission needs another precision, cast its tensors.
 """

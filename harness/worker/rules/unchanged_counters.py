@@ -20,7 +20,7 @@ from harness.worker.work import CountedWork
 
 
 class UnchangedCounters(Rule):
-    """Counts draws and backward passes a second time, and compares the counts while the clock is stopped."""
+    """Counts draws, backward passes and updates a second time, and compares the counts while the clock is stopped."""
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
@@ -62,8 +62,8 @@ class UnchangedCounters(Rule):
             return
         capacity = self.spec.workload.facts.replay_capacity or 0
         # A submission may have enlarged the buffer's tensors without changing `capacity`.
-        memory = max((len(tensor) for tensor in work.replay._store.values()), default=0)
-        room = max(work.replay.capacity, memory)
+        allocated = max((len(tensor) for tensor in work.replay._store.values()), default=0)
+        room = max(work.replay.capacity, allocated)
         if room > capacity:
             raise RejectedError(
                 f"the replay buffer has room for {room:,} examples instead of {capacity:,}",

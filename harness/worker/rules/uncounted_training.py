@@ -27,19 +27,19 @@ class UncountedTraining(Rule):
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
         self._norms: list[float] | None = None
-        self._passes = 0
+        self._forward_examples = 0
 
     def on_step_end(self, drawn: int, forward_examples: int) -> None:
-        self._passes += forward_examples
+        self._forward_examples += forward_examples
 
     def at_evaluation(self, model: nn.Module) -> None:
         norms = compute_norms(model)
-        if self._norms is not None and norms != self._norms and not self._passes:
+        if self._norms is not None and norms != self._norms and not self._forward_examples:
             raise RejectedError(
                 "the model changed between two evaluations although no forward or backward pass was counted",
                 fix="make all passes with work.backward, work.loss or work.outputs, or by calling the model",
             )
-        self._norms, self._passes = norms, 0
+        self._norms, self._forward_examples = norms, 0
 
 
 def compute_norms(model: nn.Module) -> list[float]:
