@@ -20,7 +20,7 @@ from typing import ClassVar
 
 from harness.contract.run import RunSpec
 from harness.execution.state import ResourceSlot
-from harness.hardware import detect
+from harness.hardware import detect, drivers
 
 #: Prefix of the names of all locks.
 _PREFIX = "algorace-"
@@ -31,7 +31,7 @@ class Machine:
 
     Args:
         cores: indices of processor cores; if None, the cores that this process may use.
-        gpus: names for `CUDA_VISIBLE_DEVICES`; if None, the GPUs that are visible to this process.
+        gpus: names as in `CUDA_VISIBLE_DEVICES`; if None, the GPUs that are visible to this process.
     """
 
     def __init__(self, cores: Sequence[int] | None = None, gpus: Sequence[str] | None = None) -> None:
@@ -40,7 +40,7 @@ class Machine:
 
     @property
     def gpus(self) -> tuple[str, ...]:
-        """The names of the GPUs in `CUDA_VISIBLE_DEVICES`.
+        """The names of the GPUs, as in `CUDA_VISIBLE_DEVICES`.
 
         The GPU driver is asked when this property is first used, so that CPU trials do not wait for the driver.
         """
@@ -71,7 +71,7 @@ class Machine:
         allocation = _allocate("gpu", candidates, spec.ranks)
         if allocation is None:
             return None
-        # If the device has a number, `CUDA_VISIBLE_DEVICES` is left unchanged, so that the number stays valid.
+        # If the device has a number, the environment variables are left unchanged, so that the number stays valid.
         gpus = () if index else allocation.names
         n_cores = max(required, len(self.cores) * spec.ranks // len(self.gpus))
         cores = _allocate("core", self.cores, n_cores) or _allocate("core", self.cores, required)
@@ -124,11 +124,10 @@ def list_usable_cores() -> tuple[int, ...]:
 
 
 def list_visible_gpus() -> tuple[str, ...]:
-    """Return the GPUs that are visible to this process, as names for `CUDA_VISIBLE_DEVICES` (also used by ROCm)."""
-    setting = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if setting is not None:
-        return tuple(name.strip() for name in setting.split(",") if name.strip() not in ("", "-1"))
-    return tuple(str(gpu.index) for gpu in detect.gpus_of_run("cuda", len(detect.all_gpus())))
+    """Return the GPUs that are visible to this process, as names for `ResourceSlot.gpus`."""
+    gpus = detect.all_gpus()
+    names = drivers.visible_names(gpus)
+    return tuple(str(gpu.index) for gpu in gpus) if names is None else names
 
 
 def _read_siblings(hardware_thread: int) -> set[int]:

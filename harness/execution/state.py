@@ -76,7 +76,7 @@ class ResourceSlot:
 
     Args:
         cores: indices of the processor cores to which the worker is pinned; if empty, the worker is not pinned.
-        gpus: the names in `CUDA_VISIBLE_DEVICES`; if empty, the variable is unchanged.
+        gpus: the names in `CUDA_VISIBLE_DEVICES` and `HIP_VISIBLE_DEVICES`; if empty, the variables are unchanged.
     """
 
     cores: tuple[int, ...] = ()

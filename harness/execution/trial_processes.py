@@ -20,6 +20,7 @@ from harness.execution.confinement import confine
 from harness.execution.event_pipe import open_event_pipe
 from harness.execution.launching import LaunchedWorker, Launcher, StartingWorker, WorkerStart, evaluates_outside
 from harness.execution.state import ResourceSlot, StopSignal, Trial
+from harness.hardware.drivers import visibility_variables
 from harness.planning.seeds import without_secrets
 from harness.storage.layout import WORKER
 from harness.storage.run_folder import RunFolder
@@ -185,6 +186,6 @@ def worker_environment(spec: RunSpec, scratch: Path, slot: ResourceSlot) -> dict
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     # HOME is replaced, so the folders of packages installed with --user and of datasets must be given explicitly.
     shared = {"PYTHONUSERBASE": site.getuserbase(), "BENCH_DATA": str(data_folder().absolute())}
-    gpus = {"CUDA_VISIBLE_DEVICES": ",".join(slot.gpus)} if slot.gpus else {}
+    gpus = visibility_variables(slot.gpus) if slot.gpus else {}
     inherited = {name: value for name, value in python_process.environment().items() if not is_shared(name)}
     return {**inherited, **shared, **private_variables(scratch), **fixed, **counts, **gpus}

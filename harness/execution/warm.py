@@ -32,6 +32,7 @@ from harness.execution.launching import (
     kill_group,
     kill_worker,
 )
+from harness.hardware.drivers import visibility_variables
 from harness.system import python_process
 from harness.system.private_folders import PRIVATE
 
@@ -47,7 +48,7 @@ _ORPHAN_S = 10.0
 _TRIAL_VARIABLES = frozenset(PRIVATE)
 #: Environment variables that hide all GPUs. For a visible GPU, torch would start a thread, and the server could not be
 #: forked.
-_NO_GPUS = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
+_NO_GPUS = visibility_variables(())
 
 
 def can_fork(spec: RunSpec) -> bool:

@@ -38,7 +38,7 @@ class _TimedUsage(msgspec.Struct):
     checkpoint_seconds: float = 0.0
 
 
-class _TimedRecord(msgspec.Struct):
+class _GateRecord(msgspec.Struct):
     """The fields of a record from which the time per example is computed; decoding skips all other fields."""
 
     spec: _TimedSpec
@@ -54,7 +54,7 @@ class GateCosts:
     """
 
     def __init__(self, folders: Iterable[Path]) -> None:
-        decoder = msgspec.json.Decoder(_TimedRecord)
+        decoder = msgspec.json.Decoder(_GateRecord)
         self._seconds_per_example: dict[tuple[str, str], list[float]] = defaultdict(list)
         for stored in iter_stored((folder for folder in folders if folder.is_dir()), []):
             try:

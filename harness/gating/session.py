@@ -302,7 +302,8 @@ class GateSession:
     def confirm(self, file: SeriesFile, limits: GateLimits) -> list[tuple[int, SeriesCandidate, GateEnding]]:
         """Gate every kept candidate of a series against the original, on seeds that no gate has used.
 
-        The original is the submission B of the series' first candidate.
+        The original is the submission B of the series' first candidate. The series is not locked: its file is replaced
+        atomically, this method does not write it, and the outcome of a kept candidate never changes.
 
         Returns:
             For each kept candidate its number, the candidate, and the gate that confirms or refutes it.

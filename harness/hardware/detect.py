@@ -60,7 +60,7 @@ def gpus_of_run(device: str, ranks: int = 1, visible: Sequence[str] = ()) -> tup
             process sees.
     """
     first = int(device.partition(":")[2] or 0)
-    environment = {"CUDA_VISIBLE_DEVICES": ",".join(visible)} if visible else os.environ
+    environment = drivers.visibility_variables(visible) if visible else os.environ
     return drivers.visible_gpus(all_gpus(), environment)[first : first + ranks]
 
 

@@ -283,21 +283,55 @@ class RocmSmi:
 def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.environ) -> tuple[Gpu, ...]:
     """Return the GPUs that a program with these environment variables sees, in the program's order.
 
-    `CUDA_VISIBLE_DEVICES`, or `HIP_VISIBLE_DEVICES` for AMD's GPUs, lists the GPUs by index or by the beginning
-    of their UUID. Like CUDA, this function stops at the first name that is unknown, ambiguous or repeated: it ignores
-    this name and all names after it.
+    The variables list the GPUs by index or by the beginning of their UUID (see `visible_names`). Like CUDA, this
+    function stops at the first name that is unknown, ambiguous or repeated: it ignores this name and all names after
+    it.
     """
-    amd = bool(gpus) and gpus[0].maker == "amd"
-    setting = environment.get("HIP_VISIBLE_DEVICES" if amd else "CUDA_VISIBLE_DEVICES")
-    if setting is None:
+    names = visible_names(gpus, environment)
+    if names is None:
         return tuple(gpus)
     visible: list[Gpu] = []
-    for name in (part.strip() for part in setting.split(",")):
+    for name in names:
         matches = [gpu for gpu in gpus if _has_name(gpu, name)]
         if len(matches) != 1 or matches[0] in visible:
             break
         visible += matches
     return tuple(visible)
+
+
+def visible_names(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.environ) -> tuple[str, ...] | None:
+    """Return the names of the visible GPUs in the environment variables; None if the variables hide no GPU.
+
+    CUDA reads `CUDA_VISIBLE_DEVICES`. ROCm reads the first of `HIP_VISIBLE_DEVICES` and `CUDA_VISIBLE_DEVICES` that is
+    not empty (`Device::init` in rocdevice.cpp of ROCm's clr). An empty name, a negative number or a repeated name ends
+    the list, and hides the GPUs after it. Names that no GPU has are not removed.
+
+    Args:
+        gpus: the GPUs of this machine, whose maker decides which variable counts.
+        environment: the environment variables.
+
+    >>> visible_names((), {"CUDA_VISIBLE_DEVICES": "0,-1,1"})
+    ('0',)
+    """
+    setting = environment.get("CUDA_VISIBLE_DEVICES")
+    if gpus and gpus[0].maker == "amd":
+        setting = environment.get("HIP_VISIBLE_DEVICES") or setting or None
+    if setting is None:
+        return None
+    names: list[str] = []
+    for name in (part.strip() for part in setting.split(",")):
+        if not name or name.startswith("-") or name in names:
+            break
+        names.append(name)
+    return tuple(names)
+
+
+def visibility_variables(names: Sequence[str]) -> dict[str, str]:
+    """Return the environment variables with which a program sees only the named GPUs, of either maker.
+
+    Without names, the program sees no GPU: `-1` is no GPU's name. An empty text would hide no GPU from ROCm.
+    """
+    return dict.fromkeys(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"), ",".join(names) or "-1")
 
 
 def _has_name(gpu: Gpu, name: str) -> bool:

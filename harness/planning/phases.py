@@ -24,7 +24,7 @@ from harness.contract.run import RunSpec
 from harness.errors import BenchError, UsageError
 from harness.planning import compose
 from harness.planning.stopping_rules import stopping_rule
-from harness.planning.trials import PlanSettings, plan_trials
+from harness.planning.trials import PlanSettings, apply_budget, plan_trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ def plan_phases(
         planned = by_workload.setdefault(workload.name, [])
         reason = rule.exclusion_reason(workload.facts)
         if not reason:
-            horizons = rule.reference_horizons(workload.facts)
+            horizons = rule.reference_horizons(apply_budget(workload.facts, settings))
             if horizons and not planned:
                 planned.append(_plan_envelope(workload, registry, references, settings, horizons))
             composition = compose.compose(pair.submission, registry)
@@ -168,7 +168,7 @@ def plan_phases(
 
 
 def _plan_tuning(pair: SubmissionOnWorkload, registry: compose.PartLookup) -> Sequence[RunSpec]:
-    """Return the tuning trials of a pair. They use tuning seeds and the whole budget."""
+    """Return the tuning trials of a pair. They use tuning seeds and the whole budget under the ruleset."""
     return plan_trials(
         pair.workload,
         pair.submission,
@@ -176,7 +176,7 @@ def _plan_tuning(pair: SubmissionOnWorkload, registry: compose.PartLookup) -> Se
         pair.settings,
         purpose="tuning",
         studies=pair.settings.ruleset.tuning_studies,
-        stop=pair.workload.facts.budget.horizon,
+        stop=apply_budget(pair.workload.facts, pair.settings).budget.horizon,
     )
 
 

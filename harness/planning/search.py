@@ -34,7 +34,8 @@ class Search:
         defaults: the default of each searched hyperparameter.
         only: name of the only searched hyperparameter; None for a search of the whole space.
         multiples_of_default: whether the values to try are multiples of the default, such as 0.5, 1 and 2 times the
-            default. True in a search of one log-uniform or fixed hyperparameter without a requested range.
+            default. True in a search of one hyperparameter that is log-uniform or a fixed number, without a requested
+            range.
     """
 
     domains: Space
@@ -127,12 +128,12 @@ def choose_search(
         raise UsageError(
             f"{submission} has no hyperparameter with a search range", fix="name a hyperparameter with --only NAME"
         )
-    multiples_of_default = only is not None and only not in ranges and isinstance(domains[only], LogUniform | Fixed)
+    searched = {name: _domain_with_range(name, domain) for name, domain in domains.items()}
     return Search(
-        domains={name: _domain_with_range(name, domain) for name, domain in domains.items()},
+        domains=searched,
         defaults={name: hyperparameters.default(space[name]) for name in domains},
         only=only,
-        multiples_of_default=multiples_of_default and not isinstance(domains[only or ""], Choice),
+        multiples_of_default=only is not None and only not in ranges and isinstance(searched[only], LogUniform),
     )
 
 

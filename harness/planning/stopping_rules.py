@@ -72,6 +72,16 @@ class StoppingRule:
         """Return the horizons of the reference's runs for an envelope, in examples; empty if no envelope is needed."""
         return ()
 
+    def find_envelope_problem(self, runs: Sequence[Record]) -> str:
+        """Return why the reference's runs on a workload give no envelope; "" if they do.
+
+        This method is called only if `reference_horizons` is not empty.
+
+        Args:
+            runs: records with the purpose `envelope` on one workload; not empty.
+        """
+        raise AssertionError(f"{self.name} needs no envelope")
+
     def choose_stop(self, tuning: Sequence[Record], studies: int) -> int:
         """Choose the stop, in examples, from the records of tuning trials.
 
@@ -159,6 +169,13 @@ class DrawnBudget(_OneTrialOnPools):
 
     def reference_horizons(self, facts: WorkloadFacts) -> tuple[int, ...]:
         return anytime.envelope_horizons(facts.budget.horizon, facts.eval_every)
+
+    def find_envelope_problem(self, runs: Sequence[Record]) -> str:
+        try:
+            anytime.fit_envelope(runs)
+        except ValueError as error:
+            return str(error)
+        return ""
 
     def tabulate(self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]) -> list[ResultTable]:
         return anytime.tabulate_scores(anytime.scores(records))

@@ -117,7 +117,7 @@ def plan_trials(
         UsageError: there are too many trials, or a hyperparameter does not exist, is out of range, or conflicts with
             another hyperparameter.
     """
-    facts = _apply_budget(workload.facts, settings)
+    facts = apply_budget(workload.facts, settings)
     composition = compose(submission, registry)
     device = settings.device or ("cpu" if facts.tier == "cpu" else "cuda")
     ref = _submission_ref(composition)
@@ -283,7 +283,7 @@ def batch_size(space: Space, facts: WorkloadFacts) -> int:
     return min(facts.batch_sizes, key=lambda size: abs(math.log(size / default_size)))
 
 
-def _apply_budget(facts: WorkloadFacts, settings: PlanSettings) -> WorkloadFacts:
+def apply_budget(facts: WorkloadFacts, settings: PlanSettings) -> WorkloadFacts:
     """Return the facts with the budget under the ruleset, or with the short budget of a smoke run."""
     budget, factor = facts.budget, settings.ruleset.budget_factor
     if settings.smoke:

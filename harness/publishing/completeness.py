@@ -14,15 +14,20 @@ from harness.publishing.selection import TrialGroup, group_key
 
 
 class TrialIndex(NamedTuple):
-    """The position of a trial among the trials that a ruleset requires."""
+    """The position of a trial among the trials that a ruleset requires.
+
+    `horizon` is the horizon in examples of a run for the reference's envelope. It is None for other trials.
+    """
 
     purpose: Purpose
     study: int
     trial: int
+    horizon: int | None = None
 
     def __str__(self) -> str:
         purpose = "" if self.purpose == "score" else f"{self.purpose} "
-        return f"{purpose}study {self.study}, trial {self.trial}"
+        horizon = f", horizon {self.horizon:,} examples" if self.horizon else ""
+        return f"{purpose}study {self.study}, trial {self.trial}{horizon}"
 
 
 #: Function that returns the number of settings in a submission's own list; None for a submission with a search space.
@@ -37,11 +42,13 @@ class Gap:
         missing: the trials that have no record or have not ended.
         expected: number of trials that the group must have.
         command: the command that runs the missing trials. It keeps the finished runs of the runs folder.
+        repeated: number of published trials without a record in the runs folder. The command also runs these trials.
     """
 
     missing: tuple[TrialIndex, ...]
     expected: int
     command: str
+    repeated: int = 0
 
 
 def find_gap(
@@ -50,7 +57,8 @@ def find_gap(
     """Return the trials that a group lacks; None if the group is complete.
 
     A group may have more studies than its ruleset requires. It must then also have all trials of the additional
-    studies. A group of runs for the reference's envelope is not checked for missing trials.
+    studies. A group of runs for the reference's envelope must have every study at each of its horizons. The records do
+    not state the horizons that have no run (see `StoppingRule.find_envelope_problem`).
 
     Args:
         group: the records.
@@ -58,22 +66,28 @@ def find_gap(
         listed_settings: see `ListedSettings`.
         published: specifications of published records. A trial of the group with such a record is not missing.
     """
-    if group.key.is_envelope:
-        return None
     known = [*(run.record.spec for run in group.runs), *(spec for spec in published if group_key(spec) == group.key)]
     unfinished = {_index(run.record.spec) for run in group.runs if not is_finished(run.record.status)}
     spec = group.spec
-    studies = max([spec.ruleset.studies, *(1 + other.study for other in known if other.purpose == "score")])
-    expected = _expected_trials(spec, studies, listed_settings(spec))
+    own_purpose: Purpose = "envelope" if group.key.is_envelope else "score"
+    studies = max([spec.ruleset.studies, *(1 + other.study for other in known if other.purpose == own_purpose)])
+    if group.key.is_envelope:
+        horizons = sorted({other.workload.facts.budget.horizon for other in known})
+        expected = [TrialIndex("envelope", study, 0, horizon) for study in range(studies) for horizon in horizons]
+    else:
+        expected = _expected_trials(spec, studies, listed_settings(spec))
     finished = {_index(other) for other in known} - unfinished
     missing = tuple(index for index in expected if index not in finished)
     if not missing:
         return None
-    return Gap(missing=missing, expected=len(expected), command=study_command(spec, studies, runs))
+    local = {_index(run.record.spec) for run in group.runs}
+    repeated = len(set(expected) - set(missing) - local)
+    return Gap(missing=missing, expected=len(expected), command=study_command(spec, studies, runs), repeated=repeated)
 
 
 def _index(spec: RunSpec) -> TrialIndex:
-    return TrialIndex(spec.purpose, spec.study, spec.trial)
+    horizon = spec.workload.facts.budget.horizon if spec.purpose == "envelope" else None
+    return TrialIndex(spec.purpose, spec.study, spec.trial, horizon)
 
 
 def _expected_trials(spec: RunSpec, studies: int, listed_settings: int | None) -> list[TrialIndex]:

@@ -54,7 +54,15 @@ def _group_lines(report: GroupReport) -> list[str]:
     )
     lines += [f"  not checked: {check} of {n} record(s): {why}" for (check, why), n in sorted(unchecked.items())]
     lines += [f"  refused: {reason}" for reason in list_refusals(report)]
-    return lines + ([f"  to run the missing trials: {report.gap.command}"] if report.gap else [])
+    if report.gap is None:
+        return lines
+    if report.gap.repeated:
+        lines.append(
+            f"  {report.gap.repeated} published trial(s) are not in the runs folder. The next command repeats them, "
+            "and their new records will be refused. First save each published record as RUN_ID/record.json in the runs "
+            "folder; bench results unpack writes the records of a copy of the published folder as files"
+        )
+    return [*lines, f"  to run the missing trials: {report.gap.command}"]
 
 
 def list_refusals(report: GroupReport) -> list[str]:

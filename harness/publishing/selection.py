@@ -136,13 +136,13 @@ def select_groups(names: Sequence[str], runs: Path, problems: list[str]) -> list
     The runs for the reference's envelope are added if they share workload, ruleset, hardware and seeds with a group.
 
     Args:
-        names: paths of runs or of folders with runs, run IDs or their first characters, or names of submissions.
+        names: paths of records or of folders with records, run IDs or their first characters, or names of submissions.
         runs: the runs folder.
         problems: list to which a one-line message is appended for each file that cannot be read.
 
     Raises:
-        UsageError: a name matches no run, or only runs that are never published. The error is also raised if a path or
-            the beginning of a run ID matches several runs.
+        UsageError: a name matches no run, or only runs that are never published. The error is also raised if the
+            beginning of a run ID matches several runs.
     """
     listed = list(_list_records(runs, problems))
     chosen = {item.key: None for name in names for item in _match(name, listed, runs)}
@@ -171,7 +171,7 @@ def _match(name: str, listed: Sequence[_Listed], runs: Path) -> list[_Listed]:
     path = Path(name).absolute()
     beginnings = (name, f"{RUN_ID_PREFIX}{name}")
     candidates = {
-        "path": [item for item in listed if path in (item.path.absolute(), item.path.absolute().parent)],
+        "path": [item for item in listed if path == item.path.absolute()],
         "id": [item for item in listed if item.run_id.startswith(beginnings)],
         "submission": [item for item in listed if name in (item.submission, item.key.submission)],
         "folder": [item for item in listed if os.path.isdir(path) and item.path.absolute().is_relative_to(path)],
@@ -182,13 +182,12 @@ def _match(name: str, listed: Sequence[_Listed], runs: Path) -> list[_Listed]:
             raise UsageError(f"no run {name!r}: {runs} has no records", fix="name the folder of the runs with --runs")
         raise unknown_name_error("run or submission among the runs", name, {item.submission for item in listed})
     matches = candidates[kind]
-    if kind in ("path", "id"):
-        if len(matches) > 1:
-            fix = f"choose one of {', '.join(sorted(item.run_id for item in matches)[:5])}"
-            raise UsageError(f"{len(matches)} runs begin with {name!r}", fix=fix)
-        if matches[0].obstacle:
-            problem = f"{matches[0].run_id} cannot be published: {matches[0].obstacle}"
-            raise UsageError(problem, fix="name a scored run without --smoke, --profile and --prune")
+    if kind == "id" and len(matches) > 1:
+        fix = f"choose one of {', '.join(sorted(item.run_id for item in matches)[:5])}"
+        raise UsageError(f"{len(matches)} runs begin with {name!r}", fix=fix)
+    if kind != "submission" and len(matches) == 1 and matches[0].obstacle:
+        problem = f"{matches[0].run_id} cannot be published: {matches[0].obstacle}"
+        raise UsageError(problem, fix="name a scored run without --smoke, --profile and --prune")
     publishable = [item for item in matches if not item.obstacle]
     if not publishable:
         problem = f"none of the {len(matches)} runs of {name} can be published: {matches[0].obstacle}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from harness.errors import DamagedError, StoreError
 from harness.planning.stopping_rules import stopping_rule
 from harness.publishing.attempts import AttemptReport, RunsLedger
 from harness.publishing.completeness import Gap, ListedSettings, find_gap
-from harness.publishing.selection import GroupKey, LocalRun, TrialGroup, group_key, select_groups
+from harness.publishing.selection import LocalRun, TrialGroup, group_key, select_groups
 from harness.report.published import draw_published
 from harness.storage import packing
 from harness.storage.attestations import read_attestations, write_attestation
@@ -151,11 +151,11 @@ def publish(names: Sequence[str], options: PublishOptions) -> PublishReport:
     published = _Published.read(options.results)
     ledger = RunsLedger(options.runs)
     marks = index_marks([options.runs], problems)
-    envelopes = {group_key(record.spec) for record in published.records if record.spec.purpose == "envelope"}
-    envelopes |= {group.key for group in groups if group.key.is_envelope}
+    local_records = (run.record for group in groups for run in group.runs)
+    envelope_runs = [record for record in (*published.records, *local_records) if record.spec.purpose == "envelope"]
     reports = [_examine(group, options, published, ledger, marks) for group in groups]
     report = PublishReport(
-        groups=tuple(_require_envelope(report, envelopes) for report in reports),
+        groups=tuple(_require_envelope(report, envelope_runs) for report in reports),
         results=options.results,
         problems=tuple(problems),
     )
@@ -206,18 +206,26 @@ def _examine(
     )
 
 
-def _require_envelope(report: GroupReport, envelopes: Collection[GroupKey]) -> GroupReport:
-    """Return the report. Add a problem if the scores need the reference's envelope, whose runs are missing."""
-    group = report.group
-    rule = stopping_rule(group.spec.ruleset.stopping)
-    # key[2:5] is the workload, the ruleset and the hardware class.
-    has_envelope = any(key[2:5] == group.key[2:5] for key in envelopes)
-    if group.key.is_envelope or has_envelope or not rule.reference_horizons(group.spec.workload.facts):
+def _require_envelope(report: GroupReport, envelope_runs: Sequence[Record]) -> GroupReport:
+    """Return the report. Add a problem if the scores need the reference's envelope, and its runs do not suffice.
+
+    As in the scores, the runs of all root seeds count.
+
+    Args:
+        report: the report.
+        envelope_runs: the local and published records with the purpose `envelope`.
+    """
+    key, spec = report.group.key, report.group.spec
+    rule = stopping_rule(spec.ruleset.stopping)
+    if not rule.reference_horizons(spec.workload.facts):
         return report
-    problem = (
-        f"the reference's runs for the envelope on {group.key.workload} are neither in the runs folder nor published"
-    )
-    return replace(report, problems=(*report.problems, problem))
+    # key[2:5] is the workload, the ruleset and the hardware class.
+    runs = [record for record in envelope_runs if group_key(record.spec)[2:5] == key[2:5]]
+    problem = f"the reference's runs for the envelope on {key.workload} are neither in the runs folder nor published"
+    if runs:
+        problem = rule.find_envelope_problem(runs)
+        problem = f"there is no envelope on {key.workload}: {problem}" if problem else ""
+    return replace(report, problems=(*report.problems, problem)) if problem else report
 
 
 def _write_group(folder: Path, report: GroupReport) -> None:

@@ -88,8 +88,7 @@ def progress_line(look: GateLook, minutes_needed: float | None) -> str:
     elif look.pairs_needed is None:
         parts.append("number of further pairs unknown")
     else:
-        time = "" if minutes_needed is None else f", {text.seconds(60 * minutes_needed)}"
-        parts.append(f"about {look.pairs_needed} more {'pair' if look.pairs_needed == 1 else 'pairs'}{time}")
+        parts.append(_describe_need(look.pairs_needed, minutes_needed))
     return ", ".join(parts)
 
 
@@ -112,7 +111,9 @@ def gate_text(report: GateReport) -> str:
         lines.append(f"compared by metric, not by compute, because {report.fallback}")
         lines.append("min-effect is in percent of the metric")
     elif report.look.outside:
-        lines.append(f"{report.look.outside} runs lie outside the envelope; their multipliers are extrapolated")
+        number = report.look.outside
+        runs, owner = ("run lies", "its multiplier is") if number == 1 else ("runs lie", "their multipliers are")
+        lines.append(f"{number} {runs} outside the envelope; {owner} extrapolated")
     lines += [f"broke: {_broken_line(run)}" for run in report.look.broken[:MAX_LISTED_RUNS]]
     if len(report.look.broken) > MAX_LISTED_RUNS:
         lines.append(f"broke: {len(report.look.broken) - MAX_LISTED_RUNS} more")
@@ -121,7 +122,7 @@ def gate_text(report: GateReport) -> str:
         lines.append(_series_line(report.series))
     if report.command:
         needed = report.look.pairs_needed
-        estimate = "" if not needed else f" (about {needed} more pairs{_minutes_clause(report.minutes_needed)})"
+        estimate = "" if not needed else f" ({_describe_need(needed, report.minutes_needed)})"
         lines.append(f"to continue{estimate}: {report.command}")
     return "\n".join(lines)
 
@@ -252,5 +253,7 @@ def _ratio_or_none(value: float) -> float | None:
     return None if math.isinf(value) else math.exp(min(value, 700.0))
 
 
-def _minutes_clause(minutes: float | None) -> str:
-    return "" if minutes is None else f", {text.seconds(60 * minutes)}"
+def _describe_need(pairs: int, minutes: float | None) -> str:
+    """Return the forecast of further pairs with their estimated time, such as `about 3 more pairs, 40 s`."""
+    time = "" if minutes is None else f", {text.seconds(60 * minutes)}"
+    return f"about {pairs} more {'pair' if pairs == 1 else 'pairs'}{time}"

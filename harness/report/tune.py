@@ -36,7 +36,7 @@ class TuneReport:
         edges: hyperparameters whose best value lies at an end of the searched range.
         left_out: one message for each value of a hyperparameter that could not be tried.
         runs: number of runs.
-        core_minutes: wall minutes × cores, summed over all runs.
+        core_minutes: sum of `SearchRun.core_seconds` / 60 over all runs.
         command: command that runs the best setting; empty if there is no winner.
         stored: path of the file in which the best setting was stored; empty if it was not stored.
     """

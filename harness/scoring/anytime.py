@@ -18,9 +18,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contract.record import Record, is_complete, is_finished
+from harness.contract.record import Record, is_finished
 from harness.contract.run import STOP_FRACTIONS, RunSpec
 from harness.contract.workload import Target
+from harness.scoring.final_metric import final_metric
 from harness.scoring.result_table import ResultTable, split_into_tables
 from harness.scoring.selection import ambiguous_names, earliest_runs, qualified_id, table_key
 
@@ -110,8 +111,13 @@ def drawn_horizon(horizon: int, eval_every: int, u: float) -> int:
 
 
 def envelope_horizons(horizon: int, eval_every: int) -> tuple[int, ...]:
-    """Return the horizons of the reference's runs in examples, rounded to multiples of the evaluation interval."""
-    return tuple(max(1, round(horizon * multiple / eval_every)) * eval_every for multiple in HORIZON_MULTIPLES)
+    """Return the horizons of the reference's runs in examples, rounded to multiples of the evaluation interval.
+
+    Horizons that are equal after rounding are returned once.
+    """
+    return tuple(
+        sorted({max(1, round(horizon * multiple / eval_every)) * eval_every for multiple in HORIZON_MULTIPLES})
+    )
 
 
 def fit_envelope(records: Sequence[Record]) -> Envelope:
@@ -125,8 +131,9 @@ def fit_envelope(records: Sequence[Record]) -> Envelope:
     target = records[0].spec.workload.facts.targets[0]
     by_horizon: dict[int, list[float]] = defaultdict(list)
     for record in records:
-        if is_complete(record.status) and target.metric in record.points[-1].metrics:
-            by_horizon[record.spec.workload.facts.budget.horizon].append(record.points[-1].metrics[target.metric])
+        metric = final_metric(record).value
+        if metric is not None:
+            by_horizon[record.spec.workload.facts.budget.horizon].append(metric)
     if len(by_horizon) < len(HORIZON_MULTIPLES):
         raise ValueError(f"the reference has complete runs at {len(by_horizon)} of {len(HORIZON_MULTIPLES)} horizons")
     horizons = sorted(by_horizon)

@@ -16,6 +16,7 @@ from typing import Any
 
 from harness.contract.record import Record, is_complete, is_finished
 from harness.contract.workload import Target
+from harness.scoring.final_metric import final_metric
 from harness.scoring.result_table import NUMBER, ResultTable, split_into_tables
 from harness.scoring.selection import ambiguous_names, earliest_runs, qualified_id, table_key
 
@@ -40,10 +41,11 @@ class StopClaim:
         target: value that the mean must meet.
         stop: examples drawn at the stop.
         n: number of new seeds, including seeds whose runs broke down before the stop.
-        values: metric at the stop, one value for each seed that reached it.
-        seconds: scored seconds at the stop, one value for each seed that reached it.
+        values: metric of the whole split at the stop, one value for each seed that reached it. A metric that is absent
+            or not finite is left out.
+        seconds: scored seconds at the stop for the same seeds.
         mean: mean of `values`; nan without a value.
-        p: p-value of the hypothesis that the mean does not meet the target; 1.0 if a run broke down, or if there are
+        p: p-value of the hypothesis that the mean does not meet the target; 1.0 if a run has no value, or if there are
             fewer than two values.
         reason: reason why there is no verdict; empty if there is a verdict.
     """
@@ -140,13 +142,18 @@ def _claim(key: tuple[str, str, str, str, int], group: Sequence[Record]) -> Stop
     target = facts.targets[0]
     pending = sum(not is_finished(record.status) for record in group)
     ended = [record for record in group if is_complete(record.status) and record.counters.examples >= stop]
-    values = tuple(record.points[-1].metrics.get(target.metric, math.nan) for record in ended)
-    broken = len(group) - len(ended) - pending
+    measured = [(record, metric) for record in ended if (metric := _metric_at_stop(record)) is not None]
+    values = tuple(metric for _, metric in measured)
+    broken = len(group) - len(measured) - pending
     reason = ""
     if pending:
         reason = f"{pending} of {len(group)} runs are not finished"
     elif len(group) < MIN_SEEDS:
         reason = f"{len(group)} new seeds, {MIN_SEEDS} are needed"
+    elif len(measured) < len(ended):
+        reason = (
+            f"{len(ended) - len(measured)} of {len(group)} runs have no {target.metric} of the whole split at the stop"
+        )
     return StopClaim(
         submission=submission,
         workload=workload,
@@ -157,12 +164,17 @@ def _claim(key: tuple[str, str, str, str, int], group: Sequence[Record]) -> Stop
         stop=stop,
         n=len(group),
         values=values,
-        seconds=tuple(record.points[-1].scored(record.spec.clock) for record in ended),
+        seconds=tuple(record.points[-1].scored(record.spec.clock) for record, _ in measured),
         mean=statistics.fmean(values) if values else math.nan,
         # A run that broke down has no value. The mean of only the other runs would be too good.
         p=1.0 if broken or len(values) < 2 else one_sided_p(values, target),
         reason=reason,
     )
+
+
+def _metric_at_stop(record: Record) -> float | None:
+    """Return the primary metric at the last evaluation; None if it is screened, or if the metric is not finite."""
+    return None if record.points[-1].screened else final_metric(record).value
 
 
 def one_sided_p(values: Sequence[float], target: Target) -> float:

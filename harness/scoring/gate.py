@@ -289,7 +289,8 @@ def _check_informative(pairs: Sequence[GatePair], names: Iterable[str]) -> None:
             run.broke for two_runs in run_pairs for run in two_runs
         ):
             raise UsageError(
-                f"the metric on {name} is {run_pairs[0][0].metric:g} in every run, so A and B do not differ",
+                f"the metric on {name} is constant in every run and equal in both runs of each pair, so A and B do not "
+                "differ",
                 fix=f"leave {name} out of -w, or correct its evaluation",
             )
         if len(run_pairs) >= BROKEN_PAIRS and all(a.broke and b.broke for a, b in run_pairs):

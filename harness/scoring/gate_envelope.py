@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from harness.contract.envelope import EnvelopeHeader
-from harness.contract.record import Record, is_complete
+from harness.contract.record import Record
 from harness.errors import UsageError
+from harness.scoring.final_metric import final_metric
 from harness.scoring.knots import fit_knots
 
 #: `HORIZON_MULTIPLES`: horizons of the reference as multiples of the gate budget. `SEEDS`: number of seeds at each
@@ -94,8 +95,9 @@ class GateEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
         return _evaluate_line(log_metric, first, last, nearest)
 
     def covers(self, metric: float) -> bool:
-        """Whether a metric is within the range of the reference's metrics. If not, `log_budget` extrapolates."""
-        return min(self.values) <= metric <= max(self.values)
+        """Whether a positive metric is within the range of the knots. If not, `log_budget` extrapolates."""
+        ends = [log_metric for log_metric, _ in self.knots()]
+        return min(ends) <= math.log(metric) <= max(ends)
 
 
 def _evaluate_line(x: float, low: tuple[float, float], high: tuple[float, float], start: tuple[float, float]) -> float:
@@ -118,8 +120,8 @@ def fit_envelope(records: Sequence[Record], budget: int) -> GateEnvelope:
     facts, target = spec.workload.facts, spec.workload.facts.targets[0]
     by_horizon: dict[int, list[float]] = defaultdict(list)
     for record in records:
-        if is_complete(record.status) and record.points and target.metric in record.points[-1].metrics:
-            metric = record.points[-1].metrics[target.metric]
+        metric = final_metric(record).value
+        if metric is not None:
             if not metric > 0:
                 raise UsageError(
                     f"{facts.id}: the reference's {target.metric} is {metric!r}; an envelope needs positive metrics",

@@ -72,8 +72,9 @@ def describe_costs(model: CostModel, summaries: Iterable[RunSummary]) -> list[st
     if len(model.slowdowns) > 1:
         low, high = (math.exp(pick(model.slowdowns.values())) for pick in (min, max))
         count = len(model.slowdowns) + len(model.unlinked)
+        adjusted = f"the seconds of {len(model.slowdowns)} of them" if model.unlinked else "their seconds"
         notes.append(
-            f"the runs were made in {count} sessions; their seconds are divided by the slowdown of their session, "
+            f"the runs were made in {count} sessions; {adjusted} are divided by the slowdown of their session, "
             f"{low:.2f}× to {high:.2f}× a typical session"
         )
     if model.unlinked:

@@ -39,7 +39,7 @@ class SearchRun:
             miss.
         hit: whether the target was met.
         core_seconds: (wall seconds of training, evaluation and checkpoints + processor seconds of the submission's
-            import) × cores.
+            import) × threads × ranks. The remaining start of the worker is not included.
     """
 
     run_id: str

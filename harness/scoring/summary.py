@@ -28,6 +28,7 @@ from harness.scoring.time_to_target import (
     MetricAt,
     TargetResult,
     amount,
+    find_problem,
     interval_seconds,
     metric_at,
     target_result,
@@ -258,12 +259,21 @@ def summarize_content(record: Record, query: LeaderboardQuery, columns: PointCol
 
 
 def _explain_absence(record: Record, budget: MetricBudget) -> str:
-    """Return why a record has no metric at a budget."""
-    limit, by = budget.amount_on(record.spec.workload.facts)
+    """Return why a record has no metric at a budget (see `metric_at`)."""
+    facts = record.spec.workload.facts
+    if problem := find_problem(record):
+        return problem
+    if record.status == "rejected":
+        return f"rejected: {record.reason}".rstrip(": ")
+    if not facts.targets:
+        return f"{facts.id} has no target, so it has no primary metric"
+    limit, by = budget.amount_on(facts)
     within = [point for point in record.points if amount(point, record.spec, by) <= limit]
-    if within and within[-1].screened:
+    if not within:
+        return f"no evaluation within {budget}"
+    if within[-1].screened:
         return f"the last evaluation within {budget} is screened; bench run --whole-evaluation screens no evaluation"
-    return f"no evaluation within {budget}"
+    return f"the last evaluation within {budget} has no value of {facts.targets[0].metric}"
 
 
 def _result_at_level(record: Record, query: LeaderboardQuery, columns: PointColumns) -> TargetResult:

@@ -1,8 +1,8 @@
 """Exclusive locks on files, even on a file system without locks.
 
 Some network and FUSE file systems have no locks. There, a file in the folder for temporary files is locked instead. The
-lock excludes the processes of this machine, but not those of other machines. The first such lock of a process causes a
-warning. If the file in the folder for temporary files cannot be created, nothing is locked.
+lock excludes the processes of this machine, but not those of other machines. If the file in the folder for temporary
+files cannot be created or locked, nothing is locked. Each of the two cases causes one warning per process.
 """
 
 from __future__ import annotations
@@ -24,8 +24,17 @@ from harness.system.files import write_error
 #: folder fails with EBADF.
 UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EBADF})
 _POLL_S = 0.05
+#: The warnings without locks. Their arguments are the folder and the error.
+_NOT_BETWEEN_MACHINES = (
+    "warning: the file system of %r has no locks (%s); do not use this folder from two machines at once"
+)
+_NOT_AT_ALL = (
+    "warning: the file system of %r has no locks (%s), and no temporary file can be locked instead; do not use this "
+    "folder from two commands at once"
+)
 _logger = logging.getLogger(__name__)
-_has_warned = False
+#: The warnings that this process has printed.
+_printed_warnings: set[str] = set()
 
 
 class LockHeldError(Exception):
@@ -65,14 +74,16 @@ def take_lock(path: Path, *, timeout: float = 0.0, has_content: bool = False) ->
         if error.errno not in UNSUPPORTED:
             os.close(descriptor)
             raise
-        _warn_once(path, error)
         try:
             stand_in = _take_stand_in(path, timeout)
         except LockHeldError:
+            _warn_once(_NOT_BETWEEN_MACHINES, path, error)
             os.close(descriptor)
             raise
         if stand_in is None:
+            _warn_once(_NOT_AT_ALL, path, error)
             return descriptor
+        _warn_once(_NOT_BETWEEN_MACHINES, path, error)
         os.close(descriptor)
         return stand_in
     except BaseException:
@@ -146,12 +157,8 @@ def _write_holder(descriptor: int) -> None:
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
 
 
-def _warn_once(path: Path, error: OSError) -> None:
-    global _has_warned
-    if not _has_warned:
-        _has_warned = True
-        _logger.warning(
-            "warning: the file system of %r has no locks (%s); do not use this folder from two machines at once",
-            str(path.parent),
-            error.strerror,
-        )
+def _warn_once(warning: str, path: Path, error: OSError) -> None:
+    """Print a warning, unless this process has printed it before."""
+    if warning not in _printed_warnings:
+        _printed_warnings.add(warning)
+        _logger.warning(warning, str(path.parent), error.strerror)

@@ -77,7 +77,8 @@ class ProcessTree:
 
     def __init__(self, root: int) -> None:
         self._root = root
-        self._main = 0
+        #: Id and time of the start of the main process; None while the root has had no child.
+        self._main: tuple[int, int] | None = None
         #: Process id -> time of the start. The time distinguishes a process from a later process with the same id.
         self._members: dict[int, int] = {}
         #: Ids of processes outside of the tree.
@@ -102,14 +103,19 @@ class ProcessTree:
         if not can_read_processes() or (root := read_times(self._root, read)) is None:
             return TreeTimes(helper_seconds=self._helper_seconds)
         self._find_members(root, read)
-        processes = {pid: times for pid in self._members if (times := read_times(pid, read)) is not None}
-        if len(processes) < len(self._members):
+        number = len(self._members)
+        processes = self._read_members(read)
+        if len(processes) < number:
             self._newest = -1  # a new process may have the id of the process that has ended
-        self._members = {pid: times.started for pid, times in processes.items()}
-        if not self._main:
-            children = [times for times in processes.values() if times.parent == self._root]
-            self._main = min(children, key=lambda times: (times.started, times.pid)).pid if children else 0
-        main = processes.pop(self._main, None) if self._main else root
+        if self._main is None:
+            children = [(times.started, times.pid) for times in processes.values() if times.parent == self._root]
+            if children:
+                started, pid = min(children)
+                self._main = pid, started
+        main: ProcessTimes | None = root
+        if self._main is not None:
+            pid, started = self._main
+            main = processes.pop(pid) if self._members.get(pid) == started else None
         if main is None:
             # The main process has ended. Its time is now a part of `root.reaped` that cannot be separated.
             return TreeTimes(helpers=processes, helper_seconds=self._helper_seconds)
@@ -133,9 +139,18 @@ class ProcessTree:
                 return
             self._newest = -1
             self._find_members(root)
-            for pid in self._members:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
+            for pid, started in self._members.items():
+                _kill_process(pid, started)
+
+    def _read_members(self, read: Callable[[str], str] = read_proc) -> dict[int, ProcessTimes]:
+        """Return the times of all members by process id, and remove the members that have ended; see `read_times`."""
+        processes = {}
+        for pid, started in self._members.items():
+            times = read_times(pid, read)
+            if times is not None and times.started == started:
+                processes[pid] = times
+        self._members = {pid: times.started for pid, times in processes.items()}
+        return processes
 
     def _find_members(self, root: ProcessTimes, read: Callable[[str], str] = read_proc) -> None:
         """Add the descendants that were created since the previous call; see `read_times`."""
@@ -147,6 +162,7 @@ class ProcessTree:
         self._newest = newest
         listed = {int(name) for name in list_proc() if name.isdigit()}
         self._foreign &= listed
+        self._read_members(read)  # The id of an ended member may now belong to a process outside of the tree.
         unassigned: dict[int, ProcessTimes] = {}
         for pid in listed - self._foreign - self._members.keys() - {root.pid}:
             times = read_times(pid)
@@ -163,6 +179,32 @@ class ProcessTree:
                     del unassigned[pid]
                     added = True
         self._foreign |= unassigned.keys()
+
+
+def _kill_process(pid: int, started: int) -> None:
+    """Kill the process that has this id and this time of the start, if it still runs."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        # The process has ended, or the kernel has no such descriptors. Then another process may get the id just before
+        # the signal.
+        if _has_started(pid, started):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        return
+    try:
+        # The descriptor stands for one process, even if this process ends and its id is used again.
+        if _has_started(pid, started):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    finally:
+        os.close(descriptor)
+
+
+def _has_started(pid: int, started: int) -> bool:
+    """Return whether the process that has this id now started at this time."""
+    times = read_times(pid)
+    return times is not None and times.started == started
 
 
 def read_times(pid: int, read: Callable[[str], str] = read_proc) -> ProcessTimes | None:

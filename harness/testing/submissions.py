@@ -19,7 +19,7 @@ from harness.contract.domains import Choice, Domain, Integer, LogUniform, Unifor
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.hyperparameters import default
 from harness.contract.record import Record
-from harness.contract.run import Job, RunSpec
+from harness.contract.run import Job, Ruleset, RunSpec
 from harness.planning.compose import Composition, PartLookup, compose
 from harness.planning.rulesets import ruleset
 from harness.testing.checks import NotApplicable, raise_unless, refuse
@@ -55,15 +55,23 @@ class SubmissionCase:
 
     @cached_property
     def spec(self) -> RunSpec:
-        spec = plan_briefly(self.entry, self.workload, self.registry)
-        if isinstance(spec, str):
-            raise NotApplicable(f"{self.entry.name} {spec}")
-        return spec
+        return self.plan()
 
     @cached_property
     def record(self) -> Record:
         """The record of the first run."""
         return run_spec(self.spec, self.new_folder())
+
+    def plan(self, rules: Ruleset | None = None) -> RunSpec:
+        """Return the specification of a smoke run under a ruleset; None for `quick`.
+
+        Raises:
+            NotApplicable: the submission is ineligible on the workload.
+        """
+        spec = plan_briefly(self.entry, self.workload, self.registry, rules)
+        if isinstance(spec, str):
+            raise NotApplicable(f"{self.entry.name} {spec}")
+        return spec
 
     def new_folder(self) -> Path:
         """Return a folder that does not exist yet."""
@@ -156,9 +164,7 @@ def check_horizon(case: SubmissionCase) -> None:
     if "horizon" in case.composition.needs:
         raise NotApplicable(f"{case.entry.name} declares the need horizon")
     rules = msgspec.structs.replace(ruleset("quick"), hides=frozenset({"horizon"}))
-    spec = plan_briefly(case.entry, case.workload, case.registry, rules)
-    assert isinstance(spec, RunSpec)
-    record = run_spec(spec, case.new_folder())
+    record = run_spec(case.plan(rules), case.new_folder())
     raise_unless(
         record.status in ("exhausted", "reached"),
         f"without a horizon, the run ends as {record.status}: {record.reason}",
@@ -168,6 +174,7 @@ def check_horizon(case: SubmissionCase) -> None:
 
 def check_search_space(case: SubmissionCase) -> None:
     """The submission can be constructed, and makes a step, at every end of its search space."""
+    _ = case.spec  # An ineligible submission is skipped before any error counts against its search space.
     for name, domain in case.composition.space.items():
         for value in _ends(domain):
             try:

@@ -35,7 +35,7 @@ class BestSetting(Data, frozen=True, kw_only=True):
         hardware: hardware class of the runs.
         run_ids: run IDs of the runs with this setting.
         runs: number of runs of the whole search.
-        core_minutes: wall minutes × cores, summed over all runs of the search.
+        core_minutes: sum of `SearchRun.core_seconds` / 60 over all runs of the search.
         found: date of the search, ISO 8601.
     """
 

@@ -73,7 +73,7 @@ class TuneResult:
         setup: the search.
         ranking: the settings from best to worst.
         runs: number of runs.
-        core_minutes: wall minutes × cores, summed over all runs, including the runs of earlier commands.
+        core_minutes: sum of `SearchRun.core_seconds` / 60 over all runs, including the runs of earlier commands.
         spec: specification of one run of the best setting.
     """
 

@@ -11,6 +11,7 @@ import pytest
 
 from harness import cli
 from harness.contract.record import Device
+from harness.execution.resources import list_visible_gpus
 from harness.hardware import classes as hardware_classes
 from harness.hardware import detect, drivers
 from harness.hardware.drivers import Gpu, NvidiaSmi, Nvml, RocmSmi
@@ -136,6 +137,41 @@ def test_hidden_gpus_are_hidden(named: str, seen: list[int]) -> None:
     found = smi(*eight(H100, 3)).gpus()
     assert [gpu.index for gpu in drivers.visible_gpus(found, {"CUDA_VISIBLE_DEVICES": named})] == seen
     assert drivers.visible_gpus(found, {}) == found
+
+
+@pytest.mark.parametrize(
+    ("named", "offered"),
+    [("0,-1,1", ("0",)), ("1, GPU-bbb0", ("1", "GPU-bbb0")), ("0,,1", ("0",)), ("-1", ()), ("", ()), ("0,0,1", ("0",))],
+)
+def test_the_scheduler_offers_no_hidden_gpu(machine: Callable[..., None], named: str, offered: tuple[str, ...]) -> None:
+    machine(*eight(H100, 3), CUDA_VISIBLE_DEVICES=named)
+    assert list_visible_gpus() == offered
+
+
+@pytest.mark.parametrize(
+    ("environment", "offered"),
+    [
+        ({}, ("0", "1")),
+        ({"HIP_VISIBLE_DEVICES": "1", "CUDA_VISIBLE_DEVICES": "0"}, ("1",)),
+        ({"CUDA_VISIBLE_DEVICES": "1"}, ("1",)),
+        ({"HIP_VISIBLE_DEVICES": "", "CUDA_VISIBLE_DEVICES": "1"}, ("1",)),
+        ({"HIP_VISIBLE_DEVICES": ""}, ("0", "1")),
+    ],
+)
+def test_on_amd_the_variable_of_rocm_comes_first(
+    environment: dict[str, str], offered: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = Device(name="AMD Instinct MI300X", memory_mib=1)
+    cards = tuple(Gpu(index=index, uuid="", device=card, maker="amd") for index in (0, 1))
+    monkeypatch.setattr(detect, "all_gpus", lambda: cards)
+    for name in ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert list_visible_gpus() == offered
+    assert [str(gpu.index) for gpu in detect.gpus_of_run("cuda", 2)] == list(offered)
+    assert [gpu.index for gpu in detect.gpus_of_run("cuda", 2, visible=("1",))] == [1]
+    assert drivers.visible_gpus(cards, drivers.visibility_variables(())) == ()
 
 
 def test_limits_are_read_and_gaps_are_gaps() -> None:

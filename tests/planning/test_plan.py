@@ -14,8 +14,9 @@ from harness.contract.run import RunSpec
 from harness.errors import UsageError
 from harness.planning import phases, rulesets, seeds
 from harness.planning.phases import SubmissionOnWorkload
-from harness.planning.trials import PlanSettings, plan_trials
+from harness.planning.trials import SMOKE_EVALUATIONS, PlanSettings, plan_trials
 from harness.plugins.registry import load_registry
+from harness.storage.layout import run_id
 from tests import micro
 
 REGISTRY = load_registry()
@@ -150,6 +151,31 @@ def test_fixed_stop_tunes_first() -> None:
     ]
     assert {s.stop for s in both.phase1} == {6400}, "the whole budget, target or not"
     assert (len(both.phase1), both.pending) == (8, 16)
+
+
+@pytest.mark.parametrize("name", ["fixed-stop", "fixed-budget"])
+def test_tuning_trials_end_with_the_budget_under_the_ruleset(name: str) -> None:
+    rules = msgspec.structs.replace(rulesets.ruleset(name), budget_factor=0.5)
+    for settings, budget in (
+        (PlanSettings(ruleset=rules), 3200),
+        (PlanSettings(ruleset=rules, smoke=True), SMOKE_EVALUATIONS * micro.FACTS.eval_every),
+    ):
+        pair = SubmissionOnWorkload(submission=REGISTRY.submission("wsd"), workload=micro.ENTRY, settings=settings)
+        specs = phases.plan_phases([pair], REGISTRY, []).phase1
+        assert {(spec.stop, spec.workload.facts.budget.horizon) for spec in specs} == {(budget, budget)}
+
+
+def test_an_envelope_has_the_budget_under_the_ruleset() -> None:
+    rules = msgspec.structs.replace(rulesets.ruleset("anytime"), budget_factor=2.0)
+    for smoke, horizons in ((False, {768, 1600, 3200, 6400, 12800, 25600}), (True, {64, 128, 256})):
+        pair = SubmissionOnWorkload(
+            submission=REGISTRY.submission("adamw-constant"),
+            workload=micro.ENTRY,
+            settings=PlanSettings(ruleset=rules, smoke=smoke),
+        )
+        specs = phases.plan_phases([pair], REGISTRY, [REGISTRY.submission("adamw-cosine")]).phase1
+        assert {spec.stop for spec in specs if spec.purpose == "envelope"} == horizons
+        assert len({run_id(spec) for spec in specs}) == len(specs)
 
 
 # --- rulesets as data ---------------------------------------------------------------------------

@@ -51,6 +51,15 @@ def test_one_hyperparameter_is_searched_around_its_default_or_over_a_range() -> 
 
 
 @pytest.mark.parametrize(
+    ("only", "expected"),
+    [("lr", True), ("eps", True), ("bias", False), ("options", False), ("shape", False), ("layers", False)],
+)
+def test_only_numbers_are_tried_in_multiples_of_the_default(only: str, expected: bool) -> None:
+    space = {**SPACE, "options": Fixed(2, values=(1, 2, 4))}
+    assert choose_search(space, only=only).multiples_of_default is expected
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({"only": "lrr"}, "did you mean 'lr'"),

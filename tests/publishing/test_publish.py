@@ -20,10 +20,11 @@ from harness.contract.run import Purpose
 from harness.errors import DamagedError, StoreError, UsageError
 from harness.publishing.completeness import find_gap
 from harness.publishing.rendering import list_refusals, report_text
-from harness.publishing.selection import LocalRun, TrialGroup, group_key
+from harness.publishing.selection import LocalRun, TrialGroup, group_key, select_groups
 from harness.publishing.session import publish
+from harness.scoring.anytime import envelope_horizons
 from harness.storage import staging
-from harness.storage.layout import run_id
+from harness.storage.layout import RECORD, run_id
 from harness.storage.ledger import LEDGER
 from harness.storage.marks import MARKS, append_lines, append_mark, index_marks, lock_marks
 from harness.storage.records import read_all
@@ -114,6 +115,19 @@ def test_published_studies_need_not_be_at_hand(folder: Path, tmp_path: Path) -> 
     assert len(report.new) == 1
 
 
+def test_published_trials_that_the_command_would_repeat_are_counted(folder: Path, tmp_path: Path) -> None:
+    publish_in(folder, "wsd")
+    other = tmp_path / "other"
+    spec = msgspec.structs.replace(group()[0].spec, study=6)
+    write_runs(other / "runs", [msgspec.structs.replace(group()[0], spec=spec, run_id=run_id(spec)), group()[1]])
+    shutil.copytree(folder / "results", other / "results")
+    report = publish_in(other, "wsd", dry_run=True)
+    gap = report.groups[0].gap
+    assert gap is not None
+    assert ([index.study for index in gap.missing], gap.repeated) == ([5], 4)
+    assert "4 published trial(s) are not in the runs folder" in report_text(report)
+
+
 def test_a_missing_study_is_named_with_the_command_that_makes_it(folder: Path) -> None:
     shutil.rmtree(folder / "runs" / group()[2].run_id)
     (folder / "runs" / LEDGER).unlink()
@@ -146,27 +160,38 @@ def test_a_ruleset_with_listed_settings_expects_these(folder: Path) -> None:
     assert find_gap(made, "runs", lambda spec: 1) is None
 
 
-def under_anytime(submission: str, purpose: Purpose) -> list[Record]:
-    """Runs of a submission as if the ruleset compared them with the envelope of the reference."""
-    rules = msgspec.structs.replace(group()[0].spec.ruleset, stopping="drawn")
-    specs = [msgspec.structs.replace(r.spec, ruleset=rules, purpose=purpose) for r in group(submission)]
-    return [
-        msgspec.structs.replace(record, spec=spec, run_id=run_id(spec))
-        for record, spec in zip(group(submission), specs, strict=True)
-    ]
+def under_anytime(record: Record, purpose: Purpose, horizon: int | None = None) -> Record:
+    """A run as if the ruleset compared it with the envelope of the reference, in two studies."""
+    spec, facts = record.spec, record.spec.workload.facts
+    rules = msgspec.structs.replace(spec.ruleset, stopping="drawn", studies=2)
+    budget = msgspec.structs.replace(facts.budget, horizon=horizon or facts.budget.horizon)
+    workload = msgspec.structs.replace(spec.workload, facts=msgspec.structs.replace(facts, budget=budget))
+    spec = msgspec.structs.replace(spec, ruleset=rules, purpose=purpose, workload=workload)
+    return msgspec.structs.replace(record, spec=spec, run_id=run_id(spec))
 
 
 def test_scores_that_need_an_envelope_are_published_with_it(tmp_path: Path) -> None:
-    write_runs(tmp_path / "runs", under_anytime("wsd", "score"))
+    """An envelope has runs at all of its horizons in every study."""
+    facts = group()[0].spec.workload.facts
+    write_runs(tmp_path / "runs", [under_anytime(record, "score") for record in group("wsd")[:2]])
     (alone,) = publish_in(tmp_path, "wsd", dry_run=True).groups
-    workload = group()[0].spec.workload.facts.id
-    problem = f"the reference's runs for the envelope on {workload} are neither in the runs folder nor published"
+    problem = f"the reference's runs for the envelope on {facts.id} are neither in the runs folder nor published"
     assert alone.problems == (problem,)
-    write_runs(tmp_path / "runs", under_anytime("adamw-cosine", "envelope"))
-    with_envelope = publish_in(tmp_path, "wsd", dry_run=True).groups
-    assert [report.group.key.is_envelope for report in with_envelope] == [False, True]
-    assert [report.problems for report in with_envelope] == [(), ()]
-    assert with_envelope[1].gap is None, "the runs for an envelope belong to no study"
+
+    horizons = envelope_horizons(facts.budget.horizon, facts.eval_every)
+    reference = group("adamw-cosine")[:2]
+    runs = [under_anytime(record, "envelope", horizon) for horizon in horizons for record in reference]
+    write_runs(tmp_path / "runs", runs[:-3])
+    problem = f"there is no envelope on {facts.id}: the reference has complete runs at 5 of 6 horizons"
+    incomplete = publish_in(tmp_path, "wsd", dry_run=True).groups
+    assert [report.group.key.is_envelope for report in incomplete] == [False, True]
+    assert [report.problems for report in incomplete] == [(problem,), (problem,)]
+    lacking = f"envelope study 1, trial 0, horizon {horizons[-2]:,} examples"
+    assert f"1 of 10 trials are missing: {lacking}" in list_refusals(incomplete[1])
+
+    write_runs(tmp_path / "runs", runs[-3:])
+    complete = publish_in(tmp_path, "wsd", dry_run=True).groups
+    assert [(report.problems, report.gap) for report in complete] == [((), None)] * 2
 
 
 def test_a_run_that_has_not_ended_is_missing(tmp_path: Path) -> None:
@@ -285,6 +310,17 @@ def test_smoke_runs_are_not_published(tmp_path: Path) -> None:
         publish_in(tmp_path, "wsd")
 
 
+def test_a_folder_may_hold_several_records_itself(folder: Path) -> None:
+    """As a folder of published records does."""
+    flat = folder / "runs" / "flat"
+    flat.mkdir()
+    for record in group():
+        shutil.move(folder / "runs" / record.run_id / RECORD, flat / f"{record.run_id}.json")
+    for name in (flat, flat / f"{group()[0].run_id}.json"):
+        (selected,) = select_groups([str(name)], folder / "runs", [])
+        assert run_ids([run.record for run in selected.runs]) == run_ids(group())
+
+
 # --- one step -----------------------------------------------------------------------------------
 
 
@@ -399,5 +435,5 @@ def test_a_refusal_has_exit_code_1(
     assert cli.invoke(["publish", "wsd", "--json"]) == 1
     shown = json.loads(capsys.readouterr().out)
     assert (shown["written"], shown["refused"]) == (False, True)
-    assert shown["groups"][0]["missing"] == [{"purpose": "score", "study": 2, "trial": 0}]
+    assert shown["groups"][0]["missing"] == [{"purpose": "score", "study": 2, "trial": 0, "horizon": None}]
     assert shown["groups"][0]["command"].startswith("bench run -s wsd -w resnet-digits")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 
 import pytest
 
-from harness.report.gate import progress_line
+from harness.report.gate import GateReport, gate_text, progress_line
 from harness.report.gate_status import GateStatus
 from harness.scoring.gate import GateLook, GatePair, judge_pairs
 from tests.gating.builders import ENVELOPE, finish, pair
@@ -42,6 +43,40 @@ def test_breaks_leave_a_side_open() -> None:
     line = progress_line(look([pair(1.9, None, k) for k in range(6)]), 0.0)
     assert line.startswith("pair 6: A ahead, ∞×")
     assert line.endswith("better")
+
+
+@pytest.mark.parametrize(
+    ("number", "lines"),
+    [
+        (
+            1,
+            [
+                "1 run lies outside the envelope; its multiplier is extrapolated",
+                "to continue (about 1 more pair): bench",
+            ],
+        ),
+        (2, ["2 runs lie outside the envelope; their multipliers are", "to continue (about 2 more pairs): bench"]),
+    ],
+)
+def test_nouns_agree_with_numbers(number: int, lines: list[str]) -> None:
+    made = pairs(3)
+    shown = gate_text(
+        GateReport(
+            a="a",
+            b="b",
+            budgets={"w@1": 100},
+            envelopes={"w": ENVELOPE},
+            fallback="",
+            pairs=made,
+            look=replace(look(made), pairs_needed=number, outside=number),
+            stopped="",
+            minutes=0.0,
+            minutes_needed=None,
+            command="bench gate",
+            series={},
+        )
+    )
+    assert all(line in shown for line in lines)
 
 
 def test_the_status_is_redrawn_on_a_terminal_alone() -> None:

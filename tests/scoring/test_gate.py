@@ -106,8 +106,10 @@ def test_a_constant_metric_is_an_error_unless_one_side_moves() -> None:
     still = msgspec.structs.replace(still, points=(still.points[1],) * 2)
     a = judge_run(still, "A")
     assert a.constant
-    with pytest.raises(UsageError, match="the metric on w is 1 in every run, so A and B do not differ"):
-        look([{"w": (a, a)}])
+    # Pairs have different seeds, so that the constants of two pairs may differ.
+    other = replace(a, metric=2.0, study=1)
+    with pytest.raises(UsageError, match=r"on w is constant in every run and equal .* so A and B do not differ"):
+        look([{"w": (a, a)}, {"w": (other, other)}])
     look([{"w": (a, judge_run(finish(spec, 1.5), "B"))}])
 
 
@@ -163,6 +165,10 @@ def test_an_envelope_is_fitted_monotone_and_says_what_it_rests_on() -> None:
     assert budgets == sorted(budgets)
     assert math.exp(envelope.log_budget(1.0)) == pytest.approx(400)
     assert not envelope.covers(0.5)
+    # The metric 2 is measured at 50 examples, but the first knot is the mean of 2.2 and 2.
+    worse_later = fit_envelope(horizon_runs({50: [2.0], 100: [2.2], 200: [1.0]}), 100)
+    assert [worse_later.covers(loss) for loss in (2.15, 2.05, 1.0 + 1e-9)] == [False, True, True]
+    assert math.exp(worse_later.log_budget(2.15)) < math.exp(worse_later.knots()[0][1])
 
 
 def test_an_envelope_that_says_nothing_is_refused() -> None:

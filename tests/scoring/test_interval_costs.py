@@ -108,6 +108,15 @@ def test_a_session_without_a_link_is_named() -> None:
     assert any("2 sessions have no run" in note for note in board.notes)
 
 
+def test_only_the_seconds_of_linked_sessions_are_divided() -> None:
+    runs = [run("a", study, [1.0] * INTERVALS, session=session) for study, session in enumerate(("one", "two"))]
+    model = fit([*runs, run("b", 0, [1.0] * INTERVALS, session="three")])
+    assert model.unlinked == {"m/three"}
+    divided, unlinked = describe_costs(model, ())
+    assert divided.startswith("the runs were made in 3 sessions; the seconds of 2 of them are divided by the slowdown")
+    assert unlinked.startswith("1 session has no run")
+
+
 def test_a_resumed_run_is_divided_between_its_sessions() -> None:
     slow_half = [1.0] * 10 + [2.0] * 20
     runs = [run("a", s, [1.0] * INTERVALS) for s in range(3)]

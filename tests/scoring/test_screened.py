@@ -86,6 +86,23 @@ class TestMetricAtABudget:
         assert summary.result.status == "unknown"
         assert "is screened; bench run --whole-evaluation screens no evaluation" in summary.result.reason
 
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"status": "rejected", "reason": "a rule"}, "rejected: a rule"),
+            (
+                {"status": "exhausted", "losses": [3.0, math.nan, 1.5]},
+                "the last evaluation within 2 seconds has no value",
+            ),
+        ],
+    )
+    def test_the_reason_is_the_true_one(self, changes: dict[str, Any], reason: str) -> None:
+        made = run(changes.pop("losses", [3.0, 2.0, 1.5]), **changes)
+        summary = summarize(made, LeaderboardQuery(metric_budget=parse_metric_budget("2s")))
+        assert summary.metric is None
+        assert summary.result.status == "unknown"
+        assert summary.result.reason.startswith(reason)
+
 
 def test_the_best_value_may_be_an_estimate_which_texts_mark() -> None:
     made = run([3.0, 1.1, 1.3, 1.2], 1, status="exhausted")

@@ -102,6 +102,20 @@ def test_a_claim_needs_eight_finished_seeds_that_all_came_to_the_stop() -> None:
     assert "not finished" in fixed_stop.claims([waiting, *good[1:]])[0].reason
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"metrics": {"loss": math.nan}}, {"metrics": {}}, {"evaluated_examples": 30}],
+    ids=["nan", "absent", "screened"],
+)
+def test_a_run_without_a_metric_at_the_stop_prevents_a_verdict(change: dict[str, Any]) -> None:
+    good = [run([1.2, 0.9 + 0.001 * k], study=k) for k in range(8)]
+    last = msgspec.structs.replace(good[0].points[-1], **change)
+    (claim,) = fixed_stop.claims([msgspec.structs.replace(good[0], points=(good[0].points[0], last)), *good[1:]])
+    assert claim.reason == "1 of 8 runs have no loss of the whole split at the stop"
+    assert (claim.met, claim.p, len(claim.values)) == (False, 1.0, 7)
+    assert math.isfinite(claim.mean)
+
+
 def test_two_sources_are_two_claims_and_a_seed_counts_once() -> None:
     """Four seeds, run again after an edit, are not eight seeds."""
 

@@ -43,7 +43,7 @@ def share(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         (tmp_path / "temporary").mkdir()
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
         monkeypatch.setattr(fcntl, "flock", refuse)
-        monkeypatch.setattr(locks, "_has_warned", False)
+        monkeypatch.setattr(locks, "_printed_warnings", set())
         return folder
 
     return make
@@ -66,13 +66,15 @@ def test_without_locks_a_temporary_file_is_locked(
     os.close(take_lock(path))
     (warning,) = warnings_of(caplog)
     assert "has no locks" in warning
+    assert "from two machines at once" in warning
     assert repr(str(path.parent)) in warning
 
 
 def test_without_any_locks_nothing_is_refused(share: Callable[[bool], Path], caplog: pytest.LogCaptureFixture) -> None:
     path = share(False) / "lock"
     first, second = take_lock(path), take_lock(path)
-    assert len(warnings_of(caplog)) == 1
+    (warning,) = warnings_of(caplog)
+    assert "do not use this folder from two commands at once" in warning
     for descriptor in (first, second):
         os.close(descriptor)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import os
 import signal
 import subprocess
@@ -78,6 +80,45 @@ def test_an_ended_main_process_is_no_helper(monkeypatch: pytest.MonkeyPatch) -> 
     reading = tree.read()
     assert reading.main is None
     assert reading.helper_seconds == 1.0
+
+
+def test_a_later_process_with_the_id_of_a_member_is_no_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    root, worker = times(1, 0), times(2, 1, 1.0)
+    stranger = dataclasses.replace(times(3, 9, 50.0), started=7)
+    moments = ({1: root, 2: worker, 3: times(3, 2, 4.0)}, {1: root, 2: worker, 3: stranger})
+    tree = fake_tree(monkeypatch, *moments)
+    assert tree.read().helpers.keys() == {3}
+    reading = tree.read()
+    assert reading.helpers == {}
+    assert reading.helper_seconds == 4.0
+
+
+def test_a_later_process_with_the_id_of_the_main_process_is_not_the_main_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    helper = dataclasses.replace(times(2, 1, 3.0), started=7)
+    tree = fake_tree(monkeypatch, {1: times(1, 0), 2: times(2, 1, 8.0)}, {1: times(1, 0, reaped=8.0), 2: helper})
+    tree.read()
+    reading = tree.read()
+    assert (reading.main, reading.helpers) == (None, {2: helper})
+
+
+@pytest.mark.parametrize("has_descriptors", [True, False])
+def test_only_the_process_that_was_found_is_killed(has_descriptors: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not has_descriptors:
+
+        def refuse(pid: int) -> int:
+            raise OSError(errno.ENOSYS, "Function not implemented")
+
+        monkeypatch.setattr(os, "pidfd_open", refuse)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        found = read_times(process.pid)
+        assert found is not None
+        process_tree._kill_process(process.pid, found.started - 1)
+        assert process.poll() is None
+        process_tree._kill_process(process.pid, found.started)
+        assert process.wait() == -signal.SIGKILL
+    process_tree._kill_process(process.pid, found.started)
 
 
 def test_a_name_may_contain_anything(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from harness.contract.entries import SubmissionEntry
 from harness.system import python_process
 from harness.testing import MICRO_WORKLOADS
 from harness.testing.__main__ import iter_results
-from harness.testing.checks import run_checks
+from harness.testing.checks import NotApplicable, run_checks
 from harness.testing.submissions import SUBMISSION_CHECKS, SubmissionCase
 from harness.testing.workloads import WORKLOAD_CHECKS, WorkloadCase
 from tests.helpers import NoParts
@@ -106,6 +106,10 @@ def test_a_submission_that_cannot_run_somewhere_is_skipped_there(tmp_path: Path)
     request = CheckRequest(submission=replaying, workloads=(TEXT,), blocked=("algorace",))
     (result,) = iter_results(request, tmp_path, ignore)
     assert (result.status, result.problem) == ("skipped", "mine needs a replay buffer")
+    case = SubmissionCase(replaying, TEXT, NoParts(), tmp_path)
+    for check in SUBMISSION_CHECKS.values():  # under pytest, each check is called alone
+        with pytest.raises(NotApplicable, match="mine needs a replay buffer"):
+            check(case)
 
 
 # --- the process ------------------------------------------------------------------------------------------------------
