@@ -30,8 +30,8 @@ def test_uncounted_training(tmp_path: Path) -> None:
 
 
 @threat(
-    way="computes all gradients without counted passes, and makes counted passes in `eval_weights`, or raises the counter "
-    "of passes until it is compared",
+    way="computes all gradients without counted passes, and makes counted passes in `eval_weights`, or raises the "
+    "counter of passes until it is compared",
     verdict="caught",
     by="rule `uncounted_training`, which counts the passes in steps itself",
 )

@@ -24,8 +24,8 @@ def test_changed_modules(name: str, tmp_path: Path) -> None:
 
 
 @threat(
-    way="replaces `loss` of the workload by a loss over fewer examples: in its class or in a subclass, in the object, or "
-    "in the objects of the harness that compute passes",
+    way="replaces `loss` of the workload by a loss over fewer examples: in its class or in a subclass, in the object, "
+    "or in the objects of the harness that compute passes",
     verdict="caught",
     by="rule `harness_code`",
 )

@@ -46,14 +46,15 @@ class _Binding(NamedTuple):
         namespace: the dict of the module or class.
         name: the name.
         value: the function, class, descriptor, module or constant.
-        codes: the functions in the value, each with its code; more than one if a decorator wraps a function.
+        functions: the functions in the value, each with its code and its default values. There are several if a
+            decorator wraps a function.
         owner: import path of the module or class.
     """
 
     namespace: Mapping[str, object]
     name: str
     value: object
-    codes: tuple[tuple[FunctionType, CodeType], ...]
+    functions: tuple[tuple[FunctionType, CodeType, tuple[Any, ...] | None], ...]
     owner: str
 
 
@@ -77,7 +78,7 @@ class HarnessCode(Rule):
 
     def before_import(self) -> None:
         modules = {name: module for name, module in sys.modules.items() if name.startswith(_PACKAGE)}
-        modules |= {module.__name__: module for module in _list_workload_modules(self.spec.workload.load)}
+        modules |= {module.__name__: module for module in list_workload_modules(self.spec.workload.load)}
         self._bindings = [binding for name, module in modules.items() for binding in _list_bindings(name, vars(module))]
         classes = list({value: None for _, _, value, _, owner in self._bindings if _is_class_of(value, owner)})
         self._are_unchanged = _make_comparison(self._bindings, classes)
@@ -123,9 +124,8 @@ def _make_comparison(bindings: list[_Binding], classes: list[type]) -> Callable[
     every, is_same, apply, key_error = all, operator.is_, map, KeyError
     read_code, read_defaults = operator.attrgetter("__code__"), operator.attrgetter("__defaults__")
     read_bases = operator.attrgetter("__mro__")
-    functions = [pair for binding in bindings for pair in binding.codes]
-    values, codes = [value for value, _ in functions], [code for _, code in functions]
-    defaults = [value.__defaults__ for value in values]
+    functions = [function for binding in bindings for function in binding.functions]
+    values, codes, defaults = ([function[i] for function in functions] for i in range(3))
     bases = [cls.__mro__ for cls in classes]
     by_namespace: dict[int, list[_Binding]] = {}
     for binding in bindings:
@@ -184,9 +184,12 @@ def _make_search(modules: list[ModuleType], classes: list[type]) -> Callable[[],
 
 
 def _list_changed(bindings: list[_Binding]) -> Iterator[str]:
-    """Yield the names whose values were replaced, and the functions whose code was replaced."""
-    for namespace, name, value, codes, owner in bindings:
-        if namespace.get(name) is not value or any(function.__code__ is not code for function, code in codes):
+    """Yield the names whose values were replaced, and the functions whose code or default values were replaced."""
+    for namespace, name, value, functions, owner in bindings:
+        if namespace.get(name) is not value or any(
+            function.__code__ is not code or function.__defaults__ is not defaults
+            for function, code, defaults in functions
+        ):
             yield f"{owner}.{name}"
 
 
@@ -201,7 +204,7 @@ def _changed(name: str) -> RejectedError:
 # --- what is compared -----------------------------------------------------------------------------
 
 
-def _list_workload_modules(load: str) -> list[ModuleType]:
+def list_workload_modules(load: str) -> list[ModuleType]:
     """Return the module of a workload, and the modules of its package that this module uses, directly or not.
 
     The packages of the classes from which the workload inherits are treated like its own package, except the standard
@@ -240,8 +243,8 @@ def _list_bindings(owner: str, namespace: Mapping[str, Any]) -> Iterator[_Bindin
         is_constant = name.isupper() and value is not None  # a cache may be None until it is first used
         if not is_constant and not callable(value) and not isinstance(value, (ModuleType, *_DESCRIPTORS)):
             continue
-        codes = tuple((function, function.__code__) for function in _list_functions(value))
-        yield _Binding(namespace, name, value, codes, owner)
+        functions = tuple((inner, inner.__code__, inner.__defaults__) for inner in _list_functions(value))
+        yield _Binding(namespace, name, value, functions, owner)
         if _is_class_of(value, owner):
             yield from _list_bindings(f"{owner}.{name}", value.__dict__)
 

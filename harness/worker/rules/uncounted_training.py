@@ -6,8 +6,8 @@ nothing. The norms of the parameters are compared. One counted pass suffices, wh
 
 Why: passes over the data are counted and limited. Training without counted passes would evade these limits.
 
-Instead: compute losses, gradients and outputs in steps, with `work.backward`, `work.loss` and `work.outputs`, or by calling the
-model or a copy of it.
+Instead: compute losses, gradients and outputs in steps, with `work.backward`, `work.loss` and `work.outputs`, or by
+calling the model or a copy of it.
 """
 
 from __future__ import annotations
