@@ -3,7 +3,8 @@
 Forbidden: replacing functions, classes, methods, imported modules or constants (names in capital letters) of the
 harness or of the workload in the worker process; hiding a method of the workload, or of an object of the harness that
 a submission can reach, by an attribute with the same name; and replacing the objects that compute the passes. The code
-of the workload is the module of its class, and the modules of the same package that this module uses.
+of the workload is the module of its class, and the modules of the same package that this module uses. Other values,
+such as numbers and tensors in attributes, and the code of other libraries are not compared.
 
 Why: the clock, the counters, the losses and the passes run in the same process as the submission. Their code must be
 the same in every run.
