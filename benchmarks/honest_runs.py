@@ -1,4 +1,4 @@
-"""Run honest submissions, and check that no run is rejected, flagged or charged for work that it did not do.
+"""Run honest submissions, and check that no run is rejected, unranked or charged for work that it did not do.
 
 The submissions are the unusual ones in `honest_submissions.py` and all installed ones. Each runs with random seeds on
 workloads that take seconds, the cheapest workload first. Finished runs are not run again if the command is repeated
@@ -7,7 +7,7 @@ The script prints a table, and a line for each run with a problem. The exit code
 problems:
 
 - status `rejected` or `crashed`
-- a worker (training process) that ended by itself and had to be restarted; the run is then not ranked
+- a worker (training process) that ended by itself and was restarted; such a run is not ranked without a rerun
 - `helper_seconds` above 0.05 s + 10 % of the scored time, although the submission starts no processes or threads.
   Helpers are other processes and threads. Their work counts while the clock is stopped.
 - no ledger in the record

@@ -11,7 +11,7 @@ Most parts wrap a library optimizer. NAdamW, LAMB and SGDW do not: the first two
 pytorch_optimizer's. `pip install --no-deps timm` suffices, because timm's models, which need torchvision, are not
 imported.
 
-    python benchmarks/optimizers.py [--model resnet-digits] [--repetitions 9] [--steps 30] [--only lion soap …]
+    python benchmarks/optimizers.py [--model resnet-digits] [--repetitions 9] [--steps 40] [--only lion soap …]
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from submissions.optimizers.groups import decay_groups
 
 #: Maximum ratio of a part's time to the library's time.
 LIMIT = 1.05
+#: Number of steps at the beginning that are not measured, because they create the optimizer's state.
+FIRST_STEPS = 3
 #: Function (parameters, hyperparameters) -> an optimizer, or a list of optimizers.
 BuildOptimizer = Callable[[Sequence[Parameter], dict[str, Any]], Any]
 
@@ -49,9 +51,11 @@ def main() -> None:
         "--model", default="resnet-digits", help="workload whose parameters are used (default: resnet-digits)"
     )
     parser.add_argument("--repetitions", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--only", nargs="+", default=list(LIBRARY), choices=list(LIBRARY), metavar="PART")
     options = parser.parse_args()
+    if options.repetitions < 1 or options.steps <= FIRST_STEPS:
+        parser.error(f"--repetitions must be at least 1, and --steps at least {FIRST_STEPS + 1}")
     torch.set_num_threads(1)
     _skip_timm_models()
     registry = load_registry()
@@ -61,9 +65,8 @@ def main() -> None:
     kinds = workload.parameter_kinds(model := workload.build_model(0))
     templates = [Parameter(name, p, kinds[name]) for name, p in model.named_parameters()]
     medians = []
-    for name, library in LIBRARY.items():
-        if options.only and name not in options.only:
-            continue
+    for name in dict.fromkeys(options.only):
+        library = LIBRARY[name]
         hparams = {key: hyperparameters.default(domain) for key, domain in parts[name].space.items()}
         part = partial(_build_part, parts[name].load)
         try:
@@ -75,6 +78,8 @@ def main() -> None:
             continue
         medians.append(statistics.median(ratios))
         print(f"{name:22s} smallest {ratios[0]:.3f}  median {medians[-1]:.3f}", flush=True)
+    if not medians:
+        sys.exit("nothing was measured, because none of the libraries is installed")
     print(f"largest median {max(medians):.3f}: {'within' if max(medians) <= LIMIT else 'above'} {LIMIT}")
 
 
@@ -97,8 +102,7 @@ def _measure_ratio(
     for step in range(steps):
         for side in (0, 1) if step % 2 else (1, 0):
             seconds_of[side].append(_step(*copies_and_optimizers[side], gradients, 1.0 if step % 4 < 2 else -1.0))
-    # The first steps, which create the optimizer's state, are excluded.
-    part_s, library_s = (seconds[3:] for seconds in seconds_of)
+    part_s, library_s = (seconds[FIRST_STEPS:] for seconds in seconds_of)
     return statistics.median(a / b for a, b in zip(part_s, library_s, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Check that every link between the project's Markdown files leads to an existing file and heading.
+"""Check that every link in the project's Markdown files to another file or heading leads to an existing one.
 
 usage: python -m tools.check_links            (exit code 1 if a link is broken)
 """
@@ -16,8 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PLACEHOLDER = re.compile(r"@[A-Z]{3,}@")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ +(.*?)\s*$", re.MULTILINE)
-#: Code in which headings and links are ignored: fenced blocks and spans.
+#: A fenced block, in which headings and links are ignored.
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+#: A code span, in which links are ignored.
 CODE = re.compile(r"`[^`\n]*`")
 
 

@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "harness"
 PICTURE, PAGE = Path(PACKAGE, "map.svg"), Path(PACKAGE, "README.md")
 CAPTION = (
-    "An arrow means that files of the upper folder import files of the lower folder. An import is not drawn if a chain"
+    "A solid arrow leads from a folder to another folder whose files it imports. An import is not drawn if a chain"
     " of other arrows connects the same folders. A dashed arrow means that modules are started or loaded by name."
 )
 #: Functions whose first argument may be the name of a module to start or import.

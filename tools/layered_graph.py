@@ -1,4 +1,4 @@
-"""Draw a layered graph as SVG, with boxes in rows. Arrows do not cross boxes.
+"""Draw a layered graph as SVG, with boxes in rows. Downward arrows do not cross boxes.
 
 Source: Sugiyama, Tagawa, Toda, Methods for Visual Understanding of Hierarchical System Structures (1981). An arrow that
 skips rows gets a point in each skipped row. Boxes and points are called nodes. The nodes of a row are ordered by the

@@ -70,7 +70,7 @@ def _pool_row(calibration: Calibration, registry: Registry) -> list[str]:
 
 def _stream_row(calibration: Calibration, registry: Registry) -> list[str]:
     values = ", ".join(f"{stage.value:g}" for stage in calibration.stages)
-    tolerance = "no factor is large enough" if calibration.slack is None else f"{calibration.slack:g}"
+    tolerance = calibration.missing_factor or f"{calibration.slack:g}"
     check_count = str(len(calibration.checks)) if calibration.checks else "–"
     evaluations = "–" if calibration.evaluations is None else f"{calibration.evaluations:g}"
     return [

@@ -52,7 +52,7 @@ VARIABLES = {
 }
 HEAD = """# Commands
 
-`python -m tools.make_commands` generates this page from the command line. Do not edit it.
+`python -m tools.make_commands` generates this page from the definitions of the commands. Do not edit it.
 
 `bench COMMAND --help` prints the same text. `eval "$(bench completion bash)"` completes commands, options and names
 in the shell. No command asks for input.

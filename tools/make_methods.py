@@ -20,14 +20,14 @@ from tools.markdown import table_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "methods.md"
-LEVELS = ROOT / "tools" / "levels.yaml"
+EVIDENCE = ROOT / "tools" / "evidence.yaml"
 DISTRIBUTION = "algorace"
 #: The page with the tables of the comparison. Each row is about one arm, a tuned submission, and begins with its name.
 COMPARISON = "docs/comparison.md"
 #: Beginning of the row of an arm that was run.
 ARM = re.compile(r"^\| `([a-z0-9-]+)` \|(?! not run)", re.MULTILINE)
 #: Method → its evidence, as pairs of the kind of evidence (such as `vectors`) and a file.
-Levels = Mapping[str, Sequence[tuple[str, str]]]
+Evidence = Mapping[str, Sequence[tuple[str, str]]]
 HEAD = """# Methods
 
 This page lists the papers, the needs and the evidence of every method in AlgoRace. You need it to find the source of a
@@ -56,7 +56,7 @@ The column *evidence* names the kinds of evidence for a method, with links:
 
 | evidence | meaning |
 |---|---|
-| *listed* | There is no other evidence. Like every method, it passes the contract tests and cites its papers. |
+| *listed* | There is no other evidence. Like all methods, the method passes the contract tests and cites its papers. |
 | *vectors* | In the linked test, the method agrees with numbers from a paper or from another implementation. |
 | *reproduced* | A qualitative result of the method's paper holds here, on the same kind of model and data. |
 | *compared* | The learning rate of the method was tuned, and the linked page compares it with other tuned methods. |
@@ -81,13 +81,13 @@ TERMS = {
 }
 
 
-def levels(registry: Registry) -> Levels:
-    """Return the evidence in tools/levels.yaml. Add `compared` for the methods in docs/comparison.md."""
+def evidence_by_method(registry: Registry) -> Evidence:
+    """Return the evidence in tools/evidence.yaml. Add `compared` for the methods in docs/comparison.md."""
     evidence: dict[str, list[tuple[str, str]]] = {}
-    for level, places in read_levels().items():
+    for kind, places in read_evidence().items():
         for place, names in places.items():
             for name in names:
-                evidence.setdefault(name, []).append((level, place))
+                evidence.setdefault(name, []).append((kind, place))
     for name in compared_methods(registry, (ROOT / COMPARISON).read_text()):
         evidence.setdefault(name, []).append(("compared", COMPARISON))
     return evidence
@@ -99,20 +99,20 @@ def compared_methods(registry: Registry, comparison: str) -> Sequence[str]:
     return sorted({*arms, *(part for entry in arms.values() for part in entry.parts)})
 
 
-def read_levels() -> dict[str, Any]:
-    """Return the content of tools/levels.yaml: level → file → methods.
+def read_evidence() -> dict[str, Any]:
+    """Return the content of tools/evidence.yaml: kind of evidence → file → methods.
 
-    Under the level `reproduced`, each method is mapped to the result that was reproduced.
+    Under the kind `reproduced`, each method is mapped to the result that was reproduced.
     """
-    return dict(yaml.safe_load(LEVELS.read_text()))
+    return dict(yaml.safe_load(EVIDENCE.read_text()))
 
 
 def page(registry: Registry) -> str:
     """Return the page as Markdown."""
-    evidence = levels(registry)
+    evidence = evidence_by_method(registry)
     reproduced = [
         f"- `{name}`: {result} [Results](../{place})."
-        for place, results in read_levels()["reproduced"].items()
+        for place, results in read_evidence()["reproduced"].items()
         for name, result in results.items()
     ]
     lines = [HEAD, "## Reproduced results", "", "These results of papers were reproduced:", "", *reproduced, ""]
@@ -136,12 +136,12 @@ def page(registry: Registry) -> str:
     return "\n".join(lines)
 
 
-def _part_row(part: PartEntry, evidence: Levels) -> list[str]:
+def _part_row(part: PartEntry, evidence: Evidence) -> list[str]:
     summary = [] if part.kind in DESCRIPTIONS else [part.summary]
-    return [f"`{part.id}`", *summary, _papers(part.sources), _needs(part.all_needs), _level(part.id, evidence)]
+    return [f"`{part.id}`", *summary, _papers(part.sources), _needs(part.all_needs), _evidence_cell(part.id, evidence)]
 
 
-def _submission_row(entry: SubmissionEntry, registry: Registry, evidence: Levels) -> list[str]:
+def _submission_row(entry: SubmissionEntry, registry: Registry, evidence: Evidence) -> list[str]:
     parts = ", ".join(f"`{name.partition(':')[2]}`" for name in entry.parts) or "its own step"
     needs = compose(entry, registry).needs
     return [
@@ -150,7 +150,7 @@ def _submission_row(entry: SubmissionEntry, registry: Registry, evidence: Levels
         parts,
         _papers(entry.sources),
         _needs(needs),
-        _level(entry.name, evidence),
+        _evidence_cell(entry.name, evidence),
     ]
 
 
@@ -165,8 +165,8 @@ def _needs(needs: Iterable[str]) -> str:
     return ", ".join(sorted(needs)) or "–"
 
 
-def _level(name: str, evidence: Levels) -> str:
-    return ", ".join(f"[{level}](../{place})" for level, place in evidence.get(name, ())) or "listed"
+def _evidence_cell(name: str, evidence: Evidence) -> str:
+    return ", ".join(f"[{kind}](../{place})" for kind, place in evidence.get(name, ())) or "listed"
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ _HEADING = ("field", "type", "default", "meaning")
 
 
 def record_types() -> list[type[msgspec.Struct]]:
-    """Return the types of a record's fields, in the order of their first use."""
+    """Return `Record` and the types of its fields, in the order of their first use."""
     ordered: list[type[msgspec.Struct]] = []
     waiting: list[type[msgspec.Struct]] = [Record]
     while waiting:

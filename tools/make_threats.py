@@ -23,14 +23,14 @@ class Threat:
     """A cheat and its test.
 
     Args:
-        family: kind of cheat: the first sentence of the test's module.
+        kind: kind of cheat: the first line of the docstring of the test's module.
         test: `file::function`.
         way: the cheat in words.
         verdict: one of `VERDICTS`.
         by: what stops the cheat, or which advantage the cheat still gains.
     """
 
-    family: str
+    kind: str
     test: str
     way: str
     verdict: str
@@ -47,10 +47,10 @@ def list_threats() -> Iterator[Threat]:
     """
     for path in sorted(TESTS.glob("test_*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        family = (ast.get_docstring(tree) or "").splitlines()[0].removesuffix(".")
+        kind = (ast.get_docstring(tree) or "").splitlines()[0].removesuffix(".")
         for node in tree.body:
             if path.name != "test_threat_model.py" and isinstance(node, ast.FunctionDef) and node.name[:5] == "test_":
-                yield Threat(family=family, test=f"{path.name}::{node.name}", **_description(node))
+                yield Threat(kind=kind, test=f"{path.name}::{node.name}", **_description(node))
 
 
 def _description(node: ast.FunctionDef) -> dict[str, str]:
@@ -65,9 +65,9 @@ def tables() -> str:
     threats = list(list_threats())
     counts = ", ".join(f"{sum(t.verdict == verdict for t in threats)} {verdict}" for verdict in VERDICTS)
     lines = [f"{len(threats)} ways to cheat are tested: {counts}."]
-    for family in dict.fromkeys(threat.family for threat in threats):
-        lines += ["", f"### {family}", "", "| way | verdict | why | test |", "|---|---|---|---|"]
-        lines += [f"| {t.way} | {t.verdict} | {t.by} | `{t.test}` |" for t in threats if t.family == family]
+    for kind in dict.fromkeys(threat.kind for threat in threats):
+        lines += ["", f"### {kind}", "", "| way | verdict | why | test |", "|---|---|---|---|"]
+        lines += [f"| {t.way} | {t.verdict} | {t.by} | `{t.test}` |" for t in threats if t.kind == kind]
     return "\n".join(lines)
 
 

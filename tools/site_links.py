@@ -1,6 +1,7 @@
-"""A hook of mkdocs that turns links to repository files outside `docs/` into links to GitHub.
+"""A hook of mkdocs that turns links to files that are not on the site into links to GitHub.
 
-The pages are written for GitHub, where `../CONTRIBUTING.md` is a relative link. The site contains only `docs/`.
+The pages are written for GitHub, where `../CONTRIBUTING.md` is a relative link. The site contains only the pages
+(`.md`) in `docs/`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 
 
 def replace_links(markdown: str, page: str) -> str:
-    """Return the text of a page with its links to files outside `docs/` replaced.
+    """Return the text of a page with its links to files other than the pages in `docs/` replaced.
 
     Args:
         markdown: the text.
@@ -37,7 +38,7 @@ def replace_links(markdown: str, page: str) -> str:
         if "://" in target or target.startswith("mailto:"):
             return match[0]
         path = os.path.normpath(os.path.join("docs", os.path.dirname(page), target))
-        # A link to anything else than a page leads to GitHub.
+        # A link to anything other than a page leads to GitHub.
         if path.startswith("docs/") and path.endswith(".md"):
             return f"{before}{os.path.relpath(path, os.path.dirname(f'docs/{page}'))}{anchor})"
         return f"{before}{BLOB}{path}{anchor})"

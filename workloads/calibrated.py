@@ -7,7 +7,8 @@ import msgspec
 from harness.api import WorkloadFacts
 
 #: Maximum resolution of a workload that counts in the anchored score (the resolution is a relative measurement error).
-#: Other workloads are coarse: they are run, but do not count. docs/glossary.md defines these terms.
+#: Workloads with a larger or unknown resolution are coarse: they are run, but do not count. docs/glossary.md
+#: defines these terms.
 FINE = 0.02
 
 

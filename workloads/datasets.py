@@ -6,6 +6,7 @@ from harness.api import DatasetEntry, DatasetFile
 
 FINEWEB_TRAIN = "fineweb_train_%06d.bin"
 FINEWEB_VALIDATION = "fineweb_val_%06d.bin"
+#: Number of training shards. A shard is one of the files into which the tokens are divided.
 FINEWEB_SHARDS = 103
 #: Training shards from which the splits `feedback` and `audit` are taken. No training pool contains these shards.
 FINEWEB_RESERVED = (42, 43)

@@ -23,8 +23,7 @@ from workloads.formats import idx
 Part: TypeAlias = Literal["train", "score", "feedback", "audit"]
 CLASSES = 10
 PIXELS = 784
-#: Mean and standard deviation of the pixels in [0, 1] over the training file. They are constants, so that the
-#: normalisation of one part does not depend on the images of another part.
+#: Mean and standard deviation of the pixels in [0, 1] over the training file. All parts are normalised with them.
 PIXEL_MEAN, PIXEL_STD = 0.1307, 0.3081
 #: Sizes of the parts of the training file, in sixtieths of the file. The part `audit` is the test file, from which no
 #: other part is taken. The part of an image depends on its content and not on its position. Copies of the dataset in

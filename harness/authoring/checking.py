@@ -79,7 +79,8 @@ def is_broken(name: str, error: BenchError) -> bool:
 def run_checks_in_process(request: CheckRequest, limit: float = TIME_LIMIT_S) -> list[CheckResult]:
     """Run the checks of a request in a new process, and return their results.
 
-    If the process dies or exceeds its time limit, the check that was running has failed.
+    If the process dies or exceeds its time limit, the check that was running has failed. If no check was running, the
+    failure has the name `start` before the first check, and the name `process` after a check.
 
     Args:
         request: the request.
@@ -131,14 +132,24 @@ def _describe_code(code: int) -> str:
 
 
 def _read_results(path: Path) -> list[CheckResult]:
-    lines = path.read_bytes().splitlines() if path.exists() else []
+    """Return the results in a file. A last line that the process did not write completely is left out."""
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     return [msgspec.json.decode(line, type=CheckResult) for line in lines]
 
 
 def _join_results(results: Sequence[CheckResult], ending: str) -> Iterator[CheckResult]:
-    """Yield the results of checks that ended, and a failure for the check during which the process ended."""
+    """Yield the results of checks that ended, and a failure for the check during which the process ended.
+
+    If the process ended between two checks, the failure is named `process`, and the message names the check before it.
+    """
     yield from (result for result in results if result.status != "started")
-    if ending:
-        running = results[-1] if results and results[-1].status == "started" else CheckResult(name="start")
-        fix = "BENCH_DEBUG=1 bench check … prints the output of the process"
-        yield msgspec.structs.replace(running, status="failed", problem=ending, fix=fix)
+    if not ending:
+        return
+    failed = CheckResult(name="start")
+    if results and results[-1].status == "started":
+        failed = results[-1]
+    elif results:
+        failed = CheckResult(name="process", workload=results[-1].workload)
+        ending = f"{ending}, after the check {results[-1].name}"
+    fix = "BENCH_DEBUG=1 bench check … prints the output of the process"
+    yield msgspec.structs.replace(failed, status="failed", problem=ending, fix=fix)

@@ -72,6 +72,8 @@ class Calibration(Data, frozen=True, kw_only=True):
         horizon: budget in examples.
         levels: `easy`, `main` or `hard` -> target (pools only).
         stages: the target values of the stages according to the calibration rule (streams only).
+        uncalibrated: names of the stages without a target value, because too few runs had an evaluation in them. The
+            tolerance factor is then not searched (streams only).
         slack: tolerance factor by which the errors are multiplied to get the targets. `levels` contains the loosened
             values, `stages` the values without the factor. None if the factor has not been searched, or if no factor
             suffices.
@@ -95,11 +97,21 @@ class Calibration(Data, frozen=True, kw_only=True):
     horizon: int
     levels: dict[str, Level] = msgspec.field(default_factory=dict)
     stages: tuple[StageLevel, ...] = ()
+    uncalibrated: tuple[str, ...] = ()
     slack: float | None = None
     checks: tuple[str, ...] = ()
     resolution: float | None = None
     evaluations: float | None = None
     runs: tuple[str, ...] = ()
+
+    @property
+    def missing_factor(self) -> str:
+        """The reason why there is no tolerance factor; empty if there is one."""
+        if self.slack is not None:
+            return ""
+        if self.uncalibrated:
+            return f"not searched, because too few seeds reached {', '.join(self.uncalibrated)}"
+        return "no factor is large enough" if self.stages or self.checks else "not searched"
 
     @property
     def coarse(self) -> bool:

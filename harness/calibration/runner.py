@@ -187,7 +187,7 @@ class Calibrator:
         anchor_runs = run_new_seeds(anchor) if anchor is not None and anchor.run != best.run else ()
         result = calibrate(tuned, best_runs, anchor_runs)
         if workload.facts.stages:
-            if len(result.stages) < len(workload.facts.stages):
+            if result.uncalibrated:
                 return result
             return self._find_tolerance(result, workload, families[best.submission], best, studies)
         # On a variant, `anchor` is None. Its targets are not loosened: at least 90 % of its five seeds must reach the

@@ -35,7 +35,7 @@ def calibrate_stream(base: Calibration, facts: WorkloadFacts, best_runs: Sequenc
 
     Returns:
         The calibration with the stages. If too few runs have an evaluation in a stage, this stage and all later stages
-        are left out.
+        are listed in `uncalibrated`.
     """
     stage_levels = []
     for index, stage in enumerate(facts.stages):
@@ -46,7 +46,13 @@ def calibrate_stream(base: Calibration, facts: WorkloadFacts, best_runs: Sequenc
         floors = {floor.metric: _final_value(best_runs, floor) for floor in stage.floors}
         stage_levels.append(StageLevel(name=stage.name, value=round_to_easier_side(value, target), floors=floors))
     primary = facts.targets[0]
-    return msgspec.structs.replace(base, metric=primary.metric, goal=primary.goal, stages=tuple(stage_levels))
+    return msgspec.structs.replace(
+        base,
+        metric=primary.metric,
+        goal=primary.goal,
+        stages=tuple(stage_levels),
+        uncalibrated=tuple(stage.name for stage in facts.stages[len(stage_levels) :]),
+    )
 
 
 def loosen_targets(calibration: Calibration, stages: Sequence[Stage], tolerance_factor: float) -> tuple[Stage, ...]:
@@ -90,7 +96,9 @@ def add_tolerance(calibration: Calibration, tolerance_factor: float | None, chec
 def _useful_evaluations(record: Record) -> float:
     """Return the number of a run's evaluations after the minimum numbers of examples of the stages.
 
-    A stage cannot end before its minimum number of examples, so earlier evaluations are not counted.
+    A stage cannot end before its minimum number of examples, so earlier evaluations are not counted. The evaluation
+    exactly at the minimum may end its stage, but is not counted either: every run has it, so it separates no runs. A
+    run that ends every stage at the minimum has 0 evaluations by which it could differ from another run.
     """
     facts = record.spec.workload.facts
     min_examples = sum(stage.min_examples for stage in facts.stages)

@@ -22,7 +22,7 @@ from harness.cli.record_folders import (
 from harness.cli.resolve import NameType
 from harness.contract.run import RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown_name_error
-from harness.planning.commands import typed_name
+from harness.planning.commands import run_options
 from harness.planning.resolve import split_names
 from harness.report import text
 from harness.scoring.selection import keep_newest_versions
@@ -42,13 +42,22 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis
 )
 @folder_options
 @click.option("--by", type=click.Choice(RANKED_AXES), default="time", show_default=True, help="Quantity to compare.")
+@click.option("--hardware", help="Only runs on this hardware class.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path, by: Axis, as_json: bool) -> int:
+def best(
+    workload: str,
+    submissions: tuple[str, ...],
+    runs: Path,
+    results: Path,
+    by: Axis,
+    hardware: str | None,
+    as_json: bool,
+) -> int:
     """Print the command of the configuration that needed the least time to reach a workload's target.
 
     With --by, another quantity than time is compared. The configurations are compared by their best single runs,
     including runs with overrides. Use the result only as a starting point: the best of many runs overestimates the
-    performance of its configuration.
+    performance of its configuration. Seconds are compared within one hardware class, which --hardware chooses.
 
     If no run reached the target, the configuration with the best metric is printed, and the exit code is 1.
     """
@@ -75,9 +84,20 @@ def best(workload: str, submissions: tuple[str, ...], runs: Path, results: Path,
         raise UsageError(f"no run of {', '.join(requested_names)} on {workload}", fix="leave out the version (@…)")
     # Only the newest version counts, because the target of an older version may be easier.
     newest, _ = keep_newest_versions(summaries)
+    if hardware is not None:
+        classes = {summary.spec.hardware for summary in newest}
+        newest = [summary for summary in newest if summary.spec.hardware == hardware]
+        if not newest:
+            raise unknown_name_error(f"hardware class among the results on {workload}", hardware, classes)
     hits = [summary for summary in newest if summary.result.status == "hit"]
     if not hits:
         return _print_nearest(newest, as_json)
+    classes = {summary.spec.hardware for summary in hits}
+    if by in ("time", "measured-time") and len(classes) > 1:
+        raise UsageError(
+            f"runs on several hardware classes reached the target of {workload}, and their seconds cannot be compared",
+            fix=f"add --hardware with one of {', '.join(sorted(classes))}, or --by examples",
+        )
     fastest = min(hits, key=lambda summary: (summary.result.value, summary.run_id))
     command = _command_words(fastest.spec)
     if as_json:
@@ -140,20 +160,7 @@ def _print_remark(chosen: RunSummary, remark: str) -> None:
 
 def _command_words(spec: RunSpec) -> list[str]:
     """Return the command that runs a configuration again. Each item has one option with its value: `-s wsd`."""
-    words = ["bench run"]
-
-    def add(option: str, value: object) -> None:
-        words.append(f"{option} {shlex.quote(str(value))}")
-
-    add("-s", typed_name(spec.submission.name, spec.submission.load))
-    add("-w", typed_name(spec.workload.facts.name, spec.workload.load))
-    if spec.root_seed:
-        add("--seed", spec.root_seed)
-    if spec.threads != 1:
-        add("--threads", spec.threads)
-    for name, value in sorted(spec.hparams.items()):
-        add("--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}")
-    return words
+    return ["bench run", *(shlex.join(option) for option in run_options(spec, sorted(spec.hparams)))]
 
 
 def _wrap_command(words: list[str]) -> str:

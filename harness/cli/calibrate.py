@@ -191,12 +191,8 @@ def _print_calibration(result: Calibration) -> None:
     for stage in result.stages:
         floors = ", ".join(f"{name} {value:g}" for name, value in stage.floors.items())
         rows.append([f"  {stage.name}", f"{result.metric} {stage.value:g}", f"at the end: {floors}" if floors else ""])
-    if result.stages or result.checks:
-        tolerance_text = (
-            "no factor is large enough"
-            if result.slack is None
-            else f"{result.slack:g}, from {len(result.checks)} seeds"
-        )
+    if result.stages or result.uncalibrated or result.checks:
+        tolerance_text = result.missing_factor or f"{result.slack:g}, from {len(result.checks)} seeds"
         rows.append(["  tolerance factor", tolerance_text, ""])
     resolution_text = "unknown" if result.resolution is None else f"{result.resolution:.1%}"
     rows.append(["  resolution", resolution_text + (", coarse" if result.coarse else ""), ""])

@@ -14,7 +14,7 @@ from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import NameType
 from harness.contract.entries import PartEntry, Source, SubmissionEntry, WorkloadEntry
 from harness.contract.part_kinds import PART_KINDS
-from harness.errors import BenchError, suggest_nearest
+from harness.errors import BenchError, UsageError, suggest_nearest
 from harness.planning.compose import Composition, compose
 from harness.plugins.registry import Registry
 from harness.report import text
@@ -48,6 +48,9 @@ def command(
     kind. With words, the command describes the entries that contain every word in their name, aliases, summary, parts,
     tags or papers.
     """
+    if tier and kind not in (None, "workload"):
+        raise UsageError(f"--tier lists workloads, and --kind {kind} excludes them", fix="leave out --tier or --kind")
+    kind = "workload" if tier else kind
     registry = resolve.open_registry(blocked_plugins)
     resolve.require_plugins(registry)
 
@@ -66,9 +69,7 @@ def command(
             }
         )
         return
-    if tier and not words:
-        _print_summaries(workloads)
-    elif words or kind or with_summaries:
+    if words or kind or with_summaries:
         _print_summaries(workloads, submissions, parts)
     else:
         _print_names("workloads, by tier", group_workloads(workloads))
@@ -77,7 +78,7 @@ def command(
         note("bench list WORD describes the entries that contain WORD; bench show NAME describes one entry in full")
     if not (workloads or submissions or parts):
         listed: tuple[ListedEntry, ...] = (*registry.workloads(), *registry.submissions(), *registry.parts())
-        names = [entry.name for entry in listed]
+        names = [entry.name for entry in listed if _has_kind(entry, kind)]
         nearest = suggest_nearest(words[0], names) if len(words) == 1 else ""
         note(f"nothing matches{nearest}; bench list prints all names")
     for problem in _shared_names((*workloads, *submissions, *parts)):

@@ -26,7 +26,7 @@ from harness.storage import layout
 from harness.storage.derived import DerivedValues
 from harness.storage.envelopes import ENVELOPES_FOLDER
 from harness.storage.marks import index_marks
-from harness.storage.records import StoredRecord, decode_stored, iter_listed_records, iter_stored, read_stored
+from harness.storage.records import StoredRecord, decode_stored, iter_listed_records, iter_located, read_stored
 from harness.storage.shards import find_packed
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -258,12 +258,7 @@ def locate_run(name: str, runs: Path, results: Path) -> StoredRecord:
     matches: dict[str, StoredRecord] = {}
     problems: list[str] = []
     record_count = 0
-    for stored in iter_stored(existing_folders(runs, results), problems):
-        try:
-            record = decode_stored(stored)
-        except StoreError as error:
-            problems.append(str(error))
-            continue
+    for stored, record in iter_located(existing_folders(runs, results), problems):
         record_count += 1
         if record.run_id.startswith((name, f"{layout.RUN_ID_PREFIX}{name}")):
             matches.setdefault(record.run_id, stored)

@@ -30,6 +30,7 @@ from harness.scoring.summary import LeaderboardQuery
 from harness.storage.attestations import index_attestations
 from harness.storage.envelopes import read_envelopes
 from harness.system.files import write_atomically, write_error
+from harness.system.units import format_size
 
 
 @click.command(epilog=examples("bench report report.html --workload lm-tiny"))
@@ -97,4 +98,4 @@ def report(
     if as_json:
         print_json({"path": str(out), "bytes": len(content), "workloads": sorted(workload_names), "problems": problems})
         return
-    note(f"wrote {out} ({len(page) / 1e6:.1f} MB)" + ("" if workload_names else f"; no finished runs, {RUN_FIRST}"))
+    note(f"wrote {out} ({format_size(len(content))})" + ("" if workload_names else f"; no finished runs, {RUN_FIRST}"))

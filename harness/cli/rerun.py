@@ -30,7 +30,7 @@ from harness.planning.nonces import draw_nonce, public_beacon
 from harness.plugins.registry import Registry
 from harness.report.attestations import attestation_lines, rerun_json
 from harness.storage.attestations import read_attestations, write_attestation
-from harness.storage.records import decode_stored, iter_stored
+from harness.storage.records import decode_stored, iter_located
 from harness.verification.fresh_seeds import draw_claims, group_claims
 from harness.verification.rerun import Rerun, RerunMethod
 
@@ -138,7 +138,9 @@ def _finish(
     for attestation in attestations:
         record, folder = by_hash[attestation.record]
         path = write_attestation(folder, attestation) if write else None
-        earlier, _ = read_attestations(folder)
+        earlier, problems = read_attestations(folder)
+        for problem in problems:
+            note(f"skipped: {problem}")
         entries.append((record, attestation, [*earlier, attestation], path))
     if as_json:
         print_json({"attestations": [rerun_json(*entry) for entry in entries]})
@@ -189,8 +191,7 @@ def _read_scored_records(name: str, runs: Path, results: Path) -> list[tuple[Rec
     """
     located: dict[str, tuple[Record, Path]] = {}
     problems: list[str] = []
-    for stored in iter_stored(existing_folders(runs, results), problems):
-        record = decode_stored(stored)
+    for stored, record in iter_located(existing_folders(runs, results), problems):
         if record.spec.purpose == "score" and not record.spec.smoke:
             located.setdefault(record.content_hash, (record, stored.path.parent))
     for problem in problems:

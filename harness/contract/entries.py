@@ -38,8 +38,8 @@ class WorkloadEntry(Data, frozen=True, kw_only=True):
         aliases: further names that users may write; records contain only `facts.name`.
         summary: description in one line.
         sources: papers that define the workload.
-        sibling: name of the workload on the next smaller tier that represents the same kind of task; None if there is
-            none.
+        sibling: name of a smaller workload for the same kind of task, on the same or the next smaller tier; None if
+            there is none.
         needs_data: the required datasets. `name` stands for a whole dataset, `name/pattern` for the files that match a
             pattern, and `name:4.1B` for the first files that together have 4.1 billion training tokens.
         redraws_held_out: whether each run with a nonce draws new held-out data. If so, the class has a method

@@ -174,15 +174,23 @@ def check_relation(check: str, values: Mapping[str, Scalar], context: Mapping[st
         context: values of `horizon` and `task` (see `resolve`).
 
     Raises:
-        UsageError: the relation does not hold. The message contains the relation and the values.
+        UsageError: the relation does not hold, or cannot be computed for these values, for example because of a
+            division by zero. The message contains the relation and the values.
         ValueError: the text is not a relation.
     """
     names: dict[str, Any] = {**values, **context}
     tree, used = _parse_cached(check)
     if any(names.get(name) is None for name in used):
         return
-    if not _evaluate(tree.body, names):
-        assignments = ", ".join(f"{name}={_format_value(names[name])}" for name in used)
+    assignments = ", ".join(f"{name}={_format_value(names[name])}" for name in used)
+    try:
+        holds = _evaluate(tree.body, names)
+    except (ArithmeticError, TypeError) as error:
+        raise UsageError(
+            f"the check {check} cannot be computed for {assignments}: {error}",
+            fix="change one of these values, or correct the check of the submission or part",
+        ) from None
+    if not holds:
         fraction = float(values.get("horizon_fraction", 1.0))
         explanation = f"; horizon is {fraction:g} of the budget's updates, because of horizon_fraction"
         raise UsageError(
@@ -194,8 +202,9 @@ def check_relation(check: str, values: Mapping[str, Scalar], context: Mapping[st
 def parse_check(check: str) -> ast.Expression:
     """Return the syntax tree of a relation.
 
-    A relation consists of comparisons, `and`, `or`, arithmetic, names, numbers, and the functions `steps`, `min` and
-    `max`.
+    A relation consists of comparisons with `<`, `<=`, `>`, `>=`, `==` and `!=`, of `and` and `or`, of arithmetic with
+    `+`, `-`, `*` and `/`, of names, numbers and strings, and of calls `steps(x)`, `min(x, y, ...)` and
+    `max(x, y, ...)`.
 
     Raises:
         ValueError: the text is not a relation.
@@ -204,13 +213,18 @@ def parse_check(check: str) -> ast.Expression:
         tree = ast.parse(check, mode="eval")
     except SyntaxError as error:
         raise ValueError(f"check {check!r} is not an expression: {error.msg}") from None
-    allowed = (ast.Expression, ast.Compare, ast.BinOp, ast.UnaryOp, ast.USub, ast.Name, ast.Load, ast.Constant)
-    allowed += (ast.Call, ast.operator, ast.cmpop, ast.BoolOp, ast.And, ast.Or)  # type: ignore[assignment]
+    except (ValueError, RecursionError, MemoryError) as error:  # a null character, or too many nested parentheses
+        raise ValueError(f"check {check!r} is not an expression: {error}") from None
+    called = {id(node.func): len(node.args) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
-        if not isinstance(node, allowed) or (
-            isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS)
-        ):
-            raise ValueError(f"check {check!r} may not contain {type(node).__name__}")
+        is_function = isinstance(node, ast.Name) and node.id in _FUNCTIONS
+        if not isinstance(node, _ALLOWED) or is_function != (id(node) in called):
+            part = node.id if isinstance(node, ast.Name) else type(node).__name__
+            raise ValueError(f"check {check!r} may not contain {part}; {_GRAMMAR}")
+        if isinstance(node, ast.Constant) and not isinstance(node.value, (int, float, str)):
+            raise ValueError(f"check {check!r} may not contain {node.value!r}; {_GRAMMAR}")
+        if isinstance(node, ast.Name) and is_function and (called[id(node)] == 1) != (node.id == "steps"):
+            raise ValueError(f"check {check!r} calls {node.id} with {called[id(node)]} values; {_GRAMMAR}")
     return tree
 
 
@@ -222,10 +236,20 @@ def _parse_cached(check: str) -> tuple[ast.Expression, tuple[str, ...]]:
     """
     tree = parse_check(check)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    if "steps" in names:
+        names.add("horizon")
     return tree, tuple(sorted(names - set(_FUNCTIONS)))
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "steps": steps}
+#: The end of messages about a text that is not a relation.
+_GRAMMAR = (
+    "a check has comparisons (< <= > >= == !=), and, or, arithmetic (+ - * /), names, numbers, strings, steps(x), "
+    "min(x, y) and max(x, y)"
+)
+#: The types of the nodes of a relation: exactly those that `_evaluate` computes.
+_ALLOWED = (ast.Expression, ast.Compare, ast.BinOp, ast.UnaryOp, ast.USub, ast.Name, ast.Load, ast.Constant, ast.Call)
+_ALLOWED += (ast.BoolOp, ast.And, ast.Or, *_BINARY, *_COMPARE)  # type: ignore[assignment]
 
 
 def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:

@@ -7,9 +7,11 @@ from typing import Final, Literal
 from harness.contract.base import Data
 from harness.contract.run import RunSpec
 
-#: How far a record can be believed. `self-reported`: nothing confirms the metrics of the record. `evaluated`: they come
-#: from a process that never imported the submission, or a check of the weights or an exact repetition confirmed them.
-#: `verified`: runs on seeds that nobody could choose confirmed the record. `harness.scoring.trust` has the exact rules.
+#: How far a record can be believed. `self-reported`: nothing confirms the metrics that the training process reported,
+#: or an attestation refutes the record. `evaluated`: a process that never imported the submission evaluated the
+#: weights, or an exact repetition of the run confirmed the metrics. `verified`: runs on fresh seeds accepted the
+#: record, or its seeds come from a public beacon and an exact repetition confirmed it. `harness.scoring.trust` has the
+#: exact rules.
 Trust = Literal["self-reported", "evaluated", "verified"]
 #: The trust levels in ascending order.
 TRUST_LEVELS: Final[tuple[Trust, ...]] = ("self-reported", "evaluated", "verified")
@@ -19,7 +21,7 @@ class Judgement(Data, frozen=True, kw_only=True):
     """The metrics of the weights of one evaluation, from a process that never imported the submission.
 
     Args:
-        point: index of the evaluation among all evaluations of the run.
+        point: index of the evaluation in the `points` of the record.
         score: metrics on the whole split `score`, by name.
         audit: metrics on the split `audit`, by name; empty if the workload cannot be evaluated on this split.
         weights: SHA-256 of the file with the evaluated weights; empty if the weights were not stored.
@@ -36,7 +38,7 @@ class StoredWeights(Data, frozen=True, kw_only=True):
 
     Args:
         path: path of the file (safetensors).
-        point: index of the evaluation among all evaluations of the run.
+        point: index of the evaluation in the `points` of the record.
         stage: on a stream, index of the stage of the evaluation; None on a pool.
     """
 

@@ -256,7 +256,9 @@ class Restart(Data, frozen=True, kw_only=True):
     Args:
         by: who ended the previous worker.
         reason: why the previous worker ended, as far as the supervisor knows.
-        lost: the time on the clock that the previous worker used after its last checkpoint.
+        lost: the time on the clock that the previous worker used after the checkpoint from which the trial was resumed,
+            or after the previous worker's start if it wrote no checkpoint. If no later worker resumed the trial, the
+            checkpoint is unknown, and the previous worker's last evaluation takes its place.
         charged: whether `lost` is part of the scored time. It is False only if the user stopped the command.
     """
 

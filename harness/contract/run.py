@@ -90,8 +90,8 @@ class Nonce(Data, frozen=True, kw_only=True):
 class Seeds(Data, frozen=True, kw_only=True):
     """The seeds of one trial, one for each role.
 
-    Each seed is derived from five things: the root seed or the nonce, the workload, the study, the trial and the role.
-    It does not depend on the submission.
+    Each seed is derived from six things: the purpose, the root seed or the nonce, the workload, the study, the trial
+    and the role. It does not depend on the submission.
 
     Args:
         model: seed of the model's initial weights.
@@ -121,8 +121,8 @@ class SubmissionRef(Data, frozen=True, kw_only=True):
         parts: the parts of the submission.
         needs: names of the needs of the submission and of its parts (see `harness.contract.entries.NEEDS`).
         source_hash: SHA-256 of the submission's source at the time of planning; empty if it was not computed.
-        code_hash: SHA-256 of the tokens of the source, without comments and layout. Empty for code that is distributed
-            with the harness, and in records from before this field existed.
+        code_hash: SHA-256 of the tokens of the source, without comments, docstrings and layout. Empty for code that is
+            distributed with the harness, and in records from before this field existed.
     """
 
     # The docstring of `SubmissionEntry` describes the fields that are not listed above.
@@ -153,9 +153,9 @@ class WorkloadRef(Data, frozen=True, kw_only=True):
         source_hash: SHA-256 of the workload's source at the time of planning. It is stored if the source can change
             without a new version: in a file that a user names, or in an editable installation. It is empty for other
             workloads. The `run_id` depends on the workload's version, but not on this hash.
-        code_hash: SHA-256 of the tokens of this source, without comments and layout. Empty in records from before this
-            field existed. For a workload in a file that a user names, the version ends with the first digits of this
-            hash.
+        code_hash: SHA-256 of the tokens of this source, without comments, docstrings and layout. Empty in records from
+            before this field existed. For a workload in a file that a user names, the version ends with the first
+            digits of this hash.
     """
 
     # The docstring of `WorkloadEntry` describes the fields that are not listed above.
@@ -271,7 +271,7 @@ class Counters(Data, frozen=True, kw_only=True):
         forward_examples: number of examples × forward passes, with or without a backward pass.
         steps: number of updates.
         seconds: wall seconds on the clock.
-        process_seconds: processor seconds on the clock, summed over threads and ranks.
+        process_seconds: scored processor seconds of all threads and ranks; on Linux, also of child processes.
     """
 
     examples: int = 0
@@ -290,7 +290,7 @@ class Point(Data, frozen=True, kw_only=True):
         gradient_examples: number of examples × backward passes.
         steps: number of updates.
         seconds: wall seconds on the clock.
-        process_seconds: processor seconds on the clock, summed over threads and ranks.
+        process_seconds: scored processor seconds of all threads and ranks; on Linux, also of child processes.
         metrics: finite metrics by name, measured on the split `score`.
         lr: learning rate of the last update; None if the submission does not report it.
         train_loss: mean training loss of the last pass; None before the first pass, or if the loss is not finite.

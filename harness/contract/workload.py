@@ -28,8 +28,8 @@ def is_coarse(resolution: float | None, evaluations: float | None) -> bool:
     Args:
         resolution: relative error of the reference's examples to the target; None if unknown. At 0.02, one standard
             error of the metric on the split `score` shifts the hit by 2 % of these examples.
-        evaluations: number of evaluations before the reference's hit. On a stream, only evaluations that could end a
-            stage count. None if unknown.
+        evaluations: number of evaluations before the reference's hit. On a stream, only evaluations after the minimum
+            number of examples of their stage count. None if unknown.
 
     >>> is_coarse(0.016, 55), is_coarse(0.21, 61), is_coarse(0.0, 7), is_coarse(None, 90)
     (False, True, True, True)
@@ -143,7 +143,8 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
             error of the metric shifts the hit by 2 % of these examples.
         coarse: whether the evaluations are too few or too noisy to rank submissions by time (see `is_coarse`). The
             anchored score does not include coarse workloads.
-        reference: paths of the calibrations from which the target was calculated.
+        reference: paths of the calibrations from which the target was calculated. (The name does not mean the reference
+            submission.)
         levels: further targets by level (`easy`, `hard`). Tables can be recomputed with these targets.
     """
 

@@ -217,11 +217,14 @@ class _Transfer:
         while chunk := response.read(CHUNK):
             self._write(chunk)
             self._report(self.done, total)
+            if self._size and self.done > self._size:
+                raise WrongFileError(f"{self._url} has more bytes than the expected {self._size:,}")
         if total is not None and self.done < total:
             raise _TransientError(f"the connection closed after {self.done:,} of {total:,} bytes")
         if self._size and self.done != self._size:
-            # The server sent no length. Either its file has an unexpected size, or the connection was lost.
-            raise UnreachableError(f"{self._url} sent {self.done:,} bytes, expected {self._size:,}")
+            # The server sent no length. Either its file is shorter than expected, or the connection was lost. A request
+            # for the missing bytes decides this if the server supports ranges (see `_raise_if_refused`).
+            raise _TransientError(f"the server sent {self.done:,} bytes and no length, expected {self._size:,}")
 
     def _confirm_total(self, status: int, headers: Message) -> int | None:
         """Return the size of the whole file, or None if unknown. Discard received bytes that cannot be used."""
@@ -249,6 +252,8 @@ class _Transfer:
         if error.code == 416:
             match = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", "").strip())
             if match and int(match[1]) == self.done:
+                if self._size and self.done != self._size:
+                    raise WrongFileError(f"{self._url} has {self.done:,} bytes, expected {self._size:,}")
                 return
             self._restart()
             raise _TransientError("the server has no bytes after the part that was already fetched")

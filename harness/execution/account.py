@@ -9,6 +9,7 @@ The account is a file beside the trial's record. Only the supervisor writes it. 
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,7 +53,10 @@ class AccountState(Data, frozen=True, kw_only=True):
         run_id: the trial's run_id.
         evaluations: the evaluations so far.
         total: the scored time of the trial when the file was last written.
+        began: the scored time when the last worker began, or went on from a checkpoint.
         phases, helper_seconds, helpers, restarts: as in `Ledger`.
+        resumed: for each of the last restarts, the number of evaluations in the checkpoint from which its worker
+            resumed; None if the worker has not reported this. Accounts of older versions have no such number.
         started: number of workers that were started.
         ended: who ended the last worker; None while it runs, and after the death of its supervisor.
         reason: why the last worker ended.
@@ -62,10 +66,12 @@ class AccountState(Data, frozen=True, kw_only=True):
     run_id: str
     evaluations: tuple[ChargedEvaluation, ...] = ()
     total: Spent = Spent()
+    began: Spent = Spent()
     phases: dict[Phase, Spent] = msgspec.field(default_factory=dict)
     helper_seconds: float = 0.0
     helpers: dict[str, float] = msgspec.field(default_factory=dict)
     restarts: tuple[Restart, ...] = ()
+    resumed: tuple[int | None, ...] = ()
     started: int = 0
     ended: Ender | None = None
     reason: str = ""
@@ -111,10 +117,18 @@ class Account:
         self.meter, self._in_process, self._base = None, _InProcessTimes(), state.total
         if state.started:
             ender: Ender = state.ended or "supervisor"
-            # `restore` subtracts the time before the checkpoint from `lost`.
-            restart = Restart(by=ender, reason=state.reason, lost=state.total)
-            state = msgspec.structs.replace(state, restarts=(*state.restarts, restart))
-        self._state = msgspec.structs.replace(state, started=state.started + 1, ended=None, reason="")
+            # `_add_lost_time` corrects `lost` as soon as the checkpoint is known. The time since the last evaluation is
+            # the best estimate, and remains in the ledger if no worker resumes.
+            saved = state.evaluations[-1].after if state.evaluations else Spent()
+            lost = _difference(state.total, _largest(state.began, saved))
+            # The time since the checkpoint is charged. If it were free, a submission could end its worker to get free
+            # time. If the user ended the worker, the time is not charged.
+            restart = Restart(by=ender, reason=state.reason, lost=lost, charged=ender != "user")
+            restarts, resumed = (*state.restarts, restart), (*state.resumed, None)
+            state = msgspec.structs.replace(state, restarts=restarts, resumed=resumed)
+        self._state = msgspec.structs.replace(
+            state, began=state.total, started=state.started + 1, ended=None, reason=""
+        )
         self._write()
 
     def end_worker(self, ender: Ender | None, reason: str = "") -> None:
@@ -173,21 +187,41 @@ class Account:
             kept.append(evaluation)
             base = evaluation.after
             points.append(_with_time(point, evaluation.at))
-        restarts = self._state.restarts
-        if restarts:
-            lost = _largest(_subtract(restarts[-1].lost, base), Spent())
-            # The time since the checkpoint is charged. If it were free, a submission could end its worker to get free
-            # time. If the user ended the worker, the time is not charged.
-            charged = restarts[-1].by != "user"
-            base = _add(base, lost) if charged else base
-            last = msgspec.structs.replace(restarts[-1], lost=lost, charged=charged)
-            restarts = (*restarts[:-1], last)
-        self._base = base
+        base = self._base = self._add_lost_time(base, len(restored))
         cost = self._state.evaluation_cost
         if self.meter is not None and cost is not None:
             self.meter.limits.evaluation_cost = cost
-        self._state = msgspec.structs.replace(self._state, evaluations=tuple(kept), restarts=restarts)
+        self._state = msgspec.structs.replace(self._state, evaluations=tuple(kept), total=base, began=base)
         return points
+
+    def _add_lost_time(self, saved: Spent, evaluations: int) -> Spent:
+        """Set `lost` of the restarts whose workers have not resumed, and return the scored time of the resumed worker.
+
+        Args:
+            saved: the scored time at the checkpoint from which the worker resumes.
+            evaluations: number of evaluations in the checkpoint.
+        """
+        restarts = list(self._state.restarts)
+        unnumbered = len(restarts) - len(self._state.resumed)
+        # The lost time of these restarts was spent after the checkpoint. Earlier lost time is part of `saved`.
+        later = {
+            unnumbered + index: number
+            for index, number in enumerate(self._state.resumed)
+            if number is None or number >= evaluations
+        }
+        pending = [index for index, number in later.items() if number is None]
+        if pending:
+            # The first of these restarts lost the time since the checkpoint. Every other one lost the time of a worker
+            # that ended before it resumed. The total does not contain the time of earlier restarts by the user.
+            known = (i for i in later if i != pending[0] and (i in pending or restarts[i].charged))
+            others = functools.reduce(_add, (restarts[index].lost for index in known), saved)
+            lost = _difference(self._base, others)
+            restarts[pending[0]] = msgspec.structs.replace(restarts[pending[0]], lost=lost)
+        resumed = tuple(
+            evaluations if unnumbered + index in later else number for index, number in enumerate(self._state.resumed)
+        )
+        self._state = msgspec.structs.replace(self._state, restarts=tuple(restarts), resumed=resumed)
+        return functools.reduce(_add, (restarts[index].lost for index in later if restarts[index].charged), saved)
 
     def charge(self, point: Point, spec: RunSpec) -> Point:
         """Return an evaluation with its scored time, and add the evaluation to the account."""
@@ -276,6 +310,11 @@ def _add(a: Spent, b: Spent) -> Spent:
 
 def _subtract(a: Spent, b: Spent) -> Spent:
     return Spent(seconds=a.seconds - b.seconds, process_seconds=a.process_seconds - b.process_seconds)
+
+
+def _difference(a: Spent, b: Spent) -> Spent:
+    """Return `a - b`, but at least 0."""
+    return _largest(_subtract(a, b), Spent())
 
 
 def _largest(a: Spent, b: Spent) -> Spent:

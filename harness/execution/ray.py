@@ -93,6 +93,8 @@ class _Cluster:
         self._receiver = EventReceiver(watcher)
         self._specs: dict[str, RunSpec] = {}
         self._running: dict[Any, str] = {}
+        #: Number of lines that were read from the mailbox.
+        self._received = 0
         self._ray: Any = None
         self._started_here = False
         self._issued_warnings: set[str] = set()
@@ -131,16 +133,15 @@ class _Cluster:
         running, self._running = self._running, {}
         for ref in running:
             self._ray.cancel(ref)
+        is_mail_complete = True
         if running:
             self._ray.wait(list(running), num_returns=len(running), timeout=_STOP_S)
-            self._read_mail()
+            is_mail_complete = self._read_mail()
         for identity in running.values():
             # A cancelled task delivers no files. If its node does not share the runs folder, the record is written
-            # here.
-            if (
-                identity in self._receiver.started_trials
-                and records.find_valid_record(self._runs / identity / RECORD) is None
-            ):
+            # here. If it is unknown whether the trial started, it is treated as started, so that no record is lost.
+            has_started = identity in self._receiver.started_trials or not is_mail_complete
+            if has_started and records.find_valid_record(self._runs / identity / RECORD) is None:
                 with contextlib.suppress(StoreError):
                     write_final_record(
                         self._specs[identity], self._runs, self._watcher, "interrupted", "stopped by the user"
@@ -191,11 +192,20 @@ class _Cluster:
             )
             remote.warn_once(self._watcher, spec, self._issued_warnings, message)
 
-    def _read_mail(self) -> None:
-        # A failure to read messages must not stop a trial.
-        with contextlib.suppress(self._ray.exceptions.RayError):
-            for line in self._ray.get(self._mail.take.remote(), timeout=10):
-                self._receiver.receive(line)
+    def _read_mail(self) -> bool:
+        """Pass on the new messages of trials. Return False if they cannot be read now.
+
+        Messages call the user's watcher. They also say which trials have started, and how far a lost trial got. The
+        mailbox keeps a message until the next call confirms that it was received.
+        """
+        try:
+            lines = self._ray.get(self._mail.take.remote(self._received), timeout=10)
+        except self._ray.exceptions.RayError:  # This must not stop a trial.
+            return False
+        self._received += len(lines)
+        for line in lines:
+            self._receiver.receive(line)
+        return True
 
     def _result(self, ref: Any, identity: str) -> Result:
         spec = self._specs.pop(identity)
@@ -218,17 +228,25 @@ class _Cluster:
 
 
 class _Mailbox:
-    """A Ray actor on the user's machine that stores the messages of trials until they are read."""
+    """A Ray actor on the user's machine that stores the messages of trials until they were received."""
 
     def __init__(self) -> None:
         self._lines: list[bytes] = []
+        #: Number of lines that were removed.
+        self._removed = 0
 
     def put(self, line: bytes) -> None:
         self._lines.append(line)
 
-    def take(self) -> list[bytes]:
-        lines, self._lines = self._lines, []
-        return lines
+    def take(self, received: int) -> list[bytes]:
+        """Remove the lines that were received, and return all others.
+
+        Args:
+            received: number of lines that the caller has received so far, over all calls.
+        """
+        del self._lines[: received - self._removed]
+        self._removed = received
+        return list(self._lines)
 
 
 def _run_task(spec_json: bytes, runs: str, marker: str, options: ExecutionOptions, shared: str, mail: Any) -> Delivery:

@@ -90,7 +90,9 @@ class WorkerProcess:
                 reader.events, receive, job.spec, self._stop, on_wake=partial(limit_log, processes.log)
             )
             if exceeded_limit:
-                trial.end = Done(status="timeout", reason=f"no event from the worker for {exceeded_limit:.0f} s")
+                silence = f"no event from the worker for {exceeded_limit:.0f} s"
+                reason = f"{silence}, such as an evaluation after further examples"
+                trial.end = Done(status="timeout", reason=reason)
             elif not trial.evaluator_failed:
                 # The evaluator has not reported an error. But it may have been killed before it could report one.
                 returncode = processes.wait("worker", EXIT_S)
@@ -160,7 +162,8 @@ def forward_events(
         KeyboardInterrupt: the trial was stopped.
     """
     # A worker normally sends an event long before the budget of scored seconds is spent. The limit is much larger,
-    # because a busy machine may delay the worker.
+    # because a busy machine may delay the worker. This limit also ends a run that never reaches an evaluation, because
+    # its steps draw no examples and compute no gradients.
     limit, limit_after_ready = STARTUP_S, 4 * spec.seconds_allowed + SILENCE_S
     silence = 0.0
     while True:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
+from itertools import chain
 
 from harness.contract.run import RunSpec
 from harness.planning.rulesets import rulesets
@@ -21,23 +23,33 @@ def study_command(spec: RunSpec, studies: int, runs: str) -> str:
         studies: number of studies.
         runs: the runs folder.
     """
-    ruleset = spec.ruleset
-    words = ["bench", "run", "-s", typed_name(spec.submission.name, spec.submission.load)]
-    words += ["-w", typed_name(spec.workload.facts.name, spec.workload.load)]
-    words += ["--ruleset", ruleset.name if ruleset.name in rulesets() else f"{ruleset.name}.yaml"]
-    words += ["--studies", str(studies)] if studies != ruleset.studies else []
+    options = run_options(spec, spec.overridden)
+    options += [["--studies", str(studies)]] if studies != spec.ruleset.studies else []
+    options += [["--runs", runs]] if runs != "runs" else []
+    return shlex.join(["bench", "run", *chain.from_iterable(options)])
+
+
+def run_options(spec: RunSpec, settings: Iterable[str]) -> list[list[str]]:
+    """Return the options of `bench run` with which a trial was planned. Each item is an option with its value.
+
+    Args:
+        spec: specification of the trial.
+        settings: names of the hyperparameters that are set to the values of the trial.
+    """
+    facts, ruleset = spec.workload.facts, spec.ruleset.name
+    options = [["-s", typed_name(spec.submission.name, spec.submission.load)]]
+    options += [["-w", typed_name(facts.name, spec.workload.load)]]
+    options += [["--ruleset", ruleset if ruleset in rulesets() else f"{ruleset}.yaml"]]
     if spec.nonce is not None:
-        words += ["--nonce", spec.nonce.value if spec.nonce.source == "given" else spec.nonce.source]
+        options += [["--nonce", spec.nonce.value if spec.nonce.source == "given" else spec.nonce.source]]
     elif spec.root_seed:
-        words += ["--seed", str(spec.root_seed)]
-    for name in spec.overridden:
+        options += [["--seed", str(spec.root_seed)]]
+    for name in settings:
         value = spec.hparams[name]
-        words += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
-    if spec.device != ("cpu" if spec.workload.facts.tier == "cpu" else "cuda"):
-        words += ["--device", spec.device]
-    words += ["--threads", str(spec.threads)] if spec.threads != 1 else []
-    words += ["--gpus", str(spec.ranks)] if spec.ranks != 1 else []
-    words += ["--deterministic"] if spec.deterministic else []
-    words += [] if spec.screening else ["--whole-evaluation"]
-    words += ["--runs", runs] if runs != "runs" else []
-    return shlex.join(words)
+        options += [["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]]
+    options += [["--device", spec.device]] if spec.device != ("cpu" if facts.tier == "cpu" else "cuda") else []
+    options += [["--threads", str(spec.threads)]] if spec.threads != 1 else []
+    options += [["--gpus", str(spec.ranks)]] if spec.ranks != 1 else []
+    options += [["--deterministic"]] if spec.deterministic else []
+    options += [] if spec.screening else [["--whole-evaluation"]]
+    return options

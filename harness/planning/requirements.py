@@ -212,8 +212,8 @@ def _device_problems(
 def _cpu_sibling(workload: WorkloadEntry, registry: Registry) -> str | None:
     """Return the name of the workload in the CPU tier with the same kind of task, or None.
 
-    The sibling of a workload has the same kind of task on the next smaller tier. The function goes from sibling to
-    sibling until it finds a workload in the CPU tier.
+    The sibling of a workload is a smaller workload for the same kind of task, on the same or the next smaller tier. The
+    function goes from sibling to sibling until it finds a workload in the CPU tier.
     """
     while workload.facts.tier != "cpu" and workload.sibling:
         workload = registry.workload(workload.sibling)

@@ -1,4 +1,4 @@
-"""Compute the code hash of a submission or workload: the hash of its tokens, without comments and layout.
+"""Compute the code hash of a submission or workload: the hash of its tokens, without comments, docstrings, layout.
 
 `source_hash`, in contrast, is the hash of the bytes. An edited comment changes the source hash but not the results. The
 code hash therefore decides whether a finished run is kept (docs/adr/0020-a-comment-reruns-nothing.md).

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from harness.contract.domains import Scalar
 from harness.contract.record import Record
 from harness.contract.run import RunSpec
-from harness.errors import StoreError, UsageError, unknown_name_error
+from harness.errors import UsageError, unknown_name_error
 from harness.planning.stopping_rules import stopping_rule
 from harness.storage.layout import RUN_ID_PREFIX, file_stem
-from harness.storage.records import StoredRecord, decode_stored, iter_stored, read_stored
+from harness.storage.records import StoredRecord, decode_stored, iter_located, read_stored
 
 
 class GroupKey(NamedTuple):
@@ -161,12 +161,7 @@ def select_groups(names: Sequence[str], runs: Path, problems: list[str]) -> list
 
 
 def _list_records(runs: Path, problems: list[str]) -> Iterable[_Listed]:
-    for stored in iter_stored([runs], problems):
-        try:
-            record = decode_stored(stored)
-        except StoreError as error:
-            problems.append(str(error))
-            continue
+    for stored, record in iter_located([runs], problems):
         spec = record.spec
         yield _Listed(group_key(spec), record.run_id, stored.path, spec.submission.name, find_obstacle(spec))
 

@@ -24,11 +24,11 @@ class Attestable(Protocol):
 def trust_level(record: Attestable, attestations: Iterable[Attestation]) -> Trust:
     """Return how far a record can be believed.
 
-    - `verified`: a check with fresh seeds accepted the record. A check by exact repetition suffices if the record's
-      seeds come from a public beacon, because nobody could choose these seeds.
-    - `evaluated`: the saved weights, or an exact repetition, gave the metrics of the record. A record also has this
-      level if its metrics come from a process that never imported the submission (field `trust` of the record).
-    - `self-reported`: all other records. A record that an attestation refutes also has this level.
+    - `verified`: runs on fresh seeds accepted the record. An exact repetition suffices if the record's seeds come from
+      a public beacon, because nobody could choose these seeds.
+    - `evaluated`: a process that never imported the submission evaluated the weights, during the run (field `trust` of
+      the record) or later (an attestation), or an exact repetition confirmed the metrics.
+    - `self-reported`: all other records, and records that an attestation refutes.
 
     Attestations of other records are ignored. An attestation is a statement of the machine that wrote it, not a proof.
 

@@ -299,6 +299,22 @@ class StoredRecord(NamedTuple):
     known_hash: str | None = None
 
 
+def iter_located(folders: Iterable[Path], problems: list[str]) -> Iterator[tuple[StoredRecord, Record]]:
+    """Yield the records below these folders, each as it is stored and decoded. Equal run_ids may occur several times.
+
+    Args:
+        folders: folders to search, with their subfolders.
+        problems: list to which a one-line message is appended for each file or folder that cannot be read.
+    """
+    for stored in iter_stored(folders, problems):
+        try:
+            record = decode_stored(stored)
+        except StoreError as error:
+            problems.append(str(error))
+        else:
+            yield stored, record
+
+
 def iter_stored(folders: Iterable[Path], problems: list[str]) -> Iterator[StoredRecord]:
     """Yield the records below these folders as JSON. In each folder, records in shards come before plain files.
 

@@ -73,14 +73,14 @@ class EvaluatorFiles:
         """Return the state after a number of evaluations.
 
         Returns:
-            The state; None if its file is missing or damaged, or if its checkpoint is not in the worker's folder.
+            The state; None if its file is missing or damaged, if it has no SHA-256 of a checkpoint, or if this
+            checkpoint is not in the worker's folder.
         """
         with contextlib.suppress(StoreError, OSError):
             state = checkpoint.read(self._path(points), self._run_id)
-            # Files of earlier versions do not have the SHA-256.
-            accepted = state.pop(_CHECKPOINT, None)
+            accepted = state.pop(_CHECKPOINT, "")
             names = (checkpoint.CURRENT, checkpoint.PREVIOUS)
-            if accepted is None or accepted in {digest(self._checkpoints / name) for name in names} - {""}:
+            if accepted in {digest(self._checkpoints / name) for name in names} - {""}:
                 return state
         return None
 

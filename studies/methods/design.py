@@ -3,7 +3,7 @@
 An arm is a submission that the study compares with others. A family is a group of arms. Its first arm is the baseline
 with which its other arms are compared. A main arm is an arm of a family. A stage is one workload at one budget. In a
 stage, several settings of each arm run on one seed, the tuning seed. Then the best settings run on other seeds, the
-fresh seeds.
+fresh seeds. "The study" is this whole experiment. In rulesets and runs, a study is one repetition with its own seeds.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ class Design(Data, frozen=True, kw_only=True):
 
     Args:
         ruleset: the ruleset of every run. `ruleset.trials` is the number of settings that are tried for a main arm (an
-            arm of a family). `ruleset.studies` is the number of fresh seeds of each best setting.
+            arm of a family). `ruleset.studies` is the number of fresh seeds of each best setting, unless the stage has
+            another number.
         root_seed: the root seed, from which all seeds are derived.
         rates: number of learning rates that are tried for each arm that is not a main arm.
         alpha: two-sided error rate after correction for multiple tests. The correction is separate for each table.

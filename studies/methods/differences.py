@@ -83,7 +83,8 @@ def compare_by_t(differences: Sequence[float], tests: int, design: Design) -> Di
 
     There is no test in two cases:
 
-    - A run broke. If only the other seeds counted, an arm would gain from breaking.
+    - A log ratio is infinite: one run of the pair missed or broke. If only the other seeds counted, an arm would gain
+      from breaking.
     - Not all seeds have run yet. A few pairs can agree by chance.
 
     Args:

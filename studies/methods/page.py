@@ -26,9 +26,9 @@ HEAD = """# Schedules and optimizers compared
 This page compares the learning-rate schedules and the optimizers of AlgoRace on two small workloads. You need it to
 choose a method, or to check a claim of a paper about a method.
 
-The methods are tuned alike and run on the same seeds. [design.yaml](../studies/methods/design.yaml) contains the design
-of the study, which was fixed before the first run. [measured.json](../studies/methods/measured.json) contains the
-figures of all runs. `python -m studies.methods --table` generates this page.
+The methods of one table are tuned alike and run on the same seeds. The design of the study was fixed before the first
+run. It is in [design.yaml](../studies/methods/design.yaml). [measured.json](../studies/methods/measured.json) contains
+the figures of all runs. `python -m studies.methods --table` generates this page.
 
 """
 #: Maximum length of a line of prose. Tables and headings cannot be wrapped.
@@ -200,6 +200,7 @@ def _method(design: Design) -> list[str]:
         f"hyperparameters were tried on one tuning seed. Two of these settings then ran on {seeds} fresh seeds: the "
         "one with the lowest loss, and the one with the fewest examples to the target. Losses are compared in the runs "
         "of the first setting, and examples to the target in the runs of the second setting. "
+        "Some arms have a second learning rate, `adam_lr`. Its ratio to the first is that of their default values. "
         "All other hyperparameters have their default values.\n",
         "### Columns of the tables\n",
         "- *best setting by loss* and *best setting by examples*: the learning rate and, if the arm has one, the "
@@ -211,11 +212,12 @@ def _method(design: Design) -> list[str]:
         "- *hits*: the number of runs that hit / the number of runs.\n"
         "- *loss ratio* and *examples ratio*: the value of the arm divided by the value of the first arm. A ratio "
         "below 1 is better. The interval is in brackets.\n"
-        f"- *verdict*: *better* or *worse* if the p value is at most {design.alpha:g}, and otherwise a dash.\n",
+        f"- *verdict*: *better* or *worse* if the p value is at most {design.alpha:g}, *not tested* without a "
+        "test, and otherwise a dash.\n",
         f"The intervals have a simultaneous level of {1 - design.alpha:.0%} within a table (Bonferroni). The p values "
         "are corrected by Holm's method over all tests of the table.\n",
-        "Seconds are processor seconds. Two runs were executed at a time, and the machine sometimes had a light "
-        "additional load. No test uses the seconds.\n",
+        "Seconds are [process seconds](glossary.md#process-seconds). Two runs were executed at a time, "
+        "and the machine sometimes had a light additional load. No test uses the seconds.\n",
         "### Tests on one workload\n",
         f"The tables of one workload use Student's t test on {seeds} pairs of log losses. The ratio is the geometric "
         "mean of the ratios of the pairs. The p values assume that the differences of the log losses are nearly "
@@ -225,12 +227,12 @@ def _method(design: Design) -> list[str]:
         "Hodges–Lehmann estimate. A pair in which exactly one run missed counts as the largest difference. Its ratio "
         "is `inf` if the run of the compared arm missed, and 0 if the run of the first arm missed. The estimate and "
         "the bounds of the interval can therefore also be `inf` or 0.\n",
-        "The sign-flip test shows whether an arm is better on both workloads. If an arm is better on one workload "
-        "and worse on the other, the test is not significant with any number of seeds.\n",
+        "The sign-flip test shows whether an arm is better on both workloads together. If an arm is better on one "
+        "workload and worse on the other, the differences of the two workloads partly cancel in the test.\n",
         "### Rules that were made stricter\n",
         "Four rules were made stricter after the runs on `resnet-digits`, but before the runs of `lm-tiny` on fresh "
         "seeds:\n",
-        "- An arm with a run that broke is not tested.\n"
+        "- An arm with a run that broke is not tested by Student's t test.\n"
         "- Pairs in which both arms missed are not evidence that the two arms are equal.\n"
         f"- If the whole interval shows a difference below {design.min_effect:.0%}, the difference does not support "
         "the claim that an arm is better.\n"

@@ -124,5 +124,9 @@ def settings_to_try(entry: SubmissionEntry, registry: Registry, stage: Stage, de
 
 
 def _whole_setting(entry: SubmissionEntry, stage: Stage, run: RunFigures) -> HParams:
-    """Return the complete setting of a tuning run. The run's figures contain only the tuned hyperparameters."""
+    """Return the complete setting of a tuning run.
+
+    The run's figures contain only the learning rates and the horizon fraction. If the arm has its own list of settings,
+    the setting is therefore looked up in this list.
+    """
     return entry.points[run.trial] if stage.settings == "rates" and entry.points else run.hparams

@@ -33,7 +33,10 @@ class Results:
         return [run for run in self._runs(stage, arm) if run.purpose == "tuning"]
 
     def fresh_runs(self, stage: Stage, arm: str, measure: Measure) -> dict[int, RunFigures]:
-        """Return study index (a fresh seed) -> its run, with the best setting or in an untuned stage the defaults."""
+        """Return study index (one per fresh seed) -> its run with the best setting by a measure.
+
+        In an untuned stage, the runs have the default setting.
+        """
         runs = [run for run in self._runs(stage, arm) if run.purpose == "score"]
         if stage.settings != "defaults":
             best = self.best_setting(stage, arm, measure)

@@ -90,7 +90,8 @@ def others_section(results: Results) -> str:
         "This table has the arms that are in no table above. These arms had fewer tuning runs than those above, and "
         "are therefore not tested against them.\n\n"
         f"The arms ran on `{stage.workload}` with {design.rates} learning rates on the tuning seed, and with the "
-        "default `horizon_fraction`. The learning rate with the fewest examples to the target then ran on "
+        "default `horizon_fraction`. An arm with its own list of settings ran with these settings instead. The "
+        "setting with the fewest examples to the target then ran on "
         f"{stage.seeds} fresh seeds. The last column shows one run with default hyperparameters on "
         f"`{untuned.workload}`. There, *ends at* gives the final loss of a run that missed.\n\n"
         "The mark ↑ (or ↓) means that the best learning rate was the highest (or lowest) one that was tried. A better "
@@ -233,7 +234,7 @@ def _target_cells(fresh: Sequence[RunFigures]) -> list[str]:
 def describe_hits(fresh: Sequence[RunFigures]) -> str:
     """Format the hits, such as `reached 4/5, median 12,800 examples`. If no run hit, format the final loss.
 
-    For a single run, the text contains no counts.
+    For a single run, the text contains no numbers of runs.
 
     >>> describe_hits([])
     'not run'

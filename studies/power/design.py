@@ -1,7 +1,8 @@
 """Read the design of the study from `design.yaml`: its arms, workloads and seeds.
 
 An arm is a submission with a tuned learning rate. Each workload has two budgets: its gate budget (of `bench gate`) and
-its full budget.
+its full budget. "The study" is this whole experiment. In rulesets and runs, a study is one repetition with its own
+seeds.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class PowerDesign(Data, frozen=True, kw_only=True):
     arms: dict[Access, tuple[str, ...]]
     workloads: tuple[str, ...]
 
-    def seeds(self, budget: PowerBudget) -> range:
-        """Return the indices of the studies that run at a budget. Each study has its own seeds."""
+    def study_indices(self, budget: PowerBudget) -> range:
+        """Return the indices of the studies (repetitions) that run at a budget. Each study has its own seeds."""
         gate = self.ruleset.studies
         return range(gate) if budget == "gate" else range(gate, gate + self.full_seeds)
 

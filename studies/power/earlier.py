@@ -1,7 +1,7 @@
 """Compute rows of the power tables from the figures of `studies.methods`, an earlier study.
 
-On workloads with a pool, the earlier study ran the same arms as this one. It tuned each arm with five settings of the
-learning rate and the horizon fraction, on a separate seed. Both budgets have the same seeds.
+On workloads with a pool, the earlier study ran all arms of this one. It tuned each of them with five settings of the
+learning rate and the horizon fraction, on a separate seed. Its runs at both budgets have the same seeds.
 """
 
 from __future__ import annotations

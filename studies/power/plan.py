@@ -64,13 +64,13 @@ class PowerPlan:
             budget: name of the budget.
             trials: arm -> index of the tuning trial whose setting runs; None for an arm that does not run.
         """
-        entry, seeds = self._registry.workload(workload), self._design.seeds(budget)
+        entry, studies = self._registry.workload(workload), self._design.study_indices(budget)
         horizon = self.examples(workload, budget)
         specs = [
             spec
             for arm, trial in trials.items()
             if trial is not None
-            for spec in self._plan(entry, arm, [self._settings_to_try(arm)[trial]], "score", seeds, horizon)
+            for spec in self._plan(entry, arm, [self._settings_to_try(arm)[trial]], "score", studies, horizon)
         ]
         return sorted(specs, key=lambda spec: spec.study)
 

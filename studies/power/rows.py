@@ -27,7 +27,7 @@ ENVELOPES = ROOT / "calibration" / "gate"
 
 
 class PowerRows:
-    """Makes the rows of a study.
+    """Makes the rows of this study.
 
     Args:
         design: the design of the study.
@@ -103,7 +103,7 @@ class PowerRows:
             goal=facts.targets[0].goal,
             arms=tuple(sorted(self._plan.arms(workload))),
             broken=tuple(arm for arm, trial in best.items() if trial is None),
-            seeds=len(self._design.seeds(budget)),
+            seeds=len(self._design.study_indices(budget)),
             hardware=", ".join(sorted({run.hardware for run in runs})),
             torch=", ".join(sorted({run.torch for run in runs})),
         )
@@ -128,7 +128,7 @@ class PowerRows:
             run
             for run in self._figures.values()
             if (run.workload, run.budget, run.purpose) == key
-            and run.study in self._design.seeds(budget)
+            and run.study in self._design.study_indices(budget)
             and run.arm in arms
             and rates.get(run.arm) == run.lr
         ]

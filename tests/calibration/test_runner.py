@@ -144,6 +144,15 @@ def test_a_streams_targets_are_made_stage_by_stage() -> None:
     assert made.stages[1].floors == {"acc/0": 0.31}
     assert made.settings[0].value == pytest.approx(0.859)
     assert made.coarse
+    assert made.missing_factor == "no factor is large enough"
+
+
+def test_a_stage_that_too_few_seeds_reach_is_named_and_no_factor_is_searched() -> None:
+    fresh = [stream_run([0.9, 0.8] if k < 5 else [0.9], 0.3, k) for k in range(10)]
+    made = calibrate(rank_settings(fresh), fresh)
+    assert (len(made.stages), made.uncalibrated) == (1, ("s",))
+    assert made.missing_factor == "not searched, because too few seeds reached s"
+    assert msgspec.structs.replace(made, slack=1.5).missing_factor == ""
 
 
 def walk(floors: list[float], least: int = 0, **errors: float) -> Record:

@@ -23,7 +23,7 @@ from tests.verification.test_rerun import at_hand, rerun, summary
 @threat(
     way="tries many root seeds, and publishes the luckiest run",
     verdict="made useless",
-    by="`bench rerun` compares the record with runs on fresh seeds and refutes it; its level stays *self-reported*",
+    by="`bench rerun` compares the record with runs on fresh seeds and refutes it; its level is then *self-reported*",
 )
 def test_lucky_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repetition, "source_hash", lambda loads: "f" * 64)

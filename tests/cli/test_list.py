@@ -65,6 +65,17 @@ def test_kinds_and_tiers_restrict_the_list(capsys: pytest.CaptureFixture[str]) -
     assert "lm-124m" in out
     assert "lm-tiny" not in out.split()
     assert "submissions" not in out
+    for arguments in (("cifar", "--tier", "cpu"), ("muon", "--tier", "gpu")):
+        out, err = listed(capsys, *arguments)
+        assert not out, "words restrict the workloads of the tier"
+        assert "nothing matches" in err
+        assert "did you mean 'muon'" not in err, "no optimizer is in a tier"
+    only = json.loads(listed(capsys, "--tier", "gpu", "--json")[0])
+    assert only["workloads"]
+    assert not only["submissions"]
+    assert not only["parts"]
+    assert cli.invoke(["list", "--tier", "gpu", "--kind", "schedule"]) == 2
+    assert "leave out --tier or --kind" in capsys.readouterr().err
     everything, _ = listed(capsys, "--all")
     assert all(entry.summary in everything for entry in REGISTRY.workloads())
 

@@ -18,7 +18,7 @@ CALLS = {
     "runs": ["runs"],
     "note": ["note", "--help"],
     "leaderboard": ["leaderboard"],
-    "best": ["best", "hills"],
+    "best": ["best", "hills", "--hardware", "cpu-synthetic"],
     "compare": ["compare", "alpha", "beta"],
     "gate": ["gate", "--help"],
     "ablate": ["ablate", "wsd-ema", "--dry-run"],

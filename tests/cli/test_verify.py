@@ -103,6 +103,16 @@ def test_errors_of_rerun_name_the_fix(results: Path, capsys: pytest.CaptureFixtu
     assert not read_attestations(results)[0]
 
 
+def test_a_damaged_record_does_not_end_a_rerun_of_a_submission(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (damaged := results / "run-00000000.json").write_text("{")
+    assert cli.invoke(["rerun", "unknown", "--workloads", "1"]) == 2
+    shown = capsys.readouterr().err
+    assert f"skipped: record {damaged.relative_to(results.parent)} is damaged" in shown
+    assert "submission among the results" in shown
+
+
 def test_a_seed_and_a_nonce_exclude_each_other(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.invoke(["run", "-s", "wsd", "-w", "resnet-digits", "--seed", "3", "--nonce", "local"]) == 2
     assert "leave out --seed" in capsys.readouterr().err

@@ -274,12 +274,29 @@ def test_a_copy_that_the_user_placed_is_noted_by_get(home: Path) -> None:
     assert manage.size_mismatches(zipped_dataset()) == {}
 
 
-def test_a_truncated_answer_without_a_length_is_noticed(home: Path) -> None:
-    with (
-        serve(Site(files={"a.bin": CONTENT}, length=False, drop_after=[9, 9, 9, 9])) as site,
-        pytest.raises(DataError, match="sent 9 bytes, expected 1,024,000"),
-    ):
+def test_a_truncated_answer_without_a_length_is_resumed(home: Path) -> None:
+    with serve(Site(files={"a.bin": CONTENT}, length=False, drop_after=[9, 9, 9, 9])) as site:
         manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
+    assert [start for _, start in site.requests] == ["", "bytes=9-", "bytes=18-", "bytes=27-", "bytes=36-"]
+    assert (home / "a.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("content", "ranges", "requests", "problem"),
+    [
+        (CONTENT[:9], False, 3, "sent 9 bytes and no length, expected 1,024,000, after 3 attempts"),
+        (CONTENT[:9], True, 2, "has 9 bytes, expected 1,024,000"),
+        (CONTENT + b"more" * http.CHUNK, True, 1, "has more bytes than the expected 1,024,000"),
+    ],
+    ids=["unknown", "shorter", "longer"],
+)
+def test_an_answer_of_another_length_is_given_up(
+    home: Path, content: bytes, ranges: bool, requests: int, problem: str
+) -> None:
+    with serve(Site(files={"a.bin": content}, length=False, ranges=ranges)) as site:
+        with pytest.raises(DataError, match=problem):
+            manage.get(dataset(f"{site.url}/a.bin"), retry_policy=QUICK)
+        assert len(site.requests) == requests
     assert "a.bin" not in leftovers(home)
 
 

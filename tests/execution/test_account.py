@@ -105,9 +105,52 @@ def test_a_worker_that_dies_twice_before_it_is_ready_keeps_its_debt(folder: RunF
     meter = begin(account)
     meter.now = 2.0
     account.end_worker("worker", "SIGKILL")
+    assert account.ledger().restarts == (
+        Restart(by="worker", reason="SIGKILL", lost=spent(7.0), charged=True),  # no worker has resumed
+    )
     begin(account)
     account.restore([point(0, 0.5), point(1, 2.0)])
     assert account.total().seconds == pytest.approx(12.5)
+    assert [restart.lost.seconds for restart in account.ledger().restarts] == [7.0, 2.0]
+
+
+@pytest.mark.parametrize(("enders", "base"), [
+    (("user", "worker"), 5.5), (("worker", "user"), 10.5), (("user", "user"), 3.5), (("worker", "worker"), 12.5),
+])  # fmt: skip
+@pytest.mark.parametrize("resumes", [False, True])
+def test_each_restart_is_charged_to_who_ended_the_worker(
+    folder: RunFolder, enders: tuple[Any, Any], base: float, resumes: bool
+) -> None:
+    """The second worker ends after 2 seconds without an evaluation, before or after it has resumed."""
+    account = first_worker(folder, enders[0])
+    meter = begin(account)
+    if resumes:
+        account.restore([point(0, 0.5), point(1, 2.0)])
+    meter.now = 2.0
+    account.end_worker(enders[1], "SIGKILL")
+    account = Account.open(folder)
+    begin(account)
+    account.restore([point(0, 0.5), point(1, 2.0)])
+    assert account.total().seconds == pytest.approx(base)
+    assert [restart.lost.seconds for restart in account.ledger().restarts] == [7.0, 2.0]
+
+
+def test_time_that_was_lost_before_a_checkpoint_is_charged_once(folder: RunFolder) -> None:
+    account = first_worker(folder, "worker")
+    meter = begin(account)
+    account.restore([point(0, 0.5)])  # the first checkpoint: 9.5 of the 10.5 seconds are lost
+    assert evaluate(account, meter, 1, 2.0, 2.0, 2.0).seconds == pytest.approx(12.5)
+    meter.now = 3.0
+    account.end_worker("supervisor", "SIGKILL")
+    meter = begin(account)
+    account.restore([point(0, 0.5), point(1, 2.0)])
+    assert account.total().seconds == pytest.approx(13.5)
+    meter.now = 1.0
+    account.end_worker("user")
+    begin(account)
+    account.restore([point(0, 0.5)])  # the newest checkpoint is damaged: its 3 seconds, and 1 second after it, are lost
+    assert [restart.lost.seconds for restart in account.ledger().restarts] == [9.5, 1.0, 3.0]
+    assert account.total().seconds == pytest.approx(1.0 + 9.5 + 1.0)
 
 
 def test_an_account_of_another_run_is_not_used(folder: RunFolder) -> None:

@@ -1,10 +1,13 @@
-"""The benchmarks of sweeps still run; what they measure is for people to read."""
+"""Benchmarks still run, and refuse options with which nothing is measured; what they measure is for people to read."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -18,3 +21,32 @@ def test_the_benchmark_of_sweeps_runs() -> None:
     assert done.returncode == 0, done.stderr
     for line in (r"cost per trial: -?\d+ ms", r"plan: .* 200 trials", r"resume: .* 200 finished", r"two workers: \d"):
         assert re.search(line, done.stdout), done.stdout
+
+
+def load_benchmark(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_benchmark_of_optimizers_says_that_nothing_was_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark = load_benchmark("optimizers")
+
+    def build(*_: Any) -> Any:
+        raise ModuleNotFoundError(name="pytorch_optimizer")
+
+    monkeypatch.setattr(benchmark, "LIBRARY", {"sgdw": build})
+    monkeypatch.setattr(benchmark, "_skip_timm_models", lambda: None)
+    for arguments, code in ((["--only", "nosuch"], 2), (["--steps", "3"], 2), ([], "nothing was measured")):
+        monkeypatch.setattr(sys, "argv", ["optimizers.py", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            benchmark.main()
+        assert str(ended.value.code).startswith(str(code))
+    shown = capsys.readouterr()
+    assert "invalid choice: 'nosuch'" in shown.err
+    assert "pytorch_optimizer is not installed" in shown.out

@@ -139,6 +139,17 @@ def test_a_worker_that_hangs_times_out(tmp_path: Path, monkeypatch: pytest.Monke
     assert "no event from the worker" in record.reason
 
 
+@pytest.mark.slow
+def test_a_run_that_never_reaches_an_evaluation_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that only make forward passes break no rule, and draw nothing."""
+    budget = msgspec.structs.replace(micro.FACTS.budget, seconds={"default": 1e-3})
+    monkeypatch.setattr(worker_process, "SILENCE_S", 1.0)
+    record = run_worker(spec_of(entry("OnlyLooks"), facts={"budget": budget}), tmp_path)
+    assert record.status == "timeout"
+    assert "no event from the worker for 1 s, such as an evaluation" in record.reason
+    assert [point.examples for point in record.points] == [0]
+
+
 @pytest.mark.usefixtures("either_worker")
 @pytest.mark.slow
 def test_patched_time_functions_change_nothing(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness.contract import hyperparameters
 from harness.contract.entries import WorkloadEntry
 from harness.contract.run import RunSpec
 from harness.errors import UsageError
@@ -73,6 +74,13 @@ def test_a_space_that_its_checks_refuse_altogether_is_said_so() -> None:
     entry = msgspec.structs.replace(REGISTRY.submission("wsd"), checks=("lr < 0.0",))
     with pytest.raises(UsageError, match="does not hold for lr="):
         plan_trials(micro.ENTRY, entry, REGISTRY, PlanSettings(ruleset=rulesets.ruleset("external")))
+
+
+def test_a_check_that_cannot_be_computed_is_an_error_of_the_user() -> None:
+    for check, values in (("1 / a < 2", {"a": 0}), ("mode < 1", {"mode": "cosine"})):
+        with pytest.raises(UsageError, match="cannot be computed for"):
+            hyperparameters.check_relation(check, values, {})
+    hyperparameters.check_relation("steps(warmup) <= 2", {"warmup": 0.1}, {"horizon": None})  # the horizon is unknown
 
 
 def test_self_tuning_has_half_as_much_budget_again() -> None:

@@ -122,7 +122,7 @@ def test_a_missing_study_is_named_with_the_command_that_makes_it(folder: Path) -
     assert not (folder / "results").exists()
     reasons = list_refusals(report.groups[0])
     assert reasons == ["1 of 5 trials are missing: study 2, trial 0"]
-    command = f"bench run -s wsd -w resnet-digits --ruleset quick --studies 5 --seed 1 --runs {folder / 'runs'}"
+    command = f"bench run -s wsd -w resnet-digits --ruleset quick --seed 1 --studies 5 --runs {folder / 'runs'}"
     assert f"  to run the missing trials: {command}\n" in report_text(report)
 
 

@@ -18,6 +18,7 @@ from harness.errors import BenchError
 from harness.report import html, page_runs
 from harness.report.page_runs import decompress
 from harness.scoring.summary import LeaderboardQuery
+from harness.system.units import format_size
 from tests.report import synthetic
 from tests.report.conftest import Bench
 
@@ -175,3 +176,8 @@ def test_a_coarse_workload_is_marked() -> None:
     coarse = synthetic.facts(coarse=True)
     data = html.payload(synthetic.page_summaries([synthetic.record(workload=coarse)]), LeaderboardQuery())
     assert data["workloads"]["cpu-synthetic|quick@1"]["hills@1"]["coarse"]
+
+
+def test_the_command_prints_the_size_of_the_file(bench: Bench, results: Path, tmp_path: Path) -> None:
+    done = bench("report", "page.html")
+    assert f"wrote page.html ({format_size((tmp_path / 'page.html').stat().st_size)})" in done.err

@@ -236,14 +236,29 @@ def test_all_missed(bench: Bench, tmp_path: Path) -> None:
     assert {row["speedup"] for row in table["rows"]} == {None}
 
 
+#: The results have one run on another class.
+CPU = ("--hardware", "cpu-synthetic")
+
 # --- best -------------------------------------------------------------------------------------------
 
 
 def test_best_is_ready_to_copy(bench: Bench, results: Path) -> None:
-    done = bench("best", "hills")
-    assert done.out.startswith("bench run -s alpha -w hills --set lr=0.001 --set shape=cosine")
-    assert json.loads(bench("best", "hills", "--json").out)["hparams"]["lr"] == 0.001
+    done = bench("best", "hills", *CPU)
+    assert done.out.startswith("bench run -s alpha -w hills --ruleset quick --set lr=0.001 --set shape=cosine")
+    assert json.loads(bench("best", "hills", *CPU, "--json").out)["hparams"]["lr"] == 0.001
     assert bench("best", "hils").code == 2
+
+
+def test_best_compares_no_seconds_of_two_hardware_classes(bench: Bench, results: Path) -> None:
+    for by in ("time", "measured-time"):
+        refused = bench("best", "hills", "--by", by)
+        assert refused.code == 2
+        assert "add --hardware with one of cpu-synthetic, gpu-synthetic" in refused.err
+    assert bench("best", "hills", "--by", "examples").code == 0
+    other = bench("best", "hills", "--hardware", "gpu-synthetic")
+    assert other.out.startswith("bench run -s alpha -w hills --ruleset quick --set")
+    assert "--device cuda" in other.out
+    assert "did you mean 'cpu-synthetic'" in bench("best", "hills", "--hardware", "cpu-synthtic").err
 
 
 def test_best_without_a_hit(bench: Bench, tmp_path: Path) -> None:
@@ -261,8 +276,9 @@ def test_best_of_some_submissions(bench: Bench, results: Path) -> None:
     """Of the named ones alone, with or without a version; a name without a run is an error."""
     names = sorted({row["submission"] for table in tables_of(bench).values() for row in table["rows"]})
     last = names[-1]
-    assert bench("best", "hills", "-s", last).out.startswith(f"bench run -s {last.partition('@')[0]} -w hills")
-    assert bench("best", "hills", "-s", ",".join(names)).out == bench("best", "hills").out
+    shown = bench("best", "hills", "-s", last, *CPU).out
+    assert shown.startswith(f"bench run -s {last.partition('@')[0]} -w hills")
+    assert bench("best", "hills", "-s", ",".join(names), *CPU).out == bench("best", "hills", *CPU).out
     refused = bench("best", "hills", "-s", "alhpa")
     assert refused.code == 2
     assert "did you mean 'alpha'" in refused.err

@@ -134,6 +134,17 @@ def test_a_process_that_dies_fails_the_check_that_was_running(
     assert problem in failed.problem
 
 
+def test_a_process_that_dies_between_two_checks_is_a_failure_of_no_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = lines(CheckResult(name="a", workload="w")) + '{"name": "cut'
+    script = f"import os, sys; open(sys.argv[1] + '/results.jsonl', 'w').write({written!r}); os._exit(3)"
+    monkeypatch.setattr(python_process, "command", lambda module, folder: [sys.executable, "-c", script, folder])
+    passed, failed = checking.run_checks_in_process(CheckRequest())
+    assert (passed.name, failed.name, failed.workload, failed.status) == ("a", "process", "w", "failed")
+    assert failed.problem == "the process ended with exit code 3, after the check a"
+
+
 def test_a_process_that_does_not_start_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(python_process, "command", lambda *_: [sys.executable, "-c", "raise SystemExit(1)"])
     (result,) = checking.run_checks_in_process(CheckRequest())

@@ -73,7 +73,8 @@ def test_links_and_pipes_are_no_checkpoints(tmp_path: Path, worker: Path) -> Non
     assert digest(worker / "missing") == ""
 
 
-def test_files_of_earlier_versions_name_no_checkpoint(tmp_path: Path, worker: Path) -> None:
+def test_a_file_that_names_no_checkpoint_is_not_accepted(tmp_path: Path, worker: Path) -> None:
     (tmp_path / EVALUATOR).mkdir()
+    checkpoint.write(worker / checkpoint.CURRENT, {"points": 1}, run_id(SPEC))
     checkpoint.write(tmp_path / EVALUATOR / "1.pt", {"results": 1}, run_id(SPEC))
-    assert EvaluatorFiles(tmp_path, SPEC, worker).load(1) == {"results": 1}
+    assert EvaluatorFiles(tmp_path, SPEC, worker).load(1) is None

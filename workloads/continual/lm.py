@@ -82,9 +82,10 @@ class ContinualLm(Redrawing, NextSymbol):
     def measure(
         self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, Tensor]:
-        """Return `nats/<k>` (float64) of every domain k seen: the loss of each document in a shard, in nats per symbol.
+        """Return `nats/<k>` (float64) of every domain k seen so far: each document's loss in nats per token.
 
-        The documents are drawn independently, so the first ones are a random sample.
+        Only a shard (part) of the split's documents is measured. The documents are drawn independently, so the first
+        ones are a random sample.
         """
         measured = {}
         for k in range(len(self.facts.stages) if stage is None else stage + 1):
@@ -109,7 +110,10 @@ class ContinualLm(Redrawing, NextSymbol):
     def example_values(
         self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, tuple[Tensor, ...]]:
-        """Return metric -> one tensor per domain with a value for each document. The means give the metric."""
+        """Return metric -> tensors with one value per document: one tensor per domain for `loss`, one for `loss/<k>`.
+
+        The metric is the mean of the tensors' means.
+        """
         domains = []
         for k in range(len(measured)):
             nats_B = held_out(split, k, self.sample(split))[1]

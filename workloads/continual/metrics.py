@@ -11,9 +11,9 @@ from harness.api import WHOLE, Shard, Split
 
 
 def of_tasks(correct: Sequence[Tensor]) -> dict[str, float]:
-    """Return `accuracy/<k>` of each task k, the unweighted mean `avg_seen`, and their errors `se/<k>` and `se`.
+    """Return `accuracy/<k>` of each task k, and the unweighted mean `avg_seen`.
 
-    The errors are standard errors.
+    Their standard errors are `se/<k>` and `se`.
 
     Args:
         correct: one tensor of shape (n,) per task seen so far: 1 for a held-out example that was classified correctly,
@@ -28,7 +28,7 @@ def of_tasks(correct: Sequence[Tensor]) -> dict[str, float]:
 
 
 class TaskAccuracy(ABC):
-    """A stream whose `measure` returns whether the model classifies each held-out image correctly.
+    """A workload on a stream. `measure` returns whether the model classifies each held-out image correctly.
 
     The values of task k have the name `correct/<k>`. Tasks that have not been trained yet are not measured.
     """
@@ -37,7 +37,7 @@ class TaskAccuracy(ABC):
     def measure(
         self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, Tensor]:
-        """Return `correct/<k>` of every task k seen, for a shard of each task's images.
+        """Return `correct/<k>` of every task k seen so far, for a shard (part) of each task's images.
 
         Args:
             model: in eval mode.
@@ -60,6 +60,9 @@ class TaskAccuracy(ABC):
     def example_values(
         self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, tuple[Tensor, ...]]:
-        """Return metric -> one tensor per task with a value for each image. The means give the metric."""
+        """Return metric -> tensors with one value per image: one per task for `avg_seen`, one for `accuracy/<k>`.
+
+        The metric is the mean of the tensors' means.
+        """
         tasks = tuple(measured[f"correct/{k}"] for k in range(len(measured)))
         return {"avg_seen": tasks, **{f"accuracy/{k}": (correct_B,) for k, correct_B in enumerate(tasks)}}

@@ -115,7 +115,7 @@ class ContinualMnist(TaskAccuracy):
         self._permutations_TP = torch.stack(permutations)
 
     def _task_fields(self, digits: Digits, task: int, shard: Shard = WHOLE) -> dict[str, Tensor]:
-        """Return a shard of a task's examples as the fields of a batch.
+        """Return a shard (part) of a task's examples as the fields of a batch.
 
         The examples are in the order of a hash, so the first ones are a random sample.
         """

@@ -1,7 +1,7 @@
 """The workload `curriculum-mnist`: digits, some with wrong labels, and a quality score for each digit.
 
-Source of the question: How Learning Rate Decay Wastes Your Best Data in Curriculum-Based LLM Pretraining (arXiv
-2511.18903). The label noise is not from this paper.
+The quality scores are motivated by the paper How Learning Rate Decay Wastes Your Best Data in Curriculum-Based LLM
+Pretraining (arXiv 2511.18903). The label noise is not from this paper.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class CurriculumMnist:
     def measure(
         self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, Tensor]:
-        """Return `nats_B` (cross-entropy, float32) and `correct_B` (bool) of the images in a shard."""
+        """Return `nats_B` (cross-entropy, float32) and `correct_B` (bool) of a shard (part) of a split."""
         device = next(model.parameters()).device
         digits = mnist.load(split)
         rows_B = evaluation_rows(shard, len(digits.labels_B))

@@ -12,7 +12,7 @@ POOL = 20_000
 CLEAN_SHARE = 0.2
 #: Each of the other examples has a probability of a wrong label, drawn uniformly from this range.
 NOISE = (0.05, 0.5)
-#: Fraction of the variance of the visible quality score that the true quality explains.
+#: Fraction of the variance of the noisy quality, by which examples are ranked, that the true quality explains.
 RELIABILITY = 0.7
 
 

@@ -21,8 +21,8 @@ def read(path: Path, records: int | None = None) -> tuple[NDArray[np.uint8], NDA
         records: required number of records; any number if None.
 
     Raises:
-        DataError: the size is not a multiple of the record size, the number of records is wrong, or a label is greater
-            than 9.
+        DataError: the file is empty, its size is not a multiple of the record size, the number of records is wrong, or
+            a label is greater than 9.
         FileNotFoundError: the file does not exist.
     """
     size = path.stat().st_size

@@ -36,8 +36,8 @@ def read(path: Path) -> NDArray[Any]:
             try:
                 return _parse(stream, path)
             except DataError:
-                # Read up to the checksum at the end of the gzip stream. If the stream is damaged, the read raises an
-                # error.
+                # The cause may be a damaged gzip stream. To find out, read up to the checksum at the end of the stream.
+                # If the stream is damaged, this read raises an error.
                 while stream.read(_CHUNK):
                     pass
                 raise

@@ -1,7 +1,8 @@
-"""Read and write the token shards of the GPT-2 speed runs: a header of 256 int32, then uint16 tokens, little-endian.
+"""Read and write token shards: files of tokens in the format of the GPT-2 speed runs (modded-nanogpt).
 
-Header: magic 20240520, version 1, number of tokens, zeros. Every document begins with the token 50256.
-A document may continue in the next shard.
+A shard has a header of 256 int32 and then uint16 tokens, little-endian. The header contains the magic number 20240520,
+the version 1, the number of tokens, and zeros. Every document begins with the token 50256. A document may continue in
+the next shard.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class Shards:
     Raises:
         DataError: a shard is damaged.
         FileNotFoundError: a shard does not exist.
+        ValueError: `paths` is empty.
     """
 
     def __init__(self, paths: Sequence[Path], vocabulary: int | None = None) -> None:
@@ -159,7 +161,7 @@ def check(path: Path) -> None:
 def write_shard(path: Path, tokens: ArrayLike | Iterator[ArrayLike]) -> int:
     """Write a shard and return its number of tokens.
 
-    Until it is complete, the file has another name.
+    The file has a temporary name until it is complete.
 
     Args:
         path: the file.
@@ -167,7 +169,8 @@ def write_shard(path: Path, tokens: ArrayLike | Iterator[ArrayLike]) -> int:
             may together exceed the memory.
 
     Raises:
-        ValueError: a value is out of range or not an integer, or there are more than 2³¹ - 1 tokens.
+        ValueError: a value is out of range or not an integer, an array is not one-dimensional, or there are more than
+            2³¹ - 1 tokens.
     """
     pieces: Iterable[ArrayLike] = tokens if isinstance(tokens, Iterator) else [tokens]
     part = path.with_name(f".{path.name}.part")

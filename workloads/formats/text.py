@@ -72,7 +72,7 @@ class Alphabet:
 
 
 def check(path: Path) -> None:
-    """Raise DataError if a file is not UTF-8 text."""
+    """Raise DataError if a file is empty or not UTF-8 text."""
     read_text(path)
 
 

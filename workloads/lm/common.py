@@ -1,4 +1,7 @@
-"""The common base of language-model workloads: model options, loss, and evaluation of sequences."""
+"""The common base of language-model workloads: model options, loss, and evaluation of sequences.
+
+Symbol and token mean the same here: a character or a GPT-2 token, for example.
+"""
 
 from __future__ import annotations
 
@@ -53,13 +56,13 @@ class NextSymbol:
         """Do nothing: the metrics do not depend on the training data."""
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the cross-entropy in nats per token: the mean over examples, or with `per_example` all n values."""
+        """Return the cross-entropy in nats per symbol: the mean over examples, or with `per_example` all n values."""
         return next_symbol_loss(
             model, batch["tokens_BT"], per_example=per_example, label_smoothing=self._label_smoothing
         )
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return the logits of the next symbols, shape (n, tokens per example, vocabulary)."""
+        """Return the logits of the next symbols, shape (n, symbols per example, vocabulary)."""
         logits_BTV: Tensor = model(batch["tokens_BT"][:, :-1])
         return logits_BTV
 
@@ -77,7 +80,7 @@ class HeldOutSymbols(NextSymbol, ABC):
 
     @abstractmethod
     def held_out_tokens(self, split: Split) -> Tensor:
-        """Return the sequences of a split, int64 (n, tokens per example + 1)."""
+        """Return the sequences of a split, int64 (n, symbols per example + 1)."""
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
         """Return the metrics of `corrected` if the workload has a correction, and of `mean_loss` if it has none."""
@@ -87,7 +90,10 @@ class HeldOutSymbols(NextSymbol, ABC):
     def measure(
         self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None
     ) -> dict[str, Tensor]:
-        """Return `nats_B` (float64), the cross-entropy of each sequence of a shard in nats per symbol."""
+        """Return `nats_B` (float64), the cross-entropy of each sequence of a shard (a part of the split).
+
+        The unit is nats per symbol.
+        """
         tokens_BT = self.held_out_tokens(split)
         if shard.windowed:
             tokens_BT = tokens_BT[evaluation_rows(shard, len(tokens_BT))]
@@ -108,7 +114,10 @@ class HeldOutSymbols(NextSymbol, ABC):
         return {"loss": (entropy + excess_B,), "excess": (excess_B,), "cross_entropy": (loss_B,)}
 
     def correction(self, split: Split) -> tuple[Tensor, float] | None:
-        """Return each sequence's exact nats per symbol in its language, and their expectation; None if not known."""
+        """Return each sequence's exact negative log-probability per symbol, and the expectation of these values.
+
+        The language of the workload gives both. Return None if they are not known.
+        """
         return None
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:

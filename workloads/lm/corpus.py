@@ -1,6 +1,6 @@
-"""The corpus of the synthetic word language, stored as token shards in the data folder.
+"""The corpus of the synthetic word language, stored as token shards (files of tokens) in the data folder.
 
-The first use writes the shards.
+The shards are written when they are first needed.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _write(corpus: Corpus, part: str, documents: int, paths: list[Path]) -> None
 
 @contextmanager
 def _exclusive_lock(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock on the folder, because two trials may start at once."""
+    """Hold an exclusive lock on the folder, because two trials may write the corpus at the same time."""
     with open(folder / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

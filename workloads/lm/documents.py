@@ -1,4 +1,7 @@
-"""Documents of the synthetic language. They are kept in the harness's cache, because generating them takes seconds."""
+"""Documents of the synthetic character language.
+
+They are kept in the harness's cache, because generating them takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ import numpy as np
 from harness.api import cached_arrays
 from workloads.lm.language import Floats, Language, Tokens
 
-#: Seed from which the synthetic language is generated.
+#: Seed from which the language is generated.
 LANGUAGE_SEED = 1
 
 
 @cache
 def language(domain: int = 0) -> Language:
-    """Return the language of the workloads on synthetic characters."""
+    """Return one domain of the synthetic character language. All workloads share this language."""
     return Language(LANGUAGE_SEED, domain)
 
 

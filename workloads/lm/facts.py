@@ -55,8 +55,8 @@ LM_SHAKESPEARE_LEARNED = calibrated(
     resolution=0.018,
 )
 
-# `positions` and `qk_norm` are no options here: runs on token shards must be comparable with the public GPT-2 speed
-# runs.
+# Unlike on the small workloads, `qk_norm` is no option here. Queries and keys are always normalised, as in the public
+# GPT-2 speed runs.
 _WEB_OPTIONS: dict[str, Domain] = {
     "dropout": Uniform(0.0, 0.3, default=0.0),
     "label_smoothing": Uniform(0.0, 0.2, default=0.0),
@@ -89,10 +89,12 @@ LM_124M = WorkloadFacts(
 
 LM_16M = WorkloadFacts(
     name="lm-16m",
-    version="1",
+    version="2",
     tier="gpu",
-    # This preliminary target is from a published scaling law (arXiv 2203.15556, equation 10), not from a calibration.
-    targets=(Target(metric="loss", goal="min", value=4.5, unit=_NATS),),
+    # This preliminary target is not from a calibration. A scaling law (arXiv 2203.15556, equation 10) predicts 4.74 for
+    # 16 million parameters and the 393 million tokens of the horizon. For `lm-124m`, it predicts 0.03 less than the
+    # target.
+    targets=(Target(metric="loss", goal="min", value=4.8, unit=_NATS),),
     # The horizon is 3,000 batches, or 393 million tokens. The limit of seconds is five times an estimate of the
     # reference's time.
     budget=Budget(horizon=384_000, gradient_examples=768_000, seconds={"default": 3_000.0}),

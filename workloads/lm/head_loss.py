@@ -1,4 +1,4 @@
-"""Cross-entropy of a linear head, computed in chunks, so that the logits of a whole batch never exist together.
+"""Cross-entropy of a linear head, computed in chunks, so that the logits of a whole batch are never in memory together.
 
 Source: Wijmans et al., Cut Your Losses in Large-Vocabulary Language Models (arXiv 2411.09009), section 4; Hsu et al.,
 Liger Kernel (arXiv 2410.10989), section 3.2: the gradient is computed in the forward pass, when the logits exist.
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 
 def head_loss(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, *, rows: int, label_smoothing: float = 0.0) -> Tensor:
-    """Return `F.cross_entropy(x_ND @ weight_VD.T, targets_N)`, the mean over the N rows.
+    """Return `F.cross_entropy(x_ND @ weight_VD.T, targets_N)` with label smoothing, the mean over the N rows.
 
     The result is in fp32. If autocast is enabled, matrix products use its data type. Everything else is in fp32. Second
     derivatives are not supported. Chunks save memory: with 50,304 symbols, the logits of 65,536 rows take 13 GB in
@@ -26,7 +26,7 @@ def head_loss(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, *, rows: int, 
         weight_VD: weight of the head, which has no bias; V is the number of symbols.
         targets_N: the correct symbols, int64, in [0, V).
         rows: maximum number of rows whose logits exist at once.
-        label_smoothing: fraction of the target that is spread over all symbols, in [0, 1].
+        label_smoothing: fraction of the probability that is spread over all symbols, in [0, 1].
     """
     kind = x_ND.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x_ND.dtype

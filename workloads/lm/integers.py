@@ -56,7 +56,7 @@ def permutation(of: int, n: int) -> list[int]:
 def shares(weights: list[int], total: int) -> list[int]:
     """Return positive integers that are about proportional to `weights` and sum to `total` exactly.
 
-    Each integer is at least 1. The largest integer absorbs the rounding errors.
+    Where rounding down gives 0, the integer is 1. The largest integer absorbs the rounding errors.
 
     >>> shares([2, 1, 1], 16)
     [8, 4, 4]

@@ -182,7 +182,7 @@ class Language:
         """Return the state after each symbol: the node of the trie, and the class of the last complete word.
 
         Raises:
-            ValueError: a row cannot be a document without noise.
+            ValueError: a row is not the beginning of any possible document without noise.
         """
         if (tokens_NT[:, 0] != SPACE).any():
             raise ValueError("a document must begin with a space")
@@ -206,7 +206,7 @@ class Language:
         The shape is (n, length - 1).
 
         Raises:
-            ValueError: a row cannot be a document without noise.
+            ValueError: a row is not the beginning of any possible document without noise.
         """
         node_NT, class_NT = (a[:, :-1] for a in self._states(tokens_NT))
         next_NT = self._trie[0][node_NT, tokens_NT[:, 1:]]
@@ -217,7 +217,7 @@ class Language:
         """Return the probability of each symbol after each prefix, shape (n, vocabulary). Rows sum to one.
 
         Raises:
-            ValueError: a row cannot be a document without noise.
+            ValueError: a prefix is not the beginning of any possible document without noise.
         """
         node_N, class_N = (a[:, -1] for a in self._states(prefixes_NT))
         children_NV = self._trie[0][node_N]
@@ -243,7 +243,7 @@ class Language:
 
     @cached_property
     def entropy(self) -> float:
-        """Entropy rate in nats per symbol. No model has a lower expected cross-entropy."""
+        """Entropy rate of an endless text in nats per symbol. No model has a lower expected cross-entropy on it."""
         surprise_K = -(self._word_KW * np.log(self._word_KW)).sum(axis=1)
         return float(self.stationary_K @ surprise_K) / self.word_length
 

@@ -47,7 +47,8 @@ class Lexicon:
 def make(seed: int, domain: int) -> Lexicon:
     """Build the lexicon of a domain.
 
-    All domains with the same seed have the same words. The classes of the words and the chain depend on the domain.
+    All domains with the same seed have the same words. The words' classes and frequencies, and the chain, depend on the
+    domain.
     """
     classes = [k for k, size in enumerate(CLASS_SIZES) for _ in range(size)]
     frequencies = [f for size in CLASS_SIZES for f in shares(_zipf(size), 1 << WORD_BITS)]
@@ -67,8 +68,8 @@ def _zipf(n: int) -> list[int]:
 def _chain(of: int) -> tuple[tuple[int, ...], ...]:
     """Return the chain for the random key `of`.
 
-    After each class, the K classes have a random order. In this order, each class is half as frequent as the one before
-    it.
+    For each class, the K classes that may follow it are put into a random order. In this order, each class is about
+    half as frequent as the one before it.
     """
     n = len(CLASS_SIZES)
     rows = []

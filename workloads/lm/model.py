@@ -185,7 +185,7 @@ class GPT(nn.Module):
 
         The standard deviation is 0.02 for embeddings and the head, and fan_in^-1/2 for other weights. For the output
         layers of residual branches, it is further multiplied by (2·layers)^-1/2. With 0.02 in the head, the initial
-        loss is about ln V. The scale of the embedding has no effect, because the residual stream is normalised.
+        loss is about ln V. The scale of the embedding hardly changes this loss, because the head's input is normalised.
         """
         scale = self.config.init_scale
         for name, parameter in self.named_parameters():

@@ -8,10 +8,10 @@ from harness.api import Split
 
 
 class Redrawing:
-    """Mixin for workloads on a synthetic language, which draw new documents in a run with a nonce.
+    """Mixin for workloads on a synthetic language, which draw new held-out documents in a run with a nonce.
 
-    The language stays the same. With another language, the lowest reachable loss would change too much, that is, by
-    more than the resolution of the targets (ADR 22).
+    The language stays the same. With another language, the loss of a trained model would change by several times its
+    standard error (ADR 22). One target would then not suit all runs.
     """
 
     _seeds: Mapping[Split, str] = {}

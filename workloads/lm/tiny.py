@@ -65,7 +65,7 @@ class LmTiny(Redrawing, HeldOutSymbols):
     def train_data(self, seed: int) -> TensorPool:
         """Return documents that are drawn from the seed.
 
-        The pool has twice as many documents as the horizon, so no document is repeated.
+        The pool has twice as many documents as a run may draw, so no document has to be repeated.
 
         Field: `tokens_BT` (int64, (n, 65)); the model reads symbols 0 … 63 and predicts 1 … 64.
         """

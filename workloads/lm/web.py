@@ -1,4 +1,4 @@
-"""The workloads on token shards: `lm-124m` and `lm-16m` on FineWeb, `lm-124m-synthetic` on a generated corpus.
+"""The workloads on token shards (files of tokens): `lm-124m`, `lm-16m` (FineWeb), `lm-124m-synthetic` (generated text).
 
 Source: Jordan et al., modded-nanogpt, 2024 (github.com/KellerJordan/modded-nanogpt), for the architecture, the batch
 size, the validation tokens and the target 3.28.
@@ -50,7 +50,7 @@ class SequencePool:
 
     Args:
         tokens: the memory-mapped tokens, which are read from disk when they are gathered.
-        length: number of input tokens per example. An example has one more token, which is only a target.
+        length: number of input tokens per example. An example has one more token, which is predicted but not an input.
 
     Raises:
         DataError: the number of tokens is too small for one sequence.
@@ -112,8 +112,8 @@ class _TokenShardWorkload(HeldOutSymbols):
     Args:
         facts: the facts of the workload.
         config: arguments of `GPTConfig`.
-        micro_batch: number of sequences per pass on one device. None to pass the whole batch at once, or smaller parts
-            if the memory is too small.
+        micro_batch: maximum number of sequences per pass on one device. With None, the whole batch is passed at once,
+            or in parts if the memory is too small.
     """
 
     chunk = _CHUNK
@@ -125,7 +125,7 @@ class _TokenShardWorkload(HeldOutSymbols):
         self.dtype = None if facts.precision.dtype == "float32" else getattr(torch, facts.precision.dtype)
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the cross-entropy in nats per token: the mean over examples, or with `per_example` all n values.
+        """Return the cross-entropy in nats per symbol: the mean over examples, or with `per_example` all n values.
 
         The mean is computed in chunks, without all logits in memory at once.
         """
@@ -192,7 +192,7 @@ class Lm124m(LmWeb):
     facts = LM_124M
 
     def __init__(self) -> None:
-        # 41 shards contain the whole horizon, so no sequence is repeated.
+        # 41 shards have more tokens than the horizon, so no sequence has to be repeated.
         web = Web(train=41, sequences={"feedback": 1024, "score": 10_240, "audit": 10_240})
         super().__init__(LM_124M, _124M, web, _MICRO_BATCH)
 
@@ -226,13 +226,13 @@ class Lm124mSynthetic(Redrawing, _TokenShardWorkload):
         self._nats: dict[Split, Tensor] = {}
 
     def train_data(self, seed: int) -> SequencePool:
-        """Return all documents of the training corpus. The seed has no effect: the corpus is stored on disk."""
+        """Return all documents of the training corpus. The seed has no effect: all runs use the same corpus."""
         return SequencePool(open_or_write(self._corpus, "train", self._documents), self.facts.tokens_per_example)
 
     def held_out_tokens(self, split: Split) -> Tensor:
         """Return the documents of a split.
 
-        If the sample has a seed, the documents are generated and never written to a file.
+        If `draw_held_out` gave the split a seed, the documents are generated and never written to a file.
         """
         if split in self._seeds and split not in self._held_out:
             tokens_T = torch.from_numpy(generate(self._corpus, self.sample(split), self._n).astype(np.int64))

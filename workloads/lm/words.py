@@ -76,8 +76,8 @@ class WordLanguage:
     def _row(self, total: int, *of: int | str) -> Ints:
         """Return frequencies of the classes that sum to `total`.
 
-        The classes have a random order. Each class is half as frequent as the one before it, until the frequency is
-        2^-20 of the first one. All further classes have this lowest frequency.
+        The classes have a random order. Each class is about half as frequent as the one before it, until the frequency
+        is 1. All further classes have this lowest frequency.
         """
         weights = [0] * self.classes
         for place, follower in enumerate(permutation(key("words", self.seed, *of), self.classes)):

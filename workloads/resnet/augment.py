@@ -18,8 +18,8 @@ class AugmentedPool:
     Images are augmented when they are drawn, not in the loss. Several passes over one batch (a line search, a teacher
     and its student) therefore see the same images. Evaluation is never augmented.
 
-    The augmentation depends only on the seed and on the example's position in the run. Runs with equal seeds therefore
-    see the same images. The state of random number generators does not change.
+    The augmentation depends only on the seed and on the example's position in the run. Runs with equal seeds and equal
+    data order therefore see the same images. The state of random number generators does not change.
 
     Args:
         images_BHWC: uint8, shape (n, height, width, channels).
@@ -98,9 +98,9 @@ def framed(images_BHWC: Tensor, reach: int) -> Tensor:
 
 
 def normalised(pixels_BHWC: Tensor, mean: Statistics, std: Statistics) -> Tensor:
-    """Normalise pixels (uint8, (n, height, width, channels)) with `mean` and `std` (float32, channels first).
+    """Return pixels (uint8, (n, height, width, channels)) normalised with `mean` and `std`.
 
-    The memory format is channels_last.
+    The result is float32 with the shape (n, channels, height, width), in the memory format channels_last.
     """
     shift, scale = (torch.as_tensor(values, device=pixels_BHWC.device) for values in (mean, std))
     return ((pixels_BHWC.float() / 255.0 - shift) / scale).permute(0, 3, 1, 2)

@@ -16,7 +16,7 @@ from workloads.resnet.model import parameter_kinds
 
 
 class ImageClassifier(ABC):
-    """Base class of workloads that classify `x_BCHW` (float32) with `labels_B` (int64).
+    """Base class of workloads that classify images `x_BCHW` (float32) with the correct classes `labels_B` (int64).
 
     Args:
         facts: the facts of the workload or of its variant.
@@ -39,9 +39,9 @@ class ImageClassifier(ABC):
 
     @abstractmethod
     def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
-        """Yield a shard of a split as batches for evaluation.
+        """Yield a shard (a part of a split) as batches for evaluation.
 
-        If the shard has a window, its images are in random order; see `evaluation_rows`.
+        The function `evaluation_rows` returns the order of the shard's images.
         """
 
     def build_model(self, seed: int, **options: Any) -> nn.Module:
@@ -75,7 +75,7 @@ class ImageClassifier(ABC):
         """Do nothing: the metrics do not depend on the training data."""
 
     def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the label-smoothed cross-entropy in nats: the mean, or with `per_example` all n values."""
+        """Return the cross-entropy in nats with label smoothing: the mean, or with `per_example` all n values."""
         return nn.functional.cross_entropy(
             # Autocast on a GPU converts the logits to fp32, but autocast on a CPU does not.
             self.outputs(model, batch).float(),
@@ -139,7 +139,7 @@ class ImageClassifier(ABC):
 def pieces(batch: Batch, size: int, shard: Shard = WHOLE) -> Iterator[Batch]:
     """Yield a shard of a batch in pieces of at most `size` examples.
 
-    If the shard has no window, the examples of a piece are consecutive in the batch.
+    If the shard has no window and no list of chosen examples, the examples of a piece are consecutive in the batch.
     """
     rows = evaluation_rows(shard, batch.n, size)
     for chosen in torch.split(rows, size) if len(rows) else ():

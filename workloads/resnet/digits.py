@@ -22,10 +22,11 @@ _DETAILS: dict[str, dict[str, Any]] = {"": {}, "gelu": {"activation": "gelu"}}
 
 
 class ResnetDigits(ImageClassifier):
-    """A pool with nine copies of each training image, shifted by up to one pixel; held-out images are not shifted.
+    """Classification of scikit-learn's digits. The pool has nine copies of each image, shifted by up to one pixel.
 
-    The copies are made when the pool is built, so that training draws no random numbers for augmentation. With
-    the copies, the held-out cross-entropy keeps falling. Without them, it would rise after a few passes.
+    Held-out images are not shifted. The copies are made when the pool is built, so that training draws no random
+    numbers for augmentation. With the copies, the held-out cross-entropy keeps falling. Without them, it would rise
+    after a few passes.
 
     Args:
         variant: name of a variant in `DIGITS_VARIANTS`; empty for the workload itself.

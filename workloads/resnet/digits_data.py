@@ -1,6 +1,6 @@
 """The digits of scikit-learn (1,797 handwritten 8x8 images), read from its data file, with a fixed split.
 
-Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI repository, 1998 (its test part).
+Source: the test set of E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI repository, 1998.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ PARTS: tuple[Part, ...] = ("train", "score", "feedback", "audit")
 SHARES: dict[str, int] = {"train": 45, "score": 30, "feedback": 10, "audit": 15}
 CLASSES = 10
 IMAGES = 1797
-#: Mean and standard deviation of the pixels in [0, 1] over all images. They are constants, so that the normalisation of
-#: one split does not depend on the images of another split.
+#: Mean and standard deviation of the pixels in [0, 1] over all images. All parts are normalised with them.
 PIXEL_MEAN, PIXEL_STD = 0.305, 0.376
 _SPLIT_SEED = 1
 
@@ -46,7 +45,7 @@ class Digits:
 
 
 def data_file() -> Path:
-    """Return the path of scikit-learn's data file. It does not import scikit-learn, which would take seconds.
+    """Return the path of scikit-learn's data file without importing scikit-learn, which would take seconds.
 
     Raises:
         DataError: scikit-learn is not installed, or its data file is missing.

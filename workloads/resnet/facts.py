@@ -35,8 +35,8 @@ _DIGITS = WorkloadFacts(
     tier="cpu",
     targets=(Target(metric="cross_entropy", goal="min", value=0.104, unit="nats"),),
     budget=Budget(horizon=7_168, gradient_examples=14_336, seconds={"default": 60.0}),
-    # With the batch size 16, a run has 448 updates. With 64, it would have 112, too few to compare more than the
-    # beginning of training.
+    # The default batch size is 16, so a run has 448 updates. With 64, a run has only 112. As a default, these would be
+    # too few to compare more than the beginning of training.
     batch_sizes=(16, 32, 64),
     eval_every=256,
     model_options=_OPTIONS,

@@ -1,7 +1,7 @@
 """Batch norm with statistics over small groups of examples instead of the whole batch.
 
 Source: Hoffer et al., Train Longer, Generalize Better (arXiv 1705.08741), algorithm 1. Unlike in the paper, the running
-statistics are variances, as in PyTorch, and not standard deviations.
+statistics contain variances, as in PyTorch, and not standard deviations.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
     def _normalise_groups(self, x_BCHW: Tensor, groups: int) -> tuple[Tensor, Tensor, Tensor]:
         """Normalise groups of equal size. Return the result, and each group's mean and unbiased variance, (groups, C).
 
-        The groups become channels of one batch norm, which needs copies for this layout. Separate calls for hundreds of
-        groups would take longer, and a compiler would unroll them. With bfloat16 activations, PyTorch's kernel also
-        keeps its sums in fp32.
+        The groups become channels of one batch norm. This layout needs copies of the activations. Separate calls for
+        hundreds of groups would take longer, and a compiler would unroll them. PyTorch's kernel keeps its sums in fp32,
+        even with bfloat16 activations.
         """
         n, channels, height, width = x_BCHW.shape
         x_GSCHW = x_BCHW.reshape(groups, n // groups, channels, height, width)

@@ -1,7 +1,7 @@
 """Residual networks for images, with configurable sizes and details.
 
 Source: He et al., Deep Residual Learning for Image Recognition (arXiv 1512.03385), basic and bottleneck blocks;
-Goyal et al., Accurate, Large Minibatch SGD (arXiv 1706.02677), section 5.1: the last scale of a block is
+Goyal et al., Accurate, Large Minibatch SGD (arXiv 1706.02677), section 5.1: the scale of a block's last norm is
 initialised to zero, and the stride of a bottleneck is in its 3x3 convolution.
 """
 
@@ -141,8 +141,8 @@ class Resnet(nn.Module):
         """Return the logits, shape (B, classes), of images, shape (B, channels, H, W)."""
         x = self.stem(x_BCHW)
         if self.config.channels_last:
-            # The conversion is after the first convolution, because both formats are the same for images with one
-            # channel.
+            # The conversion is after the first convolution. Before it, the conversion would do nothing to images with
+            # one channel, because both formats are the same for them.
             x = x.contiguous(memory_format=torch.channels_last)
         x = self.pool(self.activation(self.stem_norm(x)))
         x = self.blocks(x)

@@ -83,8 +83,8 @@ class Photos:
 class PhotoPool:
     """A pool of images. Whenever an image is drawn, it gets a new random crop and is flipped with probability 1/2.
 
-    The augmentation depends only on the seed and on the example's position in the run. Runs with equal seeds therefore
-    see the same crops, and a batch may be prefetched.
+    The augmentation depends only on the seed and on the example's position in the run. Runs with equal seeds and equal
+    data order therefore see the same crops, and a batch may be prefetched.
 
     Args:
         photos: the training images.
@@ -143,14 +143,15 @@ def middle(width: int, height: int) -> Box:
 def random_part(width: int, height: int, area: float, aspect: float, across: float, down: float) -> Box:
     """Return the crop for four numbers in [0, 1): its area, aspect ratio, horizontal and vertical position.
 
-    The crop has 8 to 100 % of the image's area and an aspect ratio of 3:4 to 4:3.
+    The crop has 8 to 100 % of the image's area and an aspect ratio of 3:4 to 4:3. If this crop exceeds the image, it is
+    cut and may have a smaller area and another aspect ratio.
 
     >>> random_part(100, 100, 1.0, 0.5, 0.3, 0.3)
     (0.0, 0.0, 100.0, 100.0)
     """
     wanted = (_AREA[0] + (_AREA[1] - _AREA[0]) * area) * width * height
     ratio = math.exp(_LOG_ASPECT * (2 * aspect - 1))
-    # A crop that exceeds the image is cut. To draw it again would take an unknown number of random numbers.
+    # A crop that exceeds the image is cut and not drawn again. New draws would need an unknown number of numbers.
     w, h = min(width, math.sqrt(wanted * ratio)), min(height, math.sqrt(wanted / ratio))
     left, upper = across * (width - w), down * (height - h)
     return left, upper, left + w, upper + h

@@ -1,7 +1,7 @@
 """ResNet-9: the shallow, wide network that won DAWNBench's race on CIFAR-10.
 
 Source: D. Page, How to Train Your ResNet (2018), parts 4 and 5, for the layout. Unlike the source, this network has
-ordinary batch norm.
+ordinary batch norm by default.
 """
 
 from __future__ import annotations
