@@ -105,7 +105,7 @@ class HarnessCode(Rule):
         for value, kind, attributes in self._guarded:
             if type(value) is not kind:
                 raise _changed(f"the class of an object of {_import_path(kind)}")
-            values = vars(value)
+            values: dict[str, Any] = getattr(value, "__dict__", {})  # a workload may have slots
             hidden = [
                 name
                 for name in values
@@ -286,7 +286,7 @@ def _list_attributes(guarded: object) -> dict[str, Any]:
     has_parts = isinstance(guarded, CountedWork | ForwardPass | WholeBatchPasses | MicrobatchedPasses)
     return {
         name: value
-        for name, value in vars(guarded).items()
+        for name, value in getattr(guarded, "__dict__", {}).items()
         if callable(value) or (has_parts and (_is_part(value) or _holds_checks(value)))
     }
 
