@@ -1,16 +1,16 @@
 """Test the estimation of costs on simulated and on real runs.
 
-A cost is a submission's scored time for one interval between evaluations.
+A cost is the estimated scored time of a submission for one interval between evaluations.
 
     python benchmarks/costs.py --simulate
     python benchmarks/costs.py --sessions --runs /tmp/costs        (about 10 minutes; nothing else should run)
 
-`--simulate` prints the largest error of a cost if every third interval is more expensive. It also prints the rate of
-false verdicts if a submission is compared with its copy.
+`--simulate` prints the largest error of the total cost of 60 intervals if every third interval is more expensive. It
+also prints the rate of false verdicts if a submission is compared with its copy.
 
 `--sessions` runs two submissions ten times each in two sessions on one core. The first session is quiet. In the second,
 another process keeps the same core busy. For each session, the script prints the ratio of the submissions' costs with
-its confidence interval. It also prints how much the median processor seconds differ between the sessions.
+its confidence interval. It also prints how much the median process seconds differ between the sessions.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def simulated_run(spec: RunSpec, name: str, study: int, seconds: list[float]) ->
 
 
 def simulate_periodic() -> None:
-    """Print the largest error of a cost if every third interval takes 5 s and the others take 1 s.
+    """Print the largest error of the total cost of 60 intervals. Every third takes 5 s, and the others take 1 s.
 
     The mean cost of an interval is therefore 7/3 s.
     """
@@ -93,9 +93,11 @@ def simulate_periodic() -> None:
                 )
                 for study in range(10)
             ]
-            cost = fit_costs(runs).time_to(arm_of(runs[0].spec), 60) or math.nan
-            errors.append(abs(cost / (60 * 7 / 3) - 1))
-        print(f"periodic work, noise {scale:.0%}: largest error of 200 costs from ten runs {max(errors):.2%}")
+            total_cost = fit_costs(runs).time_to(arm_of(runs[0].spec), 60) or math.nan
+            errors.append(abs(total_cost / (60 * 7 / 3) - 1))
+        print(
+            f"periodic work, noise {scale:.0%}: largest error of 200 total costs, each from ten runs {max(errors):.2%}"
+        )
 
 
 def simulate_copies(repeats: int) -> None:
@@ -163,11 +165,11 @@ def measure_sessions(options: argparse.Namespace) -> None:
     registry = load_registry()
     workload = registry.workload(options.workload)
     settings = PlanSettings(ruleset=COST_RULESET, seed=0, threads=1, device="cpu")
-    pairs = [
+    submissions = [
         SubmissionOnWorkload(submission=registry.submission(name), workload=workload, settings=settings)
         for name in SUBMISSIONS
     ]
-    specs = plan_cost_runs(pairs, registry, repetitions=options.pairs, intervals=options.intervals)
+    specs = plan_cost_runs(submissions, registry, repetitions=options.pairs, intervals=options.intervals)
     process_seconds: dict[str, list[float]] = {}
     for session in ("quiet", "busy"):
         neighbour = multiprocessing.Process(target=keep_busy, args=(core,), daemon=True)
@@ -188,11 +190,11 @@ def measure_sessions(options: argparse.Namespace) -> None:
         ]
         print(
             f"{session}: cost of {SUBMISSIONS[0]} relative to {SUBMISSIONS[-1]} {ratio.ratio:.3f} [{interval}], "
-            f"{ratio.n} pairs; median processor seconds {statistics.median(process_seconds[session]):.3f}, "
+            f"{ratio.n} pairs; median process seconds {statistics.median(process_seconds[session]):.3f}, "
             f"wall seconds {statistics.median(wall_seconds):.3f}"
         )
     change = statistics.median(process_seconds["busy"]) / statistics.median(process_seconds["quiet"]) - 1
-    print(f"median processor seconds, busy session relative to quiet session: {change:+.1%}")
+    print(f"median process seconds, busy session relative to quiet session: {change:+.1%}")
 
 
 def _last_point(record: Record) -> Point:

@@ -186,7 +186,7 @@ def share_that_decides(values: Tensor, baselines: TaskBaselines, target: float) 
     totals: Mapping[str, Sequence[int]] = {"loss": [len(values)]}
     decisions = {"the target": (Target(metric="loss", goal="min", value=target),)}
     size = 0
-    while (larger := next_part({}, decisions, totals, size)) is not None:
+    while (larger := next_part({}, decisions, totals, size, completes=True)) is not None:
         size = larger
         if is_decided(estimate_metrics({"loss": (values[:size],)}, totals, baselines), decisions):
             return size / len(values)

@@ -39,8 +39,8 @@ from harness.execution.local import execute
 from harness.hardware import detect
 from harness.planning import rulesets
 from harness.planning.trials import PlanSettings, plan_trials
+from harness.plugins.code_reading import workload_from_path
 from harness.plugins.registry import load_registry
-from harness.plugins.unpackaged import workload_from_path
 from harness.report.progress import Plain
 from harness.storage import layout
 from harness.storage.records import encode, read_record

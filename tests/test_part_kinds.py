@@ -15,8 +15,8 @@ from harness.contract.part_kinds import PART_KINDS
 from harness.errors import UsageError
 from harness.planning.compose import compose, find_ineligibility
 from harness.planning.rulesets import ruleset
+from harness.plugins.code_reading import submission_from_path
 from harness.plugins.registry import load_registry
-from harness.plugins.unpackaged import submission_from_path
 from harness.worker.recipe import Recipe
 from tests import micro
 

@@ -13,8 +13,8 @@ from typing import Literal, TypeAlias
 
 from harness import __version__
 from harness.errors import StoreError, UsageError
+from harness.plugins.code_reading import submission_from_path
 from harness.plugins.loading import split_load
-from harness.plugins.unpackaged import submission_from_path
 from harness.system.files import read_file
 
 Kind: TypeAlias = Literal["submission", "workload"]

@@ -10,7 +10,7 @@ from harness.contract.workload import is_coarse
 
 
 class TunedSetting(Data, frozen=True, kw_only=True):
-    """A setting that was run on the tuning seed.
+    """A setting that was run on a tuning seed.
 
     Args:
         submission: `name@version`.
@@ -63,7 +63,7 @@ class Calibration(Data, frozen=True, kw_only=True):
         workload: `name@version` of the workload.
         hardware: hardware class of the runs.
         torch: version of torch.
-        settings: all settings that were run on the tuning seed, best first.
+        settings: all settings that were run on tuning seeds, best first.
         best: `name@version` of the best reference.
         anchor: `name@version` of the reference with which the anchored score compares all submissions; on a stream, the
             best reference.

@@ -129,7 +129,7 @@ class Calibrator:
         )
 
     def plan_tuning(self, workload: WorkloadEntry, families: Mapping[str, SubmissionEntry]) -> Sequence[RunSpec]:
-        """Plan the tuning: one trial for each setting of each reference submission, on the tuning seed."""
+        """Plan the tuning: one trial for each setting of each reference submission, on tuning seeds."""
         studies = self._settings.ruleset.tuning_studies
         return [spec for family in families.values() for spec in self.plan(workload, family, "tuning", studies)]
 

@@ -47,9 +47,9 @@ class Ready(Event, frozen=True, kw_only=True, tag="ready"):
     resumed_from: int | None = None
 
 
-#: Largest normal delay, in seconds, of the worker's report that the clock has stopped. If the worker waits for a
-#: processor or is suspended, the report comes later. The worker then adds the delay to the timed interval, and reports
-#: the stop a second time.
+#: Largest normal duration, in seconds, of the worker's report that the clock has stopped. If the worker waits for a
+#: processor or is suspended, the report takes longer. The supervisor's clock runs until the report. The worker
+#: therefore adds the duration to its own clock, and reports the stop a second time.
 REPORT_S = 1e-4
 
 

@@ -36,8 +36,9 @@ class EventReader(threading.Thread):
 
     Events are read in a separate thread, so that a slow watcher, such as a display, does not delay the measurement.
 
-    If the trial has an evaluator, an event `Evaluated` of the worker is called a claim. It says only that the worker
-    has ended the evaluation. The evaluator's result replaces the claim. A claim without a result is ignored.
+    If the trial has an evaluator, an event `Evaluated` of the worker is called a claim in this module. It says only
+    that the worker has ended the evaluation. The evaluator's result replaces the claim. A claim without a result is
+    ignored.
 
     Args:
         descriptor: file descriptor of the reading end of the worker's pipe.
@@ -53,8 +54,8 @@ class EventReader(threading.Thread):
         if evaluator is not None:
             self._evaluator = EventPipe(evaluator, partial(_decode_evaluator_event, evaluator_decoder))
         self._meter = meter
-        #: Events that were read too early: the worker wrote them after its processor times were last read.
-        self._early: list[Arrival] = []
+        #: Events that the worker wrote after its processor times were last read. They wait for the next reading.
+        self._postponed: list[Arrival] = []
         #: The evaluator's results whose claims have not arrived.
         self._results: deque[Evaluated] = deque()
         self._is_clock_running = False
@@ -65,12 +66,13 @@ class EventReader(threading.Thread):
 
     def run(self) -> None:
         try:
-            while self._early or not self._worker.ended:
+            while self._postponed or not self._worker.ended:
                 if self._forward(self._wait()):
                     return
             self._meter.end()
             self.events.put(None)
         finally:
+            self._meter.close()
             self._worker.close()
             if self._evaluator is not None:
                 self._evaluator.close()
@@ -79,26 +81,29 @@ class EventReader(threading.Thread):
         """Wait for events. Return True if none came in time. The worker's processor times must then be read anyway."""
         open_pipes = [p.descriptor for p in (self._worker, self._evaluator) if p is not None and not p.ended]
         timeout = WAKE_S if self._worker.is_stamped else UNSTAMPED_WAKE_S
-        return not select.select(open_pipes, [], [], 0.0 if self._early else timeout)[0]
+        return not select.select(open_pipes, [], [], 0.0 if self._postponed else timeout)[0]
 
-    def _forward(self, must_read: bool) -> bool:
+    def _forward(self, must_read_times: bool) -> bool:
         """Read and pass on all events in the pipes. Return whether the last event was among them.
 
-        The worker and the evaluator take turns: the worker continues after the evaluator has written its result. The
-        evaluator's events are therefore read a second time after those of the worker. The second read gets the results
-        of all claims among the worker's events.
+        In an evaluation, the evaluator writes its result first. Then the worker writes its claim. The evaluator's
+        events are therefore read a second time after those of the worker. The second read gets the results of all
+        claims among the worker's events.
+
+        Args:
+            must_read_times: whether the worker's processor times are read even if there are no events.
         """
         results = self._read_results()
-        arrivals, self._early = self._early + self._worker.read(), []
+        arrivals, self._postponed = self._postponed + self._worker.read(), []
         reading = None
-        if arrivals or must_read:
-            # The measurement needs all events that were written before the times were read. Some may have been written
-            # since the last read.
+        if arrivals or must_read_times:
+            # The measurement needs all events that were written before the processor times were read. The pipe is
+            # therefore read again after the times.
             reading = self._meter.read()
             arrivals += self._worker.read()
-            late = (i for i, arrival in enumerate(arrivals) if arrival.written.earliest > reading.ended)
-            first_late = next(late, len(arrivals))
-            arrivals, self._early = arrivals[:first_late], arrivals[first_late:]
+            postponed = (i for i, arrival in enumerate(arrivals) if arrival.written.earliest > reading.ended)
+            first_postponed = next(postponed, len(arrivals))
+            arrivals, self._postponed = arrivals[:first_postponed], arrivals[first_postponed:]
         results += self._read_results()
         self._results += [event for event in results if isinstance(event, Evaluated)]
         arrivals = self._drop_unfounded(arrivals)

@@ -105,11 +105,11 @@ class LaunchedWorker(Protocol):
         ...
 
 
-class Launcher(Protocol):
-    """Starts workers."""
+class StartingWorker(Protocol):
+    """A worker that is being started. The caller calls either `finish` or `cancel`."""
 
-    def launch(self, start: WorkerStart) -> LaunchedWorker:
-        """Start a worker.
+    def finish(self) -> LaunchedWorker:
+        """Wait until the worker has started, and return it.
 
         Raises:
             OSError: no process can be started.
@@ -117,11 +117,30 @@ class Launcher(Protocol):
         """
         ...
 
+    def cancel(self) -> None:
+        """End the worker. It has received no job."""
+        ...
+
+
+class Launcher(Protocol):
+    """Starts workers."""
+
+    def begin(self, start: WorkerStart) -> StartingWorker:
+        """Begin to start a worker. Several workers can start at the same time.
+
+        The file descriptors in `start` must stay open until the worker has started.
+
+        Raises:
+            OSError: no process can be started.
+        """
+        ...
+
 
 class FreshLauncher:
     """Starts every worker as a new Python process."""
 
-    def launch(self, start: WorkerStart) -> LaunchedWorker:
+    def begin(self, start: WorkerStart) -> StartingWorker:
+        """See `Launcher.begin`."""
         process = subprocess.Popen(
             [*WORKER, str(start.events), str(start.lock), ",".join(map(str, start.cores)), str(start.peer), start.role],
             stdin=subprocess.PIPE,
@@ -142,6 +161,13 @@ class _FreshWorker:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self.pid = process.pid
+
+    def finish(self) -> LaunchedWorker:
+        return self
+
+    def cancel(self) -> None:
+        self.kill()
+        self.close()
 
     def send(self, line: bytes) -> None:
         assert self._process.stdin is not None
@@ -167,5 +193,10 @@ class _FreshWorker:
 def kill_worker(pid: int) -> None:
     """Kill a worker, all its descendants, and all processes of its process group."""
     ProcessTree(pid).kill()
+    kill_group(pid)
+
+
+def kill_group(pid: int) -> None:
+    """Kill the processes of a worker's process group, if there are any."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)

@@ -187,6 +187,10 @@ class Meter:
         process_seconds = self._clock.most_since_start() + wall - self._alive.ended
         self._unfinished = Spent(seconds=wall - self._started_at, process_seconds=process_seconds)
 
+    def close(self) -> None:
+        """Close the files that `read` keeps open."""
+        self._tree.close()
+
     def charged(self) -> Spent:
         """Return the time to score between the worker's start and the last stop of the clock."""
         seconds, process_seconds = self._clock.charged_seconds()

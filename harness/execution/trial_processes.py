@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import site
@@ -17,7 +18,7 @@ from harness.contract.run import Job, RunSpec
 from harness.datasets.paths import data_folder
 from harness.execution.confinement import confine
 from harness.execution.event_pipe import open_event_pipe
-from harness.execution.launching import LaunchedWorker, Launcher, WorkerStart, evaluates_outside
+from harness.execution.launching import LaunchedWorker, Launcher, StartingWorker, WorkerStart, evaluates_outside
 from harness.execution.state import ResourceSlot, StopSignal, Trial
 from harness.planning.seeds import without_secrets
 from harness.storage.layout import WORKER
@@ -76,45 +77,53 @@ class TrialProcesses:
             StoreError: a folder or the log cannot be written.
             KeyboardInterrupt: the trial was stopped.
         """
+        starting: dict[Role, StartingWorker] = {}
         try:
-            with open(self.log, "ab") as output:
+            with contextlib.ExitStack() as opened:
+                output = opened.enter_context(open(self.log, "ab"))
                 self._log_offset = output.tell()
-                if not evaluates_outside(job.spec):
-                    self._launch("worker", job.spec, output)
+                if evaluates_outside(job.spec):
+                    ends = [opened.enter_context(end) for end in socket.socketpair()]
+                    # Both processes start at the same time. The submission is imported after `send`, and therefore when
+                    # the evaluator exists.
+                    starting["evaluator"] = self._begin("evaluator", job.spec, output, opened, ends[0].fileno())
+                    starting["worker"] = self._begin("worker", job.spec, output, opened, ends[1].fileno())
+                    self._launched["evaluator"] = starting.pop("evaluator").finish()
+                    self._launched["evaluator"].send(msgspec.json.encode(job) + b"\n")
                 else:
-                    worker_end, evaluator_end = socket.socketpair()
-                    with worker_end, evaluator_end:
-                        # The evaluator is started first, so that it exists before the submission is imported.
-                        self._launch("evaluator", job.spec, output, evaluator_end.fileno())
-                        self._launched["evaluator"].send(msgspec.json.encode(job) + b"\n")
-                        self._launch("worker", job.spec, output, worker_end.fileno())
+                    starting["worker"] = self._begin("worker", job.spec, output, opened)
+                self._launched["worker"] = starting.pop("worker").finish()
         except OSError as error:
             raise write_error(self._folder.path, error) from error
+        finally:
+            for process in starting.values():
+                process.cancel()
 
-    def _launch(self, role: Role, spec: RunSpec, output: BinaryIO, peer: int = -1) -> None:
+    def _begin(
+        self, role: Role, spec: RunSpec, output: BinaryIO, opened: contextlib.ExitStack, peer: int = -1
+    ) -> StartingWorker:
+        """Begin to start a process. `opened` closes the writing end of its event pipe once the process has started."""
         scratch = self._folder.path / _SCRATCH[role]
         shutil.rmtree(scratch, ignore_errors=True)
         make_folders(scratch)
         self.readers[role], write_end = open_event_pipe()
-        try:
-            self._launched[role] = self._launcher.launch(
-                WorkerStart(
-                    events=write_end,
-                    lock=self._folder.lock_descriptor,
-                    log=output.fileno(),
-                    cores=self._slot.cores,
-                    environment=worker_environment(spec, scratch, self._slot),
-                    stop=self._stop,
-                    warn=partial(self._trial.watcher.warned, spec),
-                    peer=peer,
-                    role=role,
-                    # The fork server receives this spec and later forks the worker, which gets a copy of the server's
-                    # memory. The spec must therefore contain no secrets.
-                    evaluated=without_secrets(spec, evaluates=False) if role == "evaluator" else None,
-                )
+        opened.callback(os.close, write_end)
+        return self._launcher.begin(
+            WorkerStart(
+                events=write_end,
+                lock=self._folder.lock_descriptor,
+                log=output.fileno(),
+                cores=self._slot.cores,
+                environment=worker_environment(spec, scratch, self._slot),
+                stop=self._stop,
+                warn=partial(self._trial.watcher.warned, spec),
+                peer=peer,
+                role=role,
+                # The fork server receives this spec and later forks the worker, which gets a copy of the server's
+                # memory. The spec must therefore contain no secrets.
+                evaluated=without_secrets(spec, evaluates=False) if role == "evaluator" else None,
             )
-        finally:
-            os.close(write_end)
+        )
 
     def send(self, job: Job) -> None:
         """Send the job to the worker. The worker's sandbox is added, and seeds that it must not know are removed."""

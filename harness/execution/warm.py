@@ -17,13 +17,21 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import msgspec
 
 from harness.contract.forking import ANSWER, FAILED, LENGTH, STARTED, ForkRequest
 from harness.contract.run import RunSpec
-from harness.execution.launching import FreshLauncher, LaunchedWorker, WorkerStart, kill_worker
+from harness.execution.launching import (
+    FreshLauncher,
+    LaunchedWorker,
+    StartingWorker,
+    WorkerStart,
+    kill_group,
+    kill_worker,
+)
 from harness.system import python_process
 from harness.system.private_folders import PRIVATE
 
@@ -61,11 +69,15 @@ class ForkError(Exception):
 
 
 class WarmLauncher:
-    """A launcher that forks workers. After a fork server has failed, each worker is started as a new Python process."""
+    """A launcher that forks workers. After a fork server has failed, each worker is started as a new Python process.
+
+    Attributes:
+        failed: whether a fork server has failed.
+    """
 
     def __init__(self) -> None:
         self._fresh = FreshLauncher()
-        self._failed = False
+        self.failed = False
         self._lock = threading.Lock()
 
     def prepare(self, environment: Mapping[str, str]) -> None:
@@ -76,40 +88,91 @@ class WarmLauncher:
         Args:
             environment: environment variables of a worker. Variables that differ between trials are ignored.
         """
-        if not self._failed:
-            # If no server can be started, `launch` reports the reason.
+        if not self.failed:
+            # If no server can be started, the first worker reports the reason.
             with contextlib.suppress(ForkError):
                 ForkServer.shared(environment)
 
-    def launch(self, start: WorkerStart) -> LaunchedWorker:
-        """See `Launcher.launch`."""
-        if not self._failed:
-            try:
-                return fork_worker(start)
-            except ForkError as error:
-                # Trials that start at the same time may all fail. The user is told once.
-                with self._lock:
-                    is_first, self._failed = not self._failed, True
-                if is_first:
-                    start.warn(f"no worker can be forked: {error}; workers start as new processes, which takes longer")
-        return self._fresh.launch(start)
+    def begin(self, start: WorkerStart) -> StartingWorker:
+        """See `Launcher.begin`."""
+        return self._fresh.begin(start) if self.failed else _StartingFork(start, self)
+
+    def start_fresh(self, start: WorkerStart, error: ForkError) -> LaunchedWorker:
+        """Start a worker as a new Python process, because it cannot be forked, and tell the user the reason once."""
+        with self._lock:  # trials that start at the same time may all fail
+            is_first, self.failed = not self.failed, True
+        if is_first:
+            start.warn(f"no worker can be forked: {error}; workers start as new processes, which takes longer")
+        return self._fresh.begin(start).finish()
 
 
-def fork_worker(start: WorkerStart) -> LaunchedWorker:
-    """Fork a worker from a fork server of this process. If there is no server, one is started.
+class _StartingFork:
+    """A worker that a fork server of this process has been asked to fork. If there is no server, one is started.
 
-    Raises:
-        ForkError: a newly started server has ended, or a running server cannot fork a worker.
-        KeyboardInterrupt: the trial was stopped.
+    Args:
+        start: the data with which the worker is started.
+        launcher: starts the worker as a new Python process if it cannot be forked.
     """
-    while True:
-        server, is_new = ForkServer.shared(start.environment)
+
+    def __init__(self, start: WorkerStart, launcher: WarmLauncher) -> None:
+        self._start = start
+        self._launcher = launcher
+        self._server: ForkServer | None = None
+        self._is_new = False
+        self._request: _Request | ForkError
+        self._ask()
+
+    def finish(self) -> LaunchedWorker:
+        while True:
+            try:
+                return self._await()
+            except ForkError as error:
+                # A server that has ended since the last trial, for example because it was idle, is replaced.
+                is_replaced = self._server is not None and not self._is_new and not self._server.is_running()
+                if self._launcher.failed or not is_replaced:
+                    return self._launcher.start_fresh(self._start, error)
+            self._ask()
+
+    def cancel(self) -> None:
+        if isinstance(self._request, _Request):
+            self._request.close()
+
+    def _ask(self) -> None:
+        """Send a request to the server. An error is kept for `finish`."""
+        self._server = None
         try:
-            return server.fork(start)
-        except ForkError:
-            # A server that has ended since the last trial, for example because it was idle, is replaced.
-            if is_new or server.is_running():
-                raise
+            self._server, self._is_new = ForkServer.shared(self._start.environment)
+            self._request = self._server.request(self._start)
+        except ForkError as error:
+            self._request = error
+
+    def _await(self) -> LaunchedWorker:
+        if isinstance(self._request, ForkError):
+            raise self._request
+        assert self._server is not None
+        try:
+            return self._server.await_worker(self._request, self._start)
+        except BaseException:
+            self._request.close()
+            raise
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    """A request to fork a worker that was sent to a server.
+
+    Args:
+        status: reading end of the worker's status pipe.
+        stdin: writing end of the pipe for the worker's standard input.
+    """
+
+    status: int
+    stdin: int
+
+    def close(self) -> None:
+        """Close the pipes. If a worker is forked nevertheless, it reads the end of its input and ends."""
+        os.close(self.status)
+        os.close(self.stdin)
 
 
 class ForkServer:
@@ -183,12 +246,11 @@ class ForkServer:
         """Return whether the server can fork workers with this environment."""
         return (self._command, self._environment) == (tuple(SERVER), _common_variables(environment))
 
-    def fork(self, start: WorkerStart) -> LaunchedWorker:
-        """Fork a worker.
+    def request(self, start: WorkerStart) -> _Request:
+        """Ask the server to fork a worker, and do not wait for the worker.
 
         Raises:
-            ForkError: the server did not fork the worker.
-            KeyboardInterrupt: the trial was stopped.
+            ForkError: the server has ended.
         """
         try:
             folder = os.getcwd()
@@ -203,22 +265,17 @@ class ForkServer:
         )
         status_reader, status_writer = os.pipe()
         stdin_reader, stdin_writer = os.pipe()
+        pipes = _Request(status=status_reader, stdin=stdin_writer)
         try:
             descriptors = [stdin_reader, start.log, start.events, start.lock, status_writer]
             self._send(msgspec.json.encode(request), descriptors + ([start.peer] if start.peer >= 0 else []))
         except OSError as error:
-            os.close(status_reader)
-            os.close(stdin_writer)
+            pipes.close()
             raise self._end_error() from error
         finally:
             os.close(status_writer)
             os.close(stdin_reader)
-        try:
-            return self._await_worker(status_reader, stdin_writer, start)
-        except BaseException:
-            os.close(status_reader)
-            os.close(stdin_writer)  # if a worker is forked nevertheless, it reads the end of its input and ends
-            raise
+        return pipes
 
     def close(self) -> None:
         """End the server. The kernel then kills the workers of the server."""
@@ -237,26 +294,25 @@ class ForkServer:
             socket.send_fds(self._control, [LENGTH.pack(len(payload))], descriptors, socket.MSG_NOSIGNAL)
             self._control.sendall(payload, socket.MSG_NOSIGNAL)
 
-    def _await_worker(self, status: int, stdin: int, start: WorkerStart) -> LaunchedWorker:
-        """Wait until the worker has started, and return it.
+    def await_worker(self, request: _Request, start: WorkerStart) -> LaunchedWorker:
+        """Wait until the worker of a request has started, and return it.
 
-        Args:
-            status: reading end of the worker's status pipe.
-            stdin: writing end of the pipe for the worker's standard input.
-            start: the data with which the worker is started.
+        Raises:
+            ForkError: the server did not fork the worker.
+            KeyboardInterrupt: the trial was stopped.
         """
         deadline = time.monotonic() + FORK_S
-        while not select.select([status], [], [], _WAKE_S)[0]:
+        while not select.select([request.status], [], [], _WAKE_S)[0]:
             if start.stop.is_set:
                 raise KeyboardInterrupt
             if time.monotonic() > deadline:
                 raise ForkError(f"the fork server did not answer for {FORK_S:.0f} s")
-        answer = os.read(status, ANSWER.size)
+        answer = os.read(request.status, ANSWER.size)
         if not answer:
             raise self._end_error()
         kind, number = ANSWER.unpack(answer)
         if kind == STARTED:
-            return _ForkedWorker(number, status, stdin)
+            return _ForkedWorker(number, request.status, request.stdin)
         raise ForkError(os.strerror(number) if kind == FAILED else f"the worker ended at once with code {number}")
 
     def _end_error(self) -> ForkError:
@@ -315,6 +371,10 @@ class _ForkedWorker:
         return self._returncode
 
     def kill(self) -> int:
+        if self._returncode is not None:
+            # The end of the worker is reported when no process is left below its reaper.
+            kill_group(self.pid)
+            return self._returncode
         kill_worker(self.pid)
         while (returncode := self.wait(_ORPHAN_S)) is None:
             kill_worker(self.pid)

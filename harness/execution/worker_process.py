@@ -33,6 +33,9 @@ STARTUP_S = 900.0
 SILENCE_S = 120.0
 #: Maximum seconds between a worker's last event and its exit.
 EXIT_S = 10.0
+#: Maximum seconds between the end of a worker and the end of its evaluator, which then has nothing left to do. A later
+#: evaluator is killed.
+EVALUATOR_EXIT_S = 0.1
 #: If a worker's log has more than `MAX_LOG_BYTES` bytes, only its last `KEPT_LOG_BYTES` bytes are kept.
 MAX_LOG_BYTES = 64 << 20
 KEPT_LOG_BYTES = 1 << 20
@@ -97,6 +100,7 @@ class WorkerProcess:
                 # The evaluator has not reported an error. But it may have been killed before it could report one.
                 returncode = processes.wait("worker", EXIT_S)
                 self._report_killed_evaluator(processes)
+                processes.wait("evaluator", EVALUATOR_EXIT_S)
         finally:
             killed_returncode = processes.kill()
             if reader is not None:

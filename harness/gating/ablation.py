@@ -25,9 +25,9 @@ from harness.gating.gate import GateLimits
 from harness.gating.session import GateEnding, GateSession
 from harness.gating.setup import GateWorkload
 from harness.planning.compose import Composition, compose
+from harness.plugins.code_reading import submission_from_path
 from harness.plugins.loading import split_load
 from harness.plugins.registry import Registry
-from harness.plugins.unpackaged import submission_from_path
 from harness.system.files import write_atomically
 
 #: Folder for copies of a submission's file, each without one part of the submission.

@@ -41,20 +41,20 @@ def read_envelope(folder: Path, workload: GateWorkload) -> GateEnvelope | None:
 
 
 def plan_envelope(
-    workload: GateWorkload, offer: EntryLookup, *, seed: int = 0, threads: int = 1
+    workload: GateWorkload, registry: EntryLookup, *, seed: int = 0, threads: int = 1
 ) -> tuple[RunSpec, ...]:
     """Plan the runs for an envelope: the reference at four horizons around the gate budget, with three seeds each.
 
     Args:
         workload: workload and gate budget of the envelope.
-        offer: source of the references and their parts, such as the registry.
+        registry: source of the references and their parts.
         seed: root seed, from which all seeds are derived.
         threads: number of intra-op threads of a run.
 
     Returns:
         The specifications of the runs; empty if no reference can run on the workload.
     """
-    reference = find_reference(workload.entry.facts, offer, GATE_RULESET)
+    reference = find_reference(workload.entry.facts, registry, GATE_RULESET)
     if reference is None:
         return ()
     return tuple(
@@ -63,7 +63,7 @@ def plan_envelope(
         for spec in plan_to_end(
             workload,
             reference,
-            offer,
+            registry,
             workload.settings(seed, threads),
             purpose="gate-envelope",
             studies=SEEDS,

@@ -160,7 +160,7 @@ class GateSession:
             a=a,
             b=b,
             workloads=workloads,
-            offer=self._registry,
+            registry=self._registry,
             seed=self._options.seed,
             threads=self._options.threads,
             purpose=purpose,

@@ -65,11 +65,11 @@ class GateSetup:
         a: the candidate.
         b: the submission with which the candidate is compared.
         workloads: workloads of the gate; at least one.
-        offer: source of the parts and references, such as the registry.
+        registry: source of the parts and references.
         seed: root seed, from which all seeds are derived.
         threads: number of intra-op threads of a run.
         purpose: purpose of the runs; different purposes have different seeds.
-        first_study: number of the first pair's seed.
+        first_study: index of the study of the first pair. Each pair is a study of its own, with its own seeds.
         best_settings: function that returns the best known values of hyperparameters of a submission on a workload;
             None to run both submissions with their defaults.
     """
@@ -77,7 +77,7 @@ class GateSetup:
     a: SubmissionEntry
     b: SubmissionEntry
     workloads: tuple[GateWorkload, ...]
-    offer: EntryLookup
+    registry: EntryLookup
     seed: int = 0
     threads: int = 1
     purpose: Purpose = "gate"
@@ -96,7 +96,7 @@ class GateSetup:
             raise UsageError(f"{self.a.name} is compared with itself", fix="name another submission with --against")
         for workload in self.workloads:
             for entry in (self.a, self.b):
-                reason = find_gate_ineligibility(entry, workload.entry.facts, self.offer)
+                reason = find_gate_ineligibility(entry, workload.entry.facts, self.registry)
                 if reason:
                     raise UsageError(
                         f"{entry.name} cannot run on {workload.name}: it {reason}",
@@ -125,7 +125,7 @@ class GateSetup:
         return plan_to_end(
             workload,
             entry,
-            self.offer,
+            self.registry,
             workload.settings(self.seed, self.threads),
             purpose=self.purpose,
             studies=1,
@@ -138,7 +138,7 @@ class GateSetup:
 def plan_to_end(
     workload: GateWorkload,
     entry: SubmissionEntry,
-    offer: compose.PartLookup,
+    registry: compose.PartLookup,
     settings: PlanSettings,
     *,
     purpose: Purpose,
@@ -152,20 +152,20 @@ def plan_to_end(
     Args:
         workload: workload of the runs.
         entry: entry of the submission.
-        offer: source of the parts.
+        registry: source of the parts.
         settings: ruleset, root seed, threads and device.
         purpose: purpose of the runs, which determines their seeds.
-        studies: number of seeds.
+        studies: number of studies. Each study is one run with its own seeds.
         horizon: number of examples at which the runs end.
-        first_study: number of the first seed.
+        first_study: index of the first study.
         hparams: values of hyperparameters; all others have their defaults.
     """
-    space = compose.compose(entry, offer).space
+    space = compose.compose(entry, registry).space
     point = {**(hparams or {}), **({"horizon_fraction": 1.0} if "horizon_fraction" in space else {})}
     return plan_trials(
         workload.entry,
         entry,
-        offer,
+        registry,
         settings,
         purpose=purpose,
         studies=studies,
@@ -203,9 +203,9 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
     return round(examples / unit) * unit
 
 
-def find_gate_ineligibility(entry: SubmissionEntry, facts: WorkloadFacts, offer: compose.PartLookup) -> str:
+def find_gate_ineligibility(entry: SubmissionEntry, facts: WorkloadFacts, registry: compose.PartLookup) -> str:
     """Return the reason why a submission cannot be gated on a workload; empty if it can be gated."""
-    return compose.find_ineligibility(compose.compose(entry, offer), facts, GATE_RULESET)
+    return compose.find_ineligibility(compose.compose(entry, registry), facts, GATE_RULESET)
 
 
 def default_workloads(workloads: Iterable[WorkloadEntry]) -> list[str]:

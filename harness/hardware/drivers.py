@@ -18,8 +18,8 @@ from harness.contract.record import Device, GpuSample
 
 #: Timeout in seconds of a vendor's program such as `nvidia-smi`. The program hangs if a card is lost from the PCI bus.
 TIMEOUT_S = 10.0
-#: Reasons why clock rates are below their maximum, by bit. Bits 0x002 and 0x010 mean that a user's setting lowers the
-#: clock rates.
+#: Reasons why clock rates are below their maximum, by bit. Bits 0x002 and 0x010 are settings of the user: fixed clock
+#: rates, or a group of GPUs (sync boost) whose clock rates are kept equal.
 THROTTLE_REASONS = {
     0x001: "idle",
     0x002: "clocks set",
@@ -47,7 +47,7 @@ class Gpu:
     Args:
         index: index in the driver's numbering, which follows the PCI bus.
         uuid: the driver's UUID of the GPU.
-        device: the GPU's description in records.
+        device: the GPU's description in records. (In `GpuSample`, `device` is the index of the GPU.)
         maker: the manufacturer.
     """
 
@@ -284,7 +284,8 @@ def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.enviro
     """Return the GPUs that a program with these environment variables sees, in the program's order.
 
     `CUDA_VISIBLE_DEVICES`, or `HIP_VISIBLE_DEVICES` for AMD's GPUs, lists the GPUs by index or by the beginning
-    of their UUID. Like CUDA, this function ignores an unknown name and all names after it.
+    of their UUID. Like CUDA, this function stops at the first name that is unknown, ambiguous or repeated: it ignores
+    this name and all names after it.
     """
     amd = bool(gpus) and gpus[0].maker == "amd"
     setting = environment.get("HIP_VISIBLE_DEVICES" if amd else "CUDA_VISIBLE_DEVICES")

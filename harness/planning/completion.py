@@ -15,9 +15,9 @@ from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.part_kinds import PART_KINDS
 from harness.errors import PluginError
 from harness.planning.compose import PartLookup, compose
+from harness.plugins.code_reading import DeclaredSubmission, read_loaded_facts, read_loaded_submission
 from harness.plugins.contents import Signature
 from harness.plugins.loading import is_file, split_load
-from harness.plugins.unpackaged import DeclaredSubmission, read_loaded_facts, read_loaded_submission
 
 #: Fields that are taken from the loaded object if the entry leaves them out -> function that makes two values
 #: comparable. For example, two tuples of parts are compared as sets, because their order has no meaning.

@@ -14,9 +14,9 @@ from harness.errors import BenchError, UsageError
 from harness.planning import compose
 from harness.planning.completion import check_arguments, check_workload, complete_submission
 from harness.planning.roles import REFERENCE_TAG
+from harness.plugins.code_reading import entry_from_class, submission_from_path, workload_from_path
 from harness.plugins.locating import is_existing_file, split_file_name
 from harness.plugins.registry import Registry
-from harness.plugins.unpackaged import entry_from_class, submission_from_path, workload_from_path
 
 
 def split_names(values: Iterable[str]) -> list[str]:

@@ -91,7 +91,7 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
         previous_plugin = cached.pop(key, None)
         known = contents.names if contents.error is None else previous_plugin.known if previous_plugin else ()
         stamp = requests[key].stamp
-        timed_out = requests[key].request.action == "plugin" and contents.limit_s > 0
+        timed_out = requests[key].request.target_kind == "plugin" and contents.limit_s > 0
         new_plugins[key] = CachedPlugin(
             stamp=stamp,
             installed=installed,
@@ -107,7 +107,7 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
         #   If the same files of the plugin were read without an error before, these contents stay instead.
         if (
             contents.error is None
-            or (requests[key].request.action == "plugin" and not contents.is_transient)
+            or (requests[key].request.target_kind == "plugin" and not contents.is_transient)
             or (timed_out and not was_good)
         ):
             cached[key] = new_plugins[key]

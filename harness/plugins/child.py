@@ -29,7 +29,7 @@ from harness.contract.entries import (
 )
 from harness.errors import PluginError, suggest_nearest
 from harness.plugins import loading, objects
-from harness.plugins.contents import Action, PluginContents, ReadRequest
+from harness.plugins.contents import PluginContents, ReadRequest, TargetKind
 from harness.plugins.locating import locate_top
 from harness.plugins.normalising import normalise
 from harness.plugins.validation import Entry, find_duplicate
@@ -43,7 +43,7 @@ _MAX_ENTRIES = 10_000
 NEWER_VERSION = f"if the plugin is for a newer version than {__version__}, update algorace"
 _EntryT = TypeVar("_EntryT", bound=Entry)
 #: Kind of target -> the function that reads the target. Plugins are not listed: `read_plugin` has other arguments.
-_READERS: Mapping[Action, Callable[[ReadRequest], PluginContents]] = {
+_READERS: Mapping[TargetKind, Callable[[ReadRequest], PluginContents]] = {
     "submission": objects.read_submission_file,
     "workload": objects.read_workload_file,
     "class": objects.read_class,
@@ -70,13 +70,13 @@ def main(folder: Path) -> None:
 
 def read(request: ReadRequest) -> PluginContents:
     """Read the target of a request. Any exception is returned as `PluginContents.error`."""
-    own_code = request.target if request.action in ("submission", "workload") else ""
+    own_code = request.target if request.target_kind in ("submission", "workload") else ""
     try:
-        if request.action == "plugin":
+        if request.target_kind == "plugin":
             folders, origin = locate_top(re.split(r"[.:\s]", request.target)[0])
             own_code = folders[0] if folders else str(origin or "")
             return read_plugin(request.target, request.title)
-        return _READERS[request.action](request)
+        return _READERS[request.target_kind](request)
     except PluginError as error:
         fix = _one_line(error.fix) if error.fix else None
         return PluginContents(error=_one_line(error.what), fix=fix, is_transient=_is_transient(error.__cause__))

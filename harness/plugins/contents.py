@@ -19,14 +19,14 @@ from harness.contract.entries import (
 #: `submission`, `workload`: the submission or workload in a file.
 #: `class`: a torch optimizer class without an entry.
 #: `loaded submission`, `loaded workload`: the object that an entry loads.
-Action = Literal["plugin", "submission", "workload", "class", "loaded submission", "loaded workload"]
+TargetKind = Literal["plugin", "submission", "workload", "class", "loaded submission", "loaded workload"]
 
 
 class ReadRequest(Data, frozen=True, kw_only=True):
     """A request to a child process to read a plugin, file or class.
 
     Args:
-        action: what the target is.
+        target_kind: what the target is.
         target: value of a plugin's entry point, path of a file, or import path of an object.
         title: the name under which pluggy registers the plugin; empty for a file or class.
         name: name of the submission or workload in the file. If it is None, the file must define exactly one.
@@ -34,7 +34,7 @@ class ReadRequest(Data, frozen=True, kw_only=True):
         limit: time limit of the child process in seconds. The requesting process enforces it.
     """
 
-    action: Action
+    target_kind: TargetKind
     target: str
     title: str = ""
     name: str | None = None

@@ -63,7 +63,7 @@ class EntryPoint:
     def request(self) -> StampedRequest:
         """Return the request to read the plugin, stamped with the state of its package's files."""
         top = re.split(r"[.:\s\[]", self.value)[0]
-        request = ReadRequest(action="plugin", target=self.value, title=self.title)
+        request = ReadRequest(target_kind="plugin", target=self.value, title=self.title)
         return StampedRequest(request=request, stamp=cache.stamp([self.version, self.value, *_iter_file_states(top)]))
 
 

@@ -42,7 +42,7 @@ class RepeatedTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptReport:
-    """How often the trials of a group were attempted, and which related runs are not published.
+    """How often the trials of a group (`TrialGroup`) were attempted, and which related runs are not published.
 
     Args:
         repeated: the trials that were run more than once, or whose worker was started again.
@@ -124,7 +124,10 @@ class RunsLedger:
 
 
 def describe_outcome(record: Record) -> str:
-    """Return the status of a run, and the examples that count in scores (`Point.cost`) at the hit or at the end."""
+    """Return the status of a run, and a number of examples at the hit or at the end.
+
+    The number is the larger of the examples drawn and the gradient-examples, as in scores (`Point.cost`).
+    """
     point = record.points[record.hit if record.hit is not None else -1] if record.points else None
     return record.status if point is None else f"{record.status} at {point.cost:,} examples"
 

@@ -86,14 +86,14 @@ def characters(panel: Panel, width: int = 60, height: int = 8) -> list[str]:
     return [*rows, " " * (margin + 2) + f"{panel.x[0]:,}" + f"{panel.x[-1]:,}".rjust(width - len(f"{panel.x[0]:,}"))]
 
 
-def decisive_bounds(values: Sequence[float], target: Target | None) -> tuple[float, float]:
+def vertical_limits(values: Sequence[float], target: Target | None) -> tuple[float, float]:
     """Return the lowest and the highest value of a curve that a drawing should show.
 
     This range contains the second half of the curve, the target, and the best value of the whole curve. The first
     values of a run are often many times larger than its last values. If the range contained them, the curve would look
     flat near the target.
 
-    >>> decisive_bounds([90.0, 3.0, 1.5, 1.25], Target(metric="loss", goal="min", value=1.0))
+    >>> vertical_limits([90.0, 3.0, 1.5, 1.25], Target(metric="loss", goal="min", value=1.0))
     (1.0, 1.5)
     """
     second_half = list(values[len(values) // 2 :]) if len(values) > 2 else list(values)

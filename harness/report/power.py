@@ -10,13 +10,15 @@ from harness.report import text
 
 #: A workload that separates fewer pairs of submissions per core-hour than this is marked as `low power`.
 LEAST_PER_CORE_HOUR = 25
-#: Of the pairs that are separated at both budgets, at least this fraction must have the same order at both.
+#: Of the pairs that are separated both at the gate budget and at the full budget, at least this fraction must have the
+#: same order at both.
 LEAST_AGREEMENT = 0.85
-#: Largest acceptable fraction of permutations of the labels in which the model separates a pair.
+#: Largest acceptable rate of false separations. The runs of each seed are randomly assigned to the submissions. The
+#: rate is the fraction of such assignments in which the statistical model separates a pair (docs/power.md).
 MOST_FALSE = 0.05
 _UNKNOWN = "–"
 #: Column headings. `M` is the compute multiplier of a run. A pair is `hard` if the values of M differ by at most 10 %.
-#: `A/A` is the rate of false separations if the labels are permuted (docs/power.md).
+#: `A/A` is the rate of false separations (see `MOST_FALSE`).
 HEADING = (
     "workload",
     "budget",
@@ -71,6 +73,11 @@ def _format_parts(cost: PowerCost) -> str:
 
 
 def _format_agreement(agreement: OrderAgreement) -> str:
+    """Return how many pairs have the same order at both budgets.
+
+    The first fraction is over the pairs that are separated at both budgets. The fraction in brackets is over all pairs
+    that are separated at the gate budget.
+    """
     return f"{agreement.both_agreed} of {agreement.both} ({agreement.agreed} of {agreement.decided})"
 
 
@@ -95,8 +102,8 @@ def remarks(row: PowerRow) -> list[str]:
         notes.append("no pair is separated at both budgets, so the orders cannot be compared")
     elif row.agreement and row.agreement.both_agreed < LEAST_AGREEMENT * row.agreement.both:
         notes.append(
-            "gate budget too short: at the full budget, less than "
-            f"{LEAST_AGREEMENT:.0%} of the pairs that are separated at both budgets have the same order"
+            "gate budget too short: of the pairs that are separated at the gate budget and at the full budget, "
+            f"less than {LEAST_AGREEMENT:.0%} have the same order at both"
         )
     if row.agreement is None and row.budget_name == "gate":
         notes.append("not compared with the full budget")

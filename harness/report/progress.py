@@ -15,7 +15,7 @@ from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
 from harness.errors import escape_controls
 from harness.report import text
-from harness.report.curve import decisive_bounds
+from harness.report.curve import vertical_limits
 from harness.report.trial_titles import TrialTitles
 from harness.report.values import format_metric
 from harness.scoring.run_overview import best_and_final_points, primary_target
@@ -265,7 +265,7 @@ class LiveView:
         grid.add_row(Text(f"  {trial.number}/{self._total}", style="dim"), Text(self._titles.title(spec), style="bold"))
         values = [p.metrics[target.metric] for p in points if target.metric in p.metrics]
         if values:
-            bounds = decisive_bounds(values, target)
+            bounds = vertical_limits(values, target)
             grid.add_row("", Text(text.sparkline(values, 40, bounds), style="cyan"))
             metric = Text.assemble(
                 f"{target.metric} ",

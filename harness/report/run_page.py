@@ -14,7 +14,7 @@ from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target
 from harness.report import text
 from harness.report.attestations import describe_trust
-from harness.report.curve import Panel, characters, decisive_bounds
+from harness.report.curve import Panel, characters, vertical_limits
 from harness.report.values import format_metric
 from harness.scoring.run_overview import RunOverview, best_and_final_points, primary_target, run_overview
 from harness.scoring.trust import trust_level
@@ -195,10 +195,10 @@ def _ledger_rows(ledger: Ledger | None) -> list[tuple[str, str]]:
     helpers = ""
     if ledger.helper_seconds >= _SHOWN_SECONDS:
         names = ", ".join(f"{name} {_format_time(seconds)}" for name, seconds in ledger.helpers.items())
-        helpers = f"; charged for helpers {_format_time(ledger.helper_seconds)}{f': {names}' if names else ''}"
+        helpers = f"; scored time of helpers {_format_time(ledger.helper_seconds)}{f': {names}' if names else ''}"
     restarts = [
         f"ended by the {restart.by}{f' ({restart.reason})' if restart.reason else ''}, "
-        f"{_format_time(restart.lost.process_seconds)} repeated{' and charged' if restart.charged else ''}"
+        f"{_format_time(restart.lost.process_seconds)} repeated{' and scored' if restart.charged else ''}"
         for restart in ledger.restarts
     ]
     attempts = f"{ledger.attempts} runs of this trial" if ledger.attempts > 1 else ""
@@ -281,7 +281,7 @@ def draw_metric(points: Sequence[Point], target: Target, name: str = "", height:
 
 
 def _draw(x: Sequence[int], y: Sequence[float], target: Target | None, height: int) -> list[str]:
-    bounds = decisive_bounds(y, target)
+    bounds = vertical_limits(y, target)
     level = None if target is None else target.value
     panel = Panel(label="", x=x, y=y, limits=bounds, level=level)
     width = min(WIDTH, (text.terminal_width() or WIDTH + 16) - 16)

@@ -137,7 +137,7 @@ SCORE_COLUMNS: Final[list[ScoreColumn]] = [
     _factor_column("cost_ratio", "cost", lambda factors: factors.cost),
     _factor_column("time_ratio", "time", lambda factors: factors.time),
     ScoreColumn(
-        key="mean_place",
+        key="mean_place",  # "place" is an earlier word for "rank"; keys stay the same between versions
         heading="mean rank",
         value=lambda row: row.mean_rank,
         text=lambda row, board: NO_VALUE if row.mean_rank is None else f"{row.mean_rank:.2f}",

@@ -18,9 +18,9 @@ class RunSeconds(NamedTuple):
     """The scored seconds of a run from its start to its end.
 
     Args:
-        typical: estimate for all runs of the arm. On a CPU, it is the sum of the costs of all intervals (see
-            `interval_costs`); on other devices, it is the median of the measured seconds.
-        own: seconds of this run, with an error that is independent of other runs.
+        typical: one estimate for all runs of the same submission and setting (an `Arm`). On a CPU, it is the sum of the
+            costs of all intervals (see `interval_costs`). On other devices, it is the median of the measured seconds.
+        own: estimate for this run alone. Its error is independent of the errors of other runs, as paired tests require.
     """
 
     typical: float
@@ -38,8 +38,9 @@ class _CostedRun:
 def run_seconds(records: Sequence[Record], references: Collection[str]) -> dict[str, RunSeconds]:
     """Return the seconds of the runs of a table, by run ID. Runs whose seconds are unknown are left out.
 
-    On a CPU, the seconds are costs, corrected for the speed of the machine in each session. On other devices, a run's
-    own seconds are its measured wall seconds, and the typical seconds are their median over the runs of the arm.
+    On a CPU, both estimates are computed from the costs of the intervals (`CostModel`), which are corrected for the
+    speed of the machine in each session. On other devices, a run's own seconds are its measured wall seconds, and the
+    typical seconds are their median over the runs of the arm.
 
     Args:
         records: records of one hardware class and ruleset.

@@ -58,8 +58,8 @@ def hit_rate(hits: int, n: int, level: float = 0.95) -> Rate:
 def restricted_mean(times: Sequence[float], budget: float) -> float:
     """Return the restricted mean time: the mean of min(time, budget).
 
-    In seconds, the result is an upper bound of the mean time for which a run occupies a machine. A run that misses may
-    end earlier, when its budget of examples is used up. The result does not replace a time to target.
+    If the times are scored seconds, the result is an upper bound of the mean scored seconds of a run. A run that misses
+    may end earlier, when its budget of examples is used up. The result does not replace a time to target.
 
     Args:
         times: times to target, inf for a miss.

@@ -169,6 +169,7 @@ def _cell_data(cell: MultiplierCell) -> dict[str, Any]:
             "trials": tuning.trials,
             "seconds": tuning.seconds,
             "rate_factor": tuning.factor,
+            # The ratio of two compute multipliers: at the wrong learning rate / at the best one.
             "rate_loss": tuning.rate_ratio,
             "rate_bound": tuning.bound,
             "breaks": tuning.breaks,

@@ -13,6 +13,7 @@ The version of its interface (ABI) decides what it can restrict:
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import stat
 import sys
@@ -136,5 +137,6 @@ def _last_error() -> OSError:
     return OSError(number, f"Landlock: {os.strerror(number)}")
 
 
+@functools.cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)

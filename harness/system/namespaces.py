@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import functools
 import os
 import socket
 import struct
@@ -138,5 +139,6 @@ def _check(call: str, result: int) -> None:
         raise OSError(number, f"{call}: {os.strerror(number)}")
 
 
+@functools.cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)

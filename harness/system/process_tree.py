@@ -11,10 +11,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-_PROC = "/proc"
+from harness.system.proc_files import ProcFiles, list_proc, read_proc
+
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 #: If the total of the helpers' processor seconds falls by more than this, the time of an ended process is missing from
 #: the total. Smaller falls come from rounding: the kernel rounds each time of a process down to a clock tick.
@@ -85,6 +86,11 @@ class ProcessTree:
         #: Processor seconds of helpers that ended and for which no process waited.
         self._lost = 0.0
         self._helper_seconds = 0.0
+        self._files = ProcFiles()
+
+    def close(self) -> None:
+        """Close the files that `read` keeps open."""
+        self._files.close()
 
     def read(self) -> TreeTimes:
         """Return the current times.
@@ -92,10 +98,13 @@ class ProcessTree:
         If the kernel does not report the times, or if the root has ended, `helper_seconds` keeps its last value, and
         the other fields are empty.
         """
-        if not can_read_processes() or (root := read_times(self._root)) is None:
+        read = self._files.read
+        if not can_read_processes() or (root := read_times(self._root, read)) is None:
             return TreeTimes(helper_seconds=self._helper_seconds)
-        self._find_members(root)
-        processes = {pid: times for pid in self._members if (times := read_times(pid)) is not None}
+        self._find_members(root, read)
+        processes = {pid: times for pid in self._members if (times := read_times(pid, read)) is not None}
+        if len(processes) < len(self._members):
+            self._newest = -1  # a new process may have the id of the process that has ended
         self._members = {pid: times.started for pid, times in processes.items()}
         if not self._main:
             children = [times for times in processes.values() if times.parent == self._root]
@@ -112,7 +121,7 @@ class ProcessTree:
         self._helper_seconds = max(self._helper_seconds, total)
         return TreeTimes(
             main=main,
-            threads=_read_threads(main.pid),
+            threads=_read_threads(main.pid, self._files.read),
             helpers=processes,
             helper_seconds=self._helper_seconds,
         )
@@ -128,15 +137,15 @@ class ProcessTree:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
 
-    def _find_members(self, root: ProcessTimes) -> None:
-        """Add the descendants that were created since the previous call."""
-        newest = _read_newest_process()
+    def _find_members(self, root: ProcessTimes, read: Callable[[str], str] = read_proc) -> None:
+        """Add the descendants that were created since the previous call; see `read_times`."""
+        newest = _read_newest_process(read)
         if newest == self._newest and newest >= 0:
             return
         if newest < self._newest:  # the process ids have started again at small numbers
             self._foreign.clear()
         self._newest = newest
-        listed = {int(name) for name in os.listdir(_PROC) if name.isdigit()}
+        listed = {int(name) for name in list_proc() if name.isdigit()}
         self._foreign &= listed
         unassigned: dict[int, ProcessTimes] = {}
         for pid in listed - self._foreign - self._members.keys() - {root.pid}:
@@ -156,20 +165,15 @@ class ProcessTree:
         self._foreign |= unassigned.keys()
 
 
-def _read(name: str) -> str:
-    """Return the text of a file below /proc.
+def read_times(pid: int, read: Callable[[str], str] = read_proc) -> ProcessTimes | None:
+    """Return the times of a process; None if there is no such process.
 
-    Raises:
-        OSError: there is no such file, for example because the process has ended.
+    Args:
+        pid: process id.
+        read: function from the name of a file below /proc to its text. It raises an OSError if there is no such file.
     """
-    with open(f"{_PROC}/{name}", "rb", buffering=0) as file:
-        return (file.read() or b"").decode(errors="replace")
-
-
-def read_times(pid: int) -> ProcessTimes | None:
-    """Return the times of a process; None if there is no such process."""
     try:
-        text = _read(f"{pid}/stat")
+        text = read(f"{pid}/stat")
         # The name stands in parentheses and may contain any character.
         head, _, tail = text.rpartition(")")
         fields = tail.split()
@@ -190,7 +194,7 @@ def read_times(pid: int) -> ProcessTimes | None:
 def is_ignoring_children(pid: int) -> bool:
     """Return whether a process ignores SIGCHLD. The kernel then drops the times of its ended children."""
     try:
-        for line in _read(f"{pid}/status").splitlines():
+        for line in read_proc(f"{pid}/status").splitlines():
             if line.startswith("SigIgn:"):
                 return bool(int(line.split()[1], 16) >> (signal.SIGCHLD - 1) & 1)
     except (OSError, ValueError, IndexError):
@@ -210,13 +214,13 @@ def read_clock(pid: int) -> float | None:
     return None
 
 
-def _read_threads(pid: int) -> dict[int, float]:
-    """Return the processor seconds of the threads of a process by thread id."""
+def _read_threads(pid: int, read: Callable[[str], str]) -> dict[int, float]:
+    """Return the processor seconds of the threads of a process by thread id; see `read_times`."""
     seconds: dict[int, float] = {}
     with contextlib.suppress(OSError):
-        for name in os.listdir(f"{_PROC}/{pid}/task"):
+        for name in list_proc(f"{pid}/task"):
             with contextlib.suppress(OSError, ValueError, IndexError):
-                seconds[int(name)] = int(_read(f"{pid}/task/{name}/schedstat").split()[0]) / 1e9
+                seconds[int(name)] = int(read(f"{pid}/task/{name}/schedstat").split()[0]) / 1e9
     return seconds
 
 
@@ -226,7 +230,7 @@ def read_processor_wait(pid: int) -> float:
     The result is 0 if the process has ended, or if the kernel does not report the time.
     """
     try:
-        return int(_read(f"{pid}/schedstat").split()[1]) / 1e9
+        return int(read_proc(f"{pid}/schedstat").split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
         return 0.0
 
@@ -234,13 +238,13 @@ def read_processor_wait(pid: int) -> float:
 def read_thread_name(pid: int, thread: int) -> str:
     """Return the name of a thread; empty if it has ended."""
     with contextlib.suppress(OSError):
-        return _read(f"{pid}/task/{thread}/comm").strip()
+        return read_proc(f"{pid}/task/{thread}/comm").strip()
     return ""
 
 
-def _read_newest_process() -> int:
+def _read_newest_process(read: Callable[[str], str]) -> int:
     """Return the id of the newest process or thread; -1 if the kernel does not report it."""
     try:
-        return int(_read("loadavg").split()[4])
+        return int(read("loadavg").split()[4])
     except (OSError, ValueError, IndexError):
         return -1

@@ -34,9 +34,10 @@ from harness.worker.data.evaluation_order import evaluation_rows
 #: Values have light tails if no value is further from the mean than this number of standard deviations. A single
 #: outlier among 64 values can be 7.9 standard deviations from the mean.
 LIGHT_TAIL = 6.0
-#: The baseline is renewed when the number of examples in all later parts exceeds this fraction of the split. The first
-#: `FIRST_PART` examples of each task, which every part contains, are not counted.
-RENEWAL = 0.75
+#: The baseline is renewed when `Baseline.excess` exceeds this fraction of the split.
+RENEWAL = 0.5
+#: The same for the first baseline of a stage, with which no difference estimates are made.
+FIRST_RENEWAL = 0.1
 #: Two lists of values with the same weights are from the same examples if their root mean square difference is at most
 #: this number of standard deviations of the values. For different examples, it is about 1.4 standard deviations.
 _SAME_EXAMPLES_RMS = 0.1
@@ -112,7 +113,7 @@ class Baseline:
 
     Attributes:
         order: the order of the examples in windows.
-        excess: number of examples in all later parts, without the examples that every part contains.
+        excess: number of examples in all later parts that a new baseline would have saved, in the best case.
     """
 
     def __init__(self) -> None:
@@ -191,7 +192,7 @@ class Baseline:
         """
         tasks = [task for tasks in self.of_stage(stage).values() for task in tasks]
         is_first = any(task.light_values and task.light_changes is None for task in tasks)
-        return self.excess > RENEWAL * examples and (used or is_first)
+        return (used or is_first) and self.excess > (FIRST_RENEWAL if is_first else RENEWAL) * examples
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as tensors, numbers, strings, lists and dicts."""

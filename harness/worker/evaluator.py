@@ -17,13 +17,15 @@ from torch import Tensor, nn
 
 from harness.contract.record import Screening
 from harness.contract.run import RunSpec
-from harness.contract.workload import WHOLE, Shard, Split
+from harness.contract.workload import WHOLE, Shard
+from harness.worker.agreement import agrees
 from harness.worker.baseline import Baseline
 from harness.worker.decisions import may_screen
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
 from harness.worker.evaluation import Evaluation, evaluate_split, evaluation_mode, require_target_metrics
 from harness.worker.measured_part import MeasuredPart
 from harness.worker.protocols import Bounded, Screenable, Sharded, Workload
+from harness.worker.repeated_evaluation import RepeatedEvaluation, evaluation_key
 from harness.worker.screenability import are_close, count_examples, describe_bias, find_obstacle, list_goals
 from harness.worker.screening import (
     FIRST_PART,
@@ -32,9 +34,11 @@ from harness.worker.screening import (
     TaskSample,
     estimate_metrics,
     expect_differences,
+    expect_renewal,
     find_bias,
     is_decided,
     next_part,
+    smallest_part,
 )
 from harness.worker.worst_first import WorstFirst, WorstFirstEvaluation
 
@@ -70,6 +74,7 @@ class Evaluator:
         self._estimates: dict[str, Estimate] = {}
         self._estimates_stage: int | None = None
         self._baseline = Baseline()
+        self._repeated = RepeatedEvaluation()
         bounds = workload.value_bounds if isinstance(workload, Bounded) else {}
         # With several ranks, no examples are chosen by their values.
         self._worst_first = WorstFirst(bounds, is_supported=None if group.count == 1 else False)
@@ -99,6 +104,11 @@ class Evaluator:
             self._count(evaluations=1, examples=examples, whole_examples=examples)
             return Evaluation(metrics=evaluate_split(self._workload, model, "score", stage, self._group))
         began = time.perf_counter()
+        key = evaluation_key(model, stage, decisions) if self._on_cpu and self._group.count == 1 else ""
+        if (repeated := self._repeated.find(key)) is not None:
+            is_screened = repeated.examples is not None or repeated.screened is not None
+            self._count(evaluations=1, screened=int(is_screened), whole_examples=self._whole_examples(stage))
+            return repeated
         with evaluation_mode(model):
             measured = MeasuredPart()
             part, estimates = self._measure_parts(model, stage, decisions, measured)
@@ -115,10 +125,10 @@ class Evaluator:
             whole_seconds=whole_seconds if self._screening.shadow else 0.0,
             whole_examples=self._whole_examples(stage),
         )
-        if whole is None:
-            assert part is not None
-            return part
-        return replace(whole, screened=part)
+        evaluation = part if whole is None else replace(whole, screened=part)
+        assert evaluation is not None
+        self._repeated.keep(key, evaluation)
+        return evaluation
 
     def add_disagreement(self, text: str) -> None:
         """Record that a screened evaluation and its repetition on the whole split decided differently."""
@@ -159,7 +169,7 @@ class Evaluator:
             self._count(examples=count_examples(estimates) - before)
             if self._broadcast_number(1 if is_decided(estimates, decisions) else None):
                 self._estimates, self._estimates_stage = estimates, stage
-                self._baseline.excess += self._count_excess(estimates)
+                self._baseline.excess += self._count_excess(estimates, decisions, stage)
                 return self._evaluation(estimates, stage), estimates
         return None, estimates
 
@@ -306,16 +316,9 @@ class Evaluator:
             The metrics of the whole split. If the workload's `metrics` and `evaluate` disagree, those of `evaluate`.
         """
         self._is_workload_checked = True
-        if self._group.count == 1:
-            split: Split = "score"
-            expected = metrics
-            if stage is None:
-                split = "feedback"  # it has fewer examples than `score`
-                assert isinstance(self._workload, Sharded)
-                expected = self._workload.metrics(self._workload.measure(model, split, WHOLE), split)
-            if not are_close(evaluate_split(self._workload, model, split, stage), expected):
-                self._disable("evaluate() and metrics() return different values")
-                return evaluate_split(self._workload, model, "score", stage)
+        if self._group.count == 1 and not agrees(self._workload, model, stage, metrics):
+            self._disable("evaluate() and metrics() return different values")
+            return evaluate_split(self._workload, model, "score", stage)
         if not values:
             self._disable("measure() returns no values per example of a metric", warn=False)
             return metrics
@@ -344,10 +347,10 @@ class Evaluator:
         """Return the number of examples of the whole split; 0 before its first evaluation."""
         return max((sum(sizes) for sizes in self._totals.get(stage, {}).values()), default=0)
 
-    def _count_excess(self, estimates: Mapping[str, Estimate]) -> int:
-        """Return the number of examples that a part has in addition to those of the smallest part."""
-        smallest = {name: estimate.resize(FIRST_PART) for name, estimate in estimates.items()}
-        return count_examples(estimates) - count_examples(smallest)
+    def _count_excess(self, estimates: Mapping[str, Estimate], decisions: Decisions, stage: int | None) -> int:
+        """Return the number of measured examples that a new baseline would have saved, in the best case."""
+        expected = expect_renewal(estimates, self._baseline.of_stage(stage))
+        return count_examples(estimates) - count_examples(smallest_part(expected, decisions))
 
     def _count(self, **increments: float) -> None:
         totals = {name: getattr(self._screening, name) + increment for name, increment in increments.items()}
@@ -368,6 +371,7 @@ class Evaluator:
             "latest_stage": self._estimates_stage,
             "baseline": self._baseline.state_dict(),
             "worst_first": self._worst_first.state_dict(),
+            "repeated": self._repeated.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -385,3 +389,5 @@ class Evaluator:
             self._baseline.load_state_dict(state["baseline"])
         if "worst_first" in state:
             self._worst_first.load_state_dict(state["worst_first"])
+        if "repeated" in state:
+            self._repeated.load_state_dict(state["repeated"])

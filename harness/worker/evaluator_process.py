@@ -23,7 +23,7 @@ from harness.contract.events import Evaluated, EvaluatorFailed, Judged, Restored
 from harness.contract.judging import Judgement
 from harness.contract.run import Job, Point, RunSpec
 from harness.errors import RejectedError
-from harness.worker.allocator import keep_freed_memory
+from harness.worker.agreement import remember_agreement
 from harness.worker.assessment import Assessment, LocalAssessor, is_judged
 from harness.worker.device import rank_device, set_default_device
 from harness.worker.emit import Emit
@@ -62,7 +62,6 @@ def run_evaluator(job: Job, emit: Emit, connection: socket.socket, cores: Collec
     evaluation: RunEvaluation | None = None
     try:
         spec = job.spec
-        keep_freed_memory()
         device = rank_device(0, spec)
         set_default_device(device)
         apply_numeric_settings(spec)
@@ -88,10 +87,10 @@ def run_evaluator(job: Job, emit: Emit, connection: socket.socket, cores: Collec
 
 
 def warm_evaluation(spec: RunSpec) -> None:
-    """Evaluate an untrained model of a trial's workload on the splits `score` and `audit`.
+    """Evaluate an untrained model of a trial's workload on the splits `score` and `audit`, and check the workload.
 
-    Processes that are forked from this process then inherit the workload's modules and the data that they keep in
-    memory.
+    Processes that are forked from this process then inherit the workload's modules, the data that they keep in memory,
+    and the result of the check (`agreement.py`).
 
     Args:
         spec: a trial on the workload.
@@ -102,6 +101,7 @@ def warm_evaluation(spec: RunSpec) -> None:
     workload, model = build_evaluation(spec, device)
     stage = len(spec.workload.facts.stages) - 1 if spec.workload.facts.stages else None
     evaluate_split(workload, model, "score", stage)
+    remember_agreement(workload, model, stage)
     evaluate_audit(workload, model, stage)
 
 

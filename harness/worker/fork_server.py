@@ -15,7 +15,6 @@ from __future__ import annotations
 # This import comes first, so that the clock binds its time functions before a plugin can replace them.
 import harness.worker.clock  # noqa: F401  # isort: skip
 
-import contextlib
 import gc
 import importlib
 import os
@@ -31,11 +30,11 @@ from pathlib import Path
 
 import msgspec
 
-from harness.contract.forking import ANSWER, DESCRIPTORS, ENDED, FAILED, LENGTH, STARTED, AnswerKind, ForkRequest
+from harness.contract.forking import DESCRIPTORS, ENDED, FAILED, LENGTH, STARTED, ForkRequest
 from harness.contract.run import Job
 from harness.system.garbage import collections_paused
 from harness.worker.emit import Emit
-from harness.worker.process import ProcessDescriptors, run_worker
+from harness.worker.process import ProcessDescriptors, run_worker, send_answer
 from harness.worker.reaper import set_parent_death_signal
 from harness.worker.templates import READY, Templates
 
@@ -160,7 +159,10 @@ class WorkerForker:
                 return ForkedWorker(
                     request=request,
                     descriptors=ProcessDescriptors(
-                        events=descriptors["events"], lock=descriptors["lock"], peer=descriptors.get("peer", -1)
+                        events=descriptors["events"],
+                        lock=descriptors["lock"],
+                        peer=descriptors.get("peer", -1),
+                        status=descriptors["status"],
                     ),
                 )
             process = os.pidfd_open(pid)
@@ -231,7 +233,6 @@ def become_worker(request: ForkRequest, descriptors: dict[str, int], server: int
     os.close(descriptors["stdin"])
     os.close(descriptors["log"])
     send_answer(descriptors["status"], STARTED, os.getpid())
-    os.close(descriptors["status"])
 
 
 def receive_request(control: socket.socket) -> tuple[ForkRequest, dict[str, int]] | None:
@@ -248,12 +249,6 @@ def receive_request(control: socket.socket) -> tuple[ForkRequest, dict[str, int]
     if not length or len(DESCRIPTORS) - len(received) not in (0, 1):  # the last descriptor, `peer`, may be missing
         return None
     return msgspec.json.decode(payload, type=ForkRequest), dict(zip(DESCRIPTORS, received, strict=False))
-
-
-def send_answer(status: int, kind: AnswerKind, number: int) -> None:
-    """Write an answer to a status pipe, unless the supervisor has closed the reading end."""
-    with contextlib.suppress(BrokenPipeError):
-        os.write(status, ANSWER.pack(kind, number))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from __future__ import annotations
 # This import comes first. The clock then uses the original functions of `time`, even if a plugin replaces them.
 import harness.worker.clock  # noqa: F401  # isort: skip
 
+import contextlib
 import os
 import signal
 import socket
@@ -28,10 +29,12 @@ from functools import partial
 import msgspec
 
 from harness.contract.events import AnyEvent, Confined, Done
+from harness.contract.forking import ANSWER, ENDED, AnswerKind
 from harness.contract.run import Job
 from harness.contract.sandbox import NO_SANDBOX
 from harness.system import sandbox
 from harness.system.garbage import collections_paused
+from harness.worker.allocator import keep_freed_memory
 from harness.worker.emit import Emit
 from harness.worker.prepare_data import prepare_data
 from harness.worker.reaper import enter_worker, set_parent_death_signal
@@ -61,11 +64,13 @@ class ProcessDescriptors:
         events: writing end of the pipe of events.
         lock: lock of the run's folder.
         peer: socket between worker and evaluator; -1 if the worker evaluates its weights itself.
+        status: status pipe of a forked process (`harness.contract.forking`); -1 for a fresh process.
     """
 
     events: int
     lock: int
     peer: int = -1
+    status: int = -1
 
 
 def run_worker(
@@ -91,7 +96,10 @@ def run_worker(
     if pinned and not evaluator:
         os.sched_setaffinity(0, pinned)
     if not evaluator:
-        enter_worker(close=[fd for fd in (0, events_fd, descriptors.peer) if fd >= 0])
+        closed = [fd for fd in (0, events_fd, descriptors.peer) if fd >= 0]
+        enter_worker(close=closed, report=partial(_report_end, descriptors))
+    # Only the fork server and the reaper report how the worker ended.
+    _close(descriptors.status)
     line = sys.stdin.buffer.readline()
     if not line:  # the supervisor stopped the trial while this process started
         os._exit(1)
@@ -101,14 +109,16 @@ def run_worker(
         os.sched_setaffinity(0, pinned)
     # The sandbox is entered before a thread starts, since it does not restrict threads that already run.
     first_event = enter_sandbox(job)
+    # Steps of training then take the same time whether or not this process evaluates the weights, which allocates more
+    # memory than training.
+    keep_freed_memory()
     threading.Thread(target=watch_parent, name="supervisor-watch", daemon=True).start()
 
     # A child process that a plugin forks must not keep the run's lock and pipe open after this process ends.
     def release_in_child() -> None:
         os.close(events_fd)
         os.close(descriptors.lock)
-        if descriptors.peer >= 0:
-            os.close(descriptors.peer)
+        _close(descriptors.peer)
 
     os.register_at_fork(after_in_child=release_in_child)
     emit = make_emitter(events_fd)
@@ -120,7 +130,33 @@ def run_worker(
         with collections_paused():
             run_job = _load_run_job(descriptors.peer, evaluator, pinned)
     run_job(job, emit)
+    # The kernel closes the descriptors of a process only after it has released the memory. The evaluator can end
+    # meanwhile.
+    _close(descriptors.peer)
     _exit_now()
+
+
+def _report_end(descriptors: ProcessDescriptors, code: int) -> None:
+    """Release the lock of the run's folder, and report the exit code of the worker.
+
+    The reaper calls this function. The supervisor then does not wait for the end of the reaper.
+    """
+    _close(descriptors.lock)
+    if descriptors.status >= 0:
+        send_answer(descriptors.status, ENDED, code)
+
+
+def send_answer(status: int, kind: AnswerKind, number: int) -> None:
+    """Write an answer to a status pipe, unless the supervisor has closed the reading end."""
+    with contextlib.suppress(BrokenPipeError):
+        os.write(status, ANSWER.pack(kind, number))
+
+
+def _close(descriptor: int) -> None:
+    """Close a file descriptor, if there is one."""
+    if descriptor >= 0:
+        with contextlib.suppress(OSError):  # a submission may have closed it
+            os.close(descriptor)
 
 
 def make_emitter(descriptor: int) -> Emit:

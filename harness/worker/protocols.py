@@ -115,7 +115,7 @@ class Sharded(Protocol):
             stage: index of the current stage of a stream, from 0; None on a pool.
 
         Returns:
-            Tensors by name, with one row per example of the shard. On a stream, a tensor has the examples of one task.
+            Tensors by name, with a row per example. On a stream, each tensor has one task's part of the shard.
         """
         ...
 
@@ -142,7 +142,7 @@ class Screenable(Sharded, Protocol):
 
     A part is a window of the split (`Shard`), and must be a random sample of the split. If the stored order of a split
     is not random, the workload can take the examples in the order that `harness.api.evaluation_rows` returns.
-    A workload with a pool needs no `example_values` if `measure` returns the values of a metric under its name.
+    A pool can be screened without this class, by a `Sharded` workload whose `measure` names the values like the metric.
     """
 
     def example_values(

@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from harness.system.process_tree import ProcessTree
 
@@ -27,13 +27,16 @@ def set_parent_death_signal(number: int = signal.SIGKILL) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number))
 
 
-def enter_worker(close: Iterable[int]) -> None:
+def enter_worker(close: Iterable[int], report: Callable[[int], None] = lambda code: None) -> None:
     """Fork this process. The parent becomes the reaper. This function returns only in the child, the worker.
 
     This process must have one thread. On systems other than Linux, nothing is forked, and this process is the worker.
 
     Args:
         close: file descriptors that the reaper closes. The pipes of the worker then end when the worker ends.
+        report: function that the reaper calls with the exit code of the worker, or with the negative number of the
+            signal that killed it. At this time, no process is left below the reaper. The reaper then ends. Its end
+            takes longer, because the kernel has to release its memory.
     """
     if sys.platform != "linux":
         return
@@ -48,10 +51,10 @@ def enter_worker(close: Iterable[int]) -> None:
         if os.getppid() != reaper:  # the reaper has died before the signal was requested
             os._exit(1)
         return
-    _reap(worker, close)
+    _reap(worker, close, report)
 
 
-def _reap(worker: int, close: Iterable[int]) -> None:
+def _reap(worker: int, close: Iterable[int], report: Callable[[int], None]) -> None:
     """Wait for the worker, kill its remaining descendants, and end with the worker's exit code or signal."""
 
     def end(number: int, _: object) -> None:
@@ -74,6 +77,7 @@ def _reap(worker: int, close: Iterable[int]) -> None:
                 break
     _kill_descendants()
     code = os.waitstatus_to_exitcode(status)
+    report(code)
     if code < 0:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the worker has written its core file already
         _die_by(-code)

@@ -23,17 +23,22 @@ from harness.worker.baseline import TaskBaseline, TaskBaselines, is_binary
 #: Number of examples of every task in the smallest part.
 FIRST_PART = 64
 #: Largest fraction of a split's examples that a part may have. If a larger part is needed, the whole split
-#: is evaluated.
+#: is evaluated. Parts that can be completed have another limit (see `next_part`).
 LARGEST_SHARE = 2 / 3
 #: A part is measured only if every `Estimate.distance` is expected to be above this number. A distance of 1 suffices to
 #: exclude a target, so 1.15 leaves a margin.
 _MIN_DISTANCE = 1.15
-#: The same limit for a part that can be completed to the whole split. If such a part does not suffice, nothing is lost.
-_MIN_COMPLETABLE_DISTANCE = 0.9
+#: The same limit for a part that can be completed to the whole split. If such a part does not suffice, no example is
+#: measured twice, but every part costs a call of the workload.
+_MIN_COMPLETABLE_DISTANCE = 0.6
+#: Step by which a part that can be completed grows, as a fraction of the split.
+_STEP = 1 / 32
 #: A standard error allows for a group of examples that a part misses with a probability of exp(-`HIDDEN`), about 6e-6.
 HIDDEN = 12.0
 #: Expected variance of the differences from a new baseline in the best case, as a fraction of the values' variance.
 _BEST_VARIANCE_RATIO = 1 / 16
+#: Expected distance between the mean and the best value of a baseline, in standard deviations of the values.
+_EXPECTED_REACH = 3.3
 #: Each part is larger than the previous part by at least this fraction. Sizes of parts are multiples of `FIRST_PART`.
 _GROWTH = 0.25
 
@@ -217,6 +222,50 @@ def expect_differences(estimates: Mapping[str, Estimate], baselines: TaskBaselin
     }
 
 
+def expect_renewal(estimates: Mapping[str, Estimate], baselines: TaskBaselines) -> dict[str, Estimate]:
+    """Return the estimates that the same parts would have given with a new baseline, in the best case.
+
+    Args:
+        estimates: the metrics, estimated from parts.
+        baselines: the present baselines.
+    """
+    return {
+        name: Estimate(tuple(_expect_sample(sample, b) for sample, b in zip(estimate.tasks, tasks, strict=True)))
+        if (tasks := baselines.get(name))
+        else estimate
+        for name, estimate in estimates.items()
+    }
+
+
+def _expect_sample(sample: TaskSample, baseline: TaskBaseline) -> TaskSample:
+    """Return the sample of a task that a new baseline would have given in the best case; see `expect_renewal`."""
+    if baseline.usable:
+        variance = min(sample.variance, _BEST_VARIANCE_RATIO * float(baseline.values.var()))
+        return replace(sample, variance=variance, reach=baseline.reach)
+    if baseline.light_values and baseline.light_changes is None:
+        # The first baseline of a stage may be from an untrained model, whose values say little about later values.
+        reach = _EXPECTED_REACH * math.sqrt(sample.variance)
+        return replace(sample, variance=_BEST_VARIANCE_RATIO * sample.variance, reach=reach)
+    return sample
+
+
+def smallest_part(estimates: Mapping[str, Estimate], decisions: Decisions) -> Mapping[str, Estimate]:
+    """Return the estimates expected from the smallest part that excludes all decisions.
+
+    If no part that is smaller than the measured part would suffice, the result is `estimates`.
+
+    Args:
+        estimates: the metrics, estimated from a part.
+        decisions: what the evaluation has to decide.
+    """
+    largest = max((task.n for estimate in estimates.values() for task in estimate.tasks), default=0)
+    resized = (
+        {name: estimate.resize(part) for name, estimate in estimates.items()}
+        for part in range(FIRST_PART, largest, FIRST_PART)
+    )
+    return next((smaller for smaller in resized if is_decided(smaller, decisions)), estimates)
+
+
 def is_decided(estimates: Mapping[str, Estimate], decisions: Decisions) -> bool:
     """Return whether the estimates show that the whole split would trigger none of the decisions.
 
@@ -257,7 +306,7 @@ def next_part(
         totals: for every metric, the number of examples of every task.
         measured: number of examples of every task that are already measured.
         completes: whether a part that does not suffice is completed to the whole split. No example is then measured
-            twice, so parts grow by the smallest step.
+            twice, so parts grow by small steps, until fewer than `FIRST_PART` examples are left.
     """
     if completes:
         return _next_step(estimates, decisions, totals, measured)
@@ -274,12 +323,14 @@ def _next_step(
     estimates: Mapping[str, Estimate], decisions: Decisions, totals: Mapping[str, Sequence[int]], measured: int
 ) -> int | None:
     """Return the next size of a part that can be completed; see `next_part`."""
-    part = measured + FIRST_PART
-    while _share(part, totals.values()) <= LARGEST_SHARE:
+    total = max((max(sizes) for sizes in totals.values()), default=0)
+    step = _round_up(total * _STEP)
+    part = measured + step if measured else FIRST_PART
+    while part <= max(total - FIRST_PART, LARGEST_SHARE * total):
         expected = {name: estimate.resize(part) for name, estimate in estimates.items()}
         if measured or not expected or _smallest_distance(expected, decisions) > _MIN_COMPLETABLE_DISTANCE:
             return part
-        part += FIRST_PART
+        part += step
     return None
 
 

@@ -1,4 +1,4 @@
-"""Compute rows of the power tables from the figures of `studies.methods`, an earlier study.
+"""Compute rows of the power tables from the results of `studies.methods`, an earlier study.
 
 On workloads with a pool, the earlier study ran all arms of this one. It tuned each of them with five settings of the
 learning rate and the horizon fraction, on a separate seed. Its runs at both budgets have the same seeds.
@@ -34,7 +34,7 @@ _ORDER_SEEDS = 3
 
 
 class EarlierRows:
-    """Makes rows from the figures of `studies.methods`.
+    """Makes rows from the results of `studies.methods`.
 
     Args:
         design: the design of this study.

@@ -1,4 +1,4 @@
-"""Compute the published rows of the power tables from the figures of runs. A row is one workload at one budget."""
+"""Compute the published rows of the power tables from the results of runs. A row is one workload at one budget."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class PowerRows:
 
     Args:
         design: the design of the study.
-        plan: object with the arms and the budgets in examples.
-        figures: the figures of all runs.
+        plan: object with the arms (the compared submissions) and the budgets in examples.
+        figures: the results of all runs.
         registry: the registry in which workloads are looked up.
         envelopes: folder of the envelopes.
     """
@@ -70,7 +70,8 @@ class PowerRows:
         """Return the row of a workload at a budget.
 
         Raises:
-            UsageError: at most one seed has a run of every arm, or at most one arm is free of broken runs.
+            UsageError: fewer than two seeds have a run of every arm, or fewer than two arms have a successful tuning
+                run.
         """
         order = self._order(workload) if budget == "gate" else None
         return power_row(self._context(workload, budget), self._runs(workload, budget), self.envelope(workload), order)
@@ -137,8 +138,8 @@ class PowerRows:
 def merge_rows(rows: Iterable[PowerRow], others: Iterable[PowerRow]) -> list[PowerRow]:
     """Return the rows of both lists, sorted by workload and budget.
 
-    If both lists have a row of the same workload, version and budget, the row with more seeds is kept. With equal
-    numbers of seeds, the row in `rows` is kept.
+    If both lists have a row of the same workload (`name@version`) and budget, the row with more seeds is kept. With
+    equal numbers of seeds, the row in `rows` is kept.
     """
     merged: dict[tuple[str, str], PowerRow] = {}
     for row in (*others, *rows):

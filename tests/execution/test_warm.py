@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -9,18 +10,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from harness.contract.forking import ANSWER, ENDED
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.execution import launching, warm
+from harness.execution.launching import FreshLauncher, WorkerStart
 from harness.execution.local import execute
 from harness.execution.resources import Allocation
-from harness.execution.state import Interrupted
+from harness.execution.state import Interrupted, StopSignal
 from harness.execution.warm import ForkServer, WarmLauncher, can_fork
 from harness.storage import layout
 from harness.storage.records import read_record
@@ -144,6 +147,64 @@ def test_where_no_server_starts_workers_are_fresh_and_the_user_is_told_once(
     # Beside another command there is a warning about reserved cores, too.
     told = [warning for warning in watcher.warnings if "no torch here" in warning]
     assert len(told) == 1, watcher.warnings
+
+
+def _start(warn: Callable[[str], None]) -> WorkerStart:
+    environment = dict(os.environ)
+    return WorkerStart(events=1, lock=1, log=1, cores=(), environment=environment, stop=StopSignal(), warn=warn)
+
+
+def test_if_several_workers_begin_and_no_server_starts_only_one_server_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = tmp_path / "tried"
+    monkeypatch.setattr(warm, "SERVER", [sys.executable, "-c", f"open({str(tried)!r}, 'a').write('x')"])
+    fresh: list[WorkerStart] = []
+
+    class Started:
+        def finish(self) -> Any:
+            return self
+
+    def begin(self: FreshLauncher, start: WorkerStart) -> Any:
+        fresh.append(start)
+        return Started()
+
+    monkeypatch.setattr(FreshLauncher, "begin", begin)
+    warnings: list[str] = []
+    launcher = WarmLauncher()
+    starts = [_start(warnings.append) for _ in range(3)]
+    for starting in [launcher.begin(start) for start in starts]:
+        starting.finish()
+    assert (fresh, len(warnings), tried.read_text()) == (starts, 1, "x")
+
+
+def test_a_cancelled_worker_ends(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    launcher = WarmLauncher()
+    with open(tmp_path / "log", "ab") as log, open(tmp_path / "lock", "ab") as lock:
+        start = dataclasses.replace(_start(print), log=log.fileno(), lock=lock.fileno())
+        launcher.begin(start).cancel()
+        launched = launcher.begin(start).finish()  # the server has forked the first worker before
+        (server,) = server_pids()
+        _wait_for(lambda: len(_children(server)) == 1)
+        launched.kill()
+        launched.close()
+    ForkServer.close_all()
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_the_processes_of_a_worker_are_not_searched_after_its_end_was_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader, writer = os.pipe()
+    worker = warm._ForkedWorker(2**22 + 1, reader, -1)  # no process has this id
+    os.write(writer, ANSWER.pack(ENDED, 3))
+    assert worker.wait(10.0) == 3
+    monkeypatch.setattr(warm, "kill_worker", lambda pid: pytest.fail("its processes were searched"))
+    assert worker.kill() == 3
+    os.write(writer, ANSWER.pack(ENDED, -9))  # the end of the reaper, which nobody reads
+    worker.close()
+    os.close(writer)
 
 
 @pytest.mark.parametrize("command", [["/nowhere/python"], [sys.executable, "-c", "pass"]])

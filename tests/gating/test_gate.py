@@ -28,7 +28,7 @@ from tests.scoring import builders
 REGISTRY = load_registry()
 MICRO = GateWorkload(entry=micro.ENTRY, device="cpu", budget=1600)
 A, B = REGISTRY.submission("adamw-constant"), REGISTRY.submission("adamw-cosine")
-SETUP = GateSetup(a=A, b=B, workloads=(MICRO,), offer=REGISTRY)
+SETUP = GateSetup(a=A, b=B, workloads=(MICRO,), registry=REGISTRY)
 
 
 def losses(ratio: float, noise: float = 0.01) -> Callable[[RunSpec], float]:

@@ -14,10 +14,10 @@ from harness.errors import PluginError, UsageError
 from harness.planning.completion import check_arguments, check_workload, complete_submission
 from harness.planning.compose import compose
 from harness.planning.resolve import resolve_submission, resolve_workloads, tagged_submissions
-from harness.plugins import child, unpackaged
+from harness.plugins import child, code_reading
+from harness.plugins.code_reading import DeclaredSubmission
 from harness.plugins.contents import PluginContents, ReadRequest
 from harness.plugins.registry import Plugin, Registry
-from harness.plugins.unpackaged import DeclaredSubmission
 from tests import micro
 from tests.planning import declared
 
@@ -34,7 +34,7 @@ def _read_here(monkeypatch: pytest.MonkeyPatch) -> None:
         assert files, "the cached answer would never be renewed"
         return child.read(request)
 
-    monkeypatch.setattr(unpackaged, "_read", read)
+    monkeypatch.setattr(code_reading, "_read", read)
 
 
 def registry(*entries: Any) -> Registry:
@@ -71,7 +71,7 @@ def test_a_broken_submission_with_a_tag_breaks_no_other_plan() -> None:
 
 def test_a_recipe_is_the_same_in_a_package_as_in_a_file() -> None:
     file = Path(declared.__file__)
-    in_a_file = unpackaged.submission_from_path(f"{file}:Mine").entry
+    in_a_file = code_reading.submission_from_path(f"{file}:Mine").entry
     fields = ("parts", "needs", "space", "checks", "model_options", "version", "sources", "tags")
     assert [getattr(in_a_file, field) for field in fields] == [getattr(complete("Mine"), field) for field in fields]
 
@@ -146,7 +146,7 @@ def test_code_that_the_harness_cannot_call_is_refused_before_it_runs(name: str, 
 
 
 def test_a_hyperparameter_may_not_have_the_name_of_a_passed_argument() -> None:
-    read = unpackaged.submission_from_path(f"{declared.__file__}:Mine")
+    read = code_reading.submission_from_path(f"{declared.__file__}:Mine")
     space = {**read.entry.space, "parameters": declared.SPACE["lr"]}
     clash = DeclaredSubmission(msgspec.structs.replace(read.entry, space=space), read.signatures)
     with pytest.raises(PluginError, match="takes parameters by position"):
@@ -175,7 +175,7 @@ def test_facts_that_disagree_and_wrong_methods_are_refused() -> None:
 
 def test_a_workload_that_takes_too_long_to_read_is_left_to_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = PluginContents(error="it took longer than 20 s", is_transient=True)
-    monkeypatch.setattr(unpackaged, "_read", lambda *_, **__: answer)
+    monkeypatch.setattr(code_reading, "_read", lambda *_, **__: answer)
     check_workload(micro.ENTRY)
     with pytest.raises(PluginError, match="the submission 'mine' is broken: it took longer"):
         complete("Mine")

@@ -19,11 +19,11 @@ from harness.contract import domains, entries, hyperparameters, workload
 from harness.errors import EXIT_BROKEN, EXIT_USAGE, PluginError, StoreError, UsageError
 from harness.plugins import cache as plugin_cache
 from harness.plugins import entry_points, loading, reading
+from harness.plugins.code_reading import entry_from_class, submission_from_path, workload_from_path
 from harness.plugins.contents import PluginContents, ReadRequest
 from harness.plugins.reading import read_in_children
 from harness.plugins.registry import Registry, load_registry
 from harness.plugins.source_hash import source_hash
-from harness.plugins.unpackaged import entry_from_class, submission_from_path, workload_from_path
 from harness.plugins.validation import validate_entry
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from harness.contract.record import Record
 from harness.contract.run import Point
 from harness.contract.workload import Target
 from harness.report import text
-from harness.report.curve import Panel, characters, decisive_bounds
+from harness.report.curve import Panel, characters, vertical_limits
 from harness.report.progress import metric_summary
 from harness.report.run_page import draw_metric, run_text
 from harness.report.trial_titles import TrialTitles
@@ -41,15 +41,15 @@ def test_a_large_first_value_does_not_flatten_the_end() -> None:
     """Of a curve from 100 to 1.05, the sparkline shows how it comes to the target of 1."""
     values = [100.0, 10.0, 3.0, 2.0, 1.5, 1.3, 1.2, 1.1, 1.05]
     assert text.sparkline(values) == "█▁▁▁▁▁▁▁▁"
-    assert decisive_bounds(values, LOSS) == (1.0, 1.5)
-    assert text.sparkline(values, bounds=decisive_bounds(values, LOSS)) == "█████▅▃▂▁"
+    assert vertical_limits(values, LOSS) == (1.0, 1.5)
+    assert text.sparkline(values, bounds=vertical_limits(values, LOSS)) == "█████▅▃▂▁"
     rising = Target(metric="accuracy", goal="max", value=0.9)
-    assert decisive_bounds([0.1, 0.1, 0.7, 0.8], rising) == (0.7, 0.9)
+    assert vertical_limits([0.1, 0.1, 0.7, 0.8], rising) == (0.7, 0.9)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
 def test_bounds_hold_the_target_the_best_value_and_the_last_one(values: list[float]) -> None:
-    low, high = decisive_bounds(values, LOSS)
+    low, high = vertical_limits(values, LOSS)
     assert low <= min(*values, LOSS.value)
     assert low <= values[-1] <= high
     assert low <= LOSS.value <= high

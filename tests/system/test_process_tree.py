@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,17 +23,17 @@ def fake_tree(monkeypatch: pytest.MonkeyPatch, *moments: dict[int, ProcessTimes]
     current: dict[int, ProcessTimes] = {}
     calls = iter(moments)
 
-    def newest() -> int:
+    def newest(read: Callable[[str], str]) -> int:
         current.clear()
         current.update(next(calls))
         return -1
 
     monkeypatch.setattr(process_tree, "_read_newest_process", newest)
     monkeypatch.setattr(
-        process_tree, "read_times", lambda pid: current.get(pid) or (moments[0][1] if pid == 1 else None)
+        process_tree, "read_times", lambda pid, *_: current.get(pid) or (moments[0][1] if pid == 1 else None)
     )
-    monkeypatch.setattr(process_tree, "_read_threads", lambda pid: {pid: 1.0})
-    monkeypatch.setattr("harness.system.process_tree.os.listdir", lambda path: [str(pid) for pid in current])
+    monkeypatch.setattr(process_tree, "_read_threads", lambda pid, read: {pid: 1.0})
+    monkeypatch.setattr(process_tree, "list_proc", lambda: [str(pid) for pid in current])
     return ProcessTree(1)
 
 
@@ -117,3 +118,20 @@ def test_ignored_children_are_seen() -> None:
         assert is_ignoring_children(process.pid)
         process.send_signal(signal.SIGKILL)
     assert not is_ignoring_children(os.getpid())
+
+
+def test_a_new_process_with_the_id_of_an_ended_one_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that was open for the ended process cannot be read, although the id was in the list of processes."""
+    root, worker = times(1, 0), times(2, 1, 1.0)
+    reused = times(3, 2, 7.0)
+    moments = {1: root, 2: worker, 3: times(3, 2, 4.0)}
+    tree = fake_tree(monkeypatch, moments, {1: root, 2: worker, 3: reused}, {1: root, 2: worker, 3: reused})
+    assert tree.read().helpers.keys() == {3}
+    fake_times = process_tree.read_times
+    monkeypatch.setattr(process_tree, "_read_newest_process", lambda read: 3)
+    tree._newest = 3  # no process was created since the reading that comes next
+    with monkeypatch.context() as patch:
+        patch.setattr(process_tree, "read_times", lambda pid, *_: None if pid == 3 else fake_times(pid))
+        assert not tree.read().helpers
+    monkeypatch.setattr(process_tree, "read_times", lambda pid, *_: reused if pid == 3 else fake_times(pid))
+    assert tree.read().helpers == {3: reused}

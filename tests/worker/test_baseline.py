@@ -15,9 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.contract.workload import Shard, Target
-from harness.worker.baseline import RENEWAL, Baseline
+from harness.worker.baseline import FIRST_RENEWAL, RENEWAL, Baseline
 from harness.worker.data.evaluation_order import evaluation_rows
-from harness.worker.screening import HIDDEN, Estimate, estimate_metrics, expect_differences, is_decided, next_part
+from harness.worker.screening import (
+    HIDDEN,
+    Estimate,
+    estimate_metrics,
+    expect_differences,
+    expect_renewal,
+    is_decided,
+    next_part,
+    smallest_part,
+)
 
 N = 1000
 
@@ -172,10 +181,21 @@ class TestRenewal:
         assert not self.is_due(kept, used=True, excess=RENEWAL * N)
 
     def test_what_did_not_help_is_not_renewed_except_the_first(self) -> None:
-        assert self.is_due(baseline_of(self.values), used=False)
+        assert self.is_due(baseline_of(self.values), used=False, excess=FIRST_RENEWAL * N + 1)
+        assert not self.is_due(baseline_of(self.values), used=False, excess=FIRST_RENEWAL * N)
         assert self.is_due(baseline_of(torch.full((N,), 3.0)), used=False), "of an untrained model"
         assert not self.is_due(baseline_of(self.values, self.values), used=False)
         assert not self.is_due(baseline_of((self.values > 10).double()), used=False)
+
+    def test_a_new_baseline_saves_what_large_changes_cost(self) -> None:
+        """At a distance of 0.3, changes of 0.9 standard deviations need 256 examples, and new changes 64 or 128."""
+        kept = baseline_of(self.values, self.values + noise(2, 0.1))
+        later = self.values - 0.2 + noise(3, 0.9)
+        near = {"hit": (Target(metric="loss", goal="min", value=float(later.mean()) - 0.3),)}
+        estimates = {"loss": estimate(later, 320, kept)}
+        assert is_decided(estimates, near)
+        smallest = smallest_part(expect_renewal(estimates, kept.of_stage(None)), near)["loss"].examples
+        assert smallest < smallest_part(estimates, near)["loss"].examples <= 320
 
     def test_a_new_baseline_starts_with_small_parts(self) -> None:
         kept = baseline_of(self.values, self.values)

@@ -88,14 +88,40 @@ class TestEvaluator:
         assert windows[-1][1] == part.examples
         assert all(a[1] == b[0] for a, b in pairwise(windows))
 
-    def test_near_a_target_the_whole_split_is_measured_at_once(self) -> None:
+    def test_near_a_target_every_example_is_measured_once(self) -> None:
         workload = screened.Screened()
         model, judge = screened.untrained(workload), evaluator(workload)
         whole = judge.evaluate(model)
         workload.windows.clear()
         near = {"the target": (Target(metric="loss", goal="min", value=whole.metrics["loss"] - 1e-4),)}
-        assert judge.evaluate(model, decisions=near) == whole
-        assert workload.windows == [(0, screened.POINTS)]
+        assert judge.evaluate(model, decisions=near).metrics == pytest.approx(whole.metrics, rel=1e-7)
+        assert [start for start, _ in workload.windows[1:]] == [stop for _, stop in workload.windows[:-1]]
+        assert (workload.windows[0][0], workload.windows[-1][1]) == (0, screened.POINTS)
+        assert len(workload.windows) <= 32
+
+    @pytest.mark.parametrize("shadow", [False, True])
+    def test_unchanged_weights_are_not_measured_again(self, shadow: bool) -> None:
+        workload = screened.Screened()
+        model, judge = screened.untrained(workload), evaluator(workload, shadow=shadow)
+        loss = judge.evaluate(model).metrics["loss"]
+        far, other = (
+            {"the target": (Target(metric="loss", goal="min", value=loss - distance),)} for distance in (0.5, 0.6)
+        )
+        evaluation = judge.evaluate(train_a_little(model), decisions=far)
+        resumed = evaluator(workload, shadow=shadow)
+        resumed.load_state_dict(judge.state_dict())
+        workload.windows.clear()
+        for again in (judge, resumed):
+            assert again.evaluate(model, decisions=far) == evaluation
+        assert not workload.windows
+        assert judge.outcome is not None
+        assert (judge.outcome.evaluations, judge.outcome.screened) == (3, 2)
+        assert judge.state_dict()["repeated"] == resumed.state_dict()["repeated"]
+        judge.evaluate(model, decisions=other)
+        assert workload.windows, "other decisions may need more examples"
+        workload.windows.clear()
+        judge.evaluate(train_a_little(model), decisions=other)
+        assert workload.windows
 
     @pytest.mark.parametrize("workload", [screened.Screened(), screened.Shuffled()])
     def test_a_part_that_does_not_suffice_is_completed(self, workload: screened.Screened) -> None:
@@ -130,19 +156,22 @@ class TestEvaluator:
             measured = workload.measure(model, "score")["loss"]
         assert part.se < float(measured.std()) / part.examples**0.5 / 2
 
-    def test_large_parts_are_followed_by_a_whole_evaluation(self) -> None:
+    def test_the_baseline_is_renewed_only_if_parts_would_be_smaller(self) -> None:
+        """The weights change little, so a new baseline would not make a part of 128 examples smaller."""
         workload = screened.Smooth()
-        model, judge = screened.untrained(workload), evaluator(workload)
+        model, judge = screened.trained(workload), evaluator(workload)
         judge.evaluate(model)
         judge.evaluate(train_a_little(model))
         sizes = []
-        for _ in range(12):
+        for _ in range(10):
             loss = evaluator(workload).evaluate(train_a_little(model)).metrics["loss"]
-            near = {"the target": (Target(metric="loss", goal="min", value=loss - 0.05),)}
+            near = {"the target": (Target(metric="loss", goal="min", value=loss - 0.1),)}
             sizes.append(judge.evaluate(model, decisions=near).examples)
-        whole = sizes.index(None)
-        assert sum((size or 0) - 64 for size in sizes[:whole]) > RENEWAL * screened.POINTS
-        assert sum((size or 0) - 64 for size in sizes[: whole - 1]) <= RENEWAL * screened.POINTS
+        assert sizes == [128] * 10
+        assert judge._baseline.excess == 0
+        judge._baseline.excess = int(RENEWAL * screened.POINTS) + 1
+        assert judge.evaluate(train_a_little(model), decisions=near).examples is None
+        assert judge._baseline.excess == 0
 
     def test_the_hard_examples_exclude_a_target_that_is_near(self) -> None:
         workload = screened.Hard()
@@ -180,7 +209,7 @@ class TestEvaluator:
         # The tasks of a new stage are measured in full once.
         decisions = {"the stage": (Target(metric="avg_seen", goal="max", value=0.99),)}
         assert judge.evaluate(model, stage=1, decisions=decisions).examples is None
-        part = judge.evaluate(model, stage=1, decisions=decisions)
+        part = judge.evaluate(train_a_little(model), stage=1, decisions=decisions)
         assert part.examples == 128
         assert set(part.metrics) == {"avg_seen", "accuracy/0", "accuracy/1"}
 

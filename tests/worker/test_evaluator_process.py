@@ -13,10 +13,9 @@ import pytest
 
 from harness.contract.entries import WorkloadEntry
 from harness.contract.record import Record
-from harness.contract.run import RunSpec
-from harness.execution.launching import LaunchedWorker, WorkerStart
+from harness.contract.run import Job, RunSpec
 from harness.execution.supervisor import CHECKPOINT_SHARE_VARIABLE
-from harness.execution.warm import WarmLauncher
+from harness.execution.trial_processes import TrialProcesses
 from tests import micro
 from tests.helpers import FORKED, Remember, folder_of, outcome, run_here, run_worker, spec_of, submission
 from tests.worker import cheats, screened
@@ -38,14 +37,13 @@ def _forked(monkeypatch: pytest.MonkeyPatch) -> None:
 def launched(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """The process ids of the worker and the evaluator that were started last, by role."""
     pids: dict[str, int] = {}
-    real = WarmLauncher.launch
+    real = TrialProcesses.start
 
-    def launch(self: WarmLauncher, start: WorkerStart) -> LaunchedWorker:
-        process = real(self, start)
-        pids[start.role] = process.pid
-        return process
+    def start(self: TrialProcesses, job: Job) -> None:
+        real(self, job)
+        pids.update({role: process.pid for role, process in self._launched.items()})
 
-    monkeypatch.setattr(WarmLauncher, "launch", launch)
+    monkeypatch.setattr(TrialProcesses, "start", start)
     return pids
 
 

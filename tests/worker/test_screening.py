@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -113,6 +114,16 @@ class TestNextPart:
         assert sizes == [64, 128, 192, 256, 320, 448, 576]
         assert sizes[-1] <= LARGEST_SHARE * 1000
 
+    def test_parts_that_can_be_completed_grow_by_small_steps_until_64_examples_are_left(self) -> None:
+        near = {"hit": (target(1.99, "min"),)}
+        for total, step in ((1000, 64), (4000, 128)):
+            sizes, size = [], 0
+            while (larger := next_part({}, near, {"m": [total]}, size, completes=True)) is not None:
+                sizes.append(size := larger)
+            assert sizes[0] == FIRST_PART
+            assert {b - a for a, b in pairwise(sizes)} == {step}
+            assert sizes[-1] <= total - FIRST_PART < sizes[-1] + step
+
     def test_a_small_split_is_whole(self) -> None:
         assert next_part({}, {}, {"m": [90]}) is None
 
@@ -150,7 +161,8 @@ def decide_by_parts(tasks: Sequence[torch.Tensor], goal: Target) -> bool:
     """Whether growing parts exclude the target before the whole split is measured."""
     totals = {"m": [len(task) for task in tasks]}
     size, estimates = 0, dict[str, Estimate]()
-    while (larger := next_part(estimates, {"hit": (goal,)}, totals, size)) is not None:
+    completes = len(tasks) == 1
+    while (larger := next_part(estimates, {"hit": (goal,)}, totals, size, completes=completes)) is not None:
         size = larger
         estimates = estimate_metrics({"m": [task[:size] for task in tasks]}, totals)
         if is_decided(estimates, {"hit": (goal,)}):

@@ -14,7 +14,7 @@ import pytest
 
 from harness.contract.forking import ForkRequest
 from harness.contract.run import ExecutionOptions, RunSpec
-from harness.execution.launching import LaunchedWorker, WorkerStart
+from harness.execution.launching import LaunchedWorker, StartingWorker, WorkerStart
 from harness.execution.trial import run_trial
 from harness.execution.warm import ForkServer, WarmLauncher
 from harness.worker.fork_server import receive_request
@@ -108,12 +108,19 @@ class NotesParents(WarmLauncher):
         super().__init__()
         self.by_server: list[bool] = []
 
-    def launch(self, start: WorkerStart) -> LaunchedWorker:
-        launched = super().launch(start)
-        if start.role == "evaluator":
+    def begin(self, start: WorkerStart) -> StartingWorker:
+        starting = super().begin(start)
+        finish = starting.finish
+
+        def note_parent() -> LaunchedWorker:
+            launched = finish()
             parent = int(Path(f"/proc/{launched.pid}/stat").read_text().rpartition(")")[2].split()[1])
             self.by_server.append(parent in [server._process.pid for server in ForkServer._servers])
-        return launched
+            return launched
+
+        if start.role == "evaluator":
+            starting.finish = note_parent  # type: ignore[method-assign]
+        return starting
 
 
 @pytest.fixture

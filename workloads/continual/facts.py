@@ -17,7 +17,8 @@ _NOISY_AVERAGES = (0.882, 0.882, 0.665, 0.602, 0.487)
 _FLOOR, _NOISY_FLOOR = 0.3, 0.2
 #: Maximum number of examples of each stage. The first stage is short, because its two classes are easy to separate. In
 #: a longer one, the reference would classify every image correctly, and the target would be an accuracy of 1. A run
-#: would miss it by one image. Calibration could not loosen it: an error of 0, multiplied by a factor, stays 0.
+#: with one wrong image would miss this target. Calibration could not make it easier: an error of 0, multiplied by a
+#: factor, stays 0.
 _CAPS = (1_920, 5_120, 5_120, 5_120, 5_120)
 #: Minimum number of examples per stage. Without it, a stage could meet its target by chance, and end before the replay
 #: reservoir has enough examples of its classes.

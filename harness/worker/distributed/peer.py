@@ -16,6 +16,7 @@ import threading
 
 import msgspec
 
+from harness.worker.allocator import keep_freed_memory
 from harness.worker.emit import ignore_event
 from harness.worker.process import watch_parent
 from harness.worker.reaper import set_parent_death_signal
@@ -32,6 +33,7 @@ def main() -> None:
     from harness.worker.distributed.join import RankAssignment, join_as_rank
     from harness.worker.job import run_job_to_event
 
+    keep_freed_memory()
     assignment = msgspec.json.decode(sys.stdin.buffer.readline(), type=RankAssignment)
     threading.Thread(target=watch_parent, name="rank-0-watch", daemon=True).start()
     last_event, failed = run_job_to_event(assignment.job, ignore_event, lambda: join_as_rank(assignment))

@@ -15,7 +15,7 @@ from harness.errors import PluginError, UsageError
 from harness.plugins import cache
 from harness.plugins.cache import StampedRequest
 from harness.plugins.code_hash import code_hash
-from harness.plugins.contents import Action, PluginContents, ReadRequest, Signature
+from harness.plugins.contents import PluginContents, ReadRequest, Signature, TargetKind
 from harness.plugins.loading import is_file, split_load
 from harness.plugins.locating import FileName, locate, split_file_name
 from harness.plugins.source_hash import import_closure
@@ -54,7 +54,7 @@ def workload_from_path(text: str) -> WorkloadEntry:
     return _with_code_hash(_read_path(text, "workload").workloads[0])
 
 
-def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginContents:
+def _read_path(text: str, target_kind: Literal["submission", "workload"]) -> PluginContents:
     given_path, name = split_file_name(text) or FileName(text, None)
     # `os.path.isfile` returns False for a text that no file system can store; pathlib raises an error for such a text.
     if not os.path.isfile(os.path.expanduser(given_path)):
@@ -63,7 +63,7 @@ def _read_path(text: str, action: Literal["submission", "workload"]) -> PluginCo
     path = Path(os.path.expanduser(given_path)).resolve()
     if path.suffix != ".py":
         raise UsageError(f"{given_path}: not a Python file", fix="give a file whose name ends in .py")
-    contents = _read(ReadRequest(action=action, target=str(path), name=name), [path])
+    contents = _read(ReadRequest(target_kind=target_kind, target=str(path), name=name), [path])
     if contents.error is not None:
         fix = (
             _explain_local_import(contents.error, path) or contents.fix or f"run `python {given_path}` to see the error"
@@ -103,7 +103,9 @@ def entry_from_class(load: str) -> SubmissionEntry:
     """
     module, _ = split_load(load)
     located = map(locate, {module.partition(".")[0], module})
-    contents = _read(ReadRequest(action="class", target=load), sorted(path for path in located if path is not None))
+    contents = _read(
+        ReadRequest(target_kind="class", target=load), sorted(path for path in located if path is not None)
+    )
     if contents.error is not None:
         raise UsageError(f"{load}: {contents.error}", fix=contents.fix or "run `bench list` to see all names")
     return contents.submissions[0]
@@ -130,7 +132,8 @@ def read_loaded_facts(entry: WorkloadEntry) -> WorkloadFacts | None:
 
     Returns:
         The facts; None if the class has no attribute `facts`, or if the import fails with a transient error, such as an
-        exceeded time limit. With None, the worker later compares the facts with the entry.
+        exceeded time limit. If the result is None, nothing is compared here. The worker then compares the facts of the
+        object that it loads with the facts in the entry.
 
     Raises:
         PluginError: the class cannot be loaded, or has a method with wrong arguments.
@@ -144,11 +147,11 @@ def read_loaded_facts(entry: WorkloadEntry) -> WorkloadFacts | None:
     return contents.workloads[0].facts if contents.workloads else None
 
 
-def _read_loaded(action: Action, load: str) -> PluginContents:
+def _read_loaded(target_kind: TargetKind, load: str) -> PluginContents:
     module, _ = split_load(load)
     files = [Path(module)] if is_file(module) else sorted(import_closure(module).values())
     # Two checkouts may contain modules of the same name. The path in the key keeps their cached answers separate.
-    return _read(ReadRequest(action=action, target=load), files, key_path=str(files[-1]) if files else "")
+    return _read(ReadRequest(target_kind=target_kind, target=load), files, key_path=str(files[-1]) if files else "")
 
 
 def _read(request: ReadRequest, files: Sequence[Path], key_path: str = "") -> PluginContents:
@@ -159,7 +162,7 @@ def _read(request: ReadRequest, files: Sequence[Path], key_path: str = "") -> Pl
         files: the files on which the answer depends.
         key_path: part of the cache's key, for targets of the same name in different files; "" if not needed.
     """
-    key = "\n".join((request.action, request.target, request.name or key_path))
+    key = "\n".join((request.target_kind, request.target, request.name or key_path))
     stamp = cache.stamp(map(cache.file_state, files))
     return cache.read_plugins({key: StampedRequest(request=request, stamp=stamp)})[key].contents
 
@@ -172,5 +175,5 @@ def _explain_local_import(error: str, path: Path) -> str | None:
     _, missing, text = error.partition("ModuleNotFoundError: No module named '")
     module = text.partition("'")[0]
     if missing and path.with_name(f"{module}.py").exists():
-        return f"put {module}.py and this file into one file or a package; a file's folder is not importable"
+        return f"put {module}.py and this file into one file or a package; a file cannot import from its folder"
     return None
