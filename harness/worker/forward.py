@@ -19,6 +19,8 @@ from harness.worker.protocols import Workload
 #: The largest number of compiled graphs of a loss. Every combination of a batch shape and a set of trained parameters
 #: has its own graph.
 MAX_GRAPHS = 64
+#: Precision in a workload's facts → the dtype of autocast. Passes in float32 use no autocast.
+AUTOCAST_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class ForwardPass:
@@ -107,7 +109,7 @@ def add_autocast(function: Callable[..., Tensor], dtype: str, device: torch.devi
     """Return the function with autocast to `dtype`. For float32, return it unchanged, which saves time per step."""
     if dtype == "float32":
         return function
-    autocast_dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}[dtype]
+    autocast_dtype = AUTOCAST_DTYPES[dtype]
 
     @functools.wraps(function)
     def call(*args: Any) -> Tensor:

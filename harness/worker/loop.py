@@ -87,7 +87,7 @@ class TrainingRun:
         self.final_weights = ""
         # The wall seconds of the last checkpoint, and its end. Before the first checkpoint, both values are assumed.
         self._checkpoint_seconds, self._checkpoint_ended = FIRST_CHECKPOINT_S, time.perf_counter()
-        rules.guard(state.work, state.clock, state.snapshots, assessor)
+        rules.guard(state.work, state.clock, state.snapshots, assessor, workload)
         rules.before_construction(state.model, state.group)
 
     def start(self, construct_submission: Callable[[], Submission], checkpointed: dict[str, Any] | None) -> None:

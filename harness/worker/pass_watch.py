@@ -3,11 +3,15 @@
 A submission's hook could change a setting in the middle of a pass, and restore the setting before the pass ends. The
 checks are therefore called by hooks on one module of the model and on one of the module's parameters. At every
 evaluation, the hooks move to another module.
+
+A compiled pass cannot contain further hooks. If the loss is compiled, a hook is therefore registered only while outputs
+are computed, which are never compiled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -22,11 +26,20 @@ class PassWatch:
         checks: the functions to call.
         is_running: function that returns whether the harness is computing a forward pass. Forward passes that the
             submission itself makes are not checked. All backward passes are checked.
+        is_permanent: whether the hooks stay registered. If False, they are registered only in `watched_forward`.
     """
 
-    def __init__(self, model: nn.Module, checks: Sequence[Callable[[], None]], is_running: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        checks: Sequence[Callable[[], None]],
+        is_running: Callable[[], bool],
+        *,
+        is_permanent: bool = True,
+    ) -> None:
+        self._is_permanent = is_permanent
         self._modules = [
-            module for module in model.modules() if next(module.parameters(recurse=False), None) is not None
+            module for module in model.modules() if checks and next(module.parameters(recurse=False), None) is not None
         ]
         self._index = -1
         self._handles: list[RemovableHandle] = []
@@ -42,8 +55,7 @@ class PassWatch:
                 check()
 
         self._call_in_forward, self._call_in_backward = call_in_forward, call_in_backward
-        if checks and self._modules:
-            self.move()
+        self.move()
 
     def move(self) -> None:
         """Move the hooks to the next module."""
@@ -52,9 +64,23 @@ class PassWatch:
         if not self._modules:
             return
         self._index = (self._index + 1) % len(self._modules)
+        if not self._is_permanent:
+            return
         module = self._modules[self._index]
         self._handles = [module.register_forward_hook(self._call_in_forward)]
         parameter = next((p for p in module.parameters(recurse=False) if p.requires_grad), None)
         if parameter is not None:
             handle = parameter.register_hook(self._call_in_backward)  # type: ignore[no-untyped-call]
             self._handles.append(handle)
+
+    @contextmanager
+    def watched_forward(self) -> Iterator[None]:
+        """Return a context for one forward pass. If the hooks are not permanent, it registers the forward hook."""
+        if self._is_permanent or not self._modules:
+            yield
+            return
+        handle = self._modules[self._index].register_forward_hook(self._call_in_forward)
+        try:
+            yield
+        finally:
+            handle.remove()

@@ -30,7 +30,7 @@ class Rule:
 
     def __init__(self, spec: RunSpec) -> None:
         self.spec = spec
-        #: The harness's objects that the submission can reach.
+        #: The workload, and the harness's objects that the submission can reach.
         self.objects: tuple[object, ...] = ()
 
     @classmethod
@@ -59,6 +59,9 @@ class Rule:
 
     def on_pass(self) -> None:
         """Called within and after counted passes, while the clock runs. It must take at most a few microseconds."""
+
+    def on_forward(self, n: int) -> None:
+        """Called when a forward pass over `n` examples is counted, while the clock runs."""
 
     def on_backward(self, n: int) -> None:
         """Called when a backward pass over `n` examples is counted, while the clock runs."""
@@ -91,6 +94,7 @@ class RuleChecker:
         draw_checks: the `on_draw` methods of the rules that define one.
         step_checks: the `on_step_end` methods of the rules that define one.
         pass_checks: the `on_pass` methods of the rules that define one.
+        forward_checks: the `on_forward` methods of the rules that define one.
         backward_checks: the `on_backward` methods of the rules that define one.
     """
 
@@ -107,12 +111,15 @@ class RuleChecker:
         self.pass_checks: tuple[Callable[[], None], ...] = tuple(
             rule.on_pass for rule in self._rules if type(rule).on_pass is not Rule.on_pass
         )
+        self.forward_checks: tuple[Callable[[int], None], ...] = tuple(
+            rule.on_forward for rule in self._rules if type(rule).on_forward is not Rule.on_forward
+        )
         self.backward_checks: tuple[Callable[[int], None], ...] = tuple(
             rule.on_backward for rule in self._rules if type(rule).on_backward is not Rule.on_backward
         )
 
     def guard(self, *objects: object) -> None:
-        """Make objects of the harness known to the rules (`Rule.objects`)."""
+        """Make the workload and objects of the harness known to the rules (`Rule.objects`)."""
         for rule in self._rules:
             rule.objects = (*rule.objects, *objects)
 

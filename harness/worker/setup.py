@@ -16,6 +16,7 @@ from torch import nn
 from harness.contract.events import ClockChanged, PhaseBegan, Warned
 from harness.contract.record import Usage
 from harness.contract.run import Job, RunSpec
+from harness.plugins import loading
 from harness.storage.layout import run_id
 from harness.worker import checkpoint, compile_cache, rng
 from harness.worker.assessment import Assessor, LocalAssessor
@@ -87,6 +88,9 @@ def build_run(
     if change_data is None:
         _prepare_compiler(job, emit, group)
     apply_numeric_settings(spec)
+    # The rules compare the workload's code with its state before the submission's import. The import of the workload is
+    # not part of the phase `import`, which has a limit.
+    loading.load_object(spec.workload.load)
     emit(PhaseBegan(phase="import"))
     # The clock is stopped while the submission is imported. Code at import time must therefore have no access to the
     # model and the data, which are built later.

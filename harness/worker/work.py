@@ -64,6 +64,7 @@ class CountedWork:
         self._draw_checks = rules.draw_checks
         self._step_checks = rules.step_checks
         self._pass_checks = rules.pass_checks
+        self._forward_checks = rules.forward_checks
         self._backward_checks = rules.backward_checks
         self._profiler = profiler
         self._draw_batch = timed(profiler, "data", source.draw)
@@ -81,9 +82,9 @@ class CountedWork:
         self._drawn_in_step = 0
         self._forward_examples_before_step = 0
         self._model.register_forward_hook(self._count_direct_forward)
-        # A compiled pass cannot contain further hooks.
-        checks = () if forward.compiles else self._pass_checks
-        self._watch = PassWatch(self._model, checks, lambda: forward.running) if checks else None
+        self._watch = PassWatch(
+            self._model, self._pass_checks, lambda: forward.running, is_permanent=not forward.compiles
+        )
 
     @property
     def phases(self) -> dict[str, float]:
@@ -114,7 +115,7 @@ class CountedWork:
         return self._draw_batch(n, indices)
 
     def backward(self, batch: Batch, scale: float = 1.0) -> Tensor:
-        self.forward_examples += batch.n
+        self._count_forward(batch.n)
         # This pass is counted without a hook, since a hook would cost a call from C++ to Python in every step.
         self.gradient_examples += batch.n
         for report in self._backward_checks:
@@ -126,7 +127,7 @@ class CountedWork:
         return loss
 
     def loss(self, batch: Batch, per_example: bool = False) -> Tensor:
-        self.forward_examples += batch.n
+        self._count_forward(batch.n)
         loss = self._passes.loss(batch, per_example)
         for check in self._pass_checks:
             check()
@@ -136,12 +137,21 @@ class CountedWork:
         return loss
 
     def outputs(self, batch: Batch, model: nn.Module | None = None) -> Tensor:
-        self.forward_examples += batch.n
-        outputs = self._passes.outputs(batch, self._model if model is None else model)
+        self._count_forward(batch.n)
+        with self._watch.watched_forward():
+            outputs = self._passes.outputs(batch, self._model if model is None else model)
+        for check in self._pass_checks:
+            check()
         self._count_backward(outputs, batch.n)
         return outputs
 
     # --- counting --------------------------------------------------------------------------------
+
+    def _count_forward(self, n: int) -> None:
+        """Count `n` forward-examples."""
+        self.forward_examples += n
+        for report in self._forward_checks:
+            report(n)
 
     def _count_backward(self, root: Tensor, n: int) -> None:
         """Count `n` gradient-examples for every backward pass through the graph of `root`."""
@@ -159,7 +169,7 @@ class CountedWork:
         if self._forward.running or not self.counting:
             return
         n = args[0].shape[0] if args and isinstance(args[0], Tensor) and args[0].ndim else self.batch_size
-        self.forward_examples += n
+        self._count_forward(n)
         if isinstance(output, Tensor):
             self._count_backward(output, n)
 
@@ -168,8 +178,7 @@ class CountedWork:
     def begin_evaluation(self) -> None:
         """Begin the context `eval_weights`. Examples that are drawn in this context do not count for a step."""
         self._drawn_in_step = 0
-        if self._watch is not None:
-            self._watch.move()
+        self._watch.move()
 
     def begin_step(self) -> None:
         """Begin an update: reset the counts per step, and start the profiler."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cheats.pipeline import cost, honest, is_rejected, run
 from tests.cheats.threats import threat
 
@@ -25,6 +27,17 @@ def test_replaced_backward(tmp_path: Path) -> None:
 @threat(way="computes all gradients without counted passes", verdict="caught", by="rule `uncounted_training`")
 def test_uncounted_training(tmp_path: Path) -> None:
     is_rejected(run("counters:TrainsUncounted", tmp_path), "no forward or backward pass was counted")
+
+
+@threat(
+    way="computes all gradients without counted passes, and makes counted passes in `eval_weights`, or raises the "
+    "counter of passes until it is compared",
+    verdict="caught",
+    by="rule `uncounted_training`, which counts the passes in steps itself",
+)
+@pytest.mark.parametrize("name", ["PassesInEvalWeights", "InventsPasses"])
+def test_pretended_passes(name: str, tmp_path: Path) -> None:
+    is_rejected(run(f"counters:{name}", tmp_path), "no forward or backward pass was counted in a step")
 
 
 @threat(

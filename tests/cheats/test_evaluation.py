@@ -21,11 +21,12 @@ from workloads.lm.tiny import LmTiny, entropy, held_out
 
 @threat(
     way="replaces `evaluate` of the workload",
-    verdict="made useless",
-    by="the evaluator, a process that never imports the submission; `bench verify` evaluates saved weights",
+    verdict="caught",
+    by="rule `harness_code`; in addition, the metrics come from the evaluator, a process that never imports the "
+    "submission, and `bench verify` evaluates saved weights",
 )
 def test_patched_workload(tmp_path: Path) -> None:
-    gains_nothing(run("evaluation:PatchesWorkload", tmp_path))
+    is_rejected(run("evaluation:PatchesWorkload", tmp_path), "Micro.evaluate was replaced")
 
 
 @threat(way="replaces torch's loss functions", verdict="made useless", by="the evaluator")

@@ -1,4 +1,4 @@
-"""A changed model: hooks and replaced `forward`."""
+"""A changed model or workload: hooks, replaced `forward`, replaced losses."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.execution import supervisor, trial_processes, worker_process
+from tests import micro
 from tests.cheats.pipeline import cost, gains_nothing, honest, is_rejected, run
 from tests.cheats.threats import threat
 from tests.helpers import run_here, spec_of, submission
@@ -20,6 +21,49 @@ from tests.helpers import run_here, spec_of, submission
 @pytest.mark.parametrize("name", ["PatchesModule", "PatchesClass", "ChangesClass", "AddsModule"])
 def test_changed_modules(name: str, tmp_path: Path) -> None:
     is_rejected(run(f"models:{name}", tmp_path, smoke=True), "the model was changed outside model_options")
+
+
+@threat(
+    way="replaces `loss` of the workload by a loss over fewer examples: in its class or in a subclass, in the object, "
+    "or in the objects of the harness that compute passes",
+    verdict="caught",
+    by="rule `harness_code`",
+)
+@pytest.mark.parametrize(
+    ("name", "replaced"),
+    [
+        ("ReplacesLossOfClass", "Micro.loss was"),
+        ("AddsToSubclass", "MicroStream.loss was"),
+        ("ReplacesLossOfInstance", "Micro.loss of an object"),
+        ("ReplacesBoundLoss", "WholeBatchPasses._loss of an object"),
+        ("ReplacesPasses", "CountedWork._passes of an object"),
+        ("ChangesClass", "the class of an object"),
+    ],
+)
+def test_replaced_loss(name: str, replaced: str, tmp_path: Path) -> None:
+    entry = micro.STREAM_ENTRY if name == "AddsToSubclass" else micro.ENTRY
+    is_rejected(run(f"workloads:{name}", tmp_path, entry, smoke=True), replaced)
+
+
+@threat(
+    way="replaces a function or an imported module in the workload's module, or hides a builtin function there",
+    verdict="caught",
+    by="rule `harness_code`",
+)
+@pytest.mark.parametrize(
+    ("name", "replaced"), [("ReplacesHelper", "points"), ("ReplacesImportedModule", "F"), ("HidesBuiltin", "float")]
+)
+def test_replaced_helpers(name: str, replaced: str, tmp_path: Path) -> None:
+    is_rejected(run(f"workloads:{name}", tmp_path, smoke=True), f"tests.micro.{replaced} was replaced")
+
+
+@threat(
+    way="replaces `loss` of the workload while it is imported, and restores it in its constructor",
+    verdict="caught",
+    by="rule `harness_code`, which is also checked before the run is built",
+)
+def test_restored_loss(tmp_path: Path) -> None:
+    is_rejected(run("workloads:ReplacesDuringImport", tmp_path, smoke=True), "Micro.loss was replaced")
 
 
 @threat(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cheats.pipeline import honest, is_rejected, linux, run
 from tests.cheats.threats import threat
 
@@ -15,6 +17,26 @@ from tests.cheats.threats import threat
 )
 def test_precision_in_forward(tmp_path: Path) -> None:
     is_rejected(run("precision:PrecisionInForward", tmp_path), "within a pass")
+
+
+@threat(
+    way="lowers the precision of one backend's convolutions or matrix products, or changes the default device, in the "
+    "middle of forward passes only",
+    verdict="caught",
+    by="rule `numeric_settings`",
+)
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("ConvolutionPrecisionInForward", "mkldnn conv precision"),
+        ("MatrixPrecisionInForward", "matmul precision"),
+        ("DeviceInForward", "default device"),
+    ],
+)
+def test_backend_settings_in_forward(name: str, setting: str, tmp_path: Path) -> None:
+    record = run(f"precision:{name}", tmp_path)
+    is_rejected(record, "within a pass")
+    assert setting in record.reason
 
 
 @threat(way="uses more threads within backward passes", verdict="caught", by="rule `numeric_settings`")

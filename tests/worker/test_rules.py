@@ -8,16 +8,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from torch import nn
 
+from harness.contract.workload import Precision
 from harness.errors import RejectedError
-from harness.worker import weights
+from harness.worker import loop, weights
 from harness.worker.clock import Clock
 from harness.worker.distributed.collectives import SINGLE_PROCESS, ProcessGroup
 from harness.worker.rule import Rule, RuleChecker
 from harness.worker.rules import load_rule, load_rules, rule_docs, rule_names
+from harness.worker.rules.harness_code import list_workload_modules
 from tests import micro
 from tests.helpers import run_here, spec_of, submission
 from tests.worker.build import work_of
@@ -95,6 +98,69 @@ def test_a_setting_that_a_submission_changes_is_named() -> None:
         torch.set_default_dtype(torch.float32)
 
 
+def test_passes_in_float32_run_without_autocast() -> None:
+    rule = load_rule("numeric_settings")(spec_of(BASE))
+    rule.on_pass()
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        pytest.raises(RejectedError, match="autocast was enabled within a pass"),
+    ):
+        rule.on_pass()
+
+
+def test_autocast_within_a_pass_has_the_dtype_of_the_workload_and_the_device_of_the_run() -> None:
+    facts = msgspec.structs.replace(micro.FACTS, precision=Precision(dtype="bfloat16"))
+    rule = load_rule("numeric_settings")(spec_of(BASE, msgspec.structs.replace(micro.ENTRY, facts=facts)))
+    rule.on_pass()
+    with torch.autocast("cpu", torch.bfloat16):
+        rule.on_pass()
+        with torch.autocast("cpu", torch.float16), pytest.raises(RejectedError, match="autocast"):
+            rule.on_pass()
+
+
+@pytest.mark.parametrize("operation", ["matmul", "conv", "rnn"])
+def test_a_precision_that_is_set_for_one_operation_is_named(operation: str) -> None:
+    rule = load_rule("numeric_settings")(spec_of(BASE))
+    owner = getattr(torch.backends.mkldnn, operation)
+    before = owner.fp32_precision
+    owner.fp32_precision = "bf16"
+    try:
+        with pytest.raises(RejectedError, match=f"mkldnn {operation} precision|float32 matmul precision"):
+            rule.on_pass()
+        with pytest.raises(RejectedError):
+            rule.at_pause(nn.Linear(1, 1), SINGLE_PROCESS)
+    finally:
+        owner.fp32_precision = before
+    rule.on_pass()
+
+
+def test_every_element_of_the_weights_is_compared() -> None:
+    rule = load_rule("uncounted_training")(spec_of(BASE))
+    model = nn.Linear(64, 64)
+    rule.at_evaluation(model)
+    rule.at_evaluation(model)
+    with torch.no_grad():
+        model.weight[0, 1] += 1
+    with pytest.raises(RejectedError, match="no forward or backward pass was counted in a step"):
+        rule.at_evaluation(model)
+
+
+def test_only_passes_in_steps_allow_other_weights() -> None:
+    rule = load_rule("uncounted_training")(spec_of(BASE))
+    model = nn.Linear(2, 2)
+    rule.at_evaluation(model)
+    rule.on_forward(16)
+    rule.on_step_end(16, 16)
+    nn.init.ones_(model.weight)
+    rule.at_evaluation(model)
+    rule.on_forward(16)  # in `eval_weights`, when the evaluation is over
+    rule.at_pause(model, SINGLE_PROCESS)
+    rule.on_step_end(16, 16)  # the harness's counter was raised
+    nn.init.zeros_(model.weight)
+    with pytest.raises(RejectedError, match="counted in a step"):
+        rule.at_evaluation(model)
+
+
 def test_a_long_import_is_rejected() -> None:
     rule = load_rule("import_time")(spec_of(BASE))
     rule.after_import(9.9)
@@ -153,6 +219,39 @@ def test_rules_are_checked_where_they_can_be_broken() -> None:
 
 
 # --- the rule `harness_code` --------------------------------------------------------------------
+
+
+def test_the_code_of_a_workload_includes_the_modules_that_it_uses() -> None:
+    names = {module.__name__ for module in list_workload_modules("workloads.lm.tiny:LmTiny")}
+    assert names >= {"workloads.lm.tiny", "workloads.lm.common", "workloads.lm.model", "workloads.lm.language"}
+    assert all(name.startswith("workloads.") for name in names)
+
+
+def test_a_file_may_extend_a_workload_of_a_package(tmp_path: Path) -> None:
+    source = tmp_path / "extends.py"
+    source.write_text("from tests.micro import Micro\nclass Extended(Micro):\n    pass\n")
+    names = [module.__name__ for module in list_workload_modules(f"{source}:Extended")]
+    assert names[0].startswith("bench_file_extends")
+    assert "tests.micro" in names
+
+
+def test_names_that_hide_nothing_may_be_added(code_rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "other_name", len, raising=False)
+    monkeypatch.setattr(Clock, "other_value", 3, raising=False)
+    _check_code(code_rule)
+    monkeypatch.setattr(Clock, "__getattribute__", lambda clock, name: None)
+    with pytest.raises(RejectedError, match=r"Clock\.__getattribute__ was replaced"):
+        _check_code(code_rule)
+
+
+def test_a_replaced_constant_or_default_value_is_named(code_rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "CHECKPOINT_SHARE", 0.5)
+        with pytest.raises(RejectedError, match=r"loop\.CHECKPOINT_SHARE was replaced"):
+            _check_code(code_rule)
+    monkeypatch.setattr(micro.Micro.loss, "__defaults__", (True,))
+    with pytest.raises(RejectedError, match=r"Micro\.loss was replaced"):
+        _check_code(code_rule)
 
 
 class _EqualsEverything:

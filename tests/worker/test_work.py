@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from harness.contract.record import Record
+from harness.errors import RejectedError
+from harness.worker import forward
 from tests import micro
 from tests.helpers import run_here, spec_of, submission
 from tests.worker.build import work_of
@@ -78,3 +80,21 @@ def test_a_warm_up_step_leaves_everything_as_it_was(made: type[micro.Micro], mon
     assert work.examples == work.forward_examples == work.gradient_examples == 0
     assert all(torch.equal(a, b) for a, b in zip(work.draw().values(), other.draw().values(), strict=True))
     assert not work.needs_warm_up
+
+
+@pytest.mark.parametrize("where", ["in the middle", "until the end"])
+def test_outputs_are_checked_if_the_loss_is_compiled(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "uses_compiler", lambda spec: True)
+    work = work_of(spec_of(submission("tests.submissions_for_tests:Base")), micro.Micro())
+    batch = work.draw()
+    work.outputs(batch)
+    work._model.register_forward_pre_hook(lambda *_: torch.set_default_dtype(torch.float64))
+    if where == "in the middle":
+        work._model.register_forward_hook(lambda *_: torch.set_default_dtype(torch.float32))
+    try:
+        with pytest.raises(RejectedError, match=r"default dtype was changed .* within a pass"):
+            work.outputs(batch)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    hooks = [hook for module in work._model.children() for hook in module._forward_hooks]
+    assert not hooks, "a compiled loss cannot contain hooks of the watch"

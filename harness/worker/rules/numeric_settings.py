@@ -1,9 +1,14 @@
 """Torch's global numeric settings stay as the harness set them.
 
 Forbidden: changing torch's global settings, and leaving autocast enabled. The global settings are the precision of
-float32 matrix products and convolutions, TF32, the use of oneDNN, the default dtype, the default device and the number
-of threads. At every evaluation, they are compared with their values before the submission's import. The settings that
-affect passes most are also compared within passes.
+float32 matrix products, convolutions and recurrent layers, TF32, the use of oneDNN, the default dtype, the default
+device and the number of threads. They are compared with their values before the submission's import: at every
+evaluation, after every pass that the harness computes, and in the middle of passes, at one module of the model. This
+module changes at every evaluation. If the loss is compiled, only the forward passes of `work.outputs` are checked in
+the middle. A forward pass that the submission makes by calling the model itself is not checked. In the middle of a
+backward pass, the default device is not compared. The precision of other devices than the run's is compared only at
+evaluations. Within a pass, autocast may be enabled only for the run's device, and with the lower precision that the
+workload uses.
 
 Why: precision and threads determine the time of a step, and both must be the same for all submissions.
 
@@ -12,6 +17,7 @@ Instead: do not change the settings. If a computation of the submission needs an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,7 +26,23 @@ from torch import nn
 from harness.contract.run import RunSpec
 from harness.errors import RejectedError
 from harness.worker.distributed.collectives import ProcessGroup
+from harness.worker.forward import AUTOCAST_DTYPES
 from harness.worker.rule import Rule
+
+#: Name of a setting → the backend and the operation whose precision of float32 numbers it is. Backend `cuda` includes
+#: cuDNN.
+_PRECISIONS = {
+    f"{backend} {operation} precision": (backend, operation)
+    for backend in ("mkldnn", "cuda")
+    for operation in ("matmul", "conv", "rnn")
+}
+# The functions are bound before the submission is imported. Torch's public properties call the same functions, but take
+# ten times as long.
+_read_precision = torch._C._get_fp32_precision_getter
+_read_onednn = torch._C._get_mkldnn_enabled
+_read_autocast = torch._C._is_any_autocast_enabled
+#: A default device is a function mode. To read the device takes a hundred times as long as to count the modes.
+_count_function_modes = torch._C._len_torch_function_stack
 
 
 class NumericSettings(Rule):
@@ -30,57 +52,74 @@ class NumericSettings(Rule):
         # The rules are constructed before the submission is imported.
         super().__init__(spec)
         self._initial_settings = read_settings()
-        self._initial_pass_settings = read_pass_settings()
-        self._forbids_autocast = spec.workload.facts.precision.dtype == "float32"
+        self._device_type = torch.device(spec.device).type
+        self._backend = "cuda" if self._device_type == "cuda" else "mkldnn"
+        self._initial_pass_settings = read_pass_settings(self._backend)
+        self._autocast_dtype = AUTOCAST_DTYPES.get(spec.workload.facts.precision.dtype)
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
         self._compare("")
 
     def on_pass(self) -> None:
-        if read_pass_settings() != self._initial_pass_settings:
+        if read_pass_settings(self._backend) != self._initial_pass_settings:
             self._compare(" within a pass")
-        if self._forbids_autocast and torch.is_autocast_enabled("cpu"):
+        if _read_autocast() and not self._is_autocast_of_workload():
             raise RejectedError(
                 "autocast was enabled within a pass",
                 fix="leave the precision of passes to the workload; cast the tensors of other computations instead",
             )
 
+    def _is_autocast_of_workload(self) -> bool:
+        """Return whether autocast is enabled only for the run's device, with the dtype of the workload."""
+        other = "cpu" if self._device_type != "cpu" else "cuda"
+        return torch.get_autocast_dtype(self._device_type) == self._autocast_dtype and not torch.is_autocast_enabled(
+            other
+        )
+
     def _compare(self, when: str) -> None:
         for name, value in read_settings().items():
             initial = self._initial_settings[name]
-            if value != initial:
+            if value != initial and not (when and name == "autocast"):
                 raise RejectedError(
                     f"{name} was changed from {initial} to {value}{when}",
                     fix="do not change torch's global settings; cast the tensors of the computation instead",
                 )
 
 
-def read_pass_settings() -> tuple[Any, ...]:
-    """Return the values of the settings that are compared in every pass. This takes about a microsecond."""
+def read_pass_settings(backend: str) -> tuple[Any, ...]:
+    """Return the values of the settings that are compared in every pass. This takes about two microseconds.
+
+    Args:
+        backend: the backend of the run's device, whose precisions are read.
+    """
     return (
-        torch.get_float32_matmul_precision(),
         torch.get_num_threads(),
         torch.get_default_dtype(),
-        torch.backends.cudnn.allow_tf32,
-        torch.backends.mkldnn.enabled,
+        _read_onednn(),
+        _count_function_modes(),
+        _read_precision(backend, "matmul"),
+        _read_precision(backend, "conv"),
+        _read_precision(backend, "rnn"),
     )
 
 
 def read_settings() -> dict[str, Any]:
     """Return the values of all settings by name."""
-    settings = {
-        "float32 matmul precision": torch.get_float32_matmul_precision(),
-        "cudnn TF32": torch.backends.cudnn.allow_tf32,
+    return {
+        "float32 matmul precision": _read_or_describe(torch.get_float32_matmul_precision),
+        "cudnn TF32": _read_or_describe(lambda: torch.backends.cudnn.allow_tf32),
         "default dtype": torch.get_default_dtype(),
         "default device": str(torch.get_default_device()),
         "number of threads": torch.get_num_threads(),
         "autocast": torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"),
-        "oneDNN": torch.backends.mkldnn.enabled,
+        "oneDNN": _read_onednn(),
+        **{name: _read_precision(*key) for name, key in _PRECISIONS.items()},
     }
-    for backend in ("mkldnn", "cuda", "cudnn"):
-        for operation in ("matmul", "conv", "rnn"):
-            owner = getattr(getattr(torch.backends, backend, None), operation, None)
-            precision = getattr(owner, "fp32_precision", None)
-            if precision is not None:
-                settings[f"{backend} {operation} precision"] = precision
-    return settings
+
+
+def _read_or_describe(read: Callable[[], Any]) -> Any:
+    """Return a setting. If settings of several operations contradict each other, torch raises; return `mixed` then."""
+    try:
+        return read()
+    except RuntimeError:
+        return "mixed"

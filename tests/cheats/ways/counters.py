@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -47,6 +49,20 @@ class TrainsUncounted(Honest):
             parameter.grad = gradient
 
 
+class InventsPasses(TrainsUncounted):
+    """The same, and adds passes that were not made to the counter, until the counter is compared."""
+
+    def update(self, work: Any) -> None:
+        super().update(work)
+        self.work = work
+        self.before = work.forward_examples
+        work.forward_examples += work.batch_size
+
+    def state_dict(self) -> dict[str, Any]:
+        self.work.forward_examples = self.before
+        return super().state_dict()
+
+
 class TrainsMostlyUncounted(TrainsUncounted):
     """Makes one counted pass, and many that nothing counts, over all training examples."""
 
@@ -59,6 +75,16 @@ class TrainsMostlyUncounted(TrainsUncounted):
         for _ in range(5):
             self.descend(self.everything)
             self.optimizer.step()
+
+
+class PassesInEvalWeights(TrainsUncounted):
+    """The same, and makes counted passes while it swaps its evaluation weights in and out."""
+
+    @contextmanager
+    def eval_weights(self) -> Iterator[None]:
+        self.model(torch.zeros(1, 2))
+        yield
+        self.model(torch.zeros(1, 2))
 
 
 class CallsCopies(Honest):

@@ -18,6 +18,32 @@ class PrecisionInForward(Honest):
         self.model.register_forward_hook(lambda *_: torch.set_float32_matmul_precision("highest"))
 
 
+class ConvolutionPrecisionInForward(Honest):
+    """Lowers the precision of one backend's convolutions in the middle of forward passes only."""
+
+    def begin(self) -> None:
+        conv: Any = torch.backends.mkldnn.conv  # type: ignore[attr-defined]
+        self.model.register_forward_pre_hook(lambda *_: setattr(conv, "fp32_precision", "bf16"))
+        self.model.register_forward_hook(lambda *_: setattr(conv, "fp32_precision", "none"))
+
+
+class MatrixPrecisionInForward(Honest):
+    """The same for matrix products, which torch's older setting then cannot describe."""
+
+    def begin(self) -> None:
+        matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+        self.model.register_forward_pre_hook(lambda *_: setattr(matmul, "fp32_precision", "bf16"))
+        self.model.register_forward_hook(lambda *_: setattr(matmul, "fp32_precision", "ieee"))
+
+
+class DeviceInForward(Honest):
+    """Changes the default device in the middle of forward passes only."""
+
+    def begin(self) -> None:
+        self.model.register_forward_pre_hook(lambda *_: torch.set_default_device("meta"))
+        self.model.register_forward_hook(lambda *_: torch.set_default_device(None))
+
+
 class ThreadsInBackward(Honest):
     """Uses more threads from the first to the last gradient."""
 
