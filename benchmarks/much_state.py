@@ -27,7 +27,8 @@ DECAY = 0.9
 RATE = 0.01
 #: Maximum factor of the learning rate. With a larger one, the training on a long stream diverges.
 MAX_FACTOR = 4.0
-#: Seconds of sleep per step. They make the training long, so that most random moments fall into it.
+#: Seconds of sleep per step. With this sleep, training takes most of a run. `kill_runs.py` disturbs the run at random
+#: moments, which are then mostly during training.
 PAUSE_S = 0.01
 
 

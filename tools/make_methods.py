@@ -46,7 +46,7 @@ of these is missing, the method does not run.
 |---|---|
 | `horizon` | the number of examples that the run may draw ([horizon](glossary.md#horizon)) |
 | `pool` | training data with random access ([pool](glossary.md#pool)) |
-| `scores` | scores of the training examples, such as their quality |
+| `scores` | quality scores of the training examples |
 | `tokens` | the number of tokens in an example, which every workload declares |
 | `stream` | training data in stages ([stream](glossary.md#stream)) |
 | `boundaries` | stage boundaries that the submission sees |

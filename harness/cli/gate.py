@@ -152,7 +152,7 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
     if flags.confirm:
         _raise_if(
             bool(a or workloads or flags.against or flags.series),
-            "--confirm retests the kept candidates of a series against the submission with which the series began",
+            "--confirm retests the kept candidates of a series against the submission B of the first candidate",
             "leave out A, --against, --workload and --series",
         )
         return _confirm_series(session, _open_series_file(flags.confirm, flags), limits, context, as_json)
@@ -234,7 +234,7 @@ def _confirm_series(
 ) -> int:
     """Retest the kept candidates of a series and return the exit code.
 
-    Each kept candidate is compared with the first B of the series. The exit code is:
+    Each kept candidate is compared with the submission B of the first candidate. The exit code is:
 
     - 1 if a verdict is `worse`, `equivalent` or `identical`;
     - otherwise 4 if a verdict is `undecided`;
@@ -245,6 +245,7 @@ def _confirm_series(
     ]
     outcomes = [report.verdict.outcome for _, _, report in retests]
     if as_json:
+        # `asked` is the candidate's name or path, as the user gave it.
         entries = [
             {"candidate": number, "submission": candidate.a.asked, **gate_json(report)}
             for number, candidate, report in retests
@@ -283,14 +284,14 @@ def _make_report(ending: GateEnding, context: click.Context, series: str = "") -
 
 
 def _series_fields(ending: GateEnding, name: str) -> dict[str, Any]:
-    if ending.turn is None or ending.log is None:
+    if ending.position is None or ending.log is None:
         return {}
     candidates = ending.log.candidates
     return {
         "name": name,
-        "candidate": ending.turn.number,
-        "level": ending.turn.candidate.level,
-        "keep": candidates[ending.turn.number - 1].kept,
+        "candidate": ending.position.number,
+        "level": ending.position.candidate.level,
+        "keep": candidates[ending.position.number - 1].kept,
         "tested": sum(not candidate.open for candidate in candidates),
         "kept": sum(candidate.kept for candidate in candidates),
     }

@@ -35,7 +35,8 @@ _OPTIONS = (
         "--budget",
         type=int,
         metavar="EXAMPLES",
-        help="Number of examples per run (default: a quarter of the horizon, or more if 16 evaluations need it).",
+        help="Number of examples per run (default: a quarter of the horizon, or more if this is too short for 16 "
+        "evaluations).",
     ),
     click.option(
         "--min-effect",

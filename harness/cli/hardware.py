@@ -39,7 +39,7 @@ def command(threads: int, as_json: bool) -> int:
     rows = [["class", "for", "declared", "recognised by"]]
     rows += [[row["class"], row["for"], "yes" if row["declared"] else "no", row["by"]] for row in machine_rows]
     click.echo(text.columns(rows))
-    click.echo(f"\nsandbox of workers on a processor: {sandbox_name}")
+    click.echo(f"\nsandbox of workers on a CPU: {sandbox_name}")
     gpus = detect.all_gpus()
     if gpus:
         click.echo(f"\nGPUs, read through {detect.find_driver().name}")

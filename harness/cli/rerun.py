@@ -31,7 +31,7 @@ from harness.plugins.registry import Registry
 from harness.report.attestations import attestation_lines, rerun_json
 from harness.storage.attestations import read_attestations, write_attestation
 from harness.storage.records import decode_stored, iter_located
-from harness.verification.fresh_seeds import draw_claims, group_claims
+from harness.verification.fresh_seeds import draw_results, group_results
 from harness.verification.rerun import Rerun, RerunMethod
 
 
@@ -60,7 +60,8 @@ from harness.verification.rerun import Rerun, RerunMethod
 )  # fmt: skip
 @click.option(
     "--max-minutes", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
-    help="No run is started after this number of minutes.",
+    help="Time limit. The exact repetition and the first runs on fresh seeds always start. A later run starts only if "
+    "it will probably end within this time.",
 )  # fmt: skip
 @click.option("--jobs", type=LimitedInteger("jobs"), default=2, show_default=True, help="Number of runs at once.")
 @click.option(
@@ -108,11 +109,11 @@ def rerun(
         )
         if workloads is not None:
             located = _read_scored_records(name, runs, results)
-            claims = draw_claims(
-                group_claims([record for record, _ in located]), drawn := _draw_nonce(nonce), workloads
+            stated_results = draw_results(
+                group_results([record for record, _ in located]), drawn := _draw_nonce(nonce), workloads
             )
-            note(f"drawn: {', '.join(claim.workload for claim in claims)}")
-            attestations = list(repeat.test_claims(claims, drawn))
+            note(f"drawn: {', '.join(stated.workload for stated in stated_results)}")
+            attestations = list(repeat.test_results(stated_results, drawn))
         elif names_run(name) or Path(name).exists():
             stored = locate_run(name, runs, results)
             record = decode_stored(stored)

@@ -58,6 +58,7 @@ def validate(name: str, value: Scalar, domain: Domain) -> Scalar:
         UsageError: the value is not allowed. The message contains the hyperparameter, the value and the allowed values.
     """
     if isinstance(domain, Choice) or (isinstance(domain, Fixed) and domain.values is not None):
+        # The default of a `Fixed` hyperparameter is not tuned, but a user may override it.
         allowed = domain.values or ()
         if value not in allowed:
             raise UsageError(f"{name}={_format_value(value)} is not allowed", fix=f"choose one of: {_join(allowed)}")
@@ -116,8 +117,9 @@ def resolve(
         space: domains of the hyperparameters by name.
         overrides: values of overrides by name. A string is parsed.
         checks: relations that the values must satisfy.
-        context: values of `horizon` and `task`, to which the relations may refer; None for an unknown value. `horizon`
-            is the number of updates for which the schedule is planned, and `task` is this number for the shortest task.
+        context: values of the names `horizon` and `task` in relations; None for an unknown value. Both values are
+            numbers of planned updates. `horizon`: in the whole run. `task`: in the shortest stage of a stream with
+            visible boundaries.
 
     Raises:
         UsageError: a name is unknown, a value is not allowed, or a relation does not hold.
@@ -171,7 +173,7 @@ def check_relation(check: str, values: Mapping[str, Scalar], context: Mapping[st
     Args:
         check: the text of the relation.
         values: values of the hyperparameters by name.
-        context: values of `horizon` and `task` (see `resolve`).
+        context: values of the names `horizon` and `task` (see `resolve`).
 
     Raises:
         UsageError: the relation does not hold, or cannot be computed for these values, for example because of a
@@ -298,9 +300,9 @@ def describe(domain: Domain) -> str:
         case Choice():
             return f"one of {_join(domain.values)}"
         case Fixed(values=tuple(values)):
-            return f"fixed, or one of {_join(values)}"
+            return f"not tuned; one of {_join(values)}"
         case Fixed():
-            return "fixed"
+            return "not tuned"
         case LogUniform():
             return f"log-uniform {domain.low:g} to {domain.high:g}"
         case Uniform():

@@ -10,11 +10,13 @@ from harness.contract.domains import Space
 Tier = Literal["cpu", "gpu", "cluster"]
 Goal = Literal["min", "max"]
 Access = Literal["pool", "stream"]
+#: Kind of a parameter of the model. An optimizer can treat parameters of different kinds differently.
 Kind = Literal["matrix", "embedding", "head", "norm", "bias", "conv"]
 Split = Literal["feedback", "score", "audit"]
 
 
-#: Sign in the version of a workload in a file, before the hash of the workload's code: `1#0f3a9c2e`.
+#: If a workload comes from a file of the user, its version contains a hash of its code, such as `1#0f3a9c2e`. This sign
+#: separates the two.
 SOURCE_MARK = "#"
 #: Largest value of the resolution (see `is_coarse`) with which a workload can rank submissions by time.
 FINE_RESOLUTION = 0.02
@@ -28,8 +30,8 @@ def is_coarse(resolution: float | None, evaluations: float | None) -> bool:
     Args:
         resolution: relative error of the reference's examples to the target; None if unknown. At 0.02, one standard
             error of the metric on the split `score` shifts the hit by 2 % of these examples.
-        evaluations: number of evaluations before the reference's hit. On a stream, only evaluations after the minimum
-            number of examples of their stage count. None if unknown.
+        evaluations: number of evaluations before the reference's hit. None if unknown. On a stream, evaluations
+            before the minimum number of examples of a stage are not counted.
 
     >>> is_coarse(0.016, 55), is_coarse(0.21, 61), is_coarse(0.0, 7), is_coarse(None, 90)
     (False, True, True, True)

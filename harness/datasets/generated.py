@@ -131,6 +131,7 @@ def _module_hash(module: str) -> str:
     # A module that `harness.plugins.loading` loads from a path has a name that begins with `bench_file_`. It cannot be
     # imported by this name.
     is_importable = spec is not None and spec.name == module and not module.startswith(("bench_file_", "__"))
+    # `source_hash` requires a name after the colon, but hashes the whole module. `make` is a placeholder.
     return source_hash([f"{module if is_importable or file is None else file}:make"])
 
 

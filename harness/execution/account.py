@@ -168,21 +168,21 @@ class Account:
         """Return the evaluations before the checkpoint of a resumed worker, with their scored times from the account.
 
         Evaluations may be missing in the account, for example after the death of a supervisor. Their scored times are
-        estimated from the times that the worker claims.
+        estimated from the times that the worker reported.
         """
         points: list[Point] = []
         known = self._state.evaluations
         # `base`: the scored time at the end of the previous evaluation.
-        # `offset`: (scored time) - (claimed time) at the last evaluation that is in the account.
+        # `offset`: (scored time) - (reported time) at the last evaluation that is in the account.
         base, offset = Spent(), Spent()
         kept: list[ChargedEvaluation] = []
         for index, point in enumerate(restored):
-            claim = Spent(seconds=point.seconds, process_seconds=point.process_seconds)
+            reported = Spent(seconds=point.seconds, process_seconds=point.process_seconds)
             if index < len(known) and known[index].examples == point.examples:
                 evaluation = known[index]
-                offset = _subtract(evaluation.at, claim)
+                offset = _subtract(evaluation.at, reported)
             else:
-                at = _largest(_add(claim, offset), base)
+                at = _largest(_add(reported, offset), base)
                 evaluation = ChargedEvaluation(examples=point.examples, at=at, after=at)
             kept.append(evaluation)
             base = evaluation.after
@@ -225,8 +225,8 @@ class Account:
 
     def charge(self, point: Point, spec: RunSpec) -> Point:
         """Return an evaluation with its scored time, and add the evaluation to the account."""
-        claim = Spent(seconds=point.seconds, process_seconds=point.process_seconds)
-        charge = Charge(at=claim, after=claim)
+        reported = Spent(seconds=point.seconds, process_seconds=point.process_seconds)
+        charge = Charge(at=reported, after=reported)
         meter = self.meter
         if meter is not None:
             now = meter.charged()

@@ -36,9 +36,8 @@ class EventReader(threading.Thread):
 
     Events are read in a separate thread, so that a slow watcher, such as a display, does not delay the measurement.
 
-    If the trial has an evaluator, an event `Evaluated` of the worker is called a claim in this module. It says only
-    that the worker has ended the evaluation. The evaluator's result replaces the claim. A claim without a result is
-    ignored.
+    If the trial has an evaluator, an event `Evaluated` of the worker says only that the worker has ended the
+    evaluation. The evaluator's result replaces the event. Such an event without a result is ignored.
 
     Args:
         descriptor: file descriptor of the reading end of the worker's pipe.
@@ -56,7 +55,7 @@ class EventReader(threading.Thread):
         self._meter = meter
         #: Events that the worker wrote after its processor times were last read. They wait for the next reading.
         self._postponed: list[Arrival] = []
-        #: The evaluator's results whose claims have not arrived.
+        #: The evaluator's results for which the worker's events `Evaluated` have not arrived.
         self._results: deque[Evaluated] = deque()
         self._is_clock_running = False
         #: GPU sampler, which is notified when the worker's clock starts or stops; None without GPUs.
@@ -86,9 +85,9 @@ class EventReader(threading.Thread):
     def _forward(self, must_read_times: bool) -> bool:
         """Read and pass on all events in the pipes. Return whether the last event was among them.
 
-        In an evaluation, the evaluator writes its result first. Then the worker writes its claim. The evaluator's
-        events are therefore read a second time after those of the worker. The second read gets the results of all
-        claims among the worker's events.
+        In an evaluation, the evaluator writes its result first. Then the worker writes its event `Evaluated`.
+        The evaluator's events are therefore read a second time after those of the worker. The second read gets the
+        results for all events `Evaluated` of the worker.
 
         Args:
             must_read_times: whether the worker's processor times are read even if there are no events.
@@ -122,19 +121,19 @@ class EventReader(threading.Thread):
                 for result in (*self._results, event):
                     self.events.put(result)
                 return True
-            is_claim = isinstance(event, Evaluated) and self._evaluator is not None
-            self.events.put(self._results.popleft() if is_claim else event)
+            is_replaced = isinstance(event, Evaluated) and self._evaluator is not None
+            self.events.put(self._results.popleft() if is_replaced else event)
         return False
 
     def _read_results(self) -> list[AnyEvent]:
         return [] if self._evaluator is None else [arrival.event for arrival in self._evaluator.read()]
 
     def _drop_unfounded(self, arrivals: list[Arrival]) -> list[Arrival]:
-        """Return the events of the worker without the claims for which the evaluator has no result."""
+        """Return the events of the worker without the evaluations for which the evaluator has no result."""
         if self._evaluator is None:
             return arrivals
-        claims = [arrival for arrival in arrivals if isinstance(arrival.event, Evaluated)]
-        unfounded = claims[len(self._results) :]
+        evaluations = [arrival for arrival in arrivals if isinstance(arrival.event, Evaluated)]
+        unfounded = evaluations[len(self._results) :]
         return [arrival for arrival in arrivals if arrival not in unfounded]
 
     def _notify_watch(self, event: AnyEvent, written: Moment, reading: Reading | None) -> None:

@@ -25,9 +25,9 @@ _POOL_SPIN_S = 0.05
 _TICK_ERROR_S = 0.02
 #: Number of processors. All threads together can use at most this number of processor seconds per second.
 _PROCESSORS = os.cpu_count() or 1
-#: Names of the measured processor times. `MAIN`: the time of the worker's main thread. `TREE`: of all processes.
-#: `HELPERS`: of the worker's descendants. `ENDED`: of the worker's threads that have ended.
-MAIN, TREE, HELPERS, ENDED = "main", "tree", "helpers", "ended"
+#: Names of the measured processor times. `MAIN_THREAD`: the time of the worker's main thread. `TREE`: of all processes.
+#: `DESCENDANTS`: of the processes that descend from the worker. `ENDED`: of the worker's threads that have ended.
+MAIN_THREAD, TREE, DESCENDANTS, ENDED = "main thread", "tree", "descendants", "ended"
 #: Beginnings of the names of the processor times of single threads and processes.
 THREAD, PROCESS = "thread ", "process "
 
@@ -53,7 +53,8 @@ class Reading:
     Args:
         began, ended: times at which the reading began and ended, by `time.perf_counter`.
         clock_read: time at which `clock_seconds` had been read.
-        clock_seconds: processor seconds of the worker; None if the worker is not known yet, or has ended.
+        clock_seconds: processor seconds of the worker since its start, scored or not; None if the worker is not known
+            yet, or has ended.
         tree: the processor times of all processes of the worker. They are read after `clock_seconds`, because reading
             them takes longer.
     """
@@ -65,10 +66,10 @@ class Reading:
     tree: TreeTimes = field(default_factory=TreeTimes)
 
     @property
-    def main(self) -> float:
-        """Processor seconds of the main thread."""
-        main = self.tree.main
-        return 0.0 if main is None else self.tree.threads.get(main.pid, main.seconds)
+    def main_thread(self) -> float:
+        """Processor seconds of the worker's main thread."""
+        worker = self.tree.main
+        return 0.0 if worker is None else self.tree.threads.get(worker.pid, worker.seconds)
 
     @property
     def worker(self) -> float:
@@ -146,8 +147,8 @@ class Meter:
 
     def read(self) -> Reading:
         """Read the times of the worker's processes."""
-        main, began = self._alive.tree.main, time.perf_counter()
-        clock_seconds = None if main is None else read_clock(main.pid)
+        worker, began = self._alive.tree.main, time.perf_counter()
+        clock_seconds = None if worker is None else read_clock(worker.pid)
         clock_read, tree = time.perf_counter(), self._tree.read()
         return Reading(
             began=began, ended=time.perf_counter(), clock_read=clock_read, clock_seconds=clock_seconds, tree=tree
@@ -192,12 +193,12 @@ class Meter:
         self._tree.close()
 
     def charged(self) -> Spent:
-        """Return the time to score between the worker's start and the last stop of the clock."""
+        """Return the scored time from the worker's start to the last stop of the clock."""
         seconds, process_seconds = self._clock.charged_seconds()
         seconds += self._unfinished.seconds
         process_seconds += self._unfinished.process_seconds
         if self._charged_span is not None and self._charges_helpers:
-            process_seconds += self._charged_span.least(HELPERS, self._window)
+            process_seconds += self._charged_span.least(DESCENDANTS, self._window)
         return Spent(seconds=seconds, process_seconds=process_seconds + self._off_clock)
 
     def find_violation(self) -> str:
@@ -263,8 +264,8 @@ class Meter:
             self._stop_count += 1
             self.limits.check_stops(self._stop_count, self._evaluations)
             self._stops.append((event.seconds, self.charged()))
-            main = self._last.tree.main
-            if main is not None and is_ignoring_children(main.pid):
+            worker = self._last.tree.main
+            if worker is not None and is_ignoring_children(worker.pid):
                 self.limits.reject_ignored_children()
 
     def _begin_phase(self, phase: Phase, written: Moment) -> None:
@@ -277,9 +278,9 @@ class Meter:
         if self._running:
             return
         self._phase_span.ended = written
-        main, tree = (self._phase_span.least(name, self._window) for name in (MAIN, TREE))
+        main, tree = (self._phase_span.least(name, self._window) for name in (MAIN_THREAD, TREE))
         scored = self.charged().process_seconds
-        self.limits.add(self._phase, main, tree, scored, main_at_most=self._phase_span.most(MAIN, self._window))
+        self.limits.add(self._phase, main, tree, scored, main_at_most=self._phase_span.most(MAIN_THREAD, self._window))
         if self._stop_count and self._charges_threads:
             excess = self.limits.find_excess(self._phase, main, scored)
             self._off_clock += excess
@@ -300,7 +301,7 @@ class Meter:
         threads = self._thread_times() if self._charges_threads else {}
         spent, process_seconds = dict(threads), 0.0
         if self._charges_helpers:
-            process_seconds = self._stopped.least(HELPERS, self._window)
+            process_seconds = self._stopped.least(DESCENDANTS, self._window)
             for name in self._stopped.names(self._window):
                 if name.startswith(PROCESS):
                     spent[name] = self._stopped.least(name, self._window)
@@ -333,7 +334,7 @@ class Meter:
         worker = self._last.tree.main
         if worker is None or worker.pid not in self._last.tree.threads:
             return {}
-        allowed = self._stopped.most(MAIN, self._window) + _POOL_SPIN_S if self._has_pool else 0.0
+        allowed = self._stopped.most(MAIN_THREAD, self._window) + _POOL_SPIN_S if self._has_pool else 0.0
         spent = {}
         for thread in self._last.tree.threads:
             seconds = self._stopped.least(f"{THREAD}{thread}", self._window) - allowed
@@ -348,7 +349,7 @@ class Meter:
 def compute_growth(last: Reading, now: Reading) -> dict[str, tuple[float, float]]:
     """Return by name how much each quantity grew between two readings, and the largest rate at which it can grow."""
     growth = {
-        HELPERS: (now.tree.helper_seconds - last.tree.helper_seconds, float(_PROCESSORS)),
+        DESCENDANTS: (now.tree.helper_seconds - last.tree.helper_seconds, float(_PROCESSORS)),
         TREE: (max(0.0, now.total - last.total), float(_PROCESSORS)),
     }
     for pid, times in now.tree.helpers.items():
@@ -358,8 +359,8 @@ def compute_growth(last: Reading, now: Reading) -> dict[str, tuple[float, float]
     worker = now.tree.main
     if worker is None:
         return growth
-    main_seconds = max(0.0, now.main - last.main)
-    growth[MAIN] = main_seconds, 1.0
+    main_seconds = max(0.0, now.main_thread - last.main_thread)
+    growth[MAIN_THREAD] = main_seconds, 1.0
     live_seconds = 0.0
     for thread, seconds in now.tree.threads.items():
         if thread != worker.pid:

@@ -106,7 +106,7 @@ class Trial:
         sandbox: the sandbox with the fewest restrictions of all workers so far; empty if no worker has started.
         started: start of the run, UTC, ISO 8601.
         forked: whether a fork server forked the worker.
-        evaluated_outside: whether an evaluator process evaluates the weights. Results that the worker claims are then
+        evaluated_outside: whether an evaluator process evaluates the weights. Results that the worker reports are then
             ignored.
         evaluator_failed: whether the evaluator reported an error that ended it.
         decision: the evaluator's decision that the run is over; None until it arrives.
@@ -246,27 +246,27 @@ class Trial:
         """Forget the worker that has ended, before a new worker starts."""
         self.end, self.killer, self.ready, self.decision, self.evaluator_failed = None, "", None, None, False
 
-    def _confirm(self, claimed: Done) -> Done:
-        """Return the end of the run with the evaluator's results instead of the worker's claims."""
+    def _confirm(self, reported: Done) -> Done:
+        """Return the end of the run with the evaluator's results instead of the worker's results."""
         unjudged = msgspec.structs.replace(
-            claimed, hit=None, stage_hits=(), final_weights="", crossing_weights="", screening=None
+            reported, hit=None, stage_hits=(), final_weights="", crossing_weights="", screening=None
         )
         judged = self.decision
-        if not (is_success(claimed.status) or claimed.status == "timeout"):
+        if not (is_success(reported.status) or reported.status == "timeout"):
             # The worker failed. The evaluator's results count only if the evaluator decided the same status.
-            return unjudged if judged is None or judged.status != claimed.status else self._accept(judged, claimed)
-        if judged is None or judged.status != claimed.status:
+            return unjudged if judged is None or judged.status != reported.status else self._accept(judged, reported)
+        if judged is None or judged.status != reported.status:
             decided = "that the run continues" if judged is None else f"the status {judged.status!r}"
-            reason = f"the worker reported the status {claimed.status!r}, but the evaluator decided {decided}"
+            reason = f"the worker reported the status {reported.status!r}, but the evaluator decided {decided}"
             reason += " (a submission must not change the training loop)"
             return msgspec.structs.replace(unjudged, status="rejected", reason=reason)
-        return self._accept(judged, claimed)
+        return self._accept(judged, reported)
 
-    def _accept(self, judged: Judged, claimed: Done) -> Done:
-        """Store the evaluator's judgements, and return the claimed end with the evaluator's results."""
+    def _accept(self, judged: Judged, reported: Done) -> Done:
+        """Store the evaluator's judgements, and return the reported end with the evaluator's results."""
         self.judgements, self.trust = judged.judgements, judged.trust
         return msgspec.structs.replace(
-            claimed,
+            reported,
             reason=judged.reason,
             hit=judged.hit,
             stage_hits=judged.stage_hits,

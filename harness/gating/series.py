@@ -114,8 +114,8 @@ class SeriesLog(Data, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeriesTurn:
-    """The candidate that `bench gate --series` runs.
+class SeriesPosition:
+    """The candidate that `bench gate --series` runs, and its position in the series.
 
     Args:
         number: number of the candidate in the series, from 1.
@@ -229,7 +229,7 @@ class SeriesFile:
 
     def begin(
         self, log: SeriesLog, a: NamedSubmission, b: NamedSubmission, workloads: SeriesWorkloads
-    ) -> tuple[SeriesLog, SeriesTurn]:
+    ) -> tuple[SeriesLog, SeriesPosition]:
         """Find a candidate in the series, or add it and write the file.
 
         If the candidate is new, the open candidate becomes `abandoned`.
@@ -251,7 +251,7 @@ class SeriesFile:
         for number, candidate in enumerate(log.candidates, start=1):
             if (candidate.a.source, candidate.b.source, candidate.workloads) == key:
                 if candidate.outcome != "abandoned":
-                    return log, SeriesTurn(number=number, candidate=candidate)
+                    return log, SeriesPosition(number=number, candidate=candidate)
                 raise UsageError(
                     f"{asked} is candidate {number} of {self.name}; this candidate was abandoned without a verdict",
                     fix="edit the candidate, or begin a series with another name: a series tests a candidate only once",
@@ -271,12 +271,12 @@ class SeriesFile:
         )
         log = msgspec.structs.replace(log, candidates=(*closed, candidate))
         self.write(log)
-        return log, SeriesTurn(number=len(log.candidates), candidate=candidate)
+        return log, SeriesPosition(number=len(log.candidates), candidate=candidate)
 
-    def end(self, log: SeriesLog, turn: SeriesTurn, outcome: str) -> SeriesLog:
+    def end(self, log: SeriesLog, position: SeriesPosition, outcome: str) -> SeriesLog:
         """Record the outcome of a candidate's gate, write the file, and return the new content of the series."""
         candidates = list(log.candidates)
-        candidates[turn.number - 1] = msgspec.structs.replace(turn.candidate, outcome=outcome)
+        candidates[position.number - 1] = msgspec.structs.replace(position.candidate, outcome=outcome)
         log = msgspec.structs.replace(log, candidates=tuple(candidates))
         self.write(log)
         return log

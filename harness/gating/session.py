@@ -22,7 +22,7 @@ from harness.gating.series import (
     SeriesCandidate,
     SeriesFile,
     SeriesLog,
-    SeriesTurn,
+    SeriesPosition,
     SeriesWorkloads,
     hash_source,
 )
@@ -74,13 +74,13 @@ class GateEnding:
     Args:
         result: result of the gate.
         fallback: reason for comparing log metrics instead of compute multipliers; empty if multipliers were compared.
-        turn: the candidate in its series; None outside a series.
+        position: the candidate and its position in the series; None outside a series.
         log: content of the series after the gate; None outside a series.
     """
 
     result: GateResult
     fallback: str
-    turn: SeriesTurn | None = None
+    position: SeriesPosition | None = None
     log: SeriesLog | None = None
 
 
@@ -287,17 +287,17 @@ class GateSession:
             new = SeriesLog(alpha=limits.alpha, min_effect=limits.min_effect, seed=self._options.seed, by=limits.by)
             log = file.read() or new
             _check_same_series(file, log, new)
-            log, turn = file.begin(log, (a, planned["A"]), (b or setup.b.name, planned["B"]), gated_on)
+            log, position = file.begin(log, (a, planned["A"]), (b or setup.b.name, planned["B"]), gated_on)
             # A candidate that is not open has a verdict. Its gate is evaluated again from all stored pairs, without the
             # `max_pairs` of this call, so that the verdict is the same.
-            max_pairs = limits.max_pairs if turn.candidate.open else MOST_PAIRS
+            max_pairs = limits.max_pairs if position.candidate.open else MOST_PAIRS
             ending = self.gate(
-                replace(setup, first_study=turn.first_study),
-                replace(limits, alpha=turn.candidate.level, max_pairs=max_pairs),
+                replace(setup, first_study=position.first_study),
+                replace(limits, alpha=position.candidate.level, max_pairs=max_pairs),
             )
-            if turn.candidate.open:
-                log = file.end(log, turn, ending.result.outcome)
-        return replace(ending, turn=turn, log=log)
+            if position.candidate.open:
+                log = file.end(log, position, ending.result.outcome)
+        return replace(ending, position=position, log=log)
 
     def confirm(self, file: SeriesFile, limits: GateLimits) -> list[tuple[int, SeriesCandidate, GateEnding]]:
         """Gate every kept candidate of a series against the original, on seeds that no gate has used.

@@ -91,6 +91,7 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
         previous_plugin = cached.pop(key, None)
         known = contents.names if contents.error is None else previous_plugin.known if previous_plugin else ()
         stamp = requests[key].stamp
+        # `limit_s` is the time limit that was exceeded, or 0.
         timed_out = requests[key].request.target_kind == "plugin" and contents.limit_s > 0
         new_plugins[key] = CachedPlugin(
             stamp=stamp,
@@ -100,10 +101,11 @@ def read_plugins(requests: Mapping[str, StampedRequest], *, refresh: bool = Fals
             read_at=time.time() if timed_out else 0.0,
         )
         was_good = previous_plugin is not None and previous_plugin.stamp == stamp and not previous_plugin.contents.error
-        # Errors of plugins are cached. There are three other cases:
+        # The kind of an error decides whether it is cached:
+        # - A lasting error of a plugin is cached.
         # - An error of a file or class is not cached, because the author is probably still editing the file.
         # - A transient error is not cached, because it must not outlive its cause. Earlier contents stay in the cache.
-        # - A plugin that takes too long is an exception: its error is cached for an hour, or every command would wait.
+        # - If a plugin took too long, its error is cached for an hour. Otherwise every command would wait.
         #   If the same files of the plugin were read without an error before, these contents stay instead.
         if (
             contents.error is None

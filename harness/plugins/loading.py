@@ -1,4 +1,8 @@
-"""Load objects by import path: `package.module:Name`, or `/path/file.py:Name` for a single file."""
+"""Load objects by import path: `package.module:Name`, or `/path/file.py:Name` for a single file.
+
+Processes without the module `site` lack the functions `exit`, `quit` and `help`. `provide_builtins` defines them before
+the code of others is imported.
+"""
 
 from __future__ import annotations
 

@@ -19,10 +19,10 @@ class GateStatus:
     """A watcher that shows how many runs have ended and how many of their examples have been drawn.
 
     Args:
-        label: purpose of the runs. If the label is empty, the number of ended runs is not printed, because the caller
-            prints each pair.
+        label: purpose of the runs; empty if the caller prints each pair.
         total: number of runs.
-        is_terminal: whether the stream is a terminal, on which a line can be redrawn.
+        is_terminal: whether the stream is a terminal. On a terminal, one line is redrawn. On another stream, a line is
+            printed at the end of each run, unless the label is empty.
         stream: stream to print to; None for stderr.
     """
 

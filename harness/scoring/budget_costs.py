@@ -1,4 +1,4 @@
-"""The seconds of runs that use their whole budget: typical seconds for estimates, and own seconds for paired tests."""
+"""The scored seconds of runs from start to end: typical seconds for estimates, and own seconds for paired tests."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def _wall_seconds(record: Record) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateLook:
-    """The verdict on the pairs so far, with the values from which it was computed.
+    """A look at a gate: the verdict on the pairs so far, with the values from which it was computed.
 
     Args:
         verdict: verdict over the workloads.

@@ -53,9 +53,9 @@ def required_pairs_from_pilot(
 ) -> int | None:
     """Return the total number of pairs that a comparison needs, planned from its first pairs.
 
-    The planned effect is 3 %. If the whole confidence interval is further from 0 than 3 %, the planned effect is the
-    end of the interval that is nearer to 0. With fewer than six pairs, the range of the differences is used as the
-    interval. The estimate of the effect is not used, because it would be too optimistic.
+    The planned effect is 3 %. If the whole confidence interval of the effect is further from 0 than 3 %, the planned
+    effect is the end of the interval that is nearer to 0. With fewer than six pairs, the range of the differences is
+    used as the interval. The estimate of the effect is not used, because it would be too optimistic.
 
     Half of all small pilots underestimate the standard deviation. Its upper 80 % confidence limit is therefore used.
 

@@ -1,19 +1,19 @@
-"""Test the claims of records by runs on fresh seeds. The test may be evaluated after every run.
+"""Test the results that records state by runs on fresh seeds. The test may be evaluated after every run.
 
-In this module, a claim is a result that records state:
+A stated result is one of these:
 
 * for runs to a target: the cost at which the runs reach the target
 * for runs to a stop (a fixed number of examples): the metric at the stop
 
 In this module, a cost is a number of examples or gradient-examples, whichever is larger (`Point.cost`).
 
-Each run on a fresh seed has a difference to the claim: log(claimed cost / cost of the run). The difference is negative
-if the cost of the run is larger. A test judges the centre of the differences:
+Each run on a fresh seed has a difference: log(stated cost / cost of the run). The difference is negative if the
+cost of the run is larger. A test judges the centre of the differences:
 
-* The claim is accepted when the test shows that the centre is above −log(1.1): the cost of runs on fresh seeds is less
-  than 10 % above the claimed cost.
-* The claim is refuted when the test shows that the centre is below −log(1.1).
-* Until then, the claim is undecided.
+* The stated result is accepted when the test shows that the centre is above −log(1.1): the cost of runs on fresh seeds
+  is less than 10 % above the stated cost.
+* The stated result is refuted when the test shows that the centre is below −log(1.1).
+* Until then, the outcome is undecided.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from harness.scoring.sequential.differences import mean_over_workloads
 from harness.scoring.sequential.verdict import decide
 from harness.scoring.stats import hodges_lehmann
 
-#: Log of the largest factor by which runs on fresh seeds may be slower than an accepted claim.
+#: Log of the largest factor by which runs on fresh seeds may be slower than an accepted result states.
 TOLERANCE: Final = math.log(1.1)
 #: Difference of a run that missed the target, diverged or failed.
 MISS: Final = -math.inf
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
+class StatedResult:
     """The result that records of one submission, one workload and equal settings state together.
 
     Args:
@@ -66,7 +66,7 @@ class Claim:
 
     @property
     def problem(self) -> str:
-        """Why runs on fresh seeds cannot be compared with the claim; empty if they can be compared."""
+        """Why runs on fresh seeds cannot be compared with the stated result; empty if they can be compared."""
         record = self.records[0]
         if self.spec.stop is not None:
             if self.spec.workload.facts.stages:
@@ -79,22 +79,22 @@ class Claim:
         return ""
 
     def difference(self, fresh: Record) -> float:
-        """Return the difference of a run on a fresh seed: positive if the run is better than the claim.
+        """Return the difference of a run on a fresh seed: positive if the run is better than the stated result.
 
-        For runs to a target, it is log(claimed cost / cost of the fresh run).
+        For runs to a target, it is log(stated cost / cost of the fresh run).
 
         Runs to a stop all have the same cost. Their final metrics are therefore converted to costs. The cost for a
-        metric is the cost at which the curve of the claim's first record first reaches this metric. If the curve never
+        metric is the cost at which the first record's curve reaches this metric for the first time. If the curve never
         reaches the metric, the cost at the stop is used. The difference is
-        log(cost for the fresh metric / cost for the claimed metric).
+        log(cost for the fresh metric / cost for the stated metric).
         """
         if self.spec.stop is None:
             return self._log_cost() - math.log(fresh.points[fresh.hit].cost) if fresh.hit is not None else MISS
         if not is_complete(fresh.status):
             return MISS
         target, curve = self.spec.workload.facts.targets[0], _whole_points(self.records[0])
-        fresh_metric, claimed_metric = (run.points[-1].metrics[target.metric] for run in (fresh, self.records[0]))
-        return _log_share_of_stop(curve, target, fresh_metric) - _log_share_of_stop(curve, target, claimed_metric)
+        fresh_metric, stated_metric = (run.points[-1].metrics[target.metric] for run in (fresh, self.records[0]))
+        return _log_share_of_stop(curve, target, fresh_metric) - _log_share_of_stop(curve, target, stated_metric)
 
     def _log_cost(self) -> float:
         return median(
@@ -186,10 +186,10 @@ def _ratio(difference: float) -> str:
 
 
 def judge_differences(differences: Mapping[str, Sequence[float]]) -> FreshVerdict:
-    """Return the verdict on the claims after some seeds.
+    """Return the verdict on the stated results after some seeds.
 
     With several workloads, the differences of each seed are averaged over the workloads, and the means are tested. In
-    addition, the claims are accepted only if the estimate on every single workload is within the tolerance.
+    addition, the stated results are accepted only if the estimate on every single workload is within the tolerance.
 
     Args:
         differences: workload -> difference of each seed. All workloads have the same order of seeds.
@@ -209,31 +209,36 @@ def judge_differences(differences: Mapping[str, Sequence[float]]) -> FreshVerdic
     )
 
 
-def group_claims(records: Sequence[Record]) -> list[Claim]:
-    """Return one claim for each workload: that of the most frequent setting. Omit claims that cannot be tested."""
+def group_results(records: Sequence[Record]) -> list[StatedResult]:
+    """Return one stated result for each workload: that of the most frequent setting.
+
+    Results that cannot be tested are left out.
+    """
     by_workload: dict[str, dict[bytes, list[Record]]] = {}
     for record in records:
         spec = record.spec
         key = msgspec.json.encode((spec.hparams, spec.stop, spec.ruleset.name), order="sorted")
         by_workload.setdefault(spec.workload.facts.id, {}).setdefault(key, []).append(record)
-    claims = []
+    stated_results = []
     for _, groups in sorted(by_workload.items()):
         largest = max(groups.values(), key=lambda group: len(group))
-        claims.append(Claim(records=tuple(largest)))
-    return [claim for claim in claims if not claim.problem]
+        stated_results.append(StatedResult(records=tuple(largest)))
+    return [stated for stated in stated_results if not stated.problem]
 
 
-def draw_claims(claims: Sequence[Claim], nonce: Nonce, count: int) -> list[Claim]:
-    """Return at most `count` of the claims. The nonce determines which, so nobody can know the choice in advance.
+def draw_results(stated_results: Sequence[StatedResult], nonce: Nonce, count: int) -> list[StatedResult]:
+    """Return at most `count` of the stated results.
+
+    The nonce determines which, so nobody can know the choice in advance.
 
     Raises:
-        UsageError: there is no claim.
+        UsageError: there is no stated result.
     """
-    if not claims:
+    if not stated_results:
         raise UsageError("no record states a result that fresh seeds could verify", fix="run trials with bench run")
 
-    def order_key(claim: Claim) -> bytes:
-        text = f"{claim.spec.submission.source_hash}/{claim.workload}"
+    def order_key(stated: StatedResult) -> bytes:
+        text = f"{stated.spec.submission.source_hash}/{stated.workload}"
         return hashlib.sha256(bytes.fromhex(nonce.value) + text.encode()).digest()
 
-    return sorted(claims, key=order_key)[:count]
+    return sorted(stated_results, key=order_key)[:count]

@@ -16,7 +16,7 @@ from harness.contract.sandbox import NO_SANDBOX, weaker_sandbox
 from harness.errors import BenchError, UsageError
 from harness.scoring.trust import has_public_seeds
 from harness.verification.attesting import add_machine_fields
-from harness.verification.fresh_seeds import Claim, FreshVerdict, judge_differences
+from harness.verification.fresh_seeds import FreshVerdict, StatedResult, judge_differences
 from harness.verification.repetition import (
     find_environment_difference,
     list_repetition_differences,
@@ -38,7 +38,7 @@ MAX_SEEDS: Final = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Rerun:
-    """Repeats runs, and tests the claims of records on fresh seeds, within a time limit.
+    """Repeats runs, and tests the results that records state on fresh seeds, within a time limit.
 
     Args:
         run: function that runs specifications.
@@ -47,7 +47,7 @@ class Rerun:
         method: how records are repeated.
         minutes: limit in wall minutes. The exact repetition and the first runs on fresh seeds always start. Later runs
             start only if they will probably end in this time.
-        at_once: number of seeds that run between two tests of the claims.
+        at_once: number of seeds that run between two tests of the stated results.
         clock: function that returns wall seconds.
         redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce.
     """
@@ -87,26 +87,26 @@ class Rerun:
                 return
         elif environment_difference:
             self.report(f"not repeated exactly: {environment_difference}")
-        claim = Claim(records=(record,))
-        if not claim.problem:
-            yield from self._test_fresh_seeds([claim], self.request_nonce(), deadline)
+        stated = StatedResult(records=(record,))
+        if not stated.problem:
+            yield from self._test_fresh_seeds([stated], self.request_nonce(), deadline)
         elif self.method == "fresh-seeds" or environment_difference:
             raise UsageError(
-                f"{record.run_id} cannot be tested on fresh seeds: {claim.problem}",
+                f"{record.run_id} cannot be tested on fresh seeds: {stated.problem}",
                 fix="check the record with bench verify",
             )
         else:
-            self.report(f"not tested on fresh seeds: {claim.problem}")
+            self.report(f"not tested on fresh seeds: {stated.problem}")
 
-    def test_claims(self, claims: Sequence[Claim], nonce: Nonce) -> Iterator[Attestation]:
-        """Test claims together on fresh seeds, and yield an attestation for each of their records.
+    def test_results(self, stated_results: Sequence[StatedResult], nonce: Nonce) -> Iterator[Attestation]:
+        """Test stated results together on fresh seeds, and yield an attestation for each of their records.
 
         Raises:
             UsageError: the installed source of a submission differs from the source in the records.
         """
-        for claim in claims:
-            require_source(claim.spec)
-        yield from self._test_fresh_seeds(claims, nonce, self.clock() + self.minutes * 60)
+        for stated in stated_results:
+            require_source(stated.spec)
+        yield from self._test_fresh_seeds(stated_results, nonce, self.clock() + self.minutes * 60)
 
     def _repeat_exactly(self, record: Record) -> Attestation:
         self.report(f"repeating {record.run_id} with its seeds")
@@ -116,9 +116,11 @@ class Rerun:
         outcome: AttestationOutcome = "refuted" if differences else "accepted"
         return self._attest(record, "exact", outcome, detail, sandbox=repeated.sandbox)
 
-    def _test_fresh_seeds(self, claims: Sequence[Claim], nonce: Nonce, deadline: float) -> Iterator[Attestation]:
-        """Run fresh seeds until the claims are decided, or a limit is reached. Then attest each record."""
-        differences: dict[str, list[float]] = {claim.workload: [] for claim in claims}
+    def _test_fresh_seeds(
+        self, stated_results: Sequence[StatedResult], nonce: Nonce, deadline: float
+    ) -> Iterator[Attestation]:
+        """Run fresh seeds until the outcome is decided, or a limit is reached. Then attest each record."""
+        differences: dict[str, list[float]] = {stated.workload: [] for stated in stated_results}
         verdict: FreshVerdict | None = None
         slowest, seed_count = 0.0, 0
         sandboxes: list[str] = []
@@ -127,18 +129,19 @@ class Rerun:
             if seed_count and began + slowest > deadline:
                 break
             indices = range(seed_count, seed_count + self.at_once)
-            specs = [claim.fresh_spec(nonce, index, self.redrawing) for index in indices for claim in claims]
-            for claim, record in zip(list(claims) * len(indices), self._run_all(specs), strict=True):
-                differences[claim.workload].append(claim.difference(record))
+            specs = [stated.fresh_spec(nonce, index, self.redrawing) for index in indices for stated in stated_results]
+            for stated, record in zip(list(stated_results) * len(indices), self._run_all(specs), strict=True):
+                # The difference is that of the run from the stated result. It is negative if the run is worse.
+                differences[stated.workload].append(stated.difference(record))
                 sandboxes.append(record.sandbox)
             seed_count += len(indices)
             slowest = max(slowest, self.clock() - began)
             verdict = judge_differences(differences)
             self.report(verdict.detail())
         assert verdict is not None
-        runs = seed_count * len(claims)
+        runs = seed_count * len(stated_results)
         estimate = verdict.estimate if math.isfinite(verdict.estimate) else None
-        for record in (record for claim in claims for record in claim.records):
+        for record in (record for stated in stated_results for record in stated.records):
             yield self._attest(
                 record,
                 "fresh-seeds",

@@ -20,11 +20,12 @@ def may_screen(spec: RunSpec) -> bool:
 
     * runs from which targets are set;
     * runs to which the envelope of a gate is fitted;
-    * tuning runs with a stop. (Exception: tuning runs of the ruleset `fixed-budget` are compared only by their final
-      metric.)
+    * tuning runs with a stop. (Exception: tuning runs from which a setting is chosen, as under `fixed-budget`. They are
+      compared only by their final metric.)
     """
-    uses_last_point = stopping_rule(spec.ruleset.stopping).chooses_setting
-    uses_curve = spec.purpose == "tuning" and spec.stop is not None and not uses_last_point
+    # A ruleset that chooses a setting compares the tuning runs only by their final metric.
+    chooses_setting = stopping_rule(spec.ruleset.stopping).chooses_setting
+    uses_curve = spec.purpose == "tuning" and spec.stop is not None and not chooses_setting
     return spec.screening and spec.purpose not in WHOLE_PURPOSES and not uses_curve
 
 
@@ -59,7 +60,7 @@ def list_decisions(
         return None if is_stage_over(spec, point, stage_began) else _stage_decision(spec, point, stage_began)
     decisions = {"the target": facts.targets, **{f"the {level} level": t for level, t in facts.levels.items()}}
     if spec.prune:
-        decisions["pruning"] = _prune_threshold(spec, earlier[0])
+        decisions["the pruning threshold"] = _prune_threshold(spec, earlier[0])
     on_whole_split = [earlier_point for earlier_point in earlier if not earlier_point.screened]
     return {
         name: targets

@@ -33,7 +33,7 @@ class Resume(ChannelMessage, frozen=True, kw_only=True, tag="resume"):
     points: int
 
 
-class AssessmentRequest(ChannelMessage, frozen=True, kw_only=True, tag="claim"):
+class AssessmentRequest(ChannelMessage, frozen=True, kw_only=True, tag="assessment-request"):
     """The shared memory holds weights to evaluate. The answer is `Decided`.
 
     Args:
@@ -54,7 +54,12 @@ class Resumed(ChannelMessage, frozen=True, kw_only=True, tag="resumed"):
 
 
 class Decided(ChannelMessage, frozen=True, kw_only=True, tag="decided"):
-    """The decisions after an evaluation; see `Assessment`."""
+    """The decisions after an evaluation.
+
+    Args:
+        verdict: the decision to end the run; None if the run continues.
+        stage_over: whether the stream advances to its next stage.
+    """
 
     verdict: Verdict | None
     stage_over: bool

@@ -42,8 +42,8 @@ CLAIMS_ALONE = (
     "on a workload were added after its runs."
 )
 ARMS_THAT_DIFFER = (
-    "The next list has one line for every table of losses. It names the arms whose loss is significantly better or "
-    "worse than the loss of the first arm:"
+    "The next list has one line for every table of losses on one workload. It names the arms whose loss is "
+    "significantly better or worse than the loss of the first arm:"
 )
 
 
@@ -117,6 +117,9 @@ def _terms(design: Design) -> str:
             "- [schedules.md](schedules.md) and [optimizers.md](optimizers.md) describe the arms, such as WSD and REX "
             "(schedules), and Muon and SOAP (optimizers).",
             "- The *first arm* of a table is the arm in its first row. The table compares every other arm with it.",
+            "- Claims of papers use other names for some arms: *linear decay* is the arm `d2z`, *cosine* is "
+            "`adamw-cosine`, and *tuned AdamW* is `wsd`. Muon, SOAP, NAdamW and Prodigy are used with the schedule WSD "
+            "(`muon-wsd`, `soap-wsd`, `nadamw-wsd` and `prodigy-wsd`).",
             "- The *loss* is the held-out cross-entropy on the split `score` at the end of the budget.",
             "- The *examples to the target* are the number of examples that were drawn until the first evaluation "
             "that meets the target.",
@@ -163,7 +166,8 @@ def _summary(results: Results) -> str:
             lines.append(f"- Loss on {stage.title}, compared with `{arms[0]}`: {text}.")
     head = (
         f"Before the first run, {len(design.claims)} claims were chosen from papers. The verdicts are defined in the "
-        "[last section](#claims-from-papers)."
+        f"[last section](#claims-from-papers). A claim that a method is better also fails if the gain is at most "
+        f"{design.min_effect:.0%}, even if the gain is significant."
     )
     return "\n".join(["## Summary\n", head + "\n", *lines, ""])
 
@@ -200,7 +204,8 @@ def _method(design: Design) -> list[str]:
         f"hyperparameters were tried on one tuning seed. Two of these settings then ran on {seeds} fresh seeds: the "
         "one with the lowest loss, and the one with the fewest examples to the target. Losses are compared in the runs "
         "of the first setting, and examples to the target in the runs of the second setting. "
-        "Some arms have a second learning rate, `adam_lr`. Its ratio to the first is that of their default values. "
+        "Some arms have a second learning rate, `adam_lr`. The ratio of the two learning rates stays "
+        "equal to the ratio of their default values. "
         "All other hyperparameters have their default values.\n",
         "### Columns of the tables\n",
         "- *best setting by loss* and *best setting by examples*: the learning rate and, if the arm has one, the "
@@ -212,8 +217,8 @@ def _method(design: Design) -> list[str]:
         "- *hits*: the number of runs that hit / the number of runs.\n"
         "- *loss ratio* and *examples ratio*: the value of the arm divided by the value of the first arm. A ratio "
         "below 1 is better. The interval is in brackets.\n"
-        f"- *verdict*: *better* or *worse* if the p value is at most {design.alpha:g}, *not tested* without a "
-        "test, and otherwise a dash.\n",
+        f"- *verdict*: *better* or *worse* if the p value is at most {design.alpha:g}, *not tested* if "
+        "one of the two arms has a run that broke, so that there is no t test, and otherwise a dash.\n",
         f"The intervals have a simultaneous level of {1 - design.alpha:.0%} within a table (Bonferroni). The p values "
         "are corrected by Holm's method over all tests of the table.\n",
         "Seconds are [process seconds](glossary.md#process-seconds). Two runs were executed at a time, "

@@ -49,10 +49,10 @@ def begin(account: Account) -> Any:
     return meter
 
 
-def evaluate(account: Account, meter: Any, index: int, claim: float, at: float, after: float) -> Point:
+def evaluate(account: Account, meter: Any, index: int, reported: float, at: float, after: float) -> Point:
     meter.charges.append(Charge(at=spent(at), after=spent(after)))
     meter.now = after
-    return account.charge(point(index, claim), SPEC)
+    return account.charge(point(index, reported), SPEC)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 def first_worker(folder: RunFolder, by: Any) -> Account:
-    """A worker that claims too little, is evaluated twice, burns 7 more seconds, and ends."""
+    """A worker that reports too little, is evaluated twice, burns 7 more seconds, and ends."""
     account = Account.open(folder)
     meter = begin(account)
     account.restore([])

@@ -80,13 +80,13 @@ def test_points_are_those_of_the_evaluator() -> None:
     assert [p.metrics["loss"] for p in state.record().points] == [2.0, 1.9]
 
 
-@pytest.mark.parametrize("claimed", ["reached", "exhausted", "pruned", "timeout"])
-def test_an_end_that_the_evaluator_does_not_confirm_is_rejected(claimed: Any) -> None:
+@pytest.mark.parametrize("reported", ["reached", "exhausted", "pruned", "timeout"])
+def test_an_end_that_the_evaluator_does_not_confirm_is_rejected(reported: Any) -> None:
     state = trial()
-    state.receive(Done(status=claimed, hit=0, final_weights="w", crossing_weights="w"))
+    state.receive(Done(status=reported, hit=0, final_weights="w", crossing_weights="w"))
     record = state.record()
     assert (record.status, record.hit, record.final_weights, record.trust) == ("rejected", None, "", "self-reported")
-    assert claimed in record.reason
+    assert reported in record.reason
 
 
 def test_a_hit_is_the_evaluators() -> None:
@@ -103,24 +103,24 @@ def test_a_hit_is_the_evaluators() -> None:
     assert record.judgements == (judgement,)
 
 
-@pytest.mark.parametrize("claimed", [{"hit": 1}, {"hit": -1}, {"stage_hits": (0, 5)}])
-def test_a_hit_without_an_evaluation_is_rejected(claimed: dict[str, Any]) -> None:
+@pytest.mark.parametrize("reported", [{"hit": 1}, {"hit": -1}, {"stage_hits": (0, 5)}])
+def test_a_hit_without_an_evaluation_is_rejected(reported: dict[str, Any]) -> None:
     state = Trial(SPEC, "run-x", Remember())
     state.receive(ready())
     state.receive(Evaluated(point=point(0, 2.0)))
-    state.receive(Done(status="reached", **claimed))
+    state.receive(Done(status="reached", **reported))
     record = state.record()
     assert (record.status, record.hit, record.stage_hits) == ("rejected", None, ())
     assert "a hit without an evaluation" in record.reason
 
 
-@pytest.mark.parametrize("claimed", ["rejected", "crashed", "out-of-memory", "diverged"])
-def test_a_failure_of_the_worker_stands_without_a_hit(claimed: Any) -> None:
+@pytest.mark.parametrize("reported", ["rejected", "crashed", "out-of-memory", "diverged"])
+def test_a_failure_of_the_worker_stands_without_a_hit(reported: Any) -> None:
     state = trial()
     state.receive(Judged(status="reached", hit=1, final_weights="a"))
-    state.receive(Done(status=claimed, reason="why", hit=3))
+    state.receive(Done(status=reported, reason="why", hit=3))
     record = state.record()
-    assert (record.status, record.reason, record.hit, record.trust) == (claimed, "why", None, "self-reported")
+    assert (record.status, record.reason, record.hit, record.trust) == (reported, "why", None, "self-reported")
 
 
 def read_events(worker: list[Any], evaluator: list[Any]) -> list[Any]:

@@ -138,10 +138,10 @@ class Meets(Remember):
 
 def _pretend(machine: Machine, spec: RunSpec) -> Any:
     """Cores are counted and nothing is pinned to them."""
-    claim = _take(machine, spec)
-    if claim is not None:
-        claim.slot = ResourceSlot()
-    return claim
+    allocation = _take(machine, spec)
+    if allocation is not None:
+        allocation.slot = ResourceSlot()
+    return allocation
 
 
 _take = Machine.allocate
@@ -206,8 +206,8 @@ def test_gpus_are_given_out_one_to_a_rank_with_a_share_of_the_cores() -> None:
     assert by_number is not None
     assert by_number.slot.gpus == (), "asked for by its number, it is visible under that number"
     assert machine.allocate(spec) is None
-    for claim in (one, two, by_number):
-        claim.release()
+    for allocation in (one, two, by_number):
+        allocation.release()
 
 
 @linux
@@ -215,12 +215,12 @@ def test_ranks_from_a_gpu_on_are_given_that_one_and_the_next() -> None:
     """As the worker counts them; with fewer than that the trial would wait for ever."""
     machine = Machine(cores=range(20, 28), gpus=("0", "1", "2"))
     spec = msgspec.structs.replace(stub_specs(1)[0], device="cuda:1", ranks=2)
-    claim = machine.allocate(spec)
-    assert claim is not None
-    assert claim.names == ("1", "2")
-    assert claim.slot.gpus == ()
+    allocation = machine.allocate(spec)
+    assert allocation is not None
+    assert allocation.names == ("1", "2")
+    assert allocation.slot.gpus == ()
     assert machine.allocate(msgspec.structs.replace(spec, device="cuda:2", ranks=1)) is None
-    claim.release()
+    allocation.release()
 
 
 def test_on_a_node_gpus_of_others_are_waited_for_and_cores_are_not(

@@ -62,10 +62,10 @@ def test_no_delay_makes_an_honest_worker_a_liar(
     assert (charged.seconds, charged.process_seconds) == pytest.approx((worker.wall, worker.process), abs=1e-6)
     assert meter.helper_seconds == 0
     assert len(meter.charges) == len(trained) + 1
-    claims = [event.point for _, event in worker.events if isinstance(event, Evaluated)]
-    for charge, claim in zip(meter.charges, claims, strict=True):
-        assert charge.at.process_seconds == pytest.approx(claim.process_seconds, abs=1e-6)
-        assert charge.at.seconds == pytest.approx(claim.seconds, abs=1e-6)
+    reported = [event.point for _, event in worker.events if isinstance(event, Evaluated)]
+    for charge, point in zip(meter.charges, reported, strict=True):
+        assert charge.at.process_seconds == pytest.approx(point.process_seconds, abs=1e-6)
+        assert charge.at.seconds == pytest.approx(point.seconds, abs=1e-6)
 
 
 @quick
@@ -85,7 +85,7 @@ def test_a_liar_is_caught_when_readings_are_prompt(trained: Any, pause: Any, hon
 
 
 def test_a_large_claim_while_nothing_was_measured_is_no_credit() -> None:
-    """The supervisor is suspended for 20 s. The worker claims all of it, and little of the time after it."""
+    """The supervisor is suspended for 20 s. The worker reports all of it, and little of the time after it."""
     worker = FakeWorker()
     worker.start("training")
     worker.use(20.0, 1.0)

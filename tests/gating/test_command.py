@@ -253,7 +253,7 @@ def test_without_names_it_is_the_reference_on_the_gate_set(bench: Bench) -> None
         (("gate", "--confirm", "none"), "there is no series in .bench-series/none.json"),
         (
             ("gate", "wsd", "--confirm", "s"),
-            "against the submission with which the series began (leave out A, ",
+            "against the submission B of the first candidate (leave out A, ",
         ),
         ((*GATE, "--series", "../x"), "'../x' is not a valid name of a series"),
     ],

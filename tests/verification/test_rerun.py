@@ -19,7 +19,7 @@ from harness.planning.seeds import expected_held_out
 from harness.scoring.trust import lowest_level, trust_level
 from harness.storage.layout import run_id
 from harness.verification import repetition
-from harness.verification.fresh_seeds import Claim, draw_claims, group_claims, judge_differences
+from harness.verification.fresh_seeds import StatedResult, draw_results, group_results, judge_differences
 from harness.verification.rerun import MAX_SEEDS, Rerun
 from tests.verification.forging import change, change_point, honest, published, with_spec
 
@@ -151,15 +151,17 @@ def test_a_submission_is_tested_on_workloads_drawn_by_the_nonce() -> None:
     scored = [at_hand(record) for record in published() if record.spec.purpose == "score"]
     names = {record.spec.submission.name for record in scored}
     name = max(names, key=lambda n: len({r.spec.workload.facts.id for r in scored if r.spec.submission.name == n}))
-    claims = group_claims([record for record in scored if record.spec.submission.name == name])
-    assert len(claims) > 3
+    stated_results = group_results([record for record in scored if record.spec.submission.name == name])
+    assert len(stated_results) > 3
     drawn = {
-        tuple(claim.workload for claim in draw_claims(claims, Nonce(value=f"{index:064x}", source="local"), 3))
+        tuple(
+            stated.workload for stated in draw_results(stated_results, Nonce(value=f"{index:064x}", source="local"), 3)
+        )
         for index in range(20)
     }
     assert all(len(set(workloads)) == 3 for workloads in drawn)
     assert len(drawn) > 5
-    assert draw_claims(claims, NONCE, 3) == draw_claims(claims[::-1], NONCE, 3)
+    assert draw_results(stated_results, NONCE, 3) == draw_results(stated_results[::-1], NONCE, 3)
 
 
 def test_one_slow_workload_is_not_hidden_by_the_mean() -> None:
@@ -172,16 +174,16 @@ def test_a_metric_at_a_stop_is_converted_by_the_curve_of_the_record() -> None:
     record = next(
         r for r in published() if r.spec.stop is not None and not r.spec.workload.facts.stages and r.status == "reached"
     )
-    claim = Claim(records=(record,))
+    stated = StatedResult(records=(record,))
     target = record.spec.workload.facts.targets[0]
     assert isinstance(target, Target)
     whole: list[Point] = [point for point in record.points if not point.screened and point.cost]
-    assert claim.difference(record) == 0.0
+    assert stated.difference(record) == 0.0
     middle = whole[len(whole) // 2]
     first = change_point(record, -1, metrics=whole[0].metrics)
     perfect = change_point(record, -1, metrics={**middle.metrics, target.metric: 0.0 if target.goal == "min" else 1.0})
-    assert claim.difference(first) < 0.0 < claim.difference(perfect)
-    assert claim.difference(first) < claim.difference(change_point(record, -1, metrics=middle.metrics))
+    assert stated.difference(first) < 0.0 < stated.difference(perfect)
+    assert stated.difference(first) < stated.difference(change_point(record, -1, metrics=middle.metrics))
 
 
 def with_nonce(record: Record, held_out: HeldOutSeeds | None) -> Record:

@@ -58,7 +58,7 @@ def test_pruning_is_a_value_that_is_decided() -> None:
     spec = changed(POOL, prune=True)
     found = decisions(spec, point(1))
     assert found is not None
-    (threshold,) = found["pruning"]
+    (threshold,) = found["the pruning threshold"]
     goal = spec.workload.facts.targets[0].value
     assert threshold.value == pytest.approx(1.1 - 0.5 * (1.1 - goal))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.scoring.sample_size import MIN_EFFECT
 from harness.scoring.sequential.differences import check_differences, check_gate
 from harness.scoring.sequential.evidence import log_factors, mix_bets, scale_scores, standard_scores
-from harness.scoring.sequential.scale import MIN_FINITE, shamos_scale
+from harness.scoring.sequential.scale import shamos_scale
 from harness.scoring.sequential.verdict import ALPHA, decide
 from harness.scoring.stats import hodges_lehmann
 
@@ -30,7 +30,7 @@ def forecast_pairs(
 
     The gate is continued with simulated pairs, whose random numbers have fixed seeds:
 
-    - Differences of 0 and breakdowns are as frequent as among the pairs so far.
+    - Differences of 0, and infinite differences (one run of the pair broke down), are as frequent as so far.
     - All other differences are normal. Their centre and scale are estimated from the finite differences so far.
 
     With few pairs, these estimates are imprecise, so the result is meant for display only.
@@ -59,7 +59,7 @@ def forecast_pairs(
         return 0
     x = np.asarray(differences, dtype=float)
     finite = x[np.isfinite(x)]
-    if len(x) < MIN_FINITE or len(finite) == 1 or limit < 1:
+    if len(x) < 2 or len(finite) == 1 or limit < 1:
         return None
     scale = float(shamos_scale(finite)) if finite.size else math.nan
     future = _draw_future(x, hodges_lehmann(finite.tolist()) if finite.size else 0.0, scale, limit)
@@ -88,7 +88,11 @@ def _decisions(x: Floats, future: Floats, scale: float, threshold: float, min_ef
     import numpy as np
 
     def excludes(sign: float, centre: float) -> NDArray[np.bool_]:
-        """Return whether the bet on deviations of this sign excludes the centre, after each further pair."""
+        """Return whether the evidence excludes a centre, after each further pair.
+
+        The evidence is the wealth of bets that the differences deviate from the centre in this direction; see
+        `evidence`.
+        """
         past = log_factors(sign * standard_scores(x, centre=centre)).cumsum(axis=-1)
         deviations = future - centre
         future_scores = scale_scores(deviations, np.full(deviations.shape, scale))
