@@ -184,6 +184,16 @@ def test_a_metric_at_a_stop_is_converted_by_the_curve_of_the_record() -> None:
     assert claim.difference(first) < claim.difference(change_point(record, -1, metrics=middle.metrics))
 
 
+def test_a_curve_with_one_whole_evaluation_cannot_be_compared() -> None:
+    record = next(
+        r for r in published() if r.spec.stop is not None and not r.spec.workload.facts.stages and r.status == "reached"
+    )
+    assert not Claim(records=(record,)).problem
+    short = change(record, points=(record.points[0], record.points[-1]))
+    assert Claim(records=(short,)).problem.startswith("1 of its evaluations after the start used the whole split")
+    assert Claim(records=(change(record, status="diverged"),)).problem == "the run is diverged"
+
+
 def with_nonce(record: Record, held_out: HeldOutSeeds | None) -> Record:
     return with_spec(at_hand(record), nonce=NONCE, held_out=held_out)
 
