@@ -135,6 +135,14 @@ def test_no_run_starts_after_the_time_limit() -> None:
     assert made[0].runs < 6
 
 
+def test_the_exact_repetition_and_the_first_seeds_always_run() -> None:
+    record = at_hand(honest())
+    hours = itertools.count()
+    made = list(rerun(record, minutes=1.0, clock=lambda: 3600.0 * next(hours)).repeat_record(record))
+    assert summary(made) == [("exact", "accepted"), ("fresh-seeds", "undecided")]
+    assert made[1].runs == 2
+
+
 def test_a_miss_states_nothing_that_fresh_seeds_could_verify() -> None:
     record = at_hand(honest(status="exhausted"))
     assert summary(list(rerun(record).repeat_record(record))) == [("exact", "accepted")]
