@@ -8,7 +8,8 @@ from harness.api import WorkloadFacts
 
 #: Maximum resolution of a workload that counts in the anchored score (the resolution is a relative measurement error).
 #: Workloads with a larger or unknown resolution are coarse: they are run, but do not count. docs/glossary.md
-#: defines these terms.
+#: defines these terms. By its definition, workloads with fewer than 50 evaluations before the hit are also coarse.
+#: `calibrated` does not know this number. A test checks that its result agrees with the definition.
 FINE = 0.02
 
 

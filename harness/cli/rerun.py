@@ -60,8 +60,8 @@ from harness.verification.rerun import Rerun, RerunMethod
 )  # fmt: skip
 @click.option(
     "--max-minutes", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
-    help="Time limit. The exact repetition and the first runs on fresh seeds always start. A later run starts only if "
-    "it will probably end within this time.",
+    help="Maximum wall time in minutes. The exact repetition and the first runs with fresh seeds always start. Later "
+    "runs start only if they will probably end within this time.",
 )  # fmt: skip
 @click.option("--jobs", type=LimitedInteger("jobs"), default=2, show_default=True, help="Number of runs at once.")
 @click.option(

@@ -118,15 +118,16 @@ def _lead_clause(headline: Headline) -> str:
 
 
 def _shared_lead_sentence(headline: Headline) -> str:
-    """Return which submissions share rank 1, and why."""
+    """Return which submissions are tied for rank 1, or why the test cannot decide between them."""
     names = join_names(headline.leaders)
     if headline.pairs is None:
-        return f"{names} share rank 1: no significant difference between them"
+        return f"{names} are tied for rank 1: no significant difference between them"
     if headline.pairs == 0:
-        return f"No verdict: {names} share rank 1, because some of them have no common study with the same root seed"
+        reason = "some of them have no common study with the same root seed"
+        return f"No verdict: rank 1 is undecided between {names}, because {reason}"
     pairs = "is only 1 pair" if headline.pairs == 1 else f"are only {headline.pairs} pairs"
     needed = f"{headline.required_pairs} are needed ({headline.required_studies} studies on each workload)"
-    return f"No verdict: {names} share rank 1, because there {pairs} of studies, and {needed}"
+    return f"No verdict: rank 1 is undecided between {names}, because there {pairs} of studies, and {needed}"
 
 
 def _ratio_sentence(headline: Headline, board: Leaderboard) -> str:
@@ -161,7 +162,7 @@ def _hits_sentence(headline: Headline, board: Leaderboard) -> str:
     if not hits or hits[0] == total:
         return ""
     if len(hits) > 1:
-        reached = "The submissions that share rank 1 reached the target on"
+        reached = "The submissions whose best possible rank is 1 reached the target on"
         if hits[0] == hits[-1]:
             return f"{reached} {hits[0]} of {_count_workloads(total)} each"
         return f"{reached} {hits[0]} to {hits[-1]} of {_count_workloads(total)}, depending on the submission"

@@ -8,8 +8,9 @@ the costs of all intervals up to the hit.
 
 The costs have an error, and the scored times of all runs of a submission contain the same error. Paired tests need
 independent errors. These tests therefore use a run's own time: the scored time × the slowness of the run. The slowness
-is the median of (measured seconds / cost) over the intervals of the run. A short disturbance of the machine does not
-change this median.
+is the median of (seconds / cost) over the intervals of the run, where the seconds are divided by the slowdown of their
+session. A short disturbance of the machine does not change this median. If the costs are means, the own time is instead
+the sum of the divided seconds.
 
 Source: Exploratory Data Analysis, Tukey 1977, chapter 11 (median polish)
 """
@@ -182,7 +183,12 @@ def _round_to_12_digits(seconds: float) -> float:
 
 
 def _slowness(seconds: Sequence[float], costs: Sequence[float]) -> float:
-    """Return the median of (measured seconds / cost) over intervals; 1 if there is no interval with a cost."""
+    """Return the median of (seconds / cost) over intervals; 1 if there is no interval with a cost.
+
+    Args:
+        seconds: seconds of the run's intervals, divided by the slowdown of their session.
+        costs: costs of the same intervals.
+    """
     if seconds is costs or seconds == costs:  # The only run of its arm. Each ratio is exactly 1.
         return 1.0
     ratios = [own / cost for own, cost in zip(seconds, costs, strict=False) if own > 0 and cost > 0]

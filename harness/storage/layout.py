@@ -33,7 +33,8 @@ ACCOUNT = "account.json"
 #: Name of the folder for the results of evaluations, in the folder of an unfinished run. If the worker evaluates its
 #: own weights, this folder is in the worker's folder.
 EVALUATOR = "evaluator"
-#: Name of the folder for replaced runs. The records in this folder are never read.
+#: Name of the folder for replaced runs. Their records are not scored or listed. `bench verify` only reads their content
+#: hashes, to find out whether attempts in the ledger have no record (`harness.verification.attempts`).
 SUPERSEDED = "superseded"
 #: Name of the folder for published records of earlier workload versions. A command reads these records only if its
 #: arguments name this folder.

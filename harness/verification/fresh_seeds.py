@@ -71,9 +71,11 @@ class StatedResult:
         if self.spec.stop is not None:
             if self.spec.workload.facts.stages:
                 return "a run on a stream that ends at a stop can only be repeated exactly"
-            return (
-                "" if is_complete(record.status) and len(_whole_points(record)) > 1 else f"the run is {record.status}"
-            )
+            if not is_complete(record.status):
+                return f"the run is {record.status}"
+            if (count := len(_whole_points(record))) < 2:
+                return f"{count} of its evaluations after the start used the whole split, but a curve needs at least 2"
+            return ""
         if math.isinf(self._log_cost()):
             return "the records state that the target was missed, so there is no result to verify"
         return ""

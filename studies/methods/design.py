@@ -3,7 +3,8 @@
 An arm is a submission that the study compares with others. A family is a group of arms. Its first arm is the baseline
 with which its other arms are compared. A main arm is an arm of a family. A stage of the study is one workload at one
 budget (not a stage of a stream). In a stage, several settings of each arm run on one seed, the tuning seed. Then the
-best settings run on other seeds, the fresh seeds. "The study" is this whole experiment. In rulesets and runs, a study is one repetition with its own seeds.
+best settings run on other seeds, the fresh seeds. "The study" is this whole experiment. In rulesets and runs, a study
+is one repetition with its own seeds.
 """
 
 from __future__ import annotations

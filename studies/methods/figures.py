@@ -42,8 +42,8 @@ class RunFigures(Data, frozen=True, kw_only=True):
         loss: the metric on the split `score` at the end of the budget; None if the run broke, that is, ended earlier.
         hit: number of examples drawn at the first evaluation that met the target; None for a miss.
         seconds: scored seconds until the hit; None for a miss.
-        spent: seconds of training, evaluations, checkpoints and the submission's import. The start of the process is
-            not included.
+        spent: wall seconds of training, evaluations and checkpoints, plus the processor seconds of the submission's
+            import. The start of the process is not included.
         hardware: the hardware class.
         torch: the version of torch.
         run: the run_id.

@@ -87,8 +87,8 @@ def _cost(figures: Sequence[RunFigures]) -> str:
     spent, starting = sum(run.spent for run in figures) / 3600, len(figures) * STARTUP_S / 3600
     return (
         f"The study has {len(figures)} runs. A run *breaks* if it ends before the end of its budget. The number of "
-        f"runs that broke is {broken}. Training and evaluation took {spent:.1f} core-hours, and starting the processes "
-        f"took about {starting:.1f} core-hours. Hardware and version: {'; '.join(machines)}.\n"
+        f"runs that broke is {broken}. Training, evaluations, checkpoints and imports took {spent:.1f} core-hours, and "
+        f"starting the processes took about {starting:.1f} core-hours. Hardware and version: {'; '.join(machines)}.\n"
     )
 
 
@@ -226,18 +226,22 @@ def _method(design: Design) -> list[str]:
         "### Tests on one workload\n",
         f"The tables of one workload use Student's t test on {seeds} pairs of log losses. The ratio is the geometric "
         "mean of the ratios of the pairs. The p values assume that the differences of the log losses are nearly "
-        f"normal. A test without this assumption cannot be significant with {seeds} pairs.\n",
+        f"normal. A test without this assumption cannot be significant with {seeds} pairs. A run that broke has no "
+        "loss. If only one run of a pair has a loss, the two arms are not tested. If neither has one, the ratio of the "
+        "pair is 1.\n",
         "### Tests on both workloads together\n",
         "The tables *Both workloads together* use the exact sign-flip test on all pairs. The ratio is the "
         "Hodges–Lehmann estimate. A pair in which exactly one run missed counts as the largest difference. Its ratio "
-        "is `inf` if the run of the compared arm missed, and 0 if the run of the first arm missed. The estimate and "
-        "the bounds of the interval can therefore also be `inf` or 0.\n",
+        "is `inf` if the run of the compared arm missed, and 0 if the run of the first arm missed. In comparisons of "
+        "losses, a run that broke counts as a miss. The estimate and the bounds of the interval can therefore also be "
+        "`inf` or 0.\n",
         "The sign-flip test shows whether an arm is better on both workloads together. If an arm is better on one "
         "workload and worse on the other, the differences of the two workloads partly cancel in the test.\n",
         "### Rules that were made stricter\n",
         "Four rules were made stricter after the runs on `resnet-digits`, but before the runs of `lm-tiny` on fresh "
         "seeds:\n",
-        "- An arm with a run that broke is not tested by Student's t test.\n"
+        "- An arm with a run that broke is not tested by Student's t test against an arm whose run with the same seed "
+        "did not break.\n"
         "- Pairs in which both arms missed are not evidence that the two arms are equal.\n"
         f"- If the whole interval shows a difference below {design.min_effect:.0%}, the difference does not support "
         "the claim that an arm is better.\n"

@@ -34,7 +34,7 @@ def test_every_format_has_the_tables(table: Bench) -> None:
     assert "ranking by time multiplier" in text.out
     assert "1.60×" in text.out
     # Five studies are too few pairs for a verdict on two submissions.
-    assert "No verdict: a@1 and ref@1 share rank 1" in text.out
+    assert "No verdict: rank 1 is undecided between a@1 and ref@1" in text.out
     assert "a@1: time multiplier 1.60× [" in text.out
     shown = json.loads(table("leaderboard", "--json").out)["fixed_budget"]
     assert shown[0]["time_multiplier"]["value"] == pytest.approx(1.6)

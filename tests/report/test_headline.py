@@ -78,7 +78,7 @@ def test_a_shared_lead() -> None:
     board = board_of(records_of(speeds))
     first, ratios = said(board)
     names = join_names([row.submission for row in board.rows])
-    assert first == f"{names} share rank 1: no significant difference between them."
+    assert first == f"{names} are tied for rank 1: no significant difference between them."
     assert ratios.startswith("The others take ")
     assert ratios.endswith("× the time of alpha@1 where both reach the target.")
 
@@ -87,12 +87,12 @@ def test_too_few_studies() -> None:
     board = board_of(synthetic.field(3))
     first, _, hits = said(board)
     assert first == (
-        "No verdict: alpha@1, beta@1 and gamma-with-a-rather-long-name@1 share rank 1, because there are only 6 pairs "
-        "of studies, and 7 are needed (4 studies on each workload)."
+        "No verdict: rank 1 is undecided between alpha@1, beta@1 and gamma-with-a-rather-long-name@1, because there "
+        "are only 6 pairs of studies, and 7 are needed (4 studies on each workload)."
     )
-    assert (
-        hits
-        == "The submissions that share rank 1 reached the target on 1 to 2 of 2 workloads, depending on the submission."
+    assert hits == (
+        "The submissions whose best possible rank is 1 reached the target on 1 to 2 of 2 workloads, "
+        "depending on the submission."
     )
 
 
@@ -101,7 +101,7 @@ def test_studies_of_different_root_seeds_are_no_pairs_and_a_note_names_them() ->
     other = [synthetic.record("beta", study=study, spec={"root_seed": 7}) for study in range(8)]
     board = board_of([*records, *other])
     assert said(board)[0] == (
-        "No verdict: alpha@1 and beta@1 share rank 1, "
+        "No verdict: rank 1 is undecided between alpha@1 and beta@1, "
         "because some of them have no common study with the same root seed."
     )
     assert [note for note in board.notes if "root seeds" in note] == [
@@ -181,7 +181,7 @@ def test_a_ranking_by_another_amount_states_the_amounts() -> None:
     assert ranking_sentences(headline) == ("a leads: A×.", "Ranks 2 to 3 tied: b and c.")
     shared = headline_of_ranks(["b", "c"], rank_ties(studies, order=["b", "c"], workloads=["w"]), ["w"], amounts)
     assert ranking_sentences(shared) == (
-        "b and c share rank 1: no significant difference between them.",
+        "b and c are tied for rank 1: no significant difference between them.",
         "b: B×; c: C×.",
     )
     assert ranking_sentences(None) == ()

@@ -135,6 +135,14 @@ def test_no_run_starts_after_the_time_limit() -> None:
     assert made[0].runs < 6
 
 
+def test_the_exact_repetition_and_the_first_seeds_always_run() -> None:
+    record = at_hand(honest())
+    hours = itertools.count()
+    made = list(rerun(record, minutes=1.0, clock=lambda: 3600.0 * next(hours)).repeat_record(record))
+    assert summary(made) == [("exact", "accepted"), ("fresh-seeds", "undecided")]
+    assert made[1].runs == 2
+
+
 def test_a_miss_states_nothing_that_fresh_seeds_could_verify() -> None:
     record = at_hand(honest(status="exhausted"))
     assert summary(list(rerun(record).repeat_record(record))) == [("exact", "accepted")]
@@ -184,6 +192,16 @@ def test_a_metric_at_a_stop_is_converted_by_the_curve_of_the_record() -> None:
     perfect = change_point(record, -1, metrics={**middle.metrics, target.metric: 0.0 if target.goal == "min" else 1.0})
     assert stated.difference(first) < 0.0 < stated.difference(perfect)
     assert stated.difference(first) < stated.difference(change_point(record, -1, metrics=middle.metrics))
+
+
+def test_a_curve_with_one_whole_evaluation_cannot_be_compared() -> None:
+    record = next(
+        r for r in published() if r.spec.stop is not None and not r.spec.workload.facts.stages and r.status == "reached"
+    )
+    assert not Claim(records=(record,)).problem
+    short = change(record, points=(record.points[0], record.points[-1]))
+    assert Claim(records=(short,)).problem.startswith("1 of its evaluations after the start used the whole split")
+    assert Claim(records=(change(record, status="diverged"),)).problem == "the run is diverged"
 
 
 def with_nonce(record: Record, held_out: HeldOutSeeds | None) -> Record:
