@@ -218,7 +218,7 @@ def _method(design: Design) -> list[str]:
         "- *loss ratio* and *examples ratio*: the value of the arm divided by the value of the first arm. A ratio "
         "below 1 is better. The interval is in brackets.\n"
         f"- *verdict*: *better* or *worse* if the p value is at most {design.alpha:g}, *not tested* if "
-        "one of the two arms has a run that broke, so that there is no t test, and otherwise a dash.\n",
+        "exactly one run of a pair broke, so that there is no t test, and otherwise a dash.\n",
         f"The intervals have a simultaneous level of {1 - design.alpha:.0%} within a table (Bonferroni). The p values "
         "are corrected by Holm's method over all tests of the table.\n",
         "Seconds are [process seconds](glossary.md#process-seconds). Two runs were executed at a time, "

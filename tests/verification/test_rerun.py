@@ -198,10 +198,12 @@ def test_a_curve_with_one_whole_evaluation_cannot_be_compared() -> None:
     record = next(
         r for r in published() if r.spec.stop is not None and not r.spec.workload.facts.stages and r.status == "reached"
     )
-    assert not Claim(records=(record,)).problem
+    assert not StatedResult(records=(record,)).problem
     short = change(record, points=(record.points[0], record.points[-1]))
-    assert Claim(records=(short,)).problem.startswith("1 of its evaluations after the start used the whole split")
-    assert Claim(records=(change(record, status="diverged"),)).problem == "the run is diverged"
+    assert StatedResult(records=(short,)).problem.startswith(
+        "1 of its evaluations after the start used the whole split"
+    )
+    assert StatedResult(records=(change(record, status="diverged"),)).problem == "the run is diverged"
 
 
 def with_nonce(record: Record, held_out: HeldOutSeeds | None) -> Record:
