@@ -255,7 +255,7 @@ def test_a_failed_trial_is_exit_code_1_and_a_path(bench: Bench, tmp_path: Path) 
 def test_a_damaged_record_is_named_and_left_out(bench: Bench, tmp_path: Path) -> None:
     bench("run", "-s", "wsd", "-w", "resnet-digits", "--smoke")
     (path,) = (tmp_path / "runs").glob("*/record.json")
-    path.write_text(re.sub(r'"steps": \d+', '"steps": "eight"', path.read_text()))
+    path.write_text(re.sub(r'"steps":\d+', '"steps":"eight"', path.read_text()))
     result = bench("leaderboard")
     assert result.code == 0
     assert "$.points[" in result.err or "$.counters.steps" in result.err

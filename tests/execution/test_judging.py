@@ -213,6 +213,6 @@ def test_weights_are_judged_after_the_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("_evaluated_afterwards")
 def test_metrics_that_the_weights_do_not_have_are_rejected(tmp_path: Path) -> None:
-    record = run_worker(spec_of(submission("tests.worker.cheats:PatchesTheWorkload")), tmp_path)
+    record = run_worker(spec_of(submission("tests.worker.cheats:PatchesTheLoss")), tmp_path)
     assert (record.status, record.hit, record.trust) == ("rejected", None, "self-reported")
     assert "saved weights do not have the reported metrics" in record.reason
