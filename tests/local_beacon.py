@@ -10,12 +10,14 @@ from dataclasses import replace
 from typing import Any, cast
 from unittest import mock
 
-from py_ecc.bls.hash_to_curve import hash_to_G1
-from py_ecc.bls.point_compression import compress_G1, compress_G2
-from py_ecc.optimized_bls12_381 import G2, multiply
-
 from harness.system.beacon import CHAINS, QUICKNET, Beacon, BeaconChain
+from harness.system.beacon_signature import kept_recursion_limit
 from tests.web import Site, serve
+
+with kept_recursion_limit():
+    from py_ecc.bls.hash_to_curve import hash_to_G1
+    from py_ecc.bls.point_compression import compress_G1, compress_G2
+    from py_ecc.optimized_bls12_381 import G2, multiply
 
 _PRIVATE_KEY = 1234567
 _TAG = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_"

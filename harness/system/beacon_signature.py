@@ -9,9 +9,12 @@ al., BLS Signatures, draft-irtf-cfrg-bls-signature-05, section 2.7 (CoreVerify).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
+import sys
+from collections.abc import Iterator
 from typing import Any, Final
 
 _G1_BYTES = 48
@@ -27,6 +30,20 @@ def can_verify() -> bool:
     return importlib.util.find_spec("py_ecc") is not None
 
 
+@contextlib.contextmanager
+def kept_recursion_limit() -> Iterator[None]:
+    """At the end of this context, restore Python's recursion limit.
+
+    Importing py_ecc raises the limit to 100,000. With this limit, reading deeply nested JSON ends the process (stack
+    overflow) instead of raising a RecursionError.
+    """
+    limit = sys.getrecursionlimit()
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+
+
 @functools.lru_cache(maxsize=1024)
 def is_signed(message: bytes, signature: bytes, public_key: bytes) -> bool:
     """Return whether a message was signed with the private key that belongs to a public key.
@@ -38,8 +55,9 @@ def is_signed(message: bytes, signature: bytes, public_key: bytes) -> bool:
         signature: the compressed signature, 48 or 96 bytes.
         public_key: the compressed public key, 96 or 48 bytes.
     """
-    from py_ecc.bls.hash_to_curve import hash_to_G1, hash_to_G2
-    from py_ecc.optimized_bls12_381 import FQ12, G1, G2, final_exponentiate, is_inf, neg, pairing
+    with kept_recursion_limit():
+        from py_ecc.bls.hash_to_curve import hash_to_G1, hash_to_G2
+        from py_ecc.optimized_bls12_381 import FQ12, G1, G2, final_exponentiate, is_inf, neg, pairing
 
     if sorted((len(signature), len(public_key))) != [_G1_BYTES, _G2_BYTES]:
         return False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -70,6 +72,7 @@ def test_an_invented_round_is_not_signed(chain: BeaconChain, answer: BeaconRound
 
 def test_a_point_outside_the_subgroup_signs_nothing() -> None:
     """Such points of the curve exist, and a pairing with them proves nothing."""
+    # py_ecc was imported by `local_beacon`, which keeps the recursion limit.
     from py_ecc.bls.point_compression import compress_G1
     from py_ecc.optimized_bls12_381 import FQ, b, field_modulus, is_on_curve
 
@@ -90,6 +93,17 @@ def test_a_relay_with_an_invented_round_is_passed_over() -> None:
         assert replace(honest, relays=relays).read(7).signature == sign(7).hex()
         with pytest.raises(BeaconError, match="its signature is not that of the network"):
             replace(honest, relays=relays[:1]).read(7)
+
+
+def test_the_recursion_limit_stays() -> None:
+    """Importing py_ecc raises it, and deeply nested JSON would then end the process."""
+    code = (
+        "import sys; limit = sys.getrecursionlimit()\n"
+        "from harness.system.beacon_signature import is_signed\n"
+        f"assert not is_signed(b'', bytes.fromhex('{QUICKNET_1000}'), bytes.fromhex('{QUICKNET.public_key}'))\n"
+        "assert 'py_ecc' in sys.modules and sys.getrecursionlimit() == limit"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 def test_without_the_library_a_signature_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
