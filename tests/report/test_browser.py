@@ -152,7 +152,7 @@ def test_charts_follow_the_controls(browser: Any, opened: Callable[..., None]) -
 def test_the_first_screen_says_who_leads_and_the_matrix_who_differs(browser: Any, opened: Callable[..., None]) -> None:
     opened()
     headline = browser.find_element("id", "headline")
-    assert headline.text.startswith("No verdict: alpha@1, beta@1 and gamma")
+    assert headline.text.startswith("No verdict: rank 1 is undecided between alpha@1, beta@1 and gamma")
     assert headline.location["y"] + headline.size["height"] < 800
     cells = "[...document.querySelectorAll('#verdicts tbody tr')].map(r => [...r.children].map(c => c.textContent))"
     first, second, _ = browser.execute_script(f"return {cells}")
