@@ -35,6 +35,9 @@ from harness.worker.run_state import RunState
 CHECKPOINT_SHARE = 0.02
 #: Assumed wall seconds of the first checkpoint. A run that ends before 0.05 s / 0.02 = 2.5 s writes no checkpoint.
 FIRST_CHECKPOINT_S = 0.05
+#: Assumed wall seconds per byte of the submission's state before the first checkpoint. With a state of 1 GB, the first
+#: checkpoint is written after 100 s.
+CHECKPOINT_S_PER_BYTE = 2e-9
 
 
 class TrainingRun:
@@ -87,6 +90,7 @@ class TrainingRun:
         self.final_weights = ""
         # The wall seconds of the last checkpoint, and its end. Before the first checkpoint, both values are assumed.
         self._checkpoint_seconds, self._checkpoint_ended = FIRST_CHECKPOINT_S, time.perf_counter()
+        self._has_checkpoint = False
         rules.guard(state.work, state.clock, state.snapshots, assessor, workload)
         rules.before_construction(state.model, state.group)
 
@@ -190,7 +194,7 @@ class TrainingRun:
         if verdict is None:
             if assessment.stage_over:
                 state.advance_stage()
-            if self._is_checkpoint_due():
+            if self._is_checkpoint_due(submission_state):
                 self._save_checkpoint(model_state, submission_state)
             else:
                 # The state is checked at every evaluation, so that a rejection does not depend on when checkpoints are
@@ -251,10 +255,16 @@ class TrainingRun:
         self.final_weights = self.assessor.save_final_weights(self.state.model)
         self.state.add_usage(checkpoint_seconds=time.perf_counter() - began)
 
-    def _is_checkpoint_due(self) -> bool:
-        """Return whether the last checkpoint's duration is at most `checkpoint_share` of the time since its end."""
-        elapsed = time.perf_counter() - self._checkpoint_ended
-        return follow_first_rank(self.group, elapsed * self.checkpoint_share >= self._checkpoint_seconds, bool)
+    def _is_checkpoint_due(self, submission_state: dict[str, Any]) -> bool:
+        """Return whether the last checkpoint's duration is at most `checkpoint_share` of the time since its end.
+
+        Before the first checkpoint, a duration is assumed that grows with the size of the submission's state.
+        """
+        available = (time.perf_counter() - self._checkpoint_ended) * self.checkpoint_share
+        is_due = available >= self._checkpoint_seconds
+        if is_due and not self._has_checkpoint:
+            is_due = available >= CHECKPOINT_S_PER_BYTE * state_bytes(submission_state, self.state.model)
+        return follow_first_rank(self.group, is_due, bool)
 
     def _save_checkpoint(self, model_state: dict[str, Any], submission_state: dict[str, Any]) -> None:
         began = time.perf_counter()
@@ -266,7 +276,7 @@ class TrainingRun:
             checkpoint.commit(self.folder)
             self.state.add_usage(checkpoint_seconds=time.perf_counter() - began)
         self._checkpoint_ended = time.perf_counter()
-        self._checkpoint_seconds = self._checkpoint_ended - began
+        self._checkpoint_seconds, self._has_checkpoint = self._checkpoint_ended - began, True
 
     # --- end of the run ----------------------------------------------------------------------------
 

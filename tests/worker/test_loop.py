@@ -97,6 +97,20 @@ def test_checkpoints_take_a_bounded_share_of_the_time(
     assert outcome(record) == outcome(run_here(spec_of(entry("Noisy")), tmp_path / "again"))
 
 
+@pytest.mark.parametrize(("seconds_per_byte", "expected"), [(0.0, True), (1e9, False)])
+def test_a_large_state_waits_for_its_first_checkpoint(
+    seconds_per_byte: float, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[bool] = []
+    monkeypatch.setattr(checkpoint, "stage", lambda *arguments: saved.append(True))
+    monkeypatch.setattr(checkpoint, "commit", lambda folder: None)
+    monkeypatch.setattr("harness.worker.loop.CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr("harness.worker.loop.CHECKPOINT_S_PER_BYTE", seconds_per_byte)
+    monkeypatch.setattr("harness.worker.loop.state_bytes", lambda state, model: 1 << 30)
+    run_here(spec_of(entry("Noisy")), tmp_path)
+    assert bool(saved) is expected
+
+
 def test_the_time_budget_ends_a_run(tmp_path: Path) -> None:
     budget = micro.FACTS.budget
     import msgspec
