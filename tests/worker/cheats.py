@@ -134,7 +134,7 @@ class AsksTooOften(Honest):
 
 #: The statuses with which the runs of these submissions end.
 EVALUATION = {
-    "PatchesTheWorkload": ("exhausted",),
+    "PatchesTheWorkload": ("rejected",),
     "PatchesTheLoss": ("exhausted",),
     "PatchesTheAssessor": ("rejected",),
     "PatchesTheEvents": ("rejected",),
