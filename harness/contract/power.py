@@ -45,15 +45,15 @@ class OrderAgreement(Data, frozen=True, kw_only=True):
     Args:
         decided: number of pairs of arms that are separated at the gate budget and have unequal means at the full
             budget.
-        agreed: number of the pairs in `decided` that have the same order at both budgets.
+        same_order: number of the pairs in `decided` that have the same order at both budgets.
         both: number of pairs that are separated at both budgets.
-        both_agreed: number of the pairs in `both` that have the same order at both budgets.
+        both_same_order: number of the pairs in `both` that have the same order at both budgets.
     """
 
     decided: int
-    agreed: int
+    same_order: int
     both: int
-    both_agreed: int
+    both_same_order: int
 
 
 class PowerRow(Data, frozen=True, kw_only=True):

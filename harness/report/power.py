@@ -78,7 +78,7 @@ def _format_agreement(agreement: OrderAgreement) -> str:
     The first fraction is over the pairs that are separated at both budgets. The fraction in brackets is over all pairs
     that are separated at the gate budget.
     """
-    return f"{agreement.both_agreed} of {agreement.both} ({agreement.agreed} of {agreement.decided})"
+    return f"{agreement.both_same_order} of {agreement.both} ({agreement.same_order} of {agreement.decided})"
 
 
 def remarks(row: PowerRow) -> list[str]:
@@ -100,7 +100,7 @@ def remarks(row: PowerRow) -> list[str]:
         )
     if row.agreement and row.agreement.both == 0:
         notes.append("no pair is separated at both budgets, so the orders cannot be compared")
-    elif row.agreement and row.agreement.both_agreed < LEAST_AGREEMENT * row.agreement.both:
+    elif row.agreement and row.agreement.both_same_order < LEAST_AGREEMENT * row.agreement.both:
         notes.append(
             "gate budget too short: of the pairs that are separated at the gate budget and at the full budget, "
             f"less than {LEAST_AGREEMENT:.0%} have the same order at both"

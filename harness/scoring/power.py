@@ -232,7 +232,7 @@ def compare_orders(gate: Separation, full: Separation) -> OrderAgreement:
     same = {pair for pair in comparable if (gate.difference(pair) or 0.0) * (full.difference(pair) or 0.0) > 0}
     return OrderAgreement(
         decided=len(comparable),
-        agreed=len(same),
+        same_order=len(same),
         both=len(separated_twice),
-        both_agreed=len(separated_twice & same),
+        both_same_order=len(separated_twice & same),
     )

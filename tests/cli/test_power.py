@@ -21,7 +21,7 @@ ROW = PowerRow(
     planned_seeds=5, pairs=120, separated=60, hard=10, hard_separated=2, core_hours=0.5,
     cost=PowerCost(training=1.0, evaluation=1.0, start=1.0, wall=4.0), spread_metric=0.1, spread_multiplier=0.2,
     residual=0.1, correlation=0.5, range_over_spread=3.0, false_rate=0.03, false_low=0.02, false_high=0.04,
-    permutations=1000, agreement=OrderAgreement(decided=60, agreed=50, both=40, both_agreed=38), hardware="cpu",
+    permutations=1000, agreement=OrderAgreement(decided=60, same_order=50, both=40, both_same_order=38), hardware="cpu",
     torch="2",
 )  # fmt: skip
 
@@ -49,8 +49,8 @@ def test_the_parts_of_a_cost_are_shown_if_they_are_known() -> None:
         ({"left_out": ("muon",)}, "a run broke: muon"),
         ({"core_hours": 10.0}, "low power"),
         ({"false_low": 0.06}, "not valid"),
-        ({"agreement": OrderAgreement(decided=9, agreed=9, both=9, both_agreed=7)}, "too short"),
-        ({"agreement": OrderAgreement(decided=9, agreed=9, both=0, both_agreed=0)}, "no pair"),
+        ({"agreement": OrderAgreement(decided=9, same_order=9, both=9, both_same_order=7)}, "too short"),
+        ({"agreement": OrderAgreement(decided=9, same_order=9, both=0, both_same_order=0)}, "no pair"),
         ({"agreement": None}, "not compared"),
         ({"notes": ("a note",)}, "a note"),
     ],

@@ -255,7 +255,7 @@ def test_agreement_counts_the_pairs_that_the_gate_separates() -> None:
     gate = model({"a": 1.0, "b": 2.0, "c": 3.0}, (("a", "b"), ("a", "c")))
     full = model({"a": 1.5, "b": 1.0, "c": 3.0}, (("a", "c"),))
     result = compare_orders(gate, full)
-    assert (result.decided, result.agreed, result.both, result.both_agreed) == (2, 1, 1, 1)
+    assert (result.decided, result.same_order, result.both, result.both_same_order) == (2, 1, 1, 1)
 
 
 def test_power_table_refuses_a_study_without_runs() -> None:
