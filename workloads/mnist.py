@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.api import DataError, dataset_path
+from harness.api import DataError, cached_arrays, dataset_path
 from workloads.datasets import MNIST
 from workloads.formats import idx
 
@@ -53,27 +53,50 @@ def load(part: Part) -> Digits:
         DataError: the dataset is missing, or one of its files is damaged.
     """
     # The folder is looked up at every call, because the setting BENCH_DATA may change between calls.
-    folder = str(dataset_path(MNIST))
+    return _load(str(dataset_path(MNIST)), part)
+
+
+@cache
+def _load(folder: str, part: Part) -> Digits:
+    """Return a part of the dataset in `folder`; see `load`."""
     if part == "audit":
-        return _read(folder, "t10k")
+        return _copy(_read(folder, "t10k"))
     whole = _read(folder, "train")
-    size, start = len(whole.labels_B), 0
+    size, start = len(whole["labels_N"]), 0
     for name, share in _SHARES.items():
         end = start + size * share // 60
         if name == part:
-            return Digits(x_BCHW=whole.x_BCHW[start:end], labels_B=whole.labels_B[start:end])
+            return _copy(whole, start, end)
         start = end
     raise DataError(f"MNIST has no part {part!r}; expected train, score, feedback or audit")
 
 
+def _copy(arrays: dict[str, NDArray[Any]], start: int = 0, end: int | None = None) -> Digits:
+    """Return some of the images and labels. They are copied, because arrays from the cache are read-only."""
+    x_BHW, y_B = arrays["x_NHW"][start:end].copy(), arrays["labels_N"][start:end].copy()
+    return Digits(x_BCHW=torch.from_numpy(x_BHW)[:, None], labels_B=torch.from_numpy(y_B))
+
+
 @cache
-def _read(folder: str, prefix: str) -> Digits:
-    images, labels = (f"{folder}/{prefix}-{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1"))
-    x_NHW, y_N = idx.read_pair(Path(images), Path(labels))
-    if x_NHW.shape[1:] != (28, 28):
-        raise DataError(f"{images} holds images of {x_NHW.shape[1]}x{x_NHW.shape[2]}, expected 28x28")
-    order_N = _order_by_content(x_NHW, y_N)
-    return Digits(x_BCHW=torch.tensor(x_NHW[order_N])[:, None], labels_B=torch.tensor(y_N[order_N]).long())
+def _read(folder: str, prefix: str) -> dict[str, NDArray[Any]]:
+    """Return `x_NHW` (uint8, (n, 28, 28)) and `labels_N` (int64, (n,)) of a pair of files, sorted by content.
+
+    They are cached, because decompressing and sorting them takes longer than many a short run trains.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    images, labels = (Path(f"{folder}/{prefix}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
+
+    def make() -> dict[str, NDArray[Any]]:
+        x_NHW, y_N = idx.read_pair(images, labels)
+        if x_NHW.shape[1:] != (28, 28):
+            raise DataError(f"{images} holds images of {x_NHW.shape[1]}x{x_NHW.shape[2]}, expected 28x28")
+        order_N = _order_by_content(x_NHW, y_N)
+        return {"x_NHW": x_NHW[order_N], "labels_N": y_N[order_N].astype(np.int64)}
+
+    digests = [sha256(path.read_bytes()).hexdigest() for path in (images, labels)]
+    return cached_arrays(f"mnist {' '.join(digests)}", make)
 
 
 def _order_by_content(x_NHW: NDArray[Any], y_N: NDArray[Any]) -> NDArray[np.int64]:

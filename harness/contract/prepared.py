@@ -17,7 +17,7 @@ class PreparedData(Data, frozen=True, kw_only=True):
         part: the training data or a held-out split.
         manifest: path of the manifest. The manifest exists once the data exist.
         seedless: path of a manifest that serves all seeds of the training data. It is written instead of `manifest` if
-            none of the opened files was generated from the seed. Empty for a held-out split.
+            the opened files do not seem to depend on the seed. Empty for a held-out split.
     """
 
     part: DataPart

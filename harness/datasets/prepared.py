@@ -4,13 +4,15 @@ A worker in a sandbox cannot write to the data folder. Before the worker enters 
 process that opens the data, and may fill the cache of generated data. A manifest then lists the files that the process
 opened.
 
-Some workloads generate training data from the seed of the run, and others read the same files for every seed. If the
-process opened no file of the cache of generated data, the harness assumes the second kind. One *seedless* manifest then
-serves all seeds. If the assumption is wrong, the worker generates the data itself.
+Some workloads generate training data from the seed of the run, and others read the same files for every seed. The
+harness assumes the second kind in two cases: the process opened no file of the cache of generated data, or it opened
+the same files as for the seed before. One *seedless* manifest then serves all seeds. If the assumption is wrong, the
+worker generates the data itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -19,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.contract.base import Data
 from harness.contract.prepared import DataPart, PreparedData
 from harness.contract.run import RunSpec
 from harness.datasets.generated import FOLDER
@@ -55,6 +58,18 @@ def find_unprepared(spec: RunSpec) -> tuple[PreparedData, ...]:
     return tuple(unprepared)
 
 
+class LastSeed(Data, frozen=True, kw_only=True):
+    """The files of the training data of the seed that was prepared last.
+
+    Args:
+        manifest: path of the seed's manifest.
+        files: sorted paths of the files.
+    """
+
+    manifest: str
+    files: list[str]
+
+
 def write_manifest(prepared: PreparedData, files: Iterable[str]) -> None:
     """Write the list of the files that a part of the data consists of.
 
@@ -66,9 +81,22 @@ def write_manifest(prepared: PreparedData, files: Iterable[str]) -> None:
         StoreError: the manifest cannot be written.
     """
     listed = sorted(set(files))
-    generated = str(data_folder() / FOLDER) + os.sep
-    is_seedless = prepared.seedless and not any(path.startswith(generated) for path in listed)
+    is_seedless = bool(prepared.seedless) and _are_files_of_every_seed(prepared, listed)
     write_atomically(Path(prepared.seedless if is_seedless else prepared.manifest), msgspec.json.encode(listed))
+
+
+def _are_files_of_every_seed(prepared: PreparedData, files: list[str]) -> bool:
+    """Return whether other seeds can be assumed to need the same files. If not, store the files for the next call."""
+    generated = str(data_folder() / FOLDER) + os.sep
+    if not any(path.startswith(generated) for path in files):
+        return True
+    path = Path(prepared.seedless).with_suffix(f".last{MANIFEST_SUFFIX}")
+    with contextlib.suppress(StoreError):  # missing or damaged
+        last = read_struct(path, LastSeed)
+        if last.manifest != prepared.manifest and last.files == files:
+            return True
+    write_atomically(path, msgspec.json.encode(LastSeed(manifest=prepared.manifest, files=files)))
+    return False
 
 
 def _is_complete(manifest: str) -> bool:

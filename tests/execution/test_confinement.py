@@ -9,7 +9,7 @@ import pytest
 
 from harness.contract.events import Confined, Done, Evaluated, Ready
 from harness.contract.record import Usage
-from harness.contract.run import ExecutionOptions, Job, Point
+from harness.contract.run import ExecutionOptions, Job, Point, RunSpec
 from harness.contract.sandbox import SandboxOffer, SandboxRequest
 from harness.datasets.prepared import find_unprepared, write_manifest
 from harness.execution import confinement, launching
@@ -143,6 +143,47 @@ def test_training_data_that_leave_nothing_in_the_cache_are_opened_once_for_all_s
     assert find_unprepared(other_seed) == ()
     dataset.unlink()
     assert [part.part for part in find_unprepared(other_seed)] == ["train", "score"]
+
+
+def test_cached_training_data_that_do_not_depend_on_the_seed_are_opened_for_two_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    spec = spec_of(submission("tests.submissions_for_tests:Base"))
+    find_unprepared(spec)  # makes the folder
+    entry = tmp_path / "generated" / "entry.arrays"
+    entry.touch()
+    other, third, fourth = (
+        msgspec.structs.replace(spec, seeds=msgspec.structs.replace(spec.seeds, data=data)) for data in (1, 2, 3)
+    )
+
+    def prepare(seeded: RunSpec, file: Path) -> None:
+        (train,) = (part for part in find_unprepared(seeded) if part.part == "train")
+        write_manifest(train, [str(file)])
+
+    prepare(spec, entry)
+    own = tmp_path / "generated" / "other.arrays"
+    own.touch()
+    prepare(other, own)  # differs from the files of the first seed, so nothing is assumed
+    assert "train" in [part.part for part in find_unprepared(third)]
+    prepare(third, own)  # the same files as for the seed before
+    assert "train" not in [part.part for part in find_unprepared(fourth)]
+    own.unlink()
+    assert "train" in [part.part for part in find_unprepared(fourth)]
+
+
+def test_one_seed_that_is_prepared_twice_says_nothing_about_other_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    spec = spec_of(submission("tests.submissions_for_tests:Base"))
+    train = find_unprepared(spec)[0]
+    entry = tmp_path / "generated" / "entry.arrays"
+    entry.touch()
+    write_manifest(train, [str(entry)])
+    write_manifest(train, [str(entry)])
+    other = msgspec.structs.replace(spec, seeds=msgspec.structs.replace(spec.seeds, data=1))
+    assert "train" in [part.part for part in find_unprepared(other)]
 
 
 def test_nothing_is_prepared_where_nothing_can_be_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

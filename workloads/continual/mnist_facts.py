@@ -24,15 +24,15 @@ _FLOORS = {"class": 0.4, "domain": 0.3, "task": 0.9, "permuted": 0.7, "class+nar
 #: Resolutions from the calibrations; docs/glossary.md defines the term.
 _RESOLUTIONS = {"class": 0.0, "domain": 0.0045, "task": 0.018, "permuted": 0.28, "class+narrow": 0.02}
 #: Maximum number of examples per stage.
-_CAP = 4_096
+_CAP = 8_192
 #: Minimum number of examples per stage. Without it, a stage could meet its target early by chance, and leave too few
 #: examples in the replay reservoir (the stored examples of earlier stages).
-_LEAST = 1_024
+_LEAST = 3_072
 
 
 def hidden(variant: str) -> tuple[int, ...]:
     """Return the widths of the hidden layers of the network of a variant."""
-    return (50, 50) if variant == "narrow" else (200, 200)
+    return (100, 100) if variant == "narrow" else (400, 400)
 
 
 def _stage(key: str, index: int) -> Stage:
@@ -54,7 +54,7 @@ def _facts(name: str, key: str) -> WorkloadFacts:
     horizon = _CAP * len(stages)
     return WorkloadFacts(
         name=name,
-        version="4",
+        version="5",
         tier="cpu",
         access="stream",
         targets=stages[-1].targets,
@@ -62,8 +62,8 @@ def _facts(name: str, key: str) -> WorkloadFacts:
         # If every batch has as many replayed as new examples, a run uses two gradient-examples per example of the
         # horizon. The budget allows twice that number.
         budget=Budget(horizon=horizon, gradient_examples=4 * horizon, seconds={"default": 120.0}),
-        batch_sizes=(32, 16, 64),
-        eval_every=64,
+        batch_sizes=(16, 32, 64),
+        eval_every=256,
         model_options={"dropout": Uniform(0.0, 0.5, default=0.0), "label_smoothing": Uniform(0.0, 0.2, default=0.0)},
         example="28x28 image",
         replay_capacity=500,

@@ -10,12 +10,12 @@ from workloads.continual.lm_facts import CONTINUAL_LM
 
 _CURRICULUM_LM = WorkloadFacts(
     name="curriculum-lm",
-    version="4",
+    version="5",
     tier="cpu",
     targets=(Target(metric="loss", goal="min", value=1.37, unit="nats per token"),),
-    budget=Budget(horizon=24_576, gradient_examples=49_152, seconds={"default": 150.0}),
+    budget=Budget(horizon=30_720, gradient_examples=61_440, seconds={"default": 150.0}),
     batch_sizes=(16, 32, 64),
-    eval_every=256,
+    eval_every=320,
     model_options=CONTINUAL_LM.model_options,
     example="sequence of 64 characters",
     tokens_per_example=64,

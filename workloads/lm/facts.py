@@ -11,12 +11,12 @@ _NATS = "nats per token"
 
 _LM_TINY = WorkloadFacts(
     name="lm-tiny",
-    version="2",
+    version="3",
     tier="cpu",
     targets=(Target(metric="loss", goal="min", value=1.1, unit=_NATS),),
-    budget=Budget(horizon=32_640, gradient_examples=65_280, seconds={"default": 150.0}),
+    budget=Budget(horizon=40_960, gradient_examples=81_920, seconds={"default": 200.0}),
     batch_sizes=(16, 32, 64, 128),
-    eval_every=384,
+    eval_every=512,
     model_options={
         "dropout": Uniform(0.0, 0.3, default=0.0),
         "label_smoothing": Uniform(0.0, 0.2, default=0.0),
@@ -36,12 +36,12 @@ LM_TINY_POSTNORM = calibrated(
 
 _LM_SHAKESPEARE = WorkloadFacts(
     name="lm-shakespeare",
-    version="2",
+    version="3",
     tier="cpu",
     targets=(Target(metric="loss", goal="min", value=1.81, unit="nats per character"),),
-    budget=Budget(horizon=16_320, gradient_examples=32_640, seconds={"default": 120.0}),
-    batch_sizes=(16, 32, 80, 160),
-    eval_every=160,
+    budget=Budget(horizon=24_576, gradient_examples=49_152, seconds={"default": 200.0}),
+    batch_sizes=(16, 32, 64, 128),
+    eval_every=256,
     model_options=LM_TINY.model_options,
     example="sequence of 64 characters",
     tokens_per_example=64,
