@@ -193,6 +193,9 @@ def _examine(
             problems.append(
                 f"{record.run_id} is already published with other content; a published record must not change"
             )
+    # An attestation that cannot be read would be missing among the published ones.
+    for folder in dict.fromkeys(run.stored.path.parent for run in new):
+        problems += [f"{problem}; remove this file or restore it" for problem in read_attestations(folder)[1]]
     # An incomplete group is not published, so its weights are not evaluated.
     verification = replace(options.verification, judge=None) if gap else options.verification
     findings = verify_records([run.stored for run in new], verification, others=published.records)

@@ -272,6 +272,17 @@ def test_a_published_record_never_changes(folder: Path) -> None:
     assert any("is already published with other content" in reason for reason in list_refusals(report.groups[0]))
 
 
+def test_an_attestation_that_cannot_be_read_is_a_problem_and_is_not_left_out(folder: Path) -> None:
+    run = folder / "runs" / group()[0].run_id
+    damaged = run / f"attestation-{'0' * 16}-{'0' * 8}.json"
+    damaged.write_text("{")
+    report = publish_in(folder, "wsd")
+    assert not report.written
+    assert any(f"{damaged}" in reason and "restore it" in reason for reason in list_refusals(report.groups[0]))
+    damaged.unlink()
+    assert publish_in(folder, "wsd").written
+
+
 def test_damaged_published_records_stop_everything(folder: Path) -> None:
     publish_in(folder, "wsd")
     shard = folder / "results" / FOLDER / "records-0001.jsonl.xz"

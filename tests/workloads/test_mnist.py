@@ -112,7 +112,8 @@ class TestEntry:
     def test_a_run_goes_on_as_if_it_never_stopped(self, entry: WorkloadEntry, tiny: Path, tmp_path: Path) -> None:
         spec = spec_of("rewarm-replay" if entry.facts.stages else "quality-ascending", entry, smoke=True)
         whole = run_here(spec, tmp_path / "whole")
-        assert whole.status == "exhausted", whole.reason
+        assert whole.status in ("exhausted", "reached"), whole.reason  # the small images are easy
+        assert len(whole.points) > 2, "the run ends before it is interrupted"
         assert outcome(interrupted_run(spec, tmp_path / "broken", [2])) == outcome(whole)
 
 
