@@ -8,7 +8,7 @@ from harness.api import Budget, Target, Uniform, WorkloadFacts
 from workloads.calibrated import calibrated
 
 #: `POOL`: number of examples in the pool. `CLEAN_SHARE`: fraction of them whose labels are never wrong.
-POOL = 20_000
+POOL = 40_000
 CLEAN_SHARE = 0.2
 #: Each of the other examples has a probability of a wrong label, drawn uniformly from this range.
 NOISE = (0.05, 0.5)
@@ -21,15 +21,15 @@ def hidden(variant: str) -> tuple[int, ...]:
     return (50,) if variant == "narrow" else (256,)
 
 
-_HORIZON = 80_640
+_HORIZON = 212_992
 _FACTS = WorkloadFacts(
     name="curriculum-mnist",
     version="5",
     tier="cpu",
     targets=(Target(metric="cross_entropy", goal="min", value=0.46, unit="nats"),),
     budget=Budget(horizon=_HORIZON, gradient_examples=2 * _HORIZON, seconds={"default": 60.0}),
-    batch_sizes=(16, 32, 64),
-    eval_every=768,
+    batch_sizes=(64, 32, 128),
+    eval_every=2_048,
     model_options={"dropout": Uniform(0.0, 0.5, default=0.0), "label_smoothing": Uniform(0.0, 0.2, default=0.0)},
     example="28x28 image",
     scores=("quality",),
