@@ -23,7 +23,7 @@ from studies.power.design import BUDGETS, read_design
 from studies.power.earlier import EarlierRows
 from studies.power.figures import MEASURED, encode_figures, read_finished
 from studies.power.plan import PowerPlan
-from studies.power.rows import PUBLISHED, PowerRows, encode_rows, merge_rows, published_rows
+from studies.power.rows import PUBLISHED, PowerRows, drop_superseded, encode_rows, merge_rows, published_rows
 from studies.power.run import PowerRunner
 
 RUNS = Path(__file__).resolve().parents[2] / "runs" / "power"
@@ -80,7 +80,8 @@ def _plan_or_run(options: argparse.Namespace) -> int:
     if options.publish:
         own_rows = PowerRows(design, plan, figures, registry)
         earlier_rows = EarlierRows(design, plan, own_rows, registry).all_rows()
-        published = merge_rows(own_rows.all_rows(problems), merge_rows(earlier_rows, published_rows()))
+        merged = merge_rows(own_rows.all_rows(problems), merge_rows(earlier_rows, published_rows()))
+        published = drop_superseded(merged, registry)
         write_atomically(MEASURED, encode_figures(figures.values()))
         write_atomically(PUBLISHED, encode_rows(published))
     elif options.plan:

@@ -149,6 +149,18 @@ def merge_rows(rows: Iterable[PowerRow], others: Iterable[PowerRow]) -> list[Pow
     return [merged[key] for key in sorted(merged, key=lambda key: (key[0], key[1] != "gate"))]
 
 
+def drop_superseded(rows: Iterable[PowerRow], registry: Registry) -> list[PowerRow]:
+    """Return the rows without those of earlier versions for which there is a row of the installed version.
+
+    A row of an earlier version is kept as long as the installed version has no row at the same budget (gate or full).
+    """
+    listed = list(rows)
+    names = {row.workload: row.workload.partition("@")[0] for row in listed}
+    installed = {row.workload for row in listed if registry.workload(names[row.workload]).facts.id == row.workload}
+    replaced = {(names[row.workload], row.budget_name) for row in listed if row.workload in installed}
+    return [r for r in listed if r.workload in installed or (names[r.workload], r.budget_name) not in replaced]
+
+
 def published_rows(path: Path = PUBLISHED) -> tuple[PowerRow, ...]:
     """Return the rows in the file of published rows; empty if there is no file."""
     return read_struct(path, PowerFile).rows if path.exists() else ()

@@ -17,7 +17,7 @@ from studies.power.design import BUDGETS, read_design
 from studies.power.earlier import EarlierRows
 from studies.power.figures import MEASURED, PowerFigures, RunKey, best_trials, encode_figures, key_of_spec, read_stored
 from studies.power.plan import PowerPlan
-from studies.power.rows import PUBLISHED, PowerRows, encode_rows, merge_rows, published_rows
+from studies.power.rows import PUBLISHED, PowerRows, drop_superseded, encode_rows, merge_rows, published_rows
 
 REGISTRY = load_registry()
 DESIGN = read_design()
@@ -111,7 +111,7 @@ def test_published_rows_follow_from_the_stored_figures() -> None:
     runs = {run.key: run for run in read_stored(MEASURED)}
     own = PowerRows(DESIGN, PLAN, runs, REGISTRY)
     earlier = EarlierRows(DESIGN, PLAN, own, REGISTRY).all_rows()
-    rows = merge_rows(own.all_rows([]), merge_rows(earlier, published_rows()))
+    rows = drop_superseded(merge_rows(own.all_rows([]), merge_rows(earlier, published_rows())), REGISTRY)
     assert encode_rows(rows) == PUBLISHED.read_bytes(), "stale: run python -m studies.power --publish"
     assert encode_figures(runs.values()) == MEASURED.read_bytes()
 
@@ -126,6 +126,8 @@ def test_a_row_with_more_seeds_replaces_another_and_versions_are_kept() -> None:
     assert merge_rows([row], [partial]) == [row]
     assert merge_rows([partial], [row]) == [row]
     assert merge_rows([row], [older]) == [older, row]
+    older_full = changed(workload="resnet-digits@1", budget_name="full")
+    assert drop_superseded([older, older_full, row], REGISTRY) == [older_full, row]
     assert msgspec.json.decode(encode_rows([row]), type=PowerFile).rows == (row,)
     assert isinstance(row.cost, PowerCost)
 
