@@ -29,6 +29,7 @@ ENTRIES = {entry.name: entry for entry in (*continual_entries.ENTRIES, *curricul
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     folder = mnist_files.write(tmp_path)
     monkeypatch.setattr(mnist, "dataset_path", lambda entry: folder)
     return folder
@@ -64,6 +65,22 @@ def test_the_parts_do_not_depend_on_the_order_in_the_files(
         assert torch.equal(again.labels_B, digits.labels_B)
     digits_seen = before["score"].labels_B.unique()  # type: ignore[no-untyped-call]
     assert len(digits_seen) == 10, "a part is not a run of equal digits"
+
+
+def test_cached_images_are_used_only_for_the_same_files(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = mnist.load("train")
+    mnist._load.cache_clear()
+    mnist._read.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(mnist.idx, "read_pair", None)  # a call fails
+        again = mnist.load("train")
+    assert torch.equal(again.x_BCHW, first.x_BCHW)
+    assert torch.equal(again.labels_B, first.labels_B)
+    again.x_BCHW[0] = 0  # a copy, so the file of the cache does not change
+    mnist_files.write(tiny, train=1_200)
+    mnist._load.cache_clear()
+    mnist._read.cache_clear()
+    assert len(mnist.load("train").labels_B) == 1_000
 
 
 def test_missing_data_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
