@@ -12,7 +12,7 @@ _CURRICULUM_LM = WorkloadFacts(
     name="curriculum-lm",
     version="5",
     tier="cpu",
-    targets=(Target(metric="loss", goal="min", value=1.37, unit="nats per token"),),
+    targets=(Target(metric="loss", goal="min", value=1.36, unit="nats per token"),),
     budget=Budget(horizon=30_720, gradient_examples=61_440, seconds={"default": 150.0}),
     batch_sizes=(16, 32, 64),
     eval_every=320,
@@ -21,11 +21,11 @@ _CURRICULUM_LM = WorkloadFacts(
     tokens_per_example=64,
     scores=("quality",),
 )
-CURRICULUM_LM = calibrated(_CURRICULUM_LM, easy=1.39, main=1.37, hard=1.32, resolution=0.019)
+CURRICULUM_LM = calibrated(_CURRICULUM_LM, easy=1.38, main=1.36, hard=1.33, resolution=0.009)
 CURRICULUM_LM_WIDE_INIT = calibrated(
     msgspec.structs.replace(_CURRICULUM_LM, name="curriculum-lm+wide-init"),
-    easy=1.4,
-    main=1.38,
-    hard=1.38,
-    resolution=0.031,
+    easy=1.37,
+    main=1.34,
+    hard=1.33,
+    resolution=0.016,
 )
