@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= .demo
-# Processes of `make quick` and `make test`.
+# Processes of `make quick`.
 JOBS   ?= 2
 
 .PHONY: demo quick test check docs leaderboard map pages format clean
@@ -33,13 +33,9 @@ leaderboard: $(VENV)/installed
 quick: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --deselect harness/execution/run_trials.py
 
-# All tests. tests/test_error_messages.py judges the errors that the processes of the other tests wrote to TEST_ERRORS.
-test: export OMP_NUM_THREADS = 1
-test: export TEST_ERRORS = build/test-errors
+# In one process: tests/test_error_messages.py judges the errors of the whole session, and many tests use both cores.
 test: $(VENV)/installed
-	rm -rf $(TEST_ERRORS)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --ignore tests/test_error_messages.py
-	$(BIN)/python -m pytest tests/test_error_messages.py
+	$(BIN)/python -m pytest
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +15,6 @@ HERE = Path(__file__).resolve().parent
 #: The module whose tests judge the whole session, so that they run after everything else.
 LAST = "test_error_messages.py"
 _recorder = ErrorRecorder()
-#: Folder for the errors of all processes of `make test`; None if the tests run in this process alone. Each process of
-#: the first command writes its errors there. The second command reads them and runs the tests of `LAST`.
-_folder = Path(os.environ["TEST_ERRORS"]).resolve() if os.environ.get("TEST_ERRORS") else None
 
 # No test depends on wall time: on a busy machine, any example may take longer than hypothesis's limit of 0.2 s.
 settings.register_profile("algorace", deadline=None)
@@ -29,20 +25,13 @@ def pytest_configure() -> None:
     _recorder.install()
 
 
-def pytest_sessionfinish() -> None:
-    if _folder is not None:
-        _recorder.write(_folder)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name == LAST)
 
 
 @pytest.fixture(scope="session")
 def recorded_errors() -> ErrorRecorder:
-    """The errors that the code has constructed so far, in this process and in those that wrote to the folder."""
-    if _folder is not None:
-        _recorder.read(_folder)
+    """The errors that the session's code has constructed so far."""
     return _recorder
 
 
@@ -55,9 +44,7 @@ def thawed() -> Iterator[None]:
 
 @pytest.fixture
 def is_whole_suite(request: pytest.FixtureRequest) -> bool:
-    """Whether every test was run: in other processes, or here if only the folder of tests or one above it is named."""
-    if _folder is not None:
-        return True
+    """Whether every test is being run: nothing but the folder of tests, or one above it, was named."""
     options = request.config.option
     named = [Path(argument).resolve() for argument in request.config.args]
     selects = options.keyword or options.markexpr or options.deselect or getattr(options, "lf", False)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import json
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -110,18 +108,6 @@ class ErrorRecorder:
                 )
 
         BenchError.__init__ = __init__  # type: ignore[method-assign, assignment]
-
-    def write(self, folder: Path) -> None:
-        """Write the errors to a new file in the folder. The name of the file contains the number of this process."""
-        folder.mkdir(parents=True, exist_ok=True)
-        content = [[error.kind, error.what, error.fix, error.place] for error in self.errors]
-        (folder / f"{os.getpid()}.json").write_text(json.dumps(content))
-
-    def read(self, folder: Path) -> None:
-        """Add the errors of all files in the folder."""
-        for path in sorted(folder.glob("*.json")):
-            for kind, what, fix, place in json.loads(path.read_text()):
-                self.errors.append(RecordedError(kind=kind, what=what, fix=fix, place=place))
 
 
 def _find_place() -> str | None:
