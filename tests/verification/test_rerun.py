@@ -21,7 +21,7 @@ from harness.storage.layout import run_id
 from harness.verification import repetition
 from harness.verification.fresh_seeds import StatedResult, draw_results, group_results, judge_differences
 from harness.verification.rerun import MAX_SEEDS, Rerun
-from tests.verification.forging import change, change_point, honest, published, with_spec
+from tests.verification.forging import archived, change, change_point, honest, published, with_spec
 
 NONCE = Nonce(value="ab" * 32, source="local")
 
@@ -156,7 +156,7 @@ def test_the_source_at_hand_must_be_that_of_the_record() -> None:
 
 
 def test_a_submission_is_tested_on_workloads_drawn_by_the_nonce() -> None:
-    scored = [at_hand(record) for record in published() if record.spec.purpose == "score"]
+    scored = [at_hand(record) for record in (*published(), *archived()) if record.spec.purpose == "score"]
     names = {record.spec.submission.name for record in scored}
     name = max(names, key=lambda n: len({r.spec.workload.facts.id for r in scored if r.spec.submission.name == n}))
     stated_results = group_results([record for record in scored if record.spec.submission.name == name])

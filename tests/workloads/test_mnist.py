@@ -72,7 +72,7 @@ def test_cached_images_are_used_only_for_the_same_files(tiny: Path, monkeypatch:
     mnist._load.cache_clear()
     mnist._read.cache_clear()
     with monkeypatch.context() as patch:
-        patch.setattr(mnist.idx, "read_pair", None)  # a call fails
+        patch.setattr("workloads.formats.idx.read_pair", None)  # a call fails
         again = mnist.load("train")
     assert torch.equal(again.x_BCHW, first.x_BCHW)
     assert torch.equal(again.labels_B, first.labels_B)
