@@ -28,6 +28,8 @@ REGISTRY = load_registry()
 WORKLOADS = [w for w in REGISTRY.workloads() if w.facts.tier == "cpu"]
 #: Other processors sum in another order; a change of the computation is far larger.
 TOLERANCE = 2e-3
+#: In an untrained network, the largest logit of many images changes with the rounding.
+ACCURACY_TOLERANCE = 5e-3
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,4 +71,5 @@ def test_the_first_evaluations_are_as_before(workload: WorkloadEntry, tmp_path: 
     for old, new in zip(golden["curve"], curve, strict=True):
         assert new.keys() == old.keys()
         for name, value in old.items():
-            assert new[name] == (None if value is None else pytest.approx(value, rel=TOLERANCE, abs=TOLERANCE)), name
+            absolute = ACCURACY_TOLERANCE if name.startswith(("accuracy", "avg_seen")) else TOLERANCE
+            assert new[name] == (None if value is None else pytest.approx(value, rel=TOLERANCE, abs=absolute)), name
