@@ -19,7 +19,7 @@ from workloads.continual.model import build, parameter_kinds
 from workloads.curriculum.mnist_facts import CLEAN_SHARE, FACTS, NOISE, POOL, RELIABILITY, hidden
 
 _OPTIONS = ("dropout", "label_smoothing")
-#: Number of images of `score` and of `audit`. With more images, evaluations would take longer than the training.
+#: Number of images of `score` and of `audit`. More images would make the evaluations longer.
 _HELD_OUT = 6_000
 
 

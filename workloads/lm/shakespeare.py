@@ -37,8 +37,8 @@ _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
 BLOCK = 10_000
 _PERIOD = 10
 _HELD_OUT: dict[int, Split] = {3: "feedback", 6: "score", 9: "audit"}
-#: Number of evenly spaced sequences per held-out split. With all 1,716 sequences of the blocks, evaluations would take
-#: more than half as long as the training.
+#: Number of evenly spaced sequences per held-out split. The blocks of a split contain 1,716 sequences, but more
+#: sequences would make the evaluations longer.
 _SEQUENCES: dict[Split, int] = {"feedback": 256, "score": 672, "audit": 672}
 #: Number of characters between the starts of two consecutive training sequences in a block.
 _STRIDE = 8
