@@ -12,7 +12,6 @@ worker generates the data itself.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import os
@@ -81,22 +80,29 @@ def write_manifest(prepared: PreparedData, files: Iterable[str]) -> None:
         StoreError: the manifest cannot be written.
     """
     listed = sorted(set(files))
-    is_seedless = bool(prepared.seedless) and _are_files_of_every_seed(prepared, listed)
-    write_atomically(Path(prepared.seedless if is_seedless else prepared.manifest), msgspec.json.encode(listed))
+    if prepared.seedless and _are_files_of_every_seed(prepared, listed):
+        write_atomically(Path(prepared.seedless), msgspec.json.encode(listed))
+        return
+    if prepared.seedless:
+        last = LastSeed(manifest=prepared.manifest, files=listed)
+        write_atomically(_last_seed_path(prepared), msgspec.json.encode(last))
+    write_atomically(Path(prepared.manifest), msgspec.json.encode(listed))
 
 
 def _are_files_of_every_seed(prepared: PreparedData, files: list[str]) -> bool:
-    """Return whether other seeds can be assumed to need the same files. If not, store the files for the next call."""
+    """Return whether other seeds can be assumed to need the same files."""
     generated = str(data_folder() / FOLDER) + os.sep
     if not any(path.startswith(generated) for path in files):
         return True
-    path = Path(prepared.seedless).with_suffix(f".last{MANIFEST_SUFFIX}")
-    with contextlib.suppress(StoreError):  # missing or damaged
-        last = read_struct(path, LastSeed)
-        if last.manifest != prepared.manifest and last.files == files:
-            return True
-    write_atomically(path, msgspec.json.encode(LastSeed(manifest=prepared.manifest, files=files)))
-    return False
+    try:
+        last = read_struct(_last_seed_path(prepared), LastSeed)
+    except StoreError:  # missing or damaged
+        return False
+    return last.manifest != prepared.manifest and last.files == files
+
+
+def _last_seed_path(prepared: PreparedData) -> Path:
+    return Path(prepared.seedless).with_suffix(f".last{MANIFEST_SUFFIX}")
 
 
 def _is_complete(manifest: str) -> bool:
