@@ -32,11 +32,11 @@ from harness.worker.run_state import RunState
 
 #: Largest fraction of wall time that checkpoints may take. For a small model with short intervals between evaluations,
 #: a checkpoint at every evaluation would take longer than the training.
-CHECKPOINT_SHARE = 0.02
-#: Assumed wall seconds of the first checkpoint. A run that ends before 0.05 s / 0.02 = 2.5 s writes no checkpoint.
+CHECKPOINT_SHARE = 0.01
+#: Assumed wall seconds of the first checkpoint. A run that ends before 0.05 s / 0.01 = 5 s writes no checkpoint.
 FIRST_CHECKPOINT_S = 0.05
 #: Assumed wall seconds per byte of the submission's state before the first checkpoint. With a state of 1 GB, the first
-#: checkpoint is written after 100 s.
+#: checkpoint is written after 200 s.
 CHECKPOINT_S_PER_BYTE = 2e-9
 
 

@@ -11,12 +11,12 @@ _NATS = "nats per token"
 
 _LM_TINY = WorkloadFacts(
     name="lm-tiny",
-    version="2",
+    version="3",
     tier="cpu",
-    targets=(Target(metric="loss", goal="min", value=1.1, unit=_NATS),),
-    budget=Budget(horizon=32_640, gradient_examples=65_280, seconds={"default": 150.0}),
-    batch_sizes=(16, 32, 64, 128),
-    eval_every=384,
+    targets=(Target(metric="loss", goal="min", value=1.09, unit=_NATS),),
+    budget=Budget(horizon=40_768, gradient_examples=81_536, seconds={"default": 200.0}),
+    batch_sizes=(16, 32, 64),
+    eval_every=448,
     model_options={
         "dropout": Uniform(0.0, 0.3, default=0.0),
         "label_smoothing": Uniform(0.0, 0.2, default=0.0),

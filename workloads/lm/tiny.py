@@ -34,7 +34,7 @@ _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "postnorm": (LM_TINY_POSTNORM, {"placement": "post"}),
 }
 #: Number of documents per held-out split. `score` is read at every evaluation, `audit` only once.
-_DOCUMENTS: dict[Split, int] = {"feedback": 256, "score": 1792, "audit": 2048}
+_DOCUMENTS: dict[Split, int] = {"feedback": 256, "score": 1792, "audit": 1024}
 #: Number of documents per forward pass. With this number, the activations fit into the cache, which halves the time.
 CHUNK = 32
 
