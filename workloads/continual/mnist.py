@@ -23,7 +23,7 @@ _OPTIONS = ("dropout", "label_smoothing")
 _PAIR = 2
 #: Number of held-out images per evaluation. An evaluation on all images would take longer than the training between two
 #: evaluations.
-_HELD_OUT = 4_000
+_HELD_OUT = 2_000
 
 
 class ContinualMnist(TaskAccuracy):

@@ -32,7 +32,7 @@ _LEAST = 1_024
 
 def hidden(variant: str) -> tuple[int, ...]:
     """Return the widths of the hidden layers of the network of a variant."""
-    return (50, 50) if variant == "narrow" else (200, 200)
+    return (150, 150) if variant == "narrow" else (600, 600)
 
 
 def _stage(key: str, index: int) -> Stage:
@@ -54,7 +54,7 @@ def _facts(name: str, key: str) -> WorkloadFacts:
     horizon = _CAP * len(stages)
     return WorkloadFacts(
         name=name,
-        version="4",
+        version="5",
         tier="cpu",
         access="stream",
         targets=stages[-1].targets,
@@ -62,8 +62,8 @@ def _facts(name: str, key: str) -> WorkloadFacts:
         # If every batch has as many replayed as new examples, a run uses two gradient-examples per example of the
         # horizon. The budget allows twice that number.
         budget=Budget(horizon=horizon, gradient_examples=4 * horizon, seconds={"default": 120.0}),
-        batch_sizes=(32, 16, 64),
-        eval_every=64,
+        batch_sizes=(16, 32, 64),
+        eval_every=128,
         model_options={"dropout": Uniform(0.0, 0.5, default=0.0), "label_smoothing": Uniform(0.0, 0.2, default=0.0)},
         example="28x28 image",
         replay_capacity=500,
