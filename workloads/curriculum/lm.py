@@ -26,7 +26,7 @@ _VARIANTS: dict[str, tuple[Any, dict[str, Any]]] = {
 #: Number of training documents. The horizon is much larger, so a run on only the best documents repeats them.
 DOCUMENTS = 5_120
 #: Number of documents per held-out split. They are the first documents of the same split of `lm-tiny`.
-_HELD_OUT: dict[Split, int] = {"feedback": 256, "score": 1152, "audit": 1024}
+_HELD_OUT: dict[Split, int] = {"feedback": 256, "score": 1152, "audit": 512}
 #: Number of quality grades, which are equally likely. In a document of grade g, each symbol is replaced by a random
 #: symbol with probability (7 − g)·3 %: 0 % for grade 7 (clean), 21 % for grade 0.
 GRADES = 8

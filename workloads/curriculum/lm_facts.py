@@ -10,7 +10,7 @@ from workloads.continual.lm_facts import CONTINUAL_LM
 
 _CURRICULUM_LM = WorkloadFacts(
     name="curriculum-lm",
-    version="5",
+    version="6",
     tier="cpu",
     targets=(Target(metric="loss", goal="min", value=1.36, unit="nats per token"),),
     budget=Budget(horizon=30_720, gradient_examples=61_440, seconds={"default": 150.0}),
