@@ -30,7 +30,7 @@ EXIT_CODES = {
 VARIABLES = {
     "BENCH_BEACON": "address of the public randomness beacon for `--nonce beacon`",
     "BENCH_CACHE": "folder of caches; by default a folder in the platform's folder of caches",
-    "BENCH_CHECKPOINT_SHARE": "maximum fraction of a run's wall time that checkpoints may take (default: 0.02)",
+    "BENCH_CHECKPOINT_SHARE": "maximum fraction of a run's wall time that checkpoints may take (default: 0.01)",
     "BENCH_DATA": "folder of datasets; by default a folder in the platform's folder of caches",
     "BENCH_DATA_SOURCE": "folder or address from which `bench data get` takes files instead of the published addresses",
     "BENCH_DEBUG": "any value: print the traceback of an internal error",
