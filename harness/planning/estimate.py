@@ -14,8 +14,11 @@ from harness.contract.run import RunSpec
 from harness.storage import records
 from harness.system.files import JSON_ERRORS
 
-#: Wall seconds for starting the interpreter and importing torch. Records do not include this time.
+#: Wall seconds until a worker that starts as a new Python process has imported torch. Records do not include this time.
 STARTUP_S = 4.0
+#: Wall seconds for starting a worker that a fork server forks. The fork server itself takes `STARTUP_S`, once per
+#: command.
+FORKED_STARTUP_S = 0.15
 #: Purposes of trials that end before the workload's budget is spent.
 SHORT_PURPOSES = frozenset({"gate", "gate-envelope", "confirm", "cost"})
 #: Names of the rulesets of `bench tune` and `bench calibrate --envelope`. Their trials may have a smaller or larger
@@ -44,10 +47,19 @@ class _Counters(msgspec.Struct):
     seconds: float = 0.0
 
 
-class _Usage(msgspec.Struct):
+class TimedUsage(msgspec.Struct):
+    """The fields of `harness.contract.record.Usage` that add to the wall time of a trial, and `forked`."""
+
     evaluation_seconds: float = 0.0
     checkpoint_seconds: float = 0.0
     import_seconds: float = 0.0
+    build_seconds: float = 0.0
+    forked: bool = False
+
+    @property
+    def start_seconds(self) -> float:
+        """Estimated wall seconds until the first step of a trial whose worker starts like that of this record."""
+        return (FORKED_STARTUP_S if self.forked else STARTUP_S) + self.import_seconds + self.build_seconds
 
 
 class _TimedRecord(msgspec.Struct):
@@ -56,7 +68,7 @@ class _TimedRecord(msgspec.Struct):
     spec: _Spec
     status: Status
     counters: _Counters
-    usage: _Usage
+    usage: TimedUsage
 
 
 class Estimates:
@@ -80,10 +92,10 @@ class Estimates:
             if record.spec.purpose in SHORT_PURPOSES or record.spec.ruleset.name in OTHER_BUDGETS:
                 continue
             usage = record.usage
-            wall = record.counters.seconds + usage.evaluation_seconds + usage.checkpoint_seconds + usage.import_seconds
+            work = record.counters.seconds + usage.evaluation_seconds + usage.checkpoint_seconds
             key = record.spec.hardware, record.spec.workload.facts.name
-            self._by_submission[(*key, record.spec.submission.name)].append(wall + STARTUP_S)
-            self._by_workload[key].append(wall + STARTUP_S)
+            self._by_submission[(*key, record.spec.submission.name)].append(work + usage.start_seconds)
+            self._by_workload[key].append(work + usage.start_seconds)
 
     def median_seconds(self, spec: RunSpec) -> float | None:
         """Return the median wall seconds of earlier trials with the same submission and workload as the given trial.
@@ -105,4 +117,5 @@ class Estimates:
             jobs: number of trials that run at once.
         """
         known_seconds = [seconds for spec in specs if (seconds := self.median_seconds(spec)) is not None]
-        return sum(known_seconds) / max(1, jobs), len(specs) - len(known_seconds)
+        first_start = STARTUP_S if known_seconds else 0.0
+        return first_start + sum(known_seconds) / max(1, jobs), len(specs) - len(known_seconds)

@@ -74,6 +74,17 @@ def test_documents_of_the_large_corpus_are_never_written(data: Path) -> None:
     assert len(list(data.glob("synthetic-words/*/*.bin"))) == 3
 
 
+def test_a_second_draw_replaces_the_documents_of_the_first() -> None:
+    workload, again = (Lm124mSynthetic(documents=5, held_out=2) for _ in range(2))
+    workload.correction("score")
+    for seed in ("5" * 64, "a" * 64):
+        workload.draw_held_out({"score": seed})
+        again.draw_held_out({"score": seed})
+        assert torch.equal(workload.held_out_tokens("score"), again.held_out_tokens("score"))
+        assert torch.equal(workload.correction("score")[0], again.correction("score")[0])
+        again = Lm124mSynthetic(documents=5, held_out=2)
+
+
 def test_entries_say_which_workloads_redraw() -> None:
     names = {name.partition("@")[0] for name in load_registry().redrawing}
     assert names == {

@@ -239,6 +239,12 @@ class Lm124mSynthetic(Redrawing, _TokenShardWorkload):
             self._held_out[split] = tokens_T.unfold(0, self._corpus.length + 1, self._corpus.length)
         return super().held_out_tokens(split)
 
+    def draw_held_out(self, seeds: Mapping[Split, str]) -> None:
+        """See `Redrawing`. Documents of the same splits that were generated or read before are forgotten."""
+        super().draw_held_out(seeds)
+        self._held_out.clear()
+        self._nats.clear()
+
     def correction(self, split: Split) -> tuple[Tensor, float]:
         if split not in self._nats:
             self._nats[split] = torch.from_numpy(language(self._corpus).nats(self.held_out_tokens(split).numpy()))

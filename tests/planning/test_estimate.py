@@ -1,0 +1,54 @@
+"""The estimated wall time of trials: their own time, their start, and the start of the fork server once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.contract.record import Record
+from harness.gating.costs import GateCosts
+from harness.planning.estimate import FORKED_STARTUP_S, STARTUP_S, Estimates
+from harness.storage.records import encode
+from tests.storage import published
+
+
+def store(folder: Path, *, forked: bool) -> Record:
+    record = published.record("alpha", 0)
+    usage = msgspec.structs.replace(
+        record.usage,
+        evaluation_seconds=2.0,
+        checkpoint_seconds=0.5,
+        import_seconds=0.25,
+        build_seconds=0.75,
+        forked=forked,
+    )
+    counters = msgspec.structs.replace(
+        record.counters, seconds=10.0, examples=record.spec.workload.facts.budget.horizon
+    )
+    record = msgspec.structs.replace(record, usage=usage, counters=counters)
+    (folder / "hills" / "alpha").mkdir(parents=True)
+    (folder / "hills" / "alpha" / f"{record.run_id}.json").write_bytes(encode(record))
+    return record
+
+
+@pytest.mark.parametrize(("forked", "startup"), [(True, FORKED_STARTUP_S), (False, STARTUP_S)])
+def test_a_trial_takes_its_work_and_its_start(tmp_path: Path, forked: bool, startup: float) -> None:
+    spec = store(tmp_path, forked=forked).spec
+    expected = 10.0 + 2.0 + 0.5 + 0.25 + 0.75 + startup
+    estimates = Estimates([tmp_path])
+    assert estimates.median_seconds(spec) == pytest.approx(expected)
+    # Two trials at once: the fork server starts once, and each process makes two of the four trials.
+    assert estimates.total_seconds([spec] * 4, jobs=2) == (pytest.approx(STARTUP_S + 2 * expected), 0)
+
+
+def test_nothing_to_run_takes_no_time(tmp_path: Path) -> None:
+    store(tmp_path, forked=True)
+    assert Estimates([tmp_path]).total_seconds([]) == (0.0, 0)
+
+
+def test_runs_of_a_gate_start_in_forked_workers(tmp_path: Path) -> None:
+    spec = store(tmp_path, forked=True).spec
+    each = 10.0 + 2.0 + 0.5 + 0.25 + 0.75 + FORKED_STARTUP_S
+    assert GateCosts([tmp_path]).minutes([spec] * 3) == pytest.approx((STARTUP_S + 3 * each) / 60)
