@@ -54,5 +54,5 @@ def evaluation_key(model: nn.Module, stage: int | None, decisions: Decisions | N
     digest = hashlib.sha256(msgspec.json.encode((stage, decisions)))
     for name, tensor in stored_tensors(model).items():
         digest.update(name.encode())
-        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
