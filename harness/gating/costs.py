@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from harness.contract.run import RunSpec
-from harness.planning.estimate import STARTUP_S, TimedUsage
+from harness.planning.estimate import TimedUsage
 from harness.storage.records import iter_stored
 from harness.system.files import JSON_ERRORS
 
@@ -64,11 +64,11 @@ class GateCosts:
                 self._start_seconds[key].append(run.usage.start_seconds)
 
     def minutes(self, specs: Sequence[RunSpec]) -> float | None:
-        """Return the estimated wall minutes of runs that are executed one after the other.
+        """Return the estimated wall minutes of runs that are executed one after the other, without the start of the fork server.
 
         The result is None if there is no stored run with the hardware class and the workload of one of these runs.
         """
-        total = STARTUP_S if specs else 0.0
+        total = 0.0
         for spec in specs:
             key = spec.hardware, spec.workload.facts.name
             if key not in self._seconds_per_example:
