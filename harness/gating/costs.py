@@ -66,7 +66,8 @@ class GateCosts:
     def minutes(self, specs: Sequence[RunSpec]) -> float | None:
         """Return the estimated wall minutes of runs that are executed one after the other.
 
-        The start of the fork server is not included. The result is None if there is no stored run with the hardware class and the workload of one of these runs.
+        The start of the fork server is not included. The result is None if there is no stored run with the
+        hardware class and the workload of one of these runs.
         """
         total = 0.0
         for spec in specs:
