@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 
 from harness.calibration.results import Calibration, Level
-from harness.plugins.registry import Registry, load_registry
 from tools.generated_block import replace_block
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,9 +41,8 @@ STREAM_COLUMNS = (
 def tables() -> str:
     """Return the tables of pools and of streams as Markdown."""
     calibrations = [msgspec.json.decode(path.read_bytes(), type=Calibration) for path in sorted(FOLDER.glob("*.json"))]
-    registry = load_registry()
-    pools = [_pool_row(calibration, registry) for calibration in calibrations if not calibration.stages]
-    streams = [_stream_row(calibration, registry) for calibration in calibrations if calibration.stages]
+    pools = [_pool_row(calibration) for calibration in calibrations if not calibration.stages]
+    streams = [_stream_row(calibration) for calibration in calibrations if calibration.stages]
     return "\n".join([*_table(POOL_COLUMNS, pools), "", *_table(STREAM_COLUMNS, streams)])
 
 
@@ -53,7 +51,7 @@ def page() -> str:
     return replace_block(PAGE.read_text(), "tables", "python -m tools.make_calibration", tables())
 
 
-def _pool_row(calibration: Calibration, registry: Registry) -> list[str]:
+def _pool_row(calibration: Calibration) -> list[str]:
     level = calibration.levels["main"]
     easy, main, hard = (f"{calibration.levels[name].value:g}" for name in ("easy", "main", "hard"))
     return [
@@ -64,11 +62,11 @@ def _pool_row(calibration: Calibration, registry: Registry) -> list[str]:
         hard,
         _examples_to_target(level),
         f"{calibration.slack:g}, {len(calibration.checks)} seeds" if calibration.slack else "–",
-        _resolution(calibration, registry),
+        _resolution(calibration),
     ]
 
 
-def _stream_row(calibration: Calibration, registry: Registry) -> list[str]:
+def _stream_row(calibration: Calibration) -> list[str]:
     values = ", ".join(f"{stage.value:g}" for stage in calibration.stages)
     tolerance = calibration.missing_factor or f"{calibration.slack:g}"
     check_count = str(len(calibration.checks)) if calibration.checks else "–"
@@ -80,20 +78,12 @@ def _stream_row(calibration: Calibration, registry: Registry) -> list[str]:
         tolerance,
         check_count,
         evaluations,
-        _resolution(calibration, registry),
+        _resolution(calibration),
     ]
 
 
-def _resolution(calibration: Calibration, registry: Registry) -> str:
-    """Return the resolution of the calibration. Without one, return the workload's resolution with a star."""
-    if calibration.resolution is not None:
-        return _percent(calibration.resolution)
-    resolution = registry.workload(calibration.workload.partition("@")[0]).facts.resolution
-    return "unknown" if resolution is None else f"{_percent(resolution)}*"
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2g} %"
+def _resolution(calibration: Calibration) -> str:
+    return "unknown" if calibration.resolution is None else f"{100 * calibration.resolution:.2g} %"
 
 
 def _best(calibration: Calibration) -> str:

@@ -55,10 +55,9 @@ def test_targets_are_what_the_calibration_says(path: Path) -> None:
 
 
 def _check_resolution(made: Calibration, facts: WorkloadFacts) -> None:
-    # Runs made before a workload reported its standard error know none; where it is from then stands in the facts.
-    assert made.resolution in (None, facts.resolution)
-    assert facts.resolution is not None
-    assert facts.coarse == msgspec.structs.replace(made, resolution=facts.resolution).coarse
+    assert made.resolution is not None
+    assert made.resolution == facts.resolution
+    assert facts.coarse == made.coarse
 
 
 def test_facts_and_calibrations_call_the_same_resolution_coarse() -> None:

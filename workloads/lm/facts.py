@@ -27,8 +27,6 @@ _LM_TINY = WorkloadFacts(
     example="sequence of 64 characters",
     tokens_per_example=64,
 )
-# The calibration runs of `lm-tiny` have no standard errors, so its resolution is from other runs (see
-# docs/calibration.md).
 LM_TINY = calibrated(_LM_TINY, easy=1.12, main=1.1, hard=1.08, resolution=0.019)
 LM_TINY_POSTNORM = calibrated(
     msgspec.structs.replace(_LM_TINY, name="lm-tiny+postnorm"), easy=1.05, main=1.04, hard=1.02, resolution=0.0091
