@@ -13,7 +13,7 @@ _LM_TINY = WorkloadFacts(
     name="lm-tiny",
     version="3",
     tier="cpu",
-    targets=(Target(metric="loss", goal="min", value=1.09, unit=_NATS),),
+    targets=(Target(metric="loss", goal="min", value=1.07, unit=_NATS),),
     budget=Budget(horizon=40_768, gradient_examples=81_536, seconds={"default": 200.0}),
     batch_sizes=(16, 32, 64),
     eval_every=448,
@@ -27,7 +27,7 @@ _LM_TINY = WorkloadFacts(
     example="sequence of 64 characters",
     tokens_per_example=64,
 )
-LM_TINY = calibrated(_LM_TINY, easy=1.12, main=1.1, hard=1.08, resolution=0.019)
+LM_TINY = calibrated(_LM_TINY, easy=1.09, main=1.07, hard=1.05, resolution=0.011)
 LM_TINY_POSTNORM = calibrated(
     msgspec.structs.replace(_LM_TINY, name="lm-tiny+postnorm"), easy=1.05, main=1.04, hard=1.02, resolution=0.0091
 )
