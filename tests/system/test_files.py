@@ -25,10 +25,10 @@ from harness.system.files import open_regular, read_file, read_struct, read_text
 from harness.tuning.best_settings import read_best_settings
 from tests.helpers import Remember, run_here, spec_of, submission
 
-#: The two handed cases (a byte that is not UTF-8, 1,100 levels), then further inputs of the same kind.
+#: The two handed cases (a byte that is not UTF-8, deep nesting), then further inputs of the same kind.
 BAD_CONTENTS = {
     "byte": b'{"schema": 1, "\xff": 1}',
-    "deep": b'{"schema": ' + b"[" * 1100 + b"]" * 1100 + b"}",
+    "deep": b'{"schema": ' + b"[" * 20_000 + b"]" * 20_000 + b"}",
     "utf-16": '{"schema": 1}'.encode("utf-16"),
     "deep objects": b'{"a":' * 200_000 + b"1" + b"}" * 200_000,
     "truncated": b'{"schema": ',
