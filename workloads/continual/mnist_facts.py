@@ -32,7 +32,7 @@ _LEAST = 1_024
 
 def hidden(variant: str) -> tuple[int, ...]:
     """Return the widths of the hidden layers of the network of a variant."""
-    return (150, 150) if variant == "narrow" else (600, 600)
+    return (250, 250) if variant == "narrow" else (1_000, 1_000)
 
 
 def _stage(key: str, index: int) -> Stage:
@@ -63,7 +63,7 @@ def _facts(name: str, key: str) -> WorkloadFacts:
         # horizon. The budget allows twice that number.
         budget=Budget(horizon=horizon, gradient_examples=4 * horizon, seconds={"default": 120.0}),
         batch_sizes=(16, 32, 64),
-        eval_every=128,
+        eval_every=256,
         model_options={"dropout": Uniform(0.0, 0.5, default=0.0), "label_smoothing": Uniform(0.0, 0.2, default=0.0)},
         example="28x28 image",
         replay_capacity=500,
