@@ -9,8 +9,6 @@ the columns of the table are medians over trials, in seconds per trial:
 - training: wall seconds of the training. On a busy machine, they exceed the scored seconds.
 - evaluation, checkpoints: wall seconds of evaluations and of checkpoints, during which the training clock is stopped.
   Evaluation includes the evaluation of the untrained model.
-- end: wall seconds from the last evaluation to the end of the trial. In this time, the split `audit` is evaluated and
-  the record is written.
 - first start: wall seconds from the call to the first event of the first trial.
 - next start: wall seconds from the end of a trial to the first event of the next trial. It is the sum of two columns:
   `building` (import of the workload, generation of its data, and construction of the model) and `rest`.
@@ -56,7 +54,7 @@ from harness.plugins.registry import load_registry
 from harness.report.text import columns
 
 HEADINGS = (
-    "workload,workers,n,scored,training,evaluation,checkpoints,end,first start,next start,building,rest,processor,"
+    "workload,workers,n,scored,training,evaluation,checkpoints,first start,next start,building,rest,processor,"
     "wall/scored,goal"
 )
 #: Number of trials whose processor seconds are left out, because the fork server and the templates start in them.
@@ -97,16 +95,13 @@ def _cpu_workloads() -> list[str]:
 
 @dataclass
 class Timeline(SilentWatcher):
-    """Records the times of the first event, the first and the last evaluation, and the end of every trial.
-
-    The times are those of `time.perf_counter`.
+    """Records the times of the first event, the first evaluation and the end of every trial, by `time.perf_counter`.
 
     At the end of every trial, it also records the processor seconds of all processes so far.
     """
 
     ready: list[float] = field(default_factory=list)
     first_evaluation: list[float] = field(default_factory=list)
-    last_evaluation: list[float] = field(default_factory=list)
     ended: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
 
@@ -116,8 +111,6 @@ class Timeline(SilentWatcher):
     def evaluated(self, spec: RunSpec, point: Point) -> None:
         if len(self.first_evaluation) < len(self.ready):
             self.first_evaluation.append(time.perf_counter())
-            self.last_evaluation.append(0.0)
-        self.last_evaluation[-1] = time.perf_counter()
 
     def finished(self, record: harness.Record) -> None:
         self.ended.append(time.perf_counter())
@@ -180,7 +173,6 @@ def measure(name: str, kind: str, trials: int, cached: bool, smoke: bool) -> lis
         statistics.median(record.counters.seconds for record in records),
         statistics.median(record.usage.evaluation_seconds for record in records),
         statistics.median(record.usage.checkpoint_seconds for record in records),
-        statistics.median(end - last for end, last in zip(watcher.ended, watcher.last_evaluation, strict=True)),
         starts[0],
         *(statistics.median(values or [float("nan")]) for values in (starts[1:], building[1:], rests, processor)),
         ratio,
