@@ -29,7 +29,7 @@ _LM_TINY = WorkloadFacts(
 )
 LM_TINY = calibrated(_LM_TINY, easy=1.09, main=1.07, hard=1.05, resolution=0.011)
 LM_TINY_POSTNORM = calibrated(
-    msgspec.structs.replace(_LM_TINY, name="lm-tiny+postnorm"), easy=1.05, main=1.04, hard=1.02, resolution=0.0091
+    msgspec.structs.replace(_LM_TINY, name="lm-tiny+postnorm"), easy=1.04, main=1.02, hard=1.01, resolution=0.014
 )
 
 _LM_SHAKESPEARE = WorkloadFacts(
