@@ -45,7 +45,7 @@ _SETTINGS: dict[str, Any] = {
             "load": "",
             "source_hash": "0" * 64,
             "tier": "cpu",
-            "workloads": ["lm-tiny@2"],
+            "workloads": ["lm-tiny@3"],
             "hparams": {"lr": 0.002},
             "by": "metric",
             "budgets": {"lm-tiny": 1000},
@@ -69,7 +69,7 @@ _SERIES: dict[str, Any] = {
         {
             "a": {"asked": "wsd", "source": "0" * 64, "copy": ""},
             "b": {"asked": "adamw-cosine", "source": "1" * 64, "copy": ""},
-            "workloads": ["lm-tiny@2:1000"],
+            "workloads": ["lm-tiny@3:1000"],
             "names": ["lm-tiny"],
             "budget": None,
             "level": 0.01,
@@ -79,15 +79,15 @@ _SERIES: dict[str, Any] = {
 }
 _ENVELOPE: dict[str, Any] = {
     "schema": 1,
-    "workload": "lm-tiny@2",
+    "workload": "lm-tiny@3",
     "metric": "loss",
     "goal": "min",
-    "budget": 7680,
+    "budget": 7616,
     "reference": "adamw-cosine@1",
     "hardware": "x",
     "torch": "2",
     "provisional": True,
-    "horizons": [3840, 7680, 11520],
+    "horizons": [3584, 7616, 11648],
     "values": [2.0, 1.8, 1.7],
     "spreads": [0.01, 0.01, 0.01],
     "runs": ["run-0123456789abcdef"],
@@ -114,9 +114,9 @@ _SOURCES: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
         json.dumps(_SERIES, indent=1),
         (("gate", "wsd", "--series", "s", "-w", "lm-tiny"), ("gate", "--confirm", "s")),
     ),
-    "calibration/gate/lm-tiny-7680.json": (
+    "calibration/gate/lm-tiny-7616.json": (
         json.dumps(_ENVELOPE, indent=1),
-        (("gate", "wsd", "-w", "lm-tiny", "--budget", "7680"),),
+        (("gate", "wsd", "-w", "lm-tiny", "--budget", "7616"),),
     ),
     "calibration/resnet-digits.json": (
         _read("resnet-digits.json"),
@@ -177,8 +177,8 @@ _WRONG_VALUES: dict[str, tuple[tuple[tuple[str | int, ...], tuple[Any, ...]], ..
         (("schema",), (0, 2, "1", None)),
     ),
     ".bench-series/s.json": ((("alpha",), (0, 1, -0.05, 2, "x", None)), (("schema",), ("1", None, []))),
-    "calibration/gate/lm-tiny-7680.json": (
-        (("horizons", 0), (0, -1, 0.5, 7680, 2**64, "x", None)),
+    "calibration/gate/lm-tiny-7616.json": (
+        (("horizons", 0), (0, -1, 0.5, 7616, 2**64, "x", None)),
         (("values", 1), (0, -1.8, "x", None, 10**400)),
         (("values",), ([], [2.0, 1.8], [2.0, 1.8, 1.7, 1.6], 2.0, None)),
         (("spreads",), ([], [0.01], 0.01)),

@@ -158,7 +158,7 @@ def _detail_grid(details: WorkloadDetails, board: Leaderboard) -> Grid:
 
 
 def _detail_title(details: WorkloadDetails) -> str:
-    """Return a workload and its primary target, such as `lm-tiny@2: loss ≤ 1.1 nats per token`."""
+    """Return a workload and its primary target, such as `lm-tiny@3: loss ≤ 1.07 nats per token`."""
     name = details.workload.id + (" (coarse)" if details.workload.coarse else "")
     if not details.targets:
         return name
