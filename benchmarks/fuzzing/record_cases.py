@@ -23,7 +23,7 @@ from harness.storage.shards import ShardIndex
 ROOT = Path(__file__).resolve().parents[2]
 #: Patterns of folders below `results/`, one for each form of training data: a pool, a stream, and a curriculum (data of
 #: increasing difficulty).
-_FORMS = ("*/lm-tiny/wsd", "*/continual-digits/adamw-cosine", "archive/*/curriculum-lm/*")
+_FORMS = ("archive/*/lm-tiny/wsd", "*/continual-digits/adamw-cosine", "archive/*/curriculum-lm/*")
 _SHARD = layout.shard_name(1)
 _INDEX = layout.shard_index(Path(_SHARD)).name
 
