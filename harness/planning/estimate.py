@@ -82,6 +82,7 @@ class Estimates:
         decoder = msgspec.json.Decoder(_TimedRecord)
         self._by_submission: dict[tuple[str, str, str], list[float]] = defaultdict(list)
         self._by_workload: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self._uses_fork_server = False
         for stored in records.iter_stored(folders, []):
             try:
                 record = decoder.decode(stored.content)
@@ -92,6 +93,7 @@ class Estimates:
             if record.spec.purpose in SHORT_PURPOSES or record.spec.ruleset.name in OTHER_BUDGETS:
                 continue
             usage = record.usage
+            self._uses_fork_server |= usage.forked
             work = record.counters.seconds + usage.evaluation_seconds + usage.checkpoint_seconds
             key = record.spec.hardware, record.spec.workload.facts.name
             self._by_submission[(*key, record.spec.submission.name)].append(work + usage.start_seconds)
@@ -117,5 +119,5 @@ class Estimates:
             jobs: number of trials that run at once.
         """
         known_seconds = [seconds for spec in specs if (seconds := self.median_seconds(spec)) is not None]
-        first_start = STARTUP_S if known_seconds else 0.0
+        first_start = STARTUP_S if known_seconds and self._uses_fork_server else 0.0
         return first_start + sum(known_seconds) / max(1, jobs), len(specs) - len(known_seconds)
