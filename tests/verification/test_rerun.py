@@ -180,7 +180,7 @@ def test_one_slow_workload_is_not_hidden_by_the_mean() -> None:
 
 def test_a_metric_at_a_stop_is_converted_by_the_curve_of_the_record() -> None:
     record = next(
-        r for r in published() if r.spec.stop is not None and not r.spec.workload.facts.stages and r.status == "reached"
+        r for r in archived() if r.spec.stop is not None and not r.spec.workload.facts.stages and r.status == "reached"
     )
     stated = StatedResult(records=(record,))
     target = record.spec.workload.facts.targets[0]
@@ -196,7 +196,7 @@ def test_a_metric_at_a_stop_is_converted_by_the_curve_of_the_record() -> None:
 
 def test_a_curve_with_one_whole_evaluation_cannot_be_compared() -> None:
     record = next(
-        r for r in published() if r.spec.stop is not None and not r.spec.workload.facts.stages and r.status == "reached"
+        r for r in archived() if r.spec.stop is not None and not r.spec.workload.facts.stages and r.status == "reached"
     )
     assert not StatedResult(records=(record,)).problem
     short = change(record, points=(record.points[0], record.points[-1]))
