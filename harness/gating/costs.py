@@ -57,7 +57,7 @@ class GateCosts:
                 run = decoder.decode(stored.content)
             except JSON_ERRORS:
                 continue
-            seconds = run.counters.seconds + run.usage.evaluation_seconds + run.usage.checkpoint_seconds
+            seconds = run.counters.seconds + run.usage.off_clock_seconds
             if run.counters.examples:
                 key = run.spec.hardware, run.spec.workload.facts.name
                 self._seconds_per_example[key].append(seconds / run.counters.examples)

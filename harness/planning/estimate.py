@@ -57,6 +57,11 @@ class TimedUsage(msgspec.Struct):
     forked: bool = False
 
     @property
+    def off_clock_seconds(self) -> float:
+        """Wall seconds for which the clock is stopped after the start."""
+        return self.evaluation_seconds + self.checkpoint_seconds
+
+    @property
     def start_seconds(self) -> float:
         """Estimated wall seconds until the first step of a trial whose worker starts like that of this record."""
         return (FORKED_STARTUP_S if self.forked else STARTUP_S) + self.import_seconds + self.build_seconds
@@ -94,7 +99,7 @@ class Estimates:
                 continue
             usage = record.usage
             self._uses_fork_server |= usage.forked
-            work = record.counters.seconds + usage.evaluation_seconds + usage.checkpoint_seconds
+            work = record.counters.seconds + usage.off_clock_seconds
             key = record.spec.hardware, record.spec.workload.facts.name
             self._by_submission[(*key, record.spec.submission.name)].append(work + usage.start_seconds)
             self._by_workload[key].append(work + usage.start_seconds)

@@ -109,6 +109,15 @@ def test_the_mean_of_per_example_losses_is_the_loss(work: LmTiny, pool: Pool) ->
     work.build_model(0)
 
 
+@pytest.mark.parametrize("activation", ["relu2", "gelu", "swiglu"])
+def test_evaluations_and_passes_with_gradients_give_the_same_logits(work: LmTiny, pool: Pool, activation: str) -> None:
+    """Bitwise: `relu2` works in place if there are no gradients."""
+    model, batch = work.build_model(3, activation=activation).eval(), pool.gather(torch.arange(16))
+    with_gradients = work.outputs(model, batch).detach()
+    with torch.no_grad():
+        assert torch.equal(work.outputs(model, batch), with_gradients)
+
+
 def test_outputs_are_logits(work: LmTiny, pool: Pool) -> None:
     model, batch = work.build_model(0), pool.gather(torch.arange(4))
     logits_BTV = work.outputs(model, batch)

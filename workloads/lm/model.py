@@ -126,7 +126,7 @@ class MLP(nn.Module):
             value_BTF, gate_BTF = h_BTF.chunk(2, dim=-1)
             h_BTF = value_BTF * F.silu(gate_BTF)
         elif self.activation == "relu2":
-            # Without gradients, the activations are overwritten, which makes an evaluation 5 % faster.
+            # An evaluation needs no activations for a backward pass. It overwrites them, which takes less time.
             h_BTF = F.relu(h_BTF).square() if torch.is_grad_enabled() else h_BTF.relu_().square_()
         else:
             h_BTF = F.gelu(h_BTF, approximate="tanh")
