@@ -19,6 +19,7 @@ from harness.cli.record_folders import (
     envelopes_option,
     existing_folders,
     folder_options,
+    installed_workloads,
     list_folders,
     make_table_records,
     references,
@@ -100,7 +101,8 @@ def leaderboard(
     if run_summaries:
         check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in run_summaries})
     stop_records = [record for record in selector.stop_records if query.wants(record.spec.workload.facts)]
-    stopping_results = StoppingResults(stop_records, read_envelopes(envelopes))
+    installed = [facts for facts in installed_workloads(blocked_plugins) if query.wants(facts)]
+    stopping_results = StoppingResults(stop_records, read_envelopes(envelopes), installed)
     marked = [item for item in selector.mark_filter.marked if query.wants(item.facts)]
     boards = build_leaderboards(run_summaries, query)
     output_format = "json" if as_json else output_format

@@ -8,7 +8,7 @@ import click
 
 from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
-from harness.cli.record_folders import folder_options, references
+from harness.cli.record_folders import folder_options, installed_workloads, references
 from harness.cli.resolve import open_registry
 from harness.contract.run import RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
@@ -78,6 +78,7 @@ def command(
             runs=runs,
             results=results,
             references=references(blocked_plugins, None),
+            installed=installed_workloads(blocked_plugins),
             verification=verification,
             listed_settings=listed_settings,
             dry_run=dry_run,

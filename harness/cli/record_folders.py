@@ -15,6 +15,7 @@ import click
 from harness.cli.output import note
 from harness.cli.resolve import open_registry
 from harness.contract.record import Record
+from harness.contract.workload import WorkloadFacts
 from harness.errors import StoreError, UsageError, unknown_name_error
 from harness.planning.roles import REFERENCE_TAG
 from harness.report.marks import mark_lines
@@ -177,6 +178,11 @@ def references(blocked_plugins: Sequence[str] | None, name: str | None) -> tuple
     if name:
         return (name,)
     return tuple(entry.name for entry in open_registry(blocked_plugins).submissions() if REFERENCE_TAG in entry.tags)
+
+
+def installed_workloads(blocked_plugins: Sequence[str] | None) -> tuple[WorkloadFacts, ...]:
+    """Return the facts of the installed workloads, by which a table finds the workloads that it lacks."""
+    return tuple(entry.facts for entry in open_registry(blocked_plugins).workloads())
 
 
 def one_group(candidates: Sequence[R], hardware: str | None, ruleset: str | None) -> list[R]:

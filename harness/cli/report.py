@@ -15,6 +15,7 @@ from harness.cli.record_folders import (
     envelopes_option,
     existing_folders,
     folder_options,
+    installed_workloads,
     list_folders,
     make_table_records,
     references,
@@ -85,6 +86,7 @@ def report(
         table_records.stop_records,
         table_records.mark_filter.marked,
         read_envelopes(envelopes),
+        installed_workloads(blocked_plugins),
     )
     workload_names |= {record.spec.workload.facts.name for record in table_records.stop_records}
     if workload_names:

@@ -107,12 +107,18 @@ class StoppingRule:
         """Return the number of trials in each scored study."""
         return 1 if self.chooses_setting else ruleset.trials
 
-    def tabulate(self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]) -> list[ResultTable]:
+    def tabulate(
+        self,
+        records: Sequence[Record],
+        envelopes: Mapping[str, ReferenceEnvelope],
+        installed: Sequence[WorkloadFacts],
+    ) -> list[ResultTable]:
         """Return the tables of the results. This method is called only if `has_own_tables` is true.
 
         Args:
             records: records under all kinds of stopping. Records under other kinds than this one are ignored.
             envelopes: `name@version` of a workload -> envelope of its reference.
+            installed: facts of the installed workloads, by which a table finds the workloads that it lacks.
         """
         raise AssertionError(f"results of {self.name} are in the leaderboard")
 
@@ -153,7 +159,12 @@ class ChosenStop(_OneTrialOnPools):
     def choose_stop(self, tuning: Sequence[Record], studies: int) -> int:
         return fixed_stop.choose_stop(tuning, studies)
 
-    def tabulate(self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]) -> list[ResultTable]:
+    def tabulate(
+        self,
+        records: Sequence[Record],
+        envelopes: Mapping[str, ReferenceEnvelope],
+        installed: Sequence[WorkloadFacts],
+    ) -> list[ResultTable]:
         return fixed_stop.tabulate_claims(fixed_stop.claims(records))
 
 
@@ -177,7 +188,12 @@ class DrawnBudget(_OneTrialOnPools):
             return str(error)
         return ""
 
-    def tabulate(self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]) -> list[ResultTable]:
+    def tabulate(
+        self,
+        records: Sequence[Record],
+        envelopes: Mapping[str, ReferenceEnvelope],
+        installed: Sequence[WorkloadFacts],
+    ) -> list[ResultTable]:
         return anytime.tabulate_scores(anytime.scores(records))
 
 
@@ -202,8 +218,13 @@ class EndOfBudget(StoppingRule):
     def choose_setting(self, tuning: Sequence[Record]) -> HParams:
         return multipliers.choose_setting(tuning)
 
-    def tabulate(self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]) -> list[ResultTable]:
-        return multiplier_tables.tabulate_boards(multipliers.score_boards(records, envelopes))
+    def tabulate(
+        self,
+        records: Sequence[Record],
+        envelopes: Mapping[str, ReferenceEnvelope],
+        installed: Sequence[WorkloadFacts],
+    ) -> list[ResultTable]:
+        return multiplier_tables.tabulate_boards(multipliers.score_boards(records, envelopes, installed))
 
 
 #: Every kind of stopping, by its name in rulesets and records.

@@ -15,6 +15,7 @@ from harness import __version__
 from harness.contract.marks import Marks, mark_of
 from harness.contract.publication import Publication
 from harness.contract.record import Record
+from harness.contract.workload import WorkloadFacts
 from harness.errors import DamagedError, StoreError
 from harness.planning.stopping_rules import stopping_rule
 from harness.publishing.attempts import AttemptReport, RunsLedger
@@ -41,6 +42,7 @@ class PublishOptions:
         runs: the runs folder.
         results: the folder of published records.
         references: names of the submissions that may be the reference of the scores.
+        installed: facts of the installed workloads.
         verification: the options of the checks of the records.
         listed_settings: function that returns the number of settings in a submission's own list.
         dry_run: whether nothing is written.
@@ -49,6 +51,7 @@ class PublishOptions:
     runs: Path
     results: Path
     references: tuple[str, ...]
+    installed: tuple[WorkloadFacts, ...]
     verification: VerificationOptions
     listed_settings: ListedSettings
     dry_run: bool = False
@@ -166,7 +169,7 @@ def publish(names: Sequence[str], options: PublishOptions) -> PublishReport:
             if group.new:
                 _write_group(stage / group.group.subfolder, group)
         _write_marks(stage, report.groups, marks)
-        page = draw_published(stage, options.references)
+        page = draw_published(stage, options.references, options.installed)
         write_atomically(stage / LEADERBOARD, page.encode())
     return replace(report, written=True)
 

@@ -23,6 +23,7 @@ class Grid:
         right_aligned: indices of the columns that are aligned to the right.
         leading_columns: number of columns at the left that are repeated if a wide table is split into several tables.
         first_row_leads: whether the first row is the only row with the best rank.
+        notes: explanations below the table; may be empty.
     """
 
     title: str
@@ -32,6 +33,7 @@ class Grid:
     leading_columns: int = 1
     first_row_leads: bool = False
     sentences: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +76,12 @@ def grid_text(grid: Grid, width: int | None = None, palette: Palette = PLAIN) ->
         style=decorate,
     )
     sentences = [palette.lines(palette.leader, text.wrap(" ".join(grid.sentences), width))] if grid.sentences else []
-    return "\n".join([palette.lines(palette.title, text.wrap(grid.title, width)), *sentences, table])
+    notes = [palette.lines(palette.note, text.wrap(note, width)) for note in grid.notes]
+    return "\n".join([palette.lines(palette.title, text.wrap(grid.title, width)), *sentences, table, *notes])
 
 
 def grid_markdown(grid: Grid) -> list[str]:
-    """Return the lines of a grid as a Markdown table, after its sentences and without its title."""
+    """Return the lines of a grid as a Markdown table, between its sentences and its notes, and without its title."""
 
     def row(values: Sequence[str]) -> str:
         return "| " + " | ".join(map(escape_markdown, values)) + " |"
@@ -86,13 +89,14 @@ def grid_markdown(grid: Grid) -> list[str]:
     rule = "|" + "|".join("--:" if i in grid.right_aligned else "---" for i in range(len(grid.heading))) + "|"
     first, *others = map(escape_markdown, grid.sentences) if grid.sentences else ("",)
     paragraph = [" ".join([f"**{first}**", *others]), ""] if first else []
-    return [*paragraph, row(grid.heading), rule, *(row(r) for r in grid.rows)]
+    notes = ["", *(f"- {escape_markdown(note)}" for note in grid.notes)] if grid.notes else []
+    return [*paragraph, row(grid.heading), rule, *(row(r) for r in grid.rows), *notes]
 
 
 def grid_html(grid: Grid) -> str:
     """Return a grid as an HTML table with its title as caption, in a region that can be scrolled with the keyboard.
 
-    The sentences of the grid stand above the region.
+    The sentences of the grid stand above the region, and its notes below.
     """
 
     def row(values: Sequence[str], tag: str) -> str:
@@ -107,4 +111,5 @@ def grid_html(grid: Grid) -> str:
     table = f"<table><caption>{title}</caption><thead>{row(grid.heading, 'th')}</thead><tbody>{rows}</tbody></table>"
     first, *others = (html.escape(escape_controls(sentence)) for sentence in grid.sentences or ("",))
     paragraph = f"<p>{' '.join([f'<strong>{first}</strong>', *others])}</p>" if first else ""
-    return f'{paragraph}<div tabindex="0" role="region" aria-label="{title}">{table}</div>'
+    notes = "".join(f"<p>{html.escape(escape_controls(note))}</p>" for note in grid.notes)
+    return f'{paragraph}<div tabindex="0" role="region" aria-label="{title}">{table}</div>{notes}'

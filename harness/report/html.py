@@ -45,6 +45,7 @@ def page(
     stop_records: Sequence[Record] = (),
     marked: Sequence[MarkedRecord] = (),
     envelopes: Envelopes = MappingProxyType({}),
+    installed: Sequence[WorkloadFacts] = (),
 ) -> str:
     """Return the report as HTML.
 
@@ -58,6 +59,7 @@ def page(
         stop_records: records of rulesets whose runs end at a stop.
         marked: the records that were doubted or withdrawn.
         envelopes: the envelopes of the reference, by `name@version` of the workload.
+        installed: facts of the installed workloads, by which a table finds the workloads that it lacks.
 
     Raises:
         BenchError: the plotting library is not installed.
@@ -67,7 +69,8 @@ def page(
     data["problems"] = list(problems)
     data["marked"] = mark_lines([item for item in marked if query.wants(item.facts)])
     records_with_stop = [record for record in stop_records if query.wants(record.spec.workload.facts)]
-    stopping_grids = StoppingResults(records_with_stop, envelopes).grids()
+    wanted_workloads = [facts for facts in installed if query.wants(facts)]
+    stopping_grids = StoppingResults(records_with_stop, envelopes, wanted_workloads).grids()
     data["more"] += [_grid_json(grid) for grid in stopping_grids]
     assets = {name: _read_asset(name) for name in ("page.html", "page.css", "page.js")}
     blocks = "".join(
@@ -170,7 +173,7 @@ def _table_id(board: Leaderboard) -> str:
 
 def _grid_json(grid: Grid) -> dict[str, Any]:
     return {"title": grid.title, "heading": grid.heading, "rows": grid.rows, "right": sorted(grid.right_aligned),
-            "stick": grid.leading_columns - 1, "lead": grid.sentences}  # fmt: skip
+            "stick": grid.leading_columns - 1, "lead": grid.sentences, "notes": grid.notes}  # fmt: skip
 
 
 def _table_json(board: Leaderboard) -> dict[str, Any]:

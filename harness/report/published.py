@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from harness.contract.workload import WorkloadFacts
 from harness.report.leaderboard import as_markdown
 from harness.report.stopping_tables import StoppingResults
 from harness.report.table_records import TableRecords
@@ -17,7 +19,7 @@ from harness.storage.marks import index_marks
 from harness.storage.records import iter_listed_records
 
 
-def draw_published(folder: Path, references: tuple[str, ...]) -> str:
+def draw_published(folder: Path, references: tuple[str, ...], installed: Sequence[WorkloadFacts]) -> str:
     """Return the leaderboard of the records below a folder, as the Markdown page that is stored beside them.
 
     `bench leaderboard --runs none --results FOLDER --format md` prints the same page. Like that command, this function
@@ -26,6 +28,7 @@ def draw_published(folder: Path, references: tuple[str, ...]) -> str:
     Args:
         folder: folder of published records.
         references: names of the submissions that may be the reference of the scores.
+        installed: facts of the installed workloads, by which a table finds the workloads that it lacks.
     """
     problems: list[str] = []
     listed = list(walk_all([folder], problems))
@@ -37,7 +40,7 @@ def draw_published(folder: Path, references: tuple[str, ...]) -> str:
     )
     summaries = [summarize(record, query) for record in table_records.scored(iter_listed_records(listed, problems))]
     boards = build_leaderboards(summaries, query)
-    stopping_results = StoppingResults(table_records.stop_records, read_envelopes())
+    stopping_results = StoppingResults(table_records.stop_records, read_envelopes(), installed)
     # The page is stored in the folder, so it must not depend on the place of the folder.
     shown_problems = [problem.replace(str(folder), "results") for problem in problems]
     return as_markdown(boards, shown_problems, stopping_results.grids(), table_records.mark_filter.marked)

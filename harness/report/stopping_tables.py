@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.contract.record import Record
+from harness.contract.workload import WorkloadFacts
 from harness.planning.stopping_rules import STOPPING_RULES
 from harness.report import text
 from harness.report.grid import Grid
@@ -24,11 +25,19 @@ class StoppingResults:
     Args:
         records: records of any rulesets. Records whose results are times to target are ignored.
         envelopes: the envelopes of the reference, by `name@version` of the workload.
+        installed: facts of the installed workloads, by which a table finds the workloads that it lacks.
     """
 
-    def __init__(self, records: Sequence[Record], envelopes: Envelopes = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        records: Sequence[Record],
+        envelopes: Envelopes = MappingProxyType({}),
+        installed: Sequence[WorkloadFacts] = (),
+    ) -> None:
         self.tables: Mapping[str, Sequence[ResultTable]] = {
-            rule.json_key: rule.tabulate(records, envelopes) for rule in STOPPING_RULES.values() if rule.has_own_tables
+            rule.json_key: rule.tabulate(records, envelopes, installed)
+            for rule in STOPPING_RULES.values()
+            if rule.has_own_tables
         }
 
     def grids(self) -> list[Grid]:
@@ -54,6 +63,7 @@ def _grid(table: ResultTable) -> Grid:
         right_aligned=frozenset(i for i, format_spec in enumerate(table.formats) if format_spec),
         leading_columns=table.heading.index("submission") + 1 if "submission" in table.heading else 1,
         sentences=ranking_sentences(table.headline),
+        notes=table.notes,
     )
 
 

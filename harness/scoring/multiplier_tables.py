@@ -12,9 +12,17 @@ from harness.scoring.multipliers import MultiplierBoard, MultiplierCell, Multipl
 from harness.scoring.result_table import NUMBER, Cell, ResultTable, split_into_tables
 from harness.scoring.tuning_cost import TuningCost
 
+#: Explanations of the columns of a ranking, printed below it.
+EXPLAINED = (
+    "compute multiplier: (budget that the tuned reference needs for the submission's final metric) / (budget of the "
+    "submission); time multiplier: compute multiplier / cost; cost: seconds per example relative to the reference",
+    "rank: best and worst rank consistent with the significant pairwise differences; the 95 % interval includes the "
+    "error of the reference's envelope, and > or < marks a value of which only a bound is known",
+)
+
 
 def tabulate_boards(boards: Iterable[MultiplierBoard]) -> list[ResultTable]:
-    """Return, for each hardware class and ruleset, the ranking and then one table for each workload."""
+    """Return, for each hardware class, ruleset and kind of access, the ranking and one table for each workload."""
     tables = []
     for board in boards:
         if board.rows:
@@ -25,10 +33,11 @@ def tabulate_boards(boards: Iterable[MultiplierBoard]) -> list[ResultTable]:
 
 def _tabulate_ranking(board: MultiplierBoard) -> ResultTable:
     count = len(board.workloads)
-    over = "1 workload" if count == 1 else f"geometric means over {count} workloads"
+    over = f"1 {board.access}" if count == 1 else f"geometric means over {count} {board.access}s"
+    partial = f"; partial: no runs on {', '.join(board.missing)}" if board.missing else ""
     bounded = f"; {board.bounded:.0%} of the compute multipliers are bounds" if board.bounded else ""
     return ResultTable(
-        title=f"{board.hardware}, {board.ruleset}: ranking by time multiplier, {over}{bounded}",
+        title=f"{board.hardware}, {board.ruleset}: ranking by time multiplier, {over}{bounded}{partial}",
         heading=("rank", "submission", "time multiplier", "95 % interval", "compute multiplier", "cost", "remark"),
         formats=(">", "", ">", ">", ">", ".2f", ""),
         rows=tuple(
@@ -45,6 +54,7 @@ def _tabulate_ranking(board: MultiplierBoard) -> ResultTable:
         ),
         data=tuple(_row_data(board, row) for row in board.rows),
         headline=_find_headline(board),
+        notes=EXPLAINED,
     )
 
 
@@ -141,7 +151,9 @@ def _row_data(board: MultiplierBoard, row: MultiplierRow) -> dict[str, Any]:
         "submission": row.submission,
         "hardware": board.hardware,
         "ruleset": board.ruleset,
+        "access": board.access,
         "workloads": list(board.workloads),
+        "missing": list(board.missing),
         "ranks": list(row.ranks),
         "time_multiplier": _estimate_data(row.time),
         "compute_multiplier": _estimate_data(row.compute),

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from harness.contract.domains import HParams
 from harness.contract.envelope import ReferenceEnvelope
 from harness.contract.record import Record, is_finished
+from harness.contract.workload import Access, WorkloadFacts
 from harness.errors import UsageError
 from harness.scoring.budget_costs import RunSeconds, run_seconds
 from harness.scoring.compute_multiplier import Multiplier, MultiplierCurve
@@ -110,12 +111,17 @@ class MultiplierRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MultiplierBoard:
-    """The ranking of one hardware class and ruleset, and the results on each workload.
+    """The ranking of one hardware class, ruleset and kind of access, and the results on each workload.
+
+    Pools and streams have separate rankings. They have different references, and most submissions run on one kind only.
 
     Args:
         hardware: hardware class.
         ruleset: `name@version`.
+        access: how the submissions get the data of the workloads, `pool` or `stream`.
         workloads: ids of the workloads.
+        missing: names of the workloads of the same tier and access that no submission ran on. If there are any, the
+            ranking is partial.
         rows: rows, best first.
         ties: the ranks of the submissions with a time multiplier on every workload, and the verdicts on their pairs.
         cells: results, ordered by workload and then by time multiplier, best first.
@@ -124,7 +130,9 @@ class MultiplierBoard:
 
     hardware: str
     ruleset: str
+    access: Access
     workloads: tuple[str, ...]
+    missing: tuple[str, ...] = ()
     rows: tuple[MultiplierRow, ...]
     ties: Ties
     cells: tuple[MultiplierCell, ...]
@@ -161,19 +169,22 @@ def choose_setting(tuning: Sequence[Record]) -> HParams:
 
 
 def score_boards(
-    records: Iterable[Record], envelopes: Mapping[str, ReferenceEnvelope] | None = None
+    records: Iterable[Record],
+    envelopes: Mapping[str, ReferenceEnvelope] | None = None,
+    installed: Sequence[WorkloadFacts] = (),
 ) -> list[MultiplierBoard]:
-    """Score the runs of every hardware class and ruleset.
+    """Score the runs of every hardware class, ruleset and kind of access.
 
     Args:
         records: records of any rulesets. Only those with the stopping rule `STOPPING` are scored. If a trial has
             several runs, only the earliest run counts.
         envelopes: `name@version` of a workload -> envelope of the workload's reference.
+        installed: facts of the installed workloads, by which a board finds the workloads that it lacks.
     """
-    tables: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    tables: dict[tuple[str, str, Access], list[Record]] = defaultdict(list)
     for record in earliest_runs(record for record in records if _is_scored_or_tuning(record)):
-        tables[table_key(record)].append(record)
-    return [_score_board(key, tables[key], envelopes or {}) for key in sorted(tables)]
+        tables[*table_key(record), record.spec.workload.facts.access].append(record)
+    return [_score_board(key, tables[key], envelopes or {}, installed) for key in sorted(tables)]
 
 
 def _is_scored_or_tuning(record: Record) -> bool:
@@ -187,7 +198,10 @@ def _is_scored_or_tuning(record: Record) -> bool:
 
 
 def _score_board(
-    table: tuple[str, str], records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]
+    table: tuple[str, str, Access],
+    records: Sequence[Record],
+    envelopes: Mapping[str, ReferenceEnvelope],
+    installed: Sequence[WorkloadFacts],
 ) -> MultiplierBoard:
     newest, skipped = keep_newest_versions(records)
     problems = {record.run_id: problem for record in newest if (problem := find_problem(record))}
@@ -212,12 +226,26 @@ def _score_board(
     return MultiplierBoard(
         hardware=table[0],
         ruleset=table[1],
+        access=table[2],
         workloads=workloads,
+        missing=_find_missing(table[2], [group[0].spec.workload.facts for group in groups.values()], installed),
         rows=tuple(rows),
         ties=ties,
         cells=tuple(cells),
         skipped=tuple(skipped),
     )
+
+
+def _find_missing(
+    access: Access, present: Sequence[WorkloadFacts], installed: Sequence[WorkloadFacts]
+) -> tuple[str, ...]:
+    """Return the names of the installed workloads that belong to the same tiers and access, but are not present.
+
+    Variants, such as `lm-tiny+postnorm`, do not belong to a tier.
+    """
+    tiers, names = {facts.tier for facts in present}, {facts.name for facts in present}
+    wanted = (facts for facts in installed if facts.tier in tiers and facts.access == access and "+" not in facts.name)
+    return tuple(sorted(facts.name for facts in wanted if facts.name not in names))
 
 
 class _WorkloadScorer:

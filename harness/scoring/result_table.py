@@ -28,6 +28,7 @@ class ResultTable:
         rows: rows of cells, one cell for each column.
         data: the results as plain data, one mapping for each row.
         headline: who leads, by how much, and who is tied; None for a table that is not a ranking.
+        notes: explanations, which are printed below the table.
     """
 
     title: str
@@ -36,6 +37,7 @@ class ResultTable:
     rows: tuple[tuple[Cell, ...], ...]
     data: tuple[dict[str, Any], ...]
     headline: Headline | None = None
+    notes: tuple[str, ...] = ()
 
 
 class _TableRow(Protocol):

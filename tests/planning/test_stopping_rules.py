@@ -34,7 +34,12 @@ class StopAtHalf(StoppingRule):
     def stop(self, facts: WorkloadFacts, ruleset: Ruleset) -> int | None:
         return facts.budget.horizon // 2
 
-    def tabulate(self, records: Sequence[Record], envelopes: Mapping[str, ReferenceEnvelope]) -> list[ResultTable]:
+    def tabulate(
+        self,
+        records: Sequence[Record],
+        envelopes: Mapping[str, ReferenceEnvelope],
+        installed: Sequence[WorkloadFacts],
+    ) -> list[ResultTable]:
         return [
             ResultTable(
                 title="halves",

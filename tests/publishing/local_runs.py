@@ -59,6 +59,7 @@ def options(
         runs=folder / "runs",
         results=folder / "results",
         references=("adamw-cosine",),
+        installed=(),
         verification=VerificationOptions(judge=None),
         listed_settings=listed_settings,
         dry_run=dry_run,

@@ -15,6 +15,7 @@ import pytest
 
 from harness.contract.record import Record
 from harness.report import leaderboard
+from harness.report.grid import Grid
 from harness.scoring.leaderboard import build_leaderboards
 from harness.scoring.summary import LeaderboardQuery, parse_metric_budget, summarize
 from harness.storage.records import encode, read_record
@@ -306,3 +307,25 @@ def test_a_run_that_broke_is_last_at_a_budget(bench: Bench, tmp_path: Path) -> N
     assert (cell["value"], cell["hits"]) == (None, 0)
     shown = bench("leaderboard", "--by", "metric@budget").out
     assert "broke (3/3 broke)" in shown
+
+
+def test_tables_of_ranked_rulesets_stand_before_unranked_leaderboards() -> None:
+    query = LeaderboardQuery(references=("alpha",))
+    boards = build_leaderboards([summarize(record, query) for record in synthetic.field()], query)
+    assert not any(board.ranked for board in boards)
+    grid = Grid(
+        title="a ranking of its own",
+        sentences=("Alpha leads.",),
+        heading=["rank", "submission"],
+        rows=[["1", "alpha"]],
+        right_aligned=frozenset(),
+        notes=("rank: what a rank is",),
+    )
+    for shown in (
+        leaderboard.as_text(boards, [grid], width=300),
+        leaderboard.as_markdown(boards, more=[grid]),
+        leaderboard.as_html(boards, [grid]),
+    ):
+        order = [shown.index(part) for part in ("Alpha leads.", "rank: what a rank is", "cpu-synthetic")]
+        assert order == sorted(order)
+    assert "## a ranking of its own" in leaderboard.as_markdown(boards, more=[grid])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness.contract.envelope import EnvelopeHorizon, ReferenceEnvelope
 from harness.contract.record import Record, Session
 from harness.contract.run import Ruleset
-from harness.contract.workload import Target
+from harness.contract.workload import Target, WorkloadFacts
 from harness.errors import UsageError
 from harness.report.stopping_tables import StoppingResults
 from harness.scoring.compute_multiplier import MultiplierCurve
@@ -61,6 +61,13 @@ def run(
     losses = [9.0] * 9 + [loss(multiplier)]
     status = "reached" if losses[-1] <= 1.0 else "exhausted"
     return builders.record(made, losses, seconds=seconds, status=status)
+
+
+def as_stream(record: Record) -> Record:
+    """The record with a workload that is a stream."""
+    facts = msgspec.structs.replace(record.spec.workload.facts, access="stream")
+    workload = msgspec.structs.replace(record.spec.workload, facts=facts)
+    return msgspec.structs.replace(record, spec=msgspec.structs.replace(record.spec, workload=workload))
 
 
 def runs(multipliers: list[float], submission: str = "a", **more: Any) -> list[Record]:
@@ -260,6 +267,37 @@ def test_a_submission_that_did_not_run_somewhere_ranks_last() -> None:
     assert board.rows[1].remark == "v: no run"
 
 
+def test_pools_and_streams_have_separate_rankings() -> None:
+    streams = [as_stream(one) for one in [*runs([1.0] * 5, "replay", workload="s"), *runs([1.5] * 5, workload="s")]]
+    records = [*runs([1.0] * 5, "ref"), *runs([1.4] * 5), *streams]
+    envelopes = {"w@1": envelope(), "s@1": envelope(workload="s@1", reference="replay@1")}
+    pools, streamed = score_boards(records, envelopes)
+    assert [board.access for board in (pools, streamed)] == ["pool", "stream"]
+    assert [board.workloads for board in (pools, streamed)] == [("w@1",), ("s@1",)]
+    assert [row.submission for row in pools.rows] == ["a@1", "ref@1"]
+    assert [row.submission for row in streamed.rows] == ["a@1", "replay@1"]
+    assert all(row.time is not None for board in (pools, streamed) for row in board.rows)
+
+
+def test_a_ranking_names_the_workloads_of_its_tier_without_runs() -> None:
+    def other(name: str, **fields: Any) -> WorkloadFacts:
+        return msgspec.structs.replace(builders.facts(name), **fields)
+
+    installed = [
+        other("w"),
+        other("v"),
+        other("v+wide"),
+        other("s", access="stream"),
+        other("g", tier="gpu"),
+    ]
+    (board,) = score_boards(runs([1.0] * 5, "ref"), {"w@1": envelope()}, installed)
+    assert board.missing == ("v",)
+    (ranking, _) = StoppingResults(runs([1.0] * 5, "ref"), {"w@1": envelope()}, installed).grids()
+    assert ranking.title.endswith("1 pool; partial: no runs on v")
+    (complete, _) = StoppingResults(runs([1.0] * 5, "ref"), {"w@1": envelope()}, installed[:1]).grids()
+    assert "partial" not in complete.title
+
+
 def test_the_error_of_a_mean_over_workloads() -> None:
     one = MultiplierEstimate(log=0.2, errors=(ErrorSource(0.04, 4),))
     mean = mean_estimate([one, MultiplierEstimate(log=0.0, errors=(ErrorSource(0.04, 4),))])
@@ -326,7 +364,7 @@ def test_tables_and_json_say_the_same() -> None:
     ranking, workload = results.grids()
     assert ranking.heading[:3] == ["rank", "submission", "time multiplier"]
     assert [row[:3] for row in ranking.rows] == [["1–2", "a@1", "1.60×"], ["1–2", "ref@1", "1.00×"]]
-    assert ranking.title == "cpu-x, fixed-budget@1: ranking by time multiplier, 1 workload"
+    assert ranking.title == "cpu-x, fixed-budget@1: ranking by time multiplier, 1 pool"
     row = dict(zip(workload.heading, workload.rows[0], strict=True))
     assert (row["submission"], row["n"], row["cost"], row["tuning trials"]) == ("a@1", "5", "1.00", "5")
     assert row["wrong learning rate"] == "0.35× at a factor of 3"

@@ -314,7 +314,8 @@
       made.prepend(el("caption", {}, g.title));
       for (const row of made.querySelectorAll("tr")) { g.right.forEach((i) => row.children[i]?.classList.add("num")); row.children[g.stick]?.classList.add("stick"); }
       const box = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": g.title }, made);
-      return g.lead.length ? [el("p", {}, ...sentences(g.lead)), box] : [box];
+      const notes = g.notes.map((note) => el("p", { class: "dim" }, note));
+      return g.lead.length ? [el("p", {}, ...sentences(g.lead)), box, ...notes] : [box, ...notes];
     }));
   }
 
