@@ -7,8 +7,8 @@ from typing import Any
 
 from harness.scoring.compute_multiplier import Bound
 from harness.scoring.headline import Headline, headline_of_ranks
+from harness.scoring.multiplier_board import MultiplierBoard, MultiplierCell, MultiplierRow
 from harness.scoring.multiplier_estimate import MultiplierEstimate
-from harness.scoring.multipliers import MultiplierBoard, MultiplierCell, MultiplierRow
 from harness.scoring.result_table import NUMBER, Cell, ResultTable, split_into_tables
 from harness.scoring.tuning_cost import TuningCost
 

@@ -14,7 +14,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from harness.contract.domains import HParams
 from harness.contract.envelope import ReferenceEnvelope
@@ -24,13 +24,13 @@ from harness.errors import UsageError
 from harness.scoring.budget_costs import RunSeconds, run_seconds
 from harness.scoring.compute_multiplier import Multiplier, MultiplierCurve
 from harness.scoring.final_metric import final_metric
+from harness.scoring.multiplier_board import MultiplierBoard, MultiplierCell, rank_cells
 from harness.scoring.multiplier_estimate import (
     ErrorSource,
     MultiplierEstimate,
     combine_errors,
     error_of_mean,
     join_bounds,
-    mean_estimate,
 )
 from harness.scoring.scores import Skipped
 from harness.scoring.selection import (
@@ -42,107 +42,11 @@ from harness.scoring.selection import (
     study_key,
     table_key,
 )
-from harness.scoring.ties import Ties, rank_ties
 from harness.scoring.time_to_target import find_problem
-from harness.scoring.tuning_cost import TuningCost, tuning_cost
+from harness.scoring.tuning_cost import tuning_cost
 
 #: The stopping rule of the records that this module scores.
 STOPPING = "budget"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MultiplierCell:
-    """The result of a submission on a workload.
-
-    Args:
-        submission: `name@version`. If two different sources have this name, the beginning of the code hash follows.
-        workload: `name@version`.
-        hardware: hardware class.
-        ruleset: `name@version`.
-        n: number of runs.
-        broken: number of runs that broke down, which have no final metric.
-        compute: compute multiplier; None if it is unknown or if a run broke down.
-        cost: cost per example relative to the reference; None if unknown.
-        time: time multiplier; None if the compute multiplier or the cost is unknown.
-        studies: study -> 1 / (time multiplier of the study's run), from the seconds of this run alone; inf if the run
-            broke down. Lower is better, so paired tests use these values like times.
-        tuning: cost of the tuning, and the effect of a wrong learning rate; None without records of tuning trials.
-        remark: the most important reason why a value is missing, or a warning; empty if nothing is missing.
-    """
-
-    submission: str
-    workload: str
-    hardware: str
-    ruleset: str
-    n: int
-    broken: int = 0
-    compute: MultiplierEstimate | None = None
-    cost: float | None = None
-    time: MultiplierEstimate | None = None
-    studies: Mapping[StudyKey, float] = field(default_factory=dict)
-    tuning: TuningCost | None = None
-    remark: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MultiplierRow:
-    """The row of a submission in the ranking.
-
-    Args:
-        submission: see `MultiplierCell`.
-        ranks: best and worst rank consistent with the significant pairwise differences. Submissions that lack a time
-            multiplier on at least one workload share the last ranks.
-        compute: geometric mean of the compute multipliers over workloads. `compute`, `cost` and `time` are None unless
-            every workload has a time multiplier.
-        cost: geometric mean of the costs over workloads.
-        time: geometric mean of the time multipliers over workloads. Submissions are ranked by it.
-        workloads: number of workloads with a time multiplier.
-        remark: the workloads without a time multiplier, with the reasons; empty if there is no such workload.
-    """
-
-    submission: str
-    ranks: tuple[int, int]
-    compute: MultiplierEstimate | None = None
-    cost: float | None = None
-    time: MultiplierEstimate | None = None
-    workloads: int
-    remark: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MultiplierBoard:
-    """The ranking of one hardware class, ruleset and kind of access, and the results on each workload.
-
-    Pools and streams have separate rankings. They have different references, and most submissions run on one kind only.
-
-    Args:
-        hardware: hardware class.
-        ruleset: `name@version`.
-        access: how the submissions get the data of the workloads, `pool` or `stream`.
-        workloads: ids of the workloads.
-        missing: names of the workloads of the same tier and access that no submission ran on. If there are any, the
-            ranking is partial.
-        rows: rows, best first.
-        ties: the ranks of the submissions with a time multiplier on every workload, and the verdicts on their pairs.
-        cells: results, ordered by workload and then by time multiplier, best first.
-        skipped: records that were left out, with the reasons.
-    """
-
-    hardware: str
-    ruleset: str
-    access: Access
-    workloads: tuple[str, ...]
-    missing: tuple[str, ...] = ()
-    rows: tuple[MultiplierRow, ...]
-    ties: Ties
-    cells: tuple[MultiplierCell, ...]
-    skipped: tuple[Skipped, ...] = ()
-
-    @property
-    def bounded(self) -> float:
-        """Fraction of the known compute multipliers that are bounds instead of estimates; 0 if none is known."""
-        known = [cell.compute for cell in self.cells if cell.compute is not None]
-        return sum(estimate.bound != "" for estimate in known) / len(known) if known else 0.0
 
 
 def choose_setting(tuning: Sequence[Record]) -> HParams:
@@ -381,45 +285,3 @@ def _envelope_error(multipliers: Sequence[Multiplier]) -> ErrorSource | None:
     """Return the part of the error of the mean log multiplier that the envelope causes."""
     by_seed = zip(*(multiplier.deviations for multiplier in multipliers), strict=True)
     return error_of_mean([statistics.fmean(deviations) for deviations in by_seed])
-
-
-def rank_cells(cells: Sequence[MultiplierCell], workloads: Sequence[str]) -> tuple[list[MultiplierRow], Ties]:
-    """Rank submissions by the geometric mean of their time multipliers over all workloads.
-
-    Submissions that lack a time multiplier on at least one workload share the last ranks, and are ordered by name.
-
-    Args:
-        cells: the cells of one hardware class and ruleset.
-        workloads: ids of the workloads.
-    """
-    by_submission: dict[str, dict[str, MultiplierCell]] = defaultdict(dict)
-    for cell in cells:
-        by_submission[cell.submission][cell.workload] = cell
-    rows = [_make_row(submission, row, workloads) for submission, row in by_submission.items()]
-    rows.sort(key=lambda row: (row.time is None, -row.time.log if row.time else 0.0, row.submission))
-    order = [row.submission for row in rows if row.time is not None]
-    studies = {name: {workload: by_submission[name][workload].studies for workload in workloads} for name in order}
-    ties = rank_ties(studies, order=order, workloads=workloads)
-    last = len(order) + 1, len(rows)
-    return [replace(row, ranks=ties.ranks.get(row.submission, last)) for row in rows], ties
-
-
-def _make_row(submission: str, cells: Mapping[str, MultiplierCell], workloads: Sequence[str]) -> MultiplierRow:
-    missing = [
-        f"{workload.partition('@')[0]}: {cells[workload].remark if workload in cells else 'no run'}"
-        for workload in workloads
-        if workload not in cells or cells[workload].time is None
-    ]
-    costs = [cell.cost for cell in cells.values() if cell.cost is not None]
-    computes = [cell.compute for cell in cells.values() if cell.compute is not None]
-    times = [cell.time for cell in cells.values() if cell.time is not None]
-    is_complete = not missing
-    return MultiplierRow(
-        submission=submission,
-        ranks=(0, 0),
-        compute=mean_estimate(computes) if is_complete else None,
-        cost=statistics.geometric_mean(costs) if is_complete else None,
-        time=mean_estimate(times) if is_complete else None,
-        workloads=len(times),
-        remark="; ".join(missing),
-    )

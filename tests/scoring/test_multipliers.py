@@ -19,8 +19,9 @@ from harness.contract.workload import Target, WorkloadFacts
 from harness.errors import UsageError
 from harness.report.stopping_tables import StoppingResults
 from harness.scoring.compute_multiplier import MultiplierCurve
+from harness.scoring.multiplier_board import MultiplierCell
 from harness.scoring.multiplier_estimate import ErrorSource, MultiplierEstimate, mean_estimate
-from harness.scoring.multipliers import MultiplierCell, choose_setting, score_boards
+from harness.scoring.multipliers import choose_setting, score_boards
 from tests.scoring import builders
 
 RULESET = Ruleset(
