@@ -105,7 +105,7 @@ def measure_coverage(
     for _ in range(REPEATS):
         curve = truth.measure(rng, spread)
         metrics = truth.sample(rng.normal(size=SEEDS), multiplier, spread)
-        estimate = estimate_compute([curve.multiplier(metric) for metric in metrics])
+        estimate = estimate_compute(curve.multipliers(metrics))
         ends = estimate.interval()
         if ends is None or estimate.errors is None:
             continue
@@ -127,7 +127,7 @@ def rate_of_different_ranks(spread: float, rng: np.random.Generator) -> float:
             common = rng.normal(size=SEEDS)
             for name in names:
                 noise = math.sqrt(CORRELATION) * common + math.sqrt(1 - CORRELATION) * rng.normal(size=SEEDS)
-                logs = [curve.multiplier(metric).log for metric in truth.sample(noise, share, spread)]
+                logs = [run.log for run in curve.multipliers(truth.sample(noise, share, spread))]
                 studies[name][f"w{workload}"] = {k: math.exp(-log) for k, log in enumerate(logs)}
         order = sorted(names, key=lambda name: sum(math.log(t) for row in studies[name].values() for t in row.values()))
         differing += bool(

@@ -246,7 +246,7 @@ class EnvelopeMaker:
 def own_multiplier(envelope: ReferenceEnvelope) -> MultiplierEstimate:
     """Return the compute multiplier of the reference itself, from the runs on further seeds."""
     curve = MultiplierCurve(envelope)
-    return estimate_compute([curve.multiplier(metric) for metric in envelope.checks])
+    return estimate_compute(curve.multipliers(envelope.checks))
 
 
 def holds(envelope: ReferenceEnvelope) -> bool:

@@ -1,9 +1,12 @@
 """Converts a metric to a compute multiplier: (the budget that the reference needs for this metric) / (budget spent).
 
-The envelope E of the reference gives the budget E(m) at which the reference reaches the metric m. A run with the metric
-m at the budget b has the compute multiplier M = E(m) / b. Between the horizons of the envelope, log E is a monotone
-cubic function of log m. Outside the envelope, M is not extrapolated; the value at the end of the envelope is then a
-bound of M.
+The envelope E of the reference gives the budget E(m) at which the reference reaches the metric m. Runs with the mean
+log metric log m at the budget b have the compute multiplier M = E(m) / b. Between the horizons of the envelope, log E
+is a monotone cubic function of log m. Outside the envelope, M is not extrapolated; the value at the end of the envelope
+is then a bound of M.
+
+The metrics are averaged before they are converted, because the envelope is itself a function of the mean log metric. A
+mean of converted metrics would be biased where the envelope bends: a reference with noisy runs would not have M = 1.
 
 Source: A Method for Constructing Local Monotone Piecewise Cubic Interpolants, Fritsch and Butland 1984
 """
@@ -13,7 +16,8 @@ from __future__ import annotations
 import math
 import statistics
 from bisect import bisect_left
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.contract.envelope import ReferenceEnvelope
@@ -27,7 +31,7 @@ Bound = Literal["", "<", ">", "~"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Multiplier:
-    """The compute multiplier of a run.
+    """The compute multiplier of a run among the runs of one submission (see `MultiplierCurve.multipliers`).
 
     Args:
         log: log of the multiplier, or of the bound.
@@ -73,8 +77,46 @@ class MultiplierCurve:
         self._interpolant = PchipInterpolator(self._x, [knot.log_budget for knot in self._knots])
         self._no_deviations = (0.0,) * envelope.seeds
 
+    def multipliers(self, metrics: Sequence[float]) -> list[Multiplier]:
+        """Return the compute multipliers of the runs of one submission.
+
+        The mean of their logs is the log multiplier at the mean log metric of the runs. The distances from this mean
+        are proportional to the distances of the log metrics. The factor is the mean slope of the curve within one
+        standard deviation of the mean log metric. If the mean log metric is outside the envelope, all runs have the
+        same bound.
+
+        Args:
+            metrics: final metrics of the runs; at least one.
+
+        >>> from harness.contract.envelope import EnvelopeHorizon
+        >>> horizons = [EnvelopeHorizon(examples=n, hparams={}, metrics=(m, m)) for n, m in ((50, 2.0), (200, 1.0))]
+        >>> curve = MultiplierCurve(ReferenceEnvelope(workload="w@1", metric="loss", goal="min", budget=100,
+        ...     reference="r@1", hardware="h", horizons=tuple(horizons)))
+        >>> [(round(math.exp(m.log), 3), m.bound) for m in curve.multipliers([1.8, 1.4142, 1.1111])]
+        [(0.617, ''), (1.0, ''), (1.62, '')]
+        """
+        logs = [math.log(metric) if metric > 0 else -math.inf for metric in metrics]
+        mean = statistics.fmean(logs)
+        centre = self.multiplier(math.exp(mean))
+        if centre.bound:
+            return [centre] * len(logs)
+        slope = self._mean_slope(mean, statistics.pstdev(logs))
+        return [replace(centre, log=centre.log + slope * (log - mean)) for log in logs]
+
+    def _mean_slope(self, log_metric: float, distance: float) -> float:
+        """Return the change of the log multiplier for each unit of the log metric, within a distance of a log metric.
+
+        The slope is 0 if the distance is 0.
+        """
+        x = self._sign * log_metric
+        low, high = max(x - distance, self._x[0]), min(x + distance, self._x[-1])
+        if high <= low:
+            return 0.0
+        rise = float(self._interpolant(high)) - float(self._interpolant(low))
+        return self._sign * rise / (high - low)
+
     def multiplier(self, metric: float) -> Multiplier:
-        """Return the compute multiplier of a run that has a metric at the workload's budget.
+        """Return the compute multiplier of a single run that has a metric at the workload's budget.
 
         >>> from harness.contract.envelope import EnvelopeHorizon
         >>> horizons = [EnvelopeHorizon(examples=n, hparams={}, metrics=(m, m)) for n, m in ((50, 2.0), (200, 1.0))]

@@ -206,11 +206,9 @@ class _WorkloadScorer:
         )
         if self._curve is None:
             return cell
-        multipliers = {
-            record.run_id: self._curve.multiplier(value)
-            for record in group
-            if record.run_id in metrics and (value := metrics[record.run_id].value) is not None
-        }
+        values = {run_id: metric.value for run_id, metric in metrics.items() if metric.value is not None}
+        known = self._curve.multipliers(list(values.values())) if values else []
+        multipliers = dict(zip(values, known, strict=True))
         all_have_multipliers = len(multipliers) == len(group)
         is_reference = self._envelope is not None and submission == self._envelope.reference
         run_ids = [record.run_id for record in group if record.run_id in multipliers]

@@ -80,8 +80,8 @@ def tuning_cost(tuning: Sequence[Record], chosen: HParams, curve: MultiplierCurv
 def _multipliers(records: Sequence[Record], curve: MultiplierCurve) -> list[Multiplier]:
     """Return the compute multipliers of runs; empty if one of them broke down."""
     values = [final_metric(record).value for record in records]
-    known = [curve.multiplier(value) for value in values if value is not None]
-    return known if len(known) == len(values) else []
+    known = [value for value in values if value is not None]
+    return curve.multipliers(known) if known and len(known) == len(values) else []
 
 
 def _mean_log(multipliers: Sequence[Multiplier]) -> float:

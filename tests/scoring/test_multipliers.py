@@ -95,6 +95,29 @@ def test_the_curve_gives_the_budget_of_the_reference_and_bounds_beyond_its_ends(
     assert curve.multiplier(0.0).bound == ">", "a loss of 0 is better than all others"
 
 
+def test_noisy_runs_of_the_reference_have_the_multiplier_one_although_the_envelope_bends() -> None:
+    bent = zip(HORIZONS, (4.0, 2.0, 1.0, 0.9), strict=True)
+    horizons = tuple(EnvelopeHorizon(examples=n, hparams={}, metrics=(m, m)) for n, m in bent)
+    curve = MultiplierCurve(envelope(horizons=horizons))
+    metrics = [math.exp(noise) for noise in (-0.1, 0.1, -0.05, 0.05, 0.0)]
+    logs = [run.log for run in curve.multipliers(metrics)]
+    assert statistics.fmean(logs) == pytest.approx(0.0, abs=1e-12)
+    assert sorted(logs) == [logs[i] for i in (1, 3, 4, 2, 0)], "a better metric has a larger multiplier"
+    assert statistics.fmean(curve.multiplier(metric).log for metric in metrics) > 0.05, (
+        "the mean of single runs is biased"
+    )
+
+
+def test_a_single_run_outside_the_envelope_makes_no_bound() -> None:
+    curve = MultiplierCurve(envelope())
+    runs = curve.multipliers([loss(1.5), loss(1.5), loss(2.5)])
+    assert {run.bound for run in runs} == {""}
+    assert math.exp(statistics.fmean(run.log for run in runs)) == pytest.approx((1.5**2 * 2.5) ** (1 / 3))
+    assert {run.bound for run in curve.multipliers([loss(1.5), loss(4.0)])} == {">"}
+    assert {run.bound for run in curve.multipliers([0.0, loss(1.0)])} == {">"}
+    assert [run.log for run in curve.multipliers([loss(0.5)] * 2)] == pytest.approx([math.log(0.5)] * 2)
+
+
 def test_a_metric_to_be_maximised_without_a_logarithm_is_a_bound() -> None:
     horizons = tuple(
         EnvelopeHorizon(examples=n, hparams={}, metrics=(a, a))
