@@ -51,6 +51,11 @@ from harness.system.files import write_atomically
     "--rates", type=LimitedInteger("rates"), help="Number of learning rates per reference (default: from the ruleset)."
 )
 @click.option(
+    "--tuning-studies",
+    type=LimitedInteger("studies"),
+    help="Number of tuning seeds with which each learning rate is run (default: from the ruleset).",
+)
+@click.option(
     "--envelope",
     is_flag=True,
     help="Measure the envelope of the reference for the ruleset fixed-budget, instead of the targets.",
@@ -103,6 +108,7 @@ def command(
     families: str | None,
     studies: int | None,
     rates: int | None,
+    tuning_studies: int | None,
     envelope: bool,
     up_to: str,
     variants: bool,
@@ -136,7 +142,12 @@ def command(
             "--families does not apply to --envelope, which has one reference", fix="leave out --families or --envelope"
         )
     ruleset = ENVELOPE_RULESET if envelope else rulesets.ruleset("calibration")
-    ruleset = msgspec.structs.replace(ruleset, trials=rates or ruleset.trials, studies=studies or ruleset.studies)
+    ruleset = msgspec.structs.replace(
+        ruleset,
+        trials=rates or ruleset.trials,
+        studies=studies or ruleset.studies,
+        tuning_studies=tuning_studies or ruleset.tuning_studies,
+    )
     plan_settings = PlanSettings(ruleset=ruleset, seed=seed, device=device)
     options = CalibrationOptions(
         runs=runs, out=out, executor=executor, jobs=jobs, variants=variants, retry_failed=retry_failed

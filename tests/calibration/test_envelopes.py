@@ -141,6 +141,8 @@ def test_the_command_writes_the_envelope_and_its_records(
     arguments = ["calibrate", "resnet-digits", "--envelope", "--studies", "3"]
     assert cli.invoke([*arguments, "--dry-run"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 27
+    assert cli.invoke([*arguments, "--tuning-studies", "2", "--dry-run"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2 * 27
     assert cli.invoke(arguments) == 0
     out = capsys.readouterr().out
     assert "compute multiplier of the reference on 3 further seeds" in out
