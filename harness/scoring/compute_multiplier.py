@@ -27,6 +27,9 @@ from harness.scoring.knots import Knot, fit_knots
 #: Whether a multiplier is a bound: `<` if the true value is smaller, `>` if it is larger, empty for a value. `~` marks
 #: a mean of upper and lower bounds.
 Bound = Literal["", "<", ">", "~"]
+#: Distance from the mean log metric, in standard deviations of the runs, within which the slope of the curve is
+#: averaged. With a smaller distance, the slope depends more on the noise of single horizons of the envelope.
+SLOPE_WINDOW = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +84,9 @@ class MultiplierCurve:
         """Return the compute multipliers of the runs of one submission.
 
         The mean of their logs is the log multiplier at the mean log metric of the runs. The distances from this mean
-        are proportional to the distances of the log metrics. The factor is the mean slope of the curve within one
-        standard deviation of the mean log metric. If the mean log metric is outside the envelope, all runs have the
-        same bound.
+        are proportional to the distances of the log metrics. The factor is the mean slope of the curve within
+        `SLOPE_WINDOW` standard deviations of the mean log metric. If the mean log metric is outside the envelope, all
+        runs have the same bound.
 
         Args:
             metrics: final metrics of the runs; at least one.
@@ -100,7 +103,7 @@ class MultiplierCurve:
         centre = self.multiplier(math.exp(mean))
         if centre.bound:
             return [centre] * len(logs)
-        slope = self._mean_slope(mean, statistics.pstdev(logs))
+        slope = self._mean_slope(mean, SLOPE_WINDOW * statistics.pstdev(logs))
         return [replace(centre, log=centre.log + slope * (log - mean)) for log in logs]
 
     def _mean_slope(self, log_metric: float, distance: float) -> float:
