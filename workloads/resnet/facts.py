@@ -34,7 +34,7 @@ _DIGITS = WorkloadFacts(
     version="4",
     tier="cpu",
     targets=(Target(metric="cross_entropy", goal="min", value=0.281, unit="nats"),),
-    # With a larger budget, the loss of the reference falls little, so its noise hides the differences of methods.
+    # At larger budgets, the loss of the reference falls little, so its noise is a large noise of compute multipliers.
     budget=Budget(horizon=4_096, gradient_examples=8_192, seconds={"default": 60.0}),
     # The default batch size is 16, so a run has 256 updates. With 64, a run has only 64. As a default, these would be
     # too few to compare more than the beginning of training.
