@@ -1,4 +1,4 @@
-"""Write the tables of docs/calibration.md from `calibration/*.json`.
+"""Write the tables of docs/calibration.md from `calibration/*.json` and `calibration/envelopes/*.json`.
 
 usage: python -m tools.make_calibration            (a test fails if the tables are stale)
 """
@@ -11,7 +11,12 @@ from pathlib import Path
 
 import msgspec
 
+from harness.calibration.envelopes import own_multiplier
 from harness.calibration.results import Calibration, Level
+from harness.contract.envelope import ReferenceEnvelope
+from harness.scoring.compute_multiplier import MultiplierCurve
+from harness.scoring.multiplier_tables import format_interval, format_multiplier
+from harness.storage.envelopes import read_envelopes
 from tools.generated_block import replace_block
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +43,17 @@ STREAM_COLUMNS = (
 )
 
 
+ENVELOPE_COLUMNS = (
+    "workload",
+    "reference",
+    "horizons, examples",
+    "seeds",
+    "mean metric at the budget",
+    "spread of log *M* at the budget",
+    "*M* of the reference on further seeds",
+)
+
+
 def tables() -> str:
     """Return the tables of pools and of streams as Markdown."""
     calibrations = [msgspec.json.decode(path.read_bytes(), type=Calibration) for path in sorted(FOLDER.glob("*.json"))]
@@ -46,9 +62,33 @@ def tables() -> str:
     return "\n".join([*_table(POOL_COLUMNS, pools), "", *_table(STREAM_COLUMNS, streams)])
 
 
+def envelopes() -> str:
+    """Return the table of envelopes as Markdown."""
+    rows = [_envelope_row(envelope) for _, envelope in sorted(read_envelopes(FOLDER / "envelopes").items())]
+    return "\n".join(_table(ENVELOPE_COLUMNS, rows))
+
+
 def page() -> str:
     """Return the page with up-to-date tables."""
-    return replace_block(PAGE.read_text(), "tables", "python -m tools.make_calibration", tables())
+    command = "python -m tools.make_calibration"
+    return replace_block(
+        replace_block(PAGE.read_text(), "tables", command, tables()), "envelopes", command, envelopes()
+    )
+
+
+def _envelope_row(envelope: ReferenceEnvelope) -> list[str]:
+    (at_budget,) = (horizon for horizon in envelope.horizons if horizon.examples == envelope.budget)
+    spread = statistics.stdev(run.log for run in MultiplierCurve(envelope).multipliers(at_budget.metrics))
+    own = own_multiplier(envelope)
+    return [
+        f"`{envelope.workload}`",
+        f"`{envelope.reference.partition('@')[0]}`",
+        f"{envelope.horizons[0].examples:,} to {envelope.horizons[-1].examples:,}",
+        str(envelope.seeds),
+        f"{statistics.geometric_mean(at_budget.metrics):.3g}",
+        f"{spread:.2g}",
+        f"{format_multiplier(own)} [{format_interval(own)}], {len(envelope.checks)} seeds",
+    ]
 
 
 def _pool_row(calibration: Calibration) -> list[str]:
