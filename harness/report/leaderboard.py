@@ -131,7 +131,8 @@ def as_markdown(
     ranked, unranked = _split_by_rank(boards)
     lines += _board_markdown(ranked)
     for grid in more:
-        lines += [f"{'##' if grid.sentences else '###'} {escape_markdown(grid.title)}", "", *grid_markdown(grid), ""]
+        level = "##" if "rank" in grid.heading else "###"
+        lines += [f"{level} {escape_markdown(grid.title)}", "", *grid_markdown(grid), ""]
     lines += _board_markdown(unranked)
     if _has_ranking_by_time(boards):
         lines += ["## How to read it", "", *(f"- {line}" for line in EXPLAINED), ""]

@@ -85,6 +85,7 @@ class MultiplierBoard:
         ruleset: `name@version`.
         access: how the submissions get the data of the workloads, `pool` or `stream`.
         workloads: ids of the workloads.
+        references: `name@version` of the references of the workloads' envelopes.
         missing: names of the workloads of the same tier and access that no submission ran on. If there are any, the
             ranking is partial.
         rows: rows, best first.
@@ -97,6 +98,7 @@ class MultiplierBoard:
     ruleset: str
     access: Access
     workloads: tuple[str, ...]
+    references: frozenset[str] = frozenset()
     missing: tuple[str, ...] = ()
     rows: tuple[MultiplierRow, ...]
     ties: Ties

@@ -43,7 +43,7 @@ def _tabulate_ranking(board: MultiplierBoard) -> ResultTable:
         rows=tuple(
             (
                 format_ranks(row.ranks),
-                row.submission,
+                f"{row.submission} (reference)" if row.submission in board.references else row.submission,
                 format_multiplier(row.time),
                 format_interval(row.time),
                 format_multiplier(row.compute),

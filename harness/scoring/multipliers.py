@@ -132,6 +132,7 @@ def _score_board(
         ruleset=table[1],
         access=table[2],
         workloads=workloads,
+        references=frozenset(envelopes[workload].reference for workload in workloads if workload in envelopes),
         missing=_find_missing(table[2], [group[0].spec.workload.facts for group in groups.values()], installed),
         rows=tuple(rows),
         ties=ties,

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from harness.planning.run_end import decide_end
+from harness.storage.envelopes import ENVELOPES_FOLDER
 from harness.storage.records import read_all
 from tests.report.conftest import Bench
 
@@ -14,7 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def test_the_published_leaderboard_is_not_stale(bench: Bench) -> None:
-    printed = bench("leaderboard", "--runs", "none", "--results", str(ROOT / "results"), "--format", "md")
+    folders = ["--results", str(ROOT / "results"), "--envelopes", str(ROOT / ENVELOPES_FOLDER)]
+    printed = bench("leaderboard", "--runs", "none", *folders, "--format", "md")
     assert printed.code == 0, printed.err
     committed = (ROOT / "results" / "LEADERBOARD.md").read_text(encoding="utf-8")
     assert committed == printed.out, "stale: `make leaderboard` and commit"

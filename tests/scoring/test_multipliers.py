@@ -387,7 +387,7 @@ def test_tables_and_json_say_the_same() -> None:
     results = StoppingResults(records, {"w@1": envelope()})
     ranking, workload = results.grids()
     assert ranking.heading[:3] == ["rank", "submission", "time multiplier"]
-    assert [row[:3] for row in ranking.rows] == [["1–2", "a@1", "1.60×"], ["1–2", "ref@1", "1.00×"]]
+    assert [row[:3] for row in ranking.rows] == [["1–2", "a@1", "1.60×"], ["1–2", "ref@1 (reference)", "1.00×"]]
     assert ranking.title == "cpu-x, fixed-budget@1: ranking by time multiplier, 1 pool"
     row = dict(zip(workload.heading, workload.rows[0], strict=True))
     assert (row["submission"], row["n"], row["cost"], row["tuning trials"]) == ("a@1", "5", "1.00", "5")
