@@ -69,6 +69,7 @@ def page(
     data["problems"] = list(problems)
     data["marked"] = mark_lines([item for item in marked if query.wants(item.facts)])
     records_with_stop = [record for record in stop_records if query.wants(record.spec.workload.facts)]
+    data["records"] += len(records_with_stop)
     wanted_workloads = [facts for facts in installed if query.wants(facts)]
     stopping_grids = StoppingResults(records_with_stop, envelopes, wanted_workloads).grids()
     data["more"] += [_grid_json(grid) for grid in stopping_grids]
