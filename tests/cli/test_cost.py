@@ -40,7 +40,7 @@ def test_runs_alternate_in_reversed_order_and_end_after_the_intervals() -> None:
 
 
 def test_more_intervals_than_the_budget_has_are_refused() -> None:
-    with pytest.raises(UsageError, match="allows at most 28"):
+    with pytest.raises(UsageError, match="allows at most 16"):
         plan("wsd", "adamw-cosine", intervals=1000)
     with pytest.raises(UsageError, match="cannot run on"):
         plan("replay", "adamw-cosine")
