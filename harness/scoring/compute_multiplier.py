@@ -98,9 +98,9 @@ class MultiplierCurve:
         >>> [(round(math.exp(m.log), 3), m.bound) for m in curve.multipliers([1.8, 1.4142, 1.1111])]
         [(0.617, ''), (1.0, ''), (1.62, '')]
         """
-        logs = [math.log(metric) if metric > 0 else -math.inf for metric in metrics]
+        logs = [_log(metric) for metric in metrics]
         mean = statistics.fmean(logs)
-        centre = self.multiplier(math.exp(mean))
+        centre = self._at(mean)
         if centre.bound:
             return [centre] * len(logs)
         slope = self._mean_slope(mean, SLOPE_WINDOW * statistics.pstdev(logs))
@@ -128,9 +128,11 @@ class MultiplierCurve:
         >>> [(round(math.exp(m.log), 3), m.bound) for m in map(curve.multiplier, (3.0, 2.0, 1.4142, 1.0, 0.5))]
         [(0.5, '<'), (0.5, ''), (1.0, ''), (2.0, ''), (2.0, '>')]
         """
-        # A metric without a logarithm is 0 or negative. It is the worst metric if metrics are maximised, and the best
-        # metric if they are minimised.
-        x = self._sign * (math.log(metric) if metric > 0 else -math.inf)
+        return self._at(_log(metric))
+
+    def _at(self, log_metric: float) -> Multiplier:
+        """Return the multiplier of a run, or of the mean of several runs."""
+        x = self._sign * log_metric
         if x < self._x[0]:
             return self._limit(self._knots[0], "<")
         if x > self._x[-1]:
@@ -152,3 +154,11 @@ class MultiplierCurve:
             -self._sign * slope * ((1 - weight) * at_low + weight * at_high)
             for at_low, at_high in zip(low.deviations, high.deviations, strict=True)
         )
+
+
+def _log(metric: float) -> float:
+    """Return the logarithm of a metric; -inf for 0 and for negative numbers.
+
+    Such a metric is the worst one if metrics are maximised, and the best one if they are minimised.
+    """
+    return math.log(metric) if metric > 0 else -math.inf
