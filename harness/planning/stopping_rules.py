@@ -13,13 +13,12 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from harness.contract.domains import HParams
-from harness.contract.envelope import ReferenceEnvelope
 from harness.contract.record import Record
 from harness.contract.run import Ruleset
 from harness.contract.workload import WorkloadFacts
 from harness.errors import unknown_name_error
 from harness.scoring import anytime, fixed_stop, multiplier_tables, multipliers
-from harness.scoring.result_table import ResultTable
+from harness.scoring.result_table import ResultTable, TableContext
 
 
 class StoppingRule:
@@ -107,18 +106,12 @@ class StoppingRule:
         """Return the number of trials in each scored study."""
         return 1 if self.chooses_setting else ruleset.trials
 
-    def tabulate(
-        self,
-        records: Sequence[Record],
-        envelopes: Mapping[str, ReferenceEnvelope],
-        installed: Sequence[WorkloadFacts],
-    ) -> list[ResultTable]:
+    def tabulate(self, records: Sequence[Record], context: TableContext) -> list[ResultTable]:
         """Return the tables of the results. This method is called only if `has_own_tables` is true.
 
         Args:
             records: records under all kinds of stopping. Records under other kinds than this one are ignored.
-            envelopes: `name@version` of a workload -> envelope of its reference.
-            installed: facts of the installed workloads, by which a table finds the workloads that it lacks.
+            context: what the tables need besides the records.
         """
         raise AssertionError(f"results of {self.name} are in the leaderboard")
 
@@ -159,12 +152,7 @@ class ChosenStop(_OneTrialOnPools):
     def choose_stop(self, tuning: Sequence[Record], studies: int) -> int:
         return fixed_stop.choose_stop(tuning, studies)
 
-    def tabulate(
-        self,
-        records: Sequence[Record],
-        envelopes: Mapping[str, ReferenceEnvelope],
-        installed: Sequence[WorkloadFacts],
-    ) -> list[ResultTable]:
+    def tabulate(self, records: Sequence[Record], context: TableContext) -> list[ResultTable]:
         return fixed_stop.tabulate_claims(fixed_stop.claims(records))
 
 
@@ -188,12 +176,7 @@ class DrawnBudget(_OneTrialOnPools):
             return str(error)
         return ""
 
-    def tabulate(
-        self,
-        records: Sequence[Record],
-        envelopes: Mapping[str, ReferenceEnvelope],
-        installed: Sequence[WorkloadFacts],
-    ) -> list[ResultTable]:
+    def tabulate(self, records: Sequence[Record], context: TableContext) -> list[ResultTable]:
         return anytime.tabulate_scores(anytime.scores(records))
 
 
@@ -218,13 +201,9 @@ class EndOfBudget(StoppingRule):
     def choose_setting(self, tuning: Sequence[Record]) -> HParams:
         return multipliers.choose_setting(tuning)
 
-    def tabulate(
-        self,
-        records: Sequence[Record],
-        envelopes: Mapping[str, ReferenceEnvelope],
-        installed: Sequence[WorkloadFacts],
-    ) -> list[ResultTable]:
-        return multiplier_tables.tabulate_boards(multipliers.score_boards(records, envelopes, installed))
+    def tabulate(self, records: Sequence[Record], context: TableContext) -> list[ResultTable]:
+        boards = multipliers.score_boards(records, context.envelopes, context.installed)
+        return multiplier_tables.tabulate_boards(boards)
 
 
 #: Every kind of stopping, by its name in rulesets and records.

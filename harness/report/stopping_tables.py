@@ -14,7 +14,7 @@ from harness.report import text
 from harness.report.grid import Grid
 from harness.report.headline import ranking_sentences
 from harness.report.values import finite_or_none
-from harness.scoring.result_table import NUMBER, Cell, ResultTable, split_into_tables
+from harness.scoring.result_table import NUMBER, Cell, ResultTable, TableContext, split_into_tables
 from harness.scoring.tuning import TuningCurve
 from harness.storage.envelopes import Envelopes
 
@@ -34,10 +34,9 @@ class StoppingResults:
         envelopes: Envelopes = MappingProxyType({}),
         installed: Sequence[WorkloadFacts] = (),
     ) -> None:
+        context = TableContext(envelopes=envelopes, installed=installed)
         self.tables: Mapping[str, Sequence[ResultTable]] = {
-            rule.json_key: rule.tabulate(records, envelopes, installed)
-            for rule in STOPPING_RULES.values()
-            if rule.has_own_tables
+            rule.json_key: rule.tabulate(records, context) for rule in STOPPING_RULES.values() if rule.has_own_tables
         }
 
     def grids(self) -> list[Grid]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from harness.contract.envelope import ReferenceEnvelope
+from harness.contract.workload import WorkloadFacts
 from harness.scoring.headline import Headline
 
 #: A cell: text, or a number that is formatted by its column's format. None and nan are printed as a dash.
@@ -38,6 +40,19 @@ class ResultTable:
     data: tuple[dict[str, Any], ...]
     headline: Headline | None = None
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableContext:
+    """What the tables of a ruleset need besides records.
+
+    Args:
+        envelopes: `name@version` of a workload -> envelope of its reference.
+        installed: facts of the installed workloads, by which a table finds the workloads that it lacks.
+    """
+
+    envelopes: Mapping[str, ReferenceEnvelope]
+    installed: Sequence[WorkloadFacts]
 
 
 class _TableRow(Protocol):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import pytest
 
-from harness.contract.envelope import ReferenceEnvelope
 from harness.contract.record import Record
 from harness.contract.run import Ruleset
 from harness.contract.workload import WorkloadFacts
@@ -17,7 +16,7 @@ from harness.planning.phases import SubmissionOnWorkload, plan_phases
 from harness.planning.stopping_rules import STOPPING_RULES, StoppingRule, stopping_rule
 from harness.planning.trials import PlanSettings
 from harness.report.stopping_tables import StoppingResults
-from harness.scoring.result_table import ResultTable
+from harness.scoring.result_table import ResultTable, TableContext
 from tests import micro
 from tests.helpers import NoParts, submission
 
@@ -34,12 +33,7 @@ class StopAtHalf(StoppingRule):
     def stop(self, facts: WorkloadFacts, ruleset: Ruleset) -> int | None:
         return facts.budget.horizon // 2
 
-    def tabulate(
-        self,
-        records: Sequence[Record],
-        envelopes: Mapping[str, ReferenceEnvelope],
-        installed: Sequence[WorkloadFacts],
-    ) -> list[ResultTable]:
+    def tabulate(self, records: Sequence[Record], context: TableContext) -> list[ResultTable]:
         return [
             ResultTable(
                 title="halves",
