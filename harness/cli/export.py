@@ -11,6 +11,7 @@ import click
 from harness.cli.commands import examples
 from harness.cli.output import note, print_text
 from harness.cli.record_folders import references
+from harness.cli.resolve import open_registry
 from harness.contract.marks import mark_of
 from harness.contract.record import Record
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
@@ -70,7 +71,9 @@ def export(
     records = list(mark_filter.without_withdrawn(iter_listed_records(listed, problems)))
     marks = mark_filter.marks
     if output_format == "hf":
-        query = LeaderboardQuery(references=references(blocked_plugins, None), attestations=attestations, marks=marks)
+        query = LeaderboardQuery(
+            references=references(open_registry(blocked_plugins), None), attestations=attestations, marks=marks
+        )
         _export_hub(records, query, dataset or "", source, out)
     else:
         rows = [run_row(r, attestations.get(r.content_hash, ()), mark_of(r, marks)) for r in records]

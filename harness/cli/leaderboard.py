@@ -25,7 +25,7 @@ from harness.cli.record_folders import (
     references,
     summaries,
 )
-from harness.cli.resolve import NameType
+from harness.cli.resolve import NameType, open_registry
 from harness.errors import UsageError, unknown_name_error
 from harness.planning.resolve import split_names
 from harness.report import leaderboard as renderers
@@ -88,9 +88,8 @@ def leaderboard(
     tier: str | None, level: Level, reference: str | None, group: Grouping, output_format: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Rank submissions, and show time, examples and steps to the target on each workload."""
-    query = leaderboard_query(
-        by, level, workloads=workloads, tier=tier, references=references(blocked_plugins, reference)
-    )
+    registry = open_registry(blocked_plugins)
+    query = leaderboard_query(by, level, workloads=workloads, tier=tier, references=references(registry, reference))
     problems: list[str] = []
     folders = list_folders(runs, results, problems)
     selector = make_table_records(runs, results, problems, folders)
@@ -101,7 +100,7 @@ def leaderboard(
     if run_summaries:
         check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in run_summaries})
     stop_records = [record for record in selector.stop_records if query.wants(record.spec.workload.facts)]
-    installed = [facts for facts in installed_workloads(blocked_plugins) if query.wants(facts)]
+    installed = [facts for facts in installed_workloads(registry) if query.wants(facts)]
     stopping_results = StoppingResults(stop_records, read_envelopes(envelopes), installed)
     marked = [item for item in selector.mark_filter.marked if query.wants(item.facts)]
     boards = build_leaderboards(run_summaries, query)

@@ -77,8 +77,8 @@ def command(
         PublishOptions(
             runs=runs,
             results=results,
-            references=references(blocked_plugins, None),
-            installed=installed_workloads(blocked_plugins),
+            references=references(registry, None),
+            installed=installed_workloads(registry),
             verification=verification,
             listed_settings=listed_settings,
             dry_run=dry_run,

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 import click
 
 from harness.cli.output import note
-from harness.cli.resolve import open_registry
 from harness.contract.record import Record
 from harness.contract.workload import WorkloadFacts
 from harness.errors import StoreError, UsageError, unknown_name_error
 from harness.planning.roles import REFERENCE_TAG
+from harness.plugins.registry import Registry
 from harness.report.marks import mark_lines
 from harness.report.table_records import S, TableRecords
 from harness.scoring.marked import MarkFilter
@@ -168,21 +168,21 @@ def check_workloads(names: Iterable[str], known: Collection[str]) -> None:
             raise unknown_name_error("workload among the results", name, known)
 
 
-def references(blocked_plugins: Sequence[str] | None, name: str | None) -> tuple[str, ...]:
+def references(registry: Registry, name: str | None) -> tuple[str, ...]:
     """Return the names of the submissions that may be the reference for scores.
 
     Args:
-        blocked_plugins: names of plugins that are not loaded.
+        registry: the installed plugins.
         name: the value of `--reference`; None for all submissions with the tag `reference`.
     """
     if name:
         return (name,)
-    return tuple(entry.name for entry in open_registry(blocked_plugins).submissions() if REFERENCE_TAG in entry.tags)
+    return tuple(entry.name for entry in registry.submissions() if REFERENCE_TAG in entry.tags)
 
 
-def installed_workloads(blocked_plugins: Sequence[str] | None) -> tuple[WorkloadFacts, ...]:
+def installed_workloads(registry: Registry) -> tuple[WorkloadFacts, ...]:
     """Return the facts of the installed workloads, by which a table finds the workloads that it lacks."""
-    return tuple(entry.facts for entry in open_registry(blocked_plugins).workloads())
+    return tuple(entry.facts for entry in registry.workloads())
 
 
 def one_group(candidates: Sequence[R], hardware: str | None, ruleset: str | None) -> list[R]:

@@ -21,7 +21,7 @@ from harness.cli.record_folders import (
     references,
     summaries,
 )
-from harness.cli.resolve import NameType
+from harness.cli.resolve import NameType, open_registry
 from harness.errors import UsageError
 from harness.planning.resolve import split_names
 from harness.report import html
@@ -61,12 +61,13 @@ def report(
     """Write OUT, an HTML file with tables and curves that can be opened offline."""
     if out.suffix not in (".html", ".htm"):
         raise UsageError(f"{out} must end in .html", fix=f"run bench report {out.with_suffix('.html')}")
+    registry = open_registry(blocked_plugins)
     problems: list[str] = []
     listed = list_folders(runs, results, problems)
     table_records = make_table_records(runs, results, problems, listed)
     query = LeaderboardQuery(
         workloads=frozenset(split_names(workloads)),
-        references=references(blocked_plugins, reference),
+        references=references(registry, reference),
         attestations=index_attestations(listed, problems),
         marks=table_records.mark_filter.marks,
     )
@@ -86,7 +87,7 @@ def report(
         table_records.stop_records,
         table_records.mark_filter.marked,
         read_envelopes(envelopes),
-        installed_workloads(blocked_plugins),
+        installed_workloads(registry),
     )
     workload_names |= {record.spec.workload.facts.name for record in table_records.stop_records}
     if workload_names:

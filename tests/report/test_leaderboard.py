@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from harness.contract.record import Record
+from harness.plugins.registry import Registry, load_registry
 from harness.report import leaderboard
 from harness.report.grid import Grid
 from harness.scoring.leaderboard import build_leaderboards
@@ -307,6 +308,22 @@ def test_a_run_that_broke_is_last_at_a_budget(bench: Bench, tmp_path: Path) -> N
     assert (cell["value"], cell["hits"]) == (None, 0)
     shown = bench("leaderboard", "--by", "metric@budget").out
     assert "broke (3/3 broke)" in shown
+
+
+@pytest.mark.parametrize("command", [("leaderboard",), ("report", "report.html")])
+def test_the_plugins_are_read_once(
+    command: tuple[str, ...], bench: Bench, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the warnings about plugins are printed several times."""
+    calls = []
+
+    def count(**options: Any) -> Registry:
+        calls.append(options)
+        return load_registry(**options)
+
+    monkeypatch.setattr("harness.cli.resolve.load_registry", count)
+    assert bench(*command).code == 0
+    assert len(calls) == 1
 
 
 def test_tables_of_ranked_rulesets_stand_before_unranked_leaderboards() -> None:
