@@ -20,7 +20,7 @@ from workloads.curriculum.mnist_facts import CLEAN_SHARE, FACTS, NOISE, POOL, RE
 
 _OPTIONS = ("dropout", "label_smoothing")
 #: Number of images of `score` and of `audit`. More images would make the evaluations longer.
-_HELD_OUT = 6_000
+_HELD_OUT = 4_000
 
 
 class CurriculumMnist:

@@ -21,26 +21,26 @@ def hidden(variant: str) -> tuple[int, ...]:
     return (50,) if variant == "narrow" else (256,)
 
 
-_HORIZON = 212_992
+_HORIZON = 128_000
 _FACTS = WorkloadFacts(
     name="curriculum-mnist",
-    version="5",
+    version="6",
     tier="cpu",
-    targets=(Target(metric="cross_entropy", goal="min", value=0.375, unit="nats"),),
-    budget=Budget(horizon=_HORIZON, gradient_examples=2 * _HORIZON, seconds={"default": 60.0}),
+    targets=(Target(metric="cross_entropy", goal="min", value=0.399, unit="nats"),),
+    budget=Budget(horizon=_HORIZON, gradient_examples=2 * _HORIZON, seconds={"default": 40.0}),
     batch_sizes=(64, 32, 128),
-    eval_every=2_048,
+    eval_every=1_280,
     model_options={"dropout": Uniform(0.0, 0.5, default=0.0), "label_smoothing": Uniform(0.0, 0.2, default=0.0)},
     example="28x28 image",
     scores=("quality",),
 )
 FACTS = {
-    "": calibrated(_FACTS, easy=0.38, main=0.375, hard=0.368, resolution=0.0095),
+    "": calibrated(_FACTS, easy=0.403, main=0.399, hard=0.38, resolution=0.032),
     "narrow": calibrated(
         msgspec.structs.replace(_FACTS, name="curriculum-mnist+narrow"),
-        easy=0.43,
-        main=0.43,
-        hard=0.429,
-        resolution=0.0093,
+        easy=0.471,
+        main=0.471,
+        hard=0.459,
+        resolution=0.014,
     ),
 }
