@@ -95,7 +95,8 @@ class EnvelopeMaker:
         composition: the reference with its parts.
         plan: function that plans runs of the reference.
         run: function that runs specifications.
-        ruleset: ruleset with the numbers of learning rates and seeds.
+        ruleset: ruleset with the numbers of learning rates and seeds. With more seeds, the runs of fewer seeds are
+            reused if `plan` makes the same specifications for them.
         largest_share: the largest horizon as a multiple of the budget.
     """
 

@@ -141,14 +141,15 @@ def command(
         raise UsageError(
             "--families does not apply to --envelope, which has one reference", fix="leave out --families or --envelope"
         )
-    ruleset = ENVELOPE_RULESET if envelope else rulesets.ruleset("calibration")
+    installed = ENVELOPE_RULESET if envelope else rulesets.ruleset("calibration")
     ruleset = msgspec.structs.replace(
-        ruleset,
-        trials=rates or ruleset.trials,
-        studies=studies or ruleset.studies,
-        tuning_studies=tuning_studies or ruleset.tuning_studies,
+        installed,
+        trials=rates or installed.trials,
+        studies=studies or installed.studies,
+        tuning_studies=tuning_studies or installed.tuning_studies,
     )
-    plan_settings = PlanSettings(ruleset=ruleset, seed=seed, device=device)
+    # The run of an envelope does not depend on the number of runs, so that more seeds can be added to an envelope.
+    plan_settings = PlanSettings(ruleset=installed if envelope else ruleset, seed=seed, device=device)
     options = CalibrationOptions(
         runs=runs, out=out, executor=executor, jobs=jobs, variants=variants, retry_failed=retry_failed
     )

@@ -154,3 +154,18 @@ def test_the_command_writes_the_envelope_and_its_records(
     assert len(list(Path("calibration/runs").rglob("run-*.json"))) == 27 + 27 + 3
     assert cli.invoke([*arguments, "--families", "wsd"]) == 2
     assert "--families does not apply to --envelope" in capsys.readouterr().err
+
+
+def test_more_seeds_reuse_the_runs_of_fewer_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fake = FakeRunner(value)
+    monkeypatch.setattr(runner, "run_trials", lambda specs, *_, **__: iter(fake(specs)))
+    monkeypatch.setattr("tests.calibration.test_envelopes.BEST", DEFAULT)
+    arguments = ["calibrate", "resnet-digits", "--envelope", "--studies"]
+    assert cli.invoke([*arguments, "3"]) == 0
+    (few,) = read_envelopes(Path("calibration/envelopes")).values()
+    assert cli.invoke([*arguments, "5", "--tuning-studies", "2"]) == 0
+    (many,) = read_envelopes(Path("calibration/envelopes")).values()
+    for small, large in zip(few.horizons, many.horizons, strict=True):
+        assert large.runs[:3] == small.runs
+    assert set(few.tuning) < set(many.tuning)
