@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= .demo
-# Processes of `make quick`.
+# Processes of `make test` and `make quick`.
 JOBS   ?= 2
+# Where the processes of `make test` leave the errors that they have seen.
+ERRORS := build/recorded-errors
 
 .PHONY: demo quick test check docs leaderboard map pages format clean
 
@@ -33,9 +35,11 @@ leaderboard: $(VENV)/installed
 quick: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --deselect harness/execution/run_trials.py
 
-# In one process: tests/test_error_messages.py judges the errors of the whole session, and many tests use both cores.
+# All tests, with the tests of a file in the same process. Then one process judges the errors that they have raised.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	rm -rf $(ERRORS)
+	OMP_NUM_THREADS=1 RECORDED_ERRORS=$(ERRORS) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --ignore tests/test_error_messages.py
+	RECORDED_ERRORS=$(ERRORS) $(BIN)/python -m pytest tests/test_error_messages.py
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

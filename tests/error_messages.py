@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+import msgspec
 
 from harness import errors
 from harness.errors import BenchError
@@ -108,6 +111,18 @@ class ErrorRecorder:
                 )
 
         BenchError.__init__ = __init__  # type: ignore[method-assign, assignment]
+
+
+def write_errors(folder: Path, recorded: list[RecordedError]) -> None:
+    """Write the errors of this process to a file of a folder, which is created where it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{os.getpid()}.json").write_bytes(msgspec.json.encode(recorded))
+
+
+def read_errors(folder: Path) -> list[RecordedError]:
+    """The errors that `write_errors` has written to a folder."""
+    files = sorted(folder.glob("*.json"))
+    return [error for file in files for error in msgspec.json.decode(file.read_bytes(), type=list[RecordedError])]
 
 
 def _find_place() -> str | None:
