@@ -23,6 +23,7 @@ from studies.power.design import BUDGETS, read_design
 from studies.power.earlier import EarlierRows
 from studies.power.figures import MEASURED, encode_figures, read_finished
 from studies.power.plan import PowerPlan
+from studies.power.ranking import read_rankings
 from studies.power.rows import PUBLISHED, PowerRows, drop_superseded, encode_rows, merge_rows, published_rows
 from studies.power.run import PowerRunner
 
@@ -78,7 +79,7 @@ def _plan_or_run(options: argparse.Namespace) -> int:
     settings = ExecutionOptions(jobs=options.jobs, retry_failed=options.retry_failed)
     runner = PowerRunner(plan, figures, options.runs, settings, registry)
     if options.publish:
-        own_rows = PowerRows(design, plan, figures, registry)
+        own_rows = PowerRows(design, plan, figures, registry, read_rankings(registry))
         earlier_rows = EarlierRows(design, plan, own_rows, registry).all_rows()
         merged = merge_rows(own_rows.all_rows(problems), merge_rows(earlier_rows, published_rows()))
         published = drop_superseded(merged, registry)

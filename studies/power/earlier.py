@@ -59,7 +59,7 @@ class EarlierRows:
             order = self._order(stages["gate"], stages["full"]) if len(stages) == 2 else None
             for budget, stage in stages.items():
                 notes = (NOTE, ORDER_NOTE) if order and budget == "gate" else (NOTE,)
-                context, envelope = self._context(stage, budget, notes), self._rows.envelope(workload)
+                context, envelope = self._context(stage, budget, notes), self._rows.envelope(workload, budget)
                 rows.append(power_row(context, self._runs(stage), envelope, order if budget == "gate" else None))
         return rows
 
@@ -78,12 +78,13 @@ class EarlierRows:
         return dict(sorted(stages.items(), key=lambda item: item[0] != "gate"))
 
     def _order(self, gate: Stage, full: Stage) -> OrderAgreement:
-        envelope = self._rows.envelope(gate.workload)
+        gate_envelope = self._rows.envelope(gate.workload, "gate")
+        full_envelope = self._rows.envelope(gate.workload, "full")
         gate_runs = [run for run in self._runs(gate) if run.seed < _ORDER_SEEDS]
         full_runs = [run for run in self._runs(full) if run.seed >= _ORDER_SEEDS]
         return compare_orders(
-            power_table(self._context(gate, "gate"), gate_runs, envelope).separation,
-            power_table(self._context(full, "full"), full_runs, envelope).separation,
+            power_table(self._context(gate, "gate"), gate_runs, gate_envelope).separation,
+            power_table(self._context(full, "full"), full_runs, full_envelope).separation,
         )
 
     def _context(self, stage: Stage, budget: PowerBudget, notes: Iterable[str] = ()) -> PowerContext:

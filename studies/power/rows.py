@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from harness.contract.envelope import ReferenceEnvelope
 from harness.contract.power import OrderAgreement, PowerBudget, PowerFile, PowerRow
 from harness.errors import UsageError
 from harness.gating.envelopes import read_envelope
@@ -14,16 +18,45 @@ from harness.gating.setup import GateWorkload
 from harness.plugins.registry import Registry
 from harness.scoring.gate_envelope import GateEnvelope
 from harness.scoring.power import PowerContext, PowerRun, PowerTable, compare_orders, power_row, power_table
+from harness.storage.envelopes import read_envelopes
 from harness.system.files import read_struct
 from studies.power.design import BUDGETS, PowerDesign
 from studies.power.figures import PowerFigures, RunKey, best_trials
 from studies.power.plan import PowerPlan
+from studies.power.ranking import Rankings, arms_of
 
 ROOT = Path(__file__).resolve().parents[2]
 #: File of the published rows. It belongs to the package of the workloads.
 PUBLISHED = ROOT / "workloads" / "power.json"
-#: Folder of the reference's envelopes.
-ENVELOPES = ROOT / "calibration" / "gate"
+#: Folder of the reference's envelopes at the gate budgets, and at the full budgets.
+GATE_ENVELOPES, FULL_ENVELOPES = ROOT / "calibration" / "gate", ROOT / "calibration" / "envelopes"
+#: The remarks on a row at the full budget whose runs are those of a ranking, and on the row at the gate budget.
+RANKING_NOTE = "runs of the ranking in results/LEADERBOARD.md, with {arms} arms, each tuned at this budget"
+RANKING_ORDER_NOTE = "the order at the full budget is that of the ranking in results/LEADERBOARD.md, with {arms} arms"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Runs:
+    """The runs of a workload at one budget on fresh seeds, each with the best learning rate of its arm.
+
+    Args:
+        figures: the results of the runs.
+        arms: names of all arms.
+        broken: arms without runs, because all of their settings broke in the tuning.
+        seeds: number of seeds in the design.
+        is_ranking: whether the runs are those of a ranking.
+    """
+
+    figures: Sequence[PowerFigures]
+    arms: tuple[str, ...]
+    broken: tuple[str, ...]
+    seeds: int
+    is_ranking: bool = False
+
+    def count_complete_seeds(self) -> int:
+        """Return the number of seeds with a run of every arm that is not broken."""
+        seeds = [{run.study for run in self.figures if run.arm == arm} for arm in self.arms if arm not in self.broken]
+        return len(set.intersection(*seeds)) if seeds else 0
 
 
 class PowerRows:
@@ -34,7 +67,10 @@ class PowerRows:
         plan: object with the arms (the compared submissions) and the budgets in examples.
         figures: the results of all runs.
         registry: the registry in which workloads are looked up.
-        envelopes: folder of the envelopes.
+        rankings: `name@version` of a workload -> the results of the runs of its ranking. They are used at the full
+            budget if they have more seeds than the runs in `figures`.
+        gate_envelopes: folder of the envelopes at the gate budgets.
+        full_envelopes: folder of the envelopes at the full budgets.
     """
 
     def __init__(
@@ -43,13 +79,17 @@ class PowerRows:
         plan: PowerPlan,
         figures: Mapping[RunKey, PowerFigures],
         registry: Registry,
-        envelopes: Path = ENVELOPES,
+        rankings: Rankings | None = None,
+        gate_envelopes: Path = GATE_ENVELOPES,
+        full_envelopes: Path = FULL_ENVELOPES,
     ) -> None:
         self._design = design
         self._plan = plan
         self._figures = figures
         self._registry = registry
-        self._envelopes = envelopes
+        self._rankings = rankings or {}
+        self._gate_envelopes = gate_envelopes
+        self._full_envelopes = read_envelopes(full_envelopes)
 
     def all_rows(self, problems: list[str]) -> list[PowerRow]:
         """Return the rows of all workloads and budgets with runs of all arms on at least two seeds.
@@ -74,7 +114,12 @@ class PowerRows:
                 run.
         """
         order = self._order(workload) if budget == "gate" else None
-        return power_row(self._context(workload, budget), self._runs(workload, budget), self.envelope(workload), order)
+        runs = self._runs(workload, budget)
+        notes = [RANKING_NOTE.format(arms=len(runs.arms))] if runs.is_ranking else []
+        if order is not None and (full := self._runs(workload, "full")).is_ranking:
+            notes.append(RANKING_ORDER_NOTE.format(arms=len(full.arms)))
+        context = self._context(workload, budget, notes)
+        return power_row(context, _model_runs(runs), self.envelope(workload, budget), order)
 
     def _order(self, workload: str) -> OrderAgreement | None:
         """Return how well the orders of the arms at the two budgets agree; None if a budget has too few runs."""
@@ -85,47 +130,57 @@ class PowerRows:
         return compare_orders(gate.separation, full.separation)
 
     def _table(self, workload: str, budget: PowerBudget) -> PowerTable:
-        return power_table(self._context(workload, budget), self._runs(workload, budget), self.envelope(workload))
+        runs = _model_runs(self._runs(workload, budget))
+        return power_table(self._context(workload, budget), runs, self.envelope(workload, budget))
 
-    def envelope(self, workload: str) -> GateEnvelope | None:
-        """Return the envelope at the gate budget. It is also used for the metrics at the full budget."""
-        entry, budget = self._registry.workload(workload), self._plan.examples(workload, "gate")
-        return read_envelope(self._envelopes, GateWorkload(entry=entry, device="cpu", budget=budget))
+    def envelope(self, workload: str, budget: PowerBudget) -> GateEnvelope | None:
+        """Return the envelope that converts the metrics at a budget; None if there is none.
 
-    def _context(self, workload: str, budget: PowerBudget) -> PowerContext:
-        facts = self._registry.workload(workload).facts
-        best = best_trials(self._figures, facts.id)
-        runs = self._selected(workload, budget)
+        A workload without an envelope at its full budget has that of its gate budget at both budgets.
+        """
+        entry, examples = self._registry.workload(workload), self._plan.examples(workload, "gate")
+        full = self._full_envelopes.get(entry.facts.id) if budget == "full" else None
+        if full is not None:
+            return _as_gate_envelope(full)
+        return read_envelope(self._gate_envelopes, GateWorkload(entry=entry, device="cpu", budget=examples))
+
+    def _context(self, workload: str, budget: PowerBudget, notes: Sequence[str] = ()) -> PowerContext:
+        facts, runs = self._registry.workload(workload).facts, self._runs(workload, budget)
         return PowerContext(
             workload=facts.id,
             budget_name=budget,
             budget=self._plan.examples(workload, budget),
             metric=facts.targets[0].metric,
             goal=facts.targets[0].goal,
-            arms=tuple(sorted(self._plan.arms(workload))),
-            broken=tuple(arm for arm, trial in best.items() if trial is None),
-            seeds=len(self._design.study_indices(budget)),
-            hardware=", ".join(sorted({run.hardware for run in runs})),
-            torch=", ".join(sorted({run.torch for run in runs})),
+            arms=runs.arms,
+            broken=runs.broken,
+            seeds=runs.seeds,
+            hardware=", ".join(sorted({run.hardware for run in runs.figures})),
+            torch=", ".join(sorted({run.torch for run in runs.figures})),
+            notes=tuple(notes),
         )
 
-    def _runs(self, workload: str, budget: PowerBudget) -> list[PowerRun]:
-        return [
-            PowerRun(arm=run.arm, seed=run.study, metric=run.metric, hit=run.hit, cost=run.cost)
-            for run in self._selected(workload, budget)
-        ]
+    def _runs(self, workload: str, budget: PowerBudget) -> _Runs:
+        """Return the runs of this study or, at the full budget, those of the ranking if they have more seeds."""
+        own, ranking = self._own_runs(workload, budget), self._ranking_runs(workload)
+        has_more = ranking.count_complete_seeds() > own.count_complete_seeds()
+        return ranking if budget == "full" and has_more else own
 
-    def _selected(self, workload: str, budget: PowerBudget) -> list[PowerFigures]:
-        """Return the runs on fresh seeds with each arm's best learning rate."""
+    def _ranking_runs(self, workload: str) -> _Runs:
+        figures = self._rankings.get(self._registry.workload(workload).facts.id, ())
+        seeds = len({run.study for run in figures})
+        return _Runs(figures=figures, arms=arms_of(figures), broken=(), seeds=seeds, is_ranking=True)
+
+    def _own_runs(self, workload: str, budget: PowerBudget) -> _Runs:
         facts, arms = self._registry.workload(workload).facts, self._plan.arms(workload)
-        key = facts.id, self._plan.examples(workload, budget), "score"
         best = best_trials(self._figures, facts.id)
         rates = {
             run.arm: run.lr
             for run in self._figures.values()
             if run.workload == facts.id and run.purpose == "tuning" and run.trial == best.get(run.arm)
         }
-        return [
+        key = facts.id, self._plan.examples(workload, budget), "score"
+        figures = [
             run
             for run in self._figures.values()
             if (run.workload, run.budget, run.purpose) == key
@@ -133,6 +188,37 @@ class PowerRows:
             and run.arm in arms
             and rates.get(run.arm) == run.lr
         ]
+        return _Runs(
+            figures=figures,
+            arms=tuple(sorted(arms)),
+            broken=tuple(arm for arm, trial in best.items() if trial is None),
+            seeds=len(self._design.study_indices(budget)),
+        )
+
+
+def _model_runs(runs: _Runs) -> list[PowerRun]:
+    return [
+        PowerRun(arm=run.arm, seed=run.study, metric=run.metric, hit=run.hit, cost=run.cost) for run in runs.figures
+    ]
+
+
+def _as_gate_envelope(envelope: ReferenceEnvelope) -> GateEnvelope:
+    """Return the curve of an envelope for one budget. The model of power ignores the error of the envelope."""
+    logs = [[math.log(metric) for metric in horizon.metrics] for horizon in envelope.horizons]
+    return GateEnvelope(
+        workload=envelope.workload,
+        metric=envelope.metric,
+        goal=envelope.goal,
+        budget=envelope.budget,
+        reference=envelope.reference,
+        hardware=envelope.hardware,
+        torch=envelope.torch,
+        provisional=False,
+        horizons=tuple(horizon.examples for horizon in envelope.horizons),
+        values=tuple(math.exp(statistics.fmean(row)) for row in logs),
+        spreads=tuple(statistics.stdev(row) for row in logs),
+        runs=tuple(run for horizon in envelope.horizons for run in horizon.runs),
+    )
 
 
 def merge_rows(rows: Iterable[PowerRow], others: Iterable[PowerRow]) -> list[PowerRow]:

@@ -9,6 +9,7 @@ import pytest
 
 from harness.contract.power import PowerCost, PowerFile, PowerRow
 from harness.contract.workload import Goal
+from harness.errors import UsageError
 from harness.gating.setup import find_gate_ineligibility
 from harness.planning.resolve import resolve_submission
 from harness.plugins.registry import load_registry
@@ -17,6 +18,7 @@ from studies.power.design import BUDGETS, read_design
 from studies.power.earlier import EarlierRows
 from studies.power.figures import MEASURED, PowerFigures, RunKey, best_trials, encode_figures, key_of_spec, read_stored
 from studies.power.plan import PowerPlan
+from studies.power.ranking import read_rankings
 from studies.power.rows import PUBLISHED, PowerRows, drop_superseded, encode_rows, merge_rows, published_rows
 
 REGISTRY = load_registry()
@@ -100,6 +102,34 @@ def test_missing_runs_make_no_row_and_a_problem() -> None:
     assert len(problems) == 2 * len(DESIGN.workloads)
 
 
+def test_a_ranking_with_more_seeds_gives_the_row_at_the_full_budget() -> None:
+    gate, ranked = made_up(), [run for run in made_up().values() if run.purpose == "score"]
+    twelve = [run for run in ranked if run.arm in PLAN.arms(DIGITS)[:12]]
+    rankings = {twelve[0].workload: twelve}
+    rows = PowerRows(DESIGN, PLAN, gate, REGISTRY, rankings)
+    full = rows.row(DIGITS, "full")
+    assert (len(full.arms), full.pairs, full.seeds, full.partial) == (12, 66, 5, False)
+    assert "with 12 arms" in full.notes[0]
+    at_gate = rows.row(DIGITS, "gate")
+    assert at_gate.agreement is not None
+    assert (at_gate.agreement.decided, at_gate.agreement.same_order) == (66, 66)
+    assert "the ranking" in at_gate.notes[-1]
+
+    fewer = {workload: [run for run in runs if run.study < 2] for workload, runs in rankings.items()}
+    own = {run.key: run for run in (msgspec.structs.replace(run, study=run.study + 5) for run in ranked)}
+    full = PowerRows(DESIGN, PLAN, gate | own, REGISTRY, fewer).row(DIGITS, "full")
+    assert (len(full.arms), full.seeds, full.notes) == (16, 3, ())
+    with pytest.raises(UsageError, match="0 seeds have a run of every arm"):
+        PowerRows(DESIGN, PLAN, gate, REGISTRY, {"resnet-digits@1": twelve}).row(DIGITS, "full")
+
+
+def test_rankings_are_read_from_the_published_records() -> None:
+    digits = read_rankings(REGISTRY)[REGISTRY.workload(DIGITS).facts.id]
+    assert len({run.arm for run in digits}) == 12
+    assert len(digits) == 60
+    assert {run.arm for run in digits} < set(PLAN.arms(DIGITS))
+
+
 def test_rows_of_earlier_runs_are_those_of_the_current_version() -> None:
     rows = EarlierRows(DESIGN, PLAN, PowerRows(DESIGN, PLAN, {}, REGISTRY), REGISTRY).all_rows()
     assert {row.workload for row in rows} <= {REGISTRY.workload(name).facts.id for name in DESIGN.workloads}
@@ -109,7 +139,7 @@ def test_rows_of_earlier_runs_are_those_of_the_current_version() -> None:
 def test_published_rows_follow_from_the_stored_figures() -> None:
     """Rows of the current versions are computed again; rows of earlier versions are only kept."""
     runs = {run.key: run for run in read_stored(MEASURED)}
-    own = PowerRows(DESIGN, PLAN, runs, REGISTRY)
+    own = PowerRows(DESIGN, PLAN, runs, REGISTRY, read_rankings(REGISTRY))
     earlier = EarlierRows(DESIGN, PLAN, own, REGISTRY).all_rows()
     rows = drop_superseded(merge_rows(own.all_rows([]), merge_rows(earlier, published_rows())), REGISTRY)
     assert encode_rows(rows) == PUBLISHED.read_bytes(), "stale: run python -m studies.power --publish"

@@ -1,0 +1,64 @@
+"""Read the runs of the rankings in `results/LEADERBOARD.md`, for the rows at the full budget.
+
+The plans of the rankings are in `studies/leaderboard`. Their submissions are also arms of this study. Each of them is
+tuned with five learning rates at the full budget, and its best setting runs on five fresh seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.cli import sweep
+from harness.contract.record import Record
+from harness.plugins.registry import Registry
+from harness.storage.records import iter_records
+from studies.power.figures import PowerFigures, figures_of_record
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Folder of the published records.
+RESULTS = ROOT / "results"
+#: Folder of the plans of the rankings.
+PLANS = ROOT / "studies" / "leaderboard"
+
+
+def read_rankings(registry: Registry, results: Path = RESULTS, plans: Path = PLANS) -> dict[str, list[PowerFigures]]:
+    """Return `name@version` of a workload -> the figures of the fresh runs of its ranking.
+
+    Only installed versions of workloads are included, and only runs of the plans.
+
+    Args:
+        registry: the registry in which workloads are looked up.
+        results: folder of records.
+        plans: folder of the plans, which are sweep files.
+
+    Raises:
+        UsageError: a plan is invalid.
+    """
+    planned = [sweep.read(path) for path in sorted(plans.glob("*.yaml"))]
+    arms = {registry.workload(name).facts.id: plan for plan in planned for name in plan.workloads}
+    figures: dict[str, list[PowerFigures]] = {}
+    for record in iter_records([results], []):
+        workload = record.spec.workload.facts.id
+        if (plan := arms.get(workload)) is not None and _is_planned(record, plan):
+            figures.setdefault(workload, []).append(figures_of_record(record))
+    return figures
+
+
+def _is_planned(record: Record, plan: sweep.Sweep) -> bool:
+    spec = record.spec
+    return (
+        spec.ruleset.name == plan.ruleset
+        and spec.root_seed == plan.seed
+        and spec.purpose == "score"
+        and spec.submission.name in plan.submissions
+    )
+
+
+def arms_of(figures: Sequence[PowerFigures]) -> tuple[str, ...]:
+    """Return the sorted names of the submissions that have runs."""
+    return tuple(sorted({run.arm for run in figures}))
+
+
+#: `name@version` of a workload -> the figures of the fresh runs of its ranking.
+Rankings = Mapping[str, Sequence[PowerFigures]]
