@@ -55,12 +55,12 @@ RESNET_DIGITS = DIGITS_VARIANTS[""]
 
 _FASHION = WorkloadFacts(
     name="resnet-fashion",
-    version="2",
+    version="3",
     tier="cpu",
-    targets=(Target(metric="cross_entropy", goal="min", value=0.263, unit="nats"),),
-    budget=Budget(horizon=184_320, gradient_examples=368_640, seconds={"default": 300.0}),
+    targets=(Target(metric="cross_entropy", goal="min", value=0.331, unit="nats"),),
+    budget=Budget(horizon=92_160, gradient_examples=184_320, seconds={"default": 150.0}),
     batch_sizes=(128, 64, 256),
-    eval_every=2_048,
+    eval_every=1_536,
     # bfloat16 is faster on processors with bfloat16 matrix instructions, and much slower on others.
     precision=Precision(dtype="float32"),
     model_options=_OPTIONS,
@@ -68,8 +68,8 @@ _FASHION = WorkloadFacts(
 )
 #: Facts by the variant's name; the workload itself has an empty name.
 FASHION_VARIANTS = {
-    "": calibrated(_FASHION, easy=0.28, main=0.263, hard=0.251, resolution=0.071),
-    "unit-init": calibrated(_variant(_FASHION, "unit-init"), easy=0.278, main=0.26, hard=0.253, resolution=0.1),
+    "": calibrated(_FASHION, easy=0.353, main=0.331, hard=0.304, resolution=0.062),
+    "unit-init": calibrated(_variant(_FASHION, "unit-init"), easy=0.335, main=0.319, hard=0.304, resolution=0.053),
 }
 RESNET_FASHION = FASHION_VARIANTS[""]
 
