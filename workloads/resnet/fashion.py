@@ -41,8 +41,8 @@ _DETAILS: dict[str, dict[str, Any]] = {
 class ResnetFashion(ImageClassifier):
     """Classification of Fashion-MNIST. The pool has all 60,000 training images, without augmentation.
 
-    The held-out splits are parts of the test images. The budget is three passes over the pool, during which the
-    held-out cross-entropy keeps falling.
+    The held-out splits are parts of the test images. The budget is about one and a half passes over the pool, during
+    which the held-out cross-entropy keeps falling.
 
     Args:
         variant: name of a variant in `FASHION_VARIANTS`; empty for the workload itself.
