@@ -23,6 +23,7 @@ class Grid:
         right_aligned: indices of the columns that are aligned to the right.
         leading_columns: number of columns at the left that are repeated if a wide table is split into several tables.
         first_row_leads: whether the first row is the only row with the best rank.
+        is_ranking: whether the rows are submissions with ranks. A page has a section for each ranking.
         notes: explanations below the table; may be empty.
     """
 
@@ -32,6 +33,7 @@ class Grid:
     right_aligned: frozenset[int]
     leading_columns: int = 1
     first_row_leads: bool = False
+    is_ranking: bool = False
     sentences: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

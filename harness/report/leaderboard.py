@@ -131,7 +131,7 @@ def as_markdown(
     ranked, unranked = _split_by_rank(boards)
     lines += _board_markdown(ranked)
     for grid in more:
-        level = "##" if "rank" in grid.heading else "###"
+        level = "##" if grid.is_ranking else "###"
         lines += [f"{level} {escape_markdown(grid.title)}", "", *grid_markdown(grid), ""]
     lines += _board_markdown(unranked)
     if _has_ranking_by_time(boards):

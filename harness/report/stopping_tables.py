@@ -61,6 +61,7 @@ def _grid(table: ResultTable) -> Grid:
         ],
         right_aligned=frozenset(i for i, format_spec in enumerate(table.formats) if format_spec),
         leading_columns=table.heading.index("submission") + 1 if "submission" in table.heading else 1,
+        is_ranking=table.headline is not None,
         sentences=ranking_sentences(table.headline),
         notes=table.notes,
     )
