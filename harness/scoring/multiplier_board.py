@@ -128,7 +128,15 @@ def rank_cells(cells: Sequence[MultiplierCell], workloads: Sequence[str]) -> tup
     rows.sort(key=lambda row: (row.time is None, -row.time.log if row.time else 0.0, row.submission))
     order = [row.submission for row in rows if row.time is not None]
     studies = {name: {workload: by_submission[name][workload].studies for workload in workloads} for name in order}
-    ties = rank_ties(studies, order=order, workloads=workloads)
+    bounds = {row.submission: row.time.bound for row in rows if row.time is not None}
+    ties = rank_ties(
+        studies,
+        order=order,
+        workloads=workloads,
+        # A multiplier with a lower bound belongs to a time with an upper bound.
+        at_least=[name for name, bound in bounds.items() if bound in ("<", "~")],
+        at_most=[name for name, bound in bounds.items() if bound in (">", "~")],
+    )
     last = len(order) + 1, len(rows)
     return [replace(row, ranks=ties.ranks.get(row.submission, last)) for row in rows], ties
 

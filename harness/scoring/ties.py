@@ -27,9 +27,9 @@ class PairVerdict:
     Args:
         a: the submission that is first in the order of the ranking.
         b: the other submission.
-        verdict: `faster` if A is significantly faster. `tied` if the difference is not significant, or if it
-            contradicts the order. `undecided` if the difference is not significant, and there are fewer pairs than
-            `pairs_for_verdict` returns.
+        verdict: `faster` if A is significantly faster. `tied` if the difference is not significant, if it contradicts
+            the order, or if the time of A or B is a bound that allows the opposite. `undecided` if the difference is
+            not significant, and there are fewer pairs than `pairs_for_verdict` returns.
         log_ratios: log of (time of A / time of B) for each pair of studies, over all workloads; inf if only A missed,
             -inf if only B missed.
         p: p-value of the sign-flip test after Holm's correction.
@@ -55,7 +55,7 @@ class PairVerdict:
     @property
     def contradicts_order(self) -> bool:
         """Whether the difference is significant after the correction, but B is the faster submission."""
-        return self.verdict == "tied" and self.p <= ALPHA
+        return self.verdict == "tied" and self.p <= ALPHA and hodges_lehmann(self.log_ratios) >= 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,8 @@ def rank_ties(
     *,
     order: Sequence[str],
     workloads: Iterable[str],
+    at_least: Collection[str] = (),
+    at_most: Collection[str] = (),
 ) -> Ties:
     """Test every pair of submissions of a ranking. A pair is tied unless its difference is significant.
 
@@ -93,6 +95,8 @@ def rank_ties(
             `study_differences`.
         order: submissions, best first.
         workloads: workloads to test over.
+        at_least: submissions of which some times are lower bounds. None of them is found to be faster than another.
+        at_most: submissions of which some times are upper bounds. None of them is found to be slower than another.
     """
     columns = tuple(workloads)
     pairs = list(itertools.combinations(order, 2))
@@ -103,7 +107,8 @@ def rank_ties(
     for (a, b), logs, p in zip(pairs, differences, holm(uncorrected), strict=True):
         verdict: Literal["faster", "tied", "undecided"] = "tied" if len(logs) >= required else "undecided"
         if p <= ALPHA:
-            verdict = "faster" if hodges_lehmann(logs) < 0 else "tied"
+            is_known = a not in at_least and b not in at_most
+            verdict = "faster" if hodges_lehmann(logs) < 0 and is_known else "tied"
         verdicts.append(PairVerdict(a=a, b=b, verdict=verdict, log_ratios=tuple(logs), p=p))
     tied = frozenset((pair.a, pair.b) for pair in verdicts if pair.verdict != "faster")
     return Ties(verdicts=tuple(verdicts), ranks=rank_ranges(order, tied))

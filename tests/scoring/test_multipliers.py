@@ -284,6 +284,39 @@ def test_clear_differences_over_workloads_are_ranked_and_copies_are_tied() -> No
     assert board.rows[0].time.value == pytest.approx(1.4, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("multiplier", "seconds", "shown", "ranks"),
+    [
+        (1.5, 8.0, "", {"ref@1": (1, 1), "a@1": (2, 2)}),
+        # The multiplier is 2 or larger, so that of the time is 0.25 or larger. It may be larger than that of `ref`.
+        (4.0, 8.0, ">", {"ref@1": (1, 2), "a@1": (1, 2)}),
+        # The multiplier is at most 0.25, so that of the time is at most 2.5.
+        (0.1, 0.1, "<", {"ref@1": (1, 2), "a@1": (1, 2)}),
+        (0.5, 0.1, "", {"ref@1": (2, 2), "a@1": (1, 1)}),
+        # The bounds do not matter where they are on the other side.
+        (4.0, 1.0, ">", {"ref@1": (2, 2), "a@1": (1, 1)}),
+        (0.1, 1.0, "<", {"ref@1": (1, 1), "a@1": (2, 2)}),
+    ],
+)
+def test_a_bound_never_decides_against_the_side_that_is_unknown(
+    multiplier: float, seconds: float, shown: str, ranks: dict[str, tuple[int, int]]
+) -> None:
+    names = ["v", "w"]
+    records = [
+        record
+        for name in names
+        for record in (
+            *runs([1.0] * 5, "ref", workload=name), *runs([multiplier] * 5, seconds=seconds, workload=name),
+        )
+    ]  # fmt: skip
+    (board,) = score_boards(records, {f"{name}@1": envelope(workload=f"{name}@1") for name in names})
+    rows = {row.submission: row for row in board.rows}
+    time = rows["a@1"].time
+    assert time is not None
+    assert time.bound == shown
+    assert {name: row.ranks for name, row in rows.items()} == ranks
+
+
 def test_a_submission_that_did_not_run_somewhere_ranks_last() -> None:
     records = [*runs([1.0] * 5, "ref"), *runs([1.0] * 5, "ref", workload="v"), *runs([1.9] * 5)]
     (board,) = score_boards(records, {"w@1": envelope(), "v@1": envelope(workload="v@1")})
