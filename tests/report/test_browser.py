@@ -231,6 +231,10 @@ def test_on_a_phone_in_both_colours(report: Path, tmp_path: Path, dark: bool) ->
         left = f"{matrix}.querySelector('tbody th').getBoundingClientRect().left"
         before = phone.execute_script(f"return {left}")
         assert phone.execute_script(f"{matrix}.scrollLeft = 60; return {left}") == before, "the names stay"
+        widths = "[...document.querySelectorAll('caption span')].map((title) => title.getBoundingClientRect().right)"
+        ends = phone.execute_script(f"return {widths}")
+        assert len(ends) > 1
+        assert max(ends) <= 390, "the titles of wide tables are not cut"
         shade = phone.execute_script("return getComputedStyle(document.body).backgroundColor")
         assert (shade == "rgb(255, 255, 255)") is not dark
         assert complaints(phone) == []

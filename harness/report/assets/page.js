@@ -115,7 +115,7 @@
         el("button", { type: "button", "data-key": c.key, onclick: () => set({ sort: c.key, dir: active ? (sign > 0 ? "desc" : "asc") : c.high ? "desc" : "asc" }, "board") }, c.name), c.coarse ? el("span", { class: "tag" }, "coarse") : null);
     }));
     const focused = document.activeElement?.dataset?.key;
-    $("board").replaceChildren(el("caption", { class: "dim" }, t.title), el("thead", {}, head), el("tbody", {}, ...rows.map((r) =>
+    $("board").replaceChildren(el("caption", { class: "dim" }, el("span", {}, t.title)), el("thead", {}, head), el("tbody", {}, ...rows.map((r) =>
       el("tr", { "data-submission": r.submission }, ...list.map((c) => el("td", { class: [c.num ? "num" : "", c.stick ? "stick" : ""].join(" ").trim() || null }, c.show(r)))))));
     if (focused) $("board").querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
     $("count").textContent = `${rows.length} of ${t.rows.length} submissions` + (t.ranked ? "" : "; unranked");
@@ -311,7 +311,7 @@
     place.replaceChildren(...grids.flatMap((g) => {
       const made = el("table", {});
       plainTable(made, g.heading, g.rows);
-      made.prepend(el("caption", {}, g.title));
+      made.prepend(el("caption", {}, el("span", {}, g.title)));
       for (const row of made.querySelectorAll("tr")) { g.right.forEach((i) => row.children[i]?.classList.add("num")); row.children[g.stick]?.classList.add("stick"); }
       const box = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": g.title }, made);
       const notes = g.notes.map((note) => el("p", { class: "dim" }, note));
