@@ -27,6 +27,8 @@ settings.load_profile("algorace")
 
 def pytest_configure() -> None:
     _recorder.install()
+    # The processes of pytest-xdist have this variable. The output of commands would then be wrapped.
+    os.environ.pop("COLUMNS", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
