@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.cli import sweep
+import msgspec
+import yaml
+
+from harness.contract.base import Data
 from harness.contract.record import Record
 from harness.plugins.registry import Registry
 from harness.storage.records import iter_records
@@ -22,6 +25,22 @@ RESULTS = ROOT / "results"
 PLANS = ROOT / "studies" / "leaderboard"
 
 
+class RankingPlan(Data, frozen=True, kw_only=True):
+    """The content of a plan, which is a sweep file of `bench run`.
+
+    Args:
+        submissions: names of the submissions.
+        workloads: names of the workloads.
+        ruleset: name of the ruleset.
+        seed: the root seed.
+    """
+
+    submissions: tuple[str, ...]
+    workloads: tuple[str, ...]
+    ruleset: str
+    seed: int
+
+
 def read_rankings(registry: Registry, results: Path = RESULTS, plans: Path = PLANS) -> dict[str, list[PowerFigures]]:
     """Return `name@version` of a workload -> the figures of the fresh runs of its ranking.
 
@@ -30,12 +49,13 @@ def read_rankings(registry: Registry, results: Path = RESULTS, plans: Path = PLA
     Args:
         registry: the registry in which workloads are looked up.
         results: folder of records.
-        plans: folder of the plans, which are sweep files.
+        plans: folder of the plans.
 
     Raises:
-        UsageError: a plan is invalid.
+        msgspec.ValidationError: a plan lacks a field, or has an unknown one.
     """
-    planned = [sweep.read(path) for path in sorted(plans.glob("*.yaml"))]
+    texts = [path.read_text(encoding="utf-8") for path in sorted(plans.glob("*.yaml"))]
+    planned = [msgspec.convert(yaml.safe_load(text), RankingPlan) for text in texts]
     arms = {registry.workload(name).facts.id: plan for plan in planned for name in plan.workloads}
     figures: dict[str, list[PowerFigures]] = {}
     for record in iter_records([results], []):
@@ -45,7 +65,7 @@ def read_rankings(registry: Registry, results: Path = RESULTS, plans: Path = PLA
     return figures
 
 
-def _is_planned(record: Record, plan: sweep.Sweep) -> bool:
+def _is_planned(record: Record, plan: RankingPlan) -> bool:
     spec = record.spec
     return (
         spec.ruleset.name == plan.ruleset
