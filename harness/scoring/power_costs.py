@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 
 from harness.contract.power import PowerCost
@@ -37,8 +38,10 @@ def run_cost(record: Record) -> PowerCost:
 
 def _sum(phases: Mapping[Phase, Spent], names: Collection[Phase]) -> Spent:
     spent = [phases[name] for name in names if name in phases]
+    # `fsum`, because the order of the names in a set differs between processes.
     return Spent(
-        seconds=sum(each.seconds for each in spent), process_seconds=sum(each.process_seconds for each in spent)
+        seconds=math.fsum(each.seconds for each in spent),
+        process_seconds=math.fsum(each.process_seconds for each in spent),
     )
 
 
