@@ -79,7 +79,7 @@ def _plan_or_run(options: argparse.Namespace) -> int:
     settings = ExecutionOptions(jobs=options.jobs, retry_failed=options.retry_failed)
     runner = PowerRunner(plan, figures, options.runs, settings, registry)
     if options.publish:
-        own_rows = PowerRows(design, plan, figures, registry, read_rankings(registry))
+        own_rows = PowerRows(design, plan, figures, registry, read_rankings(registry, problems))
         earlier_rows = EarlierRows(design, plan, own_rows, registry).all_rows()
         merged = merge_rows(own_rows.all_rows(problems), merge_rows(earlier_rows, published_rows()))
         published = drop_superseded(merged, registry)

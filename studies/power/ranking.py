@@ -6,7 +6,6 @@ tuned with five learning rates at the full budget, and its best setting runs on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -41,13 +40,16 @@ class RankingPlan(Data, frozen=True, kw_only=True):
     seed: int
 
 
-def read_rankings(registry: Registry, results: Path = RESULTS, plans: Path = PLANS) -> dict[str, list[PowerFigures]]:
+def read_rankings(
+    registry: Registry, problems: list[str], results: Path = RESULTS, plans: Path = PLANS
+) -> dict[str, list[PowerFigures]]:
     """Return `name@version` of a workload -> the figures of the fresh runs of its ranking.
 
     Only installed versions of workloads are included, and only runs of the plans.
 
     Args:
         registry: the registry in which workloads are looked up.
+        problems: list to which a one-line message is appended for each file that cannot be read as a record.
         results: folder of records.
         plans: folder of the plans.
 
@@ -58,7 +60,7 @@ def read_rankings(registry: Registry, results: Path = RESULTS, plans: Path = PLA
     planned = [msgspec.convert(yaml.safe_load(text), RankingPlan) for text in texts]
     arms = {registry.workload(name).facts.id: plan for plan in planned for name in plan.workloads}
     figures: dict[str, list[PowerFigures]] = {}
-    for record in iter_records([results], []):
+    for record in iter_records([results], problems):
         workload = record.spec.workload.facts.id
         if (plan := arms.get(workload)) is not None and _is_planned(record, plan):
             figures.setdefault(workload, []).append(figures_of_record(record))
@@ -73,12 +75,3 @@ def _is_planned(record: Record, plan: RankingPlan) -> bool:
         and spec.purpose == "score"
         and spec.submission.name in plan.submissions
     )
-
-
-def arms_of(figures: Sequence[PowerFigures]) -> tuple[str, ...]:
-    """Return the sorted names of the submissions that have runs."""
-    return tuple(sorted({run.arm for run in figures}))
-
-
-#: `name@version` of a workload -> the figures of the fresh runs of its ranking.
-Rankings = Mapping[str, Sequence[PowerFigures]]

@@ -18,18 +18,17 @@ from harness.gating.setup import GateWorkload
 from harness.plugins.registry import Registry
 from harness.scoring.gate_envelope import GateEnvelope
 from harness.scoring.power import PowerContext, PowerRun, PowerTable, compare_orders, power_row, power_table
-from harness.storage.envelopes import read_envelopes
+from harness.storage.envelopes import ENVELOPES_FOLDER, read_envelopes
 from harness.system.files import read_struct
 from studies.power.design import BUDGETS, PowerDesign
 from studies.power.figures import PowerFigures, RunKey, best_trials
 from studies.power.plan import PowerPlan
-from studies.power.ranking import Rankings, arms_of
 
 ROOT = Path(__file__).resolve().parents[2]
 #: File of the published rows. It belongs to the package of the workloads.
 PUBLISHED = ROOT / "workloads" / "power.json"
 #: Folder of the reference's envelopes at the gate budgets, and at the full budgets.
-GATE_ENVELOPES, FULL_ENVELOPES = ROOT / "calibration" / "gate", ROOT / "calibration" / "envelopes"
+GATE_ENVELOPES, FULL_ENVELOPES = ROOT / "calibration" / "gate", ROOT / ENVELOPES_FOLDER
 #: The remarks on a row at the full budget whose runs are those of a ranking, and on the row at the gate budget.
 RANKING_NOTE = "runs of the ranking in results/LEADERBOARD.md, with {arms} arms, each tuned at this budget"
 RANKING_ORDER_NOTE = "the order at the full budget is that of the ranking in results/LEADERBOARD.md, with {arms} arms"
@@ -79,7 +78,7 @@ class PowerRows:
         plan: PowerPlan,
         figures: Mapping[RunKey, PowerFigures],
         registry: Registry,
-        rankings: Rankings | None = None,
+        rankings: Mapping[str, Sequence[PowerFigures]] | None = None,
         gate_envelopes: Path = GATE_ENVELOPES,
         full_envelopes: Path = FULL_ENVELOPES,
     ) -> None:
@@ -169,7 +168,9 @@ class PowerRows:
     def _ranking_runs(self, workload: str) -> _Runs:
         figures = self._rankings.get(self._registry.workload(workload).facts.id, ())
         seeds = len({run.study for run in figures})
-        return _Runs(figures=figures, arms=arms_of(figures), broken=(), seeds=seeds, is_ranking=True)
+        return _Runs(
+            figures=figures, arms=tuple(sorted({run.arm for run in figures})), broken=(), seeds=seeds, is_ranking=True
+        )
 
     def _own_runs(self, workload: str, budget: PowerBudget) -> _Runs:
         facts, arms = self._registry.workload(workload).facts, self._plan.arms(workload)

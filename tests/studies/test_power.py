@@ -124,10 +124,12 @@ def test_a_ranking_with_more_seeds_gives_the_row_at_the_full_budget() -> None:
 
 
 def test_rankings_are_read_from_the_published_records() -> None:
-    digits = read_rankings(REGISTRY)[REGISTRY.workload(DIGITS).facts.id]
+    problems: list[str] = []
+    digits = read_rankings(REGISTRY, problems)[REGISTRY.workload(DIGITS).facts.id]
     assert len({run.arm for run in digits}) == 12
     assert len(digits) == 60
     assert {run.arm for run in digits} < set(PLAN.arms(DIGITS))
+    assert problems == []
 
 
 def test_rows_of_earlier_runs_are_those_of_the_current_version() -> None:
@@ -139,7 +141,7 @@ def test_rows_of_earlier_runs_are_those_of_the_current_version() -> None:
 def test_published_rows_follow_from_the_stored_figures() -> None:
     """Rows of the current versions are computed again; rows of earlier versions are only kept."""
     runs = {run.key: run for run in read_stored(MEASURED)}
-    own = PowerRows(DESIGN, PLAN, runs, REGISTRY, read_rankings(REGISTRY))
+    own = PowerRows(DESIGN, PLAN, runs, REGISTRY, read_rankings(REGISTRY, []))
     earlier = EarlierRows(DESIGN, PLAN, own, REGISTRY).all_rows()
     rows = drop_superseded(merge_rows(own.all_rows([]), merge_rows(earlier, published_rows())), REGISTRY)
     assert encode_rows(rows) == PUBLISHED.read_bytes(), "stale: run python -m studies.power --publish"

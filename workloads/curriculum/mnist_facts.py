@@ -27,7 +27,7 @@ _FACTS = WorkloadFacts(
     version="7",
     tier="cpu",
     targets=(Target(metric="cross_entropy", goal="min", value=0.399, unit="nats"),),
-    # A step of SOAP takes about 17 times as long as one of AdamW.
+    # A step of SOAP takes about 16 times as long as one of AdamW.
     budget=Budget(horizon=_HORIZON, gradient_examples=2 * _HORIZON, seconds={"default": 200.0}),
     batch_sizes=(64, 32, 128),
     eval_every=1_280,
