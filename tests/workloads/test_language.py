@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from workloads.lm.integers import key, randoms, shares
+from workloads.integers import key, randoms, shares
 from workloads.lm.language import SPACE, Language, text
 from workloads.lm.lexicon import CLASS_BITS, CLASS_SIZES, WORD_BITS
 

@@ -1,4 +1,4 @@
-"""Generated workloads draw other held-out documents for other seeds, of the same language."""
+"""Generated workloads draw other held-out data for other seeds, of the same language or the same classes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from workloads.curriculum.lm import CurriculumLm
 from workloads.lm.shakespeare import LmShakespeare
 from workloads.lm.tiny import LmTiny
 from workloads.lm.web import Lm124mSynthetic
+from workloads.resnet.synthetic import ResnetSynthetic
 
 SPLITS: tuple[Split, ...] = ("feedback", "score", "audit")
 SEEDS: dict[Split, str] = {"score": "5" * 64, "audit": "a" * 64}
@@ -62,6 +63,15 @@ def test_other_documents_are_drawn(workload: Any) -> None:
     is_redrawn(workload(), workload(), 27)
 
 
+def test_other_images_are_drawn() -> None:
+    usual, fresh = ResnetSynthetic(), ResnetSynthetic()
+    fresh.draw_held_out(SEEDS)
+    for split in SPLITS:
+        ours, theirs = (torch.cat([b["x_BCHW"] for b in w.held_out(split)]) for w in (fresh, usual))
+        assert ours.shape == theirs.shape
+        assert torch.equal(ours, theirs) is (split not in SEEDS)
+
+
 def test_documents_of_the_large_corpus_are_never_written(data: Path) -> None:
     usual, fresh = (Lm124mSynthetic(documents=5, held_out=2) for _ in range(2))
     fresh.draw_held_out(SEEDS)
@@ -89,6 +99,6 @@ def test_entries_say_which_workloads_redraw() -> None:
     names = {name.partition("@")[0] for name in load_registry().redrawing}
     assert names == {
         "lm-tiny", "lm-tiny+postnorm", "continual-lm", "continual-lm+narrow", "curriculum-lm",
-        "curriculum-lm+wide-init", "lm-124m-synthetic",
+        "curriculum-lm+wide-init", "lm-124m-synthetic", "resnet-synthetic", "resnet-synthetic+classes",
     }  # fmt: skip
     assert not hasattr(LmShakespeare, "draw_held_out")

@@ -13,8 +13,8 @@ from harness.api import WHOLE, Shard, Split, StagedStream, TensorPool
 from workloads.continual.lm_facts import CONTINUAL_LM, CONTINUAL_LM_NARROW
 from workloads.lm.common import NextSymbol, corrected, sequence_losses
 from workloads.lm.documents import document_entropy, documents, scored_documents
-from workloads.lm.redrawing import Redrawing
 from workloads.lm.tiny import CHUNK, CONFIG, as_tensor
+from workloads.redrawing import Redrawing
 
 _LENGTH = CONTINUAL_LM.tokens_per_example + 1
 #: Name of a variant → the facts of the variant, and the arguments of `GPTConfig` that the variant changes.

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from harness.api import Split, TensorPool
 from workloads.curriculum.lm_facts import CURRICULUM_LM, CURRICULUM_LM_WIDE_INIT
+from workloads.integers import key, randoms
 from workloads.lm.common import HeldOutSymbols
 from workloads.lm.documents import documents
-from workloads.lm.integers import key, randoms
-from workloads.lm.redrawing import Redrawing
 from workloads.lm.tiny import CHUNK, CONFIG, as_tensor, entropy, held_out
+from workloads.redrawing import Redrawing
 
 _LENGTH = CURRICULUM_LM.tokens_per_example + 1
 #: Name of a variant → the facts of the variant, and the arguments of `GPTConfig` that the variant changes.

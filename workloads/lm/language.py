@@ -18,7 +18,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from workloads.lm.integers import endless, key, randoms
+from workloads.integers import endless, key, randoms
 from workloads.lm.lexicon import ALPHABET, CLASS_BITS, WORD_BITS, Lexicon, make
 
 Ints: TypeAlias = npt.NDArray[np.int64]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import accumulate
 
-from workloads.lm.integers import endless, key, permutation, shares
+from workloads.integers import endless, key, permutation, shares
 
 #: The symbols: a space, which ends every word, and 26 letters.
 ALPHABET = " abcdefghijklmnopqrstuvwxyz"

@@ -15,7 +15,7 @@ from workloads.lm.common import HeldOutSymbols
 from workloads.lm.documents import document_entropy, documents, scored_documents
 from workloads.lm.facts import LM_TINY, LM_TINY_POSTNORM
 from workloads.lm.language import Language, Tokens
-from workloads.lm.redrawing import Redrawing
+from workloads.redrawing import Redrawing
 
 _LENGTH = LM_TINY.tokens_per_example + 1
 CONFIG: dict[str, Any] = {

@@ -23,7 +23,7 @@ from workloads.lm.common import HeldOutSymbols
 from workloads.lm.corpus import Corpus, generate, language, open_or_write
 from workloads.lm.facts import LM_16M, LM_124M, LM_124M_SYNTHETIC
 from workloads.lm.model import GPT, mean_loss_in_parts
-from workloads.lm.redrawing import Redrawing
+from workloads.redrawing import Redrawing
 
 _GPT2: dict[str, Any] = {
     "context": 1024,

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from workloads.lm.integers import UInts, key, permutation, randoms, shares
+from workloads.integers import UInts, key, permutation, randoms, shares
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float64]

@@ -10,6 +10,7 @@ from workloads.resnet.facts import (
     RESNET50_IMAGENET,
     RESNET_CIFAR10,
     RESNET_FASHION,
+    SYNTHETIC_VARIANTS,
 )
 
 _RESNET = Source(title="Deep Residual Learning for Image Recognition", arxiv="1512.03385")
@@ -28,6 +29,17 @@ def _digits(variant: str, summary: str) -> WorkloadEntry:
     )
 
 
+def _synthetic(variant: str, summary: str) -> WorkloadEntry:
+    return WorkloadEntry(
+        facts=SYNTHETIC_VARIANTS[variant],
+        load="workloads.resnet.synthetic:ResnetSynthetic",
+        arguments={"variant": variant} if variant else {},
+        summary=summary,
+        sources=(_RESNET,),
+        redraws_held_out=True,
+    )
+
+
 def _fashion(variant: str, summary: str) -> WorkloadEntry:
     return WorkloadEntry(
         facts=FASHION_VARIANTS[variant],
@@ -42,6 +54,8 @@ def _fashion(variant: str, summary: str) -> WorkloadEntry:
 ENTRIES = (
     _digits("", "a residual network on 8x8 digits; target: a held-out cross-entropy; no download"),
     _digits("gelu", "resnet-digits with GELU instead of ReLU, a held-out variant"),
+    _synthetic("", "a residual network on synthetic 8x8 images; target: a held-out cross-entropy; no download"),
+    _synthetic("classes", "resnet-synthetic with other patterns of the classes, a held-out variant"),
     _fashion("", "a residual network on 28x28 pieces of clothing; target: a held-out cross-entropy"),
     _fashion("unit-init", "resnet-fashion with blocks that do not start as the identity, a held-out variant"),
     WorkloadEntry(

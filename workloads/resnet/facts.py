@@ -53,6 +53,24 @@ DIGITS_VARIANTS = {
 }
 RESNET_DIGITS = DIGITS_VARIANTS[""]
 
+_SYNTHETIC = WorkloadFacts(
+    name="resnet-synthetic",
+    version="1",
+    tier="cpu",
+    targets=(Target(metric="cross_entropy", goal="min", value=1.1, unit="nats"),),
+    budget=Budget(horizon=4_096, gradient_examples=8_192, seconds={"default": 120.0}),
+    batch_sizes=(16, 32, 64),
+    eval_every=128,
+    model_options=_OPTIONS,
+    example="8x8 image",
+)
+#: Facts by the variant's name; the workload itself has an empty name.
+SYNTHETIC_VARIANTS = {
+    "": calibrated(_SYNTHETIC, easy=1.1, main=1.0, hard=0.9, resolution=None),
+    "classes": calibrated(_variant(_SYNTHETIC, "classes"), easy=1.1, main=1.0, hard=0.9, resolution=None),
+}
+RESNET_SYNTHETIC = SYNTHETIC_VARIANTS[""]
+
 _FASHION = WorkloadFacts(
     name="resnet-fashion",
     version="4",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.worker.data.counted_random import _key, uniforms_at
-from workloads.lm.integers import randoms
+from workloads.integers import randoms
 
 
 @given(seed=st.integers(0, 2**32 - 1), start=st.integers(0, 2**40), n=st.integers(1, 9), count=st.integers(1, 6))

@@ -1,4 +1,4 @@
-"""The base of workloads on generated text. In a run with a nonce (a random number), held-out documents are fresh."""
+"""The base of workloads on generated data. In a run with a nonce (a random number), held-out data are fresh."""
 
 from __future__ import annotations
 
