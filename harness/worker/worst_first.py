@@ -92,7 +92,10 @@ class WorstFirst:
         self._ratio = _FIRST_RATIO
 
     def renew(self, values: Mapping[str, Sequence[Tensor]], stage: int | None, measure: MeasureShard) -> int:
-        """Keep the values of an evaluation of the whole split, for metrics with a bound and a single task.
+        """Keep the values of an evaluation of the whole split, for metrics with a bound.
+
+        No values are kept of an evaluation that covers several tasks of a stream. `Shard.chosen` applies to every task,
+        and a position in one task says nothing about this position in another task, which may not even have it.
 
         The first call also measures some examples again, to test whether the workload supports chosen examples.
 
@@ -105,13 +108,13 @@ class WorstFirst:
             The number of examples that were measured again.
         """
         self._stage, self._values, self._ratio = stage, {}, _FIRST_RATIO
-        if self._is_supported is False:
+        if self._is_supported is False or not _covers_one_task(values):
             return 0
-        for name, tasks in values.items():
-            if tasks[0].dtype == torch.bool:
+        for name, (task,) in values.items():
+            if task.dtype == torch.bool:
                 self._bounds.setdefault(name, (0.0, 1.0))
-            if name in self._bounds and len(tasks) == 1 and bool(tasks[0].isfinite().all()):
-                self._values[name] = tasks[0].cpu().double()
+            if name in self._bounds and bool(task.isfinite().all()):
+                self._values[name] = task.cpu().double()
         if self._is_supported is not None or not (probe := self._choose_probe()):
             return 0
         self._is_supported = self._is_equal(probe, measure(Shard(chosen=probe)))
@@ -179,6 +182,11 @@ class WorstFirst:
             and bool(torch.isclose(measured[name][0].cpu().double(), values[list(probe)], rtol=1e-3, atol=1e-6).all())
             for name, values in self._values.items()
         )
+
+
+def _covers_one_task(values: Mapping[str, Sequence[Tensor]]) -> bool:
+    """Return whether an evaluation has one task: every metric has one tensor, and all tensors have equal lengths."""
+    return all(len(tasks) == 1 for tasks in values.values()) and len({len(task) for task, in values.values()}) == 1
 
 
 def find_requirement(

@@ -167,6 +167,30 @@ def test_values_of_another_stage_or_of_several_tasks_are_not_used() -> None:
     assert worst_first.begin(decide(0.05), 1, N) is None
 
 
+@pytest.mark.parametrize("sizes", [(N, N // 2), (N // 2, N), (N, N)])
+def test_nothing_is_chosen_in_several_tasks(sizes: tuple[int, int]) -> None:
+    """Not even if the values of the first task were all equal, so that the first call could not test the workload."""
+    worst_first = WorstFirst({})
+    perfect = torch.ones(sizes[0], dtype=torch.bool)
+    assert worst_first.renew({"avg": (perfect,), "accuracy/0": (perfect,)}, 0, lambda shard: {}) == 0
+    tasks = [torch.rand(n, generator=torch.Generator().manual_seed(n)) < 0.9 for n in sizes]
+    values: Mapping[str, Sequence[Tensor]] = {
+        "avg": tuple(tasks), **{f"accuracy/{k}": (task,) for k, task in enumerate(tasks)}
+    }  # fmt: skip
+    measured: list[Shard] = []
+
+    def measure(shard: Shard) -> Mapping[str, Sequence[Tensor]]:
+        measured.append(shard)
+        return {
+            name: tuple(task[evaluation_rows(shard, len(task))] for task in tasks) for name, tasks in values.items()
+        }
+
+    assert worst_first.renew(values, 1, measure) == 0
+    assert not measured
+    for k in range(2):
+        assert worst_first.begin(decide(0.99, "max", f"accuracy/{k}"), 1, N) is None
+
+
 def test_the_state_continues() -> None:
     first = keep(heavy(1))
     second = WorstFirst({})

@@ -8,8 +8,12 @@ import pytest
 import torch
 
 from harness.api import Batch, BenchError, ReplayBuffer
+from harness.plugins.registry import load_registry
+from harness.worker.evaluator import Evaluator
 from harness.worker.protocols import Workload
+from tests.helpers import spec_of
 from workloads.continual.digits import ContinualDigits
+from workloads.resnet import digits_data
 
 STAGES = ContinualDigits.facts.stages
 
@@ -166,3 +170,39 @@ def test_noise_swaps_the_labels_of_a_stage_and_nothing_else() -> None:
     assert plain.evaluate(model, "score") == noisy.evaluate(model, "score")
     with pytest.raises(BenchError, match=r"0\.3"):
         ContinualDigits(label_noise=0.3)
+
+
+class Knows(torch.nn.Module):
+    """It knows the digit of every held-out image, and says it for some of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        digits = digits_data.load("score")
+        x_BHW = digits_data.normalised(digits.images_BHW)
+        self.known = {x.tobytes(): int(label) for x, label in zip(x_BHW, digits.labels_B, strict=True)}
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        #: It errs on one image in `every`; 0 if it never errs.
+        self.every = 0
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        labels = [self.known[x.tobytes()] for x in x_BCHW[:, 0].numpy()]
+        errs = [bool(self.every) and int(x.abs().sum() * 1000) % self.every == 0 for x in x_BCHW]
+        said = [(label + 1) % 10 if wrong else label for label, wrong in zip(labels, errs, strict=True)]
+        return torch.nn.functional.one_hot(torch.tensor(said), 10).float() + 0 * self.weight
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_faultless_first_stage_is_followed_by_others(seed: int) -> None:
+    """The tasks have 99 to 113 images. A position in one task need not exist in another task."""
+    work, registry = ContinualDigits(), load_registry()
+    spec = spec_of("replay", registry.workload("continual-digits"), registry)
+    evaluator = Evaluator(spec, work)
+    work.prepare_evaluation(seed)
+    model = Knows()
+    assert evaluator.evaluate(model, stage=0).metrics["avg_seen"] == 1.0
+    for stage in range(1, len(STAGES)):
+        model.every = 5 + stage
+        with torch.no_grad():
+            model.weight += 1.0
+        found = evaluator.evaluate(model, stage=stage)
+        assert found.metrics == pytest.approx(work.evaluate(model, "score", stage), abs=1e-6)
