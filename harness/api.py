@@ -21,7 +21,18 @@ from harness.contract.observation import ObservedTrial, TrialOutcome
 from harness.contract.record import Record
 from harness.contract.run import Point, RunSpec
 from harness.contract.schedule import Factors, Progress
-from harness.contract.workload import WHOLE, Budget, Kind, Precision, Shard, Split, Stage, Target, WorkloadFacts
+from harness.contract.workload import (
+    WHOLE,
+    Budget,
+    Kind,
+    Precision,
+    Shard,
+    Split,
+    Stage,
+    Target,
+    WorkloadFacts,
+    is_coarse,
+)
 from harness.errors import BenchError, DataError
 
 if TYPE_CHECKING:
@@ -116,6 +127,7 @@ __all__ = [
     "dataset_path",
     "evaluation_rows",
     "hookimpl",
+    "is_coarse",
     "uniforms_at",
 ]
 

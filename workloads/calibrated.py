@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
-from harness.api import WorkloadFacts
-
-#: Maximum resolution of a workload that counts in the anchored score (the resolution is a relative measurement error).
-#: Workloads with a larger or unknown resolution are coarse: they are run, but do not count. docs/glossary.md
-#: defines these terms. By its definition, workloads with fewer than 50 evaluations before the hit are also coarse.
-#: `calibrated` does not know this number. A test checks that its result agrees with the definition.
-FINE = 0.02
+from harness.api import WorkloadFacts, is_coarse
 
 
 def calibrated(
-    facts: WorkloadFacts, *, easy: float, main: float, hard: float, resolution: float | None
+    facts: WorkloadFacts,
+    *,
+    easy: float,
+    main: float,
+    hard: float,
+    resolution: float | None,
+    evaluations: float | None,
 ) -> WorkloadFacts:
     """Return the facts with the target values and the resolution of a calibration.
 
@@ -25,6 +25,7 @@ def calibrated(
         easy, main, hard: target values of the three levels.
         resolution: (standard error of the metric on the split `score`, converted to examples) / (the reference's
             examples to the target); None if unknown.
+        evaluations: median number of evaluations before the reference's hit; None if unknown.
     """
     (target,) = facts.targets
     values = {"easy": easy, "main": main, "hard": hard}
@@ -34,7 +35,7 @@ def calibrated(
         targets=levels.pop("main"),
         levels=levels,
         resolution=resolution,
-        coarse=resolution is None or resolution > FINE,
+        coarse=is_coarse(resolution, evaluations),
         reference=(calibration(facts.name),),
     )
 

@@ -230,8 +230,9 @@ def test_without_names_it_is_the_reference_on_the_gate_set(bench: Bench) -> None
     write(0.9)
     bench.losses = by_marker
     code, shown = bench.json("gate", "./mine.py", "--no-envelope")
-    assert (code, shown["b"], shown["pairs"]) == (0, "adamw-cosine", 7)
-    assert [one["workload"].partition("@")[0] for one in shown["workloads"]] == ["lm-tiny", "resnet-digits"]
+    assert (code, shown["b"], shown["pairs"]) == (0, "adamw-cosine", 8)
+    names = [one["workload"].partition("@")[0] for one in shown["workloads"]]
+    assert names == ["lm-tiny", "resnet-digits", "resnet-synthetic"]
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def test_the_reference_is_found_by_its_tag() -> None:
 
 
 def test_the_default_gate_set_needs_no_data() -> None:
-    assert default_workloads(REGISTRY.workloads()) == ["lm-tiny", "resnet-digits"]
+    assert default_workloads(REGISTRY.workloads()) == ["lm-tiny", "resnet-digits", "resnet-synthetic"]
 
 
 def envelope_runner() -> FakeRunner:

@@ -11,11 +11,10 @@ from harness.calibration.pools import SEED_FRACTION, loosen_levels, main_target_
 from harness.calibration.results import Calibration
 from harness.calibration.rule import calibrate, rank_settings
 from harness.calibration.streams import add_tolerance, loosen_targets
-from harness.contract.workload import FINE_RESOLUTION, WorkloadFacts
+from harness.contract.workload import WorkloadFacts
 from harness.plugins.registry import load_registry
 from harness.storage.records import read_all
 from tools import make_calibration
-from workloads import calibrated
 
 FOLDER = Path(__file__).resolve().parents[2] / "calibration"
 FILES = sorted(FOLDER.glob("*.json"))
@@ -58,11 +57,6 @@ def _check_resolution(made: Calibration, facts: WorkloadFacts) -> None:
     assert made.resolution is not None
     assert made.resolution == facts.resolution
     assert facts.coarse == made.coarse
-
-
-def test_facts_and_calibrations_call_the_same_resolution_coarse() -> None:
-    """Workloads see nothing of the harness but `harness.api`, so the limit stands in two places."""
-    assert calibrated.FINE == FINE_RESOLUTION
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

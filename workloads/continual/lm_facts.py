@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.api import Budget, Choice, Stage, Target, Uniform, WorkloadFacts
-from workloads.calibrated import FINE, calibration
+from harness.api import Budget, Choice, Stage, Target, Uniform, WorkloadFacts, is_coarse
+from workloads.calibrated import calibration
 
 #: Maximum number of examples per stage.
 _CAP = 12_288
@@ -16,13 +16,13 @@ def _target(metric: str, value: float) -> Target:
     return Target(metric=metric, goal="min", value=value, unit="nats per token")
 
 
-def _facts(name: str, first: float, second: float, resolution: float) -> WorkloadFacts:
+def _facts(name: str, first: float, second: float, resolution: float, evaluations: float) -> WorkloadFacts:
     """Return the facts of the workload `name`.
 
     Args:
         name: name of the workload.
         first, second: targets of the two stages in nats per token, from the calibration.
-        resolution: resolution from the calibration.
+        resolution, evaluations: resolution and median number of evaluations from the calibration.
     """
     last = (_target("loss", second),)
     return WorkloadFacts(
@@ -51,10 +51,10 @@ def _facts(name: str, first: float, second: float, resolution: float) -> Workloa
         replay_capacity=1_000,
         boundaries=True,
         resolution=resolution,
-        coarse=resolution > FINE,
+        coarse=is_coarse(resolution, evaluations),
         reference=(calibration(name),),
     )
 
 
-CONTINUAL_LM = _facts("continual-lm", 1.17, 1.17, resolution=0.053)
-CONTINUAL_LM_NARROW = _facts("continual-lm+narrow", 1.21, 1.22, resolution=0.049)
+CONTINUAL_LM = _facts("continual-lm", 1.17, 1.17, resolution=0.053, evaluations=91.5)
+CONTINUAL_LM_NARROW = _facts("continual-lm+narrow", 1.21, 1.22, resolution=0.049, evaluations=82)

@@ -21,11 +21,12 @@ _CURRICULUM_LM = WorkloadFacts(
     tokens_per_example=64,
     scores=("quality",),
 )
-CURRICULUM_LM = calibrated(_CURRICULUM_LM, easy=1.38, main=1.36, hard=1.33, resolution=0.009)
+CURRICULUM_LM = calibrated(_CURRICULUM_LM, easy=1.38, main=1.36, hard=1.33, resolution=0.009, evaluations=59)
 CURRICULUM_LM_WIDE_INIT = calibrated(
     msgspec.structs.replace(_CURRICULUM_LM, name="curriculum-lm+wide-init"),
     easy=1.37,
     main=1.34,
     hard=1.33,
     resolution=0.016,
+    evaluations=60,
 )

@@ -36,16 +36,13 @@ _FACTS = WorkloadFacts(
     scores=("quality",),
 )
 FACTS = {
-    "": calibrated(_FACTS, easy=0.403, main=0.399, hard=0.38, resolution=0.032),
-    # The reference has 44 evaluations before the target, fewer than the 50 of a workload that is not coarse.
-    "narrow": msgspec.structs.replace(
-        calibrated(
-            msgspec.structs.replace(_FACTS, name="curriculum-mnist+narrow"),
-            easy=0.471,
-            main=0.471,
-            hard=0.459,
-            resolution=0.014,
-        ),
-        coarse=True,
+    "": calibrated(_FACTS, easy=0.403, main=0.399, hard=0.38, resolution=0.032, evaluations=57),
+    "narrow": calibrated(
+        msgspec.structs.replace(_FACTS, name="curriculum-mnist+narrow"),
+        easy=0.471,
+        main=0.471,
+        hard=0.459,
+        resolution=0.014,
+        evaluations=44,
     ),
 }

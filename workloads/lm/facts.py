@@ -27,9 +27,14 @@ _LM_TINY = WorkloadFacts(
     example="sequence of 64 characters",
     tokens_per_example=64,
 )
-LM_TINY = calibrated(_LM_TINY, easy=1.09, main=1.07, hard=1.05, resolution=0.011)
+LM_TINY = calibrated(_LM_TINY, easy=1.09, main=1.07, hard=1.05, resolution=0.011, evaluations=57)
 LM_TINY_POSTNORM = calibrated(
-    msgspec.structs.replace(_LM_TINY, name="lm-tiny+postnorm"), easy=1.04, main=1.02, hard=1.01, resolution=0.014
+    msgspec.structs.replace(_LM_TINY, name="lm-tiny+postnorm"),
+    easy=1.04,
+    main=1.02,
+    hard=1.01,
+    resolution=0.014,
+    evaluations=55,
 )
 
 _LM_SHAKESPEARE = WorkloadFacts(
@@ -44,13 +49,14 @@ _LM_SHAKESPEARE = WorkloadFacts(
     example="sequence of 64 characters",
     tokens_per_example=64,
 )
-LM_SHAKESPEARE = calibrated(_LM_SHAKESPEARE, easy=1.77, main=1.74, hard=1.7, resolution=0.036)
+LM_SHAKESPEARE = calibrated(_LM_SHAKESPEARE, easy=1.77, main=1.74, hard=1.7, resolution=0.036, evaluations=52)
 LM_SHAKESPEARE_LEARNED = calibrated(
     msgspec.structs.replace(_LM_SHAKESPEARE, name="lm-shakespeare+learned"),
     easy=1.9,
     main=1.86,
     hard=1.83,
     resolution=0.033,
+    evaluations=59,
 )
 
 # Unlike on the small workloads, `qk_norm` is no option here. Queries and keys are always normalised, as in the public

@@ -46,9 +46,14 @@ _DIGITS = WorkloadFacts(
 #: Facts by the variant's name; the workload itself has an empty name. The split `score` has 542 images, which is too
 #: few for a resolution of 2 %.
 DIGITS_VARIANTS = {
-    "": calibrated(_DIGITS, easy=0.466, main=0.281, hard=0.206, resolution=0.025),
+    "": calibrated(_DIGITS, easy=0.466, main=0.281, hard=0.206, resolution=0.025, evaluations=9.5),
     "gelu": calibrated(
-        _variant(_DIGITS, "gelu", fixed="activation"), easy=0.26, main=0.171, hard=0.148, resolution=0.045
+        _variant(_DIGITS, "gelu", fixed="activation"),
+        easy=0.26,
+        main=0.171,
+        hard=0.148,
+        resolution=0.045,
+        evaluations=11,
     ),
 }
 RESNET_DIGITS = DIGITS_VARIANTS[""]
@@ -66,8 +71,10 @@ _SYNTHETIC = WorkloadFacts(
 )
 #: Facts by the variant's name; the workload itself has an empty name.
 SYNTHETIC_VARIANTS = {
-    "": calibrated(_SYNTHETIC, easy=1.1, main=1.0, hard=0.9, resolution=None),
-    "classes": calibrated(_variant(_SYNTHETIC, "classes"), easy=1.1, main=1.0, hard=0.9, resolution=None),
+    "": calibrated(_SYNTHETIC, easy=1.17, main=1.1, hard=0.885, resolution=0.027, evaluations=17.5),
+    "classes": calibrated(
+        _variant(_SYNTHETIC, "classes"), easy=1.33, main=1.3, hard=1.25, resolution=0.028, evaluations=18
+    ),
 }
 RESNET_SYNTHETIC = SYNTHETIC_VARIANTS[""]
 
@@ -86,8 +93,10 @@ _FASHION = WorkloadFacts(
 )
 #: Facts by the variant's name; the workload itself has an empty name.
 FASHION_VARIANTS = {
-    "": calibrated(_FASHION, easy=0.353, main=0.331, hard=0.304, resolution=0.062),
-    "unit-init": calibrated(_variant(_FASHION, "unit-init"), easy=0.335, main=0.319, hard=0.304, resolution=0.053),
+    "": calibrated(_FASHION, easy=0.353, main=0.331, hard=0.304, resolution=0.062, evaluations=36),
+    "unit-init": calibrated(
+        _variant(_FASHION, "unit-init"), easy=0.335, main=0.319, hard=0.304, resolution=0.053, evaluations=35
+    ),
 }
 RESNET_FASHION = FASHION_VARIANTS[""]
 

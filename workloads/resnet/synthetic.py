@@ -56,7 +56,8 @@ class ResnetSynthetic(Redrawing, ImageClassifier):
 
         Fields: `x_BCHW` (float32, −1 or 1, (n, 1, 8, 8)) and `labels_B` (int64, (n,)).
         """
-        return TensorPool(**_draw(self._seed, 2 * self.facts.budget.horizon, f"train/{seed}"))
+        images = _draw(self._seed, 2 * self.facts.budget.horizon, f"train/{seed}")
+        return TensorPool(x_BCHW=images["x_BCHW"], labels_B=images["labels_B"])
 
     def held_out(self, split: Split, shard: Shard = WHOLE) -> Iterator[Batch]:
         return pieces(_held_out(self._seed, split, self.sample(split)), _CHUNK, shard)
@@ -72,14 +73,12 @@ def _source(seed: int) -> ImageSource:
     return ImageSource(seed)
 
 
-def _draw(seed: int, n: int, stream_seed: str) -> dict[str, Tensor]:
+def _draw(seed: int, n: int, stream_seed: str) -> Batch:
     images = _source(seed).draw(n, stream_seed)
-    return {
-        "x_BCHW": torch.from_numpy(images.pixels_NHW).float()[:, None],
-        "labels_B": torch.from_numpy(images.labels_N),
-    }
+    x_BCHW = torch.from_numpy(images.pixels_NHW).float()[:, None]
+    return Batch(x_BCHW=x_BCHW, labels_B=torch.from_numpy(images.labels_N))
 
 
 @cache
 def _held_out(seed: int, split: Split, sample: str) -> Batch:
-    return Batch(**_draw(seed, _IMAGES[split], f"held-out/{sample}"))
+    return _draw(seed, _IMAGES[split], f"held-out/{sample}")
