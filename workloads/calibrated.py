@@ -18,7 +18,8 @@ def calibrated(
 ) -> WorkloadFacts:
     """Return the facts with the target values and the resolution of a calibration.
 
-    A test checks that the arguments equal the values in the calibration's file.
+    A test checks that the targets and the resolution equal the values in the calibration's file, and that the workload
+    is coarse exactly if the file says so.
 
     Args:
         facts: facts with exactly one target. The metric and the goal of this target are kept.

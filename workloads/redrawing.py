@@ -8,16 +8,16 @@ from harness.api import Split
 
 
 class Redrawing:
-    """Mixin for workloads on a synthetic language, which draw new held-out documents in a run with a nonce.
+    """Mixin for workloads on generated data, which draw new held-out examples in a run with a nonce.
 
-    The language stays the same. With another language, the loss of a trained model would change by several times its
-    standard error (ADR 22). One target would then not suit all runs.
+    The language or the patterns stay the same. With others, the loss of a trained model would change by several times
+    its standard error (ADR 22). One target would then not suit all runs.
     """
 
     _seeds: Mapping[Split, str] = {}
 
     def draw_held_out(self, seeds: Mapping[Split, str]) -> None:
-        """Draw the documents of the splits in `seeds` from these seeds from now on."""
+        """Draw the examples of the splits in `seeds` from these seeds from now on."""
         self._seeds = dict(seeds)
 
     def sample(self, split: Split) -> str:

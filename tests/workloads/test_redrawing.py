@@ -45,7 +45,7 @@ class Uniform(nn.Module):
 
 
 def is_redrawn(fresh: Any, usual: Any, vocabulary: int) -> None:
-    """Check that other documents are drawn for the splits with seeds, and that other splits keep theirs."""
+    """Check that other examples are drawn for the splits with seeds, and that other splits keep theirs."""
     fresh.draw_held_out(SEEDS)
     model = Uniform(vocabulary)
     stage = 1 if usual.facts.stages else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from harness.api import Budget, Stage, Target, Uniform, WorkloadFacts
+from harness.api import Budget, Stage, Target, Uniform, WorkloadFacts, is_coarse
 from workloads.calibrated import calibration
 
 #: Target of each stage, from the calibration: the mean accuracy over the tasks seen so far. A stage ends when its
@@ -60,9 +60,9 @@ CONTINUAL_DIGITS = WorkloadFacts(
     replay_capacity=500,
     boundaries=True,
     resolution=0.026,
-    # Most stages end at their minimum number of examples. Runs differ only in evaluations after this minimum, and there
-    # are too few of these.
-    coarse=True,
+    # Most stages end at their minimum number of examples. Runs differ only in evaluations after this minimum. Their
+    # median number is 1.
+    coarse=is_coarse(0.026, 1),
     reference=(calibration("continual-digits"),),
 )
 
@@ -72,5 +72,6 @@ CONTINUAL_DIGITS_NOISE = msgspec.structs.replace(
     targets=(Target(metric="avg_seen", goal="max", value=_NOISY_AVERAGES[-1]),),
     stages=tuple(_stage(k, _NOISY_AVERAGES, _NOISY_FLOOR) for k in range(len(_NOISY_AVERAGES))),
     resolution=0.044,
+    coarse=is_coarse(0.044, 1),
     reference=(calibration("continual-digits+noise"),),
 )

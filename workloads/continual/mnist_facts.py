@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, get_args
 
-from harness.api import Budget, Stage, Target, Uniform, WorkloadFacts
+from harness.api import Budget, Stage, Target, Uniform, WorkloadFacts, is_coarse
 from workloads.calibrated import calibration
 
 Scenario: TypeAlias = Literal["class", "domain", "task", "permuted"]
@@ -21,8 +21,15 @@ _AVERAGES: dict[str, tuple[float, ...]] = {
 }
 #: Floors: the minimum accuracy of every earlier task when the last stage ends.
 _FLOORS = {"class": 0.4, "domain": 0.3, "task": 0.9, "permuted": 0.7, "class+narrow": 0.4}
-#: Resolutions from the calibrations; docs/glossary.md defines the term.
-_RESOLUTIONS = {"class": 0.019, "domain": 0.0, "task": 0.0, "permuted": 0.24, "class+narrow": 0.0}
+#: Resolutions from the calibrations, and median numbers of evaluations after the minimum of a stage, see `is_coarse`.
+#: There are so few evaluations because most stages end at their minimum, or miss their target.
+_RESOLUTIONS = {
+    "class": (0.019, 2),
+    "domain": (0.0, 0),
+    "task": (0.0, 2),
+    "permuted": (0.24, 13),
+    "class+narrow": (0.0, 0),
+}
 #: Maximum number of examples per stage.
 _CAP = 4_096
 #: Minimum number of examples per stage. Without it, a stage could meet its target early by chance, and leave too few
@@ -52,6 +59,7 @@ def _stage(key: str, index: int) -> Stage:
 def _facts(name: str, key: str) -> WorkloadFacts:
     stages = tuple(_stage(key, k) for k in range(len(_AVERAGES[key])))
     horizon = _CAP * len(stages)
+    resolution, evaluations = _RESOLUTIONS[key]
     return WorkloadFacts(
         name=name,
         version="5",
@@ -68,10 +76,8 @@ def _facts(name: str, key: str) -> WorkloadFacts:
         example="28x28 image",
         replay_capacity=500,
         boundaries=True,
-        resolution=_RESOLUTIONS[key],
-        # Most stages end at their minimum number of examples, or miss their target. Too few stages end in between to
-        # distinguish two runs.
-        coarse=True,
+        resolution=resolution,
+        coarse=is_coarse(resolution, evaluations),
         reference=(calibration(name),),
     )
 

@@ -79,11 +79,21 @@ class ImageSource:
         shifts_N = _below(self._shifted_KSP.shape[1], n, key("synthetic images", self.seed, stream_seed, "shifts"))
         noise = randoms(key("synthetic images", self.seed, stream_seed, "noise"), 0, n * SIDE * SIDE // _PER_WORD)
         inverted_NP = _halves(noise).reshape(n, SIDE * SIDE) < NOISE_16
-        pixels_NP = np.where(inverted_NP, -self._shifted_KSP[labels_N, shifts_N], self._shifted_KSP[labels_N, shifts_N])
+        clean_NP = self._shifted_KSP[labels_N, shifts_N]
+        pixels_NP = np.where(inverted_NP, -clean_NP, clean_NP)
         return Images(pixels_NHW=pixels_NP.reshape(n, SIDE, SIDE), labels_N=labels_N)
 
     def log_probs(self, pixels_NHW: Pixels) -> Floats:
-        """Return the exact log-probability of every class given an image, in nats, shape (n, 10)."""
+        """Return the exact log-probability of every class given an image, in nats, shape (n, 10).
+
+        Args:
+            pixels_NHW: images with pixels −1 or 1, int8, shape (n, 8, 8).
+
+        Raises:
+            ValueError: a pixel is neither −1 nor 1.
+        """
+        if not (np.abs(pixels_NHW) == 1).all():
+            raise ValueError("a pixel is neither -1 nor 1")
         # The sum over pixels of pattern times image is agreements − disagreements. An agreement multiplies the
         # likelihood by 1 − q, a disagreement by q. All classes have the same number of shifts and are equally likely.
         signs_NP = pixels_NHW.reshape(len(pixels_NHW), -1).astype(np.float32)
@@ -94,18 +104,33 @@ class ImageSource:
         classes_NK = _log_sum_exp(sums_NKS * (math.log((1 - q) / q) / 2))
         return classes_NK - _log_sum_exp(classes_NK)[:, None]
 
-    @cached_property
+    @property
     def bayes_cross_entropy(self) -> float:
         """The lowest possible expected cross-entropy in nats, estimated from 2^18 images.
 
         It is the entropy of the exact probabilities of the classes, averaged over images. Its standard error is below
         0.001 nats.
         """
-        entropies = []
+        return self._best[0]
+
+    @property
+    def bayes_accuracy(self) -> float:
+        """The highest possible expected accuracy, estimated from the same images.
+
+        It is the probability of the most probable class, averaged over images. Its standard error is below 0.001.
+        """
+        return self._best[1]
+
+    @cached_property
+    def _best(self) -> tuple[float, float]:
+        """The lowest possible cross-entropy and the highest possible accuracy."""
+        means = []
         for part in range(16):
             log_NK = self.log_probs(self.draw(1 << 14, f"entropy/{part}").pixels_NHW)
-            entropies.append(float(-(np.exp(log_NK) * log_NK).sum(axis=1).mean()))
-        return sum(entropies) / len(entropies)
+            probs_NK = np.exp(log_NK)
+            means.append((-(probs_NK * log_NK).sum(axis=1).mean(), probs_NK.max(axis=1).mean()))
+        cross_entropy, accuracy = np.mean(means, axis=0)
+        return float(cross_entropy), float(accuracy)
 
 
 def _patterns(seed: int) -> Pixels:
@@ -123,7 +148,7 @@ def _patterns(seed: int) -> Pixels:
 
 
 def _below(limit: int, n: int, of: int) -> Labels:
-    """Return `n` random integers from 0 to `limit` − 1, int64."""
+    """Return `n` random integers from 0 to `limit` − 1 of the key `of`, int64."""
     return ((randoms(of, 0, n) >> np.uint64(32)) * np.uint64(limit) >> np.uint64(32)).astype(np.int64)
 
 
