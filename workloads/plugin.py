@@ -8,6 +8,7 @@ from harness.api import DatasetEntry, WorkloadEntry, hookimpl
 from workloads.continual.entries import ENTRIES as CONTINUAL
 from workloads.continual.lm_entries import ENTRIES as CONTINUAL_LM
 from workloads.continual.mnist_entries import ENTRIES as CONTINUAL_MNIST
+from workloads.continual.synthetic_entries import ENTRIES as CONTINUAL_SYNTHETIC
 from workloads.curriculum.lm_entries import ENTRIES as CURRICULUM_LM
 from workloads.curriculum.mnist_entries import ENTRIES as CURRICULUM_MNIST
 from workloads.datasets import DATASETS
@@ -21,6 +22,7 @@ def bench_workloads() -> Iterable[WorkloadEntry]:
     yield from LM
     yield from RESNET
     yield from CONTINUAL
+    yield from CONTINUAL_SYNTHETIC
     yield from CONTINUAL_MNIST
     yield from CURRICULUM_MNIST
     yield from CONTINUAL_LM

@@ -12,7 +12,7 @@ import torch
 
 from harness.worker.protocols import Workload
 from workloads.resnet.synthetic import BAYES_CROSS_ENTROPY, ResnetSynthetic
-from workloads.resnet.synthetic_images import CLASSES, NOISE_16, SIDE, ImageSource
+from workloads.synthetic_images import CLASSES, SIDE, ImageSource
 
 #: SHA-256 of the pixels and the labels of 1,000 images of the stream `x` of seed 1.
 DIGEST = "2c6bb5106bf7833b0b2b6df984f0ce5ebdf542942aa7b59fd19b64e35fb6865c"
@@ -54,7 +54,7 @@ def test_classes_and_inverted_pixels_are_as_frequent_as_declared(source: ImageSo
     # the noise, and close to it.
     shifted = source._shifted_KSP[images.labels_N]
     different = (shifted != images.pixels_NHW.reshape(-1, 1, SIDE * SIDE)).sum(axis=2).min(axis=1)
-    assert 0.235 < different.mean() / SIDE**2 < 0.25 == NOISE_16 / 2**16
+    assert 0.235 < different.mean() / SIDE**2 < 0.25 == source.noise
 
 
 def test_probabilities_follow_bayes_rule(source: ImageSource) -> None:

@@ -6,24 +6,22 @@ Source: van de Ven and Tolias, Three scenarios for continual learning (arXiv 190
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.api import WHOLE, Batch, BenchError, Kind, Shard, Split, StagedStream, TensorPool, evaluation_rows
+from harness.api import WHOLE, BenchError, Shard, Split, StagedStream, TensorPool, evaluation_rows
+from workloads.continual.classifier import TaskClassifier
 from workloads.continual.facts import CONTINUAL_DIGITS, CONTINUAL_DIGITS_NOISE, LABEL_NOISE
-from workloads.continual.metrics import TaskAccuracy
-from workloads.continual.model import build, parameter_kinds
+from workloads.continual.model import build
 from workloads.resnet import digits_data
 
 _HIDDEN = (1000, 1000)
 _CLASSES = digits_data.CLASSES
 _PER_STAGE = _CLASSES // len(CONTINUAL_DIGITS.stages)
-_OPTIONS = ("dropout", "label_smoothing")
 
 
-class ContinualDigits(TaskAccuracy):
+class ContinualDigits(TaskClassifier):
     """Five stages of two digits each. `train_data` draws the order of the digits from its seed.
 
     `evaluate` uses the order that `train_data` or `prepare_evaluation` drew last. Before the first draw, the order is 0
@@ -47,7 +45,6 @@ class ContinualDigits(TaskAccuracy):
         if label_noise:
             self.facts = CONTINUAL_DIGITS_NOISE
         self._label_noise = label_noise
-        self._label_smoothing = 0.0
         self._order = tuple(range(_CLASSES))
 
     @property
@@ -55,27 +52,8 @@ class ContinualDigits(TaskAccuracy):
         """The ten digits in the order of the stages, two per stage."""
         return self._order
 
-    def build_model(self, seed: int, **options: Any) -> nn.Module:
-        """Build a new network. `label_smoothing` does not change the network; it is stored and used by `loss`.
-
-        Args:
-            seed: seed of the initial weights.
-            options: values of options in `facts.model_options`.
-
-        Raises:
-            BenchError: an option is not in `facts.model_options`.
-        """
-        unknown = sorted(set(options) - set(_OPTIONS))
-        if unknown:
-            raise BenchError(
-                f"{self.facts.name} has no model option {unknown[0]!r}", fix=f"known: {', '.join(_OPTIONS)}"
-            )
-        self._label_smoothing = float(options.get("label_smoothing", 0.0))
-        dropout = float(options.get("dropout", 0.0))
+    def network(self, seed: int, dropout: float) -> nn.Module:
         return build(seed, inputs=64, hidden=_HIDDEN, classes=_CLASSES, dropout=dropout)
-
-    def parameter_kinds(self, model: nn.Module) -> dict[str, Kind]:
-        return parameter_kinds(model)
 
     def train_data(self, seed: int) -> StagedStream:
         """Return the stream. It has nine copies of each image, one for every shift by at most one pixel.
@@ -115,20 +93,6 @@ class ContinualDigits(TaskAccuracy):
             return labels_B
         wrong_B = torch.rand(len(labels_B), generator=generator) < self._label_noise
         return torch.where(wrong_B, sum(self._classes_of(stage)) - labels_B, labels_B)
-
-    def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the cross-entropy over ten classes in nats: the mean or, if `per_example`, a tensor of shape (n,)."""
-        return nn.functional.cross_entropy(
-            model(batch["x_BCHW"]),
-            batch["labels_B"],
-            reduction="none" if per_example else "mean",
-            label_smoothing=self._label_smoothing,
-        )
-
-    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return the logits, shape (n, 10)."""
-        logits_BK: Tensor = model(batch["x_BCHW"])
-        return logits_BK
 
     def measure(
         self, model: nn.Module, split: Split, shard: Shard = WHOLE, stage: int | None = None

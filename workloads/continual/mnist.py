@@ -6,19 +6,16 @@ An Empirical Investigation of Catastrophic Forgetting in Gradient-Based Neural N
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from harness.api import WHOLE, Batch, BenchError, Kind, Shard, Split, StagedStream, TensorPool
+from harness.api import WHOLE, Batch, BenchError, Shard, Split, StagedStream, TensorPool
 from workloads import mnist
-from workloads.continual.metrics import TaskAccuracy
+from workloads.continual.classifier import TaskClassifier
 from workloads.continual.mnist_facts import FACTS, hidden
-from workloads.continual.model import build, parameter_kinds
+from workloads.continual.model import build
 from workloads.mnist import Digits
 
-_OPTIONS = ("dropout", "label_smoothing")
 #: Number of classes of a task, except in the scenario `permuted`.
 _PAIR = 2
 #: Number of held-out images per evaluation. An evaluation on all images would take longer than the training between two
@@ -26,7 +23,7 @@ _PAIR = 2
 _HELD_OUT = 2_000
 
 
-class ContinualMnist(TaskAccuracy):
+class ContinualMnist(TaskClassifier):
     """Five tasks on MNIST. `train_data` draws the order of the digits and the permutations of the pixels from its seed.
 
     `evaluate` uses what `train_data` or `prepare_evaluation` drew last. Before the first draw, the order is 0 to 9.
@@ -52,7 +49,6 @@ class ContinualMnist(TaskAccuracy):
         self.facts = FACTS[scenario, variant]
         self._scenario = scenario
         self._hidden = hidden(variant)
-        self._label_smoothing = 0.0
         self._tasks = len(self.facts.stages)
         self._order = torch.arange(mnist.CLASSES)
         self._permutations_TP = torch.arange(mnist.PIXELS).repeat(self._tasks, 1)
@@ -62,28 +58,9 @@ class ContinualMnist(TaskAccuracy):
         """The ten digits in the order of the tasks, two per task. The scenario `permuted` does not use it."""
         return tuple(self._order.tolist())
 
-    def build_model(self, seed: int, **options: Any) -> nn.Module:
-        """Build a new network. `label_smoothing` does not change the network; it is stored and used by `loss`.
-
-        Args:
-            seed: seed of the initial weights.
-            options: values of options in `facts.model_options`.
-
-        Raises:
-            BenchError: an option is not in `facts.model_options`.
-        """
-        unknown = sorted(set(options) - set(_OPTIONS))
-        if unknown:
-            raise BenchError(
-                f"{self.facts.name} has no model option {unknown[0]!r}", fix=f"known: {', '.join(_OPTIONS)}"
-            )
-        self._label_smoothing = float(options.get("label_smoothing", 0.0))
-        dropout = float(options.get("dropout", 0.0))
+    def network(self, seed: int, dropout: float) -> nn.Module:
         classes = _PAIR if self._scenario == "domain" else mnist.CLASSES
         return build(seed, inputs=mnist.PIXELS, hidden=self._hidden, classes=classes, dropout=dropout)
-
-    def parameter_kinds(self, model: nn.Module) -> dict[str, Kind]:
-        return parameter_kinds(model)
 
     def train_data(self, seed: int) -> StagedStream:
         """Return the stream.
@@ -133,15 +110,6 @@ class ContinualMnist(TaskAccuracy):
         if self._scenario == "task":
             fields["classes_BK"] = pair_K.repeat(len(chosen), 1)
         return fields
-
-    def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the cross-entropy of `outputs` in nats: the mean over examples, or with `per_example` all n values."""
-        return nn.functional.cross_entropy(
-            self.outputs(model, batch),
-            batch["labels_B"],
-            reduction="none" if per_example else "mean",
-            label_smoothing=self._label_smoothing,
-        )
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the logits: (n, 10), or (n, 2) for the pair in the scenarios `domain` and `task`."""

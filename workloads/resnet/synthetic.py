@@ -14,7 +14,7 @@ from workloads.redrawing import Redrawing
 from workloads.resnet.classifier import ImageClassifier, pieces
 from workloads.resnet.facts import SYNTHETIC_VARIANTS
 from workloads.resnet.model import ResnetConfig, build
-from workloads.resnet.synthetic_images import ImageSource
+from workloads.synthetic_images import ImageSource
 
 #: Variant → seed of the patterns of the classes.
 _SEEDS = {"": 1, "classes": 2}

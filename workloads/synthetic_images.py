@@ -1,9 +1,9 @@
 """Synthetic images with known classes, known noise, and the exact probability of every class given an image.
 
 Every class has one pattern of black and white pixels. An image is the pattern of its class, shifted by up to one pixel
-in each direction. Every pixel is then inverted with a known probability. The probability of an image given its class
-and shift follows from the number of pixels that differ, so Bayes' rule gives the probabilities of the classes exactly.
-No classifier has a lower expected cross-entropy than these probabilities.
+in each direction. Every pixel is then inverted with the same probability, the noise. The probability of an image given
+its class and shift follows from the number of pixels that differ, so Bayes' rule gives the probabilities of the classes
+exactly. No classifier has a lower expected cross-entropy than these probabilities.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ CLASSES = 10
 SIDE = 8
 #: Largest shift in each direction, in pixels. A pixel that leaves the image on one side enters on the opposite side.
 REACH = 1
-#: Probability that a pixel is inverted, as a fraction of 2^16. It is a quarter.
-NOISE_16 = 1 << 14
 #: How often the random numbers of a pattern are smoothed before the threshold. The more often, the larger are the areas
 #: of one colour, and the more similar are the patterns of different classes.
 _SMOOTHINGS = 3
@@ -57,10 +55,18 @@ class ImageSource:
 
     Args:
         seed: seed of the patterns.
+        noise: probability that a pixel is inverted, a multiple of 2^−16 between 0 and 1/2.
+
+    Raises:
+        ValueError: `noise` is not such a number.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, noise: float = 0.25) -> None:
+        self._noise_16 = int(noise * 2**16)
+        if not 0 < noise < 0.5 or self._noise_16 != noise * 2**16:
+            raise ValueError(f"noise {noise}: expected a multiple of 2^-16 between 0 and 0.5")
         self.seed = seed
+        self.noise = noise
         self.patterns_KHW = _patterns(seed)
         moves = [(dy, dx) for dy in range(-REACH, REACH + 1) for dx in range(-REACH, REACH + 1)]
         shifted = np.stack([np.roll(self.patterns_KHW, move, axis=(1, 2)) for move in moves], axis=1)
@@ -78,7 +84,7 @@ class ImageSource:
         labels_N = _below(CLASSES, n, key("synthetic images", self.seed, stream_seed, "classes"))
         shifts_N = _below(self._shifted_KSP.shape[1], n, key("synthetic images", self.seed, stream_seed, "shifts"))
         noise = randoms(key("synthetic images", self.seed, stream_seed, "noise"), 0, n * SIDE * SIDE // _PER_WORD)
-        inverted_NP = _halves(noise).reshape(n, SIDE * SIDE) < NOISE_16
+        inverted_NP = _halves(noise).reshape(n, SIDE * SIDE) < self._noise_16
         clean_NP = self._shifted_KSP[labels_N, shifts_N]
         pixels_NP = np.where(inverted_NP, -clean_NP, clean_NP)
         return Images(pixels_NHW=pixels_NP.reshape(n, SIDE, SIDE), labels_N=labels_N)
@@ -95,13 +101,13 @@ class ImageSource:
         if not (np.abs(pixels_NHW) == 1).all():
             raise ValueError("a pixel is neither -1 nor 1")
         # The sum over pixels of pattern times image is agreements − disagreements. An agreement multiplies the
-        # likelihood by 1 − q, a disagreement by q. All classes have the same number of shifts and are equally likely.
+        # likelihood by 1 − noise, a disagreement by noise. All classes have the same number of shifts and are equally
+        # likely.
         signs_NP = pixels_NHW.reshape(len(pixels_NHW), -1).astype(np.float32)
         patterns_PR = self._shifted_KSP.reshape(-1, SIDE * SIDE).T.astype(np.float32)
         # A float32 holds these small integers exactly.
         sums_NKS = (signs_NP @ patterns_PR).astype(np.float64).reshape(len(signs_NP), CLASSES, -1)
-        q = NOISE_16 / 2**16
-        classes_NK = _log_sum_exp(sums_NKS * (math.log((1 - q) / q) / 2))
+        classes_NK = _log_sum_exp(sums_NKS * (math.log((1 - self.noise) / self.noise) / 2))
         return classes_NK - _log_sum_exp(classes_NK)[:, None]
 
     @property

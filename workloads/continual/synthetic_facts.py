@@ -1,0 +1,66 @@
+"""Facts of `continual-synthetic` and of its variant, as plain data. This module must not import torch."""
+
+from __future__ import annotations
+
+from harness.api import Budget, Stage, Target, Uniform, WorkloadFacts, is_coarse
+from workloads.calibrated import calibration
+
+#: Number of stages. Each stage has one task.
+TASKS = 5
+#: Targets of the stages by variant, from the calibration: the mean accuracy over the tasks seen so far.
+_AVERAGES = {"": (0.9, 0.85, 0.8, 0.75, 0.7), "classes": (0.9, 0.85, 0.8, 0.75, 0.7)}
+#: Resolution by variant, and median number of evaluations after the minimum of a stage, from the calibration.
+_RESOLUTIONS: dict[str, tuple[float | None, float | None]] = {"": (None, None), "classes": (None, None)}
+#: Floor: the minimum accuracy of every earlier task when the last stage ends.
+_FLOOR = 0.4
+#: Maximum number of examples per stage. With more, the accuracy of the reference rises little, so its noise would be a
+#: large noise of compute multipliers.
+_CAP = 1_280
+#: Minimum number of examples per stage. Without it, a stage could meet its target by chance, and end before the replay
+#: reservoir has enough of its examples.
+_LEAST = 512
+
+
+def _stage(index: int, averages: tuple[float, ...]) -> Stage:
+    last = index == TASKS - 1
+    return Stage(
+        name=f"task-{index}",
+        targets=(Target(metric="avg_seen", goal="max", value=averages[index]),),
+        # Floors apply only when the last stage ends. In earlier stages, only the mean accuracy must meet its target.
+        floors=tuple(Target(metric=f"accuracy/{k}", goal="max", value=_FLOOR) for k in range(index)) if last else (),
+        max_examples=_CAP,
+        min_examples=_LEAST,
+    )
+
+
+def _facts(name: str, variant: str) -> WorkloadFacts:
+    stages = tuple(_stage(k, _AVERAGES[variant]) for k in range(TASKS))
+    resolution, evaluations = _RESOLUTIONS[variant]
+    return WorkloadFacts(
+        name=name,
+        version="1",
+        tier="cpu",
+        access="stream",
+        targets=stages[-1].targets,
+        stages=stages,
+        budget=Budget(
+            horizon=TASKS * _CAP,
+            # With as many replayed as new examples in every batch, a run needs two gradient-examples per example of the
+            # horizon. The budget is twice that number.
+            gradient_examples=4 * TASKS * _CAP,
+            seconds={"default": 120.0},
+        ),
+        batch_sizes=(32, 16, 64),
+        eval_every=128,
+        model_options={"dropout": Uniform(0.0, 0.5, default=0.0), "label_smoothing": Uniform(0.0, 0.2, default=0.0)},
+        example="8x8 image",
+        replay_capacity=500,
+        boundaries=True,
+        resolution=resolution,
+        coarse=is_coarse(resolution, evaluations),
+        reference=(calibration(name),),
+    )
+
+
+#: Facts by the variant's name; the workload itself has an empty name.
+FACTS = {"": _facts("continual-synthetic", ""), "classes": _facts("continual-synthetic+classes", "classes")}
