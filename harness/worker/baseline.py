@@ -48,7 +48,7 @@ _SAME_EXAMPLES_RMS = 0.1
 #: * `stored`: the stored order of the split.
 #: * `random`: the order of `evaluation_rows`.
 #: * `other`: another order.
-#: * `unknown`: all values have been equal so far, so the order makes no difference.
+#: * `unknown`: the values so far are in both orders the same, for example because all of them are equal.
 Order = Literal["unknown", "stored", "random", "other"]
 
 
@@ -151,15 +151,15 @@ class Baseline:
         ]
         if pairs:
             orders: tuple[Order, ...] = ("stored", "random")
-            self.order = next(
-                (o for o in orders if all(_matches_window(part, _sort(v, o)) for part, v in pairs)), "other"
-            )
+            matching = [o for o in orders if all(_matches_window(part, _sort(v, o)) for part, v in pairs)]
+            # If nearly all values are equal, both orders may match.
+            self.order = "unknown" if len(matching) > 1 else matching[0] if matching else "other"
 
     def renew(self, values: Mapping[str, Sequence[Tensor]], stage: int | None, goals: Mapping[str, Goal]) -> None:
         """Keep the values of an evaluation of the whole split.
 
         Nothing is kept if all values of the targets' metrics are 0 or 1, because differences are not used for such
-        values.
+        values. Nothing is kept, either, if the order of the windows is unknown and makes a difference.
 
         Args:
             values: the values by metric and task.
@@ -169,6 +169,8 @@ class Baseline:
         earlier = self.of_stage(stage)
         self.excess, self._stage, self._tasks = 0, stage, {}
         if self.order == "other" or not any(_has_losses(values.get(name, ())) for name in goals):
+            return
+        if self.is_order_needed(values):
             return
         for name, tasks in values.items():
             if _has_losses(tasks):

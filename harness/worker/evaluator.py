@@ -67,7 +67,8 @@ class Evaluator:
         self._screening = Screening(shadow=shadow, disabled=find_obstacle(workload))
         self._may_screen = may_screen(spec)
         self._on_cpu = spec.device == "cpu"
-        self._is_workload_checked = False
+        #: The stages in which the workload has been checked. Every stage of a stream has further tasks.
+        self._checked_stages: set[int | None] = set()
         #: By stage and metric, the number of examples of every task.
         self._totals: dict[int | None, dict[str, list[int]]] = {}
         #: The latest estimates. The size of the next part follows from them.
@@ -147,7 +148,7 @@ class Evaluator:
         Returns:
             The evaluation, or None if no part suffices; and the estimates from the last part, which may be empty.
         """
-        if decisions is None or stage not in self._totals:
+        if decisions is None or stage not in self._totals or stage not in self._checked_stages:
             return None, {}
         if self._broadcast_number(1 if self._is_renewal_due(stage) else None):
             return None, {}
@@ -259,7 +260,7 @@ class Evaluator:
         self._totals[stage] = {name: [len(task) for task in tasks] for name, tasks in values.items()}
         self._count(examples=self._whole_examples(stage) - saved if counted else 0)
         if all(math.isfinite(value) for value in metrics.values()):
-            if not self._is_workload_checked:
+            if self._is_screening and stage not in self._checked_stages:
                 metrics = self._check_workload(model, stage, metrics, values)
             if self._is_screening and (name := find_bias(part_estimates, metrics)):
                 self._disable(describe_bias(name, part_estimates[name]))
@@ -289,8 +290,9 @@ class Evaluator:
         self._baseline.renew(values, stage, self._goals)
         self._estimates = expect_differences(estimates, self._baseline.of_stage(stage))
         self._estimates_stage = stage
-        probed_examples = self._worst_first.renew(values, stage, partial(self._measure_values, model, stage))
-        self._count(examples=probed_examples)
+        if self._is_screening:
+            probed_examples = self._worst_first.renew(values, stage, partial(self._measure_values, model, stage))
+            self._count(examples=probed_examples)
 
     def _measure_first_window(self, model: nn.Module, stage: int | None) -> dict[str, Sequence[Tensor]]:
         """Return the values of the smallest part, which is one window, by metric and task."""
@@ -307,6 +309,8 @@ class Evaluator:
     ) -> dict[str, float]:
         """Check that parts of the split can be used. If not, use the whole split from now on.
 
+        This is checked in every stage, because a stage has tasks that earlier stages do not have.
+
         Args:
             model, stage: see `evaluate`.
             metrics: the metrics of the whole split.
@@ -315,8 +319,9 @@ class Evaluator:
         Returns:
             The metrics of the whole split. If the workload's `metrics` and `evaluate` disagree, those of `evaluate`.
         """
-        self._is_workload_checked = True
-        if self._group.count == 1 and not agrees(self._workload, model, stage, metrics):
+        is_first = not self._checked_stages
+        self._checked_stages.add(stage)
+        if is_first and self._group.count == 1 and not agrees(self._workload, model, stage, metrics):
             self._disable("evaluate() and metrics() return different values")
             return evaluate_split(self._workload, model, "score", stage)
         if not values:
@@ -327,13 +332,15 @@ class Evaluator:
             name = next(n for n, mean in means.items() if not are_close({n: mean}, {n: metrics[n]}))
             self._disable(f"the mean of the values of {name} is {means[name]!r}, the metric is {metrics[name]!r}")
             return metrics
+        if self._whole_examples(stage) <= FIRST_PART:
+            return metrics
         window = self._measure_first_window(model, stage)
         estimates = estimate_metrics(window, self._totals[stage])
         if count_examples(estimates) >= self._whole_examples(stage):
             self._disable(f"measure() returns the whole split for a window of {FIRST_PART} examples", warn=False)
         elif name := find_bias(estimates, metrics):
             self._disable(describe_bias(name, estimates[name]))
-        else:
+        elif self._baseline.order == "unknown":
             self._baseline.find_order(window, values)
         return metrics
 
@@ -362,7 +369,7 @@ class Evaluator:
         """Return the counts, and the values that decide the size of the next part."""
         return {
             "counts": msgspec.json.encode(self._screening).decode(),
-            "checked": self._is_workload_checked,
+            "checked": list(self._checked_stages),
             "totals": [[stage, totals] for stage, totals in self._totals.items()],
             "latest": {
                 name: [[t.n, t.total, t.mean, t.variance, t.binary, t.reach] for t in estimate.tasks]
@@ -378,8 +385,10 @@ class Evaluator:
         """Restore what `state_dict` returned, except the setting `shadow`."""
         counts = msgspec.json.decode(state["counts"], type=Screening)
         self._screening = msgspec.structs.replace(counts, shadow=self._screening.shadow)
-        self._is_workload_checked = state["checked"]
         self._totals = {stage: dict(totals) for stage, totals in state["totals"]}
+        # In checkpoints of earlier versions, this is whether the workload was checked in its first stage.
+        checked = state["checked"]
+        self._checked_stages = set(self._totals if checked else ()) if isinstance(checked, bool) else set(checked)
         self._estimates = {
             name: Estimate(tuple(TaskSample(*task) for task in tasks)) for name, tasks in state["latest"].items()
         }

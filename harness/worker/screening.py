@@ -68,8 +68,9 @@ class TaskSample:
     def error_variance(self) -> float:
         """The squared standard error of the mean as an estimate of the mean over all of the task's examples.
 
-        For values of 0 and 1, the standard error is computed from the fraction (k + 1) / (n + 2), where k is the number
-        of ones. The standard error is therefore positive even if all values are equal.
+        It is infinite for a single value, and for equal values that are neither 0 nor 1. For values of 0 and 1, the
+        standard error is computed from the fraction (k + 1) / (n + 2), where k is the number of ones. The standard
+        error is therefore positive even if all values are equal.
 
         For differences, the standard error allows for a group of examples that improves by `reach` but is not in the
         part:
@@ -81,7 +82,8 @@ class TaskSample:
         """
         if self.n >= self.total:
             return 0.0
-        if self.n < 2:
+        # Equal values show nothing about the spread of the others, except if all values are 0 or 1 (see above).
+        if self.n < 2 or (self.variance == 0 and self.reach == 0 and not self.binary):
             return math.inf
         variance = self.variance
         if self.binary:

@@ -14,14 +14,16 @@ from harness.system.files import write_atomically
 def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Return the model's parameters and buffers by name, in the order in which they are stored.
 
-    A tied tensor is stored under only one of its names, since safetensors rejects tensors that share memory.
+    A tied tensor, which has several names, is stored under only one of them. Tensors that share only a part of their
+    memory are all stored.
     """
-    stored_pointers: set[int] = set()
+    stored: set[tuple[object, ...]] = set()
     tensors: dict[str, Tensor] = {}
     for name, tensor in sorted(model.state_dict().items()):
-        if tensor.numel() and tensor.data_ptr() in stored_pointers:
+        key = tensor.data_ptr(), tensor.shape, tensor.stride()
+        if tensor.numel() and key in stored:
             continue
-        stored_pointers.add(tensor.data_ptr())
+        stored.add(key)
         tensors[name] = tensor.detach()
     return tensors
 
@@ -32,7 +34,14 @@ def save_weights(model: nn.Module, path: Path) -> str:
     Returns:
         SHA-256 of the file, as hexadecimal digits.
     """
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in stored_tensors(model).items()}
+    tensors: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, stored in stored_tensors(model).items():
+        tensor = stored.cpu().contiguous()
+        # safetensors rejects tensors that share memory.
+        storage = tensor.untyped_storage().data_ptr()
+        tensors[name] = tensor.clone() if storage in storages else tensor
+        storages.add(storage)
     payload = safetensors.torch.save(tensors)
     write_atomically(path, payload)
     return hashlib.sha256(payload).hexdigest()

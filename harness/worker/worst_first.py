@@ -186,7 +186,7 @@ class WorstFirst:
 
 def _covers_one_task(values: Mapping[str, Sequence[Tensor]]) -> bool:
     """Return whether an evaluation has one task: every metric has one tensor, and all tensors have equal lengths."""
-    return all(len(tasks) == 1 for tasks in values.values()) and len({len(task) for task, in values.values()}) == 1
+    return all(len(tasks) == 1 for tasks in values.values()) and len({len(task) for (task,) in values.values()}) == 1
 
 
 def find_requirement(
@@ -299,7 +299,9 @@ class WorstFirstEvaluation:
 
     @property
     def _required(self) -> float:
-        return self._requirement.total * (1 + _ROUNDING_MARGIN)
+        # Every value may be better than the bound by the tolerance.
+        margin = max(abs(self._requirement.total) * _ROUNDING_MARGIN, self.total * _BOUND_TOLERANCE)
+        return self._requirement.total + margin
 
     def _add(self, rows: tuple[int, ...], values: Mapping[str, Sequence[Tensor]]) -> bool:
         """Add measured values, by metric and task.

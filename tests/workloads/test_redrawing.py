@@ -99,6 +99,7 @@ def test_entries_say_which_workloads_redraw() -> None:
     names = {name.partition("@")[0] for name in load_registry().redrawing}
     assert names == {
         "lm-tiny", "lm-tiny+postnorm", "continual-lm", "continual-lm+narrow", "curriculum-lm",
-        "curriculum-lm+wide-init", "lm-124m-synthetic", "resnet-synthetic", "resnet-synthetic+classes", "continual-synthetic", "continual-synthetic+classes",
+        "curriculum-lm+wide-init", "lm-124m-synthetic", "resnet-synthetic", "resnet-synthetic+classes",
+        "continual-synthetic", "continual-synthetic+classes",
     }  # fmt: skip
     assert not hasattr(LmShakespeare, "draw_held_out")

@@ -36,7 +36,8 @@ def evaluation_rows(shard: Shard, n: int, unit: int = 1) -> Tensor:
         return torch.arange(rows.start, rows.stop)
     order = _random_order(n) if shard.chosen is None else torch.tensor(shard.chosen, dtype=torch.int64)
     rows = shard.rows(len(order))
-    return order[rows.start : rows.stop]
+    # A copy, because the order is kept for later calls.
+    return order[rows.start : rows.stop].clone()
 
 
 @lru_cache(maxsize=64)
