@@ -1,18 +1,24 @@
-"""Print the lowest possible loss of the synthetic images: python -m benchmarks.synthetic_images."""
+"""Print the best possible values of the workloads on synthetic images: python -m benchmarks.synthetic_images."""
 
 from __future__ import annotations
 
+from workloads.continual import synthetic_facts
+from workloads.continual.synthetic import ContinualSynthetic
 from workloads.resnet.facts import SYNTHETIC_VARIANTS
 from workloads.resnet.synthetic import ResnetSynthetic
 
 
 def main() -> None:
-    """Print the lowest expected cross-entropy and the highest expected accuracy of the workload and its variants."""
-    for variant, facts in SYNTHETIC_VARIANTS.items():
-        source = ResnetSynthetic(variant).source
+    """Print the lowest expected cross-entropy and the highest expected accuracy of the workloads and variants."""
+    workloads = (
+        *(ResnetSynthetic(variant) for variant in SYNTHETIC_VARIANTS),
+        *(ContinualSynthetic(variant) for variant in synthetic_facts.FACTS),
+    )
+    for workload in workloads:
+        source = workload.source
         print(
-            f"{facts.name} (seed {source.seed}): cross-entropy {source.bayes_cross_entropy:.4f} nats, "
-            f"accuracy {source.bayes_accuracy:.3f}"
+            f"{workload.facts.name}: noise {source.noise:g}, cross-entropy {source.bayes_cross_entropy:.4f} nats, "
+            f"accuracy {source.bayes_accuracy:.4f}"
         )
 
 
