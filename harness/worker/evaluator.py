@@ -307,9 +307,7 @@ class Evaluator:
         metrics: dict[str, float],
         values: Mapping[str, Sequence[Tensor]],
     ) -> dict[str, float]:
-        """Check that parts of the split can be used. If not, use the whole split from now on.
-
-        This is checked in every stage, because a stage has tasks that earlier stages do not have.
+        """Check that parts of the split can be used in this stage. If not, use the whole split from now on.
 
         Args:
             model, stage: see `evaluate`.
@@ -386,9 +384,8 @@ class Evaluator:
         counts = msgspec.json.decode(state["counts"], type=Screening)
         self._screening = msgspec.structs.replace(counts, shadow=self._screening.shadow)
         self._totals = {stage: dict(totals) for stage, totals in state["totals"]}
-        # In checkpoints of earlier versions, this is whether the workload was checked in its first stage.
-        checked = state["checked"]
-        self._checked_stages = set(self._totals if checked else ()) if isinstance(checked, bool) else set(checked)
+        # Checkpoints of earlier versions have a bool. The next evaluation of the whole split then repeats the check.
+        self._checked_stages = set(state["checked"]) if isinstance(state["checked"], list) else set()
         self._estimates = {
             name: Estimate(tuple(TaskSample(*task) for task in tasks)) for name, tasks in state["latest"].items()
         }
