@@ -10,7 +10,7 @@ from workloads.resnet.synthetic import ResnetSynthetic
 
 def main() -> None:
     """Print the lowest expected cross-entropy and the highest expected accuracy of the workloads and variants."""
-    workloads = (
+    workloads: tuple[ResnetSynthetic | ContinualSynthetic, ...] = (
         *(ResnetSynthetic(variant) for variant in SYNTHETIC_VARIANTS),
         *(ContinualSynthetic(variant) for variant in synthetic_facts.FACTS),
     )
