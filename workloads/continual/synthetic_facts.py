@@ -51,8 +51,8 @@ def _facts(name: str, variant: str) -> WorkloadFacts:
             seconds={"default": 120.0},
         ),
         batch_sizes=(32, 16, 64),
-        # The gate budget has at least 16 evaluations, so it is the whole budget. At 2,560 examples, a quarter of the pairs
-        # of submissions have another order than at the whole budget.
+        # The gate budget has at least 16 evaluations, so it is the whole budget. At 2,560 examples, a quarter of the
+        # pairs of submissions have another order than at the whole budget (ADR 27).
         eval_every=320,
         model_options={"dropout": Uniform(0.0, 0.5, default=0.0), "label_smoothing": Uniform(0.0, 0.2, default=0.0)},
         example="8x8 image",
