@@ -107,8 +107,9 @@ class ImageSource:
         patterns_PR = self._shifted_KSP.reshape(-1, SIDE * SIDE).T.astype(np.float32)
         # A float32 holds these small integers exactly.
         sums_NKS = (signs_NP @ patterns_PR).astype(np.float64).reshape(len(signs_NP), CLASSES, -1)
-        classes_NK = _log_sum_exp(sums_NKS * (math.log((1 - self.noise) / self.noise) / 2))
-        return classes_NK - _log_sum_exp(classes_NK)[:, None]
+        joint_NK = np.logaddexp.reduce(sums_NKS * (math.log((1 - self.noise) / self.noise) / 2), axis=2)
+        log_NK: Floats = joint_NK - np.logaddexp.reduce(joint_NK, axis=1, keepdims=True)
+        return log_NK
 
     @property
     def bayes_cross_entropy(self) -> float:
@@ -162,10 +163,3 @@ def _halves(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Return the four 16-bit integers in each 64-bit integer, the lowest bits first."""
     shifts = np.arange(_PER_WORD, dtype=np.uint64) * np.uint64(16)
     return ((words[:, None] >> shifts) & np.uint64(0xFFFF)).ravel()
-
-
-def _log_sum_exp(values: Floats) -> Floats:
-    """Return the logarithm of the sum of the exponentials over the last axis."""
-    top = values.max(axis=-1, keepdims=True)
-    total: Floats = np.log(np.exp(values - top).sum(axis=-1)) + top[..., 0]
-    return total

@@ -103,6 +103,17 @@ def random(n: int, seed: int) -> Tensor:
     return torch.rand(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def second_stage_is_whole(workload: Tasks) -> Evaluator:
+    """Check that evaluations of the second stage have the metrics of the whole split, and return the evaluator."""
+    judge, model = evaluator(workload), Weight()
+    judge.evaluate(model, stage=0)
+    decisions = {"the end": (target("average", 0.8),)}
+    for weight in (1, 2):
+        found = judge.evaluate(model.at(weight), stage=1, decisions=decisions)
+        assert found.metrics == workload.evaluate(model, "score", 1)
+    return judge
+
+
 def test_a_metric_that_differs_from_the_mean_only_in_later_stages() -> None:
     class Pooled(Tasks):
         """It weights tasks by their sizes, which makes no difference while there is one task."""
@@ -111,12 +122,7 @@ def test_a_metric_that_differs_from_the_mean_only_in_later_stages() -> None:
             return {"average": float(torch.cat(list(measured.values())).double().mean())}
 
     workload = Pooled(lambda weight, stage: [random(N, 1) < 0.95, *([random(N // 10, 2) < 0.3] if stage else [])])
-    judge, model = evaluator(workload), Weight()
-    judge.evaluate(model, stage=0)
-    decisions = {"the end": (target("average", 0.8),)}
-    for weight in (1, 2):
-        found = judge.evaluate(model.at(weight), stage=1, decisions=decisions)
-        assert found.metrics == workload.evaluate(model, "score", 1)
+    judge = second_stage_is_whole(workload)
     assert "the mean of the values of average" in judge.warnings[0]
 
 
@@ -126,12 +132,7 @@ def test_a_later_task_whose_first_examples_are_no_random_sample() -> None:
             return torch.arange(n)[list(shard.rows(n))] if task else super().rows(task, shard, n)
 
     workload = Sorted(lambda weight, stage: [random(600, 1) < 0.95, *([torch.arange(600) >= 120] if stage else [])])
-    judge, model = evaluator(workload), Weight()
-    judge.evaluate(model, stage=0)
-    decisions = {"the end": (target("average", 0.8),)}
-    for weight in (1, 2):
-        found = judge.evaluate(model.at(weight), stage=1, decisions=decisions)
-        assert found.metrics == workload.evaluate(model, "score", 1)
+    judge = second_stage_is_whole(workload)
     assert judge.warnings
 
 

@@ -1,24 +1,20 @@
-"""The common base of streams of labelled images: the model options, the loss and the outputs."""
+"""The common base of workloads that classify images with a perceptron: the model options, the loss and the outputs."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any
 
 from torch import Tensor, nn
 
 from harness.api import Batch, BenchError, Kind, WorkloadFacts
-from workloads.continual.metrics import TaskAccuracy
 from workloads.continual.model import parameter_kinds
 
 _OPTIONS = ("dropout", "label_smoothing")
 
 
-class TaskClassifier(TaskAccuracy):
-    """A workload on a stream of images `x_BCHW` with labels `labels_B` (int64).
-
-    Subclasses have the attribute `facts`.
-    """
+class PerceptronClassifier(ABC):
+    """A workload on images `x_BCHW` with labels `labels_B` (int64). Subclasses set the attribute `facts`."""
 
     facts: WorkloadFacts
     _label_smoothing = 0.0

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from harness.api import WHOLE, BenchError, Shard, Split, StagedStream, TensorPool, evaluation_rows
-from workloads.continual.classifier import TaskClassifier
+from workloads.continual.classifier import PerceptronClassifier
 from workloads.continual.facts import CONTINUAL_DIGITS, CONTINUAL_DIGITS_NOISE, LABEL_NOISE
+from workloads.continual.metrics import TaskAccuracy
 from workloads.continual.model import build
 from workloads.resnet import digits_data
 
@@ -21,7 +22,7 @@ _CLASSES = digits_data.CLASSES
 _PER_STAGE = _CLASSES // len(CONTINUAL_DIGITS.stages)
 
 
-class ContinualDigits(TaskClassifier):
+class ContinualDigits(PerceptronClassifier, TaskAccuracy):
     """Five stages of two digits each. `train_data` draws the order of the digits from its seed.
 
     `evaluate` uses the order that `train_data` or `prepare_evaluation` drew last. Before the first draw, the order is 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from harness.api import Budget, Stage, Target, Uniform, WorkloadFacts, is_coarse
+from harness.api import Budget, Target, Uniform, WorkloadFacts, is_coarse
 from workloads.calibrated import calibration
+from workloads.continual.stages import accuracy_stages
 
 #: Target of each stage, from the calibration: the mean accuracy over the tasks seen so far. A stage ends when its
 #: target is met.
@@ -20,23 +21,10 @@ _FLOOR, _NOISY_FLOOR = 0.3, 0.2
 #: with one wrong image would miss this target. Calibration could not make it easier: an error of 0, multiplied by a
 #: factor, stays 0.
 _CAPS = (1_920, 5_120, 5_120, 5_120, 5_120)
-#: Minimum number of examples per stage. Without it, a stage could meet its target by chance, and end before the replay
-#: reservoir has enough examples of its classes.
+#: Minimum number of examples per stage.
 _LEAST = 640
 #: Fraction of wrong labels in the variant `+noise`.
 LABEL_NOISE = 0.1
-
-
-def _stage(index: int, averages: tuple[float, ...], floor: float) -> Stage:
-    last = index == len(averages) - 1
-    return Stage(
-        name=f"task-{index}",
-        targets=(Target(metric="avg_seen", goal="max", value=averages[index]),),
-        # Floors apply only when the last stage ends. Until then, one task's accuracy may fall if the mean suffices.
-        floors=tuple(Target(metric=f"accuracy/{k}", goal="max", value=floor) for k in range(index)) if last else (),
-        max_examples=_CAPS[index],
-        min_examples=_LEAST,
-    )
 
 
 CONTINUAL_DIGITS = WorkloadFacts(
@@ -45,7 +33,7 @@ CONTINUAL_DIGITS = WorkloadFacts(
     tier="cpu",
     access="stream",
     targets=(Target(metric="avg_seen", goal="max", value=_AVERAGES[-1]),),
-    stages=tuple(_stage(k, _AVERAGES, _FLOOR) for k in range(len(_AVERAGES))),
+    stages=accuracy_stages(_AVERAGES, floor=_FLOOR, max_examples=_CAPS, min_examples=_LEAST),
     budget=Budget(
         horizon=sum(_CAPS),
         # With as many replayed as new examples in every batch, a run needs two gradient-examples per example of the
@@ -70,7 +58,7 @@ CONTINUAL_DIGITS_NOISE = msgspec.structs.replace(
     CONTINUAL_DIGITS,
     name="continual-digits+noise",
     targets=(Target(metric="avg_seen", goal="max", value=_NOISY_AVERAGES[-1]),),
-    stages=tuple(_stage(k, _NOISY_AVERAGES, _NOISY_FLOOR) for k in range(len(_NOISY_AVERAGES))),
+    stages=accuracy_stages(_NOISY_AVERAGES, floor=_NOISY_FLOOR, max_examples=_CAPS, min_examples=_LEAST),
     resolution=0.044,
     coarse=is_coarse(0.044, 1),
     reference=(calibration("continual-digits+noise"),),

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from harness.api import WHOLE, Batch, BenchError, Shard, Split, StagedStream, TensorPool
 from workloads import mnist
-from workloads.continual.classifier import TaskClassifier
+from workloads.continual.classifier import PerceptronClassifier
+from workloads.continual.metrics import TaskAccuracy
 from workloads.continual.mnist_facts import FACTS, hidden
 from workloads.continual.model import build
 from workloads.mnist import Digits
@@ -23,7 +24,7 @@ _PAIR = 2
 _HELD_OUT = 2_000
 
 
-class ContinualMnist(TaskClassifier):
+class ContinualMnist(PerceptronClassifier, TaskAccuracy):
     """Five tasks on MNIST. `train_data` draws the order of the digits and the permutations of the pixels from its seed.
 
     `evaluate` uses what `train_data` or `prepare_evaluation` drew last. Before the first draw, the order is 0 to 9.

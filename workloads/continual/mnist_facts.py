@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, get_args
 
-from harness.api import Budget, Stage, Target, Uniform, WorkloadFacts, is_coarse
+from harness.api import Budget, Uniform, WorkloadFacts, is_coarse
 from workloads.calibrated import calibration
+from workloads.continual.stages import accuracy_stages
 
 Scenario: TypeAlias = Literal["class", "domain", "task", "permuted"]
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
@@ -32,8 +33,7 @@ _RESOLUTIONS = {
 }
 #: Maximum number of examples per stage.
 _CAP = 4_096
-#: Minimum number of examples per stage. Without it, a stage could meet its target early by chance, and leave too few
-#: examples in the replay reservoir (the stored examples of earlier stages).
+#: Minimum number of examples per stage.
 _LEAST = 1_024
 
 
@@ -42,23 +42,11 @@ def hidden(variant: str) -> tuple[int, ...]:
     return (250, 250) if variant == "narrow" else (1_000, 1_000)
 
 
-def _stage(key: str, index: int) -> Stage:
-    averages = _AVERAGES[key]
-    last = index == len(averages) - 1
-    floor = _FLOORS[key]
-    return Stage(
-        name=f"task-{index}",
-        targets=(Target(metric="avg_seen", goal="max", value=averages[index]),),
-        # Floors apply only when the last stage ends. In earlier stages, only the mean accuracy must meet its target.
-        floors=tuple(Target(metric=f"accuracy/{k}", goal="max", value=floor) for k in range(index)) if last else (),
-        max_examples=_CAP,
-        min_examples=_LEAST,
-    )
-
-
 def _facts(name: str, key: str) -> WorkloadFacts:
-    stages = tuple(_stage(key, k) for k in range(len(_AVERAGES[key])))
-    horizon = _CAP * len(stages)
+    averages = _AVERAGES[key]
+    caps = len(averages) * (_CAP,)
+    stages = accuracy_stages(averages, floor=_FLOORS[key], max_examples=caps, min_examples=_LEAST)
+    horizon = sum(caps)
     resolution, evaluations = _RESOLUTIONS[key]
     return WorkloadFacts(
         name=name,

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.api import WHOLE, Batch, BenchError, Shard, Split, StagedStream, TensorPool, evaluation_rows
-from workloads.continual.classifier import TaskClassifier
+from workloads.continual.classifier import PerceptronClassifier
+from workloads.continual.metrics import TaskAccuracy
 from workloads.continual.model import build
 from workloads.continual.synthetic_facts import FACTS, TASKS
 from workloads.redrawing import Redrawing
@@ -32,7 +33,7 @@ BAYES_ACCURACY = {"": 0.99974, "classes": 0.99958}
 _IMAGES: dict[Split, int] = {"feedback": 256, "score": 1_024, "audit": 1_024}
 
 
-class ContinualSynthetic(Redrawing, TaskClassifier):
+class ContinualSynthetic(Redrawing, PerceptronClassifier, TaskAccuracy):
     """Five tasks with the same ten classes. The images of a task have their pixels permuted, differently in every task.
 
     `train_data` draws the permutations and the images from its seed. As the permutations are random, all tasks are

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from harness.api import Budget, Stage, Target, Uniform, WorkloadFacts, is_coarse
+from harness.api import Budget, Uniform, WorkloadFacts, is_coarse
 from workloads.calibrated import calibration
+from workloads.continual.stages import accuracy_stages
 
 #: Number of stages. Each stage has one task.
 TASKS = 5
@@ -16,25 +17,12 @@ _FLOOR = 0.4
 #: Maximum number of examples per stage. With more, the accuracy of the reference rises little, so its noise would be a
 #: large noise of compute multipliers.
 _CAP = 1_280
-#: Minimum number of examples per stage. Without it, a stage could meet its target by chance, and end before the replay
-#: reservoir has enough of its examples.
+#: Minimum number of examples per stage.
 _LEAST = 640
 
 
-def _stage(index: int, averages: tuple[float, ...]) -> Stage:
-    last = index == TASKS - 1
-    return Stage(
-        name=f"task-{index}",
-        targets=(Target(metric="avg_seen", goal="max", value=averages[index]),),
-        # Floors apply only when the last stage ends. In earlier stages, only the mean accuracy must meet its target.
-        floors=tuple(Target(metric=f"accuracy/{k}", goal="max", value=_FLOOR) for k in range(index)) if last else (),
-        max_examples=_CAP,
-        min_examples=_LEAST,
-    )
-
-
 def _facts(name: str, variant: str) -> WorkloadFacts:
-    stages = tuple(_stage(k, _AVERAGES[variant]) for k in range(TASKS))
+    stages = accuracy_stages(_AVERAGES[variant], floor=_FLOOR, max_examples=TASKS * (_CAP,), min_examples=_LEAST)
     resolution, evaluations = _RESOLUTIONS[variant]
     return WorkloadFacts(
         name=name,

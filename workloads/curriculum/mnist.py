@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.api import WHOLE, Batch, BenchError, Kind, Pool, Shard, Split, TensorPool, evaluation_rows
+from harness.api import WHOLE, Batch, BenchError, Pool, Shard, Split, TensorPool, evaluation_rows
 from workloads import mnist
-from workloads.continual.model import build, parameter_kinds
+from workloads.continual.classifier import PerceptronClassifier
+from workloads.continual.model import build
 from workloads.curriculum.mnist_facts import CLEAN_SHARE, FACTS, NOISE, POOL, RELIABILITY, hidden
 
-_OPTIONS = ("dropout", "label_smoothing")
 #: Number of images of `score` and of `audit`. More images would make the evaluations longer.
 _HELD_OUT = 4_000
 
 
-class CurriculumMnist:
+class CurriculumMnist(PerceptronClassifier):
     """Digits with hidden probabilities of a wrong label, and a visible score `quality` that correlates with them.
 
     Args:
@@ -42,29 +41,9 @@ class CurriculumMnist:
             raise BenchError(f"curriculum-mnist has no variant {variant!r}", fix=f"known: {known}")
         self.facts = FACTS[variant]
         self._hidden = hidden(variant)
-        self._label_smoothing = 0.0
 
-    def build_model(self, seed: int, **options: Any) -> nn.Module:
-        """Build a new network. `label_smoothing` does not change the network; it is stored and used by `loss`.
-
-        Args:
-            seed: seed of the initial weights.
-            options: values of options in `facts.model_options`.
-
-        Raises:
-            BenchError: an option is not in `facts.model_options`.
-        """
-        unknown = sorted(set(options) - set(_OPTIONS))
-        if unknown:
-            raise BenchError(
-                f"{self.facts.name} has no model option {unknown[0]!r}", fix=f"known: {', '.join(_OPTIONS)}"
-            )
-        self._label_smoothing = float(options.get("label_smoothing", 0.0))
-        dropout = float(options.get("dropout", 0.0))
+    def network(self, seed: int, dropout: float) -> nn.Module:
         return build(seed, inputs=mnist.PIXELS, hidden=self._hidden, classes=mnist.CLASSES, dropout=dropout)
-
-    def parameter_kinds(self, model: nn.Module) -> dict[str, Kind]:
-        return parameter_kinds(model)
 
     def train_data(self, seed: int) -> Pool:
         """Return the pool: fields `x_BCHW` (uint8, (n, 1, 28, 28)) and `labels_B` (int64, (n,)); score `quality`.
@@ -86,15 +65,6 @@ class CurriculumMnist:
 
     def prepare_evaluation(self, seed: int) -> None:
         """Do nothing: the metrics do not depend on the training data."""
-
-    def loss(self, model: nn.Module, batch: Batch, per_example: bool = False) -> Tensor:
-        """Return the label-smoothed cross-entropy in nats: the mean, or with `per_example` all n values."""
-        return nn.functional.cross_entropy(
-            self.outputs(model, batch),
-            batch["labels_B"],
-            reduction="none" if per_example else "mean",
-            label_smoothing=self._label_smoothing,
-        )
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the logits, shape (n, 10)."""
