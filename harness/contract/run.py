@@ -40,6 +40,8 @@ class Ruleset(Data, frozen=True, kw_only=True):
         studies: number of scored studies.
         tuning_studies: number of studies that run before the scored studies, to choose a setting or a stop (the number
             of examples at which runs end). Their seeds differ from those of the scored studies.
+        common_tuning_seeds: whether all tuning trials of a study have the same seeds. The settings are then compared by
+            runs with common random numbers. If false, each trial has its own seeds.
         budget_factor: factor by which the workload's budget is multiplied.
         tuning: how settings are chosen. `defaults`: the submission's defaults. `space`: drawn quasi-randomly from the
             submission's search space. `rates`: the defaults, except that each setting has a different learning rate.
@@ -60,6 +62,7 @@ class Ruleset(Data, frozen=True, kw_only=True):
     trials: int
     studies: int
     tuning_studies: int = 0
+    common_tuning_seeds: bool = False
     budget_factor: float = 1.0
     tuning: Literal["defaults", "space", "rates"] = "defaults"
     hides: frozenset[str] = frozenset()

@@ -19,7 +19,7 @@ def derive_seeds(root: int | str, workload: str, study: int, trial: int, purpose
         root: the root seed, or the root of the study from `nonce_root`.
         workload: the workload's name.
         study: index of the study.
-        trial: index of the trial in its study.
+        trial: index of the trial in its study; 0 for all trials that share the seeds of their study.
         purpose: purpose of the trial.
     """
     prefix = _purpose_prefix(purpose)
@@ -51,7 +51,8 @@ def expected_seeds(spec: RunSpec) -> Seeds:
     """Return the seeds that follow from the nonce of a trial, or from its root seed if it has no nonce."""
     facts = spec.workload.facts
     root = spec.root_seed if spec.nonce is None else nonce_root(spec.nonce, facts.id, spec.study)
-    return derive_seeds(root, facts.name, spec.study, spec.trial, spec.purpose)
+    shares_seeds = spec.purpose == "tuning" and spec.ruleset.common_tuning_seeds
+    return derive_seeds(root, facts.name, spec.study, 0 if shares_seeds else spec.trial, spec.purpose)
 
 
 def with_seeds(spec: RunSpec, *, redraws_held_out: bool) -> RunSpec:

@@ -52,6 +52,8 @@ INDEX_NAME = re.compile(r"records-(\d{4,})\.index\.json")
 #: Fields that were added to `RunSpec` after records had been published, with their defaults. A field with its default
 #: value is left out of the hash. A trial therefore keeps the run_id that it had before the field existed.
 LATER_FIELDS: Final[Mapping[str, object]] = MappingProxyType({"screening": True, "nonce": None, "held_out": None})
+#: The same for fields of the ruleset.
+LATER_RULESET_FIELDS: Final[Mapping[str, object]] = MappingProxyType({"common_tuning_seeds": False})
 
 
 def run_id(spec: RunSpec) -> str:
@@ -80,8 +82,9 @@ class _RecordSpec(msgspec.Struct):
 
 
 def _hash_spec(spec: dict[str, object]) -> str:
-    absent = object()
-    hashed = {name: value for name, value in spec.items() if LATER_FIELDS.get(name, absent) != value}
+    hashed = _without_later_fields(spec, LATER_FIELDS)
+    if isinstance(ruleset := hashed.get("ruleset"), dict):
+        hashed["ruleset"] = _without_later_fields(ruleset, LATER_RULESET_FIELDS)
     if isinstance(workload := hashed.get("workload"), dict):
         # The version of a workload identifies its code (see `WorkloadRef`).
         hashed["workload"] = {name: value for name, value in workload.items() if name not in _SOURCE_HASHES}
@@ -90,6 +93,11 @@ def _hash_spec(spec: dict[str, object]) -> str:
         unused = "source_hash" if submission.get("code_hash") else "code_hash"
         hashed["submission"] = {name: value for name, value in submission.items() if name != unused}
     return RUN_ID_PREFIX + hashlib.sha256(msgspec.json.encode(hashed, order="sorted")).hexdigest()[:16]
+
+
+def _without_later_fields(fields: dict[str, object], later: Mapping[str, object]) -> dict[str, object]:
+    absent = object()
+    return {name: value for name, value in fields.items() if later.get(name, absent) != value}
 
 
 def is_run_id(name: str) -> bool:

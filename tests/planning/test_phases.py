@@ -19,6 +19,7 @@ from harness.errors import UsageError
 from harness.planning import phases, rulesets
 from harness.planning.compose import compose
 from harness.planning.phases import SubmissionOnWorkload
+from harness.planning.seeds import expected_seeds
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.registry import load_registry
 from harness.report.stopping_tables import StoppingResults
@@ -85,6 +86,26 @@ def test_fixed_budget_plans_to_the_end_tunes_and_then_runs_fresh_seeds() -> None
     assert {spec.hparams["lr"] for spec in phase2 if spec.submission.name == "adamw-cosine"} == {0.015}
     assert {spec.study for spec in phase2} == set(range(5))
     assert not {spec.seeds for spec in phase2} & {spec.seeds for spec in plan_}
+    assert len({spec.seeds for spec in plan_}) == 1, "all learning rates of all submissions share the tuning seed"
+    assert len({spec.seeds for spec in phase2}) == 5
+    assert all(expected_seeds(spec) == spec.seeds for spec in (*plan_, *phase2))
+
+
+@pytest.mark.parametrize(("name", "seeds"), [("calibration", 3), ("fixed-stop", 4)])
+def test_tuning_trials_have_their_own_seeds_unless_the_ruleset_shares_them(name: str, seeds: int) -> None:
+    settings = PlanSettings(ruleset=rulesets.ruleset(name))
+    trials = plan_trials(
+        micro.ENTRY,
+        REGISTRY.submission("adamw-cosine"),
+        REGISTRY,
+        settings,
+        purpose="tuning",
+        studies=settings.ruleset.tuning_studies,
+    )
+    assert len({spec.seeds for spec in trials}) == len(trials) == seeds
+    shared = dataclasses.replace(settings, ruleset=msgspec.structs.replace(settings.ruleset, common_tuning_seeds=True))
+    scored = plan_trials(micro.ENTRY, REGISTRY.submission("adamw-cosine"), REGISTRY, shared)
+    assert len({spec.seeds for spec in scored}) == len(scored), "scored trials never share their seeds"
 
 
 def test_fixed_budget_runs_on_streams_and_refuses_another_end_of_the_schedule() -> None:

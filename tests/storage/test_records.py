@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from harness.contract.record import Record
-from harness.contract.run import RunSpec
+from harness.contract.run import Ruleset, RunSpec
 from harness.errors import StoreError
 from harness.storage import layout, records, run_folder
 from harness.system import files
@@ -171,6 +171,8 @@ def test_a_field_that_was_added_to_the_spec_does_not_change_the_id_of_a_run() ->
     assert layout.run_id_of_json(msgspec.json.encode(plain)) == identity
     for name, default in layout.LATER_FIELDS.items():
         assert plain["spec"].pop(name) == default
+    for name, default in layout.LATER_RULESET_FIELDS.items():
+        assert plain["spec"]["ruleset"].pop(name) == default
     del plain["spec"]["workload"]["source_hash"], plain["spec"]["workload"]["code_hash"]
     del plain["spec"]["submission"]["code_hash"]
     assert layout.run_id_of_json(msgspec.json.encode(plain)) == identity
@@ -179,8 +181,11 @@ def test_a_field_that_was_added_to_the_spec_does_not_change_the_id_of_a_run() ->
     assert layout.run_id(whole) != identity
     plain["spec"]["screening"] = False
     assert layout.run_id_of_json(msgspec.json.encode(plain)) == layout.run_id(whole)
+    shared = msgspec.structs.replace(spec, ruleset=msgspec.structs.replace(spec.ruleset, common_tuning_seeds=True))
+    assert layout.run_id(shared) != identity
 
 
 def test_every_later_field_exists_with_its_default() -> None:
-    defaults = {field.name: field.default for field in msgspec.structs.fields(RunSpec)}
-    assert {name: defaults[name] for name in layout.LATER_FIELDS} == dict(layout.LATER_FIELDS)
+    for kind, later in ((RunSpec, layout.LATER_FIELDS), (Ruleset, layout.LATER_RULESET_FIELDS)):
+        defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
+        assert {name: defaults[name] for name in later} == dict(later)
