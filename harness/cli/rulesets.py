@@ -31,7 +31,7 @@ def command(as_json: bool) -> None:
         studies = f"{ruleset.tuning_studies}+{ruleset.studies}" if ruleset.tuning_studies else str(ruleset.studies)
         table.append(
             [
-                f"{ruleset.name}@{ruleset.version}",
+                ruleset.id,
                 str(ruleset.trials),
                 studies,
                 f"{ruleset.budget_factor:g}×",

@@ -70,6 +70,11 @@ class Ruleset(Data, frozen=True, kw_only=True):
     stop_share: float = 1.0
     ranked: bool = False
 
+    @property
+    def id(self) -> str:
+        """`name@version` of the ruleset."""
+        return f"{self.name}@{self.version}"
+
 
 class Nonce(Data, frozen=True, kw_only=True):
     """A number from which the seeds of a published run are derived, so that nobody can choose the seeds.

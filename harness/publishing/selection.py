@@ -62,7 +62,7 @@ def group_key(spec: RunSpec) -> GroupKey:
         submission=spec.submission.id,
         source_hash=spec.submission.source_hash,
         workload=spec.workload.facts.id,
-        ruleset=f"{spec.ruleset.name}@{spec.ruleset.version}",
+        ruleset=spec.ruleset.id,
         hardware=spec.hardware,
         root=spec.nonce.value if spec.nonce else str(spec.root_seed),
         overrides=tuple((name, spec.hparams[name]) for name in spec.overridden if name in spec.hparams),

@@ -200,7 +200,7 @@ def _run_fields(record: Record) -> dict[str, object]:
         "workload": facts.name,
         "workload_version": facts.version,
         "hardware": spec.hardware,
-        "ruleset": f"{spec.ruleset.name}@{spec.ruleset.version}",
+        "ruleset": spec.ruleset.id,
         "purpose": spec.purpose,
         "study": spec.study,
         "trial": spec.trial,

@@ -52,7 +52,7 @@ def run_row(record: Record, attestations: Sequence[Attestation] = (), mark: Mark
     values = (
         *(record.run_id, record.content_hash, spec.submission.name, spec.submission.version),
         *(spec.submission.source_hash, spec.submission.distribution, facts.name, facts.version, facts.tier),
-        *(spec.hardware, f"{spec.ruleset.name}@{spec.ruleset.version}", spec.ruleset.ranked, spec.purpose),
+        *(spec.hardware, spec.ruleset.id, spec.ruleset.ranked, spec.purpose),
         *(spec.study, spec.trial, spec.root_seed, spec.nonce.value if spec.nonce else "", record.status),
         record.hit is not None,
         *((target.metric, target.goal, target.value) if target else ("", "", None)),

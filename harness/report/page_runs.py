@@ -145,7 +145,7 @@ class PageRuns:
             scored: whether a table scores the run.
         """
         spec = summary.spec
-        table = self._tables.setdefault(f"{spec.hardware}|{spec.ruleset.name}@{spec.ruleset.version}", _TableRuns())
+        table = self._tables.setdefault(f"{spec.hardware}|{spec.ruleset.id}", _TableRuns())
         submission, workload = spec.submission.id, spec.workload.facts.id
         table.facts[workload] = spec.workload.facts
         hit = summary.result.status == "hit"

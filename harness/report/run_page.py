@@ -55,7 +55,7 @@ def _describe_run(
 ) -> list[tuple[str, str]]:
     """Return rows of a label and a text."""
     spec, usage = record.spec, record.usage
-    ruleset = f"{spec.ruleset.name}@{spec.ruleset.version}"
+    ruleset = spec.ruleset.id
     stop = f", ends at {spec.stop:,} examples" if spec.stop is not None else ""
     flags = [f"--{name}" for name in ("smoke", "profile", "prune", "deterministic") if getattr(spec, name)]
     seconds = (

@@ -59,7 +59,7 @@ class MarkFilter:
                 mark=mark,
                 submission=spec.submission.id,
                 facts=spec.workload.facts,
-                ruleset=f"{spec.ruleset.name}@{spec.ruleset.version}",
+                ruleset=spec.ruleset.id,
                 hardware=spec.hardware,
             )
         )

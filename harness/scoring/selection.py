@@ -46,7 +46,7 @@ S = TypeVar("S", bound=ResultRun)
 
 def table_key(run: RunLike) -> tuple[str, str]:
     """Return the hardware class and `ruleset@version` of a run. Only runs with equal keys share a table."""
-    return run.spec.hardware, f"{run.spec.ruleset.name}@{run.spec.ruleset.version}"
+    return run.spec.hardware, run.spec.ruleset.id
 
 
 def study_key(spec: RunSpec) -> StudyKey:

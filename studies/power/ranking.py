@@ -13,6 +13,7 @@ import yaml
 
 from harness.contract.base import Data
 from harness.contract.record import Record
+from harness.planning.rulesets import ruleset
 from harness.plugins.registry import Registry
 from harness.storage.records import iter_records
 from studies.power.figures import PowerFigures, figures_of_record
@@ -45,7 +46,7 @@ def read_rankings(
 ) -> dict[str, list[PowerFigures]]:
     """Return `name@version` of a workload -> the figures of the fresh runs of its ranking.
 
-    Only installed versions of workloads are included, and only runs of the plans.
+    Only installed versions of workloads and rulesets are included, and only runs of the plans.
 
     Args:
         registry: the registry in which workloads are looked up.
@@ -70,7 +71,7 @@ def read_rankings(
 def _is_planned(record: Record, plan: RankingPlan) -> bool:
     spec = record.spec
     return (
-        spec.ruleset.name == plan.ruleset
+        spec.ruleset.id == ruleset(plan.ruleset).id
         and spec.root_seed == plan.seed
         and spec.purpose == "score"
         and spec.submission.name in plan.submissions
