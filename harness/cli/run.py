@@ -60,6 +60,12 @@ MAX_LISTED_FAILURES = 20
     "--studies", type=LimitedInteger("studies"), envvar="BENCH_STUDIES", help="Number of independent repetitions."
 )
 @click.option(
+    "--tuning-studies",
+    type=LimitedInteger("tuning_studies"),
+    help="Number of studies that choose a setting or a stop, under a ruleset that has them. More studies choose better"
+    " if the workload has much noise.",
+)
+@click.option(
     "--seed",
     type=LimitedInteger("seed"),
     default=0,
@@ -198,6 +204,7 @@ class RunOptions:
     workloads: tuple[str, ...]
     ruleset: str
     studies: int | None
+    tuning_studies: int | dict[str, int] | None
     seed: int
     nonce: str
     settings: tuple[str, ...]
@@ -268,6 +275,7 @@ class RunOptions:
             self.workloads,
             ruleset=self.ruleset,
             studies=self.studies,
+            tuning_studies=self.tuning_studies,
             seed=self.seed,
             overrides=parse_grid(self.settings, "--set"),
             best_settings=best_settings,

@@ -25,6 +25,7 @@ class Sweep(Data, frozen=True, kw_only=True):
     Args:
         submissions: names of submissions (option `-s`).
         workloads: names of workloads (option `-w`).
+        tuning_studies: number of tuning studies (option `--tuning-studies`), or numbers by the name of the workload.
         set: values of hyperparameters by name (option `--set`). A list of values is a grid. Runs with such values are
             never ranked.
         options: options of the executor by name (option `--executor-option`).
@@ -34,6 +35,7 @@ class Sweep(Data, frozen=True, kw_only=True):
     workloads: tuple[str, ...]
     ruleset: str | None = None
     studies: int | None = None
+    tuning_studies: int | dict[str, int] | None = None
     seed: int | None = None
     nonce: str | None = None
     set: dict[str, Scalar | tuple[Scalar, ...]] = msgspec.field(default_factory=dict)
@@ -77,6 +79,13 @@ def read(path: Path) -> Sweep:
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: {error}", fix=_EXAMPLE) from None
     check_integers({name: getattr(sweep, name) for name in ("studies", "seed", "threads", "ranks", "jobs")}, f"{path}")
+    by_workload = sweep.tuning_studies if isinstance(sweep.tuning_studies, dict) else {}
+    for name in by_workload:
+        if name not in sweep.workloads:
+            unknown_workload = unknown_name_error("workload of this plan", name, sweep.workloads)
+            raise UsageError(f"{path}: tuning_studies: {unknown_workload.what}", fix=unknown_workload.fix)
+    for number in by_workload.values() if by_workload else (sweep.tuning_studies,):
+        check_integers({"tuning_studies": number}, f"{path}")
     return sweep
 
 
@@ -91,8 +100,8 @@ def apply(context: click.Context, sweep: Sweep, options: dict[str, Any]) -> dict
         "settings": format_grid({k: v if isinstance(v, tuple) else (v,) for k, v in sweep.set.items()}),
         "executor_options": tuple(f"{name}={_format_scalar(value)}" for name, value in sweep.options.items()),
     }
-    scalars = ("ruleset", "studies", "seed", "nonce", "device", "threads", "ranks", "runs", "executor", "jobs", "prune")
-    for name in scalars:
+    scalars = ("ruleset", "studies", "tuning_studies", "seed", "nonce", "device", "threads", "ranks")
+    for name in (*scalars, "runs", "executor", "jobs", "prune"):
         values[name] = getattr(sweep, name)
     if values["runs"] is not None:
         values["runs"] = Path(values["runs"])

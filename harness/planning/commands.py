@@ -15,16 +15,19 @@ def typed_name(name: str, load: str | None) -> str:
     return load if load and ".py:" in load else name
 
 
-def study_command(spec: RunSpec, studies: int, runs: str) -> str:
+def study_command(spec: RunSpec, studies: int, runs: str, tuning_studies: int | None = None) -> str:
     """Return the command that runs all studies of a trial's submission on its workload, with the trial's options.
 
     Args:
         spec: specification of any of the trials.
         studies: number of studies.
         runs: the runs folder.
+        tuning_studies: number of tuning studies; None for the ruleset's number.
     """
     options = run_options(spec, spec.overridden)
     options += [["--studies", str(studies)]] if studies != spec.ruleset.studies else []
+    if tuning_studies not in (None, spec.ruleset.tuning_studies):
+        options += [["--tuning-studies", str(tuning_studies)]]
     options += [["--runs", runs]] if runs != "runs" else []
     return shlex.join(["bench", "run", *chain.from_iterable(options)])
 

@@ -32,6 +32,7 @@ def plan(
     *,
     ruleset: str | Ruleset = "quick",
     studies: int | None = None,
+    tuning_studies: int | Mapping[str, int] | None = None,
     seed: int = 0,
     overrides: Mapping[str, Override] | None = None,
     best_settings: BestSettingsOf | None = None,
@@ -62,6 +63,9 @@ def plan(
             or `tier:cpu` for all workloads of a tier.
         ruleset: name of a ruleset (see `bench rulesets`), path of a YAML file, or a `Ruleset`.
         studies: number of independent repetitions; None for the ruleset's number.
+        tuning_studies: number of studies that choose a setting or a stop, under a ruleset with such studies. It is a
+            number for all workloads, or numbers by the name of the workload. None, or a workload that is not named,
+            means the ruleset's number, which is also the smallest one.
         seed: root seed, from which all seeds are derived.
         overrides: values of hyperparameters, by name. Trials with overrides are never ranked. If a value is a sequence,
             it spans a grid: trials are planned for every combination of values.
@@ -115,13 +119,21 @@ def plan(
             problems.append(error)
     problems += choice.unknown
     points = expand_grid(overrides or {})
-    check_number_of_trials(len(choice.workloads) * len(entries) * len(points) * settings.trials)
+    settings_of = {
+        workload.name: replace(
+            settings,
+            tuning_studies=tuning_studies.get(workload.name) if isinstance(tuning_studies, Mapping) else tuning_studies,
+        )
+        for workload, _ in choice.workloads
+    }
+    trials = sum(settings_of[workload.name].trials for workload, _ in choice.workloads)
+    check_number_of_trials(len(entries) * len(points) * trials)
     pairs = [
         SubmissionOnWorkload(
             submission=entry,
             workload=workload,
             settings=replace(
-                settings,
+                settings_of[workload.name],
                 device=chosen_device,
                 overrides={**(best_settings(entry, workload) if best_settings else {}), **point},
             ),

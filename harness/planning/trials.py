@@ -39,6 +39,8 @@ class PlanSettings:
     Args:
         ruleset: the rules; see `harness.planning.rulesets`.
         studies: number of independent repetitions; None for the ruleset's number.
+        tuning_studies: number of studies that choose a setting or a stop; None for the ruleset's number, which is also
+            the smallest one.
         seed: the root seed, from which all other seeds are derived.
         overrides: values of hyperparameters that the user set, by name. Trials with overrides are never ranked.
         device: `cpu`, `cuda`, `cuda:0` …, `mps`; None for the device of the workload's tier.
@@ -53,11 +55,13 @@ class PlanSettings:
         nonce: number from which the seeds are derived; None to derive them from the root seed.
 
     Raises:
-        UsageError: a number is not an integer or is outside its range.
+        UsageError: a number is not an integer or is outside its range, or there are fewer tuning studies than the
+            ruleset requires.
     """
 
     ruleset: Ruleset
     studies: int | None = None
+    tuning_studies: int | None = None
     seed: int = 0
     overrides: Mapping[str, Scalar | str] = field(default_factory=dict)
     device: str | None = None
@@ -71,14 +75,30 @@ class PlanSettings:
     nonce: Nonce | None = None
 
     def __post_init__(self) -> None:
-        check_integers({name: getattr(self, name) for name in ("studies", "seed", "threads", "ranks")})
+        numbers = ("studies", "tuning_studies", "seed", "threads", "ranks")
+        check_integers({name: getattr(self, name) for name in numbers})
+        least = self.ruleset.tuning_studies
+        if self.tuning_studies is not None and (not least or self.tuning_studies < least):
+            problem = (
+                f"{self.ruleset.name} requires at least {least} tuning studies, not {self.tuning_studies}"
+                if least
+                else f"{self.ruleset.name} has no tuning studies"
+            )
+            raise UsageError(
+                problem, fix="leave out --tuning-studies; bench rulesets lists the studies of each ruleset"
+            )
+
+    @property
+    def tuning(self) -> int:
+        """Number of tuning studies; 0 for a ruleset without them."""
+        return self.tuning_studies or self.ruleset.tuning_studies
 
     @property
     def trials(self) -> int:
         """Number of trials of a submission on a workload, in scored studies and tuning studies together."""
         ruleset = self.ruleset
         scored = (self.studies or ruleset.studies) * stopping_rule(ruleset.stopping).scored_trials(ruleset)
-        return scored + ruleset.tuning_studies * ruleset.trials
+        return scored + self.tuning * ruleset.trials
 
     def study_seed(self, facts: WorkloadFacts, study: int) -> int:
         """Return the number that determines the ruleset's random choices in a study, such as a random budget."""

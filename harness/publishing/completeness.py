@@ -56,9 +56,9 @@ def find_gap(
 ) -> Gap | None:
     """Return the trials that a group lacks; None if the group is complete.
 
-    A group may have more studies than its ruleset requires. It must then also have all trials of the additional
-    studies. A group of runs for the reference's envelope must have every study at each of its horizons. The records do
-    not state the horizons that have no run (see `StoppingRule.find_envelope_problem`).
+    A group may have more scored or tuning studies than its ruleset requires. It must then also have all trials of the
+    additional studies. A group of runs for the reference's envelope must have every study at each of its horizons. The
+    records do not state the horizons that have no run (see `StoppingRule.find_envelope_problem`).
 
     Args:
         group: the records.
@@ -70,19 +70,26 @@ def find_gap(
     unfinished = {_index(run.record.spec) for run in group.runs if not is_finished(run.record.status)}
     spec = group.spec
     own_purpose: Purpose = "envelope" if group.key.is_envelope else "score"
-    studies = max([spec.ruleset.studies, *(1 + other.study for other in known if other.purpose == own_purpose)])
+    studies = _studies(known, own_purpose, spec.ruleset.studies)
+    tuning_studies = _studies(known, "tuning", spec.ruleset.tuning_studies)
     if group.key.is_envelope:
         horizons = sorted({other.workload.facts.budget.horizon for other in known})
         expected = [TrialIndex("envelope", study, 0, horizon) for study in range(studies) for horizon in horizons]
     else:
-        expected = _expected_trials(spec, studies, listed_settings(spec))
+        expected = _expected_trials(spec, studies, tuning_studies, listed_settings(spec))
     finished = {_index(other) for other in known} - unfinished
     missing = tuple(index for index in expected if index not in finished)
     if not missing:
         return None
     local = {_index(run.record.spec) for run in group.runs}
     repeated = len(set(expected) - set(missing) - local)
-    return Gap(missing=missing, expected=len(expected), command=study_command(spec, studies, runs), repeated=repeated)
+    command = study_command(spec, studies, runs, tuning_studies)
+    return Gap(missing=missing, expected=len(expected), command=command, repeated=repeated)
+
+
+def _studies(specs: Iterable[RunSpec], purpose: Purpose, least: int) -> int:
+    """Return the number of studies of a purpose: at least `least`, and enough for the index of every trial."""
+    return max([least, *(1 + spec.study for spec in specs if spec.purpose == purpose)])
 
 
 def _index(spec: RunSpec) -> TrialIndex:
@@ -90,7 +97,7 @@ def _index(spec: RunSpec) -> TrialIndex:
     return TrialIndex(spec.purpose, spec.study, spec.trial, horizon)
 
 
-def _expected_trials(spec: RunSpec, studies: int, listed_settings: int | None) -> list[TrialIndex]:
+def _expected_trials(spec: RunSpec, studies: int, tuning_studies: int, listed_settings: int | None) -> list[TrialIndex]:
     """Return the trials that the ruleset requires, as planning makes them (`harness.planning.trials`)."""
     ruleset = spec.ruleset
     trials = ruleset.trials
@@ -100,7 +107,7 @@ def _expected_trials(spec: RunSpec, studies: int, listed_settings: int | None) -
         trials = 1
     scored_trials = min(trials, stopping_rule(ruleset.stopping).scored_trials(ruleset))
     purposes: list[tuple[Purpose, int, int]] = [
-        ("tuning", ruleset.tuning_studies, trials),
+        ("tuning", tuning_studies, trials),
         ("score", studies, scored_trials),
     ]
     return [

@@ -32,7 +32,8 @@ class MultiplierCell:
         studies: study -> 1 / (time multiplier of the study's run), from the seconds of this run alone; inf if the run
             broke down. Lower is better, so paired tests use these values like times.
         tuning: cost of the tuning, and the effect of a wrong learning rate; None without records of tuning trials.
-        remark: the most important reason why a value is missing, or a warning; empty if nothing is missing.
+        remark: the most important reason why a value is missing, and warnings; empty if nothing is missing.
+        unequal_tuning: how the tuning differs from that of the reference; empty if it does not.
     """
 
     submission: str
@@ -47,6 +48,7 @@ class MultiplierCell:
     studies: Mapping[StudyKey, float] = field(default_factory=dict)
     tuning: TuningCost | None = None
     remark: str = ""
+    unequal_tuning: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,8 @@ class MultiplierRow:
         cost: geometric mean of the costs over workloads.
         time: geometric mean of the time multipliers over workloads. Submissions are ranked by it.
         workloads: number of workloads with a time multiplier.
-        remark: the workloads without a time multiplier, with the reasons; empty if there is no such workload.
+        remark: the workloads without a time multiplier, with the reasons, and the workloads on which the submission was
+            tuned otherwise than the reference; empty if there are no such workloads.
     """
 
     submission: str
@@ -147,6 +150,11 @@ def _make_row(submission: str, cells: Mapping[str, MultiplierCell], workloads: S
         for workload in workloads
         if workload not in cells or cells[workload].time is None
     ]
+    unequal = [
+        f"{workload.partition('@')[0]}: {cell.unequal_tuning}"
+        for workload, cell in sorted(cells.items())
+        if cell.unequal_tuning and cell.time is not None
+    ]
     costs = [cell.cost for cell in cells.values() if cell.cost is not None]
     computes = [cell.compute for cell in cells.values() if cell.compute is not None]
     times = [cell.time for cell in cells.values() if cell.time is not None]
@@ -158,5 +166,5 @@ def _make_row(submission: str, cells: Mapping[str, MultiplierCell], workloads: S
         cost=statistics.geometric_mean(costs) if is_complete else None,
         time=mean_estimate(times) if is_complete else None,
         workloads=len(times),
-        remark="; ".join(missing),
+        remark="; ".join(missing + unequal),
     )

@@ -43,7 +43,7 @@ from harness.scoring.selection import (
     table_key,
 )
 from harness.scoring.time_to_target import find_problem
-from harness.scoring.tuning_cost import tuning_cost
+from harness.scoring.tuning_cost import TuningCost, tuning_cost, tuning_studies
 
 #: The stopping rule of the records that this module scores.
 STOPPING = "budget"
@@ -119,11 +119,8 @@ def _score_board(
     for record in usable:
         key = record.spec.workload.facts.id, qualified_id(record.spec.submission, ambiguous)
         (groups if record.spec.purpose == "score" else tuning)[key].append(record)
-    scorers = {workload: _WorkloadScorer(workload, envelopes, groups, seconds) for workload, _ in groups}
-    cells = [
-        scorers[workload].score(submission, group, tuning[workload, submission])
-        for (workload, submission), group in groups.items()
-    ]
+    scorers = {workload: _WorkloadScorer(workload, envelopes, groups, tuning, seconds) for workload, _ in groups}
+    cells = [scorers[workload].score(submission, group) for (workload, submission), group in groups.items()]
     cells.sort(key=lambda cell: (cell.workload, cell.time is None, -cell.time.log if cell.time else 0, cell.submission))
     workloads = tuple(sorted(scorers))
     rows, ties = rank_cells(cells, workloads)
@@ -160,6 +157,7 @@ class _WorkloadScorer:
         workload: `name@version`.
         envelopes: the envelopes by workload.
         groups: (workload, submission) -> records of scored runs.
+        tuning: (workload, submission) -> records of tuning trials.
         seconds: run ID -> seconds of the run: typical for its submission, and its own (see `RunSeconds`).
     """
 
@@ -168,9 +166,11 @@ class _WorkloadScorer:
         workload: str,
         envelopes: Mapping[str, ReferenceEnvelope],
         groups: Mapping[tuple[str, str], Sequence[Record]],
+        tuning: Mapping[tuple[str, str], Sequence[Record]],
         seconds: Mapping[str, RunSeconds],
     ) -> None:
         self._workload = workload
+        self._tuning = tuning
         self._seconds = seconds
         self._envelope = envelopes.get(workload)
         self._curve: MultiplierCurve | None = None
@@ -189,8 +189,8 @@ class _WorkloadScorer:
         reference = groups.get((workload, self._envelope.reference), ())
         self._reference = [seconds[record.run_id] for record in reference if record.run_id in seconds]
 
-    def score(self, submission: str, group: Sequence[Record], tuning: Sequence[Record]) -> MultiplierCell:
-        """Return the cell of a submission, given the records of its scored runs and of its tuning trials."""
+    def score(self, submission: str, group: Sequence[Record]) -> MultiplierCell:
+        """Return the cell of a submission, given the records of its scored runs."""
         spec = group[0].spec
         hardware, ruleset = table_key(group[0])
         metrics = {record.run_id: final_metric(record) for record in group if is_finished(record.status)}
@@ -202,9 +202,11 @@ class _WorkloadScorer:
             ruleset=ruleset,
             n=len(group),
             broken=len(broken),
-            tuning=tuning_cost(tuning, spec.hparams, self._curve),
+            tuning=tuning_cost(self._tuning.get((self._workload, submission), ()), spec.hparams, self._curve),
             remark=self._remark(group, broken, len(metrics)),
         )
+        if unequal := self._compare_tuning(cell.tuning):
+            cell = replace(cell, remark="; ".join(filter(None, (cell.remark, unequal))), unequal_tuning=unequal)
         if self._curve is None:
             return cell
         values = {run_id: metric.value for run_id, metric in metrics.items() if metric.value is not None}
@@ -236,6 +238,14 @@ class _WorkloadScorer:
         if not self._reference and self._envelope is not None:
             return f"no run of {self._envelope.reference}, so the cost is unknown"
         return f"{len(group)} of {expected} seeds" if len(group) < expected else ""
+
+    def _compare_tuning(self, cost: TuningCost | None) -> str:
+        """Return how the tuning of a submission differs from that of the reference; empty if it does not."""
+        reference = "" if self._envelope is None else self._envelope.reference
+        studies = tuning_studies(self._tuning.get((self._workload, reference), ()))
+        if cost is None or not studies or cost.studies == studies:
+            return ""
+        return f"tuned on {cost.studies} seeds, the reference on {studies}"
 
     def _cost_and_errors(
         self, run_ids: Sequence[str], multipliers: Mapping[str, Multiplier], is_reference: bool

@@ -21,6 +21,7 @@ class TuningCost:
 
     Args:
         trials: number of finished tuning trials.
+        studies: number of tuning studies, in each of which every setting was tried once.
         seconds: sum of the measured scored seconds of these trials.
         factor: ratio of neighbouring learning rates; None if the effect of a wrong learning rate is unknown.
         rate_ratio: (compute multiplier at a learning rate that is wrong by `factor`) / (compute multiplier at the
@@ -31,6 +32,7 @@ class TuningCost:
     """
 
     trials: int
+    studies: int
     seconds: float
     factor: float | None = None
     rate_ratio: float | None = None
@@ -49,7 +51,11 @@ def tuning_cost(tuning: Sequence[Record], chosen: HParams, curve: MultiplierCurv
     finished = [record for record in tuning if is_finished(record.status)]
     if not finished:
         return None
-    cost = TuningCost(trials=len(finished), seconds=math.fsum(map(_scored_seconds, finished)))
+    cost = TuningCost(
+        trials=len(finished),
+        studies=tuning_studies(finished),
+        seconds=math.fsum(map(_scored_seconds, finished)),
+    )
     by_rate: dict[float, list[Record]] = defaultdict(list)
     for record in finished:
         if isinstance(rate := record.spec.hparams.get("lr"), float):
@@ -69,12 +75,18 @@ def tuning_cost(tuning: Sequence[Record], chosen: HParams, curve: MultiplierCurv
     bounds += [inverse.get(multiplier.bound, "") for multiplier in at_best]
     return TuningCost(
         trials=cost.trials,
+        studies=cost.studies,
         seconds=cost.seconds,
         factor=max(neighbours[0], best) / min(neighbours[0], best),
         rate_ratio=None if breaks else math.exp(log_ratio),
         bound=join_bounds(bounds),
         breaks=breaks,
     )
+
+
+def tuning_studies(tuning: Sequence[Record]) -> int:
+    """Return the number of studies with a finished tuning trial."""
+    return len({record.spec.study for record in tuning if is_finished(record.status)})
 
 
 def _multipliers(records: Sequence[Record], curve: MultiplierCurve) -> list[Multiplier]:

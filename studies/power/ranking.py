@@ -32,12 +32,14 @@ class RankingPlan(Data, frozen=True, kw_only=True):
         submissions: names of the submissions.
         workloads: names of the workloads.
         ruleset: name of the ruleset.
+        tuning_studies: number of tuning studies, by the name of the workload.
         seed: the root seed.
     """
 
     submissions: tuple[str, ...]
     workloads: tuple[str, ...]
     ruleset: str
+    tuning_studies: dict[str, int]
     seed: int
 
 

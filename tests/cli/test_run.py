@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,34 @@ def test_a_flag_is_stronger_than_the_sweep_file(bench: Bench) -> None:
     assert {s["submission"]["name"] for s in specs} == {"adamw-cosine"}
 
 
+def test_tuning_studies_come_from_a_flag_or_from_the_sweep_file(bench: Bench) -> None:
+    asked = ("run", "-s", "wsd", "-w", "resnet-digits", "--ruleset", "fixed-budget", "--dry-run", "--json")
+    _, out, _ = bench(*asked, "--tuning-studies", "3")
+    assert Counter(one["spec"]["purpose"] for one in json.loads(out)["specs"]) == {"tuning": 15}
+    sweep = "submissions: [wsd]\nworkloads: [resnet-digits]\nruleset: fixed-budget\ntuning_studies: 2\n"
+    Path("sweep.yaml").write_text(sweep)
+    _, out, _ = bench("run", "sweep.yaml", "--dry-run", "--json")
+    assert len(json.loads(out)["specs"]) == 10
+    Path("sweep.yaml").write_text(
+        "submissions: [wsd]\nworkloads: [resnet-digits, resnet-synthetic]\nruleset: fixed-budget\n"
+        "tuning_studies: {resnet-digits: 3}\n"
+    )
+    _, out, _ = bench("run", "sweep.yaml", "--dry-run", "--json")
+    names = Counter(one["spec"]["workload"]["facts"]["name"] for one in json.loads(out)["specs"])
+    assert names == {"resnet-digits": 15, "resnet-synthetic": 5}
+    _, out, _ = bench("run", "sweep.yaml", "--dry-run", "--json", "-w", "resnet-digits", "--tuning-studies", "2")
+    assert len(json.loads(out)["specs"]) == 10
+    code, _, err = bench("run", "-s", "wsd", "-w", "resnet-digits", "--tuning-studies", "3")
+    assert code == 2
+    assert "quick has no tuning studies" in err
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
         ("submissions: [wsd]\nworkloads: [lm-tiny]\nstudise: 3\n", "studies"),
+        ("submissions: [wsd]\nworkloads: [lm-tiny]\ntuning_studies: {lm-tny: 3}\n", "lm-tiny"),
+        ("submissions: [wsd]\nworkloads: [lm-tiny]\ntuning_studies: {lm-tiny: -1}\n", "tuning_studies"),
         ("submissions: [wsd]\n", "workloads"),
         ("submissions: [wsd]\nworkloads: [lm-tiny]\nstudies: many\n", "studies"),
         ("submissions: [wsd\n", "not YAML"),

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -32,8 +33,8 @@ from tests.helpers import run_here
 REGISTRY = load_registry()
 
 
-def made(submissions: list[str], ruleset: str) -> phases.PhasedPlan:
-    settings = PlanSettings(ruleset=rulesets.ruleset(ruleset), overrides={})
+def made(submissions: list[str], ruleset: str, **options: Any) -> phases.PhasedPlan:
+    settings = PlanSettings(ruleset=rulesets.ruleset(ruleset), overrides={}, **options)
     pairs = [
         SubmissionOnWorkload(submission=REGISTRY.submission(name), workload=micro.ENTRY, settings=settings)
         for name in submissions
@@ -89,6 +90,35 @@ def test_fixed_budget_plans_to_the_end_tunes_and_then_runs_fresh_seeds() -> None
     assert len({spec.seeds for spec in plan_}) == 1, "all learning rates of all submissions share the tuning seed"
     assert len({spec.seeds for spec in phase2}) == 5
     assert all(expected_seeds(spec) == spec.seeds for spec in (*plan_, *phase2))
+
+
+def test_more_tuning_studies_add_seeds_for_every_learning_rate() -> None:
+    one, three = made(["adamw-cosine"], "fixed-budget"), made(["adamw-cosine"], "fixed-budget", tuning_studies=3)
+    assert (len(one), len(three)) == (5, 15)
+    assert {run_id(spec) for spec in one} < {run_id(spec) for spec in three}, "the first study is the same"
+    assert Counter((spec.study, spec.seeds) for spec in three).most_common()[0][1] == 5
+    assert len({spec.seeds for spec in three}) == 3
+    rates = sorted({float(spec.hparams["lr"]) for spec in three})
+    # The second rate is best in the first study, and the fourth one in the mean of the three studies.
+    losses = {0: [5.0, 1.0, 3.0, 2.0, 5.0], 1: [5.0, 4.0, 3.0, 1.0, 5.0], 2: [5.0, 4.0, 3.0, 1.0, 5.0]}
+    records = {run_id(spec): finish(spec, losses[spec.study][rates.index(float(spec.hparams["lr"]))]) for spec in three}
+    first = {key: record for key, record in records.items() if record.spec.study == 0}
+    assert {spec.hparams["lr"] for spec in three.phase2(records)} == {rates[3]}
+    assert {spec.hparams["lr"] for spec in one.phase2(first)} == {rates[1]}
+    assert {spec.seeds for spec in one.phase2(first)} == {spec.seeds for spec in three.phase2(records)}
+
+
+@pytest.mark.parametrize(
+    ("ruleset", "studies", "problem"),
+    [
+        ("quick", 1, "quick has no tuning studies"),
+        ("fixed-stop", 3, "fixed-stop requires at least 4 tuning studies, not 3"),
+        ("fixed-budget", 0, "fixed-budget requires at least 1 tuning studies, not 0"),
+    ],
+)
+def test_a_ruleset_bounds_the_number_of_tuning_studies(ruleset: str, studies: int, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        PlanSettings(ruleset=rulesets.ruleset(ruleset), tuning_studies=studies)
 
 
 @pytest.mark.parametrize(("name", "seeds"), [("calibration", 3), ("fixed-stop", 4)])

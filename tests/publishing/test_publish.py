@@ -148,6 +148,18 @@ def test_tuning_trials_belong_to_the_result(tmp_path: Path) -> None:
     assert "2 of 12 trials are missing: tuning study 1, trial 0; study 1, trial 0" in list_refusals(report)
 
 
+def test_further_tuning_studies_have_to_be_complete(tmp_path: Path) -> None:
+    """fixed-stop has four tuning studies; a fifth one, of which one trial ended, needs an option to be repeated."""
+    records = group("wsd", "lm-tiny", "fixed-stop")
+    (first, *_) = (record for record in records if record.spec.purpose == "tuning")
+    spec = msgspec.structs.replace(first.spec, study=5)
+    write_runs(tmp_path / "runs", [*records, msgspec.structs.replace(first, spec=spec, run_id=run_id(spec))])
+    (report,) = publish_in(tmp_path, "wsd", dry_run=True).groups
+    assert report.gap is not None
+    assert [str(index) for index in report.gap.missing] == ["tuning study 4, trial 0"]
+    assert " --tuning-studies 6" in report.gap.command
+
+
 def test_a_ruleset_with_listed_settings_expects_these(folder: Path) -> None:
     """Two settings where the ruleset allows five: the submission lists two points."""
     rules = msgspec.structs.replace(group()[0].spec.ruleset, tuning="space", trials=5)

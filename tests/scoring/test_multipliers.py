@@ -412,6 +412,24 @@ def test_the_cost_of_tuning_and_of_a_wrong_learning_rate() -> None:
     assert cost.bound == "<"
 
 
+def test_a_table_names_a_submission_that_was_tuned_otherwise_than_the_reference() -> None:
+    scored = [*runs([1.6] * 5, hparams={"lr": 0.01}), *runs([1.0] * 5, "ref"), *runs([0.9] * 5, "c")]
+    tuning = [one for name in ("a", "ref", "c") for one in tuned([0.5, 1.2], name)]
+    (board,) = score_boards([*tuning, *scored], {"w@1": envelope()})
+    assert [row.remark for row in board.rows] == ["", "", ""]
+    again = [
+        msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, study=1)) for one in tuned([0.5, 1.2], "a")
+    ]
+    again = [msgspec.structs.replace(one, run_id=f"{one.run_id}-again") for one in again]
+    (board,) = score_boards([*tuning, *again, *scored], {"w@1": envelope()})
+    remarks = {row.submission: row.remark for row in board.rows}
+    assert remarks == {"a@1": "w: tuned on 2 seeds, the reference on 1", "ref@1": "", "c@1": ""}
+    tunings = {cell.submission: cell.tuning for cell in board.cells}
+    assert tunings["a@1"] is not None
+    assert (tunings["a@1"].trials, tunings["a@1"].studies) == (4, 2)
+    assert {cell.submission: cell.remark for cell in board.cells}["a@1"] == "tuned on 2 seeds, the reference on 1"
+
+
 # --- tables -----------------------------------------------------------------------------------------
 
 

@@ -16,33 +16,35 @@ _NOISY_AVERAGES = (0.882, 0.882, 0.665, 0.602, 0.487)
 #: Floors: the minimum accuracy of every earlier task when the last stage ends. The variant with noisy labels has a
 #: lower floor, because its replay reservoir (stored examples of earlier stages) contains wrong labels.
 _FLOOR, _NOISY_FLOOR = 0.3, 0.2
-#: Maximum number of examples of each stage. The first stage is short, because its two classes are easy to separate. In
-#: a longer one, the reference would classify every image correctly, and the target would be an accuracy of 1. A run
-#: with one wrong image would miss this target. Calibration could not make it easier: an error of 0, multiplied by a
-#: factor, stays 0.
-_CAPS = (1_920, 5_120, 5_120, 5_120, 5_120)
+#: Number of stages. Each stage has two digits.
+TASKS = 5
+#: Maximum number of examples per stage. There are two reasons against more. The accuracy of the reference would rise so
+#: slowly that its noise would be a large noise of compute multipliers. And the reference would classify every image of
+#: the first stage correctly, so that the target of this stage would be an accuracy of 1. A run with one wrong image
+#: would miss it. Calibration could not make it easier: an error of 0, multiplied by a factor, stays 0.
+_CAP = 1_536
 #: Minimum number of examples per stage.
-_LEAST = 640
+_LEAST = 768
 #: Fraction of wrong labels in the variant `+noise`.
 LABEL_NOISE = 0.1
 
 
 CONTINUAL_DIGITS = WorkloadFacts(
     name="continual-digits",
-    version="4",
+    version="5",
     tier="cpu",
     access="stream",
     targets=(Target(metric="avg_seen", goal="max", value=_AVERAGES[-1]),),
-    stages=accuracy_stages(_AVERAGES, floor=_FLOOR, max_examples=_CAPS, min_examples=_LEAST),
+    stages=accuracy_stages(_AVERAGES, floor=_FLOOR, max_examples=TASKS * (_CAP,), min_examples=_LEAST),
     budget=Budget(
-        horizon=sum(_CAPS),
+        horizon=TASKS * _CAP,
         # With as many replayed as new examples in every batch, a run needs two gradient-examples per example of the
         # horizon. The budget is twice that number.
-        gradient_examples=4 * sum(_CAPS),
+        gradient_examples=4 * TASKS * _CAP,
         seconds={"default": 60.0},
     ),
     batch_sizes=(32, 16, 64),
-    eval_every=320,
+    eval_every=384,
     model_options={"dropout": Uniform(0.0, 0.5, default=0.0), "label_smoothing": Uniform(0.0, 0.2, default=0.0)},
     example="8x8 image",
     replay_capacity=500,
@@ -58,7 +60,7 @@ CONTINUAL_DIGITS_NOISE = msgspec.structs.replace(
     CONTINUAL_DIGITS,
     name="continual-digits+noise",
     targets=(Target(metric="avg_seen", goal="max", value=_NOISY_AVERAGES[-1]),),
-    stages=accuracy_stages(_NOISY_AVERAGES, floor=_NOISY_FLOOR, max_examples=_CAPS, min_examples=_LEAST),
+    stages=accuracy_stages(_NOISY_AVERAGES, floor=_NOISY_FLOOR, max_examples=TASKS * (_CAP,), min_examples=_LEAST),
     resolution=0.044,
     coarse=is_coarse(0.044, 1),
     reference=(calibration("continual-digits+noise"),),
