@@ -22,7 +22,7 @@ from harness.errors import UsageError
 from harness.planning.compose import Composition
 from harness.planning.sampling import RATE_FACTOR, learning_rates, round_to_six_digits
 from harness.scoring.compute_multiplier import MultiplierCurve
-from harness.scoring.final_metric import final_metric
+from harness.scoring.final_metric import final_metric, final_metric_name
 from harness.scoring.multiplier_estimate import MultiplierEstimate
 from harness.scoring.multipliers import estimate_compute
 
@@ -146,7 +146,7 @@ class EnvelopeMaker:
         spec, facts = records[0].spec, self._workload.facts
         envelope = ReferenceEnvelope(
             workload=facts.id,
-            metric=facts.targets[0].metric,
+            metric=final_metric_name(facts),
             goal=facts.targets[0].goal,
             budget=budget,
             reference=spec.submission.id,

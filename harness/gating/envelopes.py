@@ -10,6 +10,7 @@ from harness.contract.run import RunSpec
 from harness.errors import DamagedError, StoreError
 from harness.gating.setup import GATE_RULESET, GateWorkload, Runner, gate_budget, plan_to_end
 from harness.planning.references import EntryLookup, find_reference
+from harness.scoring.final_metric import final_metric_name
 from harness.scoring.gate_envelope import HORIZON_MULTIPLES, SEEDS, GateEnvelope, fit_envelope
 from harness.system.files import read_struct, write_atomically
 
@@ -36,7 +37,7 @@ def read_envelope(folder: Path, workload: GateWorkload) -> GateEnvelope | None:
         fix = f"remove it, then run bench gate --envelope {workload.name}"
         raise StoreError(f"the envelope {error.what}", fix=fix) from None
     facts = workload.entry.facts
-    expected = facts.id, facts.targets[0].metric, workload.budget
+    expected = facts.id, final_metric_name(facts), workload.budget
     return envelope if (envelope.workload, envelope.metric, envelope.budget) == expected else None
 
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 from harness.contract.envelope import EnvelopeHeader
 from harness.contract.record import Record
 from harness.errors import UsageError
-from harness.scoring.final_metric import final_metric
+from harness.scoring.final_metric import final_metric, final_metric_name
 from harness.scoring.knots import fit_knots
 
 #: `HORIZON_MULTIPLES`: horizons of the reference as multiples of the gate budget. `SEEDS`: number of seeds at each
@@ -136,7 +136,7 @@ def fit_envelope(records: Sequence[Record], budget: int) -> GateEnvelope:
     horizons = sorted(by_horizon)
     envelope = GateEnvelope(
         workload=facts.id,
-        metric=target.metric,
+        metric=final_metric_name(facts),
         goal=target.goal,
         budget=budget,
         reference=spec.submission.id,

@@ -23,7 +23,7 @@ from harness.contract.workload import Access, WorkloadFacts
 from harness.errors import UsageError
 from harness.scoring.budget_costs import RunSeconds, run_seconds
 from harness.scoring.compute_multiplier import Multiplier, MultiplierCurve
-from harness.scoring.final_metric import final_metric
+from harness.scoring.final_metric import final_metric, final_metric_name
 from harness.scoring.multiplier_board import MultiplierBoard, MultiplierCell, rank_cells
 from harness.scoring.multiplier_estimate import (
     ErrorSource,
@@ -179,7 +179,7 @@ class _WorkloadScorer:
         if self._envelope is None:
             return
         facts = next(group[0].spec.workload.facts for (name, _), group in groups.items() if name == workload)
-        if (self._envelope.metric, self._envelope.budget) != (facts.targets[0].metric, facts.budget.horizon):
+        if (self._envelope.metric, self._envelope.budget) != (final_metric_name(facts), facts.budget.horizon):
             self._problem = f"the envelope of {workload} has another metric or budget"
             return
         try:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import studies.methods.design as methods
 from harness.contract.power import OrderAgreement, PowerBudget, PowerCost, PowerRow
 from harness.plugins.registry import Registry
+from harness.scoring.final_metric import final_metric_name
 from harness.scoring.power import PowerContext, PowerRun, compare_orders, power_row, power_table
 from studies.methods.design import Stage
 from studies.methods.figures import MEASURED, read_stored
@@ -94,7 +95,7 @@ class EarlierRows:
             workload=facts.id,
             budget_name=budget,
             budget=self._plan.examples(stage.workload, budget),
-            metric=facts.targets[0].metric,
+            metric=final_metric_name(facts),
             goal=facts.targets[0].goal,
             arms=tuple(sorted(self._plan.arms(stage.workload))),
             seeds=self._design.ruleset.studies,

@@ -16,6 +16,7 @@ from harness.errors import UsageError
 from harness.gating.envelopes import read_envelope
 from harness.gating.setup import GateWorkload
 from harness.plugins.registry import Registry
+from harness.scoring.final_metric import final_metric_name
 from harness.scoring.gate_envelope import GateEnvelope
 from harness.scoring.power import PowerContext, PowerRun, PowerTable, compare_orders, power_row, power_table
 from harness.storage.envelopes import ENVELOPES_FOLDER, read_envelopes
@@ -149,7 +150,7 @@ class PowerRows:
             workload=facts.id,
             budget_name=budget,
             budget=self._plan.examples(workload, budget),
-            metric=facts.targets[0].metric,
+            metric=final_metric_name(facts),
             goal=facts.targets[0].goal,
             arms=runs.arms,
             broken=runs.broken,

@@ -9,7 +9,7 @@ import pytest
 from harness.calibration.envelopes import ENVELOPE_RULESET, holds
 from harness.contract.envelope import ReferenceEnvelope
 from harness.plugins.registry import load_registry
-from harness.scoring.final_metric import final_metric
+from harness.scoring.final_metric import final_metric, final_metric_name
 from harness.storage.envelopes import ENVELOPES_FOLDER, envelope_file, read_envelopes
 from harness.storage.layout import file_stem
 from harness.storage.records import read_all
@@ -22,7 +22,7 @@ ENVELOPES = read_envelopes(ROOT / ENVELOPES_FOLDER)
 def test_an_envelope_is_what_its_records_say(envelope: ReferenceEnvelope) -> None:
     facts = load_registry().workload(envelope.workload.rpartition("@")[0]).facts
     assert (envelope.workload, envelope.metric, envelope.budget) == (
-        facts.id, facts.targets[0].metric, facts.budget.horizon,
+        facts.id, final_metric_name(facts), facts.budget.horizon,
     )  # fmt: skip
     assert envelope_file(ROOT / ENVELOPES_FOLDER, facts.name).is_file()
     assert envelope.seeds >= ENVELOPE_RULESET.studies
