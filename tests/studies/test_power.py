@@ -13,12 +13,13 @@ from harness.errors import UsageError
 from harness.gating.setup import find_gate_ineligibility
 from harness.planning.resolve import resolve_submission
 from harness.plugins.registry import load_registry
+from harness.storage.records import encode, iter_records
 from studies.power.__main__ import main
 from studies.power.design import BUDGETS, read_design
 from studies.power.earlier import EarlierRows
 from studies.power.figures import MEASURED, PowerFigures, RunKey, best_trials, encode_figures, key_of_spec, read_stored
 from studies.power.plan import PowerPlan
-from studies.power.ranking import read_rankings
+from studies.power.ranking import RESULTS, read_rankings
 from studies.power.rows import PUBLISHED, PowerRows, drop_superseded, encode_rows, merge_rows, published_rows
 
 REGISTRY = load_registry()
@@ -130,6 +131,18 @@ def test_rankings_are_read_from_the_published_records() -> None:
     assert len(digits) == 60
     assert {run.arm for run in digits} < set(PLAN.arms(DIGITS))
     assert problems == []
+
+
+def test_a_ranking_under_another_version_of_the_ruleset_is_left_out(tmp_path: Path) -> None:
+    folder = RESULTS / "cpu-amd-epyc-model-17-avx512-1t" / DIGITS / "wsd"
+    records = [one for one in iter_records([folder], []) if one.spec.purpose == "score"]
+    ranked = next(one for one in records if one.spec.ruleset.name == "fixed-budget")
+    (tmp_path / f"{ranked.run_id}.json").write_bytes(encode(ranked))
+    assert [len(runs) for runs in read_rankings(REGISTRY, [], tmp_path).values()] == [1]
+    ruleset = msgspec.structs.replace(ranked.spec.ruleset, version="1")
+    earlier = msgspec.structs.replace(ranked, spec=msgspec.structs.replace(ranked.spec, ruleset=ruleset))
+    (tmp_path / f"{ranked.run_id}.json").write_bytes(encode(earlier))
+    assert read_rankings(REGISTRY, [], tmp_path) == {}
 
 
 def test_rows_of_earlier_runs_are_those_of_the_current_version() -> None:
