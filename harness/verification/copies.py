@@ -77,7 +77,8 @@ def _shows_copy(a: _Owner, b: _Owner) -> bool:
 def _fingerprints(record: Record) -> list[tuple[str, bytes]]:
     """Return the kind and the hash of each part of a record that identifies its run."""
     fingerprints = []
-    if record.final_weights:
+    # After a divergence, all weights may be NaN, and are then equal in runs that have nothing in common.
+    if record.final_weights and record.status != "diverged":
         fingerprints.append(("weights", record.final_weights.encode()))
     if len(record.points) >= _MIN_POINTS:
         curve = [(point.examples, point.steps, sorted(point.metrics.items())) for point in record.points[1:]]

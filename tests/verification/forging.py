@@ -36,12 +36,13 @@ def archived() -> tuple[Record, ...]:
     return records
 
 
-def honest(access: str = "pool", status: str = "reached") -> Record:
-    """A published record of a scored run that ended at its first hit or at the end of its budget."""
+def honest(access: str = "pool", status: str = "reached", metric: str = "") -> Record:
+    """A published record of a scored run that ended at its first hit or at the end of its budget, and has a metric."""
     return next(
         record
         for record in published()
         if (record.spec.workload.facts.access, record.status, record.spec.stop) == (access, status, None)
+        and (not metric or metric in record.points[-1].metrics)
     )
 
 

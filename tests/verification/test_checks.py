@@ -11,6 +11,7 @@ from harness.contract.judging import JudgeAnswer, Judgement, JudgeRequest
 from harness.contract.record import Record
 from harness.contract.run import Nonce, Seeds
 from harness.planning.seeds import with_seeds
+from harness.storage.layout import run_id
 from harness.storage.records import StoredRecord, encode, iter_stored
 from harness.system.beacon import QUICKNET
 from harness.verification.checks import VerificationOptions, verify_records
@@ -87,8 +88,8 @@ def test_an_invented_round_of_a_beacon_is_caught() -> None:
 
 
 def test_a_metric_outside_its_range_is_caught() -> None:
-    stream = honest("stream")
-    name = next(name for name in stream.points[3].metrics if name.startswith("accuracy"))
+    name = "accuracy/0"
+    stream = honest("stream", metric=name)
     assert "not a fraction" in failure(
         change_point(stream, 3, metrics={**stream.points[3].metrics, name: 1.2}), "points"
     )
@@ -203,6 +204,22 @@ def test_the_curve_of_another_seed_is_caught() -> None:
     copies = findings_of(record, other)[1].finding("copies")
     assert copies is not None
     assert copies.outcome == "failed"
+
+
+def copy_details(*records: Record) -> list[str]:
+    """What the check for copies says about each of the records in which it finds a copy."""
+    return [found.detail for item in findings_of(*records) if (found := item.finding("copies"))]
+
+
+def test_equal_weights_after_a_divergence_are_no_copy() -> None:
+    """If all weights are NaN, they are equal in runs with other seeds. Equal curves still show a copy."""
+    first = honest()
+    spec = with_seeds(change(first.spec, study=first.spec.study + 50), redraws_held_out=False)
+    other = change(first, spec=spec, run_id=run_id(spec))
+    for status, is_copy in (("diverged", False), (first.status, True)):
+        details = copy_details(change(first, status=status), change(other, status=status))
+        assert any("it has the weights of" in text for text in details) == is_copy
+        assert any("it has the curve of" in text for text in details)
 
 
 def test_one_run_under_two_rulesets_is_no_copy() -> None:
