@@ -89,7 +89,7 @@ def test_an_invented_round_of_a_beacon_is_caught() -> None:
 
 def test_a_metric_outside_its_range_is_caught() -> None:
     name = "accuracy/0"
-    stream = honest("stream", metric=name)
+    stream = honest("stream", "exhausted", metric=name)
     assert "not a fraction" in failure(
         change_point(stream, 3, metrics={**stream.points[3].metrics, name: 1.2}), "points"
     )
