@@ -175,7 +175,7 @@ def _plan_tuning(pair: SubmissionOnWorkload, registry: compose.PartLookup) -> Se
         registry,
         pair.settings,
         purpose="tuning",
-        studies=pair.settings.tuning,
+        studies=pair.settings.planned_tuning_studies,
         stop=apply_budget(pair.workload.facts, pair.settings).budget.horizon,
     )
 

@@ -80,7 +80,7 @@ class PlanSettings:
         least = self.ruleset.tuning_studies
         if self.tuning_studies is not None and (not least or self.tuning_studies < least):
             problem = (
-                f"{self.ruleset.name} requires at least {least} tuning studies, not {self.tuning_studies}"
+                f"the number of tuning studies of {self.ruleset.name} is at least {least}, not {self.tuning_studies}"
                 if least
                 else f"{self.ruleset.name} has no tuning studies"
             )
@@ -89,7 +89,7 @@ class PlanSettings:
             )
 
     @property
-    def tuning(self) -> int:
+    def planned_tuning_studies(self) -> int:
         """Number of tuning studies; 0 for a ruleset without them."""
         return self.tuning_studies or self.ruleset.tuning_studies
 
@@ -98,7 +98,7 @@ class PlanSettings:
         """Number of trials of a submission on a workload, in scored studies and tuning studies together."""
         ruleset = self.ruleset
         scored = (self.studies or ruleset.studies) * stopping_rule(ruleset.stopping).scored_trials(ruleset)
-        return scored + self.tuning * ruleset.trials
+        return scored + self.planned_tuning_studies * ruleset.trials
 
     def study_seed(self, facts: WorkloadFacts, study: int) -> int:
         """Return the number that determines the ruleset's random choices in a study, such as a random budget."""

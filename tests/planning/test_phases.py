@@ -112,8 +112,8 @@ def test_more_tuning_studies_add_seeds_for_every_learning_rate() -> None:
     ("ruleset", "studies", "problem"),
     [
         ("quick", 1, "quick has no tuning studies"),
-        ("fixed-stop", 3, "fixed-stop requires at least 4 tuning studies, not 3"),
-        ("fixed-budget", 0, "fixed-budget requires at least 1 tuning studies, not 0"),
+        ("fixed-stop", 3, "number of tuning studies of fixed-stop is at least 4, not 3"),
+        ("fixed-budget", 0, "number of tuning studies of fixed-budget is at least 1, not 0"),
     ],
 )
 def test_a_ruleset_bounds_the_number_of_tuning_studies(ruleset: str, studies: int, problem: str) -> None:
