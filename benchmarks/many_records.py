@@ -31,7 +31,8 @@ def make_records(count: int) -> Iterator[object]:
     """Yield `count` records of 5 submissions on 8 workloads, with 10 trials per study and 50 to 100 points each."""
     from harness.contract.domains import HParams
     from harness.contract.record import Environment, Record, Session, Usage
-    from harness.contract.run import Counters, Point, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
+    from harness.contract.ruleset import Ruleset
+    from harness.contract.run import Counters, Point, RunSpec, Seeds, SubmissionRef, WorkloadRef
     from harness.contract.workload import Budget, Target, WorkloadFacts
 
     rng = random.Random(0)

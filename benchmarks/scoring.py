@@ -56,7 +56,8 @@ def make_records(count: int) -> list[bytes]:
     import msgspec
 
     from harness.contract.record import Record, Status
-    from harness.contract.run import Point, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
+    from harness.contract.ruleset import Ruleset
+    from harness.contract.run import Point, RunSpec, Seeds, SubmissionRef, WorkloadRef
     from harness.contract.workload import Budget, Target, WorkloadFacts
 
     rng = random.Random(0)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.contract.record import Record
-from harness.contract.run import ExecutionOptions, Ruleset, RunSpec
+from harness.contract.ruleset import Ruleset
+from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import UsageError
 from harness.execution.run_trials import run_trials

@@ -16,7 +16,8 @@ from harness.contract.domains import HParams
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.envelope import EnvelopeHorizon, ReferenceEnvelope
 from harness.contract.record import Record
-from harness.contract.run import Purpose, Ruleset, RunSpec
+from harness.contract.ruleset import Ruleset
+from harness.contract.run import Purpose, RunSpec
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 from harness.planning.compose import Composition

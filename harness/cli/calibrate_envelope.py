@@ -11,7 +11,8 @@ from harness.cli.output import note, print_json, print_text
 from harness.contract.domains import HParams
 from harness.contract.entries import WorkloadEntry
 from harness.contract.envelope import ReferenceEnvelope
-from harness.contract.run import Purpose, Ruleset, RunSpec
+from harness.contract.ruleset import Ruleset
+from harness.contract.run import Purpose, RunSpec
 from harness.errors import UsageError
 from harness.planning.compose import compose
 from harness.planning.references import find_reference

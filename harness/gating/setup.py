@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from harness.contract.domains import Scalar
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.record import Record
-from harness.contract.run import Purpose, Ruleset, RunSpec
+from harness.contract.ruleset import Ruleset
+from harness.contract.run import Purpose, RunSpec
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 from harness.planning import compose

@@ -10,7 +10,7 @@ from harness.contract import hyperparameters
 from harness.contract.domains import Fixed, Space, Uniform
 from harness.contract.entries import PartEntry, SubmissionEntry
 from harness.contract.part_kinds import PART_KINDS
-from harness.contract.run import Ruleset
+from harness.contract.ruleset import Ruleset
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 

@@ -12,7 +12,8 @@ from typing import TypeAlias
 from harness.contract.domains import Scalar
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.limits import check_number_of_trials
-from harness.contract.run import Nonce, Ruleset
+from harness.contract.ruleset import Ruleset
+from harness.contract.run import Nonce
 from harness.errors import BenchError, UsageError, combine_errors
 from harness.planning.grid import Override, expand_grid, name_point
 from harness.planning.phases import PhasedPlan, SubmissionOnWorkload, plan_phases

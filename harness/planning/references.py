@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from harness.contract.entries import PartEntry, SubmissionEntry
-from harness.contract.run import Ruleset
+from harness.contract.ruleset import Ruleset
 from harness.contract.workload import WorkloadFacts
 from harness.planning.compose import compose, find_ineligibility
 from harness.planning.roles import FAMILY_TAG, REFERENCE_TAG

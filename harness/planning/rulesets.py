@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from harness.contract.limits import check_integers
-from harness.contract.run import Ruleset
+from harness.contract.ruleset import Ruleset
 from harness.errors import DamagedError, StoreError, UsageError, unknown_name_error
 from harness.planning.stopping_rules import STOPPING_RULES, stopping_rule
 from harness.system.yaml_text import read_yaml

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from harness.contract.domains import HParams
 from harness.contract.record import Record
-from harness.contract.run import Ruleset
+from harness.contract.ruleset import Ruleset
 from harness.contract.workload import WorkloadFacts
 from harness.errors import unknown_name_error
 from harness.scoring import anytime, fixed_stop, multiplier_tables, multipliers

@@ -12,7 +12,8 @@ from harness.contract import hyperparameters
 from harness.contract.domains import Choice, Fixed, HParams, Scalar, Space
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.limits import check_integers, check_number_of_trials
-from harness.contract.run import Nonce, PartRef, Purpose, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
+from harness.contract.ruleset import Ruleset
+from harness.contract.run import Nonce, PartRef, Purpose, RunSpec, Seeds, SubmissionRef, WorkloadRef
 from harness.contract.schedule import planned_updates
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError, unknown_name_error

@@ -11,7 +11,8 @@ import msgspec
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.events import AnyEvent, Evaluated
 from harness.contract.record import Record
-from harness.contract.run import Job, Ruleset, RunSpec
+from harness.contract.ruleset import Ruleset
+from harness.contract.run import Job, RunSpec
 from harness.errors import UsageError
 from harness.execution.state import Interrupted
 from harness.execution.trial import run_trial

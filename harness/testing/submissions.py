@@ -19,7 +19,8 @@ from harness.contract.domains import Choice, Domain, Integer, LogUniform, Unifor
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.hyperparameters import default
 from harness.contract.record import Record
-from harness.contract.run import Job, Ruleset, RunSpec
+from harness.contract.ruleset import Ruleset
+from harness.contract.run import Job, RunSpec
 from harness.planning.compose import Composition, PartLookup, compose
 from harness.planning.rulesets import ruleset
 from harness.testing.checks import NotApplicable, raise_unless, refuse

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from harness.contract.domains import HParams
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
-from harness.contract.run import Ruleset, RunSpec
+from harness.contract.ruleset import Ruleset
+from harness.contract.run import RunSpec
 from harness.errors import BenchError, UsageError
 from harness.gating.setup import GateWorkload, gate_budget, plan_to_end
 from harness.planning.compose import Composition, PartLookup, compose, find_ineligibility

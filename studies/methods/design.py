@@ -18,7 +18,7 @@ import msgspec
 import yaml
 
 from harness.contract.base import Data
-from harness.contract.run import Ruleset
+from harness.contract.ruleset import Ruleset
 from harness.errors import unknown_name_error
 from harness.planning.rulesets import ruleset
 

@@ -16,7 +16,7 @@ import yaml
 
 from harness.contract.base import Data
 from harness.contract.power import PowerBudget
-from harness.contract.run import Ruleset
+from harness.contract.ruleset import Ruleset
 from harness.contract.workload import Access
 from harness.planning.rulesets import ruleset
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from harness.contract.record import Record
-from harness.contract.run import Ruleset
+from harness.contract.ruleset import Ruleset
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 from harness.planning import rulesets, stopping_rules

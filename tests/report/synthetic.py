@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from harness.contract.record import Environment, Record, Usage
-from harness.contract.run import Point, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
+from harness.contract.ruleset import Ruleset
+from harness.contract.run import Point, RunSpec, Seeds, SubmissionRef, WorkloadRef
 from harness.contract.workload import Budget, Stage, Target, WorkloadFacts
 from harness.report.page_runs import PageSummary, summarize_for_page
 from harness.scoring.summary import LeaderboardQuery

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from harness.contract.record import Record
-from harness.contract.run import Ruleset, SubmissionRef
+from harness.contract.ruleset import Ruleset
+from harness.contract.run import SubmissionRef
 from harness.contract.workload import Budget
 from harness.errors import BenchError
 from harness.report import html, page_runs

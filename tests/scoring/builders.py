@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from harness.contract.record import Record
-from harness.contract.run import Point, Ruleset, RunSpec, Seeds, SubmissionRef, WorkloadRef
+from harness.contract.ruleset import Ruleset
+from harness.contract.run import Point, RunSpec, Seeds, SubmissionRef, WorkloadRef
 from harness.contract.workload import Budget, Stage, Target, WorkloadFacts
 
 TARGET = Target(metric="loss", goal="min", value=1.0)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from harness.contract.record import Record
-from harness.contract.run import Ruleset
+from harness.contract.ruleset import Ruleset
 from harness.errors import UsageError
 from harness.scoring.compare import compare, compare_times
 from tests.scoring.builders import facts, points, record, spec

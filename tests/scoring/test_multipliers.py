@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.contract.envelope import EnvelopeHorizon, ReferenceEnvelope
 from harness.contract.record import Record, Session
-from harness.contract.run import Ruleset
+from harness.contract.ruleset import Ruleset
 from harness.contract.workload import Target, WorkloadFacts
 from harness.errors import UsageError
 from harness.report.stopping_tables import StoppingResults

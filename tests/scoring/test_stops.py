@@ -13,7 +13,8 @@ import pytest
 from scipy import stats
 
 from harness.contract.record import Record
-from harness.contract.run import Counters, Point, Ruleset
+from harness.contract.ruleset import Ruleset
+from harness.contract.run import Counters, Point
 from harness.contract.workload import Budget, Target
 from harness.report.stopping_tables import StoppingResults, tuning_grids
 from harness.scoring import anytime, fixed_stop, tuning

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from harness.contract.record import Record
-from harness.contract.run import Point, Ruleset
+from harness.contract.ruleset import Ruleset
+from harness.contract.run import Point
 from harness.contract.workload import Budget, Target
 from harness.errors import UsageError
 from harness.scoring import aggregate, selection, time_to_target

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from harness.contract.record import Record
-from harness.contract.run import Ruleset, RunSpec
+from harness.contract.ruleset import Ruleset
+from harness.contract.run import RunSpec
 from harness.errors import StoreError
 from harness.storage import layout, records, run_folder
 from harness.system import files

@@ -31,8 +31,8 @@ _RESOLUTIONS = {
     "permuted": (0.024, 2),
     "class+narrow": (0.0, 1),
 }
-#: Maximum number of examples per stage. With more, the accuracy of the reference rises so slowly that its noise would be
-#: a large noise of compute multipliers.
+#: Maximum number of examples per stage. With more, the accuracy of the reference rises so slowly that its noise would
+#: be a large noise of compute multipliers.
 _CAP = 512
 #: Minimum number of examples per stage.
 _LEAST = 256
