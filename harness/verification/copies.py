@@ -75,14 +75,18 @@ def _shows_copy(a: _Owner, b: _Owner) -> bool:
 
 
 def _fingerprints(record: Record) -> list[tuple[str, bytes]]:
-    """Return the kind and the hash of each part of a record that identifies its run."""
+    """Return the kind and the hash of each part of a record that identifies its run.
+
+    After a divergence, all weights may be NaN. Such weights, and the metrics of such a model, are equal in runs that
+    have nothing in common, so only the times identify a run that diverged.
+    """
     fingerprints = []
-    # After a divergence, all weights may be NaN, and are then equal in runs that have nothing in common.
-    if record.final_weights and record.status != "diverged":
+    has_diverged = record.status == "diverged"
+    if record.final_weights and not has_diverged:
         fingerprints.append(("weights", record.final_weights.encode()))
     if len(record.points) >= _MIN_POINTS:
         curve = [(point.examples, point.steps, sorted(point.metrics.items())) for point in record.points[1:]]
-        if len({tuple(metrics) for _, _, metrics in curve}) >= _MIN_POINTS - 1:
+        if not has_diverged and len({tuple(metrics) for _, _, metrics in curve}) >= _MIN_POINTS - 1:
             fingerprints.append(("curve", _digest(curve)))
         fingerprints.append(("times", _digest([point.seconds for point in record.points])))
     return fingerprints
