@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from harness.api import WHOLE, BenchError, Shard, Split, StagedStream, TensorPool, evaluation_rows
 from workloads.continual.classifier import PerceptronClassifier
-from workloads.continual.facts import CONTINUAL_DIGITS, CONTINUAL_DIGITS_NOISE, LABEL_NOISE
+from workloads.continual.facts import CONTINUAL_DIGITS, CONTINUAL_DIGITS_NOISE, LABEL_NOISE, TASKS
 from workloads.continual.metrics import TaskAccuracy
 from workloads.continual.model import build
 from workloads.resnet import digits_data
 
 _HIDDEN = (1000, 1000)
 _CLASSES = digits_data.CLASSES
-_PER_STAGE = _CLASSES // len(CONTINUAL_DIGITS.stages)
+_PER_STAGE = _CLASSES // TASKS
 
 
 class ContinualDigits(PerceptronClassifier, TaskAccuracy):

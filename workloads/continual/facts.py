@@ -35,7 +35,7 @@ CONTINUAL_DIGITS = WorkloadFacts(
     tier="cpu",
     access="stream",
     targets=(Target(metric="avg_seen", goal="max", value=_AVERAGES[-1]),),
-    stages=accuracy_stages(_AVERAGES, floor=_FLOOR, max_examples=TASKS * (_CAP,), min_examples=_LEAST),
+    stages=accuracy_stages(_AVERAGES, floor=_FLOOR, max_examples=_CAP, min_examples=_LEAST),
     budget=Budget(
         horizon=TASKS * _CAP,
         # With as many replayed as new examples in every batch, a run needs two gradient-examples per example of the
@@ -60,7 +60,7 @@ CONTINUAL_DIGITS_NOISE = msgspec.structs.replace(
     CONTINUAL_DIGITS,
     name="continual-digits+noise",
     targets=(Target(metric="avg_seen", goal="max", value=_NOISY_AVERAGES[-1]),),
-    stages=accuracy_stages(_NOISY_AVERAGES, floor=_NOISY_FLOOR, max_examples=TASKS * (_CAP,), min_examples=_LEAST),
+    stages=accuracy_stages(_NOISY_AVERAGES, floor=_NOISY_FLOOR, max_examples=_CAP, min_examples=_LEAST),
     resolution=0.0,
     coarse=is_coarse(0.0, 0),
     reference=(calibration("continual-digits+noise"),),

@@ -45,9 +45,8 @@ def hidden(variant: str) -> tuple[int, ...]:
 
 def _facts(name: str, key: str) -> WorkloadFacts:
     averages = _AVERAGES[key]
-    caps = len(averages) * (_CAP,)
-    stages = accuracy_stages(averages, floor=_FLOORS[key], max_examples=caps, min_examples=_LEAST)
-    horizon = sum(caps)
+    stages = accuracy_stages(averages, floor=_FLOORS[key], max_examples=_CAP, min_examples=_LEAST)
+    horizon = len(averages) * _CAP
     resolution, evaluations = _RESOLUTIONS[key]
     return WorkloadFacts(
         name=name,

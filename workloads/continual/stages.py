@@ -8,7 +8,7 @@ from harness.api import Stage, Target
 
 
 def accuracy_stages(
-    averages: Sequence[float], *, floor: float, max_examples: Sequence[int], min_examples: int
+    averages: Sequence[float], *, floor: float, max_examples: int, min_examples: int
 ) -> tuple[Stage, ...]:
     """Return the stages `task-0`, `task-1` and so on. Each has the mean accuracy over the tasks seen so far as target.
 
@@ -16,7 +16,7 @@ def accuracy_stages(
         averages: target of each stage, in [0, 1].
         floor: minimum accuracy of every earlier task when the last stage ends. In earlier stages, only the mean
             accuracy must meet its target, so one task may fall behind.
-        max_examples: maximum number of examples of each stage.
+        max_examples: maximum number of examples of every stage.
         min_examples: minimum number of examples of every stage. Without it, a stage could meet its target by chance,
             and end before the replay reservoir (the stored examples) has enough of its examples.
     """
@@ -27,8 +27,8 @@ def accuracy_stages(
             name=f"task-{task}",
             targets=(Target(metric="avg_seen", goal="max", value=average),),
             floors=floors if task == last else (),
-            max_examples=most,
+            max_examples=max_examples,
             min_examples=min_examples,
         )
-        for task, (average, most) in enumerate(zip(averages, max_examples, strict=True))
+        for task, average in enumerate(averages)
     )

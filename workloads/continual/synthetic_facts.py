@@ -22,7 +22,7 @@ _LEAST = 640
 
 
 def _facts(name: str, variant: str) -> WorkloadFacts:
-    stages = accuracy_stages(_AVERAGES[variant], floor=_FLOOR, max_examples=TASKS * (_CAP,), min_examples=_LEAST)
+    stages = accuracy_stages(_AVERAGES[variant], floor=_FLOOR, max_examples=_CAP, min_examples=_LEAST)
     resolution, evaluations = _RESOLUTIONS[variant]
     return WorkloadFacts(
         name=name,
