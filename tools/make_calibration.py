@@ -11,10 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from harness.calibration.envelopes import own_multiplier
+from harness.calibration.envelopes import own_multiplier, spread_of_log_multiplier
 from harness.calibration.results import Calibration, Level
 from harness.contract.envelope import ReferenceEnvelope
-from harness.scoring.compute_multiplier import MultiplierCurve
 from harness.scoring.multiplier_tables import format_interval, format_multiplier
 from harness.storage.envelopes import read_envelopes
 from tools.generated_block import replace_block
@@ -78,7 +77,6 @@ def page() -> str:
 
 def _envelope_row(envelope: ReferenceEnvelope) -> list[str]:
     (at_budget,) = (horizon for horizon in envelope.horizons if horizon.examples == envelope.budget)
-    spread = statistics.stdev(run.log for run in MultiplierCurve(envelope).multipliers(at_budget.metrics))
     own = own_multiplier(envelope)
     return [
         f"`{envelope.workload}`",
@@ -86,7 +84,7 @@ def _envelope_row(envelope: ReferenceEnvelope) -> list[str]:
         f"{envelope.horizons[0].examples:,} to {envelope.horizons[-1].examples:,}",
         str(envelope.seeds),
         f"{statistics.geometric_mean(at_budget.metrics):.3g}",
-        f"{spread:.2g}",
+        f"{spread_of_log_multiplier(envelope):.2g}",
         f"{format_multiplier(own)} [{format_interval(own)}], {len(envelope.checks)} seeds",
     ]
 

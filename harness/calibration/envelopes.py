@@ -251,6 +251,12 @@ def own_multiplier(envelope: ReferenceEnvelope) -> MultiplierEstimate:
     return estimate_compute(curve.multipliers(envelope.checks))
 
 
+def spread_of_log_multiplier(envelope: ReferenceEnvelope) -> float:
+    """Return the standard deviation of the reference's log multiplier over its single runs at the budget."""
+    (at_budget,) = (horizon for horizon in envelope.horizons if horizon.examples == envelope.budget)
+    return statistics.stdev(run.log for run in MultiplierCurve(envelope).multipliers(at_budget.metrics))
+
+
 def holds(envelope: ReferenceEnvelope) -> bool:
     """Return whether the compute multiplier of the reference itself is near 1 (see `OWN_MULTIPLIER`)."""
     estimate = own_multiplier(envelope)
