@@ -120,6 +120,14 @@ class StoreError(BenchError):
     """
 
 
+class TrialLockedError(StoreError):
+    """Another process is running the trial.
+
+    >>> print(TrialLockedError("process 4711 is already running this trial", fix="wait until it ends"))
+    process 4711 is already running this trial (wait until it ends)
+    """
+
+
 class DamagedError(StoreError):
     """The content of a file changed after the harness wrote it: the file was truncated, corrupted or edited.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.contract.record import TrialSummary
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
-from harness.errors import UsageError
+from harness.errors import TrialLockedError, UsageError
 from harness.execution.resources import Allocation, Machine
 from harness.execution.scheduler import Result, run_all
 from harness.execution.state import StopSignal
@@ -24,6 +24,8 @@ from harness.storage.layout import run_id
 
 #: Poll interval for cores that other supervisors have reserved, in seconds.
 _POLL_INTERVAL_S = 1.0
+#: Seconds to wait for the lock of a trial. It is short, because the trial is tried again later.
+_LOCK_TIMEOUT_S = 1.0
 
 
 def execute(
@@ -151,6 +153,7 @@ class _Workers:
                 stop=self._stop,
                 persist=True,
                 launcher=launcher,
+                lock_timeout=_LOCK_TIMEOUT_S,
             )
             result = trial_summary(spec, self._runs, record, was_finished)
         except BaseException as error:
@@ -176,8 +179,14 @@ class _InProcess:
     def start(self, spec: RunSpec, options: ExecutionOptions) -> bool:
         if self._ended:
             return False
-        record, was_finished = run_trial(spec, self._runs, self._watcher, options, self._transport)
-        self._ended.append((record.run_id, trial_summary(spec, self._runs, record, was_finished)))
+        try:
+            record, was_finished = run_trial(
+                spec, self._runs, self._watcher, options, self._transport, lock_timeout=_LOCK_TIMEOUT_S
+            )
+        except TrialLockedError as error:
+            self._ended.append((run_id(spec), error))
+        else:
+            self._ended.append((record.run_id, trial_summary(spec, self._runs, record, was_finished)))
         return True
 
     def wait_for_ended(self) -> Iterable[tuple[str, Result]]:

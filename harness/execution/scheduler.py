@@ -1,7 +1,11 @@
-"""Schedule trials on a backend: skip finished trials, start unfinished trials in order, restart lost trials."""
+"""Schedule trials on a backend: skip finished trials, start unfinished trials in order, restart lost trials.
+
+Several commands may run the same trials in the same folder. Each trial is run by the command that locks it first.
+"""
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,11 +17,15 @@ import msgspec
 from harness.contract.record import TrialSummary
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
-from harness.errors import StoreError
+from harness.errors import StoreError, TrialLockedError
 from harness.execution.state import DEATHS_UNTIL_CRASH, Interrupted
 from harness.execution.supervisor import interrupt_on_termination
 from harness.execution.trial import describe_other_source, finished_summary, trial_summary, write_final_record
 from harness.storage.layout import run_id
+from harness.storage.run_folder import RunFolder
+
+#: Poll interval for the ends of trials that other commands are running, in seconds.
+POLL_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -64,8 +72,11 @@ def run_all(
 
     Trials that an earlier command finished are not run again, and their summaries are yielded first.
 
-    A trial whose folder is locked or not writable is skipped, and its error is raised when all other trials have ended.
-    A lost trial is started again. A trial that was lost three times in a row without progress counts as crashed.
+    If another command is running a trial, the other trials are run first. When the other command has finished the
+    trial, its record is kept. If that command was stopped, the trial is resumed here.
+
+    A trial whose folder is not writable is skipped, and its error is raised when all other trials have ended. A lost
+    trial is started again. A trial that was lost three times in a row without progress counts as crashed.
 
     Args:
         backend: the machine or cluster on which trials run.
@@ -75,8 +86,7 @@ def run_all(
         options: see `ExecutionOptions`.
 
     Raises:
-        StoreError: the folder of a trial is locked or not writable. If there are several such errors, the
-            first one is raised.
+        StoreError: the folder of a trial is not writable. If there are several such errors, the first one is raised.
         Interrupted: Ctrl-C was pressed or SIGTERM was received; all running trials have ended.
         BenchError: the backend raised another error; all running trials have ended.
     """
@@ -120,6 +130,9 @@ class _Scheduler:
         self._waiting: deque[tuple[str, RunSpec]] = deque()
         self._running: dict[str, RunSpec] = {}
         self._losses: dict[str, _Losses] = {}
+        #: The first error that prevented a trial from running.
+        self._failure: StoreError | None = None
+        self._has_warned = False
 
     def run(self, specs: Sequence[RunSpec]) -> Iterator[TrialSummary]:
         """Yield the summaries of all trials as they end."""
@@ -134,32 +147,80 @@ class _Scheduler:
                     warned_workloads.add(spec.workload.facts.id)
                     self._watcher.warned(spec, describe_other_source(spec, "a kept trial was run"))
                 yield summary
-        failure: StoreError | None = None
         while self._waiting or self._running:
-            self._submit_ready()
-            for identity, result in self._backend.wait_for_ended():
-                spec = self._running.pop(identity)
-                end = self._handle_loss(identity, spec, result) if isinstance(result, LostTrial) else result
-                if isinstance(end, TrialSummary):
-                    # If a trial was lost after its record was written, its restart finds this record and reports a kept
-                    # trial. But this command itself ran the trial.
-                    yield msgspec.structs.replace(end, kept=False) if identity in self._losses else end
-                elif isinstance(end, StoreError):
-                    failure = failure or end
-                elif end is not None:
-                    raise end
-        if failure is not None:
-            raise failure
+            yield from self._submit_ready()
+            if self._running:
+                yield from self._take_ended()
+            elif self._waiting:
+                time.sleep(POLL_INTERVAL_S)
+        if self._failure is not None:
+            raise self._failure
 
-    def _submit_ready(self) -> None:
-        """Start trials in order while resources for the next trial are free."""
+    def _submit_ready(self) -> Iterator[TrialSummary]:
+        """Start trials in order while resources for the next trial are free.
+
+        A trial that another command is running moves to the end of the queue. Yield the summaries of the trials that
+        another command has finished.
+        """
         limit = self._options.jobs
-        while self._waiting and (limit is None or len(self._running) < limit):
-            identity, spec = self._waiting[0]
-            if not self._backend.start(spec, self._restart_options if identity in self._losses else self._options):
+        holders: dict[str, str] = {}
+        for _ in range(len(self._waiting)):
+            if limit is not None and len(self._running) >= limit:
                 return
-            self._waiting.popleft()
-            self._running[identity] = spec
+            identity, spec = self._waiting[0]
+            was_lost = identity in self._losses
+            try:
+                holder = RunFolder(self._runs, identity).lock_holder()
+            except StoreError as error:
+                self._waiting.popleft()
+                self._failure = self._failure or error
+                continue
+            summary = None if holder or was_lost else finished_summary(spec, identity, self._runs, self._options)
+            if holder:
+                self._waiting.rotate(-1)
+                holders[identity] = holder
+            elif summary is not None:
+                self._waiting.popleft()
+                self._watcher.kept(summary)
+                yield summary
+            elif self._backend.start(spec, self._restart_options if was_lost else self._options):
+                self._waiting.popleft()
+                self._running[identity] = spec
+            else:
+                return
+        if holders and not self._running:
+            self._warn_waiting(holders)
+
+    def _take_ended(self) -> Iterator[TrialSummary]:
+        """Wait for running trials to end, and yield their summaries."""
+        for identity, result in self._backend.wait_for_ended():
+            spec = self._running.pop(identity)
+            end = self._handle_loss(identity, spec, result) if isinstance(result, LostTrial) else result
+            if isinstance(end, TrialSummary):
+                # If a trial was lost after its record was written, its restart finds this record and reports a kept
+                # trial. But this command itself ran the trial.
+                yield msgspec.structs.replace(end, kept=False) if identity in self._losses else end
+            elif isinstance(end, TrialLockedError):
+                # Another command locked the trial at the same moment.
+                self._waiting.append((identity, spec))
+            elif isinstance(end, StoreError):
+                self._failure = self._failure or end
+            elif end is not None:
+                raise end
+
+    def _warn_waiting(self, holders: dict[str, str]) -> None:
+        """Warn once that only trials are left that other commands are running.
+
+        Args:
+            holders: process ids of the other commands, by run_id.
+        """
+        if self._has_warned:
+            return
+        self._has_warned = True
+        spec = next(spec for identity, spec in self._waiting if identity in holders)
+        processes = ", ".join(sorted(set(holders.values())))
+        count = f"{len(holders)} trials are" if len(holders) > 1 else "this trial is"
+        self._watcher.warned(spec, f"{count} already running in another command (process {processes}); waiting for it")
 
     def _handle_loss(self, identity: str, spec: RunSpec, lost: LostTrial) -> TrialSummary | StoreError | None:
         """Put a lost trial at the front of the queue, or return the end of a trial that was lost too often.

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.contract.record import Record
-from harness.errors import StoreError
+from harness.errors import TrialLockedError
 from harness.storage.layout import (
     ACCOUNT,
     CHECKPOINTS,
@@ -81,14 +81,15 @@ class RunFolder:
             timeout: seconds to wait for the lock.
 
         Raises:
-            StoreError: the folder cannot be created, or another process is running this trial.
+            TrialLockedError: another process is running this trial.
+            StoreError: the folder cannot be created.
         """
         path = self.path / "lock"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock_descriptor = take_lock(path, timeout=timeout)
         except LockHeldError as error:
-            raise StoreError(
+            raise TrialLockedError(
                 f"this trial is already running (process {error.holder}, {self.path})",
                 fix="wait until it ends, or stop it and repeat the command",
             ) from None
@@ -103,6 +104,25 @@ class RunFolder:
         finally:
             os.close(self.lock_descriptor)
             self.lock_descriptor = -1
+
+    def lock_holder(self) -> str | None:
+        """Return the id of the process that is running this trial (`unknown` if it is unreadable), or None.
+
+        The lock is taken for a moment. If another process tries to take it in this moment, that process has to wait.
+
+        Raises:
+            StoreError: the lock cannot be opened.
+        """
+        path = self.path / "lock"
+        if not path.exists():
+            return None
+        try:
+            os.close(take_lock(path, has_content=True))
+        except LockHeldError as error:
+            return error.holder
+        except OSError as error:
+            raise write_error(path, error) from error
+        return None
 
     def supersede(self, *, keep_checkpoints: bool = False) -> None:
         """Move the files of an earlier run of this trial to `superseded/`, so that the trial can run again.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -17,7 +18,7 @@ import msgspec
 import pytest
 
 from harness.contract.run import ExecutionOptions, Point, RunSpec
-from harness.errors import StoreError, UsageError
+from harness.errors import UsageError
 from harness.execution import launching, remote, warm
 from harness.execution.event_stream import EventForwarder
 from harness.execution.local import execute
@@ -97,17 +98,50 @@ def test_failed_trials_are_retried_when_asked_and_only_then(tmp_path: Path) -> N
     assert [record.status for record in run(specs, tmp_path, retry_failed=True).records] == ["crashed"]
 
 
-def test_a_locked_trial_is_an_error_after_the_others_have_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("harness.execution.trial.LOCK_TIMEOUT_S", 0.1)
-    specs = stub_specs(3, evaluations=2)
-    with (
-        run_folder.RunFolder(tmp_path, layout.run_id(specs[0])).lock(),
-        pytest.raises(StoreError, match="already running"),
-    ):
-        run(specs, tmp_path)
-    assert len(outcomes_in(tmp_path)) == 2
+@pytest.mark.slow
+def test_two_commands_share_the_trials_of_one_folder(tmp_path: Path) -> None:
+    """Each trial runs once, and both commands end with the summaries of all trials."""
+    specs = stub_specs(6, evaluations=3, pause=0.05)
+    plan, runs = tmp_path / "plan.json", tmp_path / "runs"
+    plan.write_bytes(msgspec.json.encode(specs))
+    command = [sys.executable, "-c", _COMMAND, str(plan), str(runs)]
+    # The other command is running a trial when this command begins, and ends with it or with another trial.
+    other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    _wait_for_a_worker(runs, other)
+    summaries = list(execute(specs, runs, Remember(), ExecutionOptions(jobs=1)))
+    ids = {layout.run_id(spec) for spec in specs}
+    assert {summary.run_id for summary in summaries} == ids
+    output, _ = other.communicate(timeout=300)
+    run_there = set(output.split())
+    assert other.returncode == 0
+    assert run_there
+    assert run_there | {summary.run_id for summary in summaries if not summary.kept} == ids
+    assert not run_there & {summary.run_id for summary in summaries if not summary.kept}
+    assert not (runs / layout.SUPERSEDED).exists()
+    run(specs, tmp_path / "alone")
+    assert outcomes_in(runs) == outcomes_in(tmp_path / "alone")
+
+
+def test_in_process_another_command_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if the other command locks the trial after it was found unlocked."""
+    monkeypatch.setattr("harness.execution.local._LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("harness.execution.local.import_worker_transport", lambda: stub.run_job)
+    monkeypatch.setattr("harness.execution.scheduler.POLL_INTERVAL_S", 0.0)
+    (spec,) = stub_specs(1, evaluations=2)
+    held = contextlib.ExitStack()
+    held.enter_context(run_folder.RunFolder(tmp_path, layout.run_id(spec)).lock())
+    found = iter([None, "4711"])
+
+    def lock_holder(folder: run_folder.RunFolder) -> str | None:
+        holder = next(found, None)
+        if holder:
+            held.close()
+        return holder
+
+    monkeypatch.setattr(run_folder.RunFolder, "lock_holder", lock_holder)
+    watcher = run([spec], tmp_path, in_process=True)
+    assert [record.status for record in watcher.records] == ["exhausted"]
+    assert watcher.warnings == ["this trial is already running in another command (process 4711); waiting for it"]
 
 
 # --- where they run -----------------------------------------------------------------------------
@@ -343,6 +377,22 @@ for outcome in execute(specs, Path(sys.argv[2]), Plain(len(specs)), ExecutionOpt
     print(outcome.status, flush=True)
 """
 
+#: Runs one trial at a time, and prints the run_ids of those that it runs itself.
+_COMMAND = """
+import sys
+from pathlib import Path
+import msgspec
+from harness.execution.local import execute
+from harness.contract.run import ExecutionOptions, RunSpec
+from tests.execution import stub
+from tests.helpers import Remember
+stub.install()
+specs = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=list[RunSpec])
+for outcome in execute(specs, Path(sys.argv[2]), Remember(), ExecutionOptions(jobs=1)):
+    if not outcome.kept:
+        print(outcome.run_id, flush=True)
+"""
+
 
 @pytest.mark.slow
 def test_killed_at_any_moment_and_given_again_the_records_are_those_of_an_undisturbed_run(tmp_path: Path) -> None:
@@ -371,7 +421,7 @@ def _children(pid: int) -> list[int]:
     return [int(line) for line in listed.split()]
 
 
-def _wait_for_a_worker(runs: Path, process: subprocess.Popen[bytes]) -> None:
+def _wait_for_a_worker(runs: Path, process: subprocess.Popen[Any]) -> None:
     deadline = time.monotonic() + 300
     while not (process.poll() is not None or _children(process.pid)):
         assert time.monotonic() < deadline

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,12 +13,14 @@ import pytest
 from harness.contract.events import Done, WorkerEvent
 from harness.contract.record import TrialSummary
 from harness.contract.run import ExecutionOptions, Job, RunSpec
-from harness.errors import StoreError, UsageError
+from harness.errors import StoreError, TrialLockedError, UsageError
 from harness.execution.scheduler import LostTrial, Result, run_all
 from harness.execution.state import Interrupted
 from harness.execution.trial import run_trial, trial_summary
 from harness.storage import layout, records
 from harness.storage.layout import run_id
+from harness.storage.run_folder import RunFolder
+from harness.system import locks
 from tests.execution.helpers import stub_specs
 from tests.helpers import Remember
 
@@ -150,3 +154,66 @@ def test_finished_trials_are_neither_locked_nor_touched(tmp_path: Path) -> None:
     assert all(outcome.kept for outcome in carried_out(backend, specs))
     assert backend.started == []
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("end", ["finished", "stopped"])
+def test_trials_of_another_command_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """Its record is kept if it finishes the trial. If it was stopped, the trial runs here."""
+    specs = stub_specs(3)
+    watcher = Remember()
+    backend = Scripted(tmp_path, {}, room=1)
+    other = contextlib.ExitStack()
+    other.enter_context(RunFolder(tmp_path, run_id(specs[0])).lock())
+    polls: list[float] = []
+
+    def the_other_ends(seconds: float) -> None:
+        polls.append(seconds)
+        assert [trial for trial, _ in backend.started] == [1, 2]
+        if len(polls) == 2:
+            other.close()
+            if end == "finished":
+                carried_out(Scripted(tmp_path, {}), specs[:1])
+
+    monkeypatch.setattr("harness.execution.scheduler.time.sleep", the_other_ends)
+    outcomes = carried_out(backend, specs, watcher)
+    assert [(one.spec.trial, one.kept) for one in outcomes] == [(1, False), (2, False), (0, end == "finished")]
+    assert [trial for trial, _ in backend.started] == [1, 2] + [0] * (end == "stopped")
+    warning = f"this trial is already running in another command (process {os.getpid()}); waiting for it"
+    assert watcher.warnings == [warning], "said once"
+    assert len(polls) == 2
+
+
+def test_trials_that_another_command_has_finished_meanwhile_are_kept(tmp_path: Path) -> None:
+    specs = stub_specs(2)
+    backend = Scripted(tmp_path, {}, room=1)
+    outcomes = run_all(backend, specs, tmp_path, Remember(), ExecutionOptions())
+    assert next(outcomes).spec.trial == 0
+    carried_out(Scripted(tmp_path, {}), specs)
+    assert next(outcomes).kept
+    assert [trial for trial, _ in backend.started] == [0]
+
+
+def test_a_trial_that_another_command_locks_first_is_tried_again(tmp_path: Path) -> None:
+    backend = Scripted(tmp_path, {0: [TrialLockedError("locked")] * 3}, room=1)
+    outcomes = carried_out(backend, stub_specs(2))
+    assert [one.spec.trial for one in outcomes] == [1, 0]
+
+
+def test_a_trial_whose_lock_cannot_be_opened_is_an_error_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = stub_specs(2)
+    lock = tmp_path / run_id(specs[0]) / "lock"
+    lock.parent.mkdir()
+    lock.touch()
+
+    def take_lock(path: Path, **options: object) -> int:
+        if path == lock:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return locks.take_lock(path)
+
+    monkeypatch.setattr("harness.storage.run_folder.take_lock", take_lock)
+    outcomes = run_all(Scripted(tmp_path, {}), specs, tmp_path, Remember(), ExecutionOptions())
+    assert next(outcomes).spec.trial == 1
+    with pytest.raises(StoreError, match=r"cannot write .*lock"):
+        next(outcomes)
