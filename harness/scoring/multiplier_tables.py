@@ -179,6 +179,7 @@ def _cell_data(cell: MultiplierCell) -> dict[str, Any]:
         if tuning is None
         else {
             "trials": tuning.trials,
+            "studies": tuning.studies,
             "seconds": tuning.seconds,
             "rate_factor": tuning.factor,
             # The ratio of two compute multipliers: at the wrong learning rate / at the best one.

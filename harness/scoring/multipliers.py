@@ -176,8 +176,11 @@ class _WorkloadScorer:
         self._curve: MultiplierCurve | None = None
         self._problem = f"no envelope of {workload} (bench calibrate {workload.partition('@')[0]} --envelope)"
         self._reference: list[RunSeconds] = []
+        #: Number of the reference's tuning studies; 0 if it was not tuned.
+        self._reference_studies = 0
         if self._envelope is None:
             return
+        self._reference_studies = tuning_studies(tuning.get((workload, self._envelope.reference), ()))
         facts = next(group[0].spec.workload.facts for (name, _), group in groups.items() if name == workload)
         if (self._envelope.metric, self._envelope.budget) != (final_metric_name(facts), facts.budget.horizon):
             self._problem = f"the envelope of {workload} has another metric or budget"
@@ -241,11 +244,9 @@ class _WorkloadScorer:
 
     def _compare_tuning(self, cost: TuningCost | None) -> str:
         """Return how the tuning of a submission differs from that of the reference; empty if it does not."""
-        reference = "" if self._envelope is None else self._envelope.reference
-        studies = tuning_studies(self._tuning.get((self._workload, reference), ()))
-        if cost is None or not studies or cost.studies == studies:
+        if cost is None or not self._reference_studies or cost.studies == self._reference_studies:
             return ""
-        return f"tuned on {cost.studies} seeds, the reference on {studies}"
+        return f"tuned on {cost.studies} seeds, the reference on {self._reference_studies}"
 
     def _cost_and_errors(
         self, run_ids: Sequence[str], multipliers: Mapping[str, Multiplier], is_reference: bool

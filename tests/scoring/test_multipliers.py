@@ -447,5 +447,6 @@ def test_tables_and_json_say_the_same() -> None:
     assert [item["table"] for item in plain] == ["ranking", "ranking", "workload", "workload"]
     assert plain[0]["time_multiplier"]["value"] == pytest.approx(1.6)
     assert plain[2]["tuning"]["trials"] == 5
+    assert plain[2]["tuning"]["studies"] == 1
     untuned = StoppingResults(runs([1.0] * 5, "ref"), {"w@1": envelope()}).grids()[1]
     assert "tuning trials" not in untuned.heading
