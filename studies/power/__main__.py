@@ -24,7 +24,7 @@ from studies.power.earlier import EarlierRows
 from studies.power.figures import MEASURED, encode_figures, read_finished
 from studies.power.plan import PowerPlan
 from studies.power.ranking import read_rankings
-from studies.power.rows import PUBLISHED, PowerRows, drop_superseded, encode_rows, merge_rows, published_rows
+from studies.power.rows import PUBLISHED, PowerRows, encode_rows, merge_rows, renew_rows
 from studies.power.run import PowerRunner
 
 RUNS = Path(__file__).resolve().parents[2] / "runs" / "power"
@@ -79,10 +79,10 @@ def _plan_or_run(options: argparse.Namespace) -> int:
     settings = ExecutionOptions(jobs=options.jobs, retry_failed=options.retry_failed)
     runner = PowerRunner(plan, figures, options.runs, settings, registry)
     if options.publish:
-        own_rows = PowerRows(design, plan, figures, registry, read_rankings(registry, problems))
+        rankings = read_rankings(registry, problems)
+        own_rows = PowerRows(design, plan, figures, registry, rankings)
         earlier_rows = EarlierRows(design, plan, own_rows, registry).all_rows()
-        merged = merge_rows(own_rows.all_rows(problems), merge_rows(earlier_rows, published_rows()))
-        published = drop_superseded(merged, registry)
+        published = renew_rows(merge_rows(own_rows.all_rows(problems), earlier_rows), rankings, registry)
         write_atomically(MEASURED, encode_figures(figures.values()))
         write_atomically(PUBLISHED, encode_rows(published))
     elif options.plan:

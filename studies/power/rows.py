@@ -31,8 +31,8 @@ PUBLISHED = ROOT / "workloads" / "power.json"
 #: Folder of the reference's envelopes at the gate budgets, and at the full budgets.
 GATE_ENVELOPES, FULL_ENVELOPES = ROOT / "calibration" / "gate", ROOT / ENVELOPES_FOLDER
 #: The remarks on a row at the full budget whose runs are those of a ranking, and on the row at the gate budget.
-RANKING_NOTE = "runs of the ranking in results/LEADERBOARD.md, with {arms} arms, each tuned at this budget"
-RANKING_ORDER_NOTE = "the order at the full budget is that of the ranking in results/LEADERBOARD.md, with {arms} arms"
+RANKING_NOTE = "runs of the ranking in results/LEADERBOARD.md"
+RANKING_ORDER_NOTE = "the order at the full budget is that of the ranking in results/LEADERBOARD.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +115,9 @@ class PowerRows:
         """
         order = self._order(workload) if budget == "gate" else None
         runs = self._runs(workload, budget)
-        notes = [RANKING_NOTE.format(arms=len(runs.arms))] if runs.is_ranking else []
+        notes = [f"{RANKING_NOTE}, with {len(runs.arms)} arms, each tuned at this budget"] if runs.is_ranking else []
         if order is not None and (full := self._runs(workload, "full")).is_ranking:
-            notes.append(RANKING_ORDER_NOTE.format(arms=len(full.arms)))
+            notes.append(f"{RANKING_ORDER_NOTE}, with {len(full.arms)} arms")
         context = self._context(workload, budget, notes)
         return power_row(context, _model_runs(runs), self.envelope(workload, budget), order)
 
@@ -237,6 +237,28 @@ def merge_rows(rows: Iterable[PowerRow], others: Iterable[PowerRow]) -> list[Pow
     return [merged[key] for key in sorted(merged, key=lambda key: (key[0], key[1] != "gate"))]
 
 
+def drop_archived_rankings(rows: Iterable[PowerRow], ranked: Iterable[str]) -> list[PowerRow]:
+    """Return the rows without the results of rankings whose records are no longer published.
+
+    A row at the full budget is left out if its runs are those of such a ranking. A row at the gate budget is kept, but
+    without the agreement with the order of such a ranking.
+
+    Args:
+        rows: the published rows.
+        ranked: `name@version` of the workloads with a published ranking.
+    """
+    ranked, kept = set(ranked), []
+    for row in rows:
+        is_archived = row.workload not in ranked
+        if is_archived and any(note.startswith(RANKING_NOTE) for note in row.notes):
+            continue
+        if is_archived and any(note.startswith(RANKING_ORDER_NOTE) for note in row.notes):
+            notes = tuple(note for note in row.notes if not note.startswith(RANKING_ORDER_NOTE))
+            row = msgspec.structs.replace(row, agreement=None, notes=notes)
+        kept.append(row)
+    return kept
+
+
 def drop_superseded(rows: Iterable[PowerRow], registry: Registry) -> list[PowerRow]:
     """Return the rows without those of earlier versions for which there is a row of the installed version.
 
@@ -247,6 +269,23 @@ def drop_superseded(rows: Iterable[PowerRow], registry: Registry) -> list[PowerR
     installed = {row.workload for row in listed if registry.workload(names[row.workload]).facts.id == row.workload}
     replaced = {(names[row.workload], row.budget_name) for row in listed if row.workload in installed}
     return [r for r in listed if r.workload in installed or (names[r.workload], r.budget_name) not in replaced]
+
+
+def renew_rows(
+    rows: Iterable[PowerRow], ranked: Iterable[str], registry: Registry, path: Path = PUBLISHED
+) -> list[PowerRow]:
+    """Return the new content of the file of published rows.
+
+    The runs of some published rows are not in this repository, so they cannot be computed again. They are kept unless
+    there are better rows, or they depend on a ranking whose records are no longer published.
+
+    Args:
+        rows: the rows that were computed from runs.
+        ranked: `name@version` of the workloads with a published ranking.
+        registry: the registry in which workloads are looked up.
+        path: file of the published rows.
+    """
+    return drop_superseded(merge_rows(rows, drop_archived_rankings(published_rows(path), ranked)), registry)
 
 
 def published_rows(path: Path = PUBLISHED) -> tuple[PowerRow, ...]:

@@ -20,7 +20,7 @@ from studies.power.earlier import EarlierRows
 from studies.power.figures import MEASURED, PowerFigures, RunKey, best_trials, encode_figures, key_of_spec, read_stored
 from studies.power.plan import PowerPlan
 from studies.power.ranking import RESULTS, read_rankings
-from studies.power.rows import PUBLISHED, PowerRows, drop_superseded, encode_rows, merge_rows, published_rows
+from studies.power.rows import PUBLISHED, PowerRows, drop_superseded, encode_rows, merge_rows, renew_rows
 
 REGISTRY = load_registry()
 DESIGN = read_design()
@@ -124,6 +124,22 @@ def test_a_ranking_with_more_seeds_gives_the_row_at_the_full_budget() -> None:
         PowerRows(DESIGN, PLAN, gate, REGISTRY, {"resnet-digits@1": twelve}).row(DIGITS, "full")
 
 
+def test_rows_of_a_ranking_go_with_its_records(tmp_path: Path) -> None:
+    """The row at the gate budget has runs of its own and loses only the comparison with the ranking."""
+    gate, ranked = made_up(), [run for run in made_up().values() if run.purpose == "score"]
+    rows = PowerRows(DESIGN, PLAN, gate, REGISTRY, {ranked[0].workload: ranked})
+    at_gate, full = (rows.row(DIGITS, budget) for budget in BUDGETS)
+    path = tmp_path / "power.json"
+    path.write_bytes(encode_rows([at_gate, full]))
+    assert renew_rows([], [full.workload], REGISTRY, path) == [at_gate, full]
+    (kept,) = renew_rows([], [], REGISTRY, path)
+    assert (kept.agreement, kept.notes) == (None, ())
+    assert msgspec.structs.replace(kept, agreement=at_gate.agreement, notes=at_gate.notes) == at_gate
+    own = msgspec.structs.replace(full, notes=())
+    path.write_bytes(encode_rows([own]))
+    assert renew_rows([], [], REGISTRY, path) == [own]
+
+
 def test_rankings_are_read_from_the_published_records() -> None:
     problems: list[str] = []
     digits = read_rankings(REGISTRY, problems)[REGISTRY.workload(DIGITS).facts.id]
@@ -154,9 +170,10 @@ def test_rows_of_earlier_runs_are_those_of_the_current_version() -> None:
 def test_published_rows_follow_from_the_stored_figures() -> None:
     """Rows of the current versions are computed again; rows of earlier versions are only kept."""
     runs = {run.key: run for run in read_stored(MEASURED)}
-    own = PowerRows(DESIGN, PLAN, runs, REGISTRY, read_rankings(REGISTRY, []))
+    rankings = read_rankings(REGISTRY, [])
+    own = PowerRows(DESIGN, PLAN, runs, REGISTRY, rankings)
     earlier = EarlierRows(DESIGN, PLAN, own, REGISTRY).all_rows()
-    rows = drop_superseded(merge_rows(own.all_rows([]), merge_rows(earlier, published_rows())), REGISTRY)
+    rows = renew_rows(merge_rows(own.all_rows([]), earlier), rankings, REGISTRY)
     assert encode_rows(rows) == PUBLISHED.read_bytes(), "stale: run python -m studies.power --publish"
     assert encode_figures(runs.values()) == MEASURED.read_bytes()
 
