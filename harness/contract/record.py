@@ -359,7 +359,7 @@ class TrialSummary(Data, frozen=True, kw_only=True):
         spec: the specification of the trial.
         status: how the trial ended.
         reason: why the trial ended, in one sentence.
-        kept: whether the trial ended in an earlier command and was therefore not run again.
+        kept: whether the trial ended in another command and was therefore not run here.
         path: path of the trial's folder.
         outdated: whether the trial is kept although the workload's source has changed since the trial. The workload's
             version has not changed.

@@ -36,7 +36,7 @@ class Watcher(Protocol):
         ...
 
     def kept(self, summary: TrialSummary) -> None:
-        """Handle a trial that ended in an earlier command and is therefore not run again."""
+        """Handle a trial that ended in another command and is therefore not run here."""
         ...
 
 

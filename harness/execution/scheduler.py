@@ -70,7 +70,7 @@ def run_all(
 ) -> Iterator[TrialSummary]:
     """Run each trial once, and yield its summary when it ends.
 
-    Trials that an earlier command finished are not run again, and their summaries are yielded first.
+    Trials that have finished before are not run again, and their summaries are yielded first.
 
     If another command is running a trial, the other trials are run first. When the other command has finished the
     trial, its record is kept. If that command was stopped, the trial is resumed here.
