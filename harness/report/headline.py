@@ -11,6 +11,8 @@ from harness.scoring.leaderboard import Leaderboard
 
 #: Largest number of names that a sentence lists.
 _MAX_NAMES = 4
+#: Largest number of names in a sentence that states the amount of each.
+_MAX_NAMES_WITH_AMOUNTS = 12
 
 
 def headline_sentences(board: Leaderboard) -> tuple[str, ...]:
@@ -45,18 +47,35 @@ def headline_sentences(board: Leaderboard) -> tuple[str, ...]:
 def ranking_sentences(headline: Headline | None) -> tuple[str, ...]:
     """Return the sentences at the top of a ranking; empty without a headline.
 
-    They state the result of each leader, such as `time multiplier 1.20×`, and no ratios to other submissions.
+    They state the amount by which each submission is ranked, and no ratios to other submissions.
     """
     if headline is None:
         return ()
     if len(headline.leaders) > 1:
-        pairs = zip(headline.leaders, headline.amounts, strict=False)
-        described = "; ".join(f"{name}: {amount}" for name, amount in list(pairs)[:_MAX_NAMES])
-        sentences = [_shared_lead_sentence(headline), described, _followers_sentence(headline)]
+        by = f"By {headline.amount_name}: " if headline.pairs is None else ""
+        sentences = [f"{by}{_shared_lead_sentence(headline)}", *_behind_sentences(headline)]
     else:
-        amount = f": {headline.amounts[0]}" if headline.amounts else ""
-        sentences = [f"{_lead_clause(headline)}{amount}", _followers_sentence(headline)]
+        amount = headline.amounts.get(headline.leaders[0])
+        stated = f": {headline.amount_name} {amount}" if amount else ""
+        sentences = [f"{_lead_clause(headline)}{stated}", _followers_sentence(headline)]
     return tuple(f"{sentence}." for sentence in sentences if sentence)
+
+
+def _behind_sentences(headline: Headline) -> list[str]:
+    """Return which submissions are significantly behind at least one leader, and which are behind all leaders."""
+    sentences = []
+    for names, extent in ((headline.behind_some, "at least one of them"), (headline.behind_all, "all of them")):
+        if names:
+            verb = "is" if len(names) == 1 else "are"
+            sentences.append(f"{_join_with_amounts(names, headline)} {verb} significantly behind {extent}")
+    return sentences
+
+
+def _join_with_amounts(names: Sequence[str], headline: Headline) -> str:
+    """Return names as a list for a sentence. If amounts are known, they follow the names in parentheses."""
+    if not headline.amounts:
+        return join_names(names)
+    return join_names([f"{name} ({headline.amounts[name]})" for name in names], _MAX_NAMES_WITH_AMOUNTS)
 
 
 def headline_json(board: Leaderboard) -> dict[str, Any] | None:
@@ -119,11 +138,14 @@ def _lead_clause(headline: Headline) -> str:
 
 def _shared_lead_sentence(headline: Headline) -> str:
     """Return which submissions are tied for rank 1, or why the test cannot decide between them."""
-    names = join_names(headline.leaders)
+    names = _join_with_amounts(headline.leaders, headline)
     if headline.pairs is None:
         return f"{names} are tied for rank 1: no significant difference between them"
     if headline.pairs == 0:
         reason = "some of them have no common study with the same root seed"
+        if headline.no_pairs == "no workload":
+            counted = f" ({join_names(headline.tested)})" if headline.tested else ""
+            reason = f"some of them have no run on a common workload that counts for the ranks{counted}"
         return f"No verdict: rank 1 is undecided between {names}, because {reason}"
     pairs = "is only 1 pair" if headline.pairs == 1 else f"are only {headline.pairs} pairs"
     needed = f"{headline.required_pairs} are needed ({headline.required_studies} studies on each workload)"
@@ -176,8 +198,10 @@ def _followers_sentence(headline: Headline) -> str:
     if not headline.followers:
         return ""
     if len(headline.followers) == 1:
-        return f"Rank {best}: {headline.followers[0]}" if worst == best else f"Next: {headline.followers[0]}"
-    state, names = "undecided" if headline.followers_undecided else "tied", join_names(headline.followers)
+        name = _join_with_amounts(headline.followers, headline)
+        return f"Rank {best}: {name}" if worst == best else f"Next: {name}"
+    state = "undecided" if headline.followers_undecided else "tied"
+    names = _join_with_amounts(headline.followers, headline)
     if worst is not None and worst - best + 1 == len(headline.followers):
         return f"Ranks {best} to {worst} {state}: {names}"
     return f"Rank {best}, {state}: {names}" if len(headline.leaders) == 1 else f"Behind, {state}: {names}"

@@ -14,6 +14,7 @@ from harness.report import text
 from harness.report.grid import Grid
 from harness.report.headline import ranking_sentences
 from harness.report.values import finite_or_none
+from harness.report.verdicts import verdicts_json
 from harness.scoring.result_table import NUMBER, Cell, ResultTable, TableContext, split_into_tables
 from harness.scoring.tuning import TuningCurve
 from harness.storage.envelopes import Envelopes
@@ -44,11 +45,36 @@ class StoppingResults:
         return [_grid(table) for tables in self.tables.values() for table in tables]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the results as plain data. A number that is not finite is null."""
+        """Return the results as plain data. A number that is not finite is null.
+
+        The rows of a ranking follow a row with the statement at its top and the verdicts on pairs.
+        """
         return {
-            key: [_replace_nonfinite(row) for table in tables for row in table.data]
+            key: [
+                row
+                for table in tables
+                for row in (*_headline_rows(table), *(_replace_nonfinite(row) for row in table.data))
+            ]
             for key, tables in self.tables.items()
         }
+
+
+def _headline_rows(table: ResultTable) -> list[dict[str, Any]]:
+    """Return the statement at the top of a ranking and its verdicts, as a row; empty if the table is no ranking."""
+    headline = table.headline
+    if headline is None:
+        return []
+    return [
+        {
+            "table": "headline",
+            **table.scope,
+            "text": " ".join(ranking_sentences(headline)),
+            "leaders": list(headline.leaders),
+            "behind_some_leaders": list(headline.behind_some),
+            "behind_all_leaders": list(headline.behind_all),
+            "verdicts": verdicts_json(table.verdicts),
+        }
+    ]
 
 
 def _grid(table: ResultTable) -> Grid:

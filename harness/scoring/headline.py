@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from harness.scoring.factors import Medians, TimeFactors, time_factors
 from harness.scoring.scores import Table
@@ -18,6 +18,9 @@ from harness.scoring.time_to_target import Axis
 TIME_AND_EXAMPLES: Final = ("time", "measured-time", "examples")
 #: Value of `amounts` for a headline that states no amounts.
 NO_AMOUNTS: Final[Mapping[str, str]] = MappingProxyType({})
+#: Reasons why two leaders have no pair of studies: no workload over which the verdicts are computed has runs of both,
+#: or no two of their studies have the same root seed.
+NoPairs: TypeAlias = Literal["no workload", "no study"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +46,9 @@ class Headline:
 
     Args:
         leaders: submissions whose best possible rank is 1. No two of them differ significantly.
-        amounts: for each leader, the amount by which it is ranked, such as `time multiplier 1.31×`; empty if the ratios
-            are stated instead.
+        amounts: submission -> the amount by which it is ranked, such as `1.31×`; empty if the ratios are stated
+            instead.
+        amount_name: what the amounts are, such as `time multiplier`; empty without amounts.
         ratios: one for each leader that is not the reference. If the reference leads alone, one for the reference.
         missed: for each leader, the workloads on which its median is a miss, or that it did not run.
         tied_with_first: submissions that are tied with the only leader, but significantly slower than another
@@ -52,9 +56,13 @@ class Headline:
         followers: those of the other submissions whose best possible rank is smallest; only the first of them if two of
             them differ significantly.
         follower_ranks: best and worst rank of the followers; the worst rank is None if it differs between them.
+        behind_some: submissions that are significantly behind a leader, but not behind all leaders.
+        behind_all: submissions that are significantly behind all leaders.
         followers_undecided: whether there are too few pairs of studies for a verdict on two of the followers.
         pairs: smallest number of pairs of studies between two leaders, if it is too small for a verdict; None if it
             suffices.
+        no_pairs: why there is no pair of studies; None if `pairs` is not 0.
+        tested: the workloads over which the verdicts are computed.
         required_pairs: smallest number of pairs of studies with which one difference can be significant.
         required_studies: number of studies on each workload that give `required_pairs`.
         all_missed: whether no submission reached a target.
@@ -62,14 +70,19 @@ class Headline:
     """
 
     leaders: tuple[str, ...]
-    amounts: tuple[str, ...] = ()
+    amounts: Mapping[str, str] = field(default_factory=dict)
+    amount_name: str = ""
     ratios: tuple[LeadRatio, ...] = ()
     missed: tuple[tuple[str, ...], ...] = ()
     tied_with_first: tuple[str, ...] = ()
     followers: tuple[str, ...] = ()
     follower_ranks: tuple[int, int | None] = (0, None)
     followers_undecided: bool = False
+    behind_some: tuple[str, ...] = ()
+    behind_all: tuple[str, ...] = ()
     pairs: int | None = None
+    no_pairs: NoPairs | None = None
+    tested: tuple[str, ...] = ()
     required_pairs: int = 0
     required_studies: int = 0
     all_missed: bool = False
@@ -77,7 +90,11 @@ class Headline:
 
 
 def headline_of_ranks(
-    order: Sequence[str], ties: Ties, tested: Sequence[str], amounts: Mapping[str, str] = NO_AMOUNTS
+    order: Sequence[str],
+    ties: Ties,
+    tested: Sequence[str],
+    amounts: Mapping[str, str] = NO_AMOUNTS,
+    amount_name: str = "",
 ) -> Headline:
     """Return the headline of a ranking with tested ranks, without ratios.
 
@@ -86,6 +103,7 @@ def headline_of_ranks(
         ties: the ranks, and the verdicts from which they are made.
         tested: workloads over which the verdicts are computed.
         amounts: submission -> the amount by which it is ranked, as text.
+        amount_name: what the amounts are.
     """
     leaders = _with_best_rank(order, ties)
     followers = _with_best_rank([name for name in order if name not in leaders], ties)
@@ -94,14 +112,21 @@ def headline_of_ranks(
     undecided = [len(pair.log_ratios) for pair in _among(leaders, ties.verdicts) if pair.verdict == "undecided"]
     required = pairs_for_verdict(len(ties.verdicts))
     tied_with_first = tuple(pair.b for pair in ties.verdicts if pair.a == order[0] and pair.verdict != "faster")
+    ahead = {(pair.a, pair.b) for pair in ties.verdicts if pair.verdict == "faster"}
+    behind = {name: sum((leader, name) in ahead for leader in leaders) for name in order if name not in leaders}
     return Headline(
         leaders=leaders,
-        amounts=tuple(amounts[name] for name in leaders if name in amounts),
+        amounts=amounts,
+        amount_name=amount_name,
         tied_with_first=tied_with_first if len(leaders) == 1 else (),
         followers=followers,
         follower_ranks=_common_ranks(followers, ties),
         followers_undecided=any(pair.verdict == "undecided" for pair in _among(followers, ties.verdicts)),
+        behind_some=tuple(name for name, count in behind.items() if 0 < count < len(leaders)),
+        behind_all=tuple(name for name, count in behind.items() if count == len(leaders)),
         pairs=min(undecided, default=None),
+        no_pairs="no study" if min(undecided, default=None) == 0 else None,
+        tested=tuple(tested),
         required_pairs=required,
         required_studies=math.ceil(required / max(1, len(tested))),
     )
@@ -131,6 +156,8 @@ def headline_of_times(
         tested: workloads over which the verdicts are computed.
     """
     headline = headline_of_ranks(order, ties, tested)
+    if any(not _share_workload(times[pair.a], times[pair.b], tested) for pair in _without_pairs(headline, ties)):
+        headline = replace(headline, no_pairs="no workload")
     compared = amounts if by in TIME_AND_EXAMPLES else _without_examples(times)
     return replace(
         headline,
@@ -158,6 +185,16 @@ def headline_of_metrics(order: Sequence[str], ranks: Mapping[str, tuple[int, int
         follower_ranks=ranks[rest[0]] if rest else (0, None),
         is_tested=False,
     )
+
+
+def _without_pairs(headline: Headline, ties: Ties) -> list[PairVerdict]:
+    """Return the verdicts on two leaders without a pair of studies."""
+    return [pair for pair in _among(headline.leaders, ties.verdicts) if not pair.log_ratios]
+
+
+def _share_workload(a: Mapping[str, float], b: Mapping[str, float], tested: Sequence[str]) -> bool:
+    """Return whether two submissions have times on the same workload over which verdicts are computed."""
+    return any(workload in a and workload in b for workload in tested)
 
 
 def _without_examples(times: Table) -> Medians:

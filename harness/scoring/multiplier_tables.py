@@ -15,7 +15,8 @@ from harness.scoring.tuning_cost import TuningCost
 #: Explanations of the columns of a ranking, printed below it.
 EXPLAINED = (
     "compute multiplier: (budget that the tuned reference needs for the submission's final metric) / (budget of the "
-    "submission); time multiplier: compute multiplier / cost; cost: seconds per example relative to the reference",
+    "submission); time multiplier: compute multiplier / cost; cost: seconds per example relative to the reference; the "
+    "row of the reference has its own tuning and seeds, so its multiplier need not be 1.00×",
     "rank: best and worst rank consistent with the significant pairwise differences; the 95 % interval includes the "
     "error of the reference's envelope, and > or < marks a value of which only a bound is known",
 )
@@ -54,6 +55,8 @@ def _tabulate_ranking(board: MultiplierBoard) -> ResultTable:
         ),
         data=tuple(_row_data(board, row) for row in board.rows),
         headline=_find_headline(board),
+        verdicts=board.ties.verdicts,
+        scope={"hardware": board.hardware, "ruleset": board.ruleset, "access": board.access},
         notes=EXPLAINED,
     )
 
@@ -63,11 +66,8 @@ def _find_headline(board: MultiplierBoard) -> Headline | None:
     ranked = {row.submission: row.time for row in board.rows if row.time is not None}
     if len(ranked) < 2:
         return None
-    amounts = {}
-    for name, estimate in ranked.items():
-        interval = format_interval(estimate)
-        amounts[name] = f"time multiplier {format_multiplier(estimate)}" + (f" [{interval}]" if interval else "")
-    return headline_of_ranks(list(ranked), board.ties, board.workloads, amounts)
+    amounts = {name: format_multiplier(estimate) or "" for name, estimate in ranked.items()}
+    return headline_of_ranks(list(ranked), board.ties, board.workloads, amounts, "time multiplier")
 
 
 def _tabulate_workload(cells: Sequence[MultiplierCell]) -> ResultTable:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from harness.contract.envelope import ReferenceEnvelope
 from harness.contract.workload import WorkloadFacts
 from harness.scoring.headline import Headline
+from harness.scoring.ties import PairVerdict
 
 #: A cell: text, or a number that is formatted by its column's format. None and nan are printed as a dash.
 Cell: TypeAlias = str | int | float | None
@@ -30,6 +31,8 @@ class ResultTable:
         rows: rows of cells, one cell for each column.
         data: the results as plain data, one mapping for each row.
         headline: who leads, by how much, and who is tied; None for a table that is not a ranking.
+        verdicts: the verdicts on the pairs of submissions; empty for a table that is not a ranking.
+        scope: hardware class, ruleset and kind of access of a ranking, as plain data.
         notes: explanations, which are printed below the table.
     """
 
@@ -39,6 +42,8 @@ class ResultTable:
     rows: tuple[tuple[Cell, ...], ...]
     data: tuple[dict[str, Any], ...]
     headline: Headline | None = None
+    verdicts: tuple[PairVerdict, ...] = ()
+    scope: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

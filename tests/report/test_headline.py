@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from harness.report.verdicts import MAX_MATRIX, verdict_matrix, verdicts_json
 from harness.scoring.headline import headline_of_ranks
 from harness.scoring.leaderboard import Leaderboard, build_leaderboards
 from harness.scoring.summary import LeaderboardQuery, parse_metric_budget, summarize
-from harness.scoring.ties import rank_ties
+from harness.scoring.ties import PairVerdict, Ties, rank_ties
 from tests.report import synthetic
 from tests.report.conftest import Bench
 
@@ -177,14 +179,49 @@ def test_a_ranking_by_another_amount_states_the_amounts() -> None:
     studies["c"] = {"w": {i: t * 1.01 ** (-1) ** (i // 2) for i, t in enumerate([2.0] * 9)}}
     amounts = {name: f"{name.upper()}×" for name in "abc"}
     ties = rank_ties(studies, order=list("abc"), workloads=["w"])
-    headline = headline_of_ranks(list("abc"), ties, ["w"], amounts)
-    assert ranking_sentences(headline) == ("a leads: A×.", "Ranks 2 to 3 tied: b and c.")
-    shared = headline_of_ranks(["b", "c"], rank_ties(studies, order=["b", "c"], workloads=["w"]), ["w"], amounts)
-    assert ranking_sentences(shared) == (
-        "b and c are tied for rank 1: no significant difference between them.",
-        "b: B×; c: C×.",
+    headline = headline_of_ranks(list("abc"), ties, ["w"], amounts, "multiplier")
+    assert ranking_sentences(headline) == ("a leads: multiplier A×.", "Ranks 2 to 3 tied: b (B×) and c (C×).")
+    shared = headline_of_ranks(
+        ["b", "c"], rank_ties(studies, order=["b", "c"], workloads=["w"]), ["w"], amounts, "multiplier"
     )
-    assert ranking_sentences(None) == ()
+    assert ranking_sentences(shared) == (
+        "By multiplier: b (B×) and c (C×) are tied for rank 1: no significant difference between them.",
+    )
+
+
+def test_a_shared_lead_says_who_is_behind_some_leaders_and_who_is_behind_all() -> None:
+    """`a` and `b` lead. `c` is significantly behind `a` alone, and `d` and `e` are behind both."""
+    order = list("abcde")
+    pairs = {
+        pair: PairVerdict(a=pair[0], b=pair[1], verdict="tied", log_ratios=(-0.1,) * 9, p=0.5)
+        for pair in itertools.combinations(order, 2)
+    }
+    for pair in ("ac", "ad", "bd", "ae", "be"):
+        pairs[tuple(pair)] = replace(pairs[tuple(pair)], verdict="faster")
+    ranks = {"a": (1, 2), "b": (1, 3), "c": (2, 5), "d": (3, 5), "e": (3, 5)}
+    ties = Ties(verdicts=tuple(pairs.values()), ranks=ranks)
+    headline = headline_of_ranks(order, ties, ["w"], {name: f"{name.upper()}×" for name in order}, "multiplier")
+    assert ranking_sentences(headline)[1:] == (
+        "c (C×) is significantly behind at least one of them.",
+        "d (D×) and e (E×) are significantly behind all of them.",
+    )
+
+
+def test_submissions_without_a_common_workload_are_not_told_to_share_seeds() -> None:
+    """Only `hills` counts, because `steep` is coarse, and `beta` and `gamma` have no run on `hills`."""
+    speeds = {"alpha": {"hills": 1.0, "steep": 1.0}, "beta": {"steep": 1.0}, "gamma": {"steep": 1.0}}
+    board = board_of(
+        [
+            synthetic.record(name, synthetic.facts(workload, coarse=workload == "steep"), study, speed=speed)
+            for name, row in speeds.items()
+            for workload, speed in row.items()
+            for study in range(3)
+        ]
+    )
+    assert said(board)[0] == (
+        "No verdict: rank 1 is undecided between alpha@1, beta@1 and gamma@1, because some of them have no run on a "
+        "common workload that counts for the ranks (hills@1)."
+    )
 
 
 def test_a_contradiction_is_marked() -> None:
