@@ -112,7 +112,8 @@ def _score_board(
     usable = [record for record in newest if record.run_id not in problems]
     skipped += [Skipped(item=run_id, reason=problem) for run_id, problem in problems.items()]
     references = {envelope.reference.rpartition("@")[0] for envelope in envelopes.values()}
-    seconds = run_seconds(usable, references)
+    # The seconds of runs that ended early cannot be compared with those of whole runs.
+    seconds = run_seconds([record for record in usable if _has_final_metric(record)], references)
     ambiguous = ambiguous_names(usable)
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     tuning: dict[tuple[str, str], list[Record]] = defaultdict(list)
@@ -138,6 +139,10 @@ def _score_board(
     )
 
 
+def _has_final_metric(record: Record) -> bool:
+    return is_finished(record.status) and final_metric(record).value is not None
+
+
 def _find_missing(
     access: Access, present: Sequence[WorkloadFacts], installed: Sequence[WorkloadFacts]
 ) -> tuple[str, ...]:
@@ -158,7 +163,8 @@ class _WorkloadScorer:
         envelopes: the envelopes by workload.
         groups: (workload, submission) -> records of scored runs.
         tuning: (workload, submission) -> records of tuning trials.
-        seconds: run ID -> seconds of the run: typical for its submission, and its own (see `RunSeconds`).
+        seconds: run ID -> seconds of the run: typical for its submission, and its own (see `RunSeconds`). Runs without
+            a final metric are not included.
     """
 
     def __init__(
@@ -208,7 +214,7 @@ class _WorkloadScorer:
             tuning=tuning_cost(self._tuning.get((self._workload, submission), ()), spec.hparams, self._curve),
             remark=self._remark(group, broken, len(metrics)),
         )
-        if unequal := self._compare_tuning(cell.tuning):
+        if unequal := self._compare_tuning(cell.tuning, group):
             cell = replace(cell, remark="; ".join(filter(None, (cell.remark, unequal))), unequal_tuning=unequal)
         if self._curve is None:
             return cell
@@ -230,7 +236,7 @@ class _WorkloadScorer:
 
     def _remark(self, group: Sequence[Record], broken: Sequence[Record], finished: int) -> str:
         """Return the most important reason why a value is missing, or a warning."""
-        expected = group[0].spec.ruleset.studies
+        expected, budget = group[0].spec.ruleset.studies, group[0].spec.workload.facts.budget.horizon
         if broken:
             cause = f"{broken[0].status}: {final_metric(broken[0]).reason}".rstrip(": ")
             return f"{len(broken)} of {len(group)} runs broke down ({cause})"
@@ -240,13 +246,20 @@ class _WorkloadScorer:
             return self._problem
         if not self._reference and self._envelope is not None:
             return f"no run of {self._envelope.reference}, so the cost is unknown"
+        if early := [record for record in group if record.points and record.points[-1].examples < budget]:
+            shortest = min(record.points[-1].examples for record in early)
+            return f"{len(early)} of {len(group)} runs ended early, at {shortest:,} of {budget:,} examples"
         return f"{len(group)} of {expected} seeds" if len(group) < expected else ""
 
-    def _compare_tuning(self, cost: TuningCost | None) -> str:
+    def _compare_tuning(self, cost: TuningCost | None, group: Sequence[Record]) -> str:
         """Return how the tuning of a submission differs from that of the reference; empty if it does not."""
-        if cost is None or not self._reference_studies or cost.studies == self._reference_studies:
-            return ""
-        return f"tuned on {cost.studies} seeds, the reference on {self._reference_studies}"
+        settings = {repr(sorted(record.spec.hparams.items())) for record in group}
+        differences = [f"runs with {len(settings)} settings"] if len(settings) > 1 else []
+        if self._reference_studies and cost is None:
+            differences.append("not tuned, unlike the reference")
+        elif self._reference_studies and cost is not None and cost.studies != self._reference_studies:
+            differences.append(f"tuned on {cost.studies} seeds, the reference on {self._reference_studies}")
+        return "; ".join(differences)
 
     def _cost_and_errors(
         self, run_ids: Sequence[str], multipliers: Mapping[str, Multiplier], is_reference: bool

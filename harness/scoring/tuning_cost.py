@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections import defaultdict
@@ -63,8 +64,11 @@ def tuning_cost(tuning: Sequence[Record], chosen: HParams, curve: MultiplierCurv
     rates, best = sorted(by_rate), chosen.get("lr")
     if curve is None or not isinstance(best, float) or best not in by_rate or len(rates) < 2:
         return cost
-    position = rates.index(best)
-    neighbours = [rates[i] for i in (position - 1, position + 1) if 0 <= i < len(rates)]
+    # If the runs at one learning rate are missing, the next one is no neighbour.
+    factor = min(larger / smaller for smaller, larger in itertools.pairwise(rates))
+    neighbours = [rate for rate in rates if math.isclose(max(rate, best) / min(rate, best), factor, rel_tol=0.01)]
+    if not neighbours:
+        return cost
     at_neighbours = [_multipliers(by_rate[rate], curve) for rate in neighbours]
     at_best = _multipliers(by_rate[best], curve)
     breaks = not (at_best and all(at_neighbours))
@@ -77,7 +81,7 @@ def tuning_cost(tuning: Sequence[Record], chosen: HParams, curve: MultiplierCurv
         trials=cost.trials,
         studies=cost.studies,
         seconds=cost.seconds,
-        factor=max(neighbours[0], best) / min(neighbours[0], best),
+        factor=factor,
         rate_ratio=None if breaks else math.exp(log_ratio),
         bound=join_bounds(bounds),
         breaks=breaks,
@@ -86,7 +90,7 @@ def tuning_cost(tuning: Sequence[Record], chosen: HParams, curve: MultiplierCurv
 
 def tuning_studies(tuning: Sequence[Record]) -> int:
     """Return the number of studies with a finished tuning trial."""
-    return len({record.spec.study for record in tuning if is_finished(record.status)})
+    return len({(record.spec.root_seed, record.spec.study) for record in tuning if is_finished(record.status)})
 
 
 def _multipliers(records: Sequence[Record], curve: MultiplierCurve) -> list[Multiplier]:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.contract.envelope import EnvelopeHorizon, ReferenceEnvelope
-from harness.contract.record import Record, Session
+from harness.contract.record import Record, Session, Status
 from harness.contract.ruleset import Ruleset
 from harness.contract.workload import Target, WorkloadFacts
 from harness.errors import UsageError
@@ -22,6 +22,7 @@ from harness.scoring.compute_multiplier import MultiplierCurve
 from harness.scoring.multiplier_board import MultiplierCell
 from harness.scoring.multiplier_estimate import ErrorSource, MultiplierEstimate, mean_estimate
 from harness.scoring.multipliers import choose_setting, score_boards
+from harness.scoring.tuning_cost import tuning_studies
 from tests.scoring import builders
 
 RULESET = Ruleset(
@@ -430,6 +431,70 @@ def test_a_table_names_a_submission_that_was_tuned_otherwise_than_the_reference(
     assert {cell.submission: cell.remark for cell in board.cells}["a@1"] == "tuned on 2 seeds, the reference on 1"
 
 
+def test_a_table_names_a_mixture_of_settings_and_missing_tuning() -> None:
+    """If the tuning is repeated on more seeds and chooses another setting, the earlier runs still count."""
+    first = runs([0.6] * 3, hparams={"lr": 0.01})
+    second = [run(1.4, study=study, hparams={"lr": 0.03}) for study in (3, 4)]
+    reference = [*tuned([0.5, 1.0], "ref"), *runs([1.0] * 5, "ref")]
+    mixed = cells([*tuned([0.5, 1.2]), *first, *second, *reference])["a"]
+    assert mixed.remark == mixed.unequal_tuning == "runs with 2 settings"
+    assert cells([*first, *reference])["a"].unequal_tuning == "not tuned, unlike the reference"
+    assert cells([*first, *runs([1.0] * 5, "ref")])["a"].unequal_tuning == ""
+
+
+def test_studies_of_different_root_seeds_are_different_tuning_studies() -> None:
+    other = [
+        msgspec.structs.replace(one, run_id=f"{one.run_id}-2", spec=msgspec.structs.replace(one.spec, root_seed=2))
+        for one in tuned([0.5, 1.2])
+    ]
+    assert tuning_studies([*tuned([0.5, 1.2]), *other]) == 2
+
+
+def test_a_learning_rate_without_runs_has_no_stand_in() -> None:
+    """The learning rates are 0.01 · 3^i. If the runs at 0.03 are missing, 0.01 is no neighbour of 0.09."""
+    tuning = tuned([0.3, 0.8, 1.6, 0.4, 0.3])
+    del tuning[1]
+    cost = cells([*tuning, *runs([1.6] * 5, hparams={"lr": 0.01 * 9}), *runs([1.0] * 5, "ref")])["a"].tuning
+    assert cost is not None
+    assert cost.factor == pytest.approx(3.0)
+    assert cost.rate_ratio == pytest.approx(0.4 / 1.6)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("status", ["interrupted", "diverged", "timeout"])
+def test_runs_of_the_reference_that_ended_early_do_not_count_in_costs(status: Status, device: str) -> None:
+    """Their seconds are those of fewer examples."""
+    reference = [one if one.spec.study < 2 else cut(one, status) for one in runs([1.0] * 5, "ref")]
+    records = [
+        msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, device=device))
+        for one in (*runs([1.2] * 5), *reference)
+    ]
+    cell = cells(records)["a"]
+    assert cell.cost == pytest.approx(1.0)
+    assert cell.time is not None
+    assert cell.time.value == pytest.approx(1.2)
+
+
+def cut(record: Record, status: Status) -> Record:
+    """The record of the run if it had ended after a fifth of its budget."""
+    return msgspec.structs.replace(record, points=record.points[:3], status=status, hit=None)
+
+
+def test_a_run_that_spends_its_gradient_examples_early_is_named() -> None:
+    """Its multiplier refers to the whole budget, and its cost is that of the run."""
+    early = [
+        msgspec.structs.replace(
+            one, points=(*one.points[:5], msgspec.structs.replace(one.points[5], metrics=one.points[-1].metrics))
+        )
+        for one in runs([0.9] * 5)
+    ]
+    cell = cells([*early, *runs([1.0] * 5, "ref")])["a"]
+    assert cell.remark == "5 of 5 runs ended early, at 60 of 100 examples"
+    assert cell.compute is not None
+    assert cell.compute.value == pytest.approx(0.9)
+    assert cell.cost == pytest.approx(0.6)
+
+
 # --- tables -----------------------------------------------------------------------------------------
 
 
@@ -444,9 +509,13 @@ def test_tables_and_json_say_the_same() -> None:
     assert (row["submission"], row["n"], row["cost"], row["tuning trials"]) == ("a@1", "5", "1.00", "5")
     assert row["wrong learning rate"] == "0.35× at a factor of 3"
     plain = results.as_json()["fixed_budget"]
-    assert [item["table"] for item in plain] == ["ranking", "ranking", "workload", "workload"]
-    assert plain[0]["time_multiplier"]["value"] == pytest.approx(1.6)
-    assert plain[2]["tuning"]["trials"] == 5
-    assert plain[2]["tuning"]["studies"] == 1
+    assert [item["table"] for item in plain] == ["headline", "ranking", "ranking", "workload", "workload"]
+    assert plain[0]["access"] == "pool"
+    assert plain[0]["leaders"] == ["a@1", "ref@1"]
+    assert plain[0]["text"].startswith("No verdict: rank 1 is undecided between a@1 (1.60×) and ref@1 (1.00×), because")
+    assert [(pair["a"], pair["b"], pair["pairs"]) for pair in plain[0]["verdicts"]] == [("a@1", "ref@1", 5)]
+    assert plain[1]["time_multiplier"]["value"] == pytest.approx(1.6)
+    assert plain[3]["tuning"]["trials"] == 5
+    assert plain[3]["tuning"]["studies"] == 1
     untuned = StoppingResults(runs([1.0] * 5, "ref"), {"w@1": envelope()}).grids()[1]
     assert "tuning trials" not in untuned.heading
