@@ -239,7 +239,11 @@ def seconds(value: float) -> str:
 def number(value: float) -> str:
     """Return a number as text with three significant digits. Integers of at least 1,000 keep all digits.
 
-    >>> number(1234567), number(0.00314159), number(1.5)
-    ('1,234,567', '0.00314', '1.5')
+    >>> number(1234567), number(4519.6), number(0.00314159), number(1.5)
+    ('1,234,567', '4,520', '0.00314', '1.5')
     """
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 1000 else f"{value:.3g}"
+    if float(value).is_integer() and abs(value) >= 1000:
+        return f"{value:,.0f}"
+    rounded = f"{value:.3g}"
+    # Without an exponent, a number below a million is easier to read.
+    return f"{float(rounded):,.0f}" if 1000 <= abs(float(rounded)) < 1e6 else rounded

@@ -86,12 +86,12 @@ def score_boards(
         installed: facts of the installed workloads, by which a board finds the workloads that it lacks.
     """
     tables: dict[tuple[str, str, Access], list[Record]] = defaultdict(list)
-    for record in earliest_runs(record for record in records if _is_scored_or_tuning(record)):
+    for record in earliest_runs(record for record in records if is_scored_or_tuning(record)):
         tables[*table_key(record), record.spec.workload.facts.access].append(record)
     return [_score_board(key, tables[key], envelopes or {}, installed) for key in sorted(tables)]
 
 
-def _is_scored_or_tuning(record: Record) -> bool:
+def is_scored_or_tuning(record: Record) -> bool:
     """Return whether a record has the stopping rule `STOPPING`, and is a scored run or a tuning trial.
 
     Runs that are never ranked, such as smoke runs, are excluded.

@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "--smoke", action="store_true", help="run only a few steps of each trial; such runs are not in the tables"
     )
     parser.add_argument("--runs", type=Path, default=RUNS, help=f"folder of the runs and their records ({RUNS})")
-    parser.add_argument("--new", action="store_true", help="ignore the stored figures and run all trials again")
+    parser.add_argument("--new", action="store_true", help="ignore the stored figures")
     parser.add_argument("--jobs", type=int, default=2, help="number of trials at once (default: 2)")
     parser.add_argument("--retry-failed", action="store_true", help="run failed trials again")
     return parser

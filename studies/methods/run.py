@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from harness.contract.record import is_retryable
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.plugins.registry import Registry
 from studies.methods.design import Stage
@@ -18,7 +19,7 @@ class StudyRunner:
 
     Args:
         plan: object that makes the trials.
-        stored: figures of runs that are not repeated, by key.
+        stored: figures of finished runs, by key. With the option `retry_failed`, those of failed runs are ignored.
         runs: folder with one subfolder per trial.
         options: number of trials that run at once, and whether failed trials are run again.
         registry: the plugins.
@@ -33,7 +34,9 @@ class StudyRunner:
         registry: Registry,
     ) -> None:
         self._plan = plan
-        self._figures = dict(stored)
+        self._figures = {
+            key: run for key, run in stored.items() if not (options.retry_failed and is_retryable(run.status))
+        }
         self._runs = runs
         self._options = options
         self._registry = registry

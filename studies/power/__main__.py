@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workloads", type=_names, default=(), help="comma-separated workloads (default: all)")
     parser.add_argument("--budgets", type=_names, default=BUDGETS, help="gate, full or gate,full (default: both)")
     parser.add_argument("--runs", type=Path, default=RUNS, help=f"folder of the runs and their records ({RUNS})")
-    parser.add_argument("--new", action="store_true", help="ignore the stored figures and run all trials again")
+    parser.add_argument("--new", action="store_true", help="ignore the stored figures")
     parser.add_argument("--jobs", type=int, default=1, help="number of trials at once (default: 1)")
     parser.add_argument("--retry-failed", action="store_true", help="run failed trials again")
     return parser

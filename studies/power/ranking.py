@@ -6,15 +6,19 @@ tuned with five learning rates at the full budget, and its best setting runs on 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import yaml
 
 from harness.contract.base import Data
-from harness.contract.record import Record
+from harness.contract.record import Record, is_finished
 from harness.planning.rulesets import ruleset
 from harness.plugins.registry import Registry
+from harness.scoring.multipliers import is_scored_or_tuning
+from harness.scoring.selection import earliest_runs
 from harness.storage.records import iter_records
 from studies.power.figures import PowerFigures, figures_of_record
 
@@ -48,7 +52,9 @@ def read_rankings(
 ) -> dict[str, list[PowerFigures]]:
     """Return `name@version` of a workload -> the figures of the fresh runs of its ranking.
 
-    Only installed versions of workloads and rulesets are included, and only runs of the plans.
+    Only installed versions of workloads and rulesets are included, and only finished runs of the plans. As in the
+    tables, the earliest run of each trial counts. If runs were made on several hardware classes, the class with the
+    most runs is used.
 
     Args:
         registry: the registry in which workloads are looked up.
@@ -62,12 +68,15 @@ def read_rankings(
     texts = [path.read_text(encoding="utf-8") for path in sorted(plans.glob("*.yaml"))]
     planned = [msgspec.convert(yaml.safe_load(text), RankingPlan) for text in texts]
     arms = {registry.workload(name).facts.id: plan for plan in planned for name in plan.workloads}
-    figures: dict[str, list[PowerFigures]] = {}
+    by_workload: dict[str, list[Record]] = {}
     for record in iter_records([results], problems):
         workload = record.spec.workload.facts.id
         if (plan := arms.get(workload)) is not None and _is_planned(record, plan):
-            figures.setdefault(workload, []).append(figures_of_record(record))
-    return figures
+            by_workload.setdefault(workload, []).append(record)
+    return {
+        workload: [figures_of_record(record) for record in _of_main_hardware(earliest_runs(records))]
+        for workload, records in by_workload.items()
+    }
 
 
 def _is_planned(record: Record, plan: RankingPlan) -> bool:
@@ -77,4 +86,12 @@ def _is_planned(record: Record, plan: RankingPlan) -> bool:
         and spec.root_seed == plan.seed
         and spec.purpose == "score"
         and spec.submission.name in plan.submissions
+        and is_scored_or_tuning(record)
+        and is_finished(record.status)
     )
+
+
+def _of_main_hardware(records: Sequence[Record]) -> list[Record]:
+    counts = Counter(record.spec.hardware for record in records)
+    main = min(counts, key=lambda hardware: (-counts[hardware], hardware))
+    return [record for record in records if record.spec.hardware == main]

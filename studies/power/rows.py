@@ -136,11 +136,13 @@ class PowerRows:
     def envelope(self, workload: str, budget: PowerBudget) -> GateEnvelope | None:
         """Return the envelope that converts the metrics at a budget; None if there is none.
 
-        A workload without an envelope at its full budget has that of its gate budget at both budgets.
+        The envelope of the full budget has more seeds and horizons than that of the gate budget. It is also used at the
+        gate budget if both budgets are equal. A workload without an envelope of its full budget has that of its gate
+        budget at both budgets.
         """
         entry, examples = self._registry.workload(workload), self._plan.examples(workload, "gate")
-        full = self._full_envelopes.get(entry.facts.id) if budget == "full" else None
-        if full is not None:
+        full = self._full_envelopes.get(entry.facts.id)
+        if full is not None and full.budget == self._plan.examples(workload, budget):
             return _as_gate_envelope(full)
         return read_envelope(self._gate_envelopes, GateWorkload(entry=entry, device="cpu", budget=examples))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.contract.power import PowerBudget
+from harness.contract.record import is_retryable
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.plugins.registry import Registry
 from studies.power.figures import PowerFigures, RunKey, best_trials, figures_of_record, key_of_spec
@@ -18,7 +19,7 @@ class PowerRunner:
 
     Args:
         plan: object that makes the trials.
-        figures: figures of runs that are not repeated, by key.
+        figures: figures of finished runs, by key. With the option `retry_failed`, those of failed runs are ignored.
         runs: folder with one subfolder per trial.
         options: number of trials that run at once, and whether failed trials are run again.
         registry: the plugins.
@@ -33,7 +34,9 @@ class PowerRunner:
         registry: Registry,
     ) -> None:
         self._plan = plan
-        self.figures = dict(figures)
+        self.figures = {
+            key: run for key, run in figures.items() if not (options.retry_failed and is_retryable(run.status))
+        }
         self._runs = runs
         self._options = options
         self._registry = registry

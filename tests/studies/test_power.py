@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from harness.contract.power import PowerCost, PowerFile, PowerRow
+from harness.contract.record import Record
+from harness.contract.run import ExecutionOptions
 from harness.contract.workload import Goal
 from harness.errors import UsageError
 from harness.gating.setup import find_gate_ineligibility
 from harness.planning.resolve import resolve_submission
 from harness.plugins.registry import load_registry
-from harness.storage.records import encode, iter_records
+from harness.storage.layout import run_id
+from harness.storage.records import add_content_hash, encode, iter_records
 from studies.power.__main__ import main
 from studies.power.design import BUDGETS, read_design
 from studies.power.earlier import EarlierRows
@@ -21,6 +25,7 @@ from studies.power.figures import MEASURED, PowerFigures, RunKey, best_trials, e
 from studies.power.plan import PowerPlan
 from studies.power.ranking import RESULTS, read_rankings
 from studies.power.rows import PUBLISHED, PowerRows, drop_superseded, encode_rows, merge_rows, renew_rows
+from studies.power.run import PowerRunner
 
 REGISTRY = load_registry()
 DESIGN = read_design()
@@ -147,6 +152,55 @@ def test_rankings_are_read_from_the_published_records() -> None:
     assert len(digits) == 60
     assert {run.arm for run in digits} < set(PLAN.arms(DIGITS))
     assert problems == []
+
+
+def test_rankings_have_the_runs_that_tables_have(tmp_path: Path) -> None:
+    """No run on another hardware class, no exploration, no unfinished run, and the earliest run of a trial."""
+    folder = RESULTS / "cpu-amd-epyc-model-17-avx512-1t" / DIGITS / "wsd"
+    scored = [one for one in iter_records([folder], []) if one.spec.purpose == "score"]
+    ranked = [one for one in scored if one.spec.ruleset.name == "fixed-budget"]
+    first = min(ranked, key=lambda record: record.spec.study)
+
+    def write(record: Record, **spec: Any) -> None:
+        changed = msgspec.structs.replace(record, spec=msgspec.structs.replace(record.spec, **spec))
+        changed = add_content_hash(msgspec.structs.replace(changed, run_id=run_id(changed.spec)))
+        (tmp_path / f"{changed.run_id}.json").write_bytes(encode(changed))
+
+    for record in ranked:
+        write(record)
+    write(first, hardware="cpu-other-1t")
+    write(first, smoke=True)
+    write(first, overridden=("lr",))
+    write(msgspec.structs.replace(first, started="2199-01-01T00:00:00+00:00"), hparams={"lr": 9.0})
+    write(msgspec.structs.replace(first, status="interrupted"), root_seed=first.spec.root_seed, study=99)
+    (runs,) = read_rankings(REGISTRY, [], tmp_path).values()
+    assert sorted(run.study for run in runs) == sorted(record.spec.study for record in ranked)
+    assert {(run.hardware, run.lr) for run in runs} == {(first.spec.hardware, first.spec.hparams["lr"])}
+
+
+@pytest.mark.parametrize("retry_failed", [False, True])
+def test_failed_runs_are_missing_if_they_are_to_be_retried(tmp_path: Path, retry_failed: bool) -> None:
+    runs = made_up()
+    failed = next(run for run in runs.values() if run.purpose == "score")
+    runs[failed.key] = msgspec.structs.replace(failed, status="crashed", metric=None)
+    options = ExecutionOptions(retry_failed=retry_failed)
+    assert (failed.key in PowerRunner(PLAN, runs, tmp_path, options, REGISTRY).figures) != retry_failed
+    broken = msgspec.structs.replace(failed, status="diverged", metric=None)
+    assert broken.key in PowerRunner(PLAN, {broken.key: broken}, tmp_path, options, REGISTRY).figures
+
+
+def test_equal_budgets_have_one_envelope() -> None:
+    """The gate budget of `resnet-digits` is its full budget, and that of `lm-tiny` is a quarter of it."""
+    rows = PowerRows(DESIGN, PLAN, made_up(), REGISTRY)
+    assert PLAN.examples(DIGITS, "gate") == PLAN.examples(DIGITS, "full")
+    at_gate, full = (rows.envelope(DIGITS, budget) for budget in BUDGETS)
+    assert at_gate is not None
+    assert at_gate == full
+    assert not at_gate.provisional
+    at_gate, full = (rows.envelope("lm-tiny", budget) for budget in BUDGETS)
+    assert at_gate is not None
+    assert full is not None
+    assert (at_gate.budget, full.budget) == (PLAN.examples("lm-tiny", "gate"), PLAN.examples("lm-tiny", "full"))
 
 
 def test_a_ranking_under_another_version_of_the_ruleset_is_left_out(tmp_path: Path) -> None:
