@@ -23,7 +23,7 @@ from harness.plugins.registry import load_registry
 from harness.storage.layout import file_stem
 from tests.helpers import run_here, spec_of
 
-GOLDEN = Path(__file__).resolve().parent / "golden"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 REGISTRY = load_registry()
 WORKLOADS = [w for w in REGISTRY.workloads() if w.facts.tier == "cpu"]
 #: Other processors sum in another order; a change of the computation is far larger.

@@ -1,6 +1,6 @@
 """Run ids and source hashes of the shipped submissions: what makes a finished run be kept, and a record comparable.
 
-Both are recorded in tests/golden/identities.json. A hash changes when the source of a submission does, and with it
+Both are recorded in golden/identities.json. A hash changes when the source of a submission does, and with it
 every run id; nothing else may change them. If that was meant:
 BENCH_WRITE_GOLDEN=1 python -m pytest tests/test_identities.py
 """
@@ -18,7 +18,7 @@ from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.registry import load_registry
 from harness.storage import layout
 
-GOLDEN = Path(__file__).resolve().parent / "golden" / "identities.json"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "identities.json"
 REGISTRY = load_registry()
 WORKLOADS = ("resnet-digits", "lm-tiny", "continual-digits", "curriculum-lm")
 

@@ -1,6 +1,6 @@
 """What is public stays as it is: the names of `harness.api`, `harness.testing` and `harness`, and the hooks.
 
-All of it is recorded in tests/golden/public_api.json; docs/versioning.md says how it may change. If a change was meant:
+All of it is recorded in golden/public_api.json; docs/versioning.md says how it may change. If a change was meant:
 BENCH_WRITE_GOLDEN=1 python -m pytest tests/test_public_api.py
 """
 
@@ -21,7 +21,7 @@ import harness
 from harness import api, testing
 from harness.contract import hookspecs
 
-GOLDEN = Path(__file__).resolve().parent / "golden" / "public_api.json"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "public_api.json"
 
 
 def describe(value: object) -> list[str]:
