@@ -5,6 +5,7 @@ Several commands may run the same trials in the same folder. Each trial is run b
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ from harness.errors import StoreError, TrialLockedError
 from harness.execution.state import DEATHS_UNTIL_CRASH, Interrupted
 from harness.execution.supervisor import interrupt_on_termination
 from harness.execution.trial import describe_other_source, finished_summary, trial_summary, write_final_record
-from harness.storage.layout import run_id
+from harness.storage.layout import RECORD, run_id
 from harness.storage.run_folder import RunFolder
 
 #: Poll interval for the ends of trials that other commands are running, in seconds.
@@ -73,7 +74,8 @@ def run_all(
     Trials that have finished before are not run again, and their summaries are yielded first.
 
     If another command is running a trial, the other trials are run first. When the other command has finished the
-    trial, its record is kept. If that command was stopped, the trial is resumed here.
+    trial, its record is kept, even with the options `force` and `retry_failed`. If that command was stopped, the trial
+    is resumed here.
 
     A trial whose folder is not writable is skipped, and its error is raised when all other trials have ended. A lost
     trial is started again. A trial that was lost three times in a row without progress counts as crashed.
@@ -130,6 +132,8 @@ class _Scheduler:
         self._waiting: deque[tuple[str, RunSpec]] = deque()
         self._running: dict[str, RunSpec] = {}
         self._losses: dict[str, _Losses] = {}
+        #: When the records of the waiting trials were written, at the start of this command (see `_modification_time`).
+        self._times_at_start: dict[str, int | None] = {}
         #: The first error that prevented a trial from running.
         self._failure: StoreError | None = None
         self._has_warned = False
@@ -141,6 +145,7 @@ class _Scheduler:
             summary = finished_summary(spec, identity, self._runs, self._options)
             if summary is None:
                 self._waiting.append((identity, spec))
+                self._times_at_start[identity] = self._modification_time(identity)
             else:
                 self._watcher.kept(summary)
                 if summary.outdated and spec.workload.facts.id not in warned_workloads:
@@ -168,14 +173,15 @@ class _Scheduler:
             if limit is not None and len(self._running) >= limit:
                 return
             identity, spec = self._waiting[0]
-            was_lost = identity in self._losses
+            options = self._options_for(identity)
             try:
                 holder = RunFolder(self._runs, identity).lock_holder()
             except StoreError as error:
                 self._waiting.popleft()
                 self._failure = self._failure or error
                 continue
-            summary = None if holder or was_lost else finished_summary(spec, identity, self._runs, self._options)
+            is_open = not holder and identity not in self._losses
+            summary = finished_summary(spec, identity, self._runs, options) if is_open else None
             if holder:
                 self._waiting.rotate(-1)
                 holders[identity] = holder
@@ -183,13 +189,29 @@ class _Scheduler:
                 self._waiting.popleft()
                 self._watcher.kept(summary)
                 yield summary
-            elif self._backend.start(spec, self._restart_options if was_lost else self._options):
+            elif self._backend.start(spec, options):
                 self._waiting.popleft()
                 self._running[identity] = spec
             else:
                 return
         if holders and not self._running:
             self._warn_waiting(holders)
+
+    def _options_for(self, identity: str) -> ExecutionOptions:
+        """Return the options of a trial. `force` and `retry_failed` apply only to records from before this command."""
+        is_from_before = self._modification_time(identity) == self._times_at_start.get(identity)
+        return self._options if is_from_before and identity not in self._losses else self._restart_options
+
+    def _modification_time(self, identity: str) -> int | None:
+        """Return when the record of a trial was written, in ns; None if there is no record.
+
+        The time is only read if the options replace records.
+        """
+        if not (self._options.force or self._options.retry_failed):
+            return None
+        with contextlib.suppress(OSError):
+            return (self._runs / identity / RECORD).stat().st_mtime_ns
+        return None
 
     def _take_ended(self) -> Iterator[TrialSummary]:
         """Wait for running trials to end, and yield their summaries."""

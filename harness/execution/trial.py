@@ -10,7 +10,7 @@ from harness.contract.events import Done
 from harness.contract.record import Record, Status, TrialSummary, is_retryable
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
-from harness.errors import DamagedError, StoreError
+from harness.errors import DamagedError, StoreError, TrialLockedError
 from harness.execution.launching import Launcher
 from harness.execution.state import ResourceSlot, StopSignal, Trial
 from harness.execution.supervisor import Transport, supervise
@@ -158,13 +158,17 @@ def write_final_record(spec: RunSpec, runs: Path, watcher: Watcher, status: Stat
         StoreError: the supervisor is still running, or the folder cannot be written.
     """
     folder = RunFolder(runs, run_id(spec))
-    with folder.lock():
-        earlier = _read_undamaged_record(folder, spec, watcher)
-        if earlier is not None and earlier.status != "interrupted":
-            return earlier
-        trial = Trial.continue_from(earlier, spec, folder.identity, watcher)
-        trial.end = Done(status=status, reason=reason)
-        record = folder.write(trial.record())
+    try:
+        with folder.lock():
+            earlier = _read_undamaged_record(folder, spec, watcher)
+            if earlier is not None and earlier.status != "interrupted":
+                return earlier
+            trial = Trial.continue_from(earlier, spec, folder.identity, watcher)
+            trial.end = Done(status=status, reason=reason)
+            record = folder.write(trial.record())
+    except TrialLockedError as error:
+        # The trial is this command's own, so it must not be started again as if another command were running it.
+        raise StoreError(error.what, fix=error.fix) from None
     watcher.finished(record)
     return record
 

@@ -114,9 +114,9 @@ class RunFolder:
             StoreError: the lock cannot be opened.
         """
         path = self.path / "lock"
-        if not path.exists():
-            return None
         try:
+            if not path.exists():
+                return None
             os.close(take_lock(path, has_content=True))
         except LockHeldError as error:
             return error.holder

@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from harness.contract.run import ExecutionOptions, Job, RunSpec
 from harness.errors import StoreError, TrialLockedError, UsageError
 from harness.execution.scheduler import LostTrial, Result, run_all
 from harness.execution.state import Interrupted
-from harness.execution.trial import run_trial, trial_summary
+from harness.execution.trial import run_trial, trial_summary, write_final_record
 from harness.storage import layout, records
 from harness.storage.layout import run_id
 from harness.storage.run_folder import RunFolder
@@ -197,6 +198,70 @@ def test_a_trial_that_another_command_locks_first_is_tried_again(tmp_path: Path)
     backend = Scripted(tmp_path, {0: [TrialLockedError("locked")] * 3}, room=1)
     outcomes = carried_out(backend, stub_specs(2))
     assert [one.spec.trial for one in outcomes] == [1, 0]
+
+
+@pytest.mark.parametrize("options", [ExecutionOptions(force=True), ExecutionOptions(retry_failed=True)])
+@pytest.mark.parametrize("is_seen_locked", [True, False])
+def test_records_of_another_command_are_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: ExecutionOptions, is_seen_locked: bool
+) -> None:
+    """Two commands with `--force` or `--retry-failed` repeat each trial once, and not once each."""
+    specs = stub_specs(2)
+    for spec in specs:
+        write_final_record(spec, tmp_path, Remember(), "crashed", "before both commands")
+    other = contextlib.ExitStack()
+    if is_seen_locked:
+        other.enter_context(RunFolder(tmp_path, run_id(specs[1])).lock())
+    backend = Scripted(tmp_path, {}, room=1)
+    outcomes = run_all(backend, specs, tmp_path, Remember(), options)
+    assert not next(outcomes).kept
+
+    def the_other_repeats_the_second_trial() -> None:
+        other.close()
+        RunFolder(tmp_path, run_id(specs[1])).supersede()
+        write_final_record(specs[1], tmp_path, Remember(), "crashed", "in the other command")
+
+    monkeypatch.setattr("harness.execution.scheduler.time.sleep", lambda _: the_other_repeats_the_second_trial())
+    if not is_seen_locked:
+        the_other_repeats_the_second_trial()
+    summary = next(outcomes)
+    assert (summary.kept, summary.reason) == (True, "in the other command")
+    assert [trial for trial, _ in backend.started] == [0]
+
+
+def test_a_lost_trial_whose_old_lock_lingers_is_an_error_and_no_endless_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file server releases the lock of a dead machine late, when the trial has been lost for the third time."""
+    (spec,) = stub_specs(1)
+    backend = Scripted(tmp_path, {0: [LostTrial("its node died")] * 9})
+    lock = RunFolder.lock
+
+    def wait_briefly(folder: RunFolder, timeout: float = 10.0) -> Any:
+        return lock(folder, min(timeout, 0.1))
+
+    monkeypatch.setattr(RunFolder, "lock_holder", lambda folder: None)
+    monkeypatch.setattr(RunFolder, "lock", wait_briefly)
+    with RunFolder(tmp_path, run_id(spec)).lock(), pytest.raises(StoreError, match="already running"):
+        carried_out(backend, [spec])
+    assert len(backend.started) == 3
+
+
+def test_a_folder_of_another_user_is_an_error_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether its files exist cannot be found out."""
+    specs = stub_specs(2)
+    lock, exists = tmp_path / run_id(specs[0]) / "lock", Path.exists
+
+    def check(path: Path) -> bool:
+        if path == lock:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", check)
+    outcomes = run_all(Scripted(tmp_path, {}), specs, tmp_path, Remember(), ExecutionOptions())
+    assert next(outcomes).spec.trial == 1
+    with pytest.raises(StoreError, match=r"cannot write .*lock"):
+        next(outcomes)
 
 
 def test_a_trial_whose_lock_cannot_be_opened_is_an_error_at_the_end(
