@@ -10,15 +10,15 @@ from harness.contract.workload import is_coarse
 
 
 class TunedSetting(Data, frozen=True, kw_only=True):
-    """A setting that was run on a tuning seed.
+    """A setting that was run on one or several tuning seeds.
 
     Args:
         submission: `name@version`.
         hparams: hyperparameters of the setting.
-        value: best value of the primary metric; on a stream, the mean over stages of the best value in each stage. None
-            if the run broke down.
+        value: best value of the primary metric; on a stream, the mean over stages of the best value in each stage. If
+            there are several tuning seeds, the mean over them. None if a run broke down.
         examples: total number of examples drawn.
-        run: run ID of the trial.
+        run: run ID of the trial on the first seed.
     """
 
     submission: str

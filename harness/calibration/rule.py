@@ -16,7 +16,7 @@ loosened by a tolerance factor. It is the smallest factor with which enough new 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from harness.calibration.curves import best_value
 from harness.calibration.pools import calibrate_pool
@@ -25,33 +25,44 @@ from harness.calibration.streams import calibrate_stream
 from harness.contract.record import Record, is_complete
 
 
-def rank_settings(records: Iterable[Record]) -> tuple[TunedSetting, ...]:
+def rank_settings(records: Sequence[Record]) -> tuple[TunedSetting, ...]:
     """Return the settings of runs on tuning seeds, best first."""
-    tuned = [_tuned_setting(record) for record in records]
+    by_setting: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        setting = record.spec.submission.id, repr(sorted(record.spec.hparams.items()))
+        by_setting.setdefault(setting, []).append(record)
     goals = {record.spec.workload.facts.targets[0].goal for record in records if record.spec.workload.facts.targets}
     sign = -1.0 if goals == {"max"} else 1.0
 
     def rank(setting: TunedSetting) -> tuple[bool, float]:
         return setting.value is None, 0.0 if setting.value is None else sign * setting.value
 
-    return tuple(sorted(tuned, key=rank))
+    return tuple(sorted((_tuned_setting(runs) for runs in by_setting.values()), key=rank))
 
 
-def _tuned_setting(record: Record) -> TunedSetting:
-    """Return the setting of a tuning run, with its best value (see `TunedSetting`)."""
-    facts = record.spec.workload.facts
-    values: list[float | None] = []
-    if is_complete(record.status):
-        stages = range(len(facts.stages)) if facts.stages else [None]
-        values = [best_value(record, facts.targets[0], facts.budget.horizon, stage) for stage in stages]
-    complete = [value for value in values if value is not None]
+def _tuned_setting(records: Sequence[Record]) -> TunedSetting:
+    """Return the setting of tuning runs, with its best value (see `TunedSetting`)."""
+    values = [_best_value(record) for record in records]
+    known = [value for value in values if value is not None]
+    spec = records[0].spec
     return TunedSetting(
-        submission=record.spec.submission.id,
-        hparams=record.spec.hparams,
-        value=statistics.fmean(complete) if complete and len(complete) == len(values) else None,
-        examples=record.counters.examples,
-        run=record.run_id,
+        submission=spec.submission.id,
+        hparams=spec.hparams,
+        value=statistics.fmean(known) if len(known) == len(values) else None,
+        examples=sum(record.counters.examples for record in records),
+        run=records[0].run_id,
     )
+
+
+def _best_value(record: Record) -> float | None:
+    """Return the best value of the primary metric, or the mean of those of all stages; None if the run broke down."""
+    facts = record.spec.workload.facts
+    if not is_complete(record.status):
+        return None
+    stages = range(len(facts.stages)) if facts.stages else [None]
+    values = [best_value(record, facts.targets[0], facts.budget.horizon, stage) for stage in stages]
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known and len(known) == len(values) else None
 
 
 def calibrate(

@@ -162,6 +162,6 @@ def _final_value(records: Sequence[Record], floor: Target) -> float:
 
     The result is NaN if fewer runs report the metric.
     """
-    finals = [record.points[-1].metrics.get(floor.metric, math.nan) for record in records]
+    finals = [record.points[-1].metrics.get(floor.metric, math.nan) for record in records if record.points]
     value = value_at_fraction([final for final in finals if not math.isnan(final)], floor, SEED_FRACTION, len(records))
     return math.nan if value is None else round_to_easier_side(value, floor)

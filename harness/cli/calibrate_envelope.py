@@ -37,8 +37,11 @@ def make_envelope(
     """Make, write and print the envelope of a workload. With `dry_run`, only print the first tuning trials.
 
     Raises:
-        UsageError: no reference can run on the workload, or the envelope cannot be made from the runs.
+        UsageError: no reference can run on the workload, there is only one study, or the envelope cannot be made from
+            the runs.
     """
+    if ruleset.studies < 2:
+        raise UsageError("an envelope needs at least two seeds at each horizon", fix="give --studies 5")
     reference = find_reference(entry.facts, registry, ruleset)
     if reference is None:
         raise UsageError(f"no reference can run on {entry.name}", fix="install a submission with the tag `reference`")
@@ -63,8 +66,8 @@ def make_envelope(
     if not holds(envelope):
         low, high = OWN_MULTIPLIER
         needed = count_needed_seeds(envelope)
-        advice = "give more --studies or --rates"
-        if needed:
+        advice = "the settings of neighbouring horizons may be wrong: give more --rates or --tuning-studies"
+        if needed is not None and needed > envelope.seeds:
             advice = f"with the noise of this workload, about {needed} seeds (--studies) are needed"
         note(
             f"warning: the reference's own compute multiplier on further seeds should be 1, but is not within {low} to "

@@ -94,6 +94,7 @@ class MultiplierBoard:
         rows: rows, best first.
         ties: the ranks of the submissions with a time multiplier on every workload, and the verdicts on their pairs.
         cells: results, ordered by workload and then by time multiplier, best first.
+        torch: the versions of torch in the records.
         skipped: records that were left out, with the reasons.
     """
 
@@ -106,6 +107,7 @@ class MultiplierBoard:
     rows: tuple[MultiplierRow, ...]
     ties: Ties
     cells: tuple[MultiplierCell, ...]
+    torch: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
 
     @property

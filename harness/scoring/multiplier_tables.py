@@ -57,7 +57,7 @@ def _tabulate_ranking(board: MultiplierBoard) -> ResultTable:
         headline=_find_headline(board),
         verdicts=board.ties.verdicts,
         scope={"hardware": board.hardware, "ruleset": board.ruleset, "access": board.access},
-        notes=EXPLAINED,
+        notes=(*EXPLAINED, *([f"torch {', '.join(board.torch)}"] if board.torch else [])),
     )
 
 
@@ -127,12 +127,14 @@ def format_interval(estimate: MultiplierEstimate | None) -> str | None:
 
 
 def _format_rate_effect(cost: TuningCost | None) -> str | None:
-    """Return the effect of a wrong learning rate, such as `0.71× at a factor of 3`; None if it is unknown.
+    """Return the effect of a wrong learning rate, such as `0.71× at a factor of 3`; None without tuning runs.
 
     The first number is (compute multiplier at the wrong learning rate) / (compute multiplier at the best one).
     """
     if cost is None or cost.factor is None or (cost.rate_ratio is None and not cost.breaks):
         return None
+    if cost.bound == "~":
+        return "unknown"  # Both multipliers are bounds, so nothing is known of their ratio.
     effect = "breaks" if cost.rate_ratio is None else _with_bound(cost.rate_ratio, cost.bound)
     return f"{effect} at a factor of {cost.factor:.2g}"
 

@@ -135,6 +135,7 @@ def _score_board(
         rows=tuple(rows),
         ties=ties,
         cells=tuple(cells),
+        torch=tuple(sorted({record.environment.torch for record in usable if record.environment})),
         skipped=tuple(skipped),
     )
 

@@ -141,6 +141,8 @@ def test_the_command_writes_the_envelope_and_its_records(
     arguments = ["calibrate", "resnet-digits", "--envelope", "--studies", "3"]
     assert cli.invoke([*arguments, "--dry-run"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 27
+    assert cli.invoke([*arguments[:-1], "1"]) == 2
+    assert "an envelope needs at least two seeds at each horizon (give --studies 5)" in capsys.readouterr().err
     assert cli.invoke([*arguments, "--tuning-studies", "2", "--dry-run"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2 * 27
     assert cli.invoke(arguments) == 0

@@ -109,8 +109,27 @@ def test_resolution_is_one_standard_error_along_the_curve() -> None:
 
 
 def test_settings_come_best_first_and_broken_ones_last() -> None:
-    runs = [run([0.7], 0), run([0.5], 1), run([0.1], 2, status="diverged"), run([0.6], 3)]
+    runs = [at_rate(0.01 * i, one) for i, one in enumerate([run([0.7], 0), run([0.5], 1), diverged(2), run([0.6], 3)])]
     assert [s.value for s in rank_settings(runs)] == [0.5, 0.6, 0.7, None]
+
+
+def test_a_setting_on_several_tuning_seeds_has_the_mean() -> None:
+    """The best single run would reward luck."""
+    lucky = [at_rate(0.001, run([value], study)) for study, value in enumerate((0.5, 0.9))]
+    good = [at_rate(0.003, run([0.6], study)) for study in range(2)]
+    broken = [at_rate(0.009, one) for one in (run([0.1], 0), diverged(1))]
+    ranked = rank_settings([*lucky, *good, *broken])
+    assert [(setting.hparams["lr"], setting.value) for setting in ranked] == [(0.003, 0.6), (0.001, 0.7), (0.009, None)]
+    assert ranked[0].run == good[0].run_id
+
+
+def diverged(study: int) -> Record:
+    return run([0.1], study, status="diverged")
+
+
+def at_rate(lr: float, record: Record) -> Record:
+    spec = msgspec.structs.replace(record.spec, hparams={**record.spec.hparams, "lr": lr})
+    return msgspec.structs.replace(record, spec=spec)
 
 
 def stream_run(ends: list[float], floor: float, study: int) -> Record:
@@ -142,7 +161,7 @@ def test_a_streams_targets_are_made_stage_by_stage() -> None:
     made = calibrate(rank_settings(fresh), fresh)
     assert [stage.value for stage in made.stages] == [0.901, 0.801]
     assert made.stages[1].floors == {"acc/0": 0.31}
-    assert made.settings[0].value == pytest.approx(0.859)
+    assert made.settings[0].value == pytest.approx(0.8545)
     assert made.coarse
     assert made.missing_factor == "no factor is large enough"
 
@@ -153,6 +172,15 @@ def test_a_stage_that_too_few_seeds_reach_is_named_and_no_factor_is_searched() -
     assert (len(made.stages), made.uncalibrated) == (1, ("s",))
     assert made.missing_factor == "not searched, because too few seeds reached s"
     assert msgspec.structs.replace(made, slack=1.5).missing_factor == ""
+
+
+def test_a_seed_that_crashed_before_its_first_evaluation_leaves_the_others() -> None:
+    """Nine of ten seeds suffice."""
+    fresh = [stream_run([0.9, 0.8], 0.3, k) for k in range(9)]
+    crashed = msgspec.structs.replace(stream_run([0.9, 0.8], 0.3, 9), points=(), status="crashed", hit=None)
+    made = calibrate(rank_settings(fresh), [*fresh, crashed])
+    assert [stage.value for stage in made.stages] == [0.9, 0.8]
+    assert made.stages[1].floors == {"acc/0": 0.3}
 
 
 def walk(floors: list[float], least: int = 0, **errors: float) -> Record:
