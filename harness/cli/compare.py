@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 
 from harness.cli.commands import examples
+from harness.cli.compare_multipliers import choose_ruleset, compare_stopped
 from harness.cli.output import note, print_json, print_text
 from harness.cli.record_folders import (
     check_workloads,
+    envelopes_option,
     find_run,
     folder_options,
     list_folders,
@@ -22,11 +24,18 @@ from harness.cli.resolve import NameType
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.planning.resolve import split_names
 from harness.report import comparison, run_diff
-from harness.scoring.compare import compare_runs
+from harness.report.multiplier_comparison import multiplier_comparison_json, multiplier_comparison_text
+from harness.scoring.compare import Comparison, compare_runs
+from harness.scoring.multiplier_comparison import MultiplierComparison
 from harness.scoring.time_to_target import RANKED_AXES, Axis, score_run
 
 
-@click.command(epilog=examples("bench compare wsd adamw-cosine --workload lm-tiny"))
+@click.command(
+    epilog=examples(
+        "bench compare wsd adamw-cosine --ruleset quick --workload lm-tiny",
+        "bench compare wsd adamw-cosine --runs none",
+    )
+)
 @click.argument("a", type=NameType("submission"))
 @click.argument("b", type=NameType("submission"))
 @folder_options
@@ -35,7 +44,8 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis, score_run
 )
 @click.option("--by", type=click.Choice(RANKED_AXES), default="time", show_default=True, help="Quantity to compare.")
 @click.option("--hardware", help="Hardware class to compare on, if the records have several.")
-@click.option("--ruleset", help="Ruleset to compare under, if the records have several.")
+@click.option("--ruleset", help="Ruleset to compare under (default: the one that ranks, if there are several).")
+@envelopes_option
 @click.option(
     "--fail-if-slower-than", "limit", type=float, metavar="RATIO",
     help="Exit with code 1 if A is slower than B by more than this ratio, such as 1.05.",
@@ -43,11 +53,12 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis, score_run
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(
     a: str, b: str, runs: Path, results: Path, workloads: tuple[str, ...], by: Axis, hardware: str | None,
-    ruleset: str | None, limit: float | None, as_json: bool,
+    ruleset: str | None, envelopes: Path, limit: float | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Decide whether A is faster or slower than B. Runs with equal seeds are compared in pairs.
 
-    With fewer than six pairs, the result is always inconclusive. All runs should be made by one command on one machine.
+    Times to target are compared or, under the ruleset fixed-budget, time multipliers. With fewer than six pairs, the
+    result is always inconclusive. All runs should be made by one command on one machine.
     """
     if limit is not None and not limit >= 1:
         raise UsageError(
@@ -58,8 +69,20 @@ def compare(
     selector = make_table_records(runs, results, problems, folders)
     scored = [score_run(record, by) for record in records(folders, problems, selector, note_marks=True)]
     names = split_names(workloads)
-    check_workloads(names, {run.spec.workload.facts.name for run in scored})
+    stopped = selector.stop_records
+    check_workloads(names, {run.spec.workload.facts.name for run in (*scored, *stopped)})
     scored = [run for run in scored if not names or run.spec.workload.facts.name in names]
+    stopped = [record for record in stopped if not names or record.spec.workload.facts.name in names]
+    if ruleset is None:
+        specs = [run.spec for run in (*scored, *stopped) if run.spec.purpose == "score"]
+        ruleset = choose_ruleset(specs, a, b)
+    if stopped := [record for record in stopped if record.spec.ruleset.name == ruleset]:
+        by_multiplier = compare_stopped(stopped, a, b, by=by, hardware=hardware, envelopes=envelopes)
+        if as_json:
+            print_json(multiplier_comparison_json(by_multiplier))
+        else:
+            print_text(multiplier_comparison_text(by_multiplier))
+        return _exit_code(by_multiplier, limit)
     runs_of_both = one_group([*runs_of_submission(scored, a), *runs_of_submission(scored, b)], hardware, ruleset)
     # If A and B are the same submission, every run is paired with itself. The ratio is then 1, and the verdict is
     # `inconclusive`.
@@ -68,10 +91,15 @@ def compare(
         print_json(comparison.comparison_json(result))
     else:
         print_text(comparison.comparison_text(result))
-    if limit is not None and result.slower_than(limit):
-        note(f"--fail-if-slower-than {limit:g}: {result.a} is slower than {result.b} by more than this ratio")
-        return EXIT_FAILED
-    return EXIT_OK
+    return _exit_code(result, limit)
+
+
+def _exit_code(result: Comparison | MultiplierComparison, limit: float | None) -> int:
+    """Return the exit code of a comparison. If A is slower than B by more than the limit, print a note."""
+    if limit is None or not result.slower_than(limit):
+        return EXIT_OK
+    note(f"--fail-if-slower-than {limit:g}: {result.a} is slower than {result.b} by more than this ratio")
+    return EXIT_FAILED
 
 
 @click.command(epilog=examples("bench diff run-1f2e3d4c run-5a6b7c8d"))

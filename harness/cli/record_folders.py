@@ -14,6 +14,7 @@ import click
 
 from harness.cli.output import note
 from harness.contract.record import Record
+from harness.contract.run import RunSpec
 from harness.contract.workload import WorkloadFacts
 from harness.errors import StoreError, UsageError, unknown_name_error
 from harness.planning.roles import REFERENCE_TAG
@@ -210,6 +211,13 @@ def one_group(candidates: Sequence[R], hardware: str | None, ruleset: str | None
     return [r for r in candidates if hardware in (None, r.spec.hardware) and ruleset in (None, r.spec.ruleset.name)]
 
 
+def is_submission(spec: RunSpec, name: str) -> bool:
+    """Return whether a run is one of a submission (see `runs_of_submission`)."""
+    name_and_version, _, source = name.partition("#")
+    ref = spec.submission
+    return name_and_version in (ref.id, ref.name) and ref.code_identity.startswith(source)
+
+
 def runs_of_submission(candidates: Sequence[R], name: str) -> list[R]:
     """Return the runs of a submission. They must all have the same version and the same source.
 
@@ -220,13 +228,8 @@ def runs_of_submission(candidates: Sequence[R], name: str) -> list[R]:
     Raises:
         UsageError: the submission has no records, or has records of several versions or sources.
     """
-    name_and_version, _, source = name.partition("#")
-    matching_records = [
-        r
-        for r in candidates
-        if name_and_version in (r.spec.submission.id, r.spec.submission.name)
-        and r.spec.submission.code_identity.startswith(source)
-    ]
+    name_and_version = name.partition("#")[0]
+    matching_records = [r for r in candidates if is_submission(r.spec, name)]
     versions = sorted({r.spec.submission.id for r in matching_records})
     if not matching_records:
         raise unknown_name_error("submission among the results", name, {r.spec.submission.name for r in candidates})

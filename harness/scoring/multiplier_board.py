@@ -31,6 +31,8 @@ class MultiplierCell:
         time: time multiplier; None if the compute multiplier or the cost is unknown.
         studies: study -> 1 / (time multiplier of the study's run), from the seconds of this run alone; inf if the run
             broke down. Lower is better, so paired tests use these values like times.
+        envelope_deviations: for each seed of the envelope, the deviation of the mean log multiplier that this seed
+            causes; empty without multipliers.
         tuning: cost of the tuning, and the effect of a wrong learning rate; None without records of tuning trials.
         remark: the most important reason why a value is missing, and warnings; empty if nothing is missing.
         unequal_tuning: how the tuning differs from that of the reference; empty if it does not.
@@ -46,6 +48,7 @@ class MultiplierCell:
     cost: float | None = None
     time: MultiplierEstimate | None = None
     studies: Mapping[StudyKey, float] = field(default_factory=dict)
+    envelope_deviations: tuple[float, ...] = ()
     tuning: TuningCost | None = None
     remark: str = ""
     unequal_tuning: str = ""

@@ -233,7 +233,14 @@ class _WorkloadScorer:
             time = MultiplierEstimate(log=compute.log - math.log(cost), bound=compute.bound, errors=errors)
         studies = self._studies(group, multipliers) if cost is not None else {}
         studies |= {study_key(record.spec): math.inf for record in broken}
-        return replace(cell, compute=compute, cost=cost, time=time, studies=studies)
+        return replace(
+            cell,
+            compute=compute,
+            cost=cost,
+            time=time,
+            studies=studies,
+            envelope_deviations=_envelope_deviations(list(multipliers.values())),
+        )
 
     def _remark(self, group: Sequence[Record], broken: Sequence[Record], finished: int) -> str:
         """Return the most important reason why a value is missing, or a warning."""
@@ -307,5 +314,10 @@ def estimate_compute(multipliers: Sequence[Multiplier]) -> MultiplierEstimate:
 
 def _envelope_error(multipliers: Sequence[Multiplier]) -> ErrorSource | None:
     """Return the part of the error of the mean log multiplier that the envelope causes."""
+    return error_of_mean(_envelope_deviations(multipliers))
+
+
+def _envelope_deviations(multipliers: Sequence[Multiplier]) -> tuple[float, ...]:
+    """Return the deviation of the mean log multiplier that each seed of the envelope causes."""
     by_seed = zip(*(multiplier.deviations for multiplier in multipliers), strict=True)
-    return error_of_mean([statistics.fmean(deviations) for deviations in by_seed])
+    return tuple(statistics.fmean(deviations) for deviations in by_seed)

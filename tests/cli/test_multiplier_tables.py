@@ -1,4 +1,4 @@
-"""The tables of fixed-budget in all formats of `bench leaderboard`, and in `bench report`."""
+"""The tables of fixed-budget in all formats of `bench leaderboard`, in `bench report` and in `bench compare`."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness.contract.record import Record
+from harness.contract.ruleset import Ruleset
 from harness.storage.envelopes import write_envelope
 from harness.storage.layout import RECORD, run_id
 from harness.storage.records import encode
 from tests.cli.conftest import Bench
-from tests.scoring.test_multipliers import envelope, runs, tuned
+from tests.scoring import builders
+from tests.scoring.test_multipliers import as_stream, envelope, runs, tuned
+
+#: A ruleset that does not rank submissions.
+QUICK = Ruleset(name="quick", version="1", summary="", trials=1, studies=1)
 
 
 @pytest.fixture
 def table(bench: Bench) -> Bench:
     """`bench` in a folder with the runs of two submissions and an envelope."""
-    records = [*tuned([0.3, 0.8, 1.6, 0.4, 0.3]), *runs([1.6] * 5, hparams={"lr": 0.01 * 9}), *runs([1.0] * 5, "ref")]
-    for record in records:
-        stored = msgspec.structs.replace(record, run_id=run_id(record.spec))
-        path = Path("runs") / stored.run_id / RECORD
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode(stored))
+    store([*tuned([0.3, 0.8, 1.6, 0.4, 0.3]), *runs([1.6] * 5, hparams={"lr": 0.01 * 9}), *runs([1.0] * 5, "ref")])
     write_envelope(Path("calibration/envelopes"), envelope())
     return bench
 
@@ -55,3 +56,69 @@ def test_a_damaged_envelope_is_an_error(table: Bench) -> None:
     assert result.code != 0
     assert "calibration/envelopes/w.json" in result.err
     assert "Traceback" not in result.err
+
+
+def test_two_submissions_are_compared_by_time_multiplier(table: Bench) -> None:
+    shown = table("compare", "a", "ref")
+    assert shown.code == 0
+    assert "A = a@1, B = ref@1, by time multiplier (fixed-budget@1, cpu-x)" in shown.out
+    assert "a@1 against ref@1: inconclusive (n=5)" in shown.out
+    plain = json.loads(table("compare", "a", "ref", "--json").out)
+    assert plain["overall"]["time_multiplier"]["value"] == pytest.approx(1.6)
+    assert (plain["overall"]["n"], plain["overall"]["verdict"]) == (5, "inconclusive")
+    assert table("compare", "a", "ref", "--workload", "w", "--ruleset", "fixed-budget").code == 0
+
+
+def test_a_significant_loss_is_an_exit_code(table: Bench) -> None:
+    store(runs([1.6] * 8, hparams={"lr": 0.01 * 9})[5:] + runs([1.0] * 8, "ref")[5:])
+    assert table("compare", "ref", "a", "--fail-if-slower-than", "1.5").code == 1
+    assert table("compare", "ref", "a", "--fail-if-slower-than", "1.7").code == 0
+    assert "ref@1 is slower than a@1 (n=8): 0.62× the time multiplier" in table("compare", "ref", "a").out
+
+
+def test_the_ruleset_that_ranks_is_compared_unless_another_is_named(table: Bench) -> None:
+    store([*quick_runs("a"), *quick_runs("ref")])
+    result = table("compare", "a", "ref")
+    assert "compared under fixed-budget, which ranks submissions; --ruleset quick compares other runs" in result.err
+    assert "by time multiplier" in result.out
+    assert "by time\n" in table("compare", "a", "ref", "--ruleset", "quick").out
+    store(quick_runs("c"))
+    assert "a and c have no results" not in table("compare", "a", "c").err, "both have results under quick"
+
+
+def test_what_cannot_be_compared_is_said(table: Bench) -> None:
+    assert (
+        "--by examples: results under fixed-budget are compared by"
+        in table("compare", "a", "ref", "--by", "examples").err
+    )
+    assert "unknown submission among the results 'aa'" in table("compare", "aa", "ref").err
+    store(quick_runs("c"))
+    said = "a and c have no results under the same ruleset (a has fixed-budget; c has quick)"
+    assert said in table("compare", "a", "c").err
+    other = runs([1.0] * 5, "d", workload="v")
+    store(other)
+    assert "a@1 and d@1 have no runs on the same workload" in table("compare", "a", "d").err
+    store([as_stream(one) for name in ("a", "ref") for one in runs([1.0] * 5, name, workload="s")])
+    said = "a and ref have results on pools and on streams, which are ranked separately"
+    assert said in table("compare", "a", "ref").err
+    assert table("compare", "a", "ref", "--workload", "w").code == 0
+    stop = Ruleset(name="fixed-stop", version="1", summary="", trials=1, studies=8, tuning_studies=4, stopping="chosen")
+    store([at_ruleset(one, stop) for name in ("e", "f") for one in runs([1.0] * 5, name)])
+    assert "results under fixed-stop cannot be compared in pairs" in table("compare", "e", "f").err
+
+
+def store(records: list[Record]) -> None:
+    """Write the records to the folder of runs."""
+    for record in records:
+        stored = msgspec.structs.replace(record, run_id=run_id(record.spec))
+        path = Path("runs") / stored.run_id / RECORD
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(stored))
+
+
+def quick_runs(submission: str) -> list[Record]:
+    return [builders.record(builders.spec(submission, builders.facts("w"), study, ruleset=QUICK)) for study in range(5)]
+
+
+def at_ruleset(record: Record, ruleset: Ruleset) -> Record:
+    return msgspec.structs.replace(record, spec=msgspec.structs.replace(record.spec, ruleset=ruleset))

@@ -1,0 +1,198 @@
+"""Compares two submissions A and B by their multipliers under `fixed-budget`.
+
+The test is that of the ranking (see `ties`): the studies of all workloads are paired by seed, and an exact sign-flip
+test is applied to the log ratios of their times. A ranking corrects for all of its pairs, and a comparison has only
+one. A pair that is separated here may therefore be tied in the ranking.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from harness.errors import UsageError
+from harness.scoring.compare import Verdict
+from harness.scoring.compute_multiplier import Bound
+from harness.scoring.multiplier_board import MultiplierBoard, MultiplierCell
+from harness.scoring.multiplier_estimate import (
+    MultiplierEstimate,
+    combine_errors,
+    error_of_mean,
+    join_bounds,
+    mean_estimate,
+)
+from harness.scoring.sample_size import required_pairs_from_pilot
+from harness.scoring.scores import Skipped
+from harness.scoring.stats import MIN_PAIRS, hodges_lehmann, holm, sign_flip_test
+from harness.scoring.ties import ALPHA, study_differences
+
+#: The bound of 1 / x, by the bound of x.
+_INVERSE: dict[Bound, Bound] = {"": "", "<": ">", ">": "<", "~": "~"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultiplierPairing:
+    """The comparison of A with B on one workload, or over all workloads.
+
+    Args:
+        workload: id of the workload, or `overall`.
+        n: number of pairs of studies with equal seeds.
+        verdict: verdict on A: `faster`, `slower`, or `inconclusive`. It is inconclusive with fewer than six pairs.
+        time: (time multiplier of A) / (time multiplier of B). Above 1, A is faster. None if one of them is unknown.
+        compute: (compute multiplier of A) / (compute multiplier of B), without an error; None if `time` is None.
+        cost: (cost of A) / (cost of B); None if `time` is None.
+        p: exact two-sided p-value of the sign-flip test.
+        p_holm: p-value after Holm's correction over the workloads; equal to `p` for `overall`.
+        more: estimated number of further studies on each workload that a verdict needs. 0 if there is a verdict, or if
+            the studies already suffice to detect a difference of 3 %. None if the number cannot be estimated.
+    """
+
+    workload: str
+    n: int
+    verdict: Verdict
+    time: MultiplierEstimate | None
+    compute: MultiplierEstimate | None
+    cost: float | None
+    p: float
+    p_holm: float
+    more: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultiplierComparison:
+    """The comparison of A with B.
+
+    Args:
+        a, b: the submissions.
+        hardware: hardware class.
+        ruleset: `name@version`.
+        workloads: one pairing for each workload with results of both.
+        overall: pairing over all these workloads.
+        skipped: workloads that were left out, with the reasons.
+    """
+
+    a: str
+    b: str
+    hardware: str
+    ruleset: str
+    workloads: tuple[MultiplierPairing, ...]
+    overall: MultiplierPairing
+    skipped: tuple[Skipped, ...]
+
+    def slower_than(self, limit: float) -> bool:
+        """Whether the overall verdict on A is `slower`, and (time of A) / (time of B) exceeds a limit.
+
+        The ratio of the times is the reciprocal of the ratio of the time multipliers.
+        """
+        time = self.overall.time
+        return self.overall.verdict == "slower" and (time is None or -time.log > math.log(limit))
+
+
+def compare_multipliers(board: MultiplierBoard, a: str, b: str) -> MultiplierComparison:
+    """Compare two submissions of a board.
+
+    Args:
+        board: the results of one hardware class, ruleset and kind of access.
+        a, b: names of the submissions on the board.
+
+    Raises:
+        UsageError: no workload has results of both submissions.
+    """
+    cells = {(cell.submission, cell.workload): cell for cell in board.cells}
+    shared = [workload for workload in board.workloads if (a, workload) in cells and (b, workload) in cells]
+    skipped = [
+        Skipped(item=workload, reason=f"only {a if (a, workload) in cells else b} has runs")
+        for workload in board.workloads
+        if workload not in shared and ((a, workload) in cells or (b, workload) in cells)
+    ]
+    if not shared:
+        raise UsageError(f"{a} and {b} have no runs on the same workload", fix="run both submissions on one workload")
+    sides = [(cells[a, workload], cells[b, workload]) for workload in shared]
+    unknown = [cell for side in sides for cell in side if cell.time is None]
+    skipped += [Skipped(item=f"{cell.submission} on {cell.workload}", reason=cell.remark) for cell in unknown]
+    pairings = [_pairing(workload, [side]) for workload, side in zip(shared, sides, strict=True)]
+    corrected = holm([pairing.p for pairing in pairings])
+    overall = _pairing("overall", sides)
+    return MultiplierComparison(
+        a=a,
+        b=b,
+        hardware=board.hardware,
+        ruleset=board.ruleset,
+        workloads=tuple(
+            _decide(replace(pairing, p_holm=p), [side])
+            for pairing, p, side in zip(pairings, corrected, sides, strict=True)
+        ),
+        overall=_decide(overall, sides),
+        skipped=tuple(skipped),
+    )
+
+
+def _pairing(workload: str, sides: Sequence[tuple[MultiplierCell, MultiplierCell]]) -> MultiplierPairing:
+    """Return a pairing with the verdict `inconclusive`, which `_decide` may change."""
+    logs = _differences(sides)
+    times = [_time_ratio(a, b) for a, b in sides]
+    computes = [_compute_ratio(a, b) for a, b in sides]
+    known_times = [time for time in times if time is not None]
+    known_computes = [compute for compute in computes if compute is not None]
+    costs = [a.cost / b.cost for a, b in sides if a.cost is not None and b.cost is not None]
+    is_known = len(known_times) == len(known_computes) == len(costs) == len(sides)
+    p = sign_flip_test(logs).p if len(logs) >= MIN_PAIRS else 1.0
+    return MultiplierPairing(
+        workload=workload,
+        n=len(logs),
+        verdict="inconclusive",
+        time=mean_estimate(known_times) if is_known else None,
+        compute=mean_estimate(known_computes) if is_known else None,
+        cost=statistics.geometric_mean(costs) if is_known else None,
+        p=p,
+        p_holm=p,
+        more=_further_studies(logs, len(sides)),
+    )
+
+
+def _decide(pairing: MultiplierPairing, sides: Sequence[tuple[MultiplierCell, MultiplierCell]]) -> MultiplierPairing:
+    """Return the pairing with its verdict, if the difference is significant.
+
+    As in a ranking, there is no verdict if the difference contradicts the ratio of the time multipliers, or if a bound
+    allows the opposite.
+    """
+    if pairing.p_holm > ALPHA:
+        return pairing
+    is_faster = hodges_lehmann(_differences(sides)) < 0
+    if pairing.time is not None:
+        contradicts = pairing.time.log != 0 and (pairing.time.log > 0) != is_faster
+        if contradicts or pairing.time.bound in ("~", "<" if is_faster else ">"):
+            return pairing
+    return replace(pairing, verdict="faster" if is_faster else "slower", more=0)
+
+
+def _differences(sides: Sequence[tuple[MultiplierCell, MultiplierCell]]) -> list[float]:
+    """Return the logs of (time of A / time of B) of the paired studies on all workloads."""
+    studies_a = {a.workload: a.studies for a, _ in sides}
+    studies_b = {b.workload: b.studies for _, b in sides}
+    return study_differences(studies_a, studies_b, list(studies_a))
+
+
+def _further_studies(logs: Sequence[float], workloads: int) -> int | None:
+    required = required_pairs_from_pilot(logs, alpha=ALPHA)
+    return None if required is None else max(0, math.ceil((max(required, MIN_PAIRS) - len(logs)) / workloads))
+
+
+def _time_ratio(a: MultiplierCell, b: MultiplierCell) -> MultiplierEstimate | None:
+    """Return the ratio of two time multipliers. Its error comes from the paired studies and from the envelope."""
+    if a.time is None or b.time is None:
+        return None
+    bound = join_bounds((a.time.bound, _INVERSE[b.time.bound]))
+    own = error_of_mean(_differences([(a, b)]))
+    envelope = error_of_mean([x - y for x, y in zip(a.envelope_deviations, b.envelope_deviations, strict=True)])
+    errors = None if bound else combine_errors(own, envelope)
+    return MultiplierEstimate(log=a.time.log - b.time.log, bound=bound, errors=errors)
+
+
+def _compute_ratio(a: MultiplierCell, b: MultiplierCell) -> MultiplierEstimate | None:
+    if a.compute is None or b.compute is None:
+        return None
+    bound = join_bounds((a.compute.bound, _INVERSE[b.compute.bound]))
+    return MultiplierEstimate(log=a.compute.log - b.compute.log, bound=bound)

@@ -1,0 +1,102 @@
+"""Two submissions of a ranking by multiplier, compared in pairs."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from harness.contract.envelope import ReferenceEnvelope
+from harness.contract.record import Record
+from harness.errors import UsageError
+from harness.scoring.multiplier_comparison import MultiplierComparison, compare_multipliers
+from harness.scoring.multipliers import score_boards
+from tests.scoring.test_multipliers import envelope, run, runs
+
+
+def compared(records: list[Record], *envelopes: ReferenceEnvelope, a: str = "a@1") -> MultiplierComparison:
+    (board,) = score_boards([*records, *runs([1.0] * 5, "ref")], {one.workload: one for one in envelopes})
+    return compare_multipliers(board, a, "b@1" if a == "a@1" else "a@1")
+
+
+def on_two_workloads(multipliers: dict[str, list[float]]) -> list[Record]:
+    scored = [
+        run(value, name, study, workload=workload)
+        for name, values in multipliers.items()
+        for workload in ("w", "v")
+        for study, value in enumerate(values)
+    ]
+    return [*scored, *(run(1.0, "ref", study, workload="v") for study in range(5))]
+
+
+BOTH = (envelope(), envelope(workload="v@1"))
+
+
+def test_the_ratio_is_that_of_the_table_and_the_test_pools_all_workloads() -> None:
+    records = on_two_workloads({"a": [1.2] * 5, "b": [0.8] * 5})
+    result = compared(records, *BOTH)
+    assert result.overall.time is not None
+    assert result.overall.time.value == pytest.approx(1.5)
+    assert (result.overall.verdict, result.overall.n, result.overall.p) == ("faster", 10, 2 / 2**10)
+    assert [(one.workload, one.verdict, one.n) for one in result.workloads] == [
+        ("v@1", "inconclusive", 5),
+        ("w@1", "inconclusive", 5),
+    ], "five pairs are too few"
+    turned = compared(records, *BOTH, a="b@1")
+    assert turned.overall.verdict == "slower"
+    assert turned.overall.time is not None
+    assert turned.overall.time.log == pytest.approx(-math.log(1.5))
+    assert (turned.slower_than(1.4), turned.slower_than(1.6), result.slower_than(1.0)) == (True, False, False)
+
+
+def test_the_interval_is_that_of_paired_studies() -> None:
+    """Seeds that are lucky for both submissions do not widen it."""
+    luck = [0.7, 0.9, 1.0, 1.2, 1.4]
+    result = compared([*runs([1.1 * x for x in luck]), *runs(luck, "b")], envelope())
+    assert result.overall.time is not None
+    assert result.overall.time.interval() == pytest.approx((1.1, 1.1))
+    again = compared([*runs([1.1 * x for x in luck]), *runs(luck[::-1], "b")], envelope())
+    assert again.overall.time is not None
+    low, high = again.overall.time.interval() or (1.1, 1.1)
+    assert low < 0.8
+    assert high > 1.5
+
+
+def test_an_error_of_the_envelope_that_both_share_cancels() -> None:
+    noisy = envelope(noise=(0.1, -0.1, 0.0))
+    equal = compared([*runs([0.7] * 5), *runs([0.7] * 5, "b")], noisy).overall.time
+    assert equal is not None
+    assert equal.interval() == pytest.approx((1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "bound", "verdict"),
+    [(1.0, 0.1, ">", "faster"), (0.1, 1.0, "<", "slower"), (0.1, 0.1, "~", "inconclusive")],
+)
+def test_bounds(a: float, b: float, bound: str, verdict: str) -> None:
+    result = compared(on_two_workloads({"a": [a] * 5, "b": [b] * 5}), *BOTH)
+    assert result.overall.time is not None
+    assert (result.overall.time.bound, result.overall.verdict) == (bound, verdict)
+    assert result.overall.time.interval() is None
+
+
+def test_a_bound_never_decides_in_its_own_favour() -> None:
+    """`a` is at least 2, and so is `b`; their costs differ, so the test finds a difference, but the bounds hide it."""
+    records = on_two_workloads({"a": [3.0] * 5, "b": [3.0] * 5})
+    slower = [run(3.0, "b", study, workload=workload, seconds=2.0) for workload in ("w", "v") for study in range(5)]
+    result = compared([*(one for one in records if one.spec.submission.name != "b"), *slower], *BOTH)
+    assert result.overall.p < 0.05
+    assert result.overall.time is not None
+    assert (result.overall.time.bound, result.overall.verdict) == ("~", "inconclusive")
+
+
+def test_what_is_missing_is_said() -> None:
+    records = on_two_workloads({"a": [1.2] * 5, "b": [1.0] * 5})
+    only_w = [one for one in records if (one.spec.submission.name, one.spec.workload.facts.name) != ("b", "v")]
+    assert [str(one) for one in compared(only_w, *BOTH).skipped] == ["v@1: only a@1 has runs"]
+    without = compared(records, envelope())
+    assert without.overall.time is None
+    assert {one.item for one in without.skipped} == {"a@1 on v@1", "b@1 on v@1"}
+    assert "bench calibrate v --envelope" in without.skipped[0].reason
+    with pytest.raises(UsageError, match="no runs on the same workload"):
+        compared([*runs([1.0] * 5), *(run(1.0, "b", study, workload="v") for study in range(5))], *BOTH)
