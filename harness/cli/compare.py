@@ -70,12 +70,13 @@ def compare(
     scored = [score_run(record, by) for record in records(folders, problems, selector, note_marks=True)]
     names = split_names(workloads)
     stopped = selector.stop_records
-    check_workloads(names, {run.spec.workload.facts.name for run in (*scored, *stopped)})
+    specs = [*(run.spec for run in scored), *(record.spec for record in stopped)]
+    check_workloads(names, {spec.workload.facts.name for spec in specs})
     scored = [run for run in scored if not names or run.spec.workload.facts.name in names]
     stopped = [record for record in stopped if not names or record.spec.workload.facts.name in names]
     if ruleset is None:
-        specs = [run.spec for run in (*scored, *stopped) if run.spec.purpose == "score"]
-        ruleset = choose_ruleset(specs, a, b)
+        chosen = [spec for spec in specs if not names or spec.workload.facts.name in names]
+        ruleset = choose_ruleset([spec for spec in chosen if spec.purpose == "score"], a, b)
     if stopped := [record for record in stopped if record.spec.ruleset.name == ruleset]:
         by_multiplier = compare_stopped(stopped, a, b, by=by, hardware=hardware, envelopes=envelopes)
         if as_json:

@@ -196,8 +196,8 @@ def test_a_shared_lead_says_who_is_behind_some_leaders_and_who_is_behind_all() -
         pair: PairVerdict(a=pair[0], b=pair[1], verdict="tied", log_ratios=(-0.1,) * 9, p=0.5)
         for pair in itertools.combinations(order, 2)
     }
-    for pair in ("ac", "ad", "bd", "ae", "be"):
-        pairs[tuple(pair)] = replace(pairs[tuple(pair)], verdict="faster")
+    for a, b in ("ac", "ad", "bd", "ae", "be"):
+        pairs[a, b] = replace(pairs[a, b], verdict="faster")
     ranks = {"a": (1, 2), "b": (1, 3), "c": (2, 5), "d": (3, 5), "e": (3, 5)}
     ties = Ties(verdicts=tuple(pairs.values()), ranks=ranks)
     headline = headline_of_ranks(order, ties, ["w"], {name: f"{name.upper()}×" for name in order}, "multiplier")
