@@ -197,6 +197,11 @@ class RunSpec(Data, frozen=True, kw_only=True):
     held_out: HeldOutSeeds | None = None
 
     @property
+    def root(self) -> str:
+        """The number from which `seeds` are derived, as text: the nonce, or the root seed."""
+        return self.nonce.value if self.nonce else str(self.root_seed)
+
+    @property
     def clock(self) -> Clock:
         """The kind of seconds that is scored. It is `process` on a CPU, where other programs lengthen the wall time."""
         return "process" if self.device.partition(":")[0] == "cpu" else "wall"

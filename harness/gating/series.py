@@ -19,9 +19,12 @@ from pathlib import Path
 import msgspec
 
 from harness.contract.base import Data
+from harness.contract.domains import HParams
+from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.run import SubmissionRef
 from harness.errors import StoreError, UsageError
 from harness.gating.gate import MOST_PAIRS
+from harness.planning.plan import BestSettingsOf
 from harness.plugins.locating import split_file_name
 from harness.scoring.gate import GateAxis
 from harness.scoring.sequential.series import SeriesState, record_candidate, series_level
@@ -44,11 +47,13 @@ class SeriesSide(Data, frozen=True, kw_only=True):
         source: hash of the submission's code, parts and model options (see `hash_source`).
         copy: path of the copy of the submission's file, relative to the folder of the state file. Empty for an
             installed submission.
+        hparams: values of hyperparameters by the name of the workload, if they are not the defaults (`--best`).
     """
 
     asked: str
     source: str
     copy: str = ""
+    hparams: dict[str, HParams] = msgspec.field(default_factory=dict)
 
 
 class SeriesCandidate(Data, frozen=True, kw_only=True):
@@ -146,15 +151,17 @@ class SeriesWorkloads:
     budget: int | None
 
 
-#: The name or path of a submission as given by the user, and its `SubmissionRef` in the planned runs.
-NamedSubmission = tuple[str, SubmissionRef]
+#: The name or path of a submission as given by the user, its `SubmissionRef` in the planned runs, and the values of its
+#: hyperparameters (see `SeriesSide`).
+NamedSubmission = tuple[str, SubmissionRef, dict[str, HParams]]
 
 
 class SeriesFile:
     """The state file of a series, and the copies of its submissions.
 
     Args:
-        path: path of the state file. The copies are in the folder of the same name without the suffix.
+        path: path of the state file. The copies are in the folder of the same name without the suffix. If the name has
+            no suffix, `.copies` is added to the name of the folder.
         name: name of the series.
     """
 
@@ -202,22 +209,25 @@ class SeriesFile:
         payload = msgspec.json.format(msgspec.json.encode(log, order="deterministic"), indent=1)
         write_atomically(self.path, payload + b"\n")
 
-    def store_submission(self, asked: str, ref: SubmissionRef) -> SeriesSide:
+    def store_submission(self, asked: str, ref: SubmissionRef, hparams: dict[str, HParams]) -> SeriesSide:
         """Return a submission as it is stored in the series. Copy its file unless the submission is installed.
 
         Args:
             asked: name or path as given by the user.
             ref: the submission in the planned runs.
+            hparams: see `SeriesSide`.
         """
         source = hash_source(ref)
         file, _, _ = (ref.load or "").rpartition(":")
         if not file.endswith(".py"):
-            return SeriesSide(asked=asked, source=source)
-        copy = Path(self.path.stem) / source[:12] / Path(file).name
+            return SeriesSide(asked=asked, source=source, hparams=hparams)
+        # Without a suffix, the name of the state file is not free.
+        folder = self.path.stem if self.path.suffix else f"{self.path.name}.copies"
+        copy = Path(folder) / source[:12] / Path(file).name
         target = self.path.parent / copy
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
-        return SeriesSide(asked=asked, source=source, copy=copy.as_posix())
+        return SeriesSide(asked=asked, source=source, copy=copy.as_posix(), hparams=hparams)
 
     def spelling(self, side: SeriesSide) -> str:
         """Return the text with which a stored submission is looked up: the path of its copy, or its installed name."""
@@ -246,10 +256,14 @@ class SeriesFile:
         Raises:
             UsageError: the candidate was abandoned.
         """
-        (asked, candidate_ref), (_, compared_ref) = a, b
-        key = hash_source(candidate_ref), hash_source(compared_ref), workloads.ids
+        (asked, candidate_ref, candidate_hparams), (_, compared_ref, compared_hparams) = a, b
+        sources, hparams = (
+            (hash_source(candidate_ref), hash_source(compared_ref)),
+            (candidate_hparams, compared_hparams),
+        )
         for number, candidate in enumerate(log.candidates, start=1):
-            if (candidate.a.source, candidate.b.source, candidate.workloads) == key:
+            known = (candidate.a.source, candidate.b.source), (candidate.a.hparams, candidate.b.hparams)
+            if (*known, candidate.workloads) == (sources, hparams, workloads.ids):
                 if candidate.outcome != "abandoned":
                     return log, SeriesPosition(number=number, candidate=candidate)
                 raise UsageError(
@@ -287,3 +301,34 @@ def hash_source(ref: SubmissionRef) -> str:
     name = (ref.load or "").rpartition(":")[2]
     content = [ref.code_identity, name, [f"{part.kind}:{part.name}" for part in ref.parts], ref.model_options]
     return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
+
+
+def check_same_series(file: SeriesFile, log: SeriesLog, new: SeriesLog) -> None:
+    """Raise a UsageError if the options of this command (`new`) differ from those of the series (`log`)."""
+    for option, previous, requested in (
+        ("--alpha", log.alpha, new.alpha),
+        ("--seed", log.seed, new.seed),
+        ("--min-effect", log.min_effect, new.min_effect),
+        ("--by", log.by, new.by),
+    ):
+        if previous != requested:
+            raise UsageError(
+                f"the series {file.name} was begun with another {option}",
+                fix=f"give the {option} that the series was begun with, or begin a series with another name",
+            )
+
+
+def stored_settings(a: SubmissionEntry, candidate: SeriesCandidate, original: SeriesSide) -> BestSettingsOf:
+    """Return a function that gives the hyperparameters with which a candidate and the original were gated.
+
+    Args:
+        a: entry of the candidate.
+        candidate: the candidate.
+        original: the submission with which the first candidate of the series was compared.
+    """
+    of_original = {**(candidate.b.hparams if candidate.b.source == original.source else {}), **original.hparams}
+
+    def stored(entry: SubmissionEntry, workload: WorkloadEntry) -> HParams:
+        return (candidate.a.hparams if entry is a else of_original).get(workload.name, {})
+
+    return stored

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from harness.contract.domains import HParams
 from harness.contract.entries import SubmissionEntry
 from harness.contract.record import Record
 from harness.contract.run import ExecutionOptions, Purpose, RunSpec
@@ -24,7 +25,9 @@ from harness.gating.series import (
     SeriesLog,
     SeriesPosition,
     SeriesWorkloads,
+    check_same_series,
     hash_source,
+    stored_settings,
 )
 from harness.gating.setup import GATE_RULESET, GateSetup, GateWorkload, Runner, default_workloads, gate_budget
 from harness.planning.plan import BestSettingsOf
@@ -278,6 +281,7 @@ class GateSession:
         """
         setup = self.setup(a, b, workloads, budget=self._options.budget)
         planned = {side: spec.submission for side, spec in setup.plan_pair(0)}
+        known_a, known_b = self._known_settings(setup.a, setup), self._known_settings(setup.b, setup)
         gated_on = SeriesWorkloads(
             ids=tuple(f"{w.entry.facts.id}:{w.budget}" for w in setup.workloads),
             names=tuple(workloads),
@@ -286,8 +290,10 @@ class GateSession:
         with file.locked():
             new = SeriesLog(alpha=limits.alpha, min_effect=limits.min_effect, seed=self._options.seed, by=limits.by)
             log = file.read() or new
-            _check_same_series(file, log, new)
-            log, position = file.begin(log, (a, planned["A"]), (b or setup.b.name, planned["B"]), gated_on)
+            check_same_series(file, log, new)
+            log, position = file.begin(
+                log, (a, planned["A"], known_a), (b or setup.b.name, planned["B"], known_b), gated_on
+            )
             # A candidate that is not open has a verdict. Its gate is evaluated again from all stored pairs, without the
             # `max_pairs` of this call, so that the verdict is the same.
             max_pairs = limits.max_pairs if position.candidate.open else MOST_PAIRS
@@ -302,6 +308,7 @@ class GateSession:
     def confirm(self, file: SeriesFile, limits: GateLimits) -> list[tuple[int, SeriesCandidate, GateEnding]]:
         """Gate every kept candidate of a series against the original, on seeds that no gate has used.
 
+        The compared quantity, the smallest effect, the root seed and the hyperparameters are those of the series.
         The original is the submission B of the series' first candidate. The series is not locked: its file is replaced
         atomically, this method does not write it, and the outcome of a kept candidate never changes.
 
@@ -329,6 +336,7 @@ class GateSession:
                 purpose="confirm",
                 first_study=number * SEEDS_PER_CANDIDATE,
             )
+            setup = replace(setup, seed=log.seed, best_settings=stored_settings(setup.a, candidate, original))
             for side, spec in setup.plan_pair(0):
                 recorded = candidate.a if side == "A" else original
                 if hash_source(spec.submission) != recorded.source:
@@ -336,8 +344,16 @@ class GateSession:
                         f"candidate {number} of {file.name}: {recorded.asked} is not the source that was gated",
                         fix=f"restore {file.spelling(recorded)}",
                     )
-            endings.append((number, candidate, self.gate(setup, replace(limits, alpha=log.alpha))))
+            asked = replace(limits, alpha=log.alpha, by=log.by, min_effect=log.min_effect)
+            endings.append((number, candidate, self.gate(setup, asked)))
         return endings
+
+    def _known_settings(self, entry: SubmissionEntry, setup: GateSetup) -> dict[str, HParams]:
+        """Return the best known values of a submission's hyperparameters, by the name of the workload."""
+        if self._options.best_settings is None:
+            return {}
+        known = {w.name: dict(self._options.best_settings(entry, w.entry)) for w in setup.workloads}
+        return {name: values for name, values in known.items() if values}
 
     # --- runs ---------------------------------------------------------------------------------------
 
@@ -373,18 +389,3 @@ class GateSession:
         if minutes is None:
             return "cost unknown, because there is no earlier run"
         return f"about {minutes:.1f} minutes"
-
-
-def _check_same_series(file: SeriesFile, log: SeriesLog, new: SeriesLog) -> None:
-    """Raise a UsageError if the options of this command (`new`) differ from those of the series (`log`)."""
-    for option, previous, requested in (
-        ("--alpha", log.alpha, new.alpha),
-        ("--seed", log.seed, new.seed),
-        ("--min-effect", log.min_effect, new.min_effect),
-        ("--by", log.by, new.by),
-    ):
-        if previous != requested:
-            raise UsageError(
-                f"the series {file.name} was begun with another {option}",
-                fix=f"give the {option} that the series was begun with, or begin a series with another name",
-            )

@@ -64,7 +64,7 @@ def group_key(spec: RunSpec) -> GroupKey:
         workload=spec.workload.facts.id,
         ruleset=spec.ruleset.id,
         hardware=spec.hardware,
-        root=spec.nonce.value if spec.nonce else str(spec.root_seed),
+        root=spec.root,
         overrides=tuple((name, spec.hparams[name]) for name in spec.overridden if name in spec.hparams),
         options=(spec.deterministic, spec.screening),
         is_envelope=spec.purpose == "envelope",

@@ -20,7 +20,7 @@ from harness.scoring.stats import MIN_PAIRS, Spread, hodges_lehmann, holm, inter
 from harness.scoring.time_to_target import Axis, ScoredRun, score_run
 
 Verdict = Literal["faster", "slower", "inconclusive"]
-#: The key by which the runs of A and B are paired. It consists of the hardware class, the root seed and the study.
+#: The key by which the runs of A and B are paired. It has the hardware class, the root seed or nonce, and the study.
 #: Under rulesets with one trial per study, it also contains the trial.
 Block: TypeAlias = Hashable
 #: workload -> block -> time (any positive unit), inf for a miss.
@@ -193,7 +193,14 @@ def compare_runs(
     if by not in ("time", "measured-time"):
         return result
     best_a, best_b = _best_runs(runs_a), _best_runs(runs_b)
-    pairings = tuple(_with_factors(p, best_a[p.workload], best_b[p.workload]) for p in result.workloads)
+    pairings = tuple(
+        _with_factors(
+            pairing,
+            {block: best_a[pairing.workload][block] for block in blocks_a[pairing.workload]},
+            {block: best_b[pairing.workload][block] for block in blocks_b[pairing.workload]},
+        )
+        for pairing in result.workloads
+    )
     return replace(result, workloads=pairings)
 
 
@@ -337,7 +344,7 @@ def _best_runs(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, ScoredRun]]:
 
 def _block(spec: RunSpec) -> Block:
     """Return the block of a run. Several trials of a study share a block, because only the best trial is scored."""
-    return (spec.hardware, spec.root_seed, spec.study, spec.trial if spec.ruleset.trials == 1 else None)
+    return (spec.hardware, spec.root, spec.study, spec.trial if spec.ruleset.trials == 1 else None)
 
 
 def _trial_times(runs: Iterable[ScoredRun]) -> dict[str, dict[Block, list[float]]]:

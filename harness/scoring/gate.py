@@ -207,8 +207,13 @@ def judge_pairs(
     used_envelopes = envelopes if all(name in envelopes for name in names) else {}
     differences = {name: _differences([pair[name] for pair in pairs], used_envelopes.get(name), by) for name in names}
     runs = [run for pair in pairs for two_runs in pair.values() for run in two_runs]
-    identical = len(pairs) >= IDENTICAL_PAIRS and all(
-        a.weights and a.weights == b.weights and a.metric == b.metric for pair in pairs for a, b in pair.values()
+    # By time, runs with equal weights may still differ in their cost.
+    identical = (
+        len(pairs) >= IDENTICAL_PAIRS
+        and not any(difference for row in differences.values() for difference in row)
+        and all(
+            a.weights and a.weights == b.weights and a.metric == b.metric for pair in pairs for a, b in pair.values()
+        )
     )
     verdict = decide_workloads(differences, alpha=alpha, min_effect=min_effect, identical=identical)
     pairs_needed: int | None = 0

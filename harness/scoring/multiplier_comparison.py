@@ -70,7 +70,7 @@ class MultiplierComparison:
         ruleset: `name@version`.
         workloads: one pairing for each workload with results of both.
         overall: pairing over all these workloads.
-        skipped: workloads that were left out, with the reasons.
+        skipped: workloads without results of both submissions, with the reasons. They are left out.
     """
 
     a: str
@@ -98,7 +98,7 @@ def compare_multipliers(board: MultiplierBoard, a: str, b: str) -> MultiplierCom
         a, b: names of the submissions on the board.
 
     Raises:
-        UsageError: no workload has results of both submissions.
+        UsageError: no workload has multipliers of both submissions.
     """
     cells = {(cell.submission, cell.workload): cell for cell in board.cells}
     shared = [workload for workload in board.workloads if (a, workload) in cells and (b, workload) in cells]
@@ -109,10 +109,14 @@ def compare_multipliers(board: MultiplierBoard, a: str, b: str) -> MultiplierCom
     ]
     if not shared:
         raise UsageError(f"{a} and {b} have no runs on the same workload", fix="run both submissions on one workload")
-    sides = [(cells[a, workload], cells[b, workload]) for workload in shared]
-    unknown = [cell for side in sides for cell in side if cell.time is None]
+    every_side = [(cells[a, workload], cells[b, workload]) for workload in shared]
+    unknown = [cell for side in every_side for cell in side if not cell.studies]
     skipped += [Skipped(item=f"{cell.submission} on {cell.workload}", reason=cell.remark) for cell in unknown]
-    pairings = [_pairing(workload, [side]) for workload, side in zip(shared, sides, strict=True)]
+    sides = [(first, second) for first, second in every_side if first.studies and second.studies]
+    if not sides:
+        reasons = "; ".join(sorted({f"{item.item}: {item.reason}" for item in skipped})[:2])
+        raise UsageError(f"{a} and {b} have no pair of runs with multipliers", fix=reasons)
+    pairings = [_pairing(first.workload, [(first, second)]) for first, second in sides]
     corrected = holm([pairing.p for pairing in pairings])
     overall = _pairing("overall", sides)
     return MultiplierComparison(
@@ -155,12 +159,15 @@ def _pairing(workload: str, sides: Sequence[tuple[MultiplierCell, MultiplierCell
 def _decide(pairing: MultiplierPairing, sides: Sequence[tuple[MultiplierCell, MultiplierCell]]) -> MultiplierPairing:
     """Return the pairing with its verdict, if the difference is significant.
 
-    As in a ranking, there is no verdict if the difference contradicts the ratio of the time multipliers, or if a bound
-    allows the opposite.
+    As in a ranking, there is no verdict if most pairs are equal, if the difference contradicts the ratio of the time
+    multipliers, or if a bound allows the opposite.
     """
     if pairing.p_holm > ALPHA:
         return pairing
-    is_faster = hodges_lehmann(_differences(sides)) < 0
+    centre = hodges_lehmann(_differences(sides))
+    if centre == 0:
+        return pairing
+    is_faster = centre < 0
     if pairing.time is not None:
         contradicts = pairing.time.log != 0 and (pairing.time.log > 0) != is_faster
         if contradicts or pairing.time.bound in ("~", "<" if is_faster else ">"):

@@ -16,8 +16,8 @@ from harness.errors import UsageError
 from harness.scoring.scores import Skipped
 from harness.scoring.time_to_target import TargetResult
 
-#: Root seed and index of a study.
-StudyKey: TypeAlias = tuple[int, int]
+#: Root seed (or nonce) and index of a study.
+StudyKey: TypeAlias = tuple[str, int]
 #: Remedy in the errors of `check_mixed`.
 _FIX = "make one table for each"
 
@@ -50,8 +50,8 @@ def table_key(run: RunLike) -> tuple[str, str]:
 
 
 def study_key(spec: RunSpec) -> StudyKey:
-    """Return the root seed and the study of a trial."""
-    return spec.root_seed, spec.study
+    """Return the root seed (or the nonce) and the study of a trial."""
+    return spec.root, spec.study
 
 
 def check_mixed(runs: Iterable[RunLike]) -> None:
@@ -150,7 +150,7 @@ def earliest_runs(runs: Iterable[R]) -> list[R]:
     first: dict[tuple[object, ...], R] = {}
     for run in sorted(runs, key=lambda r: (r.started, r.run_id)):
         spec, ref, facts = run.spec, run.spec.submission, run.spec.workload.facts
-        seeds = (spec.purpose, spec.root_seed, spec.study, spec.trial)
+        seeds = (spec.purpose, spec.root, spec.study, spec.trial)
         key = (*table_key(run), ref.id, ref.code_identity, facts.id, facts.budget.horizon, spec.stop, *seeds)
         first.setdefault(key, run)
     return list(first.values())
@@ -169,11 +169,11 @@ def select_usable(runs: Iterable[S], *, explore: bool = False) -> tuple[list[S],
     usable: list[S] = []
     skipped: list[Skipped] = []
     ids: set[str] = set()
-    trials: dict[tuple[str, str, str, str, int, int, int], str] = {}
+    trials: dict[tuple[str, str, str, str, str, int, int], str] = {}
     for run in sorted(runs, key=lambda r: (r.started, r.run_id)):
         spec = run.spec
         trial = (
-            *table_key(run), spec.submission.id, spec.workload.facts.id, spec.root_seed, spec.study, spec.trial,
+            *table_key(run), spec.submission.id, spec.workload.facts.id, spec.root, spec.study, spec.trial,
         )  # fmt: skip
         reason = None
         if run.run_id in ids:
@@ -194,19 +194,20 @@ def select_usable(runs: Iterable[S], *, explore: bool = False) -> tuple[list[S],
 
 
 def describe_root_seeds(runs: Iterable[RunLike]) -> str:
-    """Return a remark if the scored studies have different root seeds; empty if they have the same root seed.
+    """Return a remark if the scored studies have different root seeds or nonces; empty if they have the same.
 
     The medians of a table are over the studies of all root seeds, but only studies of the same root seed are paired.
 
     Args:
         runs: the usable runs of a table.
     """
-    submissions: dict[int, Counter[str]] = defaultdict(Counter)
+    submissions: dict[str, Counter[str]] = defaultdict(Counter)
     for run in runs:
-        submissions[run.spec.root_seed][run.spec.submission.id] += 1
+        root = f"nonce {run.spec.nonce.value[:8]}" if run.spec.nonce else run.spec.root
+        submissions[root][run.spec.submission.id] += 1
     if len(submissions) < 2:
         return ""
-    seeds = sorted(submissions, key=lambda seed: (-submissions[seed].total(), seed))
+    seeds = sorted(submissions, key=lambda seed: (-submissions[seed].total(), len(seed), seed))
     counts = []
     for seed in seeds:
         names = sorted(submissions[seed])

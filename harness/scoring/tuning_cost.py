@@ -90,7 +90,7 @@ def tuning_cost(tuning: Sequence[Record], chosen: HParams, curve: MultiplierCurv
 
 def tuning_studies(tuning: Sequence[Record]) -> int:
     """Return the number of studies with a finished tuning trial."""
-    return len({(record.spec.root_seed, record.spec.study) for record in tuning if is_finished(record.status)})
+    return len({(record.spec.root, record.spec.study) for record in tuning if is_finished(record.status)})
 
 
 def _multipliers(records: Sequence[Record], curve: MultiplierCurve) -> list[Multiplier]:

@@ -12,9 +12,12 @@ from harness.contract.base import Data
 from harness.contract.domains import HParams
 from harness.errors import StoreError, UsageError
 from harness.system.files import read_struct, write_atomically
+from harness.system.locks import wait_for_lock
 
 FILE = Path("best_settings.json")
 SCHEMA_VERSION = 1
+#: Seconds to wait while another command stores a setting in the same folder.
+LOCK_TIMEOUT_S = 30.0
 
 
 class BestSetting(Data, frozen=True, kw_only=True):
@@ -123,16 +126,20 @@ def write_best_setting(path: Path, setting: BestSetting) -> BestSetting | None:
         StoreError: the file cannot be read or written.
         UsageError: the folder of the file does not exist.
     """
-    content = read_best_settings(path)
-    replaced = content.find(*setting.key)
-    settings = _sort_by_key((*(other for other in content.settings if other.key != setting.key), setting))
     if not path.parent.is_dir():
         raise UsageError(
             f"--settings {path}: {path.parent} is not a folder", fix="create the folder, or name another file"
         )
-    payload = msgspec.json.encode(BestSettings(settings=settings), order="deterministic")
-    write_atomically(path, msgspec.json.format(payload, indent=1) + b"\n")
-    return replaced
+    # Another command may store a setting at the same time.
+    lock = wait_for_lock(path.parent, LOCK_TIMEOUT_S)
+    try:
+        content = read_best_settings(path)
+        settings = _sort_by_key((*(other for other in content.settings if other.key != setting.key), setting))
+        payload = msgspec.json.encode(BestSettings(settings=settings), order="deterministic")
+        write_atomically(path, msgspec.json.format(payload, indent=1) + b"\n")
+    finally:
+        os.close(lock)
+    return content.find(*setting.key)
 
 
 def _sort_by_key(settings: Iterable[BestSetting]) -> tuple[BestSetting, ...]:

@@ -15,6 +15,7 @@ from harness.contract.record import Record
 from harness.errors import StoreError
 from harness.storage.layout import RECORD, SUPERSEDED
 from harness.storage.ledger import LedgerEntry, find_ledger, read_ledger
+from harness.storage.run_folder import RunFolder
 from harness.system.beacon import CHAINS
 from harness.system.files import JSON_ERRORS, read_file
 from harness.verification.findings import Finding, make_finding
@@ -59,7 +60,7 @@ class _FolderLedger:
         """The number of attempts whose record is not in the runs folder, by source, workload and purpose.
 
         Attempts that ended as `interrupted` are not counted. An attempt without an end in the ledger is counted if its
-        run has no record.
+        run has no record and is not running now.
         """
         runs = self.path.parent
         present = _stored_hashes(runs)
@@ -71,7 +72,7 @@ class _FolderLedger:
         finished = [entry for entries in self.finished.values() for entry in entries]
         missing = [
             *(entry for entry in finished if entry.status != "interrupted" and entry.record not in present),
-            *(entry for run_id, entry in unfinished.items() if not (runs / run_id / RECORD).exists()),
+            *(entry for run_id, entry in unfinished.items() if _is_missing(RunFolder(runs, run_id))),
         ]
         return Counter((entry.source_hash, entry.workload, entry.purpose) for entry in missing)
 
@@ -147,6 +148,14 @@ def _list_order_problems(record: Record, committed: str) -> list[str]:
         if datetime.fromisoformat(committed).timestamp() <= published
         else ["the beacon's round is older than the commitment"]
     )
+
+
+def _is_missing(folder: RunFolder) -> bool:
+    """Return whether a run has no record although it is not running."""
+    try:
+        return not folder.record_path.exists() and folder.lock_holder() is None
+    except (StoreError, OSError):
+        return True
 
 
 def _stored_hashes(runs: Path) -> set[str]:

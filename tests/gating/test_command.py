@@ -147,14 +147,14 @@ def test_the_json_is_a_schema(bench: Bench) -> None:
     assert shown["command"].startswith("bench gate adamw-constant")
 
 
-def test_best_runs_each_side_with_its_best_known_setting(bench: Bench) -> None:
-    assert bench(*GATE, "--best").code == 2, "nothing is stored"
-    setting = BestSetting(
-        submission="adamw-constant@1",
+def best_setting(submission: str, lr: float, load: str = "") -> BestSetting:
+    return BestSetting(
+        submission=f"{submission}@1",
+        load=load,
         source_hash="another",
         tier="cpu",
         workloads=(FACTS.id,),
-        hparams={"lr": 0.004},
+        hparams={"lr": lr},
         by="metric",
         trials=8,
         studies=1,
@@ -164,7 +164,11 @@ def test_best_runs_each_side_with_its_best_known_setting(bench: Bench) -> None:
         core_minutes=1.0,
         found="2026-01-01",
     )
-    write_best_setting(Path("best_settings.json"), setting)
+
+
+def test_best_runs_each_side_with_its_best_known_setting(bench: Bench) -> None:
+    assert bench(*GATE, "--best").code == 2, "nothing is stored"
+    write_best_setting(Path("best_settings.json"), best_setting("adamw-constant", 0.004))
     bench.losses = by_name(0.9)
     bench.runner.ran.clear()
     result = bench(*GATE, "--best")
@@ -379,6 +383,37 @@ def test_confirm_retests_what_was_kept_against_the_original(bench: Bench) -> Non
     result = bench("gate", "--confirm", "edits", "--no-envelope")
     assert result.code == 2
     assert "is not the source that was gated" in result.err
+
+
+def test_confirm_asks_what_the_series_asked(bench: Bench) -> None:
+    """It has the smallest effect, the seed and the learning rate of the series."""
+    bench.losses = by_marker
+    write(0.9)
+    name = resolve_submission("./mine.py", load_registry()).name
+    write_best_setting(Path("best_settings.json"), best_setting(name, 0.004, "mine.py:Mine"))
+    asked = series("--best", "--min-effect", "2", "--seed", "3")
+    before = len(bench.runner.ran)
+    assert bench(*asked).code == 0
+    gated = bench.runner.ran[before:]
+    assert {spec.hparams["lr"] for spec in gated if spec.submission.name == name} == {0.004}
+    write_best_setting(Path("best_settings.json"), best_setting(name, 0.008, "mine.py:Mine"))
+    before = len(bench.runner.ran)
+    _, shown = bench.json("gate", "--confirm", "edits", "--no-envelope")
+    fresh = bench.runner.ran[before:]
+    assert {spec.root_seed for spec in fresh} == {3}
+    assert {spec.hparams["lr"] for spec in fresh if spec.submission.name == name} == {0.004}
+    (confirmed,) = shown["confirmed"]
+    assert confirmed["min_effect"] == pytest.approx(0.02)
+    _, again = bench.json(*asked)
+    assert again["series"]["candidate"] == 2, "another learning rate is another candidate"
+
+
+def test_a_series_file_without_a_suffix(bench: Bench) -> None:
+    bench.losses = by_marker
+    write(0.9)
+    assert bench(*series("--series-file", "state")).code == 0
+    assert Path("state").is_file()
+    assert bench("gate", "--confirm", "edits", "--series-file", "state", "--no-envelope").code == 0
 
 
 def test_a_series_that_kept_nothing_has_nothing_to_confirm(bench: Bench) -> None:

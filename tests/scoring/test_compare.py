@@ -10,8 +10,11 @@ import pytest
 
 from harness.contract.record import Record
 from harness.contract.ruleset import Ruleset
+from harness.contract.run import Nonce
 from harness.errors import UsageError
 from harness.scoring.compare import compare, compare_times
+from harness.scoring.selection import describe_root_seeds, select_usable
+from harness.scoring.time_to_target import score_run
 from tests.scoring.builders import facts, points, record, spec
 
 INF = math.inf
@@ -162,6 +165,40 @@ def test_a_divergence_counts_against_the_submission() -> None:
     assert row.hits_a is not None
     assert row.hits_a.value == 0.5
     assert row.verdict != "faster"
+
+
+def test_the_factors_are_those_of_the_pairs_that_the_ratio_uses() -> None:
+    """In four further studies, A has two trials and is eight times slower. They are no pairs."""
+    rules = Ruleset(name="external", version="1", summary="", trials=2, studies=8)
+    a = [record(spec("a", study=i, ruleset=rules), seconds=x) for i, x in enumerate(NOISE[:3])]
+    b = [record(spec("b", study=i, ruleset=rules), seconds=x) for i, x in enumerate(NOISE[:3])]
+    a += [record(spec("a", study=i, trial=t, ruleset=rules), seconds=8.0) for i in range(3, 7) for t in range(2)]
+    b += [record(spec("b", study=i, ruleset=rules), seconds=1.0) for i in range(3, 7)]
+    (row,) = compare(a, b, "measured-time").workloads
+    assert (row.n, row.ratio) == (3, 1.0)
+    assert row.examples is not None
+    assert row.cost is not None
+    assert (row.examples.ratio, row.cost.ratio) == (1.0, pytest.approx(1.0))
+
+
+def test_runs_of_different_nonces_are_no_pairs_and_no_repetitions() -> None:
+    def at_nonce(records: list[Record], value: str) -> list[Record]:
+        return [
+            msgspec.structs.replace(
+                one,
+                run_id=f"{one.run_id}-{value}",
+                spec=msgspec.structs.replace(one.spec, nonce=Nonce(value=value, source="given")),
+            )
+            for one in records
+        ]
+
+    with pytest.raises(UsageError, match="no pair of runs"):
+        compare(at_nonce(runs("a", NOISE), "aa"), at_nonce(runs("b", NOISE), "bb"))
+    both = [*at_nonce(runs("a", NOISE), "aa"), *at_nonce(runs("a", NOISE), "bb")]
+    assert compare(both, at_nonce(runs("b", NOISE), "bb")).workloads[0].n == 8
+    usable, skipped = select_usable([score_run(one) for one in both])
+    assert (len(usable), skipped) == (16, [])
+    assert "nonce aa (8 runs of a@1); nonce bb (8 runs of a@1)" in describe_root_seeds(usable)
 
 
 def test_studies_with_more_trials_are_no_partners_of_those_with_fewer() -> None:

@@ -100,6 +100,13 @@ def test_equal_weights_in_every_pair_are_identical_after_two() -> None:
     assert look([*same, other]).verdict.overall.outcome == "undecided"
 
 
+def test_an_edit_that_changes_only_the_speed_has_a_verdict_by_time() -> None:
+    same = [pair(1.9, 1.9, k, final_weights="x") for k in range(8)]
+    faster = judge_pairs(with_costs(same, 0.002, 0.003), {"w": ENVELOPE}, alpha=0.05, min_effect=MARGIN, by="time")
+    assert faster.verdict.overall.outcome == "better"
+    assert look(with_costs(same, 0.002, 0.003)).verdict.overall.outcome == "identical"
+
+
 def test_a_constant_metric_is_an_error_unless_one_side_moves() -> None:
     spec = builders.spec("A", builders.facts("w"), stop=100)
     still = finish(spec, 1.0)

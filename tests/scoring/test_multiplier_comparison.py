@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 
 from harness.contract.envelope import ReferenceEnvelope
 from harness.contract.record import Record
+from harness.contract.run import Nonce
 from harness.errors import UsageError
 from harness.scoring.multiplier_comparison import MultiplierComparison, compare_multipliers
 from harness.scoring.multipliers import score_boards
@@ -95,8 +97,65 @@ def test_what_is_missing_is_said() -> None:
     only_w = [one for one in records if (one.spec.submission.name, one.spec.workload.facts.name) != ("b", "v")]
     assert [str(one) for one in compared(only_w, *BOTH).skipped] == ["v@1: only a@1 has runs"]
     without = compared(records, envelope())
-    assert without.overall.time is None
+    assert without.overall.n == 5
     assert {one.item for one in without.skipped} == {"a@1 on v@1", "b@1 on v@1"}
     assert "bench calibrate v --envelope" in without.skipped[0].reason
+    with pytest.raises(UsageError, match="no pair of runs with multipliers"):
+        compared(records)
     with pytest.raises(UsageError, match="no runs on the same workload"):
         compared([*runs([1.0] * 5), *(run(1.0, "b", study, workload="v") for study in range(5))], *BOTH)
+
+
+def test_unfinished_runs_are_no_misses() -> None:
+    """`a` is faster on `w`, and its runs on `v` were interrupted."""
+    records = on_two_workloads({"a": [1.2] * 6, "b": [1.0] * 6})
+    stopped = [
+        msgspec.structs.replace(one, status="interrupted", hit=None)
+        if (one.spec.submission.name, one.spec.workload.facts.name) == ("a", "v")
+        else one
+        for one in records
+    ]
+    result = compared(stopped, *BOTH)
+    assert [one.item for one in result.skipped] == ["a@1 on v@1"]
+    assert (result.overall.n, result.overall.verdict) == (6, "faster")
+
+
+def test_seeds_on_which_both_broke_down_decide_nothing() -> None:
+    """`a` is twice as fast on `w`, and on `v` all runs of both diverged."""
+    records = on_two_workloads({"a": [2.0] * 6, "b": [1.0] * 6})
+    broken = [
+        msgspec.structs.replace(one, status="diverged", hit=None, reason="loss is nan")
+        if one.spec.workload.facts.name == "v" and one.spec.submission.name != "ref"
+        else one
+        for one in records
+    ]
+    result = compared(broken, *BOTH)
+    assert result.overall.verdict != "slower"
+    assert result.overall.time is None
+
+
+def test_a_run_that_breaks_down_loses_against_one_that_does_not() -> None:
+    records = on_two_workloads({"a": [2.0] * 6, "b": [1.0] * 6})
+    broken = [
+        msgspec.structs.replace(one, status="diverged", hit=None) if one.spec.submission.name == "a" else one
+        for one in records
+    ]
+    assert compared(broken, *BOTH).overall.verdict == "slower"
+
+
+def test_studies_of_different_nonces_are_no_pairs() -> None:
+    first, second = (
+        [msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, nonce=nonce)) for one in made]
+        for made, nonce in (
+            (runs([1.2] * 6), Nonce(value="aa", source="given")),
+            (runs([1.0] * 6, "b"), Nonce(value="bb", source="given")),
+        )
+    )
+    assert compared([*first, *second], envelope()).overall.n == 0
+    (board,) = score_boards([*runs([1.0] * 5), *(at_nonce(one, "aa") for one in runs([2.0] * 5))], {"w@1": envelope()})
+    assert board.cells[0].n == 10
+
+
+def at_nonce(record: Record, value: str) -> Record:
+    spec = msgspec.structs.replace(record.spec, nonce=Nonce(value=value, source="given"))
+    return msgspec.structs.replace(record, run_id=f"{record.run_id}-{value}", spec=spec)

@@ -106,7 +106,7 @@ def diverged(study: int = 0, name: str = "a") -> Record:
 def test_a_divergence_is_a_miss_and_not_left_out() -> None:
     assert time_to_target.target_result(diverged()).status == "miss"
     table = aggregate.aggregate([diverged(study=0), record(spec(study=1)), record(spec(study=2))])
-    assert table.studies["a@1"]["w@1"][0, 0] == INF
+    assert table.studies["a@1"]["w@1"]["0", 0] == INF
     assert table.skipped == ()
 
 
@@ -169,7 +169,7 @@ def test_studies_take_the_best_trial_and_workloads_the_median() -> None:
         for t, seconds in enumerate(row)
     ]
     table = aggregate.aggregate(runs)
-    assert table.studies == {"a@1": {"w@1": {(0, 0): 3.0, (0, 1): 9.0, (0, 2): 15.0}}}
+    assert table.studies == {"a@1": {"w@1": {("0", 0): 3.0, ("0", 1): 9.0, ("0", 2): 15.0}}}
     assert table.times == {"a@1": {"w@1": 9.0}}
     assert table.skipped == ()
     fewer = aggregate.aggregate(runs[:-1])

@@ -11,6 +11,7 @@ from harness.contract.record import Record
 from harness.contract.run import Nonce
 from harness.execution.attempts import AttemptWatcher
 from harness.planning.seeds import with_seeds
+from harness.storage.layout import run_id
 from harness.storage.ledger import LEDGER, ORIGIN, AttemptLedger, LedgerEntry, read_ledger
 from harness.storage.records import StoredRecord, encode
 from harness.storage.run_folder import RunFolder
@@ -68,6 +69,15 @@ def test_a_hidden_attempt_that_did_not_finish_is_caught(tmp_path: Path) -> None:
     item = attempt(honest(), tmp_path)
     worse = with_seeds(change(honest().spec, study=50), redraws_held_out=False)
     AttemptWatcher(tmp_path, Remember()).started(worse, ())
+    assert "1 further attempt(s)" in ledger_finding(item)[1]
+
+
+def test_an_attempt_that_is_running_is_not_missing(tmp_path: Path) -> None:
+    item = attempt(honest(), tmp_path)
+    other = with_seeds(change(honest().spec, study=50), redraws_held_out=False)
+    AttemptWatcher(tmp_path, Remember()).started(other, ())
+    with RunFolder(tmp_path, run_id(other)).lock():
+        assert ledger_finding(item) == ("passed", "")
     assert "1 further attempt(s)" in ledger_finding(item)[1]
 
 
