@@ -192,7 +192,7 @@ def suggest_nearest(name: str, known: Iterable[str]) -> str:
     """Return the hint `; did you mean 'x'?` for an unknown name.
 
     The hint suggests at most three known names that contain `name` as one of the words that hyphens separate. If there
-    are none, the hint suggests the most similar known name.
+    are none, the hint suggests known names with the same letters, or else the most similar known name.
 
     Args:
         name: the unknown name.
@@ -203,11 +203,15 @@ def suggest_nearest(name: str, known: Iterable[str]) -> str:
 
     >>> suggest_nearest("wsdd", ["wsd", "adamw-cosine"])
     "; did you mean 'wsd'?"
+    >>> suggest_nearest("wds", ["wsd", "wdm"])
+    "; did you mean 'wsd'?"
     >>> suggest_nearest("cosine", ["adamw-cosine", "cosine-power", "wsd"])
     "; did you mean 'adamw-cosine' or 'cosine-power'?"
     """
     known = sorted(known) if len(name) <= _MAX_UNKNOWN else []
     close = [candidate for candidate in known if name in candidate.split("-")][:3]
+    # Two neighbouring letters may be swapped.
+    close = close or [candidate for candidate in known if sorted(candidate) == sorted(name)][:3]
     close = close or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 

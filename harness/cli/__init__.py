@@ -91,7 +91,7 @@ def _run_app(arguments: list[str], show: ShowError) -> int:
     except click.Abort:
         return EXIT_INTERRUPTED
     except click.ClickException as error:
-        shown = ShownError(kind="UsageError", exit_code=EXIT_USAGE, what=error.format_message())
+        shown = ShownError(kind="UsageError", exit_code=EXIT_USAGE, what=" ".join(error.format_message().split()))
     except KeyboardInterrupt:
         shown = ShownError(kind="Interrupted", exit_code=EXIT_INTERRUPTED, what="stopped")
     except SystemExit:

@@ -12,6 +12,7 @@ from harness.cli.output import note, print_json, print_text
 from harness.cli.record_folders import (
     check_workloads,
     envelopes_option,
+    find_envelopes,
     find_run,
     folder_options,
     list_folders,
@@ -21,7 +22,7 @@ from harness.cli.record_folders import (
     runs_of_submission,
 )
 from harness.cli.resolve import NameType
-from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
+from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown_name_error
 from harness.planning.resolve import split_names
 from harness.report import comparison, run_diff
 from harness.report.multiplier_comparison import multiplier_comparison_json, multiplier_comparison_text
@@ -40,7 +41,12 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis, score_run
 @click.argument("b", type=NameType("submission"))
 @folder_options
 @click.option(
-    "--workload", "workloads", multiple=True, type=NameType("workload"), help="Only these workloads (comma-separated)."
+    "-w",
+    "--workload",
+    "workloads",
+    multiple=True,
+    type=NameType("workload"),
+    help="Only these workloads (comma-separated).",
 )
 @click.option("--by", type=click.Choice(RANKED_AXES), default="time", show_default=True, help="Quantity to compare.")
 @click.option("--hardware", help="Hardware class to compare on, if the records have several.")
@@ -53,7 +59,7 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis, score_run
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare(
     a: str, b: str, runs: Path, results: Path, workloads: tuple[str, ...], by: Axis, hardware: str | None,
-    ruleset: str | None, envelopes: Path, limit: float | None, as_json: bool,
+    ruleset: str | None, envelopes: Path | None, limit: float | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Decide whether A is faster or slower than B. Runs with equal seeds are compared in pairs.
 
@@ -74,11 +80,16 @@ def compare(
     check_workloads(names, {spec.workload.facts.name for spec in specs})
     scored = [run for run in scored if not names or run.spec.workload.facts.name in names]
     stopped = [record for record in stopped if not names or record.spec.workload.facts.name in names]
+    rulesets = {spec.ruleset.name for spec in specs}
+    if ruleset is not None and specs and ruleset not in rulesets:
+        raise unknown_name_error("ruleset among the results", ruleset, rulesets)
     if ruleset is None:
         chosen = [spec for spec in specs if not names or spec.workload.facts.name in names]
         ruleset = choose_ruleset([spec for spec in chosen if spec.purpose == "score"], a, b)
     if stopped := [record for record in stopped if record.spec.ruleset.name == ruleset]:
-        by_multiplier = compare_stopped(stopped, a, b, by=by, hardware=hardware, envelopes=envelopes)
+        by_multiplier = compare_stopped(
+            stopped, a, b, by=by, hardware=hardware, envelopes=find_envelopes(envelopes, results)
+        )
         if as_json:
             print_json(multiplier_comparison_json(by_multiplier))
         else:

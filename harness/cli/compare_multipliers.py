@@ -86,13 +86,13 @@ def compare_stopped(
     if not found:
         raise UsageError(f"{a} and {b} have no runs on the same workload", fix="run both submissions on one workload")
     newest = max((board.ruleset for board, _, _ in found), key=lambda identity: (len(identity), identity))
-    compared = [compare_multipliers(board, first, second) for board, first, second in found if board.ruleset == newest]
-    if len(compared) > 1:
+    of_newest = [names for names in found if names[0].ruleset == newest]
+    if len(of_newest) > 1:
         raise UsageError(
             f"{a} and {b} have results on pools and on streams, which are ranked separately",
             fix="name workloads of one kind with --workload",
         )
-    return compared[0]
+    return compare_multipliers(*of_newest[0])
 
 
 def _name_on(board: MultiplierBoard, record: Record) -> str:

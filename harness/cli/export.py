@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from harness.cli.commands import examples
-from harness.cli.output import note, print_text
+from harness.cli.output import note, print_text, write_error_of_output
 from harness.cli.record_folders import references
 from harness.cli.resolve import open_registry
 from harness.contract.marks import mark_of
@@ -89,7 +89,7 @@ def _export_rows(rows: Sequence[dict[str, Any]], output_format: str, out: Path |
         return
     _make_folder(out.parent)
     if output_format == "csv":
-        write_atomically(out, as_csv(rows).encode())
+        write_atomically(out, as_csv(rows).encode(), error_for=write_error_of_output)
     else:
         import pandas as pd
 
@@ -98,7 +98,7 @@ def _export_rows(rows: Sequence[dict[str, Any]], output_format: str, out: Path |
             to_parquet(pd.DataFrame(rows), temporary)
             temporary.replace(out)
         except OSError as error:
-            raise write_error(out, error) from None
+            raise write_error_of_output(out, error) from None
         finally:
             temporary.unlink(missing_ok=True)
     note(f"wrote {len(rows):,} rows to {out}")
@@ -121,7 +121,7 @@ def _export_hub(
         return
     _make_folder(out / EVAL_RESULTS)
     for name, content in files.items():
-        write_atomically(out / EVAL_RESULTS / name, content.encode())
+        write_atomically(out / EVAL_RESULTS / name, content.encode(), error_for=write_error_of_output)
     note(f"wrote {len(files):,} files to {out / EVAL_RESULTS}")
 
 

@@ -15,9 +15,11 @@ from harness.cli.commands import examples
 from harness.cli.output import print_json, supports_color
 from harness.cli.record_folders import (
     RUN_FIRST,
+    check_reference,
     check_workloads,
     envelopes_option,
     existing_folders,
+    find_envelopes,
     folder_options,
     installed_workloads,
     list_folders,
@@ -61,7 +63,12 @@ COLOURED = Palette(
 @envelopes_option
 @click.option("--by", default="time", show_default=True, help="Rank by time, examples, steps or metric@BUDGET.")
 @click.option(
-    "--workload", "workloads", multiple=True, type=NameType("workload"), help="Only these workloads (comma-separated)."
+    "-w",
+    "--workload",
+    "workloads",
+    multiple=True,
+    type=NameType("workload"),
+    help="Only these workloads (comma-separated).",
 )
 @click.option("--tier", type=click.Choice(["cpu", "gpu", "cluster"]), help="Only workloads of this tier.")
 @click.option(
@@ -84,7 +91,7 @@ COLOURED = Palette(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (the same as --format json).")
 @click.pass_obj
 def leaderboard(
-    blocked_plugins: list[str], runs: Path, results: Path, envelopes: Path, by: str, workloads: tuple[str, ...],
+    blocked_plugins: list[str], runs: Path, results: Path, envelopes: Path | None, by: str, workloads: tuple[str, ...],
     tier: str | None, level: Level, reference: str | None, group: Grouping, output_format: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Rank submissions, and show time, examples and steps to the target on each workload."""
@@ -97,11 +104,13 @@ def leaderboard(
     query = replace(query, attestations=index_attestations(folders, problems), marks=marks, group=group)
     stored = stored_summaries(RunSummary, summarize_content, query, existing_folders(runs, results))
     run_summaries = list(summaries(folders, problems, selector, query, stored))
-    if run_summaries:
-        check_workloads(query.workloads, {summary.spec.workload.facts.name for summary in run_summaries})
+    specs = [*(one.spec for one in run_summaries), *(record.spec for record in selector.stop_records)]
+    if specs:
+        check_workloads(query.workloads, {spec.workload.facts.name for spec in specs})
+        check_reference(reference, specs)
     stop_records = [record for record in selector.stop_records if query.wants(record.spec.workload.facts)]
     installed = [facts for facts in installed_workloads(registry) if query.wants(facts)]
-    stopping_results = StoppingResults(stop_records, read_envelopes(envelopes), installed)
+    stopping_results = StoppingResults(stop_records, read_envelopes(find_envelopes(envelopes, results)), installed)
     marked = [item for item in selector.mark_filter.marked if query.wants(item.facts)]
     boards = build_leaderboards(run_summaries, query)
     output_format = "json" if as_json else output_format

@@ -6,13 +6,14 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
 from harness.cli.streams import can_encode
-from harness.errors import escape_controls, limit_message
+from harness.errors import StoreError, escape_controls, limit_message
 
 #: Version of the schema of the JSON that commands print.
 SCHEMA = 1
@@ -75,3 +76,9 @@ def supports_color(stream: Any = None) -> bool:
     if os.environ.get("FORCE_COLOR"):
         return True
     return (stream or sys.stderr).isatty() and os.environ.get("TERM") != "dumb"
+
+
+def write_error_of_output(path: Path, error: OSError) -> StoreError:
+    """Return the error for a failed write of a file whose path the user gave."""
+    fix = f"make {path.parent} writable, or choose another path"
+    return StoreError(f"cannot write {path}: {error.strerror or error}", fix=fix)

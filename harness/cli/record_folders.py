@@ -26,7 +26,7 @@ from harness.scoring.selection import R
 from harness.scoring.summary import LeaderboardQuery
 from harness.storage import layout
 from harness.storage.derived import DerivedValues
-from harness.storage.envelopes import ENVELOPES_FOLDER
+from harness.storage.envelopes import ENVELOPES_FOLDER, default_envelopes
 from harness.storage.marks import index_marks
 from harness.storage.records import StoredRecord, decode_stored, iter_listed_records, iter_located, read_stored
 from harness.storage.shards import find_packed
@@ -52,9 +52,27 @@ def folder_options(command: F) -> F:
 def envelopes_option(command: F) -> F:
     """Add the option `--envelopes` to a command."""
     return click.option(
-        "--envelopes", type=click.Path(path_type=Path), default=ENVELOPES_FOLDER, show_default=True,
-        help="Folder of the envelopes of the reference, for the tables of the ruleset fixed-budget.",
+        "--envelopes", type=click.Path(path_type=Path, file_okay=False),
+        help="Folder of the envelopes of the reference, for results of the ruleset fixed-budget (default: "
+        f"{ENVELOPES_FOLDER} in the current folder, or beside the folder of published records).",
     )(command)  # fmt: skip
+
+
+def find_envelopes(chosen: Path | None, results: Path) -> Path:
+    """Return the folder of envelopes. It need not exist unless the user chose it.
+
+    Args:
+        chosen: the value of `--envelopes`; None for the default.
+        results: folder of published records.
+
+    Raises:
+        UsageError: the chosen folder does not exist.
+    """
+    if chosen is not None:
+        if not chosen.is_dir():
+            raise UsageError(f"--envelopes {chosen} is not a folder", fix=f"the default is {ENVELOPES_FOLDER}")
+        return chosen
+    return default_envelopes(results)
 
 
 def existing_folders(runs: Path, results: Path) -> list[Path]:
@@ -83,7 +101,12 @@ def list_folders(runs: Path, results: Path, problems: list[str]) -> list[layout.
     Raises:
         StoreError: neither folder exists.
     """
-    return list(layout.walk_all(existing_folders(runs, results), problems))
+    folders = existing_folders(runs, results)
+    for folder, default in ((runs, "runs"), (results, "results")):
+        # `--runs none` is the usual way to leave out local runs.
+        if not os.path.isdir(folder) and str(folder) not in (default, "none"):
+            note(f"warning: {folder} is not a folder, so nothing is read from it")
+    return list(layout.walk_all(folders, problems))
 
 
 def records(
@@ -179,6 +202,18 @@ def references(registry: Registry, name: str | None) -> tuple[str, ...]:
     if name:
         return (name,)
     return tuple(entry.name for entry in registry.submissions() if REFERENCE_TAG in entry.tags)
+
+
+def check_reference(name: str | None, specs: Iterable[RunSpec]) -> None:
+    """Check that the submission named with `--reference` has a record.
+
+    Raises:
+        UsageError: it has none.
+    """
+    known = {identity for spec in specs for identity in (spec.submission.name, spec.submission.id)}
+    if name is not None and known and name not in known:
+        names = {identity for identity in known if "@" not in identity}
+        raise unknown_name_error("submission among the results", name, names)
 
 
 def installed_workloads(registry: Registry) -> tuple[WorkloadFacts, ...]:

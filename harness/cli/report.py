@@ -8,12 +8,14 @@ from pathlib import Path
 import click
 
 from harness.cli.commands import examples
-from harness.cli.output import note, print_json
+from harness.cli.output import note, print_json, write_error_of_output
 from harness.cli.record_folders import (
     RUN_FIRST,
+    check_reference,
     check_workloads,
     envelopes_option,
     existing_folders,
+    find_envelopes,
     folder_options,
     installed_workloads,
     list_folders,
@@ -22,6 +24,7 @@ from harness.cli.record_folders import (
     summaries,
 )
 from harness.cli.resolve import NameType, open_registry
+from harness.contract.run import RunSpec
 from harness.errors import UsageError
 from harness.planning.resolve import split_names
 from harness.report import html
@@ -30,7 +33,7 @@ from harness.report.table_records import stored_summaries
 from harness.scoring.summary import LeaderboardQuery
 from harness.storage.attestations import index_attestations
 from harness.storage.envelopes import read_envelopes
-from harness.system.files import write_atomically, write_error
+from harness.system.files import write_atomically
 from harness.system.units import format_size
 
 
@@ -39,7 +42,12 @@ from harness.system.units import format_size
 @folder_options
 @envelopes_option
 @click.option(
-    "--workload", "workloads", multiple=True, type=NameType("workload"), help="Only these workloads (comma-separated)."
+    "-w",
+    "--workload",
+    "workloads",
+    multiple=True,
+    type=NameType("workload"),
+    help="Only these workloads (comma-separated).",
 )
 @click.option(
     "--reference",
@@ -53,7 +61,7 @@ def report(
     out: Path,
     runs: Path,
     results: Path,
-    envelopes: Path,
+    envelopes: Path | None,
     workloads: tuple[str, ...],
     reference: str | None,
     as_json: bool,
@@ -71,12 +79,15 @@ def report(
         attestations=index_attestations(listed, problems),
         marks=table_records.mark_filter.marks,
     )
-    workload_names: set[str] = set()
+    specs: dict[tuple[str, str], RunSpec] = {}
+
+    def remember(spec: RunSpec) -> None:
+        specs.setdefault((spec.submission.id, spec.workload.facts.name), spec)
 
     def read() -> Iterator[PageSummary]:
         values = stored_summaries(PageSummary, summarize_for_page, query, existing_folders(runs, results))
         for summary in summaries(listed, problems, table_records, query, values):
-            workload_names.add(summary.spec.workload.facts.name)
+            remember(summary.spec)
             yield summary
 
     # `table_records.stop_records` is complete only after `html.page` has read all summaries.
@@ -86,19 +97,22 @@ def report(
         problems,
         table_records.stop_records,
         table_records.mark_filter.marked,
-        read_envelopes(envelopes),
+        read_envelopes(find_envelopes(envelopes, results)),
         installed_workloads(registry),
     )
-    workload_names |= {record.spec.workload.facts.name for record in table_records.stop_records}
-    if workload_names:
+    for record in table_records.stop_records:
+        remember(record.spec)
+    workload_names = sorted({workload for _, workload in specs})
+    if specs:
         check_workloads(query.workloads, workload_names)
+        check_reference(reference, specs.values())
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise write_error(out, error) from error
+        raise write_error_of_output(out, error) from error
     content = page.encode()
-    write_atomically(out, content)
+    write_atomically(out, content, error_for=write_error_of_output)
     if as_json:
-        print_json({"path": str(out), "bytes": len(content), "workloads": sorted(workload_names), "problems": problems})
+        print_json({"path": str(out), "bytes": len(content), "workloads": workload_names, "problems": problems})
         return
     note(f"wrote {out} ({format_size(len(content))})" + ("" if workload_names else f"; no finished runs, {RUN_FIRST}"))

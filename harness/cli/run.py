@@ -360,8 +360,8 @@ def _print_summary(summaries: Sequence[TrialSummary], runs: Path) -> None:
     counts = Counter(summary.status for summary in summaries)
     kept_count = sum(summary.kept for summary in summaries)
     kept_failures = sum(summary.kept and is_retryable(summary.status) for summary in summaries)
-    remedy_text = f"; --retry-failed reruns the {kept_failures} that failed" if kept_failures else ""
-    kept_note = f" ({kept_count} kept from other commands{remedy_text})" if kept_count else ""
+    remedy = f"--retry-failed reruns the {kept_failures} that failed" if kept_failures else "--force repeats them"
+    kept_note = f" ({kept_count} had already finished; {remedy})" if kept_count else ""
     print_text(", ".join(f"{count} {status}" for status, count in counts.most_common()) + kept_note)
     if sys.stdout.isatty():
         note(f"run bench leaderboard{f' --runs {runs}' if runs != Path('runs') else ''} to see the results as tables")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -122,6 +123,8 @@ def runs(
     The columns `seconds` and `examples` show when a run met its target, or when it ended without meeting the target.
     """
     problems: list[str] = []
+    if since is not None:
+        _check_date(since)
     hparams = {name: tuple(map(ValueFilter, values)) for name, values in parse_grid(settings, "--where").items()}
     submission_names, workload_names = split_names(submissions), split_names(workloads)
     status_names = split_names(statuses)
@@ -175,12 +178,24 @@ def note_command(run: str, words: tuple[str, ...], runs: Path, results: Path, as
             f"{record.run_id} is not in {runs}, and only local runs can have notes",
             fix="give with --runs the folder that contains the run's folder",
         )
+    previous = read_note(folder)
     if words:
         write_note(folder, " ".join(words))
     if as_json:
         print_json({"run_id": record.run_id, "note": read_note(folder)})
-    elif not words:
-        print_text(read_note(folder))
+    elif words:
+        replaced = f" (it replaces {previous!r})" if previous else ""
+        note(f"noted on {record.run_id}{replaced}")
+    else:
+        print_text(previous)
+
+
+def _check_date(text: str) -> None:
+    """Raise UsageError unless the value of `--since` is a date, or a date with a time."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--since {text!r} is not a date", fix="write it as in 2026-01-31") from None
 
 
 def _overviews(

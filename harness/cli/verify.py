@@ -70,6 +70,9 @@ def verify(
         print_text(findings_text(findings))
     for problem in problems:
         note(problem)
+    if names and not findings:
+        note(f"no record was found in {', '.join(names)}")
+        return EXIT_FAILED
     return EXIT_FAILED if problems or any(record.failed for record in findings) else EXIT_OK
 
 

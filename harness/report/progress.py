@@ -33,7 +33,7 @@ _MAX_DETAILED = 2
 
 
 class _KeptTrials:
-    """Collects trials that were kept from other commands, until the next line is printed.
+    """Collects trials that had already finished, until the next line is printed.
 
     There may be thousands of such trials, so they are not printed one by one.
 
@@ -71,7 +71,9 @@ class _KeptTrials:
 def describe_kept(summaries: Sequence[TrialSummary]) -> str:
     """Return the remark that trials were kept. If trials failed, it says how to rerun them."""
     has_failed = any(is_retryable(summary.status) for summary in summaries)
-    return "kept from other commands" + ("; --retry-failed reruns failed trials" if has_failed else "")
+    pronoun = "it" if len(summaries) == 1 else "them"
+    remedy = "--retry-failed reruns failed trials" if has_failed else f"--force repeats {pronoun}"
+    return f"had already finished; {remedy}"
 
 
 class Plain:

@@ -13,7 +13,7 @@ from harness.scoring.leaderboard import build_leaderboards
 from harness.scoring.marked import MarkFilter
 from harness.scoring.summary import LeaderboardQuery, summarize
 from harness.storage.attestations import index_attestations
-from harness.storage.envelopes import read_envelopes
+from harness.storage.envelopes import default_envelopes, read_envelopes
 from harness.storage.layout import walk_all
 from harness.storage.marks import index_marks
 from harness.storage.records import iter_listed_records
@@ -23,7 +23,7 @@ def draw_published(folder: Path, references: tuple[str, ...], installed: Sequenc
     """Return the leaderboard of the records below a folder, as the Markdown page that is stored beside them.
 
     `bench leaderboard --runs none --results FOLDER --format md` prints the same page. Like that command, this function
-    reads the envelopes of the reference from the folder `ENVELOPES_FOLDER`.
+    reads the envelopes of the reference from the folder that `default_envelopes` returns.
 
     Args:
         folder: folder of published records.
@@ -40,7 +40,7 @@ def draw_published(folder: Path, references: tuple[str, ...], installed: Sequenc
     )
     summaries = [summarize(record, query) for record in table_records.scored(iter_listed_records(listed, problems))]
     boards = build_leaderboards(summaries, query)
-    stopping_results = StoppingResults(table_records.stop_records, read_envelopes(), installed)
+    stopping_results = StoppingResults(table_records.stop_records, read_envelopes(default_envelopes(folder)), installed)
     # The page is stored in the folder, so it must not depend on the place of the folder.
     shown_problems = [problem.replace(str(folder), "results") for problem in problems]
     return as_markdown(boards, shown_problems, stopping_results.grids(), table_records.mark_filter.marked)

@@ -139,7 +139,7 @@ def _curves(a: Record, b: Record) -> list[list[str]]:
 
 def _first_best_last(values: Sequence[float], target: Target | None) -> list[str]:
     best = None if target is None else min(values) if target.goal == "min" else max(values)
-    return [f"{values[0]:.4g}", "" if best is None else f"{best:.4g}", f"{values[-1]:.4g}"]
+    return [f"{values[0]:.4g}", "–" if best is None else f"{best:.4g}", f"{values[-1]:.4g}"]
 
 
 def _format_end(record: Record) -> str:

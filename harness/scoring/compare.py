@@ -193,15 +193,9 @@ def compare_runs(
     if by not in ("time", "measured-time"):
         return result
     best_a, best_b = _best_runs(runs_a), _best_runs(runs_b)
-    pairings = tuple(
-        _with_factors(
-            pairing,
-            {block: best_a[pairing.workload][block] for block in blocks_a[pairing.workload]},
-            {block: best_b[pairing.workload][block] for block in blocks_b[pairing.workload]},
-        )
-        for pairing in result.workloads
-    )
-    return replace(result, workloads=pairings)
+    shared = {w: [block for block in blocks if block in blocks_b.get(w, {})] for w, blocks in blocks_a.items()}
+    pairs = {w: [(best_a[w][block], best_b[w][block]) for block in blocks] for w, blocks in shared.items()}
+    return replace(result, workloads=tuple(_with_factors(p, pairs[p.workload]) for p in result.workloads))
 
 
 def compare_times(
@@ -312,9 +306,8 @@ def _overall(a: Blocks, b: Blocks, blocks_of: Mapping[str, Sequence[Block]], ski
     return _decide(_undecided_pairing("overall", means, 0.05))
 
 
-def _with_factors(pairing: Pairing, a: Mapping[Block, ScoredRun], b: Mapping[Block, ScoredRun]) -> Pairing:
+def _with_factors(pairing: Pairing, pairs: Sequence[tuple[ScoredRun, ScoredRun]]) -> Pairing:
     """Return the pairing with the two factors of its time ratio: examples to the target, and seconds per example."""
-    pairs = [(a[block], b[block]) for block in a if block in b]
     hits = [(x, y) for x, y in pairs if math.isfinite(x.result.value) and math.isfinite(y.result.value)]
     if not hits:
         return pairing

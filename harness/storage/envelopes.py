@@ -23,6 +23,16 @@ def envelope_file(folder: Path, workload: str) -> Path:
     return folder / f"{file_stem(workload)}.json"
 
 
+def default_envelopes(results: Path) -> Path:
+    """Return the folder of envelopes: the one in the current folder or, if there is none, beside published records.
+
+    Args:
+        results: folder of published records.
+    """
+    beside = results.absolute().parent / ENVELOPES_FOLDER
+    return beside if beside.is_dir() and not ENVELOPES_FOLDER.is_dir() else ENVELOPES_FOLDER
+
+
 def read_envelopes(folder: Path = ENVELOPES_FOLDER) -> dict[str, ReferenceEnvelope]:
     """Return the envelopes in a folder by `name@version` of the workload; empty if the folder does not exist.
 

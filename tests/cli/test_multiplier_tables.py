@@ -45,9 +45,41 @@ def test_every_format_has_the_tables(table: Bench) -> None:
 
 
 def test_without_the_envelope_the_command_that_makes_it_is_said(table: Bench) -> None:
-    result = table("leaderboard", "--envelopes", "none")
+    Path("calibration").rename("elsewhere")
+    result = table("leaderboard")
     assert result.code == 0
     assert "bench calibrate w --envelope" in result.out.replace("\n", " ")
+    assert "1.60×" in table("leaderboard", "--envelopes", "elsewhere/envelopes").out
+    refused = table("leaderboard", "--envelopes", "nowhere")
+    assert (refused.code, refused.err) == (
+        2,
+        "bench: --envelopes nowhere is not a folder (the default is calibration/envelopes)\n",
+    )
+
+
+def test_envelopes_are_found_beside_the_published_records(table: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the tables of a checkout are the same from every folder."""
+    Path("checkout").mkdir()
+    Path("runs").rename("checkout/results")
+    Path("calibration").rename("checkout/calibration")
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert "1.60×" in table("leaderboard", "--runs", "none", "--results", "../checkout/results").out
+    shown = table("compare", "a", "ref", "--runs", "none", "--results", "../checkout/results").out
+    assert "1.60×" in shown
+
+
+def test_an_unknown_reference_is_refused(table: Bench) -> None:
+    for command in (("leaderboard",), ("report", "report.html")):
+        result = table(*command, "--reference", "reff")
+        assert result.code == 2
+        assert "unknown submission among the results 'reff'; did you mean 'ref'?" in result.err
+        assert table(*command, "--reference", "ref").code == 0
+
+
+def test_a_workload_whose_runs_are_all_under_fixed_budget_is_known(table: Bench) -> None:
+    assert "1.60×" in table("leaderboard", "-w", "w").out
+    assert table("leaderboard", "-w", "ww").code == 2
 
 
 def test_a_damaged_envelope_is_an_error(table: Bench) -> None:
@@ -92,6 +124,8 @@ def test_what_cannot_be_compared_is_said(table: Bench) -> None:
         in table("compare", "a", "ref", "--by", "examples").err
     )
     assert "unknown submission among the results 'aa'" in table("compare", "aa", "ref").err
+    unknown = table("compare", "a", "ref", "--ruleset", "fixed-budge").err
+    assert "unknown ruleset among the results 'fixed-budge'; did you mean 'fixed-budget'?" in unknown
     store(quick_runs("c"))
     said = "a and c have no results under the same ruleset (a has fixed-budget; c has quick)"
     assert said in table("compare", "a", "c").err

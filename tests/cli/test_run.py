@@ -223,12 +223,12 @@ def test_retry_failed_starts_anew_what_failed_and_keeps_the_rest(bench: Bench) -
     assert bench(*command)[0] == 0
     (path,) = Path("r").glob("run-*/record.json")
     ended = records.read_record(path)
-    assert "1 kept from other commands" in bench(*command, "--retry-failed")[1]
+    assert "1 had already finished" in bench(*command, "--retry-failed")[1]
     with RunFolder(Path("r"), ended.run_id).lock():
         RunFolder(Path("r"), ended.run_id).write(msgspec.structs.replace(ended, status="crashed", reason="a test's"))
     code, out, _ = bench(*command)
     assert code == 1, "a crash is kept, and said"
-    assert "1 crashed (1 kept from other commands; --retry-failed reruns the 1 that failed)" in out
+    assert "1 crashed (1 had already finished; --retry-failed reruns the 1 that failed)" in out
     assert bench(*command, "--retry-failed")[0] == 0
     assert records.read_record(path).status == ended.status
     assert len(list(Path("r", "superseded").iterdir())) == 1

@@ -83,6 +83,9 @@ def test_a_note_is_written_printed_and_searched(runs: Path, listed: Listed, caps
     (run,) = listed("-s", "beta")
     (runs / run).mkdir(exist_ok=True)
     assert cli.invoke(["note", run, "with", "twice the decay", "--runs", str(runs)]) == 0
+    assert capsys.readouterr().err == f"noted on {run}\n"
+    assert cli.invoke(["note", run, "with", "twice the decay", "--runs", str(runs)]) == 0
+    assert capsys.readouterr().err == f"noted on {run} (it replaces 'with twice the decay')\n"
     assert cli.invoke(["note", run, "--runs", str(runs)]) == 0
     assert capsys.readouterr().out == "with twice the decay\n"
     assert listed("--noted", "TWICE") == [run]
@@ -95,6 +98,7 @@ def test_a_note_is_written_printed_and_searched(runs: Path, listed: Listed, caps
     [
         (["runs", "--where", "lr"], "of the form NAME=VALUE (write for example --where lr=3e-4"),
         (["runs", "--sort", "luck"], "is not one of"),
+        (["runs", "--since", "yesterday"], "--since 'yesterday' is not a date (write it as in 2026-01-31)"),
         (["runs", "--status", "exausted"], "unknown status 'exausted'; did you mean 'exhausted'?"),
         (["runs", "--where", "lr=1", "--where", "lr=2"], "--where lr is given twice: 1 and 2"),
         (["note", "run-nothing"], "no run 'run-nothing'"),

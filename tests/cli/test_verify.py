@@ -116,3 +116,10 @@ def test_a_damaged_record_does_not_end_a_rerun_of_a_submission(
 def test_a_seed_and_a_nonce_exclude_each_other(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.invoke(["run", "-s", "wsd", "-w", "resnet-digits", "--seed", "3", "--nonce", "local"]) == 2
     assert "leave out --seed" in capsys.readouterr().err
+
+
+def test_a_folder_without_records_is_no_success(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A wrong path must not pass in continuous integration."""
+    (tmp_path / "empty").mkdir()
+    assert cli.invoke(["verify", str(tmp_path / "empty")]) == 1
+    assert "no record was found in" in capsys.readouterr().err

@@ -59,7 +59,7 @@ def test_a_resumed_worker_keeps_its_number() -> None:
 
 def test_few_kept_trials_are_named_and_many_are_counted() -> None:
     for n, words in (
-        (2, "[2/3] base on micro trial 1: exhausted (kept from other commands)"),
+        (2, "[2/3] base on micro trial 1: exhausted (had already finished; --force repeats it)"),
         (9, "[1-9/10] 9 exhausted"),
     ):
         output = io.StringIO()
