@@ -83,7 +83,23 @@ def option_rows(context: click.Context) -> list[tuple[str, str, str]]:
         "PROMPT": "prompt",
     }
     rows = []
-    for name, value in sorted(context.params.items()):
+    spellings = {parameter.name: _spelling(parameter) for parameter in context.command.params}
+    for name, value in context.params.items():
         source = context.get_parameter_source(name)
-        rows.append((name, str(value), origins.get(source.name, "default") if source else "default"))
-    return rows
+        origin = origins.get(source.name, "default") if source else "default"
+        rows.append((spellings.get(name, name), _shown(value), origin))
+    return sorted(rows)
+
+
+def _spelling(parameter: click.Parameter) -> str:
+    """Return the name of an option or argument as in the help, without hyphens at the beginning."""
+    return max(parameter.opts, key=len).lstrip("-")
+
+
+def _shown(value: Any) -> str:
+    """Return the value of an option as the user would type it; `–` if it has none."""
+    if value is None or value == ():
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -64,9 +64,7 @@ def cost(
     registry = open_registry(blocked_plugins)
     names = split_names([submissions])
     if len(names) < 2:
-        raise UsageError(
-            f"bench cost {submissions}: a comparison needs at least two submissions", fix="name them as A,B"
-        )
+        raise UsageError(f"{submissions}: a comparison needs at least two submissions", fix="name them as A,B")
     entries = [resolve_submission(name, registry) for name in names]
     baseline = baseline or entries[-1].name
     if baseline not in {entry.name for entry in entries}:

@@ -157,7 +157,7 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
         )
         return _confirm_series(session, _open_series_file(flags.confirm, flags), limits, context, as_json)
     if a is None:
-        raise UsageError("bench gate: no submission is named", fix="run bench gate A --against B -w WORKLOAD")
+        raise UsageError("no submission is named", fix="run bench gate A --against B -w WORKLOAD")
     if known is not None:
         planned = session.setup(a, flags.against, workloads, budget=flags.budget).plan_pair(0)
         for line in known.lines(spec for _, spec in planned):

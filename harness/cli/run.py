@@ -175,9 +175,7 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
     options = RunOptions(**values)
     for names, noun, flag in ((options.submissions, "submissions", "-s"), (options.workloads, "workloads", "-w")):
         if not names:
-            raise UsageError(
-                f"bench run: no {noun} are named", fix=f"add {flag} NAME, or give a sweep file with the key {noun}"
-            )
+            raise UsageError(f"no {noun} are named", fix=f"add {flag} NAME, or give a sweep file with the key {noun}")
     registry = open_registry(context.obj)
     phased_plan = options.plan(registry)
     for line in (*phased_plan.skipped, *_untested_warnings(phased_plan)):

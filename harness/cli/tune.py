@@ -186,7 +186,7 @@ def tune(blocked_plugins: list[str], /, submission: str, **values: Any) -> int:
 
 def _request(submission: str, flags: TuneFlags) -> TuneRequest:
     if not flags.workloads:
-        raise UsageError("bench tune: no workload is named", fix="name a workload with -w NAME")
+        raise UsageError("no workload is named", fix="name a workload with -w NAME")
     ranges: dict[str, tuple[float, float]] = {}
     for option in flags.ranges:
         name, ends = parse_range(option)

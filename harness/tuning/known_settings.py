@@ -54,8 +54,11 @@ class KnownSettings:
         """
         if not self._used:
             names = ", ".join(dict.fromkeys(name for name, _ in self._missing))
+            problem = (
+                f"{self._path} has no setting of" if self._path.exists() else f"there is no {self._path}, so none of"
+            )
             raise UsageError(
-                f"--best: {self._path} has no setting of {names}",
+                f"--best: {problem} {names}",
                 fix=f"search for one: bench tune {next(iter(self._missing))[0]} -w WORKLOAD --write",
             )
         planned_sources: dict[tuple[str, str], str] = {
