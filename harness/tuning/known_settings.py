@@ -54,11 +54,9 @@ class KnownSettings:
         """
         if not self._used:
             names = ", ".join(dict.fromkeys(name for name, _ in self._missing))
-            problem = (
-                f"{self._path} has no setting of" if self._path.exists() else f"there is no {self._path}, so none of"
-            )
+            place = self._path if self._path.exists() else f"the file {self._path} does not exist, so it"
             raise UsageError(
-                f"--best: {problem} {names}",
+                f"--best: {place} has no setting of {names}",
                 fix=f"search for one: bench tune {next(iter(self._missing))[0]} -w WORKLOAD --write",
             )
         planned_sources: dict[tuple[str, str], str] = {
