@@ -21,8 +21,8 @@ import numpy as np
 from harness.calibration.envelopes import SHARE_RATIO, SMALLEST_SHARE
 from harness.contract.envelope import EnvelopeHorizon, ReferenceEnvelope
 from harness.scoring.compute_multiplier import MultiplierCurve
+from harness.scoring.mean_ties import rank_mean_ties
 from harness.scoring.multipliers import estimate_compute
-from harness.scoring.ties import rank_ties
 
 BUDGET, SEEDS = 100_000, 5
 #: Budgets at which the envelope is measured, as shares of `BUDGET`.
@@ -131,7 +131,7 @@ def rate_of_different_ranks(spread: float, rng: np.random.Generator) -> float:
                 studies[name][f"w{workload}"] = {k: math.exp(-log) for k, log in enumerate(logs)}
         order = sorted(names, key=lambda name: sum(math.log(t) for row in studies[name].values() for t in row.values()))
         differing += bool(
-            len(set(rank_ties(studies, order=order, workloads=list(studies[names[0]])).ranks.values())) > 1
+            len(set(rank_mean_ties(studies, order=order, workloads=list(studies[names[0]])).ranks.values())) > 1
         )
     return differing / TABLES
 

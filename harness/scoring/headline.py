@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 from harness.scoring.factors import Medians, TimeFactors, time_factors
 from harness.scoring.scores import Table
-from harness.scoring.ties import PairVerdict, Ties, pairs_for_verdict
+from harness.scoring.ties import PairVerdict, Ties
 from harness.scoring.time_to_target import Axis
 
 #: Compared quantities for which a headline states ratios of examples and of scored time. For any other quantity, such
@@ -110,7 +110,7 @@ def headline_of_ranks(
     if any(pair.verdict == "faster" for pair in _among(followers, ties.verdicts)):
         followers = followers[:1]
     undecided = [len(pair.log_ratios) for pair in _among(leaders, ties.verdicts) if pair.verdict == "undecided"]
-    required = pairs_for_verdict(len(ties.verdicts))
+    required = ties.required_pairs
     tied_with_first = tuple(pair.b for pair in ties.verdicts if pair.a == order[0] and pair.verdict != "faster")
     ahead = {(pair.a, pair.b) for pair in ties.verdicts if pair.verdict == "faster"}
     behind = {name: sum((leader, name) in ahead for leader in leaders) for name in order if name not in leaders}

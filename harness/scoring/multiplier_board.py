@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.contract.workload import Access
+from harness.scoring.mean_ties import rank_mean_ties
 from harness.scoring.multiplier_estimate import MultiplierEstimate, mean_estimate
 from harness.scoring.scores import Skipped
 from harness.scoring.selection import StudyKey
-from harness.scoring.ties import Ties, rank_ties
+from harness.scoring.ties import Ties
 from harness.scoring.tuning_cost import TuningCost
 
 
@@ -137,7 +138,7 @@ def rank_cells(cells: Sequence[MultiplierCell], workloads: Sequence[str]) -> tup
     order = [row.submission for row in rows if row.time is not None]
     studies = {name: {workload: by_submission[name][workload].studies for workload in workloads} for name in order}
     bounds = {row.submission: row.time.bound for row in rows if row.time is not None}
-    ties = rank_ties(
+    ties = rank_mean_ties(
         studies,
         order=order,
         workloads=workloads,

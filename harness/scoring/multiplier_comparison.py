@@ -1,33 +1,40 @@
 """Compares two submissions A and B by their multipliers under `fixed-budget`.
 
-The test is that of the ranking (see `ties`): the studies of all workloads are paired by seed, and an exact sign-flip
-test is applied to the log ratios of their times. A ranking corrects for all of its pairs, and a comparison has only
-one. A pair that is separated here may therefore be tied in the ranking.
+The test is that of the ranking (see `mean_ties`). A ranking corrects for all of its pairs, and a comparison has only
+one. A pair that is separated here may therefore be tied in the ranking. If a run broke down, the exact sign-flip test
+of `stats` is used, in which such a run loses against every other run.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from harness.errors import UsageError
 from harness.scoring.compare import Verdict
 from harness.scoring.compute_multiplier import Bound
+from harness.scoring.mean_ties import MeanTest, compare_means, error_of_differences, residual_variances
 from harness.scoring.multiplier_board import MultiplierBoard, MultiplierCell
 from harness.scoring.multiplier_estimate import (
+    ErrorSource,
     MultiplierEstimate,
     combine_errors,
     error_of_mean,
     join_bounds,
     mean_estimate,
 )
-from harness.scoring.sample_size import required_pairs_from_pilot
 from harness.scoring.scores import Skipped
+from harness.scoring.selection import StudyKey
 from harness.scoring.stats import MIN_PAIRS, hodges_lehmann, holm, sign_flip_test
 from harness.scoring.ties import ALPHA, study_differences
 
+#: The difference, and the probability of finding it, for which `MultiplierPairing.more` is planned.
+SMALLEST_EFFECT, POWER = 0.03, 0.8
+#: The cells of A and B on a workload.
+_Side: TypeAlias = tuple[MultiplierCell, MultiplierCell]
 #: The bound of 1 / x, by the bound of x.
 _INVERSE: dict[Bound, Bound] = {"": "", "<": ">", ">": "<", "~": "~"}
 
@@ -43,7 +50,7 @@ class MultiplierPairing:
         time: (time multiplier of A) / (time multiplier of B). Above 1, A is faster. None if one of them is unknown.
         compute: (compute multiplier of A) / (compute multiplier of B), without an error; None if `time` is None.
         cost: (cost of A) / (cost of B); None if `time` is None.
-        p: exact two-sided p-value of the sign-flip test.
+        p: two-sided p-value of the test.
         p_holm: p-value after Holm's correction over the workloads; equal to `p` for `overall`.
         more: estimated number of further studies on each workload that a verdict needs. 0 if there is a verdict, or if
             the studies already suffice to detect a difference of 3 %. None if the number cannot be estimated.
@@ -116,58 +123,71 @@ def compare_multipliers(board: MultiplierBoard, a: str, b: str) -> MultiplierCom
     if not sides:
         reasons = "; ".join(sorted({f"{item.item}: {item.reason}" for item in skipped})[:2])
         raise UsageError(f"{a} and {b} have no pair of runs with multipliers", fix=reasons)
-    pairings = [_pairing(first.workload, [(first, second)]) for first, second in sides]
+    by_submission: dict[str, dict[str, Mapping[StudyKey, float]]] = {}
+    for cell in board.cells:
+        by_submission.setdefault(cell.submission, {})[cell.workload] = cell.studies
+    variances = residual_variances(by_submission, shared)
+    pairings = [_pairing(first.workload, [(first, second)], variances) for first, second in sides]
     corrected = holm([pairing.p for pairing in pairings])
-    overall = _pairing("overall", sides)
+    overall = _pairing("overall", sides, variances)
     return MultiplierComparison(
         a=a,
         b=b,
         hardware=board.hardware,
         ruleset=board.ruleset,
         workloads=tuple(
-            _decide(replace(pairing, p_holm=p), [side])
+            _decide(replace(pairing, p_holm=p), _test([side], variances))
             for pairing, p, side in zip(pairings, corrected, sides, strict=True)
         ),
-        overall=_decide(overall, sides),
+        overall=_decide(overall, _test(sides, variances)),
         skipped=tuple(skipped),
     )
 
 
-def _pairing(workload: str, sides: Sequence[tuple[MultiplierCell, MultiplierCell]]) -> MultiplierPairing:
+def _test(sides: Sequence[_Side], variances: Mapping[str, ErrorSource]) -> MeanTest:
+    """Return the test of the difference over some workloads."""
+    studies_a = {a.workload: a.studies for a, _ in sides}
+    studies_b = {b.workload: b.studies for _, b in sides}
+    workloads = list(studies_a)
+    times = [time for row in (*studies_a.values(), *studies_b.values()) for time in row.values()]
+    if all(map(math.isfinite, times)):
+        return compare_means(studies_a, studies_b, workloads, variances)
+    logs = study_differences(studies_a, studies_b, workloads)
+    p = sign_flip_test(logs).p if len(logs) >= MIN_PAIRS else 1.0
+    return MeanTest(log_ratios=tuple(logs), mean=hodges_lehmann(logs) if logs else math.nan, error=math.nan, p=p)
+
+
+def _pairing(workload: str, sides: Sequence[_Side], variances: Mapping[str, ErrorSource]) -> MultiplierPairing:
     """Return a pairing with the verdict `inconclusive`, which `_decide` may change."""
-    logs = _differences(sides)
-    times = [_time_ratio(a, b) for a, b in sides]
+    test = _test(sides, variances)
+    times = [_time_ratio(a, b, variances.get(a.workload)) for a, b in sides]
     computes = [_compute_ratio(a, b) for a, b in sides]
     known_times = [time for time in times if time is not None]
     known_computes = [compute for compute in computes if compute is not None]
     costs = [a.cost / b.cost for a, b in sides if a.cost is not None and b.cost is not None]
     is_known = len(known_times) == len(known_computes) == len(costs) == len(sides)
-    p = sign_flip_test(logs).p if len(logs) >= MIN_PAIRS else 1.0
     return MultiplierPairing(
         workload=workload,
-        n=len(logs),
+        n=len(test.log_ratios),
         verdict="inconclusive",
         time=mean_estimate(known_times) if is_known else None,
         compute=mean_estimate(known_computes) if is_known else None,
         cost=statistics.geometric_mean(costs) if is_known else None,
-        p=p,
-        p_holm=p,
-        more=_further_studies(logs, len(sides)),
+        p=test.p,
+        p_holm=test.p,
+        more=_further_studies(test, len(sides)),
     )
 
 
-def _decide(pairing: MultiplierPairing, sides: Sequence[tuple[MultiplierCell, MultiplierCell]]) -> MultiplierPairing:
+def _decide(pairing: MultiplierPairing, test: MeanTest) -> MultiplierPairing:
     """Return the pairing with its verdict, if the difference is significant.
 
-    As in a ranking, there is no verdict if most pairs are equal, if the difference contradicts the ratio of the time
-    multipliers, or if a bound allows the opposite.
+    As in a ranking, there is no verdict if the difference contradicts the ratio of the time multipliers, or if a bound
+    allows the opposite.
     """
-    if pairing.p_holm > ALPHA:
+    if pairing.p_holm > ALPHA or test.mean == 0:
         return pairing
-    centre = hodges_lehmann(_differences(sides))
-    if centre == 0:
-        return pairing
-    is_faster = centre < 0
+    is_faster = test.mean < 0
     if pairing.time is not None:
         contradicts = pairing.time.log != 0 and (pairing.time.log > 0) != is_faster
         if contradicts or pairing.time.bound in ("~", "<" if is_faster else ">"):
@@ -175,24 +195,24 @@ def _decide(pairing: MultiplierPairing, sides: Sequence[tuple[MultiplierCell, Mu
     return replace(pairing, verdict="faster" if is_faster else "slower", more=0)
 
 
-def _differences(sides: Sequence[tuple[MultiplierCell, MultiplierCell]]) -> list[float]:
-    """Return the logs of (time of A / time of B) of the paired studies on all workloads."""
-    studies_a = {a.workload: a.studies for a, _ in sides}
-    studies_b = {b.workload: b.studies for _, b in sides}
-    return study_differences(studies_a, studies_b, list(studies_a))
+def _further_studies(test: MeanTest, workloads: int) -> int | None:
+    """Return how many further studies on each workload detect a difference of 3 % with a probability of 80 %."""
+    if math.isnan(test.error):
+        return None
+    studies = len(test.log_ratios) / workloads
+    normal = statistics.NormalDist()
+    factor = (normal.inv_cdf(1 - ALPHA / 2) + normal.inv_cdf(POWER)) * test.error / math.log1p(SMALLEST_EFFECT)
+    needed = max(studies * factor**2, MIN_PAIRS / workloads)
+    return max(0, math.ceil(needed - studies))
 
 
-def _further_studies(logs: Sequence[float], workloads: int) -> int | None:
-    required = required_pairs_from_pilot(logs, alpha=ALPHA)
-    return None if required is None else max(0, math.ceil((max(required, MIN_PAIRS) - len(logs)) / workloads))
-
-
-def _time_ratio(a: MultiplierCell, b: MultiplierCell) -> MultiplierEstimate | None:
+def _time_ratio(a: MultiplierCell, b: MultiplierCell, pooled: ErrorSource | None) -> MultiplierEstimate | None:
     """Return the ratio of two time multipliers. Its error comes from the paired studies and from the envelope."""
     if a.time is None or b.time is None:
         return None
     bound = join_bounds((a.time.bound, _INVERSE[b.time.bound]))
-    own = error_of_mean(_differences([(a, b)]))
+    differences = study_differences({a.workload: a.studies}, {b.workload: b.studies}, [a.workload])
+    own = error_of_differences(differences, pooled) if len(differences) >= 2 else None
     envelope = error_of_mean([x - y for x, y in zip(a.envelope_deviations, b.envelope_deviations, strict=True)])
     errors = None if bound else combine_errors(own, envelope)
     return MultiplierEstimate(log=a.time.log - b.time.log, bound=bound, errors=errors)

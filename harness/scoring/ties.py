@@ -32,7 +32,9 @@ class PairVerdict:
             not significant, and there are fewer pairs than `pairs_for_verdict` returns.
         log_ratios: log of (time of A / time of B) for each pair of studies, over all workloads; inf if only A missed,
             -inf if only B missed.
-        p: p-value of the sign-flip test after Holm's correction.
+        p: p-value of the test after Holm's correction.
+        mean: the log ratio that was tested, if it is a mean over workloads (see `mean_ties`); None if it is the
+            Hodges–Lehmann estimate of `log_ratios`.
     """
 
     a: str
@@ -40,22 +42,26 @@ class PairVerdict:
     verdict: Literal["faster", "tied", "undecided"]
     log_ratios: tuple[float, ...]
     p: float
+    mean: float | None = None
 
     @property
     def ratio(self) -> float:
-        """The Hodges–Lehmann estimate of the time of A over the time of B.
+        """The estimate of the time of A over the time of B.
 
         The ratio is 0 if B missed too often for an estimate, inf if A missed too often, and nan if there is no pair.
         """
         if not self.log_ratios:
             return math.nan
-        centre = hodges_lehmann(self.log_ratios)
-        return math.inf if centre > 700 else math.exp(centre)
+        return math.inf if self._centre > 700 else math.exp(self._centre)
+
+    @property
+    def _centre(self) -> float:
+        return hodges_lehmann(self.log_ratios) if self.mean is None else self.mean
 
     @property
     def contradicts_order(self) -> bool:
         """Whether the difference is significant after the correction, but B is the faster submission."""
-        return self.verdict == "tied" and self.p <= ALPHA and hodges_lehmann(self.log_ratios) >= 0
+        return self.verdict == "tied" and self.p <= ALPHA and self._centre >= 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +71,12 @@ class Ties:
     Args:
         verdicts: one verdict for each pair of submissions.
         ranks: submission -> best and worst rank consistent with the significant pairwise differences.
+        required_pairs: smallest number of pairs of studies with which a difference can be significant.
     """
 
     verdicts: tuple[PairVerdict, ...]
     ranks: Mapping[str, tuple[int, int]]
+    required_pairs: int = MIN_PAIRS
 
     @property
     def tied(self) -> tuple[tuple[str, str], ...]:
@@ -111,7 +119,7 @@ def rank_ties(
             verdict = "faster" if hodges_lehmann(logs) < 0 and is_known else "tied"
         verdicts.append(PairVerdict(a=a, b=b, verdict=verdict, log_ratios=tuple(logs), p=p))
     tied = frozenset((pair.a, pair.b) for pair in verdicts if pair.verdict != "faster")
-    return Ties(verdicts=tuple(verdicts), ranks=rank_ranges(order, tied))
+    return Ties(verdicts=tuple(verdicts), ranks=rank_ranges(order, tied), required_pairs=required)
 
 
 def pairs_for_verdict(comparisons: int) -> int:
