@@ -85,7 +85,10 @@ def print_planned(specs: Sequence[RunSpec], as_json: bool) -> None:
         print_json({"specs": [{"run_id": run_id(spec), "spec": spec} for spec in specs]})
         return
     for spec in specs:
-        print_text(f"{run_id(spec)} {spec.submission.name} {format_hparams(spec.hparams)}")
+        setting = f"{spec.submission.name} {format_hparams(spec.hparams)}"
+        examples = spec.stop or spec.workload.facts.budget.horizon
+        print_text(f"{run_id(spec)} {setting}, {examples:,} examples, {spec.purpose} study {spec.study}")
+    note(f"{len(specs)} trials; later ones depend on their results")
 
 
 def _print_envelope(envelope: ReferenceEnvelope, path: Path) -> None:

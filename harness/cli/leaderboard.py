@@ -128,7 +128,7 @@ def leaderboard(
         shown = renderers.as_text(boards, stopping_results.grids(), marked, palette=palette)
         click.echo(shown, color=coloured)
     else:
-        click.echo("\n".join([_explain_no_runs(boards), *mark_lines(marked)]))
+        click.echo("\n".join([_explain_no_runs(boards, len(specs)), *mark_lines(marked)]))
 
 
 def leaderboard_query(
@@ -155,9 +155,16 @@ def leaderboard_query(
     )
 
 
-def _explain_no_runs(boards: Sequence[Leaderboard]) -> str:
-    """Return a message that no run is shown, with the reasons."""
+def _explain_no_runs(boards: Sequence[Leaderboard], records: int) -> str:
+    """Return a message that no run is shown, with the reasons.
+
+    Args:
+        boards: the leaderboards, without rows.
+        records: number of records, including those that `--tier` or `--workload` leaves out.
+    """
     reasons = Counter(skip.reason for board in boards for skip in board.left_out)
+    if not reasons and records:
+        return f"none of {records:,} finished runs is on the chosen workloads; leave out --tier or --workload"
     if not reasons:
         return f"no finished runs; {RUN_FIRST}"
     return "no finished runs" + "".join(f"; {count} left out ({reason})" for reason, count in reasons.items())

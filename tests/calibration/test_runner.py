@@ -296,7 +296,7 @@ def test_a_variant_takes_the_setting_of_its_bases_calibration(
     assert cli.invoke(["calibrate", "resnet-digits+gelu", "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
-    (best,) = {line.split(maxsplit=1)[1] for line in lines}
+    (best,) = {line.split(maxsplit=1)[1].partition(", ")[0] for line in lines}
     base = msgspec.json.decode(kept.read_bytes(), type=results.Calibration)
     anchor = next(s for s in base.settings if s.submission == base.anchor)
     assert best.startswith("adamw-cosine ")
