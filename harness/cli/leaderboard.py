@@ -164,7 +164,7 @@ def _explain_no_runs(boards: Sequence[Leaderboard], records: int) -> str:
     """
     reasons = Counter(skip.reason for board in boards for skip in board.left_out)
     if not reasons and records:
-        return f"none of {records:,} finished runs is on the chosen workloads; leave out --tier or --workload"
+        return f"none of {records:,} records is on the chosen workloads; leave out --tier or --workload"
     if not reasons:
         return f"no finished runs; {RUN_FIRST}"
     return "no finished runs" + "".join(f"; {count} left out ({reason})" for reason, count in reasons.items())

@@ -80,7 +80,7 @@ def test_an_unknown_reference_is_refused(table: Bench) -> None:
 def test_a_workload_whose_runs_are_all_under_fixed_budget_is_known(table: Bench) -> None:
     assert "1.60×" in table("leaderboard", "-w", "w").out
     assert table("leaderboard", "-w", "ww").code == 2
-    assert "finished runs is on the chosen workloads; leave out --tier" in table("leaderboard", "--tier", "gpu").out
+    assert "records is on the chosen workloads; leave out --tier" in table("leaderboard", "--tier", "gpu").out
 
 
 def test_a_damaged_envelope_is_an_error(table: Bench) -> None:
