@@ -7,8 +7,7 @@ from typing import Any
 from harness.report import text
 from harness.report.values import skipped_json, skipped_lines
 from harness.scoring.multiplier_comparison import MultiplierComparison, MultiplierPairing
-from harness.scoring.multiplier_estimate import MultiplierEstimate
-from harness.scoring.multiplier_tables import format_interval, format_multiplier
+from harness.scoring.multiplier_tables import estimate_data, format_interval, format_multiplier
 from harness.scoring.stats import MIN_PAIRS
 
 SCHEMA = 1
@@ -91,17 +90,10 @@ def _pairing_json(pairing: MultiplierPairing) -> dict[str, Any]:
         "workload": pairing.workload,
         "n": pairing.n,
         "verdict": pairing.verdict,
-        "time_multiplier": _estimate_json(pairing.time),
-        "compute_multiplier": _estimate_json(pairing.compute),
+        "time_multiplier": estimate_data(pairing.time),
+        "compute_multiplier": estimate_data(pairing.compute),
         "cost": pairing.cost,
         "p": pairing.p,
         "p_holm": pairing.p_holm,
         "more": pairing.more,
     }
-
-
-def _estimate_json(estimate: MultiplierEstimate | None) -> dict[str, Any] | None:
-    if estimate is None:
-        return None
-    low, high = estimate.interval() or (None, None)
-    return {"value": estimate.value, "bound": estimate.bound, "low": low, "high": high}

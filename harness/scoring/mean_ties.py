@@ -26,7 +26,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
-from harness.scoring.multiplier_estimate import ErrorSource
+from harness.scoring.multiplier_estimate import ErrorSource, satterthwaite_degrees
 from harness.scoring.stats import MIN_PAIRS, holm
 from harness.scoring.ties import ALPHA, PairVerdict, Ties, rank_ranges
 
@@ -131,9 +131,7 @@ def _two_sided_p(mean: float, error: float, errors: Sequence[ErrorSource]) -> fl
         return 0.0 if mean else 1.0
     from scipy.stats import t as student
 
-    total = math.fsum(source.variance for source in errors)
-    degrees = total**2 / math.fsum(source.variance**2 / source.degrees for source in errors)
-    return float(2 * student.sf(abs(mean) / error, degrees))
+    return float(2 * student.sf(abs(mean) / error, satterthwaite_degrees(errors)))
 
 
 def _finite(times: Mapping[K, float]) -> dict[K, float]:

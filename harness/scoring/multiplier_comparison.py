@@ -15,7 +15,6 @@ from typing import TypeAlias
 
 from harness.errors import UsageError
 from harness.scoring.compare import Verdict
-from harness.scoring.compute_multiplier import Bound
 from harness.scoring.mean_ties import MeanTest, compare_means, error_of_differences, residual_variances
 from harness.scoring.multiplier_board import MultiplierBoard, MultiplierCell
 from harness.scoring.multiplier_estimate import (
@@ -23,6 +22,7 @@ from harness.scoring.multiplier_estimate import (
     MultiplierEstimate,
     combine_errors,
     error_of_mean,
+    invert_bound,
     join_bounds,
     mean_estimate,
 )
@@ -35,8 +35,6 @@ from harness.scoring.ties import ALPHA, study_differences
 SMALLEST_EFFECT, POWER = 0.03, 0.8
 #: The cells of A and B on a workload.
 _Side: TypeAlias = tuple[MultiplierCell, MultiplierCell]
-#: The bound of 1 / x, by the bound of x.
-_INVERSE: dict[Bound, Bound] = {"": "", "<": ">", ">": "<", "~": "~"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,19 +125,19 @@ def compare_multipliers(board: MultiplierBoard, a: str, b: str) -> MultiplierCom
     for cell in board.cells:
         by_submission.setdefault(cell.submission, {})[cell.workload] = cell.studies
     variances = residual_variances(by_submission, shared)
-    pairings = [_pairing(first.workload, [(first, second)], variances) for first, second in sides]
-    corrected = holm([pairing.p for pairing in pairings])
-    overall = _pairing("overall", sides, variances)
+    tests = [_test([side], variances) for side in sides]
+    pairings = [_pairing(side[0].workload, [side], test, variances) for side, test in zip(sides, tests, strict=True)]
+    overall_test = _test(sides, variances)
     return MultiplierComparison(
         a=a,
         b=b,
         hardware=board.hardware,
         ruleset=board.ruleset,
         workloads=tuple(
-            _decide(replace(pairing, p_holm=p), _test([side], variances))
-            for pairing, p, side in zip(pairings, corrected, sides, strict=True)
+            _decide(replace(pairing, p_holm=p), test)
+            for pairing, test, p in zip(pairings, tests, holm([test.p for test in tests]), strict=True)
         ),
-        overall=_decide(overall, _test(sides, variances)),
+        overall=_decide(_pairing("overall", sides, overall_test, variances), overall_test),
         skipped=tuple(skipped),
     )
 
@@ -157,9 +155,10 @@ def _test(sides: Sequence[_Side], variances: Mapping[str, ErrorSource]) -> MeanT
     return MeanTest(log_ratios=tuple(logs), mean=hodges_lehmann(logs) if logs else math.nan, error=math.nan, p=p)
 
 
-def _pairing(workload: str, sides: Sequence[_Side], variances: Mapping[str, ErrorSource]) -> MultiplierPairing:
+def _pairing(
+    workload: str, sides: Sequence[_Side], test: MeanTest, variances: Mapping[str, ErrorSource]
+) -> MultiplierPairing:
     """Return a pairing with the verdict `inconclusive`, which `_decide` may change."""
-    test = _test(sides, variances)
     times = [_time_ratio(a, b, variances.get(a.workload)) for a, b in sides]
     computes = [_compute_ratio(a, b) for a, b in sides]
     known_times = [time for time in times if time is not None]
@@ -210,7 +209,7 @@ def _time_ratio(a: MultiplierCell, b: MultiplierCell, pooled: ErrorSource | None
     """Return the ratio of two time multipliers. Its error comes from the paired studies and from the envelope."""
     if a.time is None or b.time is None:
         return None
-    bound = join_bounds((a.time.bound, _INVERSE[b.time.bound]))
+    bound = join_bounds((a.time.bound, invert_bound(b.time.bound)))
     differences = study_differences({a.workload: a.studies}, {b.workload: b.studies}, [a.workload])
     own = error_of_differences(differences, pooled) if len(differences) >= 2 else None
     envelope = error_of_mean([x - y for x, y in zip(a.envelope_deviations, b.envelope_deviations, strict=True)])
@@ -221,5 +220,5 @@ def _time_ratio(a: MultiplierCell, b: MultiplierCell, pooled: ErrorSource | None
 def _compute_ratio(a: MultiplierCell, b: MultiplierCell) -> MultiplierEstimate | None:
     if a.compute is None or b.compute is None:
         return None
-    bound = join_bounds((a.compute.bound, _INVERSE[b.compute.bound]))
+    bound = join_bounds((a.compute.bound, invert_bound(b.compute.bound)))
     return MultiplierEstimate(log=a.compute.log - b.compute.log, bound=bound)

@@ -38,6 +38,12 @@ def error_of_mean(values: Sequence[float]) -> ErrorSource | None:
     return ErrorSource(statistics.variance(values) / len(values), len(values) - 1)
 
 
+def satterthwaite_degrees(errors: Sequence[ErrorSource]) -> float:
+    """Return the degrees of freedom of a sum of independent errors, of which at least one is not 0."""
+    variance = math.fsum(source.variance for source in errors)
+    return variance**2 / math.fsum(source.variance**2 / source.degrees for source in errors)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MultiplierEstimate:
     """A multiplier, estimated by a mean of logs.
@@ -66,7 +72,7 @@ class MultiplierEstimate:
             return self.value, self.value
         from scipy.stats import t as student
 
-        degrees = variance**2 / math.fsum(source.variance**2 / source.degrees for source in self.errors)
+        degrees = satterthwaite_degrees(self.errors)
         half_width = float(student.ppf((1 + LEVEL) / 2, degrees)) * math.sqrt(variance)
         return math.exp(self.log - half_width), math.exp(self.log + half_width)
 
@@ -99,3 +105,9 @@ def join_bounds(bounds: Iterable[Bound]) -> Bound:
     """
     directions: set[Bound] = {bound for bound in bounds if bound}
     return "~" if len(directions) > 1 else next(iter(directions), "")
+
+
+def invert_bound(bound: Bound) -> Bound:
+    """Return the kind of bound of 1 / x, from that of x."""
+    inverse: dict[Bound, Bound] = {"<": ">", ">": "<"}
+    return inverse.get(bound, bound)

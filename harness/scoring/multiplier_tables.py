@@ -139,7 +139,8 @@ def _format_rate_effect(cost: TuningCost | None) -> str | None:
     return f"{effect} at a factor of {cost.factor:.2g}"
 
 
-def _estimate_data(estimate: MultiplierEstimate | None) -> Mapping[str, Any] | None:
+def estimate_data(estimate: MultiplierEstimate | None) -> Mapping[str, Any] | None:
+    """Return a multiplier as plain data; None if it is unknown."""
     if estimate is None:
         return None
     ends = estimate.interval()
@@ -157,8 +158,8 @@ def _row_data(board: MultiplierBoard, row: MultiplierRow) -> dict[str, Any]:
         "workloads": list(board.workloads),
         "missing": list(board.missing),
         "ranks": list(row.ranks),
-        "time_multiplier": _estimate_data(row.time),
-        "compute_multiplier": _estimate_data(row.compute),
+        "time_multiplier": estimate_data(row.time),
+        "compute_multiplier": estimate_data(row.compute),
         "cost": row.cost,
         "remark": row.remark,
     }
@@ -174,8 +175,8 @@ def _cell_data(cell: MultiplierCell) -> dict[str, Any]:
         "ruleset": cell.ruleset,
         "n": cell.n,
         "broken": cell.broken,
-        "time_multiplier": _estimate_data(cell.time),
-        "compute_multiplier": _estimate_data(cell.compute),
+        "time_multiplier": estimate_data(cell.time),
+        "compute_multiplier": estimate_data(cell.compute),
         "cost": cell.cost,
         "tuning": None
         if tuning is None

@@ -13,7 +13,7 @@ from harness.contract.domains import HParams
 from harness.contract.record import Record, is_finished
 from harness.scoring.compute_multiplier import Bound, Multiplier, MultiplierCurve
 from harness.scoring.final_metric import final_metric
-from harness.scoring.multiplier_estimate import join_bounds
+from harness.scoring.multiplier_estimate import invert_bound, join_bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +74,8 @@ def tuning_cost(tuning: Sequence[Record], chosen: HParams, curve: MultiplierCurv
     breaks = not (at_best and all(at_neighbours))
     log_ratio = math.nan if breaks else statistics.fmean(map(_mean_log, at_neighbours)) - _mean_log(at_best)
     # If the true multiplier at the chosen learning rate is larger than its bound, the true ratio is smaller.
-    inverse: dict[Bound, Bound] = {"<": ">", ">": "<"}
     bounds = [multiplier.bound for multipliers in at_neighbours for multiplier in multipliers]
-    bounds += [inverse.get(multiplier.bound, "") for multiplier in at_best]
+    bounds += [invert_bound(multiplier.bound) for multiplier in at_best]
     return TuningCost(
         trials=cost.trials,
         studies=cost.studies,
