@@ -88,7 +88,7 @@ def print_planned(specs: Sequence[RunSpec], as_json: bool) -> None:
         setting = f"{spec.submission.name} {format_hparams(spec.hparams)}"
         examples = spec.stop or spec.workload.facts.budget.horizon
         print_text(f"{run_id(spec)} {setting}, {examples:,} examples, {spec.purpose} study {spec.study}")
-    note(f"{len(specs)} trials; later ones depend on their results")
+    note(f"{len(specs)} trials")
 
 
 def _print_envelope(envelope: ReferenceEnvelope, path: Path) -> None:

@@ -20,6 +20,7 @@ from harness.cli.record_folders import (
     one_group,
     records,
     runs_of_submission,
+    workloads_option,
 )
 from harness.cli.resolve import NameType
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown_name_error
@@ -40,14 +41,7 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis, score_run
 @click.argument("a", type=NameType("submission"))
 @click.argument("b", type=NameType("submission"))
 @folder_options
-@click.option(
-    "-w",
-    "--workload",
-    "workloads",
-    multiple=True,
-    type=NameType("workload"),
-    help="Only these workloads (comma-separated).",
-)
+@workloads_option
 @click.option("--by", type=click.Choice(RANKED_AXES), default="time", show_default=True, help="Quantity to compare.")
 @click.option("--hardware", help="Hardware class to compare on, if the records have several.")
 @click.option("--ruleset", help="Ruleset to compare under (default: the one that ranks, if there are several).")

@@ -26,7 +26,7 @@ from harness.storage.attestations import index_attestations
 from harness.storage.layout import walk_all
 from harness.storage.marks import index_marks
 from harness.storage.records import iter_listed_records
-from harness.system.files import write_atomically, write_error
+from harness.system.files import write_atomically
 
 FORMATS = ("csv", "parquet", "hf")
 
@@ -129,4 +129,4 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise write_error(folder, error) from None
+        raise write_error_of_output(folder, error) from None

@@ -26,6 +26,7 @@ from harness.cli.record_folders import (
     make_table_records,
     references,
     summaries,
+    workloads_option,
 )
 from harness.cli.resolve import NameType, open_registry
 from harness.errors import UsageError, unknown_name_error
@@ -62,14 +63,7 @@ COLOURED = Palette(
 @folder_options
 @envelopes_option
 @click.option("--by", default="time", show_default=True, help="Rank by time, examples, steps or metric@BUDGET.")
-@click.option(
-    "-w",
-    "--workload",
-    "workloads",
-    multiple=True,
-    type=NameType("workload"),
-    help="Only these workloads (comma-separated).",
-)
+@workloads_option
 @click.option("--tier", type=click.Choice(["cpu", "gpu", "cluster"]), help="Only workloads of this tier.")
 @click.option(
     "--target", "level", type=click.Choice(["easy", "main", "hard"]), default="main", show_default=True,

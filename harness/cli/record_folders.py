@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from harness.cli.output import note
+from harness.cli.resolve import NameType
 from harness.contract.record import Record
 from harness.contract.run import RunSpec
 from harness.contract.workload import WorkloadFacts
@@ -55,6 +56,14 @@ def envelopes_option(command: F) -> F:
         "--envelopes", type=click.Path(path_type=Path, file_okay=False),
         help="Folder of the envelopes of the reference, for results of the ruleset fixed-budget (default: "
         f"{ENVELOPES_FOLDER} in the current folder, or beside the folder of published records).",
+    )(command)  # fmt: skip
+
+
+def workloads_option(command: F) -> F:
+    """Add the option `--workload` to a command that reads records."""
+    return click.option(
+        "-w", "--workload", "workloads", multiple=True, type=NameType("workload"),
+        help="Only these workloads (comma-separated).",
     )(command)  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from harness.cli.record_folders import (
     make_table_records,
     references,
     summaries,
+    workloads_option,
 )
 from harness.cli.resolve import NameType, open_registry
 from harness.contract.run import RunSpec
@@ -41,14 +42,7 @@ from harness.system.units import format_size
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
 @folder_options
 @envelopes_option
-@click.option(
-    "-w",
-    "--workload",
-    "workloads",
-    multiple=True,
-    type=NameType("workload"),
-    help="Only these workloads (comma-separated).",
-)
+@workloads_option
 @click.option(
     "--reference",
     type=NameType("submission"),

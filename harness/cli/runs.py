@@ -12,7 +12,7 @@ import click
 
 from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
-from harness.cli.record_folders import existing_folders, find_run, folder_options, is_named
+from harness.cli.record_folders import existing_folders, find_run, folder_options, is_named, workloads_option
 from harness.cli.resolve import LimitedInteger, NameType, parse_grid
 from harness.contract.domains import Scalar
 from harness.contract.marks import mark_of
@@ -73,14 +73,7 @@ class ValueFilter:
     type=NameType("submission"),
     help="Only these submissions (comma-separated).",
 )
-@click.option(
-    "-w",
-    "--workload",
-    "workloads",
-    multiple=True,
-    type=NameType("workload"),
-    help="Only these workloads (comma-separated).",
-)
+@workloads_option
 @click.option("--status", "statuses", multiple=True, help="Only runs with these statuses, such as reached,exhausted.")
 @click.option("--failed", is_flag=True, help="Only runs with a status other than reached or exhausted.")
 @click.option(
