@@ -22,7 +22,7 @@ import torch
 import harness
 from harness.contract.run import ExecutionOptions
 from harness.contract.watcher import SilentWatcher
-from harness.gating.envelopes import read_envelope
+from harness.gating.envelopes import find_envelope
 from harness.gating.setup import GATE_RULESET, GateWorkload, gate_budget, plan_to_end
 from harness.planning.references import find_reference
 from harness.plugins.registry import Registry, load_registry
@@ -32,7 +32,8 @@ from harness.storage.layout import run_id
 
 #: Root seed of the runs. Other commands use the root seed 0 by default, so their runs have other seeds.
 ROOT_SEED = 20_261_128
-ENVELOPES = Path(__file__).resolve().parents[1] / "calibration" / "gate"
+CALIBRATION = Path(__file__).resolve().parents[1] / "calibration"
+ENVELOPES, CALIBRATED_ENVELOPES = CALIBRATION / "gate", CALIBRATION / "envelopes"
 
 
 def main() -> int:
@@ -70,7 +71,7 @@ def log_budgets(workload: GateWorkload, registry: Registry, options: argparse.Na
     for a failed run. The compute multiplier of two runs is the ratio of their budgets.
     """
     reference = find_reference(workload.entry.facts, registry, GATE_RULESET)
-    envelope = read_envelope(ENVELOPES, workload)
+    envelope = find_envelope(ENVELOPES, workload, CALIBRATED_ENVELOPES)
     if reference is None or envelope is None:
         sys.exit(
             f"{workload.name} has no envelope in {ENVELOPES}; measure it with bench gate --envelope {workload.name}"

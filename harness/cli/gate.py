@@ -223,9 +223,8 @@ def _make_envelopes(session: GateSession, names: Sequence[str], budget: int | No
         return EXIT_OK
     for envelope in envelopes:
         points = ", ".join(f"{h:,}: {v:.4g}" for h, v in zip(envelope.horizons, envelope.values, strict=True))
-        print_text(
-            f"{envelope.workload}: {envelope.metric} of {envelope.reference} by examples: {points} (provisional)"
-        )
+        kind = " (provisional)" if envelope.provisional else ""
+        print_text(f"{envelope.workload}: {envelope.metric} of {envelope.reference} by examples: {points}{kind}")
     return EXIT_OK
 
 

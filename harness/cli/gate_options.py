@@ -55,7 +55,7 @@ _OPTIONS = (
         type=click.Path(path_type=Path),
         default=Path("calibration/gate"),
         show_default=True,
-        help="Folder of the envelopes (the reference's metric as a function of its budget).",
+        help="Folder of the provisional envelopes (the reference's metric as a function of its budget).",
     ),
     click.option(
         "--seed",

@@ -1,4 +1,4 @@
-"""Makes and stores the provisional envelopes of gate workloads, from runs of the reference on separate seeds."""
+"""Finds the envelopes of gate workloads, and makes provisional ones from runs of the reference on separate seeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from harness.errors import DamagedError, StoreError
 from harness.gating.setup import GATE_RULESET, GateWorkload, Runner, gate_budget, plan_to_end
 from harness.planning.references import EntryLookup, find_reference
 from harness.scoring.final_metric import final_metric_name
-from harness.scoring.gate_envelope import HORIZON_MULTIPLES, SEEDS, GateEnvelope, fit_envelope
+from harness.scoring.gate_envelope import HORIZON_MULTIPLES, SEEDS, GateEnvelope, fit_envelope, from_calibration
+from harness.storage.envelopes import ENVELOPES_FOLDER, read_envelopes
 from harness.system.files import read_struct, write_atomically
 
 
@@ -22,8 +23,28 @@ def envelope_path(folder: Path, workload: GateWorkload) -> Path:
     return folder / (f"{name}.json" if is_default_budget else f"{name}-{workload.budget}.json")
 
 
+def find_envelope(folder: Path, workload: GateWorkload, calibrated: Path = ENVELOPES_FOLDER) -> GateEnvelope | None:
+    """Return the envelope for a workload's version, metric and gate budget; None if it must be made.
+
+    An envelope in `folder` comes first. Without one, the envelope of the calibration is used if it is for the same
+    budget.
+
+    Args:
+        folder: folder of the provisional envelopes.
+        workload: workload and gate budget of the envelope.
+        calibrated: folder of the envelopes of `bench calibrate WORKLOAD --envelope`.
+
+    Raises:
+        StoreError: a file is damaged.
+    """
+    if (provisional := read_envelope(folder, workload)) is not None:
+        return provisional
+    envelope = read_envelopes(calibrated).get(workload.entry.facts.id)
+    return from_calibration(envelope) if envelope is not None and envelope.budget == workload.budget else None
+
+
 def read_envelope(folder: Path, workload: GateWorkload) -> GateEnvelope | None:
-    """Return the stored envelope for a workload's version, metric and gate budget; None if there is no such envelope.
+    """Return the stored provisional envelope of a workload; None if there is none for its version, metric and budget.
 
     Raises:
         StoreError: the file is damaged.

@@ -16,7 +16,7 @@ from harness.errors import UsageError
 from harness.execution.run_trials import run_trials
 from harness.execution.trial import finished_summary
 from harness.gating.costs import GateCosts
-from harness.gating.envelopes import envelope_path, make_envelope, plan_envelope, read_envelope
+from harness.gating.envelopes import envelope_path, find_envelope, make_envelope, plan_envelope
 from harness.gating.gate import MOST_PAIRS, GateLimits, GateProgress, GateResult, run_gate
 from harness.gating.series import (
     SEEDS_PER_CANDIDATE,
@@ -45,7 +45,7 @@ class GateOptions:
 
     Args:
         runs: folder of local runs.
-        envelopes: folder of the gate workloads' envelopes.
+        envelopes: folder of the provisional envelopes (see `find_envelope`).
         use_envelope: whether metrics are converted to compute multipliers. If not, log metrics are compared.
         budget: gate budget in examples; None for the default of each workload (see `gate_budget`).
         seed: root seed, from which all seeds are derived.
@@ -238,7 +238,7 @@ class GateSession:
         """
         folder, options = self._options.envelopes, self._options
         specs = plan_envelope(workload, self._registry, seed=options.seed, threads=options.threads)
-        envelope = read_envelope(folder, workload)
+        envelope = find_envelope(folder, workload)
         if envelope is not None:
             if specs and envelope.hardware != specs[0].hardware:
                 self._note(f"{workload.name}: its envelope was made on {envelope.hardware}")

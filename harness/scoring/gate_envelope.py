@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
-from harness.contract.envelope import EnvelopeHeader
+from harness.contract.envelope import EnvelopeHeader, ReferenceEnvelope
 from harness.contract.record import Record
 from harness.errors import UsageError
 from harness.scoring.final_metric import final_metric, final_metric_name
@@ -98,6 +98,25 @@ class GateEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
         """Whether a positive metric is within the range of the knots. If not, `log_budget` extrapolates."""
         ends = [log_metric for log_metric, _ in self.knots()]
         return min(ends) <= math.log(metric) <= max(ends)
+
+
+def from_calibration(envelope: ReferenceEnvelope) -> GateEnvelope:
+    """Return the curve of a calibrated envelope. The curve lacks the envelope's error, which a gate does not need."""
+    logs = [[math.log(metric) for metric in horizon.metrics] for horizon in envelope.horizons]
+    return GateEnvelope(
+        workload=envelope.workload,
+        metric=envelope.metric,
+        goal=envelope.goal,
+        budget=envelope.budget,
+        reference=envelope.reference,
+        hardware=envelope.hardware,
+        torch=envelope.torch,
+        provisional=False,
+        horizons=tuple(horizon.examples for horizon in envelope.horizons),
+        values=tuple(math.exp(statistics.fmean(row)) for row in logs),
+        spreads=tuple(statistics.stdev(row) for row in logs),
+        runs=tuple(run for horizon in envelope.horizons for run in horizon.runs),
+    )
 
 
 def _evaluate_line(x: float, low: tuple[float, float], high: tuple[float, float], start: tuple[float, float]) -> float:

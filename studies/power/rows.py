@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from harness.contract.envelope import ReferenceEnvelope
 from harness.contract.power import OrderAgreement, PowerBudget, PowerFile, PowerRow
 from harness.errors import UsageError
 from harness.gating.envelopes import read_envelope
 from harness.gating.setup import GateWorkload
 from harness.plugins.registry import Registry
 from harness.scoring.final_metric import final_metric_name
-from harness.scoring.gate_envelope import GateEnvelope
+from harness.scoring.gate_envelope import GateEnvelope, from_calibration
 from harness.scoring.power import PowerContext, PowerRun, PowerTable, compare_orders, power_row, power_table
 from harness.storage.envelopes import ENVELOPES_FOLDER, read_envelopes
 from harness.system.files import read_struct
@@ -143,7 +140,7 @@ class PowerRows:
         entry, examples = self._registry.workload(workload), self._plan.examples(workload, "gate")
         full = self._full_envelopes.get(entry.facts.id)
         if full is not None and full.budget == self._plan.examples(workload, budget):
-            return _as_gate_envelope(full)
+            return from_calibration(full)
         return read_envelope(self._gate_envelopes, GateWorkload(entry=entry, device="cpu", budget=examples))
 
     def _context(self, workload: str, budget: PowerBudget, notes: Sequence[str] = ()) -> PowerContext:
@@ -204,25 +201,6 @@ def _model_runs(runs: _Runs) -> list[PowerRun]:
     return [
         PowerRun(arm=run.arm, seed=run.study, metric=run.metric, hit=run.hit, cost=run.cost) for run in runs.figures
     ]
-
-
-def _as_gate_envelope(envelope: ReferenceEnvelope) -> GateEnvelope:
-    """Return the curve of an envelope for one budget. The model of power ignores the error of the envelope."""
-    logs = [[math.log(metric) for metric in horizon.metrics] for horizon in envelope.horizons]
-    return GateEnvelope(
-        workload=envelope.workload,
-        metric=envelope.metric,
-        goal=envelope.goal,
-        budget=envelope.budget,
-        reference=envelope.reference,
-        hardware=envelope.hardware,
-        torch=envelope.torch,
-        provisional=False,
-        horizons=tuple(horizon.examples for horizon in envelope.horizons),
-        values=tuple(math.exp(statistics.fmean(row)) for row in logs),
-        spreads=tuple(statistics.stdev(row) for row in logs),
-        runs=tuple(run for horizon in envelope.horizons for run in horizon.runs),
-    )
 
 
 def merge_rows(rows: Iterable[PowerRow], others: Iterable[PowerRow]) -> list[PowerRow]:

@@ -11,15 +11,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.contract.envelope import EnvelopeHorizon, ReferenceEnvelope
 from harness.contract.run import RunSpec
 from harness.errors import StoreError, UsageError
 from harness.execution.state import Interrupted
 from harness.gating import setup as setups
-from harness.gating.envelopes import envelope_path, make_envelope, plan_envelope, read_envelope
+from harness.gating.envelopes import envelope_path, find_envelope, make_envelope, plan_envelope, read_envelope
 from harness.gating.gate import GateLimits, GateProgress, GateResult, run_gate
 from harness.gating.setup import GATE_RULESET, GateSetup, GateWorkload, default_workloads, gate_budget
 from harness.planning.references import find_reference
 from harness.plugins.registry import load_registry
+from harness.storage.envelopes import write_envelope
 from harness.storage.layout import run_id
 from tests import micro
 from tests.gating.builders import FakeRunner
@@ -243,6 +245,30 @@ def test_an_envelope_is_made_once_and_kept(tmp_path: Path) -> None:
     assert read_envelope(tmp_path, longer) is None
     entry = msgspec.structs.replace(micro.ENTRY, facts=msgspec.structs.replace(micro.FACTS, version="2"))
     assert read_envelope(tmp_path, replace(MICRO, entry=entry)) is None
+
+
+def test_an_envelope_of_the_calibration_is_used_if_it_has_the_gate_budget(tmp_path: Path) -> None:
+    provisional, calibrated = tmp_path / "gate", tmp_path / "envelopes"
+    horizons = [EnvelopeHorizon(examples=n, hparams={}, metrics=(m, 4 * m)) for n, m in ((400, 2.0), (3200, 1.0))]
+    full = ReferenceEnvelope(
+        workload=MICRO.entry.facts.id,
+        metric="loss",
+        goal="min",
+        budget=MICRO.budget,
+        reference="adamw-cosine@1",
+        hardware="any",
+        horizons=tuple(horizons),
+    )
+    write_envelope(calibrated, full)
+    assert find_envelope(provisional, replace(MICRO, budget=3200), calibrated) is None
+    found = find_envelope(provisional, MICRO, calibrated)
+    assert found is not None
+    assert not found.provisional
+    # The geometric means of the seeds are 4 and 2.
+    assert [round(math.exp(found.log_budget(loss))) for loss in (4.0, 2.0)] == [400, 3200]
+    # An envelope in the folder of the gate comes first.
+    made = make_envelope(provisional, MICRO, plan_envelope(MICRO, REGISTRY), envelope_runner())
+    assert find_envelope(provisional, MICRO, calibrated) == made
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 from harness.contract.limits import MAX_SUBMISSION_BYTES
 from harness.errors import UsageError
+from harness.plugins import submission_size
 from harness.plugins.submission_size import check_size
 from tests.helpers import spec_of, submission
 
@@ -23,18 +24,22 @@ def test_a_file_that_contains_weights_is_not_planned(tmp_path: Path) -> None:
 
 
 def test_data_in_a_package_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "size_of_this_package"
-    (package / "data" / "__pycache__").mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "mine.py").touch()
-    (package / "data" / "__pycache__" / "mine.pyc").write_bytes(bytes(MAX_SUBMISSION_BYTES))
-    (package / "data" / "weights").write_bytes(bytes(MAX_SUBMISSION_BYTES))
     monkeypatch.syspath_prepend(str(tmp_path))
-    check_size("mine", ["size_of_this_package.mine:Mine"])
-    (package / "one").write_bytes(b"1")
-    check_size.__globals__["_package_size"].cache_clear()
-    with pytest.raises(UsageError, match=r"size_of_this_package .2,000,001 bytes."):
-        check_size("mine", ["size_of_this_package.mine:Mine", "size_of_this_package:Other"])
+    for name, size in (("as_large_as_allowed", MAX_SUBMISSION_BYTES), ("too_large", MAX_SUBMISSION_BYTES + 1)):
+        data = tmp_path / name / "data"
+        (data / "__pycache__").mkdir(parents=True)
+        (tmp_path / name / "__init__.py").touch()
+        (tmp_path / name / "mine.py").touch()
+        (data / "__pycache__" / "mine.pyc").write_bytes(bytes(MAX_SUBMISSION_BYTES))
+        (data / "weights").write_bytes(bytes(size))
+    check_size("mine", ["as_large_as_allowed.mine:Mine", "as_large_as_allowed:Other"])
+    with pytest.raises(UsageError, match=r"too_large .2,000,001 bytes."):
+        check_size("mine", ["too_large.mine:Mine", "too_large:Other"])
+
+
+def test_the_package_of_the_tests_is_not_a_submission() -> None:
+    assert submission_size._package_size("tests") == 0
+    assert submission_size._package_size("harness") > 0
 
 
 def test_a_library_has_no_limit() -> None:
