@@ -104,7 +104,8 @@ def leaderboard(
         check_reference(reference, specs)
     stop_records = [record for record in selector.stop_records if query.wants(record.spec.workload.facts)]
     installed = [facts for facts in installed_workloads(registry) if query.wants(facts)]
-    stopping_results = StoppingResults(stop_records, read_envelopes(find_envelopes(envelopes, results)), installed)
+    reference_envelopes = read_envelopes(find_envelopes(envelopes, results))
+    stopping_results = StoppingResults(stop_records, reference_envelopes, installed, query.attestations)
     marked = [item for item in selector.mark_filter.marked if query.wants(item.facts)]
     boards = build_leaderboards(run_summaries, query)
     output_format = "json" if as_json else output_format

@@ -202,7 +202,7 @@ class EndOfBudget(StoppingRule):
         return multipliers.choose_setting(tuning)
 
     def tabulate(self, records: Sequence[Record], context: TableContext) -> list[ResultTable]:
-        boards = multipliers.score_boards(records, context.envelopes, context.installed)
+        boards = multipliers.score_boards(records, context.envelopes, context.installed, context.attestations)
         return multiplier_tables.tabulate_boards(boards)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from harness.contract.attestation import Attestation
 from harness.contract.record import Record
 from harness.contract.workload import WorkloadFacts
 from harness.planning.stopping_rules import STOPPING_RULES
@@ -27,6 +28,7 @@ class StoppingResults:
         records: records of any rulesets. Records whose results are times to target are ignored.
         envelopes: the envelopes of the reference, by `name@version` of the workload.
         installed: facts of the installed workloads, by which a table finds the workloads that it lacks.
+        attestations: content hash of a record -> attestations of this record.
     """
 
     def __init__(
@@ -34,8 +36,9 @@ class StoppingResults:
         records: Sequence[Record],
         envelopes: Envelopes = MappingProxyType({}),
         installed: Sequence[WorkloadFacts] = (),
+        attestations: Mapping[str, Sequence[Attestation]] = MappingProxyType({}),
     ) -> None:
-        context = TableContext(envelopes=envelopes, installed=installed)
+        context = TableContext(envelopes=envelopes, installed=installed, attestations=attestations)
         self.tables: Mapping[str, Sequence[ResultTable]] = {
             rule.json_key: rule.tabulate(records, context) for rule in STOPPING_RULES.values() if rule.has_own_tables
         }

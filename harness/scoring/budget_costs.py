@@ -1,30 +1,17 @@
-"""The scored seconds of runs from start to end: typical seconds for estimates, and own seconds for paired tests."""
+"""The scored seconds of runs from start to end, for multipliers and their tests."""
 
 from __future__ import annotations
 
-import statistics
-from collections import defaultdict
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from harness.contract.record import Record
 from harness.contract.run import RunSpec
-from harness.scoring.interval_costs import Arm, arm_of, fit_costs
+from harness.scoring.interval_costs import arm_of, fit_costs
+from harness.scoring.scored_time import describe_costs
 from harness.scoring.time_to_target import IntervalSeconds, interval_seconds
-
-
-class RunSeconds(NamedTuple):
-    """The scored seconds of a run from its start to its end.
-
-    Args:
-        typical: one estimate for all runs of the same submission and setting (an `Arm`). On a CPU, it is the sum of the
-            costs of all intervals (see `interval_costs`). On other devices, it is the median of the measured seconds.
-        own: estimate for this run alone. Its error is independent of the errors of other runs, as paired tests require.
-    """
-
-    typical: float
-    own: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +22,26 @@ class _CostedRun:
     intervals: IntervalSeconds | None
 
 
-def run_seconds(records: Sequence[Record], references: Collection[str]) -> dict[str, RunSeconds]:
-    """Return the seconds of the runs of a table, by run ID. Runs whose seconds are unknown are left out.
+class TableSeconds(NamedTuple):
+    """The seconds of the runs of a table.
 
-    On a CPU, both estimates are computed from the costs of the intervals (`CostModel`), which are corrected for the
-    speed of the machine in each session. On other devices, a run's own seconds are its measured wall seconds, and the
-    typical seconds are their median over the runs of the arm.
+    Args:
+        by_run: run ID -> seconds of the run from its start to its end.
+        remarks: remarks about these seconds, to be printed below the table.
+    """
+
+    by_run: dict[str, float]
+    remarks: tuple[str, ...]
+
+
+def run_seconds(records: Sequence[Record], references: Collection[str]) -> TableSeconds:
+    """Return the seconds of each run of a table from its start to its end.
+
+    On a CPU, these are the run's own seconds (`CostModel.own_times_to`): a short disturbance of the machine does not
+    change them, and they are corrected for the speed of the machine in each session. On other devices, they are the
+    measured wall seconds. Runs whose seconds are unknown are left out.
+
+    The table's estimates, intervals and tests all use these seconds (ADR 31).
 
     Args:
         records: records of one hardware class and ruleset.
@@ -50,18 +51,14 @@ def run_seconds(records: Sequence[Record], references: Collection[str]) -> dict[
     on_cpu = {run_id: run for run_id, run in runs.items() if run.spec.clock == "process"}
     model = fit_costs(on_cpu.values(), references)
     seconds = {}
-    for run_id, run in on_cpu.items():
+    for run_id, run in runs.items():
         if run.intervals is None:
             continue
-        arm, last = arm_of(run.spec), len(run.intervals.seconds) - 1
-        typical, (own,) = model.time_to(arm, last), model.own_times_to(arm, run.intervals, [last])
-        if typical and own:
-            seconds[run_id] = RunSeconds(typical, own)
-    measured: dict[Arm, dict[str, float]] = defaultdict(dict)
-    for run_id, run in runs.items():
-        if run_id not in on_cpu and run.intervals is not None and (total := sum(run.intervals.seconds)) > 0:
-            measured[arm_of(run.spec)][run_id] = total
-    for totals in measured.values():
-        typical = statistics.median(totals.values())
-        seconds |= {run_id: RunSeconds(typical, own) for run_id, own in totals.items()}
-    return seconds
+        if run_id in on_cpu:
+            (own,) = model.own_times_to(arm_of(run.spec), run.intervals, [len(run.intervals.seconds) - 1])
+        else:
+            own = math.fsum(run.intervals.seconds)
+        if own:
+            seconds[run_id] = own
+    remarks = describe_costs(model, {arm_of(run.spec) for run in on_cpu.values()})
+    return TableSeconds(seconds, tuple(remarks))

@@ -89,8 +89,9 @@ class CostModel:
         runs: arm -> number of runs from which its costs are estimated.
         by_mean: arms whose costs are means over runs, because the seed determines which intervals are expensive.
         slowdowns: (hardware class, session) -> log of (seconds in the session / seconds in a typical session).
-        unlinked: sessions that share no arm with another session. Their slowdown is unknown, so their seconds are not
-            adjusted.
+        unlinked: sessions that share a workload with another session, but no arm. Their slowdown is unknown, so their
+            seconds are not adjusted.
+        sessions: number of sessions.
     """
 
     costs: Mapping[Arm, array[float]]
@@ -98,6 +99,7 @@ class CostModel:
     by_mean: frozenset[Arm] = frozenset()
     slowdowns: Mapping[tuple[str, str], float] = field(default_factory=dict)
     unlinked: frozenset[str] = frozenset()
+    sessions: int = 0
     # The results of `time_to`. Many runs of an arm end at the same evaluation.
     _times: dict[Arm, dict[int, float | None]] = field(
         default_factory=lambda: defaultdict(dict), init=False, repr=False, compare=False
@@ -136,8 +138,8 @@ def fit_costs(
     """Estimate the costs of all intervals of a table.
 
     1. The seconds of each session are divided by the slowdown of the session. The slowdown compares the median seconds
-       of the reference's intervals in the session with their median seconds in all sessions. If a session has no run of
-       the reference, all arms that also ran in other sessions are used instead of the reference.
+       of intervals in the session with their median seconds in all sessions, for all arms that ran in this session and
+       in others (ADR 31).
     2. The cost of interval k of an arm is the median of interval k over its runs, or the mean if the costs depend on
        the seed (see `SEED_DEPENDENT_EXCESS`). Interval k is compared only with interval k of other runs. The cost
        therefore contains periodic work, such as the update of a preconditioner in every tenth interval.
@@ -154,7 +156,8 @@ def fit_costs(
         if run.intervals is not None:
             measured[arm].append(run.intervals)
             is_reference.setdefault(arm, run.spec.submission.name in references)
-    slowdowns, unlinked = _find_slowdowns(measured, is_reference)
+    sessions_of = _sessions_by_workload(measured)
+    slowdowns, unlinked = _find_slowdowns(measured, sessions_of)
     adjusted = {
         arm: [_adjust_to_session(arm.hardware, intervals, slowdowns) for intervals in runs_of_arm]
         for arm, runs_of_arm in measured.items()
@@ -174,6 +177,7 @@ def fit_costs(
         by_mean=by_mean,
         slowdowns=slowdowns,
         unlinked=unlinked,
+        sessions=len({session for sessions in sessions_of.values() for session in sessions}),
     )
 
 
@@ -241,26 +245,39 @@ def _median_excess(rows: Sequence[Sequence[float]], medians: Sequence[float]) ->
     return statistics.median(ratios) if ratios else 0.0
 
 
+def _sessions_by_workload(measured: Mapping[Arm, Sequence[IntervalSeconds]]) -> dict[tuple[str, str], set[str]]:
+    """Return (hardware class, workload) -> sessions."""
+    sessions_of: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for arm, runs in measured.items():
+        for intervals in runs:
+            sessions_of[arm.hardware, arm.workload] |= _positive_sessions(intervals)
+    return sessions_of
+
+
 def _find_slowdowns(
-    measured: Mapping[Arm, Sequence[IntervalSeconds]], is_reference: Mapping[Arm, bool]
+    measured: Mapping[Arm, Sequence[IntervalSeconds]], sessions_of: Mapping[tuple[str, str], set[str]]
 ) -> tuple[dict[tuple[str, str], float], frozenset[str]]:
-    """Return (hardware class, session) -> log slowdown, and the sessions whose slowdown is unknown."""
-    sessions_of: dict[str, set[str]] = defaultdict(set)
+    """Return (hardware class, session) -> log slowdown, and the sessions whose slowdown is unknown.
+
+    The slowdown of a session is needed only if one of its workloads was also measured in another session.
+    """
     shared_of: dict[str, dict[_ArmInterval, dict[str, list[float]]]] = defaultdict(dict)
     for arm, runs in measured.items():
-        sessions = {name for intervals in runs for name in _positive_sessions(intervals)}
-        sessions_of[arm.hardware] |= sessions
         # An arm with a single session says nothing about the slowdown of a session relative to others.
-        if len(sessions) > 1:
+        if len({name for intervals in runs for name in _positive_sessions(intervals)}) > 1:
             shared_of[arm.hardware] |= _shared_intervals(arm, runs)
-    slowdowns: dict[tuple[str, str], float] = {}
-    unlinked: set[str] = set()
-    for hardware, sessions in sessions_of.items():
-        if len(sessions) < 2:
-            continue
-        for session, value in _polish_slowdowns(shared_of[hardware], is_reference).items():
-            slowdowns[hardware, session] = value
-        unlinked |= {session for session in sessions if (hardware, session) not in slowdowns}
+    slowdowns = {
+        (hardware, session): value
+        for hardware, shared in shared_of.items()
+        for session, value in _polish_slowdowns(shared).items()
+    }
+    unlinked = {
+        session
+        for (hardware, _), sessions in sessions_of.items()
+        if len(sessions) > 1
+        for session in sessions
+        if (hardware, session) not in slowdowns
+    }
     return slowdowns, frozenset(unlinked)
 
 
@@ -281,9 +298,7 @@ def _shared_intervals(arm: Arm, runs: Iterable[IntervalSeconds]) -> dict[_ArmInt
     return {interval: by_session for interval, by_session in logs_of.items() if len(by_session) > 1}
 
 
-def _polish_slowdowns(
-    logs_of: Mapping[_ArmInterval, Mapping[str, Sequence[float]]], is_reference: Mapping[Arm, bool]
-) -> dict[str, float]:
+def _polish_slowdowns(logs_of: Mapping[_ArmInterval, Mapping[str, Sequence[float]]]) -> dict[str, float]:
     """Return the log slowdown of each session that shares an arm and an interval with another session.
 
     The slowdowns are computed by Tukey's median polish. Each round computes the median of each interval over sessions,
@@ -297,9 +312,6 @@ def _polish_slowdowns(
     for interval, by_session in medians.items():
         for session in by_session:
             intervals_of[session].append(interval)
-    for session, shared in intervals_of.items():
-        of_reference = [interval for interval in shared if is_reference[interval[0]]]
-        intervals_of[session] = of_reference or shared
     slowdowns = dict.fromkeys(intervals_of, 0.0)
     for _ in range(_POLISH_ROUNDS):
         typical = {

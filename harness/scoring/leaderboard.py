@@ -25,6 +25,7 @@ from harness.scoring.details import WorkloadDetails, build_details
 from harness.scoring.factors import Medians, TimeFactors, describe_order, median_amounts, time_factors
 from harness.scoring.families import FamilyKeys, RowFamily, family_keys, find_families
 from harness.scoring.headline import Headline, headline_of_metrics, headline_of_times
+from harness.scoring.interval_costs import arm_of
 from harness.scoring.metric_cells import mean_rank, metric_cells
 from harness.scoring.scored_time import cost_summaries, describe_costs
 from harness.scoring.scores import (
@@ -183,7 +184,7 @@ def _build(key: tuple[str, str], summaries: Sequence[RunSummary], query: Leaderb
         )
         builder.notes += filter(None, (note, describe_root_seeds(runs)))
         if spec.clock == "process" and query.by != "measured-time":
-            builder.notes += describe_costs(costs, builder.summaries)
+            builder.notes += describe_costs(costs, {arm_of(summary.spec) for summary in builder.summaries})
         facts = {run.spec.workload.facts.id: run.spec.workload.facts for run in runs}
         table = dataclasses.replace(table, workloads=tuple(facts[workload] for workload in sorted(facts)))
         table = _rank_by_metric(table, builder) if query.metric_budget else _rank_by_time(table, builder, aggregate)

@@ -125,6 +125,18 @@ def error_of_differences(differences: Sequence[float], pooled: ErrorSource | Non
     return ErrorSource(max(own, 2 * pooled.variance) / n, pooled.degrees)
 
 
+def significant_ratio(verdicts: Sequence[PairVerdict]) -> float | None:
+    """Return about how large a ratio of two times must be to be significant; None if no pair was tested.
+
+    The ratio refers to a pair with the median standard error, and to the strictest step of Holm's correction.
+    """
+    errors = [pair.error for pair in verdicts if pair.error is not None]
+    if not errors:
+        return None
+    quantile = statistics.NormalDist().inv_cdf(1 - ALPHA / 2 / len(verdicts))
+    return math.exp(quantile * statistics.median(errors))
+
+
 def _two_sided_p(mean: float, error: float, errors: Sequence[ErrorSource]) -> float:
     """Return the p-value of Student's t test with Satterthwaite's degrees of freedom."""
     if error == 0:
@@ -173,6 +185,7 @@ def rank_mean_ties(
                 log_ratios=test.log_ratios,
                 p=p,
                 mean=None if math.isnan(test.mean) else test.mean,
+                error=None if math.isnan(test.error) else test.error,
             )
         )
     tied = frozenset((pair.a, pair.b) for pair in verdicts if pair.verdict != "faster")

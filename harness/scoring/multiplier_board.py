@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from harness.contract.judging import Trust
 from harness.contract.workload import Access
 from harness.scoring.mean_ties import rank_mean_ties
 from harness.scoring.multiplier_estimate import MultiplierEstimate, mean_estimate
@@ -82,6 +83,21 @@ class MultiplierRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RankWithout:
+    """The rank of a submission if a workload is left out of the ranking.
+
+    Args:
+        submission: see `MultiplierCell`.
+        workload: id of the workload that is left out.
+        ranks: best and worst rank on the other workloads.
+    """
+
+    submission: str
+    workload: str
+    ranks: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MultiplierBoard:
     """The ranking of one hardware class, ruleset and kind of access, and the results on each workload.
 
@@ -98,6 +114,9 @@ class MultiplierBoard:
         rows: rows, best first.
         ties: the ranks of the submissions with a time multiplier on every workload, and the verdicts on their pairs.
         cells: results, ordered by workload and then by time multiplier, best first.
+        without: the submissions whose range of ranks is completely different if one workload is left out.
+        trust: number of scored runs with each trust level.
+        cost_remarks: remarks about the seconds of the runs.
         torch: the versions of torch in the records.
         skipped: records that were left out, with the reasons.
     """
@@ -111,6 +130,9 @@ class MultiplierBoard:
     rows: tuple[MultiplierRow, ...]
     ties: Ties
     cells: tuple[MultiplierCell, ...]
+    without: tuple[RankWithout, ...] = ()
+    trust: Mapping[Trust, int] = field(default_factory=dict)
+    cost_remarks: tuple[str, ...] = ()
     torch: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
 
@@ -148,6 +170,32 @@ def rank_cells(cells: Sequence[MultiplierCell], workloads: Sequence[str]) -> tup
     )
     last = len(order) + 1, len(rows)
     return [replace(row, ranks=ties.ranks.get(row.submission, last)) for row in rows], ties
+
+
+def ranks_without(
+    cells: Sequence[MultiplierCell], workloads: Sequence[str], rows: Sequence[MultiplierRow]
+) -> tuple[RankWithout, ...]:
+    """Return the submissions whose rank depends on one workload.
+
+    These are the submissions whose range of ranks does not overlap with that in the ranking if the workload is left
+    out. With two workloads or fewer, there are none, because the rest would be a single workload.
+
+    Args:
+        cells: the cells of the ranking.
+        workloads: ids of the workloads.
+        rows: the rows of the ranking (see `rank_cells`).
+    """
+    if len(workloads) < 3:
+        return ()
+    ranks = {row.submission: row.ranks for row in rows if row.time is not None}
+    found = []
+    for left_out in workloads:
+        others = [cell for cell in cells if cell.submission in ranks and cell.workload != left_out]
+        for row in rank_cells(others, [workload for workload in workloads if workload != left_out])[0]:
+            best, worst = ranks[row.submission]
+            if row.ranks[0] > worst or row.ranks[1] < best:
+                found.append(RankWithout(submission=row.submission, workload=left_out, ranks=row.ranks))
+    return tuple(found)
 
 
 def _make_row(submission: str, cells: Mapping[str, MultiplierCell], workloads: Sequence[str]) -> MultiplierRow:

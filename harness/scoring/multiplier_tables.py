@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from harness.contract.judging import TRUST_LEVELS
 from harness.scoring.compute_multiplier import Bound
 from harness.scoring.headline import Headline, headline_of_ranks
+from harness.scoring.mean_ties import significant_ratio
 from harness.scoring.multiplier_board import MultiplierBoard, MultiplierCell, MultiplierRow
 from harness.scoring.multiplier_estimate import MultiplierEstimate
 from harness.scoring.result_table import NUMBER, Cell, ResultTable, split_into_tables
@@ -28,7 +30,7 @@ def tabulate_boards(boards: Iterable[MultiplierBoard]) -> list[ResultTable]:
     for board in boards:
         if board.rows:
             tables.append(_tabulate_ranking(board))
-        tables += [_tabulate_workload(cells) for cells in split_into_tables(board.cells)]
+        tables += [_tabulate_workload(cells, board.references) for cells in split_into_tables(board.cells)]
     return tables
 
 
@@ -44,7 +46,7 @@ def _tabulate_ranking(board: MultiplierBoard) -> ResultTable:
         rows=tuple(
             (
                 format_ranks(row.ranks),
-                f"{row.submission} (reference)" if row.submission in board.references else row.submission,
+                _mark_reference(row.submission, board.references),
                 format_multiplier(row.time),
                 format_interval(row.time),
                 format_multiplier(row.compute),
@@ -57,8 +59,32 @@ def _tabulate_ranking(board: MultiplierBoard) -> ResultTable:
         headline=_find_headline(board),
         verdicts=board.ties.verdicts,
         scope={"hardware": board.hardware, "ruleset": board.ruleset, "access": board.access},
-        notes=(*EXPLAINED, *([f"torch {', '.join(board.torch)}"] if board.torch else [])),
+        notes=(*EXPLAINED, *_describe_ranks(board), *board.cost_remarks, *_describe_records(board)),
     )
+
+
+def _describe_ranks(board: MultiplierBoard) -> list[str]:
+    """Return how large a significant difference is, and which ranks depend on a single workload."""
+    notes = []
+    if ratio := significant_ratio(board.ties.verdicts):
+        notes.append(
+            f"a difference between two submissions is significant if it is larger than about {ratio - 1:.0%} (for the "
+            "pair with the median standard error, after Holm's correction); tied submissions may differ by less"
+        )
+    ranks = {row.submission: row.ranks for row in board.rows}
+    notes += [
+        f"without {found.workload}, {found.submission} would have rank {format_ranks(found.ranks)} instead of "
+        f"{format_ranks(ranks[found.submission])}"
+        for found in board.without
+    ]
+    return notes
+
+
+def _describe_records(board: MultiplierBoard) -> list[str]:
+    """Return the trust levels of the runs, and the versions of torch."""
+    levels = ", ".join(f"{board.trust[level]:,} {level}" for level in TRUST_LEVELS if board.trust.get(level))
+    notes = [f"trust levels of the scored runs: {levels}"] if levels else []
+    return [*notes, f"torch {', '.join(board.torch)}"] if board.torch else notes
 
 
 def _find_headline(board: MultiplierBoard) -> Headline | None:
@@ -70,11 +96,15 @@ def _find_headline(board: MultiplierBoard) -> Headline | None:
     return headline_of_ranks(list(ranked), board.ties, board.workloads, amounts, "time multiplier")
 
 
-def _tabulate_workload(cells: Sequence[MultiplierCell]) -> ResultTable:
+def _mark_reference(submission: str, references: Collection[str]) -> str:
+    return f"{submission} (reference)" if submission in references else submission
+
+
+def _tabulate_workload(cells: Sequence[MultiplierCell], references: Collection[str]) -> ResultTable:
     """Return the table of one workload. The columns about tuning are left out if no tuning trials are known."""
     first = cells[0]
     columns: list[tuple[str, str, list[Cell]]] = [
-        ("submission", "", [cell.submission for cell in cells]),
+        ("submission", "", [_mark_reference(cell.submission, references) for cell in cells]),
         ("n", "d", [cell.n for cell in cells]),
         ("time multiplier", ">", [format_multiplier(cell.time) for cell in cells]),
         ("95 % interval", ">", [format_interval(cell.time) for cell in cells]),
@@ -84,8 +114,10 @@ def _tabulate_workload(cells: Sequence[MultiplierCell]) -> ResultTable:
     ]
     tuning = [cell.tuning for cell in cells]
     if any(cost is not None for cost in tuning):
-        columns.append(("tuning trials", "d", [cost.trials if cost else None for cost in tuning]))
+        columns.append(("tuning trials", ">", [_format_trials(cost) for cost in tuning]))
         columns.append(("tuning seconds", NUMBER, [cost.seconds if cost else None for cost in tuning]))
+    if any(cost is not None and cost.rate is not None for cost in tuning):
+        columns.append(("learning rate", ">", [_format_rate(cost) for cost in tuning]))
     if any(cost is not None and cost.factor is not None for cost in tuning):
         columns.append(("wrong learning rate", ">", [_format_rate_effect(cost) for cost in tuning]))
     columns.append(("remark", "", [cell.remark for cell in cells]))
@@ -124,6 +156,20 @@ def format_interval(estimate: MultiplierEstimate | None) -> str | None:
     """Return the confidence interval of a multiplier as text; None if it is unknown."""
     ends = estimate.interval() if estimate is not None else None
     return None if ends is None else f"{ends[0]:.2f} – {ends[1]:.2f}"
+
+
+def _format_trials(cost: TuningCost | None) -> str | None:
+    """Return the number of tuning trials, such as `15` or `15, 3 broke`; None without tuning runs."""
+    if cost is None:
+        return None
+    return f"{cost.trials}, {cost.broken} broke" if cost.broken else str(cost.trials)
+
+
+def _format_rate(cost: TuningCost | None) -> str | None:
+    """Return the chosen learning rate, such as `0.01` or `0.09 (largest)`; None if it is unknown."""
+    if cost is None or cost.rate is None:
+        return None
+    return f"{cost.rate:.2g} ({cost.edge})" if cost.edge else f"{cost.rate:.2g}"
 
 
 def _format_rate_effect(cost: TuningCost | None) -> str | None:
@@ -182,8 +228,11 @@ def _cell_data(cell: MultiplierCell) -> dict[str, Any]:
         if tuning is None
         else {
             "trials": tuning.trials,
+            "broken": tuning.broken,
             "studies": tuning.studies,
             "seconds": tuning.seconds,
+            "rate": tuning.rate,
+            "rate_edge": tuning.edge,
             "rate_factor": tuning.factor,
             # The ratio of two compute multipliers: at the wrong learning rate / at the best one.
             "rate_loss": tuning.rate_ratio,

@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
+from harness.contract.attestation import Attestation
 from harness.contract.domains import HParams
 from harness.contract.envelope import ReferenceEnvelope
 from harness.contract.record import Record, is_finished
 from harness.contract.workload import Access, WorkloadFacts
 from harness.errors import UsageError
-from harness.scoring.budget_costs import RunSeconds, run_seconds
+from harness.scoring.budget_costs import run_seconds
 from harness.scoring.compute_multiplier import Multiplier, MultiplierCurve
 from harness.scoring.final_metric import final_metric, final_metric_name
-from harness.scoring.multiplier_board import MultiplierBoard, MultiplierCell, rank_cells
+from harness.scoring.multiplier_board import MultiplierBoard, MultiplierCell, rank_cells, ranks_without
 from harness.scoring.multiplier_estimate import (
     ErrorSource,
     MultiplierEstimate,
@@ -43,6 +45,7 @@ from harness.scoring.selection import (
     table_key,
 )
 from harness.scoring.time_to_target import find_problem
+from harness.scoring.trust import trust_level
 from harness.scoring.tuning_cost import TuningCost, tuning_cost, tuning_studies
 
 #: The stopping rule of the records that this module scores.
@@ -76,6 +79,7 @@ def score_boards(
     records: Iterable[Record],
     envelopes: Mapping[str, ReferenceEnvelope] | None = None,
     installed: Sequence[WorkloadFacts] = (),
+    attestations: Mapping[str, Sequence[Attestation]] = MappingProxyType({}),
 ) -> list[MultiplierBoard]:
     """Score the runs of every hardware class, ruleset and kind of access.
 
@@ -84,11 +88,12 @@ def score_boards(
             several runs, only the earliest run counts.
         envelopes: `name@version` of a workload -> envelope of the workload's reference.
         installed: facts of the installed workloads, by which a board finds the workloads that it lacks.
+        attestations: content hash of a record -> attestations of this record.
     """
     tables: dict[tuple[str, str, Access], list[Record]] = defaultdict(list)
     for record in earliest_runs(record for record in records if is_scored_or_tuning(record)):
         tables[*table_key(record), record.spec.workload.facts.access].append(record)
-    return [_score_board(key, tables[key], envelopes or {}, installed) for key in sorted(tables)]
+    return [_score_board(key, tables[key], envelopes or {}, installed, attestations) for key in sorted(tables)]
 
 
 def is_scored_or_tuning(record: Record) -> bool:
@@ -106,6 +111,7 @@ def _score_board(
     records: Sequence[Record],
     envelopes: Mapping[str, ReferenceEnvelope],
     installed: Sequence[WorkloadFacts],
+    attestations: Mapping[str, Sequence[Attestation]],
 ) -> MultiplierBoard:
     newest, skipped = keep_newest_versions(records)
     problems = {record.run_id: problem for record in newest if (problem := find_problem(record))}
@@ -120,7 +126,7 @@ def _score_board(
     for record in usable:
         key = record.spec.workload.facts.id, qualified_id(record.spec.submission, ambiguous)
         (groups if record.spec.purpose == "score" else tuning)[key].append(record)
-    scorers = {workload: _WorkloadScorer(workload, envelopes, groups, tuning, seconds) for workload, _ in groups}
+    scorers = {workload: _WorkloadScorer(workload, envelopes, groups, tuning, seconds.by_run) for workload, _ in groups}
     cells = [scorers[workload].score(submission, group) for (workload, submission), group in groups.items()]
     cells.sort(key=lambda cell: (cell.workload, cell.time is None, -cell.time.log if cell.time else 0, cell.submission))
     workloads = tuple(sorted(scorers))
@@ -135,6 +141,13 @@ def _score_board(
         rows=tuple(rows),
         ties=ties,
         cells=tuple(cells),
+        without=ranks_without(cells, workloads, rows),
+        trust=Counter(
+            trust_level(record, attestations.get(record.content_hash, ()))
+            for group in groups.values()
+            for record in group
+        ),
+        cost_remarks=seconds.remarks,
         torch=tuple(sorted({record.environment.torch for record in usable if record.environment})),
         skipped=tuple(skipped),
     )
@@ -164,8 +177,7 @@ class _WorkloadScorer:
         envelopes: the envelopes by workload.
         groups: (workload, submission) -> records of scored runs.
         tuning: (workload, submission) -> records of tuning trials.
-        seconds: run ID -> seconds of the run: typical for its submission, and its own (see `RunSeconds`). Runs without
-            a final metric are not included.
+        seconds: run ID -> seconds of the run (see `run_seconds`). Runs without a final metric are not included.
     """
 
     def __init__(
@@ -174,7 +186,7 @@ class _WorkloadScorer:
         envelopes: Mapping[str, ReferenceEnvelope],
         groups: Mapping[tuple[str, str], Sequence[Record]],
         tuning: Mapping[tuple[str, str], Sequence[Record]],
-        seconds: Mapping[str, RunSeconds],
+        seconds: Mapping[str, float],
     ) -> None:
         self._workload = workload
         self._tuning = tuning
@@ -182,7 +194,8 @@ class _WorkloadScorer:
         self._envelope = envelopes.get(workload)
         self._curve: MultiplierCurve | None = None
         self._problem = f"no envelope of {workload} (bench calibrate {workload.partition('@')[0]} --envelope)"
-        self._reference: list[RunSeconds] = []
+        #: Logs of the seconds of the reference's runs.
+        self._reference: list[float] = []
         #: Number of the reference's tuning studies; 0 if it was not tuned.
         self._reference_studies = 0
         if self._envelope is None:
@@ -197,7 +210,7 @@ class _WorkloadScorer:
         except UsageError as error:
             self._problem = error.what
         reference = groups.get((workload, self._envelope.reference), ())
-        self._reference = [seconds[record.run_id] for record in reference if record.run_id in seconds]
+        self._reference = [math.log(seconds[record.run_id]) for record in reference if record.run_id in seconds]
 
     def score(self, submission: str, group: Sequence[Record]) -> MultiplierCell:
         """Return the cell of a submission, given the records of its scored runs."""
@@ -276,25 +289,26 @@ class _WorkloadScorer:
 
         The result is (None, ()) if the seconds of the submission or of the reference are unknown.
         """
+        if not self._reference:
+            return None, ()
         chosen = [multipliers[run_id] for run_id in run_ids]
         envelope_error = _envelope_error(chosen) if chosen else None
         if is_reference:
             return 1.0, (error_of_mean([multiplier.log for multiplier in chosen]), envelope_error)
         known = [run_id for run_id in run_ids if run_id in self._seconds]
-        if not self._reference or not known:
+        if not known:
             return None, ()
-        log_cost = statistics.fmean(math.log(self._seconds[run_id].typical) for run_id in known)
-        log_reference = statistics.fmean(math.log(seconds.typical) for seconds in self._reference)
-        own_error = error_of_mean([multipliers[run_id].log - math.log(self._seconds[run_id].own) for run_id in known])
-        reference_error = error_of_mean([math.log(seconds.own) for seconds in self._reference])
-        return math.exp(log_cost - log_reference), (own_error, envelope_error, reference_error)
+        logs = {run_id: math.log(self._seconds[run_id]) for run_id in known}
+        log_cost = statistics.fmean(logs.values()) - statistics.fmean(self._reference)
+        own_error = error_of_mean([multipliers[run_id].log - log for run_id, log in logs.items()])
+        return math.exp(log_cost), (own_error, envelope_error, error_of_mean(self._reference))
 
     def _studies(self, group: Sequence[Record], multipliers: Mapping[str, Multiplier]) -> dict[StudyKey, float]:
         """Return the reciprocal time multiplier of each run (see `MultiplierCell`)."""
-        log_reference = statistics.fmean(math.log(seconds.typical) for seconds in self._reference or [RunSeconds(1, 1)])
+        log_reference = statistics.fmean(self._reference)
         return {
             study_key(record.spec): math.exp(
-                math.log(self._seconds[record.run_id].own) - log_reference - multipliers[record.run_id].log
+                math.log(self._seconds[record.run_id]) - log_reference - multipliers[record.run_id].log
             )
             for record in group
             if record.run_id in multipliers and record.run_id in self._seconds

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from harness.contract.attestation import Attestation
 from harness.contract.envelope import ReferenceEnvelope
 from harness.contract.workload import WorkloadFacts
 from harness.scoring.headline import Headline
@@ -54,10 +55,12 @@ class TableContext:
     Args:
         envelopes: `name@version` of a workload -> envelope of its reference.
         installed: facts of the installed workloads, by which a table finds the workloads that it lacks.
+        attestations: content hash of a record -> attestations of this record.
     """
 
     envelopes: Mapping[str, ReferenceEnvelope]
     installed: Sequence[WorkloadFacts]
+    attestations: Mapping[str, Sequence[Attestation]]
 
 
 class _TableRow(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec.structs import replace
 
@@ -57,22 +57,21 @@ def cost_summaries(
     return costed, model
 
 
-def describe_costs(model: CostModel, summaries: Iterable[RunSummary]) -> list[str]:
+def describe_costs(model: CostModel, arms: Collection[Arm]) -> list[str]:
     """Return remarks about the costs, which are printed below a table.
 
     Args:
         model: the costs.
-        summaries: the runs of the table.
+        arms: the arms of the table.
     """
     notes = []
     if model.by_mean:
-        arms = {arm_of(summary.spec) for summary in summaries}
         by_mean = sorted({f"{arm.submission} on {arm.workload}" for arm in model.by_mean if arm in arms})
         notes.append(f"costs are means, because the expensive intervals depend on the seed: {', '.join(by_mean)}")
     if len(model.slowdowns) > 1:
         low, high = (math.exp(pick(model.slowdowns.values())) for pick in (min, max))
-        count = len(model.slowdowns) + len(model.unlinked)
-        adjusted = f"the seconds of {len(model.slowdowns)} of them" if model.unlinked else "their seconds"
+        count, adjusted_count = model.sessions, len(model.slowdowns)
+        adjusted = f"the seconds of {adjusted_count} of them" if adjusted_count < count else "their seconds"
         notes.append(
             f"the runs were made in {count} sessions; {adjusted} are divided by the slowdown of their session, "
             f"{low:.2f}× to {high:.2f}× a typical session"
@@ -81,7 +80,7 @@ def describe_costs(model: CostModel, summaries: Iterable[RunSummary]) -> list[st
         count = len(model.unlinked)
         notes.append(
             f"{count} {'session has' if count == 1 else 'sessions have'} no run of a submission that also ran in "
-            "another session; the speed of the machine is unknown for "
+            "another session on the same workload; the speed of the machine is unknown for "
             f"{'this session' if count == 1 else 'these sessions'}"
         )
     return notes

@@ -35,6 +35,7 @@ class PairVerdict:
         p: p-value of the test after Holm's correction.
         mean: the log ratio that was tested, if it is a mean over workloads (see `mean_ties`); None if it is the
             Hodges–Lehmann estimate of `log_ratios`.
+        error: standard error of `mean`; None if `mean` is None.
     """
 
     a: str
@@ -43,6 +44,7 @@ class PairVerdict:
     log_ratios: tuple[float, ...]
     p: float
     mean: float | None = None
+    error: float | None = None
 
     @property
     def ratio(self) -> float:

@@ -7,7 +7,8 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from harness.contract.domains import HParams
 from harness.contract.record import Record, is_finished
@@ -22,8 +23,12 @@ class TuningCost:
 
     Args:
         trials: number of finished tuning trials.
+        broken: number of these trials that broke down, so they have no final metric.
         studies: number of tuning studies, in each of which every setting was tried once.
         seconds: sum of the measured scored seconds of these trials.
+        rate: the chosen learning rate; None if the submission has none, or if no trial has the chosen one.
+        edge: whether the chosen learning rate is the smallest or the largest one that was tried. A better one may then
+            lie beyond it.
         factor: ratio of neighbouring learning rates; None if the effect of a wrong learning rate is unknown.
         rate_ratio: (compute multiplier at a learning rate that is wrong by `factor`) / (compute multiplier at the
             chosen learning rate). It is the geometric mean over the larger and the smaller learning rate. None if
@@ -33,8 +38,11 @@ class TuningCost:
     """
 
     trials: int
+    broken: int
     studies: int
     seconds: float
+    rate: float | None = None
+    edge: Literal["", "smallest", "largest"] = ""
     factor: float | None = None
     rate_ratio: float | None = None
     bound: Bound = ""
@@ -54,6 +62,7 @@ def tuning_cost(tuning: Sequence[Record], chosen: HParams, curve: MultiplierCurv
         return None
     cost = TuningCost(
         trials=len(finished),
+        broken=sum(final_metric(record).value is None for record in finished),
         studies=tuning_studies(finished),
         seconds=math.fsum(map(_scored_seconds, finished)),
     )
@@ -62,7 +71,10 @@ def tuning_cost(tuning: Sequence[Record], chosen: HParams, curve: MultiplierCurv
         if isinstance(rate := record.spec.hparams.get("lr"), float):
             by_rate[rate].append(record)
     rates, best = sorted(by_rate), chosen.get("lr")
-    if curve is None or not isinstance(best, float) or best not in by_rate or len(rates) < 2:
+    if not isinstance(best, float) or best not in by_rate or len(rates) < 2:
+        return cost
+    cost = replace(cost, rate=best, edge="smallest" if best == rates[0] else "largest" if best == rates[-1] else "")
+    if curve is None:
         return cost
     # If the runs at one learning rate are missing, the next one is no neighbour.
     factor = min(larger / smaller for smaller, larger in itertools.pairwise(rates))
@@ -76,10 +88,8 @@ def tuning_cost(tuning: Sequence[Record], chosen: HParams, curve: MultiplierCurv
     # If the true multiplier at the chosen learning rate is larger than its bound, the true ratio is smaller.
     bounds = [multiplier.bound for multipliers in at_neighbours for multiplier in multipliers]
     bounds += [invert_bound(multiplier.bound) for multiplier in at_best]
-    return TuningCost(
-        trials=cost.trials,
-        studies=cost.studies,
-        seconds=cost.seconds,
+    return replace(
+        cost,
         factor=factor,
         rate_ratio=None if breaks else math.exp(log_ratio),
         bound=join_bounds(bounds),

@@ -18,6 +18,7 @@ from harness.scoring.leaderboard import build_leaderboards
 from harness.scoring.scored_time import cost_summaries, describe_costs
 from harness.scoring.summary import LeaderboardQuery, summarize
 from harness.scoring.time_to_target import score_run
+from tests.scoring import builders
 from tests.scoring.builders import record, spec
 
 INTERVALS = 30
@@ -106,6 +107,24 @@ def test_a_session_without_a_link_is_named() -> None:
     assert model.unlinked == {"m/one", "m/two"}
     (board,) = build_leaderboards([summarize(r, LeaderboardQuery()) for r in runs], LeaderboardQuery())
     assert any("2 sessions have no run" in note for note in board.notes)
+
+
+def test_the_slowdown_of_a_session_comes_from_all_submissions_that_it_shares() -> None:
+    """A disturbance of the few runs of the reference says nothing about the session."""
+    quiet = [run(name, 0, [1.0] * INTERVALS, session="quiet") for name in ("ref", "a", "b", "c")]
+    again = [run("ref", 1, [1.3] * INTERVALS, session="again")]
+    again += [run(name, 1, [1.0] * INTERVALS, session="again") for name in ("a", "b", "c")]
+    model = fit([*quiet, *again], references=("ref",))
+    assert set(model.slowdowns.values()) == {0.0}
+
+
+def test_sessions_that_share_no_workload_are_not_compared() -> None:
+    records = [run(name, 0, [1.0] * INTERVALS, session=name) for name in ("a", "b")]
+    facts = builders.facts("v")
+    workload = msgspec.structs.replace(records[1].spec.workload, facts=facts)
+    records[1] = msgspec.structs.replace(records[1], spec=msgspec.structs.replace(records[1].spec, workload=workload))
+    model = fit(records)
+    assert (model.unlinked, model.sessions, describe_costs(model, ())) == (frozenset(), 2, [])
 
 
 def test_only_the_seconds_of_linked_sessions_are_divided() -> None:

@@ -11,6 +11,7 @@ from harness.contract.envelope import ReferenceEnvelope
 from harness.contract.record import Record
 from harness.contract.run import Nonce
 from harness.errors import UsageError
+from harness.report.multiplier_comparison import multiplier_comparison_text
 from harness.scoring.multiplier_comparison import MultiplierComparison, compare_multipliers
 from harness.scoring.multipliers import score_boards
 from tests.scoring.test_multipliers import envelope, run, runs
@@ -161,3 +162,17 @@ def test_studies_of_different_nonces_are_no_pairs() -> None:
 def at_nonce(record: Record, value: str) -> Record:
     spec = msgspec.structs.replace(record.spec, nonce=Nonce(value=value, source="given"))
     return msgspec.structs.replace(record, run_id=f"{record.run_id}-{value}", spec=spec)
+
+
+def test_a_p_value_is_shown_only_if_there_was_a_test() -> None:
+    noise = [0.98, 1.0, 1.01, 0.99, 1.02]
+    records = [
+        one
+        for workload in ("v", "w")
+        for name, value in (("a", 1.8), ("b", 0.5), ("ref", 1.0))
+        for one in runs([value * factor for factor in noise], name, workload=workload)
+    ]
+    (board,) = score_boards(records, {f"{name}@1": envelope(workload=f"{name}@1") for name in ("v", "w")})
+    lines = multiplier_comparison_text(compare_multipliers(board, "a@1", "b@1"), 200).splitlines()
+    last_cells = {line.split()[0]: line.split("  ")[-1].strip() for line in lines[2:5]}
+    assert last_cells == {"v@1": "–", "w@1": "–", "overall": "< 0.0001"}

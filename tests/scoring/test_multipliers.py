@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.contract.attestation import Attestation
 from harness.contract.envelope import EnvelopeHorizon, ReferenceEnvelope
 from harness.contract.record import Record, Session, Status
 from harness.contract.ruleset import Ruleset
@@ -19,9 +20,11 @@ from harness.contract.workload import Target, WorkloadFacts
 from harness.errors import UsageError
 from harness.report.stopping_tables import StoppingResults
 from harness.scoring.compute_multiplier import MultiplierCurve
-from harness.scoring.multiplier_board import MultiplierCell
+from harness.scoring.mean_ties import significant_ratio
+from harness.scoring.multiplier_board import MultiplierCell, RankWithout
 from harness.scoring.multiplier_estimate import ErrorSource, MultiplierEstimate, mean_estimate
 from harness.scoring.multipliers import choose_setting, score_boards
+from harness.scoring.ties import PairVerdict
 from harness.scoring.tuning_cost import tuning_studies
 from tests.scoring import builders
 
@@ -400,17 +403,33 @@ def test_the_cost_of_tuning_and_of_a_wrong_learning_rate() -> None:
     scored = runs([1.6] * 5, hparams={"lr": 0.01 * 9})
     cost = cells([*tuning, *scored, *runs([1.0] * 5, "ref")])["a"].tuning
     assert cost is not None
-    assert (cost.trials, cost.seconds) == (5, 50.0)
+    assert (cost.trials, cost.broken, cost.seconds) == (5, 0, 50.0)
+    assert (cost.rate, cost.edge) == (0.01 * 9, "")
     assert cost.factor == pytest.approx(3.0)
     assert cost.rate_ratio == pytest.approx(math.sqrt(0.8 * 0.4) / 1.6)
     assert (cost.bound, cost.breaks) == ("", False)
     tuning[3] = msgspec.structs.replace(tuning[3], status="diverged", hit=None)
     cost = cells([*tuning, *scored, *runs([1.0] * 5, "ref")])["a"].tuning
     assert cost is not None
-    assert (cost.rate_ratio, cost.breaks) == (None, True)
+    assert (cost.rate_ratio, cost.breaks, cost.broken) == (None, True, 1)
     cost = cells([*tuned([0.1, 0.8, 3.0, 0.1, 0.3]), *scored, *runs([1.0] * 5, "ref")])["a"].tuning
     assert cost is not None
     assert cost.bound == "<"
+
+
+def test_a_table_names_a_learning_rate_at_the_edge_of_the_grid_and_broken_trials() -> None:
+    scored = [*runs([1.0] * 5, "ref"), *runs([1.6] * 5, hparams={"lr": 0.09})]
+    tuning = tuned([0.5, 0.7, 1.6])
+    tuning[0] = msgspec.structs.replace(tuning[0], status="diverged", hit=None)
+    table = StoppingResults([*tuning, *scored], {"w@1": envelope()}).tables["fixed_budget"][1]
+    columns = dict(zip(table.heading, zip(*table.rows, strict=True), strict=True))
+    assert columns["submission"] == ("a@1", "ref@1 (reference)")
+    assert columns["tuning trials"] == ("3, 1 broke", None)
+    assert columns["learning rate"] == ("0.09 (largest)", None)
+    assert [row["tuning"] and row["tuning"]["rate_edge"] for row in table.data] == ["largest", None]
+    smallest = cells([*tuned([1.6, 0.7, 0.5]), *runs([1.6] * 5, hparams={"lr": 0.01}), *runs([1.0] * 5, "ref")])["a"]
+    assert smallest.tuning is not None
+    assert smallest.tuning.edge == "smallest"
 
 
 def test_a_table_names_a_submission_that_was_tuned_otherwise_than_the_reference() -> None:
@@ -519,3 +538,62 @@ def test_tables_and_json_say_the_same() -> None:
     assert plain[3]["tuning"]["studies"] == 1
     untuned = StoppingResults(runs([1.0] * 5, "ref"), {"w@1": envelope()}).grids()[1]
     assert "tuning trials" not in untuned.heading
+
+
+# --- the ranking and its remarks --------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(0.3, 1.9), min_size=2, max_size=5), st.lists(st.floats(0.5, 2.0), min_size=5, max_size=5))
+def test_estimates_and_tests_use_the_same_seconds(values: list[float], seconds: list[float]) -> None:
+    """Otherwise, the order of the table could contradict the differences that are tested."""
+    records = [run(value, study=study, seconds=seconds[study]) for study, value in enumerate(values)]
+    for cell in cells([*records, *runs([1.0] * 5, "ref")]).values():
+        assert cell.time is not None
+        assert cell.time.log == pytest.approx(-statistics.fmean(map(math.log, cell.studies.values())))
+
+
+def ranked_on(workloads: dict[str, float]) -> list[Record]:
+    """Runs of `a` with a multiplier for each workload, and of `b` and `ref` with the multiplier 1 on all of them."""
+    noise = [0.98, 1.0, 1.01, 0.99, 1.02]
+    return [
+        record
+        for workload, multiplier in workloads.items()
+        for name, value in (("a", multiplier), ("b", 1.0), ("ref", 1.0))
+        for record in runs([value * factor for factor in noise], name, workload=workload)
+    ]
+
+
+def test_a_ranking_says_which_ranks_depend_on_one_workload() -> None:
+    multipliers = {"u": 1.5, "v": 1.4, "w": 0.26}
+    envelopes = {f"{name}@1": envelope(workload=f"{name}@1") for name in multipliers}
+    (board,) = score_boards(ranked_on(multipliers), envelopes)
+    assert {row.submission: row.ranks for row in board.rows} == {"a@1": (3, 3), "b@1": (1, 2), "ref@1": (1, 2)}
+    # The ranges of the other two, 1 to 2 and 2 to 3, overlap.
+    assert board.without == (RankWithout(submission="a@1", workload="w@1", ranks=(1, 1)),)
+    notes = StoppingResults(ranked_on(multipliers), envelopes).tables["fixed_budget"][0].notes
+    assert "without w@1, a@1 would have rank 1 instead of 3" in notes
+    (even,) = score_boards(ranked_on(dict.fromkeys(multipliers, 1.5)), envelopes)
+    assert even.without == ()
+
+
+def test_a_ranking_says_how_large_a_significant_difference_is() -> None:
+    """The standard normal quantile for three pairs at 5 % is 2.394."""
+    pairs = [
+        PairVerdict(a="a", b=name, verdict="tied", log_ratios=(0.0,), p=1.0, mean=0.0, error=error)
+        for name, error in (("b", 0.01), ("c", 0.05), ("d", 0.2))
+    ]
+    assert significant_ratio(pairs) == pytest.approx(math.exp(2.394 * 0.05), rel=1e-4)
+    assert significant_ratio([]) is None
+
+
+def test_a_ranking_counts_trust_levels_with_attestations() -> None:
+    records = [*runs([1.2] * 5), *runs([1.0] * 5, "ref")]
+    records = [msgspec.structs.replace(one, content_hash=f"hash {index}") for index, one in enumerate(records)]
+    envelopes = {"w@1": envelope()}
+    (board,) = score_boards(records, envelopes)
+    assert board.trust == {"self-reported": 10}
+    accepted = Attestation(record=records[0].content_hash, run_id=records[0].run_id, method="exact", outcome="accepted")
+    (board,) = score_boards(records, envelopes, attestations={records[0].content_hash: [accepted]})
+    assert board.trust == {"self-reported": 9, "evaluated": 1}
+    tables = StoppingResults(records, envelopes, attestations={records[0].content_hash: [accepted]}).tables
+    assert "trust levels of the scored runs: 9 self-reported, 1 evaluated" in tables["fixed_budget"][0].notes
