@@ -213,7 +213,7 @@ def _csv_columns() -> list[str]:
         *(name for column in SCORE_COLUMNS for name in column.csv_fields(None)),
         *("workload", "value", "low", "high", "spread", "studies", "hits"),
         *(f"{amount}{end}" for amount in _AMOUNTS for end in ("", "_low", "_high")),
-        *("statuses", "overrides", "prune", "doubted"),
+        *("statuses", "audit_gap", "unconfirmed", "overrides", "prune", "doubted"),
     ]
 
 
@@ -258,7 +258,8 @@ def _detail_fields(detail: DetailRow | None) -> dict[str, Any]:
     statuses = " ".join(f"{status}:{count}" for status, count in sorted(detail.statuses.items()))
     overrides = json.dumps(detail.overrides) if detail.overrides else None
     marks = {"prune": detail.prune or None, "doubted": detail.doubted or None}
-    return {**fields, "statuses": statuses, "overrides": overrides, **marks}
+    audit = {"audit_gap": detail.audit_gap, "unconfirmed": detail.unconfirmed or None}
+    return {**fields, "statuses": statuses, **audit, "overrides": overrides, **marks}
 
 
 # --- JSON -------------------------------------------------------------------------------------------
@@ -363,6 +364,8 @@ def _detail_json(row: DetailRow) -> dict[str, Any]:
         },
         "statuses": dict(row.statuses),
         "best": row.best,
+        "audit_gap": row.audit_gap,
+        "unconfirmed": row.unconfirmed,
         "doubted": row.doubted,
         "family": family_json(row.family),
     }

@@ -130,9 +130,11 @@ def detail_grids(board: Leaderboard) -> list[Grid]:
 
 
 def _detail_grid(details: WorkloadDetails, board: Leaderboard) -> Grid:
-    heading = ["rank", "submission", "hits", f"{board.clock} seconds", "examples", "steps", "ended"]
+    heading = ["rank", "submission", "hits", f"{board.clock} seconds", "examples", "steps"]
     shown = _shown_details(details, board)
     has_families = any(row.family is not None for row in shown)
+    has_gaps = any(row.audit_gap is not None for row in shown)
+    heading += [*(["audit gap"] if has_gaps else []), "ended"]
     rows = [
         [
             rank_range(row.ranks),
@@ -141,6 +143,7 @@ def _detail_grid(details: WorkloadDetails, board: Leaderboard) -> Grid:
             values.median(row.seconds, 2),
             values.median(row.examples, 0),
             values.median(row.steps, 0),
+            *([_format_gap(row.audit_gap)] if has_gaps else []),
             _describe_endings(row, details.targets),
             *([family_text(row.family, 2)] if has_families else []),
         ]
@@ -151,10 +154,14 @@ def _detail_grid(details: WorkloadDetails, board: Leaderboard) -> Grid:
         title=_detail_title(details),
         heading=heading,
         rows=rows,
-        right_aligned=frozenset({0, 2, 3, 4, 5}),
+        right_aligned=frozenset({0, 2, 3, 4, 5, 6} if has_gaps else {0, 2, 3, 4, 5}),
         leading_columns=LEADING_COLUMNS,
         first_row_leads=bool(shown) and shown[0].ranks == (1, 1),
     )
+
+
+def _format_gap(gap: float | None) -> str:
+    return NO_VALUE if gap is None else f"{gap:+.2g}"
 
 
 def _detail_title(details: WorkloadDetails) -> str:
@@ -186,6 +193,8 @@ def _describe_endings(row: DetailRow, targets: Sequence[Target]) -> str:
     """
     ordered = sorted(row.statuses.items(), key=lambda item: (-item[1], item[0]))
     statuses = ", ".join(f"{count} {status}" for status, count in ordered)
+    if row.unconfirmed:
+        statuses += f"; {row.unconfirmed} not confirmed on the split audit"
     if row.best is None or not targets:
         return statuses
     return f"{statuses}; missed, best {row.best:.4g}, target {text.number(targets[0].value)}"

@@ -7,7 +7,6 @@ from typing import Any, get_args
 
 from harness.contract.attestation import Attestation
 from harness.contract.domains import Scalar
-from harness.contract.judging import Judgement
 from harness.contract.marks import Mark
 from harness.contract.record import ON_CLOCK, Ledger, Phase, Record
 from harness.contract.run import Point, RunSpec
@@ -16,6 +15,7 @@ from harness.report import text
 from harness.report.attestations import describe_trust
 from harness.report.curve import Panel, characters, vertical_limits
 from harness.report.values import format_metric
+from harness.scoring.audit import audit_hit
 from harness.scoring.run_overview import RunOverview, best_and_final_points, primary_target, run_overview
 from harness.scoring.trust import trust_level
 
@@ -112,7 +112,10 @@ def _metric_rows(record: Record) -> list[tuple[str, str]]:
 
 
 def _describe_audit(record: Record) -> str:
-    """Return the primary metric on `audit` at the last evaluation as a clause; empty if no evaluator measured it."""
+    """Return the primary metric on `audit` at the last evaluation as a clause; empty if no evaluator measured it.
+
+    For the weights of a hit, the clause says whether they also meet the target on `audit`.
+    """
     judgements = [judgement for judgement in record.judgements if 0 <= judgement.point < len(record.points)]
     if not judgements:
         return ""
@@ -120,24 +123,13 @@ def _describe_audit(record: Record) -> str:
     target = primary_target(record.spec.workload.facts, record.points[judgement.point].stage)
     if target is None or target.metric not in judgement.audit:
         return ""
-    value = f"{judgement.audit[target.metric]:.4g}"
-    return f"; {target.metric} {value} on the split audit{_compare_audit(record, judgement, target)}"
-
-
-def _compare_audit(record: Record, judgement: Judgement, target: Target) -> str:
-    """Return whether the weights of a hit also meet the target on the split `audit`, as a clause.
-
-    The clause is empty if the weights are not those of the hit.
-    """
-    if record.hit != judgement.point:
-        return ""
-    if target.met(judgement.audit):
-        return ", meets the target"
-    se = judgement.audit.get("se", 0.0)
-    nearer = judgement.audit[target.metric] + (-se if target.goal == "min" else se)
-    if target.met({target.metric: nearer}):
-        return ", meets the target within one standard error"
-    return ", misses the target by more than one standard error" if se else ", misses the target"
+    clause = f"; {target.metric} {judgement.audit[target.metric]:.4g} on the split audit"
+    audit = audit_hit(record)
+    if audit is None:
+        return clause
+    if not audit.is_confirmed:
+        return f"{clause}, misses the target by more than one standard error, so the hit does not count"
+    return f"{clause}, meets the target{'' if target.met(judgement.audit) else ' within one standard error'}"
 
 
 def _stage_end(record: Record, stage: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,10 @@ class DetailRow:
         steps: steps to the target of each study's best trial.
         statuses: final status -> number of runs, all trials included.
         best: best value of the primary target's metric among the studies' best trials that missed; None if all hit.
+        audit_gap: median over the hits of all runs of how much worse the primary metric is on the split `audit` than on
+            `score`; None if no hit was evaluated on `audit`. A large value means that the submission fits the split on
+            which its hits are decided.
+        unconfirmed: number of hits that do not count, because their weights miss the target on `audit`.
         doubted: number of runs with the mark *doubted*.
         family: the family of the row; None if no other row is of the same method. A row with a rank and a row without a
             rank are never in one family.
@@ -49,6 +54,8 @@ class DetailRow:
     steps: Cell
     statuses: Mapping[Status, int]
     best: float | None = None
+    audit_gap: float | None = None
+    unconfirmed: int = 0
     doubted: int = 0
     family: RowFamily | None = None
 
@@ -149,6 +156,7 @@ def _row(key: _RowKey, runs: Sequence[RunSummary], ranks: tuple[int, int] | None
         study = study_key(run.spec)
         if study not in best_runs or run.result.value < best_runs[study].result.value:
             best_runs[study] = run
+    gaps = [run.audit_gap for run in runs if run.audit_gap is not None]
     hits: list[Point | None] = [run.hit for run in best_runs.values()]
     return DetailRow(
         submission=submission,
@@ -160,12 +168,14 @@ def _row(key: _RowKey, runs: Sequence[RunSummary], ranks: tuple[int, int] | None
         steps=cell_of_times([math.inf if point is None else float(point.steps) for point in hits]),
         statuses=dict(Counter(run.status for run in runs)),
         best=_best_of_misses(best_runs.values()),
+        audit_gap=statistics.median(gaps) if gaps else None,
+        unconfirmed=sum(run.is_unconfirmed for run in runs),
         doubted=sum(run.doubted for run in runs),
     )
 
 
 def _best_of_misses(runs: Iterable[RunSummary]) -> float | None:
-    missed = [run for run in runs if run.hit is None and run.best is not None]
+    missed = [run for run in runs if run.hit is None and run.best is not None and not run.is_unconfirmed]
     targets = missed[0].spec.workload.facts.targets if missed else ()
     if not targets:
         return None

@@ -18,6 +18,7 @@ from harness.contract.record import Record, Status
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target, WorkloadFacts
 from harness.errors import UsageError
+from harness.scoring.audit import audit_hit
 from harness.scoring.point_columns import PointColumns
 from harness.scoring.run_overview import best_value
 from harness.scoring.selection import ambiguous_names, with_source
@@ -123,6 +124,9 @@ class RunSummary(Data, frozen=True, kw_only=True):
         seconds: scored seconds at the hit; inf for a miss. `summarize` sets the measured seconds. On a CPU, the
             module `scored_time` replaces them by a time that is computed from costs.
         intervals: scored seconds between evaluations; None for a record whose points cannot be used.
+        audit_gap: how much worse the primary metric is on the split `audit` than on `score`, for the weights of the
+            run's hit; None without a hit or without an evaluation on `audit`.
+        is_unconfirmed: whether the run's hit does not count, because its weights miss the target on `audit`.
         best: best value of the primary target's metric in the run; None if no value is finite. Also None on a stream,
             because each of its stages has its own targets.
         trust: how far the record can be believed.
@@ -142,6 +146,8 @@ class RunSummary(Data, frozen=True, kw_only=True):
     slowdown: str = ""
     seconds: float = math.inf
     intervals: IntervalSeconds | None = None
+    audit_gap: float | None = None
+    is_unconfirmed: bool = False
     best: float | None = None
     trust: Trust = "self-reported"
     doubted: bool = False
@@ -229,6 +235,7 @@ def summarize_content(record: Record, query: LeaderboardQuery, columns: PointCol
     facts = record.spec.workload.facts
     columns = columns or PointColumns(record.points)
     result = _result_at_level(record, query, columns)
+    audit = audit_hit(record) if query.level == "main" else None
     metric = None
     if query.metric_budget is not None:
         limit, by = query.metric_budget.amount_on(facts)
@@ -252,6 +259,8 @@ def summarize_content(record: Record, query: LeaderboardQuery, columns: PointCol
         slowdown=slowdown(record.devices),
         seconds=math.inf if hit is None else hit.scored(record.spec.clock),
         intervals=interval_seconds(record, is_usable=is_usable, columns=columns),
+        audit_gap=audit.gap if audit is not None else None,
+        is_unconfirmed=audit is not None and not audit.is_confirmed,
         best=best_value(columns, facts.targets[0]) if facts.targets and not facts.stages else None,
         trust=record.trust,
         content_hash=record.content_hash,

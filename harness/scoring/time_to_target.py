@@ -13,6 +13,7 @@ from harness.contract.record import Record, is_broken, is_finished
 from harness.contract.run import STANDARD_ERRORS, Point, RunSpec
 from harness.contract.workload import Target
 from harness.errors import UsageError
+from harness.scoring.audit import audit_hit, unconfirmed_reason
 from harness.scoring.point_columns import PointColumns
 
 if TYPE_CHECKING:
@@ -295,8 +296,9 @@ def target_result(
 ) -> TargetResult:
     """Return the result of a run at its targets.
 
-    A crashed or diverged run is a miss. The result is `unknown` for an interrupted run, and for a run that stopped at
-    its own target before it met a harder given target.
+    A crashed or diverged run is a miss. A hit whose weights miss the target on the split `audit` is a miss, too (see
+    `audit`); the weights that meet given targets were not measured on this split. The result is `unknown` for an
+    interrupted run, and for a run that stopped at its own target before it met a harder given target.
 
     Args:
         record: record of the run.
@@ -320,6 +322,9 @@ def target_result(
         return TargetResult(status="unknown", reason=reason)
     if record.status == "rejected":
         return TargetResult(status="miss", reason=f"rejected: {record.reason}".rstrip(": "))
+    audit = audit_hit(record) if targets is None else None
+    if index is not None and audit is not None and not audit.is_confirmed:
+        return TargetResult(status="miss", reason=unconfirmed_reason(audit))
     if index is not None:
         value = amount(record.points[index], record.spec, by)
         if not value > 0:
