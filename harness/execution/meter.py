@@ -281,6 +281,10 @@ class Meter:
         main, tree = (self._phase_span.least(name, self._window) for name in (MAIN_THREAD, TREE))
         scored = self.charged().process_seconds
         self.limits.add(self._phase, main, tree, scored, main_at_most=self._phase_span.most(MAIN_THREAD, self._window))
+        if self._phase == "import" and self._charges_threads and (excess := self.limits.find_import_excess(tree)):
+            # The import has its own limit, so it does not count for that of the helpers.
+            self._off_clock += excess
+            self.helpers["import of the submission"] = excess
         if self._stop_count and self._charges_threads:
             excess = self.limits.find_excess(self._phase, main, scored)
             self._off_clock += excess

@@ -8,6 +8,8 @@ While the clock is stopped:
 - The processor time of helpers is charged. In addition, it has a limit.
 - The main thread may use a small amount of processor time for free, and more is charged. In addition, its time in each
   kind of phase has a limit.
+- The import of the submission may use a small amount of processor time for free, and more is charged. In addition, it
+  has a limit.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from harness.system.process_tree import TreeTimes
 
 #: Processor seconds that the import of a submission may take, summed over all threads and processes.
 IMPORT_LIMIT_S = 10.0
+#: Processor seconds that the import of a submission may take without a charge, summed over all threads and processes.
+#: The runs of the tier `cpu` take a few seconds, so a submission could train during a free import of several seconds.
+FREE_IMPORT_S = 0.25
 #: Processor seconds that a process may use before the clock starts, if it was started during the import.
 LEFT_BEHIND_LIMIT_S = 0.1
 # In the following, a pair (a, b) means a + b * x processor seconds. The comment on each pair says what x is. For
@@ -127,7 +132,7 @@ class OffClockLimits:
         """Return how many of the main thread's processor seconds in an interval with a stopped clock are charged.
 
         Call `add` for the interval first. Do not call this method for intervals before the submission's construction:
-        these intervals are never charged.
+        of these intervals, only the import is charged (`find_import_excess`).
 
         Args:
             phase: the phase of the interval.
@@ -148,6 +153,14 @@ class OffClockLimits:
         before = self._other_phases_seconds
         self._other_phases_seconds += main_seconds
         return max(0.0, self._other_phases_seconds - max(free, before))
+
+    def find_import_excess(self, tree_seconds: float) -> float:
+        """Return how many processor seconds of the submission's import are charged.
+
+        Args:
+            tree_seconds: processor seconds of all threads and processes of the trial during the import.
+        """
+        return max(0.0, tree_seconds - FREE_IMPORT_S)
 
     def check_stops(self, stops: int, evaluations: int) -> None:
         """Check how often the clock was stopped.

@@ -92,8 +92,8 @@ def build_run(
     # not part of the phase `import`, which has a limit.
     loading.load_object(spec.workload.load)
     emit(PhaseBegan(phase="import"))
-    # The clock is stopped while the submission is imported. Code at import time must therefore have no access to the
-    # model and the data, which are built later.
+    # The clock is stopped while the submission is imported. The model and the data of the run are built later, so that
+    # code at import time cannot change them. It can build its own ones, so a long import is charged (`off_clock`).
     rules = load_rules(spec)
     construct, import_seconds = _import_submission(spec, rules)
     emit(PhaseBegan(phase="build"))

@@ -58,6 +58,26 @@ def test_signal_handlers(tmp_path: Path) -> None:
 
 @linux
 @threat(
+    way="builds its own model and data while it is imported, trains there, and copies the weights in its first step",
+    verdict="made useless",
+    by="on a CPU, the time of the import above 0.25 s is scored",
+)
+def test_training_during_the_import(tmp_path: Path) -> None:
+    source = tmp_path / "trains.py"
+    source.write_text("from tests.cheats.ways.honest import Honest, burn\nburn(1.0)\nclass Trains(Honest):\n    pass\n")
+    record = run(f"{source}:Trains", tmp_path / "runs", smoke=True)
+    assert record.ledger is not None
+    # The time of the import before `burn` is charged, too, and the first point is the construction.
+    assert record.ledger.helpers["import of the submission"] >= 1.0 - off_clock.FREE_IMPORT_S - 0.1
+    assert record.points[0].process_seconds >= 1.0 - off_clock.FREE_IMPORT_S - 0.1
+
+    honest = run("honest:Honest", tmp_path / "honest", smoke=True)
+    assert honest.ledger is not None
+    assert "import of the submission" not in honest.ledger.helpers
+
+
+@linux
+@threat(
     way="computes while it is imported, in a process of its own",
     verdict="caught",
     by="rule `import_time`, and the supervisor's limit of 10 s for all processes",

@@ -3,7 +3,8 @@
 Forbidden: more than 10 s of CPU time for importing the submission and its parts and calling their `prepare()`.
 
 Why: the clock is stopped during imports, since their time does not depend on the algorithm. A submission must not move
-computation of the algorithm into the import.
+computation of the algorithm into the import. On a CPU, the time above 0.25 s is scored, because the runs of the tier
+`cpu` take a few seconds.
 
 Instead: compute in the constructor, where the clock runs, or import fewer or smaller libraries.
 """
