@@ -67,6 +67,16 @@ def test_restored_loss(tmp_path: Path) -> None:
 
 
 @threat(
+    way="swaps the code of the workload's loss around each pass, and restores it before the step returns",
+    verdict="caught",
+    by="rule `harness_code`, which also compares the code that computes passes, during random passes",
+)
+def test_swapped_loss(tmp_path: Path) -> None:
+    # The probability that no comparison falls into one of more than a hundred passes is below 1e-13.
+    is_rejected(run("workloads:SwapsWithinSteps", tmp_path), "Micro.loss was replaced")
+
+
+@threat(
     way="adds the outputs of a second, larger model in a hook",
     verdict="made useless",
     by="the evaluator's model has no hooks: the weights must reach the target without them",

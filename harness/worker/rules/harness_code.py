@@ -4,7 +4,8 @@ Forbidden: replacing functions, classes, methods, imported modules or constants 
 harness or of the workload in the worker process; hiding a method of the workload, or of an object of the harness that
 a submission can reach, by an attribute with the same name; and replacing the objects that compute the passes. The code
 of the workload is the module of its class, and the modules of the same package that this module uses. Other values,
-such as numbers and tensors in attributes, and the code of other libraries are not compared.
+such as numbers and tensors in attributes, and the code of other libraries are not compared. All code is compared at
+every evaluation, and the code that computes passes also during random passes.
 
 Why: the clock, the counters, the losses and the passes run in the same process as the submission. Their code must be
 the same in every run.
@@ -15,7 +16,9 @@ Instead: use the arguments of the constructor and of `step`. Define your own ver
 from __future__ import annotations
 
 import builtins
+import itertools
 import operator
+import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -37,6 +40,10 @@ from harness.worker.work import CountedWork
 
 #: Prefix of the names of the modules whose code is compared.
 _PACKAGE = "harness."
+#: Fraction of the calls during passes at which the code of the passes is compared.
+_COMPARED_SHARE = 0.1
+#: Modules of the harness that compute a pass. They and the modules of the workload are also compared during passes.
+_PASS_MODULES = frozenset(cls.__module__ for cls in (CountedWork, ForwardPass, MicrobatchedPasses, WholeBatchPasses))
 _DESCRIPTORS = (property, staticmethod, classmethod, cached_property)
 
 
@@ -74,20 +81,38 @@ class HarnessCode(Rule):
         super().__init__(spec)
         self._bindings: list[_Binding] = []
         self._are_unchanged: Callable[[], bool] = lambda: True
+        self._are_passes_unchanged: Callable[[], bool] = lambda: True
         self._find_hiding_name: Callable[[], str] = lambda: ""
+        self._draw = random.SystemRandom().random
         self._guarded: list[_Guarded] = []
 
     def before_import(self) -> None:
         modules = {name: module for name, module in sys.modules.items() if name.startswith(_PACKAGE)}
         modules |= {module.__name__: module for module in list_workload_modules(self.spec.workload.load)}
-        self._bindings = [binding for name, module in modules.items() for binding in _list_bindings(name, vars(module))]
-        classes = list({value: None for _, _, value, _, owner in self._bindings if _is_class_of(value, owner)})
+        by_module = {name: list(_list_bindings(name, vars(module))) for name, module in modules.items()}
+        self._bindings = list(itertools.chain(*by_module.values()))
+        classes = _list_classes(self._bindings)
         self._are_unchanged = _make_comparison(self._bindings, classes)
+        in_passes = [name for name in modules if name in _PASS_MODULES or not name.startswith(_PACKAGE)]
+        of_passes = list(itertools.chain(*(by_module[name] for name in in_passes)))
+        self._are_passes_unchanged = _make_comparison(of_passes, _list_classes(of_passes))
         self._find_hiding_name = _make_search(list(modules.values()), classes)
 
     def after_import(self, process_seconds: float) -> None:
         # A replaced method could be bound while the run is built, and restored before the first evaluation.
         self._check_code()
+
+    def on_forward(self, n: int) -> None:
+        self.on_pass()
+
+    def on_backward(self, n: int) -> None:
+        self.on_pass()
+
+    def on_pass(self) -> None:
+        # A submission could swap the code of the loss around each pass, and restore it before the next evaluation. The
+        # comparison takes too long for every pass, so it is made at random ones. `SystemRandom` cannot be predicted.
+        if self._draw() < _COMPARED_SHARE and not self._are_passes_unchanged():
+            raise _changed(next(_list_changed(self._bindings), "a function of the workload"))
 
     def before_construction(self, model: nn.Module, group: ProcessGroup) -> None:
         self._check_code()
@@ -192,6 +217,11 @@ def _list_changed(bindings: list[_Binding]) -> Iterator[str]:
             for function, code, defaults in functions
         ):
             yield f"{owner}.{name}"
+
+
+def _list_classes(bindings: list[_Binding]) -> list[type]:
+    """Return the classes that the modules of the bindings define."""
+    return list({value: None for _, _, value, _, owner in bindings if _is_class_of(value, owner)})
 
 
 def _changed(name: str) -> RejectedError:
