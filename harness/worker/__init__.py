@@ -1,1 +1,1 @@
-"""The training process. No other package of the harness imports torch."""
+"""The training process. Only this package and `harness.testing` import torch."""
