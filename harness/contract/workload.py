@@ -126,7 +126,7 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
     Args:
         name: name of the workload.
         version: version of the workload. It must increase when a change alters results.
-        tier: `cpu` (a run takes at most 2 minutes on one core), `gpu` or `cluster`.
+        tier: `cpu` (a run takes minutes on one core), `gpu` (at most a day on a GPU) or `cluster` (longer).
         access: `pool` (random access, the submission may choose the order) or `stream` (one pass through stages).
         targets: the targets. A hit is an evaluation that meets all of them. The first is the primary target.
         stages: the stages of a stream; empty on a pool.

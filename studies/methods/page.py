@@ -26,9 +26,9 @@ HEAD = """# Schedules and optimizers compared
 This page compares the learning-rate schedules and the optimizers of AlgoRace on two small workloads. You need it to
 choose a method, or to check a claim of a paper about a method.
 
-The methods of one table are tuned alike and run on the same seeds. The design of the study was fixed before the first
-run. It is in [design.yaml](../studies/methods/design.yaml). [measured.json](../studies/methods/measured.json) contains
-the figures of all runs. `python -m studies.methods --table` generates this page.
+The methods of one table are tuned alike and run on the same seeds. The design of the experiment was fixed before the
+first run. It is in [design.yaml](../studies/methods/design.yaml). [measured.json](../studies/methods/measured.json)
+contains the figures of all runs. `python -m studies.methods --table` generates this page.
 
 """
 #: Maximum length of a line of prose. Tables and headings cannot be wrapped.
@@ -86,7 +86,7 @@ def _cost(figures: Sequence[RunFigures]) -> str:
     broken = sum(not run.is_complete for run in figures)
     spent, starting = sum(run.spent for run in figures) / 3600, len(figures) * STARTUP_S / 3600
     return (
-        f"The study has {len(figures)} runs. A run *breaks* if it ends before the end of its budget. The number of "
+        f"The experiment has {len(figures)} runs. A run *breaks* if it ends before the end of its budget. The number of "
         f"runs that broke is {broken}. Training, evaluations, checkpoints and imports took {spent:.1f} core-hours, and "
         f"starting the processes took about {starting:.1f} core-hours. Hardware and version: {'; '.join(machines)}.\n"
     )
@@ -110,7 +110,7 @@ def _terms(design: Design) -> str:
     return "\n".join(
         [
             "## Terms\n",
-            "- An *arm* is a submission that this study compares. It is a [preset](glossary.md#preset) "
+            "- An *arm* is a submission that this experiment compares. It is a [preset](glossary.md#preset) "
             "(a named submission) with a tuned learning rate. Some schedules use the horizon, which is the number of "
             "examples in a run. For these schedules, "
             "`horizon_fraction` is also tuned. It is the fraction of the horizon at which the schedule ends.",
@@ -123,17 +123,17 @@ def _terms(design: Design) -> str:
             "- The *loss* is the held-out cross-entropy on the split `score` at the end of the budget.",
             "- The *examples to the target* are the number of examples that were drawn until the first evaluation "
             "that meets the target.",
-            "- The loss and the examples to the target are the two *measures* of the study.",
+            "- The loss and the examples to the target are the two *measures* of the experiment.",
             "- A run *hits* if an evaluation meets the target. Otherwise the run *misses*.",
             f"- The *full budget* of a workload is its own budget. The two workloads are {workloads}.",
             *(
-                f"- The study ran on version {studied.version} of `{name}`, whose full budget is {studied.horizon:,} "
+                f"- The experiment ran on version {studied.version} of `{name}`, whose full budget is {studied.horizon:,} "
                 f"examples and whose target is {studied.target:g}."
                 for name, studied in design.versions.items()
             ),
             f"- The *small budget* is {design.small_stage.budget:,} examples on `{design.small_stage.workload}`, a "
             "quarter of its full budget.",
-            f"- *Fresh seeds* are the {seeds} seeds that were not used for tuning. All arms have the same fresh seeds, "
+            f"- *New seeds* are the {seeds} seeds that were not used for tuning. All arms have the same new seeds, "
             "so the runs of two arms form pairs.",
             "",
         ]
@@ -201,7 +201,7 @@ def _method(design: Design) -> list[str]:
         "## Method\n",
         "### Settings\n",
         f"Only the learning rate and the `horizon_fraction` of an arm are tuned. {trials} settings of these two "
-        f"hyperparameters were tried on one tuning seed. Two of these settings then ran on {seeds} fresh seeds: the "
+        f"hyperparameters were tried on one tuning seed. Two of these settings then ran on {seeds} new seeds: the "
         "one with the lowest loss, and the one with the fewest examples to the target. Losses are compared in the runs "
         "of the first setting, and examples to the target in the runs of the second setting. "
         "Some arms have a second learning rate, `adam_lr`. The ratio of the two learning rates stays "
@@ -210,8 +210,8 @@ def _method(design: Design) -> list[str]:
         "### Columns of the tables\n",
         "- *best setting by loss* and *best setting by examples*: the learning rate and, if the arm has one, the "
         "`horizon_fraction`.\n"
-        f"- *mean loss*: the mean over the {seeds} fresh seeds.\n"
-        f"- *median examples to target* and *median seconds to target*: the medians over the {seeds} fresh seeds, in "
+        f"- *mean loss*: the mean over the {seeds} new seeds.\n"
+        f"- *median examples to target* and *median seconds to target*: the medians over the {seeds} new seeds, in "
         f"which a miss counts as infinite. If fewer than {seeds // 2 + 1} of the {seeds} seeds hit, the cell shows "
         "*missed*.\n"
         "- *hits*: the number of runs that hit / the number of runs.\n"
@@ -238,7 +238,7 @@ def _method(design: Design) -> list[str]:
         "The sign-flip test shows whether an arm is better on both workloads together. If an arm is better on one "
         "workload and worse on the other, the differences of the two workloads partly cancel in the test.\n",
         "### Rules that were made stricter\n",
-        "Four rules were made stricter after the runs on `resnet-digits`, but before the runs of `lm-tiny` on fresh "
+        "Four rules were made stricter after the runs on `resnet-digits`, but before the runs of `lm-tiny` on new "
         "seeds:\n",
         "- An arm with a run that broke is not tested by Student's t test against an arm whose run with the same seed "
         "did not break.\n"

@@ -58,7 +58,7 @@ def test_default_dtype(tmp_path: Path) -> None:
 @threat(
     way="uses more threads between passes",
     verdict="made useless",
-    by="processor seconds of all threads are scored",
+    by="the process seconds of all threads are scored",
 )
 def test_threads_outside_passes(tmp_path: Path) -> None:
     record = run("precision:ThreadsOutsidePasses", tmp_path)
