@@ -1,4 +1,4 @@
-"""Write docs/commands.md: every command with its options, the exit codes and the environment variables.
+"""Write docs/commands.md: every command with its options, exit codes, environment variables and keys of `bench.yaml`.
 
 usage: python -m tools.make_commands            (a test fails if the page is stale)
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli import config
 from harness.cli.app import app
 from tools.markdown import table_lines
 
@@ -63,6 +64,8 @@ output is one JSON object, whose key `schema` is the version of its layout ([ver
 ERRORS = """An error is one line: the request, the problem, and in parentheses the remedy. If there are several
 problems, each has its own line. `bench --json-errors COMMAND` prints the error as JSON
 ([versions](versioning.md#the-package))."""
+PROJECT_FILE = """The file `bench.yaml` in the current folder sets options. It is a YAML mapping of the keys in the
+table, for example `seed: 7`. Each key sets the option of the same name."""
 PRECEDENCE = """An option takes precedence over its variable, and a variable over the project file `bench.yaml`."""
 
 
@@ -72,10 +75,26 @@ def page() -> str:
     lines += table_lines(("code", "meaning"), [(str(code), meaning) for code, meaning in EXIT_CODES.items()])
     lines += ["", ERRORS, "", "## Environment variables", "", PRECEDENCE, ""]
     lines += table_lines(("variable", "meaning"), [(f"`{name}`", meaning) for name, meaning in VARIABLES.items()])
+    lines += ["", "## The project file", "", PROJECT_FILE, "", *_keys()]
     lines += ["", "## Options of every command", "", *_options(app), ""]
     for name, command in _commands("bench", app, click.Context(app, info_name="bench")):
         lines += [f"## {name}", "", *_describe(name, command), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _keys() -> list[str]:
+    """Return the table of the keys of the project file."""
+    options = {
+        (name.removeprefix("bench "), parameter.name): parameter
+        for name, command in _commands("bench", app, click.Context(app, info_name="bench"))
+        for parameter in command.params
+    }
+    rows = []
+    for key, commands in config.KEYS.items():
+        is_integer = isinstance(options[commands[0], key].type, click.IntRange)
+        names = ", ".join(f"`bench {command}`" for command in commands)
+        rows.append((f"`{key}`", "integer" if is_integer else "text", names))
+    return table_lines(("key", "value", "commands"), rows)
 
 
 def _commands(name: str, command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command]]:
@@ -133,7 +152,8 @@ def _options(command: click.Command) -> list[str]:
             continue
         value = "" if option.is_flag else f" {option.make_metavar(click.Context(command))}"
         text = option.help or ("Show the version and exit." if "--version" in option.opts else "")
-        rows.append((f"`{', '.join(option.opts)}{value}`", _escape(text), _default(option)))
+        names = " / ".join(filter(None, [", ".join(option.opts), ", ".join(option.secondary_opts)]))
+        rows.append((f"`{names}{value}`", _escape(text), _default(option)))
     return table_lines(("option", "meaning", "default"), rows) if rows else []
 
 

@@ -25,9 +25,9 @@ def mark_command(name: str, event: MarkEvent, summary: str) -> click.Command:
         summary: help text of the command.
     """
 
-    @click.command(
-        name, help=summary, epilog=examples(f'bench results {name} run-1f2e3d4c --why "the machine was throttled"')
-    )
+    reason = "repeated with the same result" if event == "restored" else "the machine was throttled"
+
+    @click.command(name, help=summary, epilog=examples(f'bench results {name} run-1f2e3d4c --why "{reason}"'))
     @click.argument("record")
     @click.option("--why", required=True, metavar="TEXT", help="The reason. Tables show it.")
     @folder_options

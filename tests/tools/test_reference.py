@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import click
 import pytest
 
 from harness import errors
-from harness.cli import gate
+from harness.cli import config, gate
 from harness.contract import hookspecs
 from tests.command_lines import commands
 from tests.documents import ROOT
@@ -65,4 +66,18 @@ def test_every_command_and_option_is_on_the_page() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Option):
                 assert parameter.help or "--version" in parameter.opts, f"bench {name} {parameter.opts[0]} has no help"
-                assert all(option in page for option in parameter.opts)
+                assert all(option in page for option in (*parameter.opts, *parameter.secondary_opts))
+
+
+def test_both_forms_of_an_option_are_on_the_page() -> None:
+    assert "| `--variants / --no-variants` |" in make_commands.page()
+
+
+def test_every_key_of_the_project_file_is_on_the_page(tmp_path: Path) -> None:
+    _, _, section = make_commands.page().partition("## The project file\n")
+    section, _, _ = section.partition("\n## ")
+    rows = re.findall(r"^\| `(\w+)` \| (integer|text) \| (.+) \|$", section, re.MULTILINE)
+    assert {key: tuple(re.findall(r"`bench ([^`]+)`", names)) for key, _, names in rows} == config.KEYS
+    file = tmp_path / "bench.yaml"
+    file.write_text("\n".join(f"{key}: {'1' if kind == 'integer' else 'a'}" for key, kind, _ in rows))
+    config.read_default_map(file)
