@@ -68,6 +68,7 @@ pages: map
 	$(BIN)/python -m tools.make_calibration
 	$(BIN)/python -m tools.make_power
 	$(BIN)/python -m tools.make_workload_list
+	$(BIN)/python -m tools.make_decisions
 	$(BIN)/python -m tools.make_rules
 	$(BIN)/python -m tools.make_threats
 	$(BIN)/python -m tools.make_commands
