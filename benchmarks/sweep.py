@@ -4,7 +4,8 @@ The script prints four figures, one per line:
 
 1. *cost per trial*: (processor seconds of a complete tiny trial) − (processor seconds of a bare process). A bare
    process starts the interpreter, and imports and warms up the third-party packages of a worker. Trials and bare
-   processes alternate. The figure is the median of the differences.
+   processes alternate. The figure is the median of the differences. Workers are not forked, because the seconds of a
+   fork server that has not ended cannot be read.
 2. *plan*: seconds to plan 10,000 trials and compute their run_ids, as `--dry-run` does.
 3. *resume*: seconds to recognise 10,000 finished trials from their records.
 4. *two workers*: two ratios, (value with two trials at once) / (value with one trial at a time). The first is a ratio
@@ -130,7 +131,8 @@ def cost_per_trial(runs: Path, sizes: Sizes) -> float:
     for seed in range(sizes.repetitions):
         spec = msgspec.structs.replace(plan_trials(workload, submission, registry, settings)[0], root_seed=seed)
         began = _processor_seconds()
-        (outcome,) = execute([spec], runs / "runs", Plain(1, open(os.devnull, "w")), ExecutionOptions())  # noqa: SIM115
+        options = ExecutionOptions(fresh_workers=True)
+        (outcome,) = execute([spec], runs / "runs", Plain(1, open(os.devnull, "w")), options)  # noqa: SIM115
         trial_seconds = _processor_seconds() - began
         assert outcome.status in ("exhausted", "reached"), outcome.reason
         began = _processor_seconds()
