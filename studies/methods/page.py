@@ -86,9 +86,9 @@ def _cost(figures: Sequence[RunFigures]) -> str:
     broken = sum(not run.is_complete for run in figures)
     spent, starting = sum(run.spent for run in figures) / 3600, len(figures) * STARTUP_S / 3600
     return (
-        f"The experiment has {len(figures)} runs. A run *breaks* if it ends before the end of its budget. The number of "
-        f"runs that broke is {broken}. Training, evaluations, checkpoints and imports took {spent:.1f} core-hours, and "
-        f"starting the processes took about {starting:.1f} core-hours. Hardware and version: {'; '.join(machines)}.\n"
+        f"The experiment has {len(figures)} runs. A run *breaks* if it ends before the end of its budget. The number "
+        f"of runs that broke is {broken}. Training, evaluations, checkpoints and imports took {spent:.1f} core-hours, "
+        f"and starting the processes took about {starting:.1f} core-hours. Hardware and version: {'; '.join(machines)}.\n"
     )
 
 
@@ -127,8 +127,8 @@ def _terms(design: Design) -> str:
             "- A run *hits* if an evaluation meets the target. Otherwise the run *misses*.",
             f"- The *full budget* of a workload is its own budget. The two workloads are {workloads}.",
             *(
-                f"- The experiment ran on version {studied.version} of `{name}`, whose full budget is {studied.horizon:,} "
-                f"examples and whose target is {studied.target:g}."
+                f"- The experiment ran on version {studied.version} of `{name}`, whose full budget is "
+                f"{studied.horizon:,} examples and whose target is {studied.target:g}."
                 for name, studied in design.versions.items()
             ),
             f"- The *small budget* is {design.small_stage.budget:,} examples on `{design.small_stage.workload}`, a "
