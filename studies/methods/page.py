@@ -87,8 +87,10 @@ def _cost(figures: Sequence[RunFigures]) -> str:
     spent, starting = sum(run.spent for run in figures) / 3600, len(figures) * STARTUP_S / 3600
     return (
         f"The experiment has {len(figures)} runs. A run *breaks* if it ends before the end of its budget. The number "
-        f"of runs that broke is {broken}. Training, evaluations, checkpoints and imports took {spent:.1f} core-hours, "
-        f"and starting the processes took about {starting:.1f} core-hours. Hardware and version: {'; '.join(machines)}.\n"
+        f"of runs that broke is {broken}. Training, evaluations, checkpoints and imports took "
+        f"{spent:.1f} core-hours, "
+        f"and starting the processes took about {starting:.1f} core-hours. "
+        f"Hardware and version: {'; '.join(machines)}.\n"
     )
 
 
