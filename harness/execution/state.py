@@ -151,7 +151,7 @@ class Trial:
         """Return the state of a trial at its start or restart.
 
         Args:
-            earlier: the trial's record from an earlier, interrupted command; None if no such record can be read.
+            earlier: the record of the interrupted or failed run that is continued; None if the run begins.
                 Its sessions, sandbox, points, GPU samples and deaths are taken over. The points are replaced when the
                 worker or the evaluator reports the points that it has restored.
             spec: the trial.

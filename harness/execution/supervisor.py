@@ -54,6 +54,7 @@ def supervise(
     spec: RunSpec,
     watcher: Watcher,
     *,
+    earlier: Record | None = None,
     transport: Transport | None = None,
     slot: ResourceSlot | None = None,
     stop: StopSignal | None = None,
@@ -66,9 +67,10 @@ def supervise(
     """Run or resume a trial until it ends, and write its record. The folder must be locked.
 
     Args:
-        folder: the trial's folder. If it contains the record of an interrupted run, the run is resumed.
+        folder: the trial's folder. If it contains a checkpoint, the run is resumed.
         spec: the trial.
         watcher: object that is notified of every event.
+        earlier: record of the interrupted or failed run that is continued; None if the run begins.
         transport: function that runs a job and passes its events to a callback; if None, a worker process runs the job.
         slot: the cores and GPUs of the worker process.
         stop: signal that ends the trial. In the main thread, Ctrl-C also ends the trial.
@@ -87,7 +89,7 @@ def supervise(
             with the status `interrupted`.
         Interrupted: the trial was stopped; its record has the status `interrupted`.
     """
-    trial = Trial.continue_from(folder.record(), spec, folder.identity, watcher, current_session(invocation))
+    trial = Trial.continue_from(earlier, spec, folder.identity, watcher, current_session(invocation))
     trial.account = Account.open(folder)
     worker_process = WorkerProcess(folder, trial, slot or ResourceSlot(), stop or StopSignal(), launcher)
     run_job = transport or worker_process.run_job

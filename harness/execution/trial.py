@@ -55,19 +55,21 @@ def run_trial(
     with folder.lock(LOCK_TIMEOUT_S if lock_timeout is None else lock_timeout):
         if options.force:
             folder.supersede()
-        record = _read_undamaged_record(folder, spec, watcher)
-        if record is not None and is_retried(record.status, options):
+        earlier = _read_undamaged_record(folder, spec, watcher)
+        if earlier is not None and is_retried(earlier.status, options):
             folder.supersede(keep_checkpoints=True)
-            record = None
-        if record is not None and record.status != "interrupted":
-            watcher.kept(trial_summary(spec, runs, record, kept=True))
-            return record, True
-        if record is not None and spec.workload.has_other_source(record.spec.workload):
+            if not folder.has_checkpoint:
+                earlier = None
+        elif earlier is not None and earlier.status != "interrupted":
+            watcher.kept(trial_summary(spec, runs, earlier, kept=True))
+            return earlier, True
+        if earlier is not None and spec.workload.has_other_source(earlier.spec.workload):
             watcher.warned(spec, describe_other_source(spec, "the trial began"))
         record = supervise(
             folder,
             spec,
             watcher,
+            earlier=earlier,
             transport=transport,
             slot=slot,
             stop=stop,

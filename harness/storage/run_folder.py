@@ -52,6 +52,12 @@ class RunFolder:
         """The folder in which the worker may write: checkpoints, the compiler's cache and temporary files."""
         return self.path / WORKER
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether the folder contains a checkpoint, from which the trial resumes."""
+        # Earlier versions wrote checkpoints beside the record.
+        return any((folder / name).exists() for folder in (self.worker_path, self.path) for name in CHECKPOINTS)
+
     def record(self) -> Record | None:
         """Return the record, or None if the trial has no record yet.
 

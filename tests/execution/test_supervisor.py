@@ -386,7 +386,7 @@ def test_a_second_worker_that_fails_before_it_stands_loses_nothing(tmp_path: Pat
             trials[0].set_death(-signal.SIGKILL, "")
 
     with folder.lock():
-        record = supervise(folder, spec, Remember(), transport=transport, persist=True)
+        record = supervise(folder, spec, Remember(), earlier=folder.record(), transport=transport, persist=True)
     assert (record.status, len(trials)) == ("out-of-memory", 2)
     assert (folder.worker_path / "checkpoint.pt").exists()
 
