@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from harness.contract.events import AnyEvent, Done
-from harness.contract.record import Record
+from harness.contract.record import Record, is_complete
 from harness.contract.run import Job, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import UsageError
@@ -114,8 +114,9 @@ def supervise(
         try:
             run_job(job, trial.receive)
         except KeyboardInterrupt:
-            interrupted = trial.end is None
-            trial.end = trial.end or Done(status="interrupted", reason="stopped by the user")
+            interrupted = trial.end is None or _awaits_judgement(trial, job)
+            if interrupted:
+                trial.end = Done(status="interrupted", reason="stopped by the user")
         trial.end_worker(stopped=interrupted)
         folder.collect_worker_files()
         if not (persist and trial.killer and trial.end is not None and trial.end.status == "interrupted"):
@@ -131,6 +132,14 @@ def supervise(
     if interrupted:
         raise Interrupted("stopped by the user", fix="run the same command again to resume")
     return record
+
+
+def _awaits_judgement(trial: Trial, job: Job) -> bool:
+    """Return whether a run is complete, but its stored weights have not been judged.
+
+    If the trial is stopped in this state, its record must not be final: the weights would never be judged.
+    """
+    return job.keep_weights and trial.end is not None and is_complete(trial.end.status) and not trial.judgements
 
 
 @contextlib.contextmanager

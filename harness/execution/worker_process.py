@@ -70,7 +70,7 @@ class WorkerProcess:
         """Start the worker, pass on its events, and return when it has ended or has sent no event for too long.
 
         Raises:
-            KeyboardInterrupt: the trial was stopped before the worker's last event.
+            KeyboardInterrupt: the trial was stopped before its end, or before its stored weights were judged.
         """
         trial = self._trial
         trial.evaluated_outside = evaluates_outside(job.spec)
@@ -132,14 +132,16 @@ class WorkerProcess:
             return
         weights = list_stored_weights(self._folder.worker_path, job.spec, trial.points)
         make_folders(scratch)
-        with open(self._folder.path / "worker.log", "ab") as log:
-            answer = judge_weights(
-                JudgeRequest(spec=msgspec.structs.replace(job.spec, ranks=1), weights=weights),
-                worker_environment(job.spec, scratch, self._slot),
-                self._stop,
-                log.fileno(),
-            )
-        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            with open(self._folder.path / "worker.log", "ab") as log:
+                answer = judge_weights(
+                    JudgeRequest(spec=msgspec.structs.replace(job.spec, ranks=1), weights=weights),
+                    worker_environment(job.spec, scratch, self._slot),
+                    self._stop,
+                    log.fileno(),
+                )
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
         trial.set_judgements(answer, find_difference(trial.points, answer.judgements, answer.tolerances))
 
 

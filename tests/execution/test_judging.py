@@ -10,17 +10,18 @@ import msgspec
 import pytest
 
 from harness.contract.events import Done, Evaluated, Judged, Ready, Restored
-from harness.contract.judging import Judgement, JudgeRequest, StoredWeights
+from harness.contract.judging import JudgeAnswer, Judgement, JudgeRequest, StoredWeights
 from harness.contract.record import Usage
 from harness.contract.run import Point
-from harness.execution import judging, supervisor, worker_process
+from harness.execution import judging, launching, supervisor, worker_process
 from harness.execution.event_reader import EventReader
 from harness.execution.judging import find_difference, judge_weights
 from harness.execution.meter import Meter
-from harness.execution.state import Trial
+from harness.execution.state import Interrupted, Trial
 from harness.storage.layout import EVALUATOR, FINAL_WEIGHTS
 from tests import micro
 from tests.execution import stub
+from tests.execution.helpers import stub_specs
 from tests.helpers import FORKED, Remember, folder_of, outcome, run_here, run_worker, spec_of, submission
 
 SPEC = spec_of(submission("tests.submissions_for_tests:Base"))
@@ -165,6 +166,30 @@ def test_a_worker_that_dies_loses_the_evaluation_that_it_has_not_ended() -> None
 def test_a_judge_that_dies_is_an_error_in_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judging, "JUDGE", ["false"])
     assert "code 1" in judge_weights(JudgeRequest(spec=SPEC, weights=())).error
+
+
+def test_a_run_that_is_stopped_while_its_weights_are_judged_is_judged_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launching, "WORKER", stub.COMMAND)
+    monkeypatch.setattr(supervisor, "can_start_evaluator", lambda: True)
+    (spec,) = stub_specs(1, evaluations=3)
+
+    def is_stopped(*_: Any) -> JudgeAnswer:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(worker_process, "judge_weights", is_stopped)
+    with pytest.raises(Interrupted):
+        run_worker(spec, tmp_path)
+    stopped = folder_of(spec, tmp_path).record()
+    assert stopped is not None
+    assert (stopped.status, stopped.reason) == ("interrupted", "stopped by the user")
+    judgement = Judgement(point=2, score=stopped.points[2].metrics)
+    monkeypatch.setattr(worker_process, "judge_weights", lambda *_: JudgeAnswer(judgements=(judgement,)))
+    watcher = Remember()
+    record = run_worker(spec, tmp_path, watcher)
+    assert (record.status, record.trust, record.judgements) == ("exhausted", "evaluated", (judgement,))
+    assert watcher.resumed == [2], "from the checkpoint before the last evaluation"
 
 
 # --- with real weights --------------------------------------------------------------------------
