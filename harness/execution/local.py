@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.contract.record import TrialSummary
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
-from harness.errors import TrialLockedError, UsageError
+from harness.errors import StoreError, UsageError
 from harness.execution.resources import Allocation, Machine
 from harness.execution.scheduler import Result, run_all
 from harness.execution.state import StopSignal
@@ -183,7 +183,7 @@ class _InProcess:
             record, was_finished = run_trial(
                 spec, self._runs, self._watcher, options, self._transport, lock_timeout=_LOCK_TIMEOUT_S
             )
-        except TrialLockedError as error:
+        except StoreError as error:
             self._ended.append((run_id(spec), error))
         else:
             self._ended.append((record.run_id, trial_summary(spec, self._runs, record, was_finished)))

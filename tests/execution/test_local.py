@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from harness.contract.run import ExecutionOptions, Point, RunSpec
-from harness.errors import UsageError
+from harness.errors import StoreError, UsageError
 from harness.execution import launching, remote, warm
 from harness.execution.event_stream import EventForwarder
 from harness.execution.local import execute
@@ -142,6 +142,18 @@ def test_in_process_another_command_is_waited_for(tmp_path: Path, monkeypatch: p
     watcher = run([spec], tmp_path, in_process=True)
     assert [record.status for record in watcher.records] == ["exhausted"]
     assert watcher.warnings == ["this trial is already running in another command (process 4711); waiting for it"]
+
+
+def test_in_process_an_unwritable_folder_is_an_error_after_the_other_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.execution.local.import_worker_transport", lambda: stub.run_job)
+    unwritable, writable = stub_specs(2, evaluations=2)
+    (tmp_path / layout.run_id(unwritable)).write_text("a file in place of the folder")
+    watcher = Remember()
+    with pytest.raises(StoreError, match="cannot write"):
+        list(execute([unwritable, writable], tmp_path, watcher, ExecutionOptions(in_process=True)))
+    assert [record.run_id for record in watcher.records] == [layout.run_id(writable)]
 
 
 # --- where they run -----------------------------------------------------------------------------
