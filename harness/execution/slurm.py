@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -98,7 +99,9 @@ class _Queue:
             return False
         submitit = remote.import_optional("submitit", "slurm")
         identity = run_id(spec)
-        journal = _Journal(self._folder / f"{identity}.events")
+        # Another command may have submitted the same trial: one that was killed, or one whose job is still queued. Its
+        # messages must not be read here.
+        journal = _Journal(self._folder / f"{identity}-{secrets.token_hex(4)}.events")
         # The folder is named after the job's number, so that the files of one job can be removed.
         executor = submitit.AutoExecutor(folder=self._folder / "%j", cluster=self._executor_options["cluster"])
         executor.update_parameters(**parameters(spec, self._executor_options))

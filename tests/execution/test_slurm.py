@@ -56,6 +56,20 @@ def test_a_plan_ends_as_on_this_machine_and_is_kept_the_next_time(tmp_path: Path
     assert left == [], "jobs that ended well leave nothing"
 
 
+@pytest.mark.slow
+def test_messages_to_a_killed_command_are_not_read_again(tmp_path: Path) -> None:
+    (spec,) = stub_specs(1, evaluations=2)
+    options = ExecutionOptions(options={"cluster": "local"}, force=True)
+    # A command that is killed neither reads nor removes the messages of its job.
+    killed = slurm._Queue(tmp_path, Remember(), {**slurm.OPTIONS, "cluster": "local"})
+    killed.start(spec, options)
+    ((_, job, _),) = killed._jobs.values()
+    job.wait()
+    watcher = Remember()
+    list(execute([spec], tmp_path, watcher, options))
+    assert (watcher.resumed, len(watcher.points), len(watcher.records)) == ([0], 2, 1)
+
+
 class Signals(Remember):
     """Sends a signal to the supervisor of a trial, once, when so many evaluations have come."""
 
