@@ -319,7 +319,8 @@ class Record(Data, frozen=True, kw_only=True):
             sandbox; empty if no worker started, and in records from before this field existed.
         ledger: the time that the trial used on and off the clock, and its restarts; None in records from before this
             field existed.
-        started: time of the start, UTC in ISO 8601.
+        started: time of the start of the run, UTC in ISO 8601. Records of resumed runs from before this version have
+            the start of the last session.
         finished: time of the end, UTC in ISO 8601.
         content_hash: SHA-256 of all fields except this one. It detects accidental changes, not forgery.
     """

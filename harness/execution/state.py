@@ -152,8 +152,8 @@ class Trial:
 
         Args:
             earlier: the record of the interrupted or failed run that is continued; None if the run begins.
-                Its sessions, sandbox, points, GPU samples and deaths are taken over. The points are replaced when the
-                worker or the evaluator reports the points that it has restored.
+                Its start, sessions, sandbox, points, GPU samples and deaths are taken over. The points are replaced
+                when the worker or the evaluator reports the points that it has restored.
             spec: the trial.
             run_id: the trial's run_id.
             watcher: object that is notified of every event.
@@ -161,6 +161,7 @@ class Trial:
         """
         trial = cls(spec, run_id, watcher, session=session)
         if earlier is not None:
+            trial.started = earlier.started or trial.started
             trial.sessions, trial.sandbox = earlier.sessions, earlier.sandbox
             trial.deaths, trial.points, trial.devices = earlier.deaths, list(earlier.points), earlier.devices
             trial.furthest = max((point.steps for point in earlier.points), default=0)

@@ -16,6 +16,7 @@ from harness.contract.record import Record
 from harness.errors import BenchError, UsageError
 from harness.scoring.final_metric import final_metric
 from harness.scoring.gate_envelope import GateEnvelope
+from harness.scoring.power_costs import run_cost
 from harness.scoring.sequential.differences import mean_over_workloads, pair_log_multipliers
 from harness.scoring.sequential.evidence import fewest_deciding_pairs
 from harness.scoring.sequential.forecast import forecast_pairs
@@ -49,7 +50,7 @@ class GateRun:
         reason: reason for the status; for a run that broke down, the reason why it counts as broken down.
         weights: SHA-256 of the final weights; empty if unknown.
         constant: whether the metric was equal at all evaluations.
-        seconds: wall seconds from start to end.
+        seconds: wall seconds of all sessions of the run.
         cost: scored seconds per example, without the construction of the submission; None where unknown.
         run_id: run ID of the record.
     """
@@ -138,6 +139,9 @@ def _cost_per_example(record: Record) -> float | None:
 
 
 def _wall_seconds(record: Record) -> float:
+    """Return the wall seconds of all sessions of a run, without the time between them."""
+    if record.ledger is not None:
+        return run_cost(record).wall
     if record.started and record.finished:
         started, finished = datetime.fromisoformat(record.started), datetime.fromisoformat(record.finished)
         return (finished - started).total_seconds()

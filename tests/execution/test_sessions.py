@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from harness.contract.record import Session
 from harness.contract.run import ExecutionOptions
 from harness.execution.sessions import append_session, current_session, with_invocation
+from harness.execution.state import Trial
+from tests.helpers import Remember, spec_of, submission
 
 
 def test_invocations_differ_and_are_kept() -> None:
@@ -20,3 +24,10 @@ def test_points_that_were_lost_take_their_session_with_them() -> None:
     sessions = append_session(append_session((), a, 0), b, 5)
     assert [(part.invocation, part.first_point) for part in append_session(sessions, c, 3)] == [("a", 0), ("c", 3)]
     assert append_session(sessions, b, 8) == sessions
+
+
+def test_a_resumed_run_began_when_its_first_session_did() -> None:
+    spec = spec_of(submission("tests.submissions_for_tests:Base"))
+    began = "2026-01-01T00:00:00+00:00"
+    earlier = msgspec.structs.replace(Trial(spec, "run-x", Remember()).record(), started=began)
+    assert Trial.continue_from(earlier, spec, "run-x", Remember()).record().started == began

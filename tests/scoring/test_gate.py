@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.contract.record import Record
+from harness.contract.record import Ledger, Record, Spent
 from harness.errors import BenchError, UsageError
 from harness.planning import seeds
 from harness.scoring.gate import EDITED, GateLook, GatePair, judge_pairs, judge_run, median_cost_ratio
@@ -149,6 +149,17 @@ def test_a_stream_that_ends_before_its_last_stage_broke() -> None:
     run = judge_run(msgspec.structs.replace(record, points=(record.points[0], early)), "A")
     assert run.broke
     assert "ended in stage 1 of 2" in run.reason
+
+
+def test_the_time_between_two_sessions_is_no_wall_time_of_the_run() -> None:
+    resumed_later = finish(
+        builders.spec(),
+        1.0,
+        started="2026-01-01T00:00:00+00:00",
+        finished="2026-01-02T00:00:00+00:00",
+        ledger=Ledger(phases={"start": Spent(seconds=4.0), "training": Spent(seconds=20.0)}),
+    )
+    assert judge_run(resumed_later, "A").seconds == 24.0
 
 
 # --- the envelope -----------------------------------------------------------------------------------
