@@ -14,7 +14,8 @@ import re
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -68,7 +69,8 @@ class Machine:
         if kind != "cuda":
             return _allocate("device", [kind], 1)
         candidates = self.gpus[int(index) : int(index) + spec.ranks] if index else self.gpus
-        allocation = _allocate("gpu", candidates, spec.ranks)
+        # Other commands may see the same GPU under another name.
+        allocation = _allocate("gpu", candidates, spec.ranks, partial(drivers.common_name, detect.all_gpus()))
         if allocation is None:
             return None
         # If the device has a number, the environment variables are left unchanged, so that the number stays valid.
@@ -160,14 +162,23 @@ def _cpu_quota() -> int | None:
     return None
 
 
-def _allocate(kind: str, candidates: Iterable[int | str], n: int) -> Allocation | None:
-    """Lock the first n free candidates, or lock nothing and return None if fewer are free."""
+def _allocate(
+    kind: str, candidates: Iterable[int | str], n: int, common_name: Callable[[str], str] = str
+) -> Allocation | None:
+    """Lock the first n free candidates, or lock nothing and return None if fewer are free.
+
+    Args:
+        kind: kind of the resources.
+        candidates: names of the resources.
+        n: number of resources.
+        common_name: function that returns the name by which all commands lock a candidate.
+    """
     names: list[str] = []
     locks: list[ResourceLock] = []
     for candidate in candidates:
         if len(locks) == n:
             break
-        lock = ResourceLock.acquire(f"{_PREFIX}{kind}-{candidate}")
+        lock = ResourceLock.acquire(f"{_PREFIX}{kind}-{common_name(str(candidate))}")
         if lock is not None:
             names.append(str(candidate))
             locks.append(lock)

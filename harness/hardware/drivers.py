@@ -35,6 +35,8 @@ THROTTLE_REASONS = {
 _STATIC = "index,uuid,name,memory.total,driver_version,power.limit,clocks.max.sm,clocks.max.mem,mig.mode.current"
 #: The fields of `nvidia-smi` from which `GpuSample` is made.
 _STATE = "index,clocks.sm,clocks.mem,power.draw,temperature.gpu,clocks_throttle_reasons.active"
+#: Prefix of the names of partitions (MIG).
+_PARTITION = "MIG-"
 
 #: A function that runs a program and returns its standard output.
 RunProgram = Callable[..., str]
@@ -326,6 +328,20 @@ def visible_names(gpus: Sequence[Gpu], environment: Mapping[str, str] = os.envir
     return tuple(names)
 
 
+def common_name(gpus: Sequence[Gpu], name: str) -> str:
+    """Return the name of a GPU that does not depend on how `CUDA_VISIBLE_DEVICES` names it: its UUID.
+
+    If the driver gives no UUID, the name is returned. A partition of a GPU has only one name.
+
+    Args:
+        gpus: the GPUs of this machine.
+        name: name as in `CUDA_VISIBLE_DEVICES`.
+    """
+    uuids = [gpu.uuid for gpu in gpus if _has_name(gpu, name)]
+    is_known = len(uuids) == 1 and uuids[0] and not name.startswith(_PARTITION)
+    return uuids[0] if is_known else name
+
+
 def visibility_variables(names: Sequence[str]) -> dict[str, str]:
     """Return the environment variables with which a program sees only the named GPUs, of either maker.
 
@@ -339,7 +355,7 @@ def _has_name(gpu: Gpu, name: str) -> bool:
     if name.isdecimal():
         return int(name) == gpu.index
     # `MIG-GPU-…/1/0` is the name of a partition of `GPU-…`.
-    return bool(name) and gpu.uuid.startswith(name.removeprefix("MIG-").partition("/")[0])
+    return bool(name) and gpu.uuid.startswith(name.removeprefix(_PARTITION).partition("/")[0])
 
 
 def _number(cell: str) -> float | None:

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.contract.record import Device
 from harness.contract.run import ExecutionOptions, Point, RunSpec
 from harness.errors import StoreError, UsageError
 from harness.execution import launching, remote, warm
@@ -24,6 +25,8 @@ from harness.execution.event_stream import EventForwarder
 from harness.execution.local import execute
 from harness.execution.resources import Allocation, Machine, list_usable_cores
 from harness.execution.state import DEATHS_UNTIL_CRASH, Interrupted, ResourceSlot
+from harness.hardware import detect
+from harness.hardware.drivers import Gpu
 from harness.storage import layout, run_folder
 from tests.execution import stub
 from tests.execution.helpers import ROOT, outcomes_in, stub_specs, with_hparams
@@ -267,6 +270,28 @@ def test_ranks_from_a_gpu_on_are_given_that_one_and_the_next() -> None:
     assert allocation.slot.gpus == ()
     assert machine.allocate(msgspec.structs.replace(spec, device="cuda:2", ranks=1)) is None
     allocation.release()
+
+
+@linux
+def test_a_gpu_is_reserved_once_under_all_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = Device(name="NVIDIA H100", memory_mib=1)
+    gpus = tuple(Gpu(index=index, uuid=f"GPU-bbb{index}", device=card) for index in (0, 1))
+    monkeypatch.setattr(detect, "all_gpus", lambda: gpus)
+    spec = msgspec.structs.replace(stub_specs(1)[0], device="cuda")
+    by_index, by_uuid = Machine(cores=(), gpus=("1",)), Machine(cores=(), gpus=("GPU-bbb1",))
+    first = by_index.allocate(spec)
+    assert first is not None
+    assert by_uuid.allocate(spec) is None
+    first.release()
+    second = by_uuid.allocate(spec)
+    assert second is not None
+    assert second.slot.gpus == ("GPU-bbb1",), "the worker sees the name of its own command"
+    assert by_index.allocate(spec) is None
+    second.release()
+    partitions = Machine(cores=(), gpus=("MIG-GPU-bbb1/1/0", "MIG-GPU-bbb1/2/0"))
+    both = partitions.allocate(msgspec.structs.replace(spec, ranks=2))
+    assert both is not None, "partitions of one GPU are separate"
+    both.release()
 
 
 def test_on_a_node_gpus_of_others_are_waited_for_and_cores_are_not(
