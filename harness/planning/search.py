@@ -20,6 +20,9 @@ from harness.planning.sampling import draw_points, quantile_of, round_to_six_dig
 STEP = 2.0
 #: Maximum number of refused points in a search of a space. One more is an error.
 MAX_REFUSED = 200
+#: A search of a space ends when its sequence repeats points in a row, this number of times for each known point. A
+#: discrete space has then no further points, except with a negligible probability.
+REPETITIONS_PER_POINT = 20
 #: Smallest ratio of upper end to lower end at which a requested range of a fixed hyperparameter is searched
 #: logarithmically. A fixed hyperparameter has no declared range that would decide this.
 LOG_RATIO = 4.0
@@ -50,15 +53,29 @@ class Search:
     def candidates(self, trials: int) -> Iterator[HParams]:
         """Yield points to try. The empty point means that all hyperparameters have their defaults.
 
-        A search of a space yields the defaults and then the points of an endless quasi-random sequence. A search of one
-        hyperparameter yields at most `trials` values in ascending order, or all values of a choice.
+        A search of a space yields the defaults and then the points of a quasi-random sequence, each point once. It ends
+        if the space has no further points. A search of one hyperparameter yields at most `trials` values in ascending
+        order, or all values of a choice.
         """
         if self.only is None:
             yield {}
-            yield from draw_points(self.domains)
+            yield from self._other_points()
             return
         for value in self._values_of_one(self.domains[self.only], trials):
             yield {self.only: value}
+
+    def _other_points(self) -> Iterator[HParams]:
+        """Yield the points of the space in the order of its sequence, without the defaults and without repetitions."""
+        known = {tuple(self.defaults.values())}
+        repetitions = 0
+        for point in draw_points(self.domains):
+            values = tuple(point[name] for name in self.defaults)
+            repetitions = repetitions + 1 if values in known else 0
+            if repetitions > REPETITIONS_PER_POINT * len(known):
+                return
+            if not repetitions:
+                known.add(values)
+                yield point
 
     def _values_of_one(self, domain: Domain, trials: int) -> Sequence[Scalar]:
         """Return the values to try in a search of one hyperparameter."""
@@ -233,7 +250,7 @@ def select_points(search: Search, trials: int, check: Callable[[HParams], None])
 
     Args:
         search: the search.
-        trials: number of points.
+        trials: number of points. A space with fewer points gives all its points.
         check: function that raises a UsageError for a point that is not allowed on a workload.
 
     Returns:
@@ -243,7 +260,7 @@ def select_points(search: Search, trials: int, check: Callable[[HParams], None])
         UsageError: all points, or too many points, are refused.
     """
     points: list[HParams] = []
-    left_out: list[str] = []
+    refusals: list[UsageError] = []
     for point in search.candidates(trials):
         if len(points) == trials and not isinstance(search.domains.get(search.only or ""), Choice):
             break
@@ -251,14 +268,18 @@ def select_points(search: Search, trials: int, check: Callable[[HParams], None])
             check(point)
             points.append(point)
         except UsageError as error:
-            left_out.append(error.what)
-            if search.only is None and len(left_out) > MAX_REFUSED:
+            refusals.append(error)
+            if search.only is None and len(refusals) > MAX_REFUSED:
                 raise
+    if search.only is None:
+        if not points:
+            raise refusals[0]
+        return points, []
     if not points:
         raise UsageError(
-            f"every value of {search.only} is refused: {left_out[0]}", fix=f"give --range {search.only}=LOW..HIGH"
+            f"every value of {search.only} is refused: {refusals[0].what}", fix=f"give --range {search.only}=LOW..HIGH"
         )
-    return points, left_out if search.only is not None else []
+    return points, [error.what for error in refusals]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,6 +39,34 @@ def test_a_space_is_searched_from_the_defaults_along_its_sequence() -> None:
     assert search.values_of({}) == {"layers": 2, "lr": 0.001, "momentum": 0.9, "shape": "linear"}
 
 
+SMALL: Space = {"layers": Integer(1, 2), "shape": Choice(("linear", "cosine"))}
+
+
+def test_a_small_space_is_searched_completely_and_no_point_is_tried_twice() -> None:
+    search = choose_search(SMALL)
+    chosen = points(search, 8)
+    assert chosen[0] == {}
+    tried = [tuple(sorted(search.values_of(point).items())) for point in chosen]
+    assert sorted(tried) == [
+        (("layers", layers), ("shape", shape)) for layers in (1, 2) for shape in ("cosine", "linear")
+    ]
+    assert points(search, 3) == chosen[:3], "fewer trials are the first points"
+
+
+@pytest.mark.parametrize("size", [1, 2, 30, 1000])
+def test_every_point_of_a_discrete_space_is_found(size: int) -> None:
+    space: Space = {"flag": Choice((False, True)), "number": Integer(1, size), "rate": Uniform(0.5, 0.5)}
+    assert len(points(choose_search(space), 2 * size + 1)) == 2 * size
+
+
+def test_a_space_in_which_every_point_is_refused_is_an_error() -> None:
+    def refuse(point: HParams) -> None:
+        raise UsageError(f"layers={point.get('layers', 1)} is not allowed here", fix="name another workload")
+
+    with pytest.raises(UsageError, match="layers=1 is not allowed here"):
+        select_points(choose_search(SMALL), 8, refuse)
+
+
 def test_one_hyperparameter_is_searched_around_its_default_or_over_a_range() -> None:
     lone = choose_search(SPACE, only="lr")
     assert [point["lr"] for point in points(lone, 4)] == [0.0005, 0.001, 0.002, 0.004]
