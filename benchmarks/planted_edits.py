@@ -144,6 +144,11 @@ EDITS = (
 )
 
 
+def format_ratio(ratio: float | None) -> str:
+    """Return a ratio from the JSON of a gate as text. A ratio of 0 or infinity is null in JSON, and a dash here."""
+    return "–" if ratio is None else f"{ratio:.2f}×"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """The outcome of one edit.
@@ -163,8 +168,7 @@ class Outcome:
         return bool(self.gate["series"]["keep"])
 
     def render(self) -> str:
-        estimate = self.gate["estimate"]
-        ratio = "–" if estimate is None else f"{estimate:.2f}×"
+        ratio = format_ratio(self.gate["estimate"])
         decision = "keep" if self.keep else "discard"
         return (
             f"{self.edit.title:34}{self.edit.planted:13}{self.gate['verdict']:11}{ratio:>7}{self.gate['pairs']:>7}"
@@ -230,8 +234,8 @@ def confirm(folder: Path, outcomes: Sequence[Outcome], options: Sequence[str]) -
     seconds_before = processor_seconds()
     for gate in run_gate(folder, "--confirm", "edits", *options)["confirmed"]:
         (title,) = (o.edit.title for o in outcomes if o.gate["series"]["candidate"] == gate["candidate"])
-        interval = "no interval" if gate["interval"] is None else "{:.2f} – {:.2f}".format(*gate["interval"])
-        print(f"confirmation of {title!r}: {gate['verdict']}, {gate['estimate']:.2f}× ({interval})")
+        interval = "no interval" if None in gate["interval"] else "{:.2f} – {:.2f}".format(*gate["interval"])
+        print(f"confirmation of {title!r}: {gate['verdict']}, {format_ratio(gate['estimate'])} ({interval})")
         if gate["verdict"] == "better":
             confirmed.add(title)
     print(f"the confirmation took {processor_seconds() - seconds_before:.0f} processor seconds")

@@ -6,7 +6,7 @@ usage: python -m tools.make_calibration            (a test fails if the tables a
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -56,9 +56,11 @@ ENVELOPE_COLUMNS = (
 def tables() -> str:
     """Return the tables of pools and of streams as Markdown."""
     calibrations = [msgspec.json.decode(path.read_bytes(), type=Calibration) for path in sorted(FOLDER.glob("*.json"))]
-    pools = [_pool_row(calibration) for calibration in calibrations if not calibration.stages]
-    streams = [_stream_row(calibration) for calibration in calibrations if calibration.stages]
-    return "\n".join([*_table(POOL_COLUMNS, pools), "", *_table(STREAM_COLUMNS, streams)])
+    streams = [calibration for calibration in calibrations if calibration.stages or calibration.uncalibrated]
+    pools = [calibration for calibration in calibrations if calibration not in streams]
+    return "\n".join(
+        [*_table(POOL_COLUMNS, map(pool_row, pools)), "", *_table(STREAM_COLUMNS, map(stream_row, streams))]
+    )
 
 
 def envelopes() -> str:
@@ -89,23 +91,25 @@ def _envelope_row(envelope: ReferenceEnvelope) -> list[str]:
     ]
 
 
-def _pool_row(calibration: Calibration) -> list[str]:
-    level = calibration.levels["main"]
-    easy, main, hard = (f"{calibration.levels[name].value:g}" for name in ("easy", "main", "hard"))
+def pool_row(calibration: Calibration) -> list[str]:
+    """Return the row of a pool. A level that too few seeds reached is missing in a calibration."""
+    levels = [calibration.levels.get(name) for name in ("easy", "main", "hard")]
+    easy, main, hard = ("–" if level is None else f"{level.value:g}" for level in levels)
     return [
         f"`{calibration.workload}`",
         _best(calibration),
         easy,
         f"**{main}**",
         hard,
-        _examples_to_target(level),
+        _examples_to_target(calibration.levels.get("main")),
         f"{calibration.slack:g}, {len(calibration.checks)} seeds" if calibration.slack else "–",
         _resolution(calibration),
     ]
 
 
-def _stream_row(calibration: Calibration) -> list[str]:
-    values = ", ".join(f"{stage.value:g}" for stage in calibration.stages)
+def stream_row(calibration: Calibration) -> list[str]:
+    """Return the row of a stream."""
+    values = ", ".join(f"{stage.value:g}" for stage in calibration.stages) or "–"
     tolerance = calibration.missing_factor or f"{calibration.slack:g}"
     check_count = str(len(calibration.checks)) if calibration.checks else "–"
     evaluations = "–" if calibration.evaluations is None else f"{calibration.evaluations:g}"
@@ -129,12 +133,15 @@ def _best(calibration: Calibration) -> str:
     return f"`{calibration.best.partition('@')[0]}`, lr {setting.hparams['lr']:g}"
 
 
-def _examples_to_target(level: Level) -> str:
+def _examples_to_target(level: Level | None) -> str:
+    if level is None:
+        return "–"
     hits = [n for n in level.examples if n is not None]
-    return f"{len(hits)} of {len(level.examples)} seeds, median {statistics.median(hits):,.0f} examples"
+    median = f"{statistics.median(hits):,.0f}" if hits else "–"
+    return f"{len(hits)} of {len(level.examples)} seeds, median {median} examples"
 
 
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [
         "| " + " | ".join(heading) + " |",
         "|" + "---|" * len(heading),

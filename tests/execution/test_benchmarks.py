@@ -6,6 +6,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -28,6 +29,7 @@ def load_benchmark(name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for the module that defines them
     spec.loader.exec_module(module)
     return module
 
@@ -50,3 +52,15 @@ def test_the_benchmark_of_optimizers_says_that_nothing_was_measured(
     shown = capsys.readouterr()
     assert "invalid choice: 'nosuch'" in shown.err
     assert "pytorch_optimizer is not installed" in shown.out
+
+
+def test_a_confirmation_without_a_finite_ratio_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    benchmark = load_benchmark("planted_edits")
+    edit = benchmark.EDITS[0]
+    outcome = benchmark.Outcome(edit=edit, gate={"series": {"candidate": "c1"}}, seconds=1.0)
+    confirmed = {"candidate": "c1", "verdict": "worse", "estimate": None, "interval": [None, 0.5]}
+    monkeypatch.setattr(benchmark, "run_gate", lambda *_: {"confirmed": [confirmed]})
+    assert benchmark.confirm(tmp_path, [outcome], ()) == set()
+    assert f"confirmation of {edit.title!r}: worse, – (no interval)" in capsys.readouterr().out
