@@ -18,6 +18,7 @@ from harness.plugins.registry import load_registry
 from harness.storage.envelopes import ENVELOPES_FOLDER, read_envelopes
 from harness.storage.layout import file_stem
 from harness.storage.records import read_all
+from tools.markdown import table_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Folder of the records of calibrations and envelopes.
@@ -43,24 +44,23 @@ def with_last_metrics(envelope: ReferenceEnvelope, records: Mapping[str, Record]
     return msgspec.structs.replace(envelope, horizons=horizons)
 
 
-def table_row(envelope: ReferenceEnvelope) -> str:
+def table_row(envelope: ReferenceEnvelope) -> list[str]:
     """Return the row of a stream: its budget, the number of seeds, and the spreads with both metrics."""
     records, problems = read_all([RUNS / file_stem(envelope.workload.partition("@")[0])])
     if problems:
         raise ValueError("; ".join(problems))
     at_the_end = with_last_metrics(envelope, {record.run_id: record for record in records})
     spreads = (f"{spread_of_log_multiplier(one):.2f}" for one in (at_the_end, envelope))
-    return f"| `{envelope.workload}` | {envelope.budget:,} | {envelope.seeds} | {' | '.join(spreads)} |"
+    return [f"`{envelope.workload}`", f"{envelope.budget:,}", str(envelope.seeds), *spreads]
 
 
 def main() -> None:
     """Print the table."""
     registry = load_registry()
-    print("| workload | examples | seeds | spread of log *M*, end of the last stage | mean over stages |")
-    print("|---|---|---|---|---|")
-    for envelope in read_envelopes(ROOT / ENVELOPES_FOLDER).values():
-        if registry.workload(envelope.workload.partition("@")[0]).facts.stages:
-            print(table_row(envelope))
+    heading = ("workload", "examples", "seeds", "spread of log *M*, end of the last stage", "mean over stages")
+    envelopes = read_envelopes(ROOT / ENVELOPES_FOLDER).values()
+    streams = [one for one in envelopes if registry.workload(one.workload.partition("@")[0]).facts.stages]
+    print("\n".join(table_lines(heading, map(table_row, streams))))
 
 
 if __name__ == "__main__":

@@ -42,13 +42,3 @@ def argument_texts(documented: object) -> dict[str, str]:
         else:
             texts.update({name: f"{texts[name]} {line.strip()}" for name in names})
     return texts
-
-
-def first_sentence(documented: object) -> str:
-    """Return the first sentence of a docstring, without its full stop.
-
-    >>> first_sentence(first_sentence)
-    'Return the first sentence of a docstring, without its full stop'
-    """
-    text = " ".join(docstring_text(documented).split())
-    return text.split(". ")[0].removesuffix(".")

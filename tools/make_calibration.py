@@ -6,7 +6,6 @@ usage: python -m tools.make_calibration            (a test fails if the tables a
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,6 +16,7 @@ from harness.contract.envelope import ReferenceEnvelope
 from harness.scoring.multiplier_tables import format_interval, format_multiplier
 from harness.storage.envelopes import read_envelopes
 from tools.generated_block import replace_block
+from tools.markdown import table_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "calibration.md"
@@ -59,14 +59,14 @@ def tables() -> str:
     streams = [calibration for calibration in calibrations if calibration.stages or calibration.uncalibrated]
     pools = [calibration for calibration in calibrations if calibration not in streams]
     return "\n".join(
-        [*_table(POOL_COLUMNS, map(pool_row, pools)), "", *_table(STREAM_COLUMNS, map(stream_row, streams))]
+        [*table_lines(POOL_COLUMNS, map(pool_row, pools)), "", *table_lines(STREAM_COLUMNS, map(stream_row, streams))]
     )
 
 
 def envelopes() -> str:
     """Return the table of envelopes as Markdown."""
     rows = [_envelope_row(envelope) for _, envelope in sorted(read_envelopes(FOLDER / "envelopes").items())]
-    return "\n".join(_table(ENVELOPE_COLUMNS, rows))
+    return "\n".join(table_lines(ENVELOPE_COLUMNS, rows))
 
 
 def page() -> str:
@@ -139,14 +139,6 @@ def _examples_to_target(level: Level | None) -> str:
     hits = [n for n in level.examples if n is not None]
     median = f"{statistics.median(hits):,.0f}" if hits else "–"
     return f"{len(hits)} of {len(level.examples)} seeds, median {median} examples"
-
-
-def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [
-        "| " + " | ".join(heading) + " |",
-        "|" + "---|" * len(heading),
-        *("| " + " | ".join(row) + " |" for row in rows),
-    ]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.generated_block import replace_block
+from tools.markdown import table_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "threat-model.md"
@@ -66,8 +67,8 @@ def tables() -> str:
     counts = ", ".join(f"{sum(t.verdict == verdict for t in threats)} {verdict}" for verdict in VERDICTS)
     lines = [f"{len(threats)} ways to cheat are tested: {counts}."]
     for kind in dict.fromkeys(threat.kind for threat in threats):
-        lines += ["", f"### {kind}", "", "| way | verdict | why | test |", "|---|---|---|---|"]
-        lines += [f"| {t.way} | {t.verdict} | {t.by} | `{t.test}` |" for t in threats if t.kind == kind]
+        rows = [(t.way, t.verdict, t.by, f"`{t.test}`") for t in threats if t.kind == kind]
+        lines += ["", f"### {kind}", "", *table_lines(("way", "verdict", "why", "test"), rows)]
     return "\n".join(lines)
 
 

@@ -143,11 +143,6 @@ class Design(Data, frozen=True, kw_only=True):
         return stage.budget or (studied.horizon if studied else None)
 
     @property
-    def main_arms(self) -> tuple[str, ...]:
-        """The arms of all families, without repetitions."""
-        return tuple(dict.fromkeys(arm for arms in self.families.values() for arm in arms))
-
-    @property
     def full_stages(self) -> tuple[Stage, ...]:
         """The stages at the full budgets of the workloads. A claim about full budgets is tested on all these stages."""
         return tuple(stage for stage in self.stages if stage.role == "full")

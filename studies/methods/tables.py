@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from studies.methods.claims import (
     MEASURE_NAMES,
@@ -23,6 +23,7 @@ from studies.methods.differences import (
 )
 from studies.methods.figures import RunFigures
 from studies.methods.results import Results
+from tools.markdown import table_lines
 
 # --- the tables of a family --------------------------------------------------------------------------------
 
@@ -36,7 +37,7 @@ def loss_table(results: Results, stage: Stage, arms: Sequence[str]) -> str:
     rows = [_loss_row(results, stage, arm, differences.get(arm)) for arm in arms]
     by_loss = ("best setting by loss", "mean loss", "loss ratio", "p value", "verdict")
     by_target = ("best setting by examples", "median examples to target", "hits", "median seconds to target")
-    return "\n".join([f"### {stage.title}\n", *markdown_table(("arm", *by_loss, *by_target), rows), ""])
+    return "\n".join([f"### {stage.title}\n", *table_lines(("arm", *by_loss, *by_target), rows), ""])
 
 
 def _loss_row(results: Results, stage: Stage, arm: str, difference: Difference | None) -> list[str]:
@@ -70,7 +71,7 @@ def overall_table(results: Results, arms: Sequence[str]) -> str:
     by_loss = ("pairs, loss", "loss ratio", "p value", "verdict")
     by_target = ("pairs, examples", "examples ratio", "p value", "verdict")
     heading = (f"compared with `{first}`", *by_loss, *by_target)
-    return "\n".join(["### Both workloads together\n", *markdown_table(heading, rows), ""])
+    return "\n".join(["### Both workloads together\n", *table_lines(heading, rows), ""])
 
 
 # --- the other arms -----------------------------------------------------------------------------------
@@ -100,7 +101,7 @@ def others_section(results: Results) -> str:
         "table does not contain such methods. [Schedules](schedules.md) and [optimizers](optimizers.md) give their "
         "results on other workloads.\n"
     )
-    return "\n".join(["## The other methods\n", text, *markdown_table(heading, rows), ""])
+    return "\n".join(["## The other methods\n", text, *table_lines(heading, rows), ""])
 
 
 def _others_row(results: Results, arm: str) -> list[str]:
@@ -175,7 +176,7 @@ def claims_section(results: Results) -> str:
         "difference on the other. If a run missed the target, there is no ratio, and the column shows the "
         "number of hits of each arm.\n"
     )
-    return "\n".join(["## Claims from papers\n", text, *markdown_table(heading, rows), ""])
+    return "\n".join(["## Claims from papers\n", text, *table_lines(heading, rows), ""])
 
 
 # --- cells --------------------------------------------------------------------------------------------
@@ -251,12 +252,3 @@ def describe_hits(fresh: Sequence[RunFigures]) -> str:
     elif losses:
         line += f", ends at {statistics.median(losses):.4g}"
     return line + (f" ({', '.join(broken)})" if broken else "")
-
-
-def markdown_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table."""
-    return [
-        "| " + " | ".join(heading) + " |",
-        "|" + "---|" * len(heading),
-        *("| " + " | ".join(row) + " |" for row in rows),
-    ]
