@@ -13,9 +13,9 @@ from harness.errors import StoreError
 from harness.plugins.loading import is_file, split_load
 from harness.plugins.locating import locate
 from harness.system.files import read_file
-from harness.system.python_process import is_editable
+from harness.system.python_process import is_editable, is_from_folder
 
-#: Maximum number of files that are hashed for one module. `source_hash` says what is hashed if there are more.
+#: Maximum number of files of a library that are hashed for one module. `source_hash` says what is hashed otherwise.
 _CLOSURE_LIMIT = 64
 
 
@@ -43,7 +43,8 @@ def source_hash(loads: Iterable[str]) -> str:
     The hash of a module covers the module's own file, and all files of its top-level package that the module imports
     directly or indirectly. An edited helper function therefore changes the hash. There are three exceptions:
 
-    * More than `_CLOSURE_LIMIT` files, as for torch: the hash covers the module's own file and the package's version.
+    * More than `_CLOSURE_LIMIT` files of a library, such as torch: the hash covers the module's own file and the
+      library's version. A library is a package that was installed from an index or a file, and not from a folder.
     * The module's file cannot be found: the hash covers only the package's version.
     * The package is not installed: the hash covers the import path instead of the version.
 
@@ -79,7 +80,8 @@ def hash_contents(contents: Iterable[tuple[str, bytes]]) -> str:
 
 def is_hashed_whole(module: str) -> bool:
     """Return whether the hash of a module covers all source files that it imports from its package."""
-    return 0 < len(import_closure(module)) <= _CLOSURE_LIMIT
+    count = len(import_closure(module))
+    return 0 < count <= _CLOSURE_LIMIT or (count > 0 and not _is_library(module.partition(".")[0]))
 
 
 def _read_file(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -89,7 +91,7 @@ def _read_file(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def _read_module(load: str, module: str) -> Iterator[tuple[str, bytes]]:
     files = import_closure(module)
-    too_many = len(files) > _CLOSURE_LIMIT
+    too_many = len(files) > _CLOSURE_LIMIT and _is_library(module.partition(".")[0])
     for name, path in files.items():
         if not too_many or name == module:
             yield name, _read_content(path)
@@ -104,13 +106,13 @@ def _read_module(load: str, module: str) -> Iterator[tuple[str, bytes]]:
 def import_closure(module: str) -> dict[str, Path]:
     """Return the files of a module, and of the modules that it imports from its package, directly or indirectly.
 
-    The search stops when there are more than `_CLOSURE_LIMIT` files.
+    For a library, the search stops when there are more than `_CLOSURE_LIMIT` files.
     """
     path = locate(module)
     if path is None:
         return {}
     files, queue, not_modules = {module: path}, [module], set[str]()
-    while queue and len(files) <= _CLOSURE_LIMIT:
+    while queue and (len(files) <= _CLOSURE_LIMIT or not _is_library(module.partition(".")[0])):
         name = queue.pop(0)
         if files[name].suffix != ".py":
             continue
@@ -124,6 +126,16 @@ def import_closure(module: str) -> dict[str, Path]:
                 files[imported] = path
                 queue.append(imported)
     return files
+
+
+@functools.cache
+def _is_library(top: str) -> bool:
+    """Return whether a top-level package was installed from an index or a file.
+
+    A package in a folder of the user may have any content under any version, so it is no library.
+    """
+    names = metadata.packages_distributions().get(top, ())
+    return any(not is_from_folder(metadata.distribution(name)) for name in names)
 
 
 def _read_content(path: Path) -> bytes:

@@ -138,10 +138,20 @@ def _top_level_names(distribution: metadata.Distribution) -> Iterator[str]:
 
 
 def is_editable(distribution: metadata.Distribution) -> bool:
-    """Return whether a distribution is an editable install, by the file `direct_url.json` (PEP 610)."""
+    """Return whether a distribution is an editable install."""
+    return (_folder_details(distribution) or {}).get("editable") is True
+
+
+def is_from_folder(distribution: metadata.Distribution) -> bool:
+    """Return whether a distribution was installed from a folder, such as a checkout, not from an index or a file."""
+    return _folder_details(distribution) is not None
+
+
+def _folder_details(distribution: metadata.Distribution) -> Mapping[str, object] | None:
+    """Return the field `dir_info` of the file `direct_url.json` (PEP 610); None if there is no such field."""
     try:
         origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     except (OSError, ValueError):
-        return False
+        return None
     details = origin.get("dir_info") if isinstance(origin, Mapping) else None
-    return isinstance(details, Mapping) and details.get("editable") is True
+    return details if isinstance(details, Mapping) else None

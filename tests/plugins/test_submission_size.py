@@ -9,6 +9,7 @@ import pytest
 from harness.contract.limits import MAX_SUBMISSION_BYTES
 from harness.errors import UsageError
 from harness.plugins import submission_size
+from harness.plugins.source_hash import source_hash
 from harness.plugins.submission_size import check_size
 from tests.helpers import spec_of, submission
 
@@ -35,6 +36,25 @@ def test_data_in_a_package_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     check_size("mine", ["as_large_as_allowed.mine:Mine", "as_large_as_allowed:Other"])
     with pytest.raises(UsageError, match=r"too_large .2,000,001 bytes."):
         check_size("mine", ["too_large.mine:Mine", "too_large:Other"])
+
+
+def test_a_package_with_many_modules_is_no_library_unless_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    package = tmp_path / "many_modules"
+    package.mkdir()
+    names = [f"part_{number}" for number in range(70)]
+    (package / "__init__.py").touch()
+    for name in names:
+        (package / f"{name}.py").write_text("A = 1\n")
+    (package / "mine.py").write_text("".join(f"from many_modules import {name}\n" for name in names))
+    before = source_hash(["many_modules.mine:Mine"])
+    (package / "part_69.py").write_text("A = 2\n")
+    assert source_hash(["many_modules.mine:Mine"]) != before
+    (package / "weights").write_bytes(bytes(MAX_SUBMISSION_BYTES))
+    with pytest.raises(UsageError, match=r"many_modules .2,00\d,\d+ bytes."):
+        check_size("mine", ["many_modules.mine:Mine"])
 
 
 def test_the_package_of_the_tests_is_not_a_submission() -> None:
