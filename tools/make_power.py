@@ -20,7 +20,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "power.md"
 COMMAND = "python -m tools.make_power"
 #: Columns of the first table, after the first three headings and before `COSTS`.
 FIRST = ("pairs separated", "per core-hour", "hard pairs separated", "hard per core-hour", "order at full budget")
-COSTS = ("core-s per run", "training + evaluation + start")
+COSTS = ("core-seconds per run", "training + evaluation + start")
 #: Number of separated pairs per core-hour that at least four workloads should reach.
 GOAL = 80
 
@@ -45,20 +45,21 @@ def _table(names: Sequence[str], rows: Sequence[PowerRow]) -> list[str]:
 
 
 def summary(rows: Sequence[PowerRow]) -> str:
-    """Return a list that says how many rows separate at least `GOAL` pairs per core-hour, and how many fewer."""
+    """Return a table that says which rows separate at least `GOAL` pairs per core-hour, and which fewer."""
     least = LEAST_PER_CORE_HOUR
     rows_by_range = {
         f"At least {GOAL} pairs": [row for row in rows if row.per_core_hour >= GOAL],
         f"Between {least:g} and {GOAL} pairs": [row for row in rows if least <= row.per_core_hour < GOAL],
         f"Fewer than {least:g} pairs": [row for row in rows if row.per_core_hour < least],
     }
-    lines = [
-        f"* {pairs} per core-hour: {len(chosen)} of {len(rows)} rows"
-        + (f" ({'; '.join(f'`{row.workload}` at the {row.budget_name} budget' for row in chosen)})" if chosen else "")
-        + "."
-        for pairs, chosen in rows_by_range.items()
-    ]
-    return "\n".join(lines)
+    lines = []
+    for pairs, chosen in rows_by_range.items():
+        names = [
+            ", ".join(f"`{row.workload}`" for row in chosen if row.budget_name == budget) or "none" for budget in BUDGETS
+        ]
+        lines.append([pairs, str(len(chosen)), *names])
+    heading = ("pairs per core-hour", "rows", *(f"at the {budget} budget" for budget in BUDGETS))
+    return "\n".join(table_lines(heading, lines))
 
 
 def missing(rows: Sequence[PowerRow], design: PowerDesign) -> str:

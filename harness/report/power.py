@@ -27,7 +27,7 @@ HEADING = (
     "per core-hour",
     "hard pairs separated",
     "hard per core-hour",
-    "core-s per run",
+    "core-seconds per run",
     "training + evaluation + start",
     "spread: metric",
     "spread: M",
@@ -48,7 +48,7 @@ def power_cells(row: PowerRow) -> list[str]:
         row.budget_name,
         f"{row.budget:,}",
         f"{row.separated} of {row.pairs}",
-        f"{row.per_core_hour:.3g}",
+        text.number(float(f"{row.per_core_hour:.3g}")),
         _UNKNOWN if row.hard is None else f"{row.hard_separated} of {row.hard}",
         _UNKNOWN if row.hard_per_core_hour is None else f"{row.hard_per_core_hour:.3g}",
         f"{row.cost.total:.3g}",
@@ -119,7 +119,7 @@ def power_summary(row: PowerRow) -> str:
     marks += ["low power"] if row.per_core_hour < LEAST_PER_CORE_HOUR else []
     return (
         f"{row.separated} of {row.pairs} pairs at {row.budget:,} examples × {row.seeds} seeds, "
-        f"{row.per_core_hour:.3g} per core-hour, {row.cost.total:.3g} core-s per run"
+        f"{row.per_core_hour:.3g} per core-hour, {row.cost.total:.3g} core-seconds per run"
         + (f" ({'; '.join(marks)})" if marks else "")
     )
 

@@ -32,7 +32,7 @@ def change(**fields: object) -> PowerRow:
 
 def test_a_complete_row_that_meets_the_goals_has_no_remark() -> None:
     assert remarks(ROW) == []
-    assert power_summary(ROW) == "60 of 120 pairs at 100 examples × 5 seeds, 120 per core-hour, 3 core-s per run"
+    assert power_summary(ROW) == "60 of 120 pairs at 100 examples × 5 seeds, 120 per core-hour, 3 core-seconds per run"
 
 
 def test_the_parts_of_a_cost_are_shown_if_they_are_known() -> None:
