@@ -14,7 +14,7 @@ from harness.cli.watching import watch_trials
 from harness.errors import UsageError
 from harness.planning.phases import SubmissionOnWorkload
 from harness.planning.requirements import runnable_workloads
-from harness.planning.resolve import resolve_submission, split_names
+from harness.planning.resolve import check_distinct_names, resolve_submission, split_names
 from harness.planning.trials import PlanSettings
 from harness.report.cost import costs_json, costs_text
 from harness.scoring.cost_ratio import cost_ratios
@@ -65,7 +65,9 @@ def cost(
     names = split_names([submissions])
     if len(names) < 2:
         raise UsageError(f"{submissions}: a comparison needs at least two submissions", fix="name them as A,B")
-    entries = [resolve_submission(name, registry) for name in names]
+    found = {name: resolve_submission(name, registry) for name in names}
+    check_distinct_names(found)
+    entries = list(found.values())
     baseline = baseline or entries[-1].name
     if baseline not in {entry.name for entry in entries}:
         raise UsageError(

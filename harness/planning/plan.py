@@ -18,7 +18,7 @@ from harness.errors import BenchError, UsageError, combine_errors
 from harness.planning.grid import Override, expand_grid, name_point
 from harness.planning.phases import PhasedPlan, SubmissionOnWorkload, plan_phases
 from harness.planning.requirements import choose_workloads
-from harness.planning.resolve import reference_submissions, resolve_submission, split_names
+from harness.planning.resolve import check_distinct_names, reference_submissions, resolve_submission, split_names
 from harness.planning.rulesets import ruleset as find_ruleset
 from harness.planning.trials import PlanSettings
 from harness.plugins.registry import Registry, load_registry
@@ -112,12 +112,15 @@ def plan(
     )
     choice = choose_workloads(_as_names(workloads), registry, device, allow_slow, settings.ranks)
     problems: list[BenchError] = []
-    entries = []
+    found: dict[str, SubmissionEntry] = {}
     for name in _as_names(submissions):
         try:
-            entries.append(resolve_submission(name, registry))
+            entry = resolve_submission(name, registry)
+            check_distinct_names({**found, name: entry})
+            found[name] = entry
         except BenchError as error:
             problems.append(error)
+    entries = list(found.values())
     problems += choice.unknown
     points = expand_grid(overrides or {})
     settings_of = {

@@ -6,7 +6,7 @@ A name may denote an installed entry, a file, a class, a composition of parts, o
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.part_kinds import PART_KINDS
@@ -68,6 +68,24 @@ def resolve_submission(name: str, registry: Registry) -> SubmissionEntry:
     if _is_class(name) and name.partition(":")[0] not in {plugin.distribution for plugin in registry.plugins}:
         return entry_from_class(name)
     return registry.submission(name)
+
+
+def check_distinct_names(entries: Mapping[str, SubmissionEntry]) -> None:
+    """Raise an error if two different submissions have equal names, such as `a/mine.py` and `b/mine.py`.
+
+    Records are grouped by the name of the submission, so the results of both would be merged.
+
+    Args:
+        entries: name as given by the user -> entry of the submission.
+
+    Raises:
+        UsageError: two submissions have equal names.
+    """
+    known: dict[str, tuple[str, SubmissionEntry]] = {}
+    for asked, entry in entries.items():
+        other, known_entry = known.setdefault(entry.name, (asked, entry))
+        if known_entry != entry:
+            raise UsageError(f"{other} and {asked} are both called {entry.name}", fix="rename one of them")
 
 
 def resolve_workloads(name: str, registry: Registry) -> list[WorkloadEntry]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 from harness.contract.domains import HParams
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.run import RunSpec
 from harness.errors import UsageError
 from harness.tuning.best_settings import BestSetting, portable_load, read_best_settings
+
+#: Name, import path and tier. Two files may have the same name, such as `a/mine.py` and `b/mine.py`.
+_Key: TypeAlias = tuple[str, str, str]
 
 
 class KnownSettings:
@@ -25,19 +29,19 @@ class KnownSettings:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._content = read_best_settings(path)
-        self._used: dict[tuple[str, str], BestSetting] = {}
-        self._missing: dict[tuple[str, str], None] = {}
+        self._used: dict[_Key, BestSetting] = {}
+        self._missing: dict[_Key, None] = {}
 
     def values(self, entry: SubmissionEntry, workload: WorkloadEntry) -> HParams:
         """Return the best known values of a submission for a workload's tier; empty if the file has no setting."""
-        tier = workload.facts.tier
+        tier, load = workload.facts.tier, entry.load or ""
         # In the file, the import paths of submissions are relative to the folder of the file.
-        relative_load = portable_load(entry.load or "", self._path.parent)
+        relative_load = portable_load(load, self._path.parent)
         setting = self._content.find(entry.name, relative_load, tier)
         if setting is None:
-            self._missing[entry.name, tier] = None
+            self._missing[entry.name, load, tier] = None
             return {}
-        self._used[entry.name, tier] = setting
+        self._used[entry.name, load, tier] = setting
         return setting.hparams
 
     def lines(self, specs: Iterable[RunSpec]) -> list[str]:
@@ -53,14 +57,15 @@ class KnownSettings:
             UsageError: no submission of the plan has a best known setting.
         """
         if not self._used:
-            names = ", ".join(dict.fromkeys(name for name, _ in self._missing))
+            names = ", ".join(dict.fromkeys(name for name, _, _ in self._missing))
             place = self._path if self._path.exists() else f"the file {self._path} does not exist, so it"
             raise UsageError(
                 f"--best: {place} has no setting of {names}",
                 fix=f"search for one: bench tune {next(iter(self._missing))[0]} -w WORKLOAD --write",
             )
-        planned_sources: dict[tuple[str, str], str] = {
-            (s.submission.name, s.workload.facts.tier): s.submission.code_identity for s in specs
+        planned_sources: dict[_Key, str] = {
+            (s.submission.name, s.submission.load or "", s.workload.facts.tier): s.submission.code_identity
+            for s in specs
         }
         lines = []
         for key, setting in self._used.items():
@@ -68,7 +73,7 @@ class KnownSettings:
             if planned_sources.get(key, setting.source_hash) != setting.source_hash:
                 lines.append(f"warning: {key[0]} was edited after this setting was found; search again with bench tune")
         lines += [
-            f"{name}: no best known setting for tier {tier}; the defaults are used" for name, tier in self._missing
+            f"{name}: no best known setting for tier {tier}; the defaults are used" for name, _, tier in self._missing
         ]
         return lines
 

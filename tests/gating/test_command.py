@@ -206,6 +206,15 @@ def test_an_exact_copy_is_identical(bench: Bench, monkeypatch: pytest.MonkeyPatc
     assert (code, shown["verdict"], shown["pairs"], shown["ties"]) == (1, "identical", 2, 2)
 
 
+def test_an_edit_is_gated_against_its_original_of_the_same_file_name(bench: Bench) -> None:
+    bench.losses = by_marker
+    for folder, loss in (("a", 0.9), ("b", 1.0)):
+        Path(folder).mkdir()
+        write(loss, f"{folder}/mine.py")
+    result = bench("gate", "a/mine.py", "--against", "b/mine.py", "-w", "resnet-digits", "--no-envelope")
+    assert (result.code, result.out.split(" on ")[0]) == (0, "better: mine (A) against mine (B)")
+
+
 def test_an_envelope_is_made_when_missing_and_used_again(bench: Bench) -> None:
     def losses(spec: RunSpec) -> float:
         if spec.purpose == "gate-envelope":

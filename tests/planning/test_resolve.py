@@ -9,9 +9,12 @@ import pytest
 
 import harness
 from harness import cli
+from harness.cli import cost
+from harness.contract.entries import SubmissionEntry
 from harness.errors import UsageError
 from harness.gating.series import SeriesFile, SeriesSide
-from harness.planning.resolve import resolve_submission, resolve_workloads, split_names
+from harness.planning import plan
+from harness.planning.resolve import check_distinct_names, resolve_submission, resolve_workloads, split_names
 from harness.plugins.locating import split_file_name
 from harness.plugins.registry import load_registry
 from tests import micro
@@ -118,3 +121,21 @@ def test_a_series_finds_its_copies(folder: Path) -> None:
 def test_a_tier_is_not_one_workload(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.invoke(arguments) == 2
     assert "workloads, but one is needed" in capsys.readouterr().err
+
+
+def test_two_submissions_of_equal_name_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their records would be merged. The same submission may be named twice."""
+
+    def entry(name: str, _registry: object = None) -> SubmissionEntry:
+        return SubmissionEntry(name=Path(name).stem, summary="", load=f"{Path(name).resolve()}:Mine")
+
+    one, two = "a/mine.py", "b/mine.py"
+    check_distinct_names({one: entry(one), f"./{one}": entry(one), "b/other.py": entry("b/other.py")})
+    problem = r"a/mine.py and b/mine.py are both called mine \(rename one of them\)"
+    with pytest.raises(UsageError, match=problem):
+        check_distinct_names({one: entry(one), two: entry(two)})
+    monkeypatch.setattr(plan, "resolve_submission", entry)
+    with pytest.raises(UsageError, match=problem):
+        harness.plan([one, two], "resnet-digits", ruleset="fixed-budget")
+    monkeypatch.setattr(cost, "resolve_submission", entry)
+    assert cli.invoke(["cost", f"{one},{two}", "-w", "resnet-digits"]) == 2

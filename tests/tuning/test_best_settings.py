@@ -8,8 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness.contract.entries import SubmissionEntry
 from harness.errors import UsageError
 from harness.tuning.best_settings import BestSetting, read_best_settings, write_best_setting
+from harness.tuning.known_settings import KnownSettings
+from tests import micro
 
 SETTING = BestSetting(
     submission="a@1", source_hash="0", tier="cpu", workloads=("w@1",), hparams={"lr": 0.1}, by="metric", trials=3,
@@ -33,3 +36,19 @@ def test_a_setting_replaces_that_of_the_same_submission(tmp_path: Path) -> None:
     assert read_best_settings(path).settings == (better,)
     with pytest.raises(UsageError, match="is not a folder"):
         write_best_setting(tmp_path / "missing" / "best.json", SETTING)
+
+
+def test_two_files_of_equal_name_have_their_own_settings(tmp_path: Path) -> None:
+    """A gate may compare an edit with its original, which has the same file name in another folder."""
+    path = tmp_path / "best.json"
+    for folder, rate in (("a", 0.1), ("b", 0.2)):
+        setting = msgspec.structs.replace(
+            SETTING, submission="mine@1", load=f"{folder}/mine.py:Mine", hparams={"lr": rate}
+        )
+        write_best_setting(path, setting)
+    known = KnownSettings(path)
+    files = [tmp_path / folder / "mine.py" for folder in ("a", "b", "c")]
+    entries = [SubmissionEntry(name="mine", summary="", load=f"{file}:Mine") for file in files]
+    assert [known.values(entry, micro.ENTRY) for entry in entries] == [{"lr": 0.1}, {"lr": 0.2}, {}]
+    first, second, missing = known.lines([])
+    assert ("lr=0.1" in first, "lr=0.2" in second, "no best known setting" in missing) == (True, True, True)
