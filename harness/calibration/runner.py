@@ -23,7 +23,7 @@ from harness.calibration.rule import calibrate, rank_settings
 from harness.calibration.streams import add_tolerance, least_tolerance, loosen_targets
 from harness.contract.domains import HParams
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
-from harness.contract.record import Record
+from harness.contract.record import Record, Status
 from harness.contract.run import ExecutionOptions, Purpose, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import UsageError
@@ -40,6 +40,9 @@ from harness.system.files import read_struct, write_atomically
 #: Number of new seeds on a variant of a workload. A variant is not tuned; its runs use the best setting of its base
 #: workload.
 VARIANT_STUDIES = 5
+#: Statuses that may be due to the machine or to an error in the code. A run that diverges or times out is a miss of its
+#: submission, but these runs must not loosen a target.
+FAILED: frozenset[Status] = frozenset({"crashed", "rejected", "out-of-memory"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,6 +253,9 @@ class Calibrator:
 
         The order of the records decides which of two equally good settings is ranked first. The targets may depend on
         this choice, so the order in which the trials end must not matter.
+
+        Raises:
+            UsageError: a trial was interrupted, crashed, ran out of memory or was rejected.
         """
         options = ExecutionOptions(jobs=self._options.jobs, retry_failed=self._options.retry_failed)
         records: dict[str, Record] = {}
@@ -268,7 +274,20 @@ class Calibrator:
                 folder = self._options.out.joinpath("runs", *map(file_stem, names))
                 folder.mkdir(parents=True, exist_ok=True)
                 write_atomically(folder / f"{record.run_id}.json", encode(record))
+        for record in records.values():
+            _check_not_failed(record)
         return [records[run_id(spec)] for spec in specs]
+
+
+def _check_not_failed(record: Record) -> None:
+    if record.status == "interrupted" or record.status in FAILED:
+        name, reason = record.spec.workload.facts.name, f"{record.status}: {record.reason}".removesuffix(": ")
+        again = "" if record.status == "interrupted" else " with --retry-failed"
+        raise UsageError(
+            f"{name} cannot be calibrated, because {record.run_id} of {record.spec.submission.name} did not end "
+            f"({reason})",
+            fix=f"bench show {record.run_id} shows the run; then repeat the command{again}",
+        )
 
 
 def find_anchor_setting(tuned: Sequence[TunedSetting], families: Mapping[str, SubmissionEntry]) -> TunedSetting | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,20 @@ import msgspec
 import pytest
 
 from harness import cli
-from harness.calibration import results, streams
+from harness.calibration import results, runner, streams
 from harness.calibration.curves import resolution, round_to_easier_side, value_reached
 from harness.calibration.pools import loosen_levels, main_target_holds
 from harness.calibration.rule import calibrate, rank_settings
 from harness.calibration.streams import least_tolerance, loosen_targets, stream_resolution
 from harness.contract.record import Record
 from harness.contract.run import Counters, Point
+from harness.contract.watcher import SilentWatcher
 from harness.contract.workload import Budget, Stage, Target
+from harness.errors import UsageError
+from harness.planning import rulesets
+from harness.planning.trials import PlanSettings
+from harness.plugins.registry import load_registry
+from harness.storage.layout import run_id
 from harness.storage.records import read_all
 from tests.scoring import builders
 
@@ -91,6 +98,40 @@ def test_of_five_seeds_all_reach() -> None:
 def test_runs_that_broke_count_against_the_target() -> None:
     fresh = [run([1.0], k) for k in range(8)] + [run([], 8), run([], 9)]
     assert value_reached(fresh, LOSS, 0.9, 80) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "fix"),
+    [
+        ("interrupted", r"then repeat the command\)"),
+        ("crashed", "--retry-failed"),
+        ("out-of-memory", "--retry-failed"),
+        ("rejected", "--retry-failed"),
+        ("diverged", ""),
+        ("timeout", ""),
+        ("exhausted", ""),
+    ],
+)
+def test_a_failed_run_ends_the_calibration(
+    status: str, fix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a miss, it would make the targets easier."""
+    ended = run([1.0], status=status, reason="no disk space")
+    ended = msgspec.structs.replace(ended, run_id=run_id(ended.spec))
+    monkeypatch.setattr(runner, "run_trials", lambda specs, runs, **options: iter([ended]))
+    calibrator = runner.Calibrator(
+        load_registry(),
+        PlanSettings(ruleset=rulesets.ruleset("calibration")),
+        runner.CalibrationOptions(runs=tmp_path / "runs", out=tmp_path),
+        lambda total: nullcontext(SilentWatcher()),
+        lambda line: None,
+    )
+    if fix:
+        with pytest.raises(UsageError, match=rf"{ended.run_id} of .*{status}: no disk space.*{fix}"):
+            calibrator.run([ended.spec])
+    else:
+        assert calibrator.run([ended.spec]) == [ended]
+    assert list(tmp_path.rglob(f"{ended.run_id}.json")), "the record is kept"
 
 
 @pytest.mark.parametrize(
