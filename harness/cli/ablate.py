@@ -20,7 +20,7 @@ from harness.contract.run import ExecutionOptions
 from harness.errors import EXIT_OK
 from harness.gating.ablation import Ablation, Variant, list_variants, run_ablation
 from harness.gating.gate import GateLimits
-from harness.gating.session import GateOptions
+from harness.gating.setup import GateOptions
 from harness.planning.resolve import resolve_submission, split_names
 from harness.report import text
 from harness.report.ablation import AblationRow, ablation_json, ablation_text

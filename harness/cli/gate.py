@@ -20,7 +20,8 @@ from harness.contract.run import ExecutionOptions
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.gating.gate import GateLimits
 from harness.gating.series import FOLDER, SeriesFile
-from harness.gating.session import GateEnding, GateOptions, GateSession
+from harness.gating.session import GateEnding, GateSession
+from harness.gating.setup import GateOptions
 from harness.planning.resolve import split_names
 from harness.plugins.registry import Registry
 from harness.report.gate import GateReport, gate_json, gate_text

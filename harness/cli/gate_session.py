@@ -10,7 +10,8 @@ from harness.cli.output import note, supports_color
 from harness.cli.watching import command_observers
 from harness.execution.watchers import CombinedWatcher
 from harness.gating.gate import GateProgress
-from harness.gating.session import GateOptions, GateSession
+from harness.gating.session import GateSession
+from harness.gating.setup import GateOptions
 from harness.plugins.registry import Registry
 from harness.report.gate import progress_line
 from harness.report.gate_status import GateStatus

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from harness.contract.run import RunSpec, SubmissionRef
 from harness.errors import UsageError
 from harness.gating.setup import GateSetup, Runner
-from harness.scoring.gate import GateAxis, GateLook, GatePair, GateRun, Side, judge_pairs, judge_run
+from harness.scoring.gate import GateAxis, GateLook, GatePair, GateRun, Side, judge_pairs, judge_run, look_without_pairs
 from harness.scoring.gate_envelope import GateEnvelope
 from harness.scoring.sample_size import MIN_EFFECT
 from harness.scoring.sequential.differences import check_gate
@@ -30,7 +30,8 @@ class GateLimits:
         alpha: error level of `better` and `worse` together.
         min_effect: smallest effect that is relevant, as a log ratio.
         max_pairs: largest number of pairs, including the pairs of previous calls.
-        max_minutes: largest wall time of this call in minutes; None for no limit.
+        max_minutes: largest wall time of this call in minutes; None for no limit. A pair is not started if it would end
+            later. Before the first pair, its time is unknown.
         by: `examples` to compare compute multipliers, or `time` to compare time multipliers (see `GateAxis`).
 
     Raises:
@@ -115,28 +116,35 @@ class _PairTimer:
 
     Args:
         clock: function that returns wall seconds.
-        started: reading of the clock at the start of this call.
+        started: reading of the clock at the start of this call; None if the call starts now.
         measured: wall seconds of each pair that was run in this call.
         recorded: wall seconds of each pair that had finished before this call, from the records of its runs. These
             values are used only if `measured` is empty.
     """
 
     clock: Callable[[], float]
-    started: float = field(init=False)
+    started: float | None = None
     measured: list[float] = field(default_factory=list)
     recorded: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.started = self.clock()
+        self._start = self.clock() if self.started is None else self.started
 
     @property
     def minutes(self) -> float:
-        return (self.clock() - self.started) / 60
+        return (self.clock() - self._start) / 60
 
     @property
     def minutes_per_pair(self) -> float:
         seconds = self.measured or self.recorded
         return sum(seconds) / len(seconds) / 60 if seconds else 0.0
+
+    def add(self, runs: Sequence[GateRun], start: float | None) -> None:
+        """Add a pair that has just ended and was started at `start`; None if its runs had finished before this call."""
+        if start is None:
+            self.recorded.append(sum(judged.seconds for judged in runs))
+        else:
+            self.measured.append(self.clock() - start)
 
 
 def run_gate(
@@ -148,6 +156,7 @@ def run_gate(
     is_finished: Callable[[RunSpec], bool] = lambda spec: False,
     on_pair: Callable[[GateProgress], None] = lambda progress: None,
     clock: Callable[[], float] = time.monotonic,
+    started: float | None = None,
 ) -> GateResult:
     """Run pairs until the gate has a verdict or meets a limit.
 
@@ -159,6 +168,8 @@ def run_gate(
         is_finished: function that returns whether a run finished in a previous call. Finished runs are not repeated.
         on_pair: function that is called after every pair.
         clock: function that returns wall seconds.
+        started: reading of the clock at the start of this call, such as before the envelopes were made; None if the
+            call starts now.
 
     Raises:
         UsageError: the setup is invalid (see `GateSetup.check`), the pairs cannot be compared (see `judge_pairs`), or a
@@ -167,27 +178,29 @@ def run_gate(
     """
     setup.check()
     sources: Sources = {side: spec.submission for side, spec in setup.plan_pair(0)}
-    timer = _PairTimer(clock=clock)
+    timer = _PairTimer(clock=clock, started=started)
     pairs: list[GatePair] = []
+    look = look_without_pairs([w.name for w in setup.workloads], alpha=limits.alpha, min_effect=limits.min_effect)
+    progress = GateProgress(look=look, minutes_per_pair=0.0)
     while True:
         planned = setup.plan_pair(len(pairs))
         _check_sources(sources, planned, len(pairs))
         specs = [spec for _, spec in planned]
         needs_run = not all(map(is_finished, specs))
-        pair_start = clock()
-        records = run(specs)
-        # A run crashes if its submission is edited during the pair. Such a crash must not count against the submission.
-        _check_sources(sources, setup.plan_pair(len(pairs)), len(pairs))
-        runs = [judge_run(record, side) for (side, _), record in zip(planned, records, strict=True)]
-        pairs.append(_match_sides(runs))
-        if needs_run:
-            timer.measured.append(clock() - pair_start)
-        else:
-            timer.recorded.append(sum(judged.seconds for judged in runs))
-        look = judge_pairs(pairs, envelopes, alpha=limits.alpha, min_effect=limits.min_effect, by=limits.by)
-        progress = GateProgress(look=look, minutes_per_pair=timer.minutes_per_pair)
-        on_pair(progress)
-        stopped = "" if look.verdict.overall.decided else _stop_reason(progress, limits, timer)
+        stopped = _time_reason(limits, timer, len(pairs)) if needs_run else ""
+        if not stopped:
+            start = clock() if needs_run else None
+            records = run(specs)
+            # A run crashes if its submission is edited during the pair. Such a crash must not count against the
+            # submission.
+            _check_sources(sources, setup.plan_pair(len(pairs)), len(pairs))
+            runs = [judge_run(record, side) for (side, _), record in zip(planned, records, strict=True)]
+            pairs.append(_match_sides(runs))
+            timer.add(runs, start)
+            look = judge_pairs(pairs, envelopes, alpha=limits.alpha, min_effect=limits.min_effect, by=limits.by)
+            progress = GateProgress(look=look, minutes_per_pair=timer.minutes_per_pair)
+            on_pair(progress)
+            stopped = "" if look.verdict.overall.decided else _stop_reason(look, limits)
         if look.verdict.overall.decided or stopped:
             return GateResult(
                 setup=setup,
@@ -200,9 +213,17 @@ def run_gate(
             )
 
 
-def _stop_reason(progress: GateProgress, limits: GateLimits, timer: _PairTimer) -> str:
+def _time_reason(limits: GateLimits, timer: _PairTimer, pairs: int) -> str:
+    """Return the reason why no further pair is run within `max_minutes`; empty if a pair can be run."""
+    if limits.max_minutes is None or timer.minutes + timer.minutes_per_pair <= limits.max_minutes:
+        return ""
+    if not pairs:
+        return f"no pair has run, because making the envelope took the {limits.max_minutes:g} minutes of --max-minutes"
+    return f"the next pair would end after the {limits.max_minutes:g} minutes of --max-minutes"
+
+
+def _stop_reason(look: GateLook, limits: GateLimits) -> str:
     """Return the reason why a gate without a verdict stops after this pair; empty if the gate continues."""
-    look = progress.look
     if look.is_over:
         worse_on = ", ".join(look.verdict.worse)
         return f"A is better on average but worse on {worse_on}, so the verdict can no longer become `better`"
@@ -213,8 +234,6 @@ def _stop_reason(progress: GateProgress, limits: GateLimits, timer: _PairTimer) 
                 f"{_format_count(look.pairs)} cannot decide at alpha = {limits.alpha:.3g}: at least {least} are needed"
             )
         return f"{_format_count(look.pairs)} have run, the limit of --max-pairs"
-    if limits.max_minutes is not None and timer.minutes + progress.minutes_per_pair > limits.max_minutes:
-        return f"the next pair would end after the {limits.max_minutes:g} minutes of --max-minutes"
     return ""
 
 

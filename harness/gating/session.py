@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.contract.domains import HParams
 from harness.contract.entries import SubmissionEntry
 from harness.contract.record import Record
-from harness.contract.run import ExecutionOptions, Purpose, RunSpec
+from harness.contract.run import Purpose, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import UsageError
 from harness.execution.run_trials import run_trials
@@ -29,45 +30,21 @@ from harness.gating.series import (
     hash_source,
     stored_settings,
 )
-from harness.gating.setup import GATE_RULESET, GateSetup, GateWorkload, Runner, default_workloads, gate_budget
-from harness.planning.plan import BestSettingsOf
+from harness.gating.setup import (
+    GATE_RULESET,
+    GateOptions,
+    GateSetup,
+    GateWorkload,
+    Runner,
+    default_workloads,
+    gate_budget,
+)
 from harness.planning.references import find_reference
 from harness.planning.requirements import runnable_workloads
 from harness.planning.resolve import resolve_submission
 from harness.plugins.registry import Registry
 from harness.scoring.gate_envelope import GateEnvelope
 from harness.storage.layout import run_id
-
-
-@dataclass(frozen=True, kw_only=True)
-class GateOptions:
-    """Options for planning and running a gate's trials.
-
-    Args:
-        runs: folder of local runs.
-        envelopes: folder of the provisional envelopes (see `find_envelope`).
-        use_envelope: whether metrics are converted to compute multipliers. If not, log metrics are compared.
-        budget: gate budget in examples; None for the default of each workload (see `gate_budget`).
-        seed: root seed, from which all seeds are derived.
-        threads: number of intra-op threads of a run.
-        device: `cpu`, `cuda`, `cuda:0` …, or `mps`; None to choose it by each workload's tier.
-        allow_slow: whether a GPU workload may run on the CPU.
-        best_settings: function that returns best known values of hyperparameters; None for defaults.
-        executor: name of the executor.
-        execution: options of the execution, such as the number of parallel trials.
-    """
-
-    runs: Path
-    envelopes: Path
-    use_envelope: bool = True
-    budget: int | None = None
-    seed: int = 0
-    threads: int = 1
-    device: str | None = None
-    allow_slow: bool = False
-    best_settings: BestSettingsOf | None = None
-    executor: str = "local"
-    execution: ExecutionOptions = field(default_factory=ExecutionOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +75,7 @@ class GateSession:
         note: function that prints a line about the next runs and their estimated cost.
         on_pair: function that is called after every pair.
         run: function that replaces `run_trials` in tests; None for `run_trials`.
+        clock: function that returns wall seconds.
     """
 
     def __init__(
@@ -109,10 +87,11 @@ class GateSession:
         note: Callable[[str], None],
         on_pair: Callable[[GateProgress], None],
         run: Runner | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry, self._options = registry, options
         self._watch, self._note, self._on_pair = watch, note, on_pair
-        self._run = run
+        self._run, self._clock = run, clock
 
     # --- setup -------------------------------------------------------------------------------------
 
@@ -256,11 +235,21 @@ class GateSession:
 
     def gate(self, setup: GateSetup, limits: GateLimits) -> GateEnding:
         """Make missing envelopes, and run a gate until it has a verdict or reaches a limit."""
+        started = self._clock()
         envelopes, fallback = self.envelopes(setup)
         specs = [spec for _, spec in setup.plan_pair(0)]
         budgets = ", ".join(f"{w.name} to {w.budget:,} examples" for w in setup.workloads)
         self._note(f"gate: {setup.a.name} (A) against {setup.b.name} (B), {budgets}; a pair: {self.cost(specs)}")
-        result = run_gate(setup, limits, envelopes, self.run, is_finished=self.is_finished, on_pair=self._on_pair)
+        result = run_gate(
+            setup,
+            limits,
+            envelopes,
+            self.run,
+            is_finished=self.is_finished,
+            on_pair=self._on_pair,
+            clock=self._clock,
+            started=started,
+        )
         return GateEnding(result=result, fallback=fallback)
 
     def gate_in_series(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from harness.contract.domains import Scalar
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.record import Record
 from harness.contract.ruleset import Ruleset
-from harness.contract.run import Purpose, RunSpec
+from harness.contract.run import ExecutionOptions, Purpose, RunSpec
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 from harness.planning import compose
@@ -32,6 +33,37 @@ DEFAULT_MIN_EVALUATIONS = 16
 MIN_EVALUATIONS = 4
 #: Function that runs specifications and returns the records in the same order; finished runs are not repeated.
 Runner = Callable[[Sequence[RunSpec]], Sequence[Record]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateOptions:
+    """Options for planning and running a gate's trials.
+
+    Args:
+        runs: folder of local runs.
+        envelopes: folder of the provisional envelopes (see `find_envelope`).
+        use_envelope: whether metrics are converted to compute multipliers. If not, log metrics are compared.
+        budget: gate budget in examples; None for the default of each workload (see `gate_budget`).
+        seed: root seed, from which all seeds are derived.
+        threads: number of intra-op threads of a run.
+        device: `cpu`, `cuda`, `cuda:0` …, or `mps`; None to choose it by each workload's tier.
+        allow_slow: whether a GPU workload may run on the CPU.
+        best_settings: function that returns best known values of hyperparameters; None for defaults.
+        executor: name of the executor.
+        execution: options of the execution, such as the number of parallel trials.
+    """
+
+    runs: Path
+    envelopes: Path
+    use_envelope: bool = True
+    budget: int | None = None
+    seed: int = 0
+    threads: int = 1
+    device: str | None = None
+    allow_slow: bool = False
+    best_settings: BestSettingsOf | None = None
+    executor: str = "local"
+    execution: ExecutionOptions = field(default_factory=ExecutionOptions)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,10 +98,11 @@ def gate_text(report: GateReport) -> str:
     workload_ids = ", ".join(report.budgets)
     pairs = f"{verdict.pairs} {'pair' if verdict.pairs == 1 else 'pairs'}"
     lines = [f"{verdict.outcome}: {report.a} (A) against {report.b} (B) on {workload_ids}, {pairs}"]
-    lines.append(
-        f"{report.unit} {_ratio_text(verdict.estimate)}× {_interval_text(verdict)}, "
-        f"evidence {text.number(max(verdict.e_better, verdict.e_worse))} of {text.number(1 / verdict.alpha)}"
-    )
+    if verdict.pairs:
+        lines.append(
+            f"{report.unit} {describe_multiplier(verdict)}, "
+            f"evidence {text.number(max(verdict.e_better, verdict.e_worse))} of {text.number(1 / verdict.alpha)}"
+        )
     lines += [f"  {line}" for line in _workload_lines(report)]
     cost = median_cost_ratio(report.pairs)
     if cost is not None:
@@ -201,7 +202,7 @@ def _workload_lines(report: GateReport) -> list[str]:
         verdict, envelope = report.look.verdict.workloads[name], report.envelopes.get(name)
         row = [workload_id, f"at {budget:,} examples"]
         if len(report.budgets) > 1:
-            row.append(f"{_ratio_text(verdict.estimate)}× {_interval_text(verdict)}")
+            row.append(describe_multiplier(verdict))
         if envelope is not None:
             kind = "provisional envelope" if envelope.provisional else "envelope"
             row.append(f"{kind} of {envelope.reference}")
@@ -238,7 +239,12 @@ def _ratio_text(value: float) -> str:
 
 
 def describe_multiplier(verdict: GateVerdict) -> str:
-    """Return the estimated ratio of a verdict with its interval, such as `1.07× (1.011 – 1.14)`."""
+    """Return the estimated ratio of a verdict with its interval, such as `1.07× (1.011 – 1.14)`.
+
+    The text is empty if there are no pairs.
+    """
+    if not verdict.pairs:
+        return ""
     return f"{_ratio_text(verdict.estimate)}× {_interval_text(verdict)}"
 
 
@@ -249,8 +255,8 @@ def _interval_text(verdict: GateVerdict) -> str:
 
 
 def _ratio_or_none(value: float) -> float | None:
-    """Return exp of a log ratio, or None if the log ratio is +∞ or −∞."""
-    return None if math.isinf(value) else math.exp(min(value, 700.0))
+    """Return exp of a log ratio, or None if the log ratio is +∞, −∞ or unknown."""
+    return None if not math.isfinite(value) else math.exp(min(value, 700.0))
 
 
 def _describe_need(pairs: int, minutes: float | None) -> str:

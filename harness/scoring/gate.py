@@ -20,6 +20,7 @@ from harness.scoring.power_costs import run_cost
 from harness.scoring.sequential.differences import mean_over_workloads, pair_log_multipliers
 from harness.scoring.sequential.evidence import fewest_deciding_pairs
 from harness.scoring.sequential.forecast import forecast_pairs
+from harness.scoring.sequential.verdict import GateVerdict
 from harness.scoring.sequential.workloads import WorkloadsVerdict, decide_workloads
 
 Side = Literal["A", "B"]
@@ -237,6 +238,34 @@ def judge_pairs(
         broken=tuple(run for run in runs if run.broke),
         outside=sum(_is_outside(run, used_envelopes) for run in runs),
         pairs_needed=pairs_needed,
+    )
+
+
+def look_without_pairs(workloads: Iterable[str], *, alpha: float, min_effect: float) -> GateLook:
+    """Return the look at a gate without pairs, whose verdict is `undecided`. For the arguments, see `judge_pairs`."""
+    verdict = GateVerdict(
+        outcome="undecided",
+        pairs=0,
+        ties=0,
+        broken_a=0,
+        broken_b=0,
+        estimate=math.nan,
+        low=-math.inf,
+        high=math.inf,
+        e_better=1.0,
+        e_worse=1.0,
+        alpha=alpha,
+        min_effect=min_effect,
+    )
+    names = list(workloads)
+    return GateLook(
+        verdict=WorkloadsVerdict(
+            overall=verdict, workloads=dict.fromkeys(names, verdict), p_worse=dict.fromkeys(names, 1.0), worse=()
+        ),
+        differences=dict.fromkeys(names, ()),
+        broken=(),
+        outside=0,
+        pairs_needed=None,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ import pytest
 
 from harness.contract.envelope import EnvelopeHorizon, ReferenceEnvelope
 from harness.contract.run import RunSpec
+from harness.contract.watcher import SilentWatcher
 from harness.errors import StoreError, UsageError
 from harness.execution.state import Interrupted
 from harness.gating import setup as setups
 from harness.gating.envelopes import envelope_path, find_envelope, make_envelope, plan_envelope, read_envelope
 from harness.gating.gate import GateLimits, GateProgress, GateResult, run_gate
-from harness.gating.setup import GATE_RULESET, GateSetup, GateWorkload, default_workloads, gate_budget
+from harness.gating.session import GateSession
+from harness.gating.setup import GATE_RULESET, GateOptions, GateSetup, GateWorkload, default_workloads, gate_budget
 from harness.planning.references import find_reference
 from harness.plugins.registry import load_registry
 from harness.storage.envelopes import write_envelope
@@ -135,6 +138,60 @@ def test_it_stops_before_the_minutes_are_spent() -> None:
     needed = result.progress.look.pairs_needed
     assert needed
     assert result.progress.minutes_needed == pytest.approx(needed)
+
+
+class Clock:
+    """A clock that advances by a minute whenever a run starts."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def runner(self, value: Callable[[RunSpec], float]) -> FakeRunner:
+        def take_a_minute(spec: RunSpec) -> float:
+            self.now += 60
+            return value(spec)
+
+        return FakeRunner(take_a_minute)
+
+
+def test_the_runs_of_an_envelope_count_as_time_of_the_gate(tmp_path: Path) -> None:
+    clock = Clock()
+    runner = clock.runner(lambda spec: 2.0 * spec.workload.facts.budget.horizon**-0.1)
+    session = GateSession(
+        REGISTRY,
+        GateOptions(runs=tmp_path / "runs", envelopes=tmp_path),
+        watch=lambda label, total: nullcontext(SilentWatcher()),
+        note=lambda line: None,
+        on_pair=lambda progress: None,
+        run=runner,
+        clock=clock,
+    )
+    ending = session.gate(SETUP, GateLimits(max_minutes=5))
+    assert {spec.purpose for spec in runner.ran} == {"gate-envelope"}
+    assert (len(runner.ran), ending.result.pairs, ending.result.outcome) == (12, (), "undecided")
+    assert ending.result.minutes == pytest.approx(12.0)
+    assert ending.result.stopped.startswith("no pair has run, because making the envelope took the 5 minutes")
+    # The envelope exists now, so there is time for two pairs of two minutes.
+    assert len(session.gate(SETUP, GateLimits(max_minutes=5)).result.pairs) == 2
+
+
+def test_pairs_of_earlier_calls_take_no_time() -> None:
+    clock = Clock()
+    runner = clock.runner(losses(0.9))
+    finished = gate(runner, max_pairs=4)
+    started = clock.now - 3600
+
+    def is_finished(spec: RunSpec) -> bool:
+        return run_id(spec) in runner.finished
+
+    result = run_gate(
+        SETUP, GateLimits(max_minutes=1), {}, runner, is_finished=is_finished, clock=clock, started=started
+    )
+    assert result.pairs == finished.pairs
+    assert "--max-minutes" in result.stopped
 
 
 def test_a_run_that_breaks_counts_against_its_owner() -> None:

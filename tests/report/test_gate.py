@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from harness.report.gate import GateReport, gate_text, progress_line
+from harness.report.gate import GateReport, gate_json, gate_text, progress_line
 from harness.report.gate_status import GateStatus
-from harness.scoring.gate import GateLook, GatePair, judge_pairs
+from harness.scoring.gate import GateLook, GatePair, judge_pairs, look_without_pairs
 from tests.gating.builders import ENVELOPE, finish, pair
 from tests.scoring import builders
 
@@ -77,6 +77,32 @@ def test_nouns_agree_with_numbers(number: int, lines: list[str]) -> None:
         )
     )
     assert all(line in shown for line in lines)
+
+
+def test_a_gate_without_pairs_has_no_ratio() -> None:
+    report = GateReport(
+        a="a",
+        b="b",
+        budgets={"v@1": 100, "w@1": 100},
+        envelopes={},
+        fallback="",
+        pairs=(),
+        look=look_without_pairs(["v", "w"], alpha=0.05, min_effect=0.03),
+        stopped="no pair has run",
+        minutes=1.0,
+        minutes_needed=None,
+        command="bench gate",
+        series={},
+    )
+    first, *rest = gate_text(report).splitlines()
+    assert first == "undecided: a (A) against b (B) on v@1, w@1, 0 pairs"
+    assert not any("×" in line or "nan" in line for line in rest)
+    assert "note: no pair has run" in rest
+    shown = gate_json(report)
+    assert (shown["verdict"], shown["pairs"], shown["estimate"], shown["interval"]) == (
+        "undecided", 0, None, [None, None],
+    )  # fmt: skip
+    assert [one["estimate"] for one in shown["workloads"]] == [None, None]
 
 
 def test_the_status_is_redrawn_on_a_terminal_alone() -> None:
