@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.contract.run import RunSpec, SubmissionRef
+from harness.contract.run import RunSpec, SubmissionRef, WorkloadRef
 from harness.errors import UsageError
 from harness.gating.setup import GateSetup, Runner
 from harness.scoring.gate import GateAxis, GateLook, GatePair, GateRun, Side, judge_pairs, judge_run, look_without_pairs
@@ -18,8 +18,8 @@ from harness.scoring.sequential.verdict import ALPHA
 
 #: Largest number of pairs of a gate. In a series, it is also the number of seeds reserved for each candidate.
 MOST_PAIRS = 1000
-#: Side (A or B) -> submission as it was planned for the first pair.
-Sources = Mapping[Side, SubmissionRef]
+#: Side (A or B) and name of the workload -> both as they were planned for the first pair.
+Sources = Mapping[tuple[Side, str], tuple[SubmissionRef, WorkloadRef]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,11 +173,13 @@ def run_gate(
 
     Raises:
         UsageError: the setup is invalid (see `GateSetup.check`), the pairs cannot be compared (see `judge_pairs`), or a
-            submission was edited while the gate ran.
+            submission or a workload was edited while the gate ran.
         BenchError: a run was interrupted.
     """
     setup.check()
-    sources: Sources = {side: spec.submission for side, spec in setup.plan_pair(0)}
+    sources: Sources = {
+        (side, spec.workload.facts.name): (spec.submission, spec.workload) for side, spec in setup.plan_pair(0)
+    }
     timer = _PairTimer(clock=clock, started=started)
     pairs: list[GatePair] = []
     look = look_without_pairs([w.name for w in setup.workloads], alpha=limits.alpha, min_effect=limits.min_effect)
@@ -248,19 +250,23 @@ def _match_sides(runs: Sequence[GateRun]) -> GatePair:
 
 
 def _check_sources(first: Sources, planned: Sequence[tuple[Side, RunSpec]], pairs: int) -> None:
-    """Raise an error if a submission has been edited since the first pair.
+    """Raise an error if a submission or a workload has been edited since the first pair.
 
     Args:
-        first: submissions as they were planned for the first pair.
+        first: submissions and workloads as they were planned for the first pair.
         planned: sides and specifications of the next pair.
         pairs: number of finished pairs.
 
     Raises:
-        UsageError: a submission of the next pair differs from the submission of the first pair.
+        UsageError: a submission or the source of a workload differs from that of the first pair.
     """
     for side, spec in planned:
-        if spec.submission != first[side]:
+        submission, workload = first[side, spec.workload.facts.name]
+        edited = spec.submission.name if spec.submission != submission else ""
+        if spec.workload.has_other_source(workload):
+            edited = spec.workload.facts.name
+        if edited:
             raise UsageError(
-                f"{spec.submission.name} was edited after {_format_count(pairs)}: a gate cannot mix two sources",
+                f"{edited} was edited after {_format_count(pairs)}: a gate cannot mix two sources",
                 fix="repeat the command to start a new gate of the edited source",
             )

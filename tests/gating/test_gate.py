@@ -245,6 +245,25 @@ def test_an_edit_in_the_middle_is_an_error(tmp_path: Path) -> None:
         gate(Editing(losses(0.9)), setup)
 
 
+def test_an_edit_of_the_file_of_a_workload_in_the_middle_is_an_error(tmp_path: Path) -> None:
+    source = Path(micro.__file__).read_text()
+    file = tmp_path / "task.py"
+    file.write_text(source)
+    entry = msgspec.structs.replace(micro.ENTRY, load=f"{file}:Micro", distribution="file")
+    setup = replace(SETUP, workloads=(replace(MICRO, entry=entry),))
+
+    class Editing(FakeRunner):
+        def __call__(self, specs: Any) -> Any:
+            if len(self.ran) == 4:
+                file.write_text(f"{source}\n# a comment\n")
+            if len(self.ran) == 6:
+                file.write_text(f"{source}\nEDITED = 1\n")
+            return super().__call__(specs)
+
+    with pytest.raises(UsageError, match="micro was edited after 3 pairs: a gate cannot mix two sources"):
+        gate(Editing(losses(0.9)), setup)
+
+
 def test_what_cannot_run_is_refused_before_anything_runs() -> None:
     stream = GateWorkload(entry=micro.STREAM_ENTRY, device="cpu", budget=1600)
     setup = replace(SETUP, b=REGISTRY.submission("cma"), workloads=(MICRO, stream))
