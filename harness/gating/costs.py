@@ -77,3 +77,8 @@ class GateCosts:
             training = statistics.median(self._seconds_per_example[key]) * spec.workload.facts.budget.horizon
             total += statistics.median(self._start_seconds[key]) + training
         return total / 60
+
+    def describe(self, specs: Sequence[RunSpec]) -> str:
+        """Return the estimated wall minutes in words (see `minutes`)."""
+        minutes = self.minutes(specs)
+        return "cost unknown, because there is no earlier run" if minutes is None else f"about {minutes:.1f} minutes"

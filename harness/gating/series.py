@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from harness.gating.gate import MOST_PAIRS
 from harness.planning.plan import BestSettingsOf
 from harness.plugins.locating import split_file_name
 from harness.scoring.gate import GateAxis
+from harness.scoring.gate_envelope import GateEnvelope
 from harness.scoring.sequential.series import SeriesState, record_candidate, series_level
 from harness.scoring.sequential.verdict import ALPHA
 from harness.system.files import read_struct, write_atomically, write_error
@@ -66,6 +67,8 @@ class SeriesCandidate(Data, frozen=True, kw_only=True):
         names: workloads as named by the user; empty for the default workloads.
         budget: gate budget in examples as given by the user; None for the default.
         level: error level of the candidate's gate.
+        envelopes: workload -> hash of its envelope (see `hash_envelopes`); empty if the gate compares metrics without
+            envelopes. None in files from before this field existed.
         outcome: outcome of the gate. `undecided` while the gate can be continued; `abandoned` if the series went on to
             another candidate before the gate had a verdict.
     """
@@ -76,6 +79,7 @@ class SeriesCandidate(Data, frozen=True, kw_only=True):
     names: tuple[str, ...]
     budget: int | None = None
     level: float
+    envelopes: dict[str, str] | None = None
     outcome: str = "undecided"
 
     @property
@@ -144,11 +148,13 @@ class SeriesWorkloads:
         ids: ids of the workloads with their gate budgets, `name@version:examples`.
         names: workloads as named by the user; empty for the default workloads.
         budget: gate budget in examples as given by the user; None for the default.
+        envelopes: see `SeriesCandidate`.
     """
 
     ids: tuple[str, ...]
     names: tuple[str, ...]
     budget: int | None
+    envelopes: dict[str, str]
 
 
 #: The name or path of a submission as given by the user, its `SubmissionRef` in the planned runs, and the values of its
@@ -254,7 +260,7 @@ class SeriesFile:
             The content of the series with this candidate, and the candidate with its number.
 
         Raises:
-            UsageError: the candidate was abandoned.
+            UsageError: the candidate was abandoned, or its gate began with other envelopes.
         """
         (asked, candidate_ref, candidate_hparams), (_, compared_ref, compared_hparams) = a, b
         sources, hparams = (
@@ -265,6 +271,7 @@ class SeriesFile:
             known = (candidate.a.source, candidate.b.source), (candidate.a.hparams, candidate.b.hparams)
             if (*known, candidate.workloads) == (sources, hparams, workloads.ids):
                 if candidate.outcome != "abandoned":
+                    check_same_envelopes(self.name, number, candidate, workloads.envelopes)
                     return log, SeriesPosition(number=number, candidate=candidate)
                 raise UsageError(
                     f"{asked} is candidate {number} of {self.name}; this candidate was abandoned without a verdict",
@@ -281,6 +288,7 @@ class SeriesFile:
             workloads=workloads.ids,
             names=workloads.names,
             budget=workloads.budget,
+            envelopes=workloads.envelopes,
             level=series_level(log.state()),
         )
         log = msgspec.structs.replace(log, candidates=(*closed, candidate))
@@ -301,6 +309,40 @@ def hash_source(ref: SubmissionRef) -> str:
     name = (ref.load or "").rpartition(":")[2]
     content = [ref.code_identity, name, [f"{part.kind}:{part.name}" for part in ref.parts], ref.model_options]
     return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
+
+
+def hash_envelopes(envelopes: Mapping[str, GateEnvelope]) -> dict[str, str]:
+    """Return workload -> first digits of the SHA-256 of the horizons and values of its envelope."""
+    curves = {name: [envelope.horizons, envelope.values] for name, envelope in envelopes.items()}
+    return {name: hashlib.sha256(msgspec.json.encode(curve)).hexdigest()[:16] for name, curve in curves.items()}
+
+
+def check_same_envelopes(series: str, number: int, candidate: SeriesCandidate, used: Mapping[str, str]) -> None:
+    """Raise an error if a gate would compute its differences in another way than the gate of a candidate.
+
+    Args:
+        series: name of the series.
+        number: number of the candidate.
+        candidate: the candidate, with the envelopes of its gate.
+        used: envelopes that the new gate would use.
+
+    Raises:
+        UsageError: the envelopes differ.
+    """
+    known, of_series = candidate.envelopes, f"candidate {number} of {series}"
+    if known is None or known == used:
+        return
+    if not known:
+        raise UsageError(f"{of_series} was gated without an envelope", fix="repeat the command with --no-envelope")
+    if not used:
+        raise UsageError(
+            f"{of_series} was gated with envelopes", fix="leave out --no-envelope, and restore missing envelopes"
+        )
+    names = ", ".join(name for name in known if known[name] != used.get(name))
+    raise UsageError(
+        f"{of_series} was gated with another envelope of {names}",
+        fix="restore the file of this envelope, or begin a series with another name",
+    )
 
 
 def check_same_series(file: SeriesFile, log: SeriesLog, new: SeriesLog) -> None:

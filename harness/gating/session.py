@@ -26,7 +26,9 @@ from harness.gating.series import (
     SeriesLog,
     SeriesPosition,
     SeriesWorkloads,
+    check_same_envelopes,
     check_same_series,
+    hash_envelopes,
     hash_source,
     stored_settings,
 )
@@ -45,6 +47,9 @@ from harness.planning.resolve import resolve_submission
 from harness.plugins.registry import Registry
 from harness.scoring.gate_envelope import GateEnvelope
 from harness.storage.layout import run_id
+
+#: Reason why the confirmation of a candidate compares metrics.
+BY_METRIC = "the candidate was gated without an envelope"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +241,11 @@ class GateSession:
     def gate(self, setup: GateSetup, limits: GateLimits) -> GateEnding:
         """Make missing envelopes, and run a gate until it has a verdict or reaches a limit."""
         started = self._clock()
-        envelopes, fallback = self.envelopes(setup)
+        return self._gate(setup, limits, *self.envelopes(setup), started)
+
+    def _gate(
+        self, setup: GateSetup, limits: GateLimits, envelopes: Mapping[str, GateEnvelope], fallback: str, started: float
+    ) -> GateEnding:
         specs = [spec for _, spec in setup.plan_pair(0)]
         budgets = ", ".join(f"{w.name} to {w.budget:,} examples" for w in setup.workloads)
         self._note(f"gate: {setup.a.name} (A) against {setup.b.name} (B), {budgets}; a pair: {self.cost(specs)}")
@@ -265,30 +274,37 @@ class GateSession:
             limits: limits of the gate. Their alpha is the bound of the series' false discovery rate.
 
         Raises:
-            UsageError: the series was begun with another `--alpha`, `--min-effect`, `--seed` or `--by`.
+            UsageError: the series was begun with another `--alpha`, `--min-effect`, `--seed` or `--by`, or the gate of
+                the candidate with other envelopes.
             StoreError: another gate of the series is running.
         """
+        started = self._clock()
         setup = self.setup(a, b, workloads, budget=self._options.budget)
         planned = {side: spec.submission for side, spec in setup.plan_pair(0)}
         known_a, known_b = self._known_settings(setup.a, setup), self._known_settings(setup.b, setup)
-        gated_on = SeriesWorkloads(
-            ids=tuple(f"{w.entry.facts.id}:{w.budget}" for w in setup.workloads),
-            names=tuple(workloads),
-            budget=self._options.budget,
-        )
         with file.locked():
             new = SeriesLog(alpha=limits.alpha, min_effect=limits.min_effect, seed=self._options.seed, by=limits.by)
             log = file.read() or new
             check_same_series(file, log, new)
+            envelopes, fallback = self.envelopes(setup)
+            gated_on = SeriesWorkloads(
+                ids=tuple(f"{w.entry.facts.id}:{w.budget}" for w in setup.workloads),
+                names=tuple(workloads),
+                budget=self._options.budget,
+                envelopes=hash_envelopes(envelopes),
+            )
             log, position = file.begin(
                 log, (a, planned["A"], known_a), (b or setup.b.name, planned["B"], known_b), gated_on
             )
             # A candidate that is not open has a verdict. Its gate is evaluated again from all stored pairs, without the
             # `max_pairs` of this call, so that the verdict is the same.
             max_pairs = limits.max_pairs if position.candidate.open else MOST_PAIRS
-            ending = self.gate(
+            ending = self._gate(
                 replace(setup, first_study=position.first_study),
                 replace(limits, alpha=position.candidate.level, max_pairs=max_pairs),
+                envelopes,
+                fallback,
+                started,
             )
             if position.candidate.open:
                 log = file.end(log, position, ending.result.outcome)
@@ -297,7 +313,8 @@ class GateSession:
     def confirm(self, file: SeriesFile, limits: GateLimits) -> list[tuple[int, SeriesCandidate, GateEnding]]:
         """Gate every kept candidate of a series against the original, on seeds that no gate has used.
 
-        The compared quantity, the smallest effect, the root seed and the hyperparameters are those of the series.
+        The compared quantity, the envelopes, the smallest effect, the root seed and the hyperparameters are those of
+        the series.
         The original is the submission B of the series' first candidate. The series is not locked: its file is replaced
         atomically, this method does not write it, and the outcome of a kept candidate never changes.
 
@@ -305,7 +322,7 @@ class GateSession:
             For each kept candidate its number, the candidate, and the gate that confirms or refutes it.
 
         Raises:
-            UsageError: the series does not exist, or a submission differs from the submission that was gated.
+            UsageError: the series does not exist, or a submission or an envelope differs from that of the gate.
         """
         log = file.read()
         if log is None:
@@ -334,7 +351,11 @@ class GateSession:
                         fix=f"restore {file.spelling(recorded)}",
                     )
             asked = replace(limits, alpha=log.alpha, by=log.by, min_effect=log.min_effect)
-            endings.append((number, candidate, self.gate(setup, asked)))
+            started = self._clock()
+            # A candidate that was gated by its metric is also confirmed by it, without --no-envelope.
+            envelopes, fallback = self.envelopes(setup) if candidate.envelopes != {} else ({}, BY_METRIC)
+            check_same_envelopes(file.name, number, candidate, hash_envelopes(envelopes))
+            endings.append((number, candidate, self._gate(setup, asked, envelopes, fallback, started)))
         return endings
 
     def _known_settings(self, entry: SubmissionEntry, setup: GateSetup) -> dict[str, HParams]:
@@ -374,7 +395,4 @@ class GateSession:
 
     def cost(self, specs: Sequence[RunSpec]) -> str:
         """Return the estimated wall time of runs in words, for runs that are executed one after the other."""
-        minutes = GateCosts([self._options.runs, Path("results")]).minutes(specs)
-        if minutes is None:
-            return "cost unknown, because there is no earlier run"
-        return f"about {minutes:.1f} minutes"
+        return GateCosts([self._options.runs, Path("results")]).describe(specs)
