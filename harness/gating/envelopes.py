@@ -6,13 +6,15 @@ from pathlib import Path
 
 import msgspec
 
+from harness.contract.envelope import EnvelopeHeader
 from harness.contract.run import RunSpec
 from harness.errors import DamagedError, StoreError
 from harness.gating.setup import GATE_RULESET, GateWorkload, Runner, gate_budget, plan_to_end
 from harness.planning.references import EntryLookup, find_reference
 from harness.scoring.final_metric import final_metric_name
 from harness.scoring.gate_envelope import HORIZON_MULTIPLES, SEEDS, GateEnvelope, fit_envelope, from_calibration
-from harness.storage.envelopes import ENVELOPES_FOLDER, read_envelopes
+from harness.storage.envelopes import ENVELOPES_FOLDER
+from harness.storage.envelopes import read_envelope as read_calibrated_envelope
 from harness.system.files import read_struct, write_atomically
 
 
@@ -27,7 +29,7 @@ def find_envelope(folder: Path, workload: GateWorkload, calibrated: Path = ENVEL
     """Return the envelope for a workload's version, metric and gate budget; None if it must be made.
 
     An envelope in `folder` comes first. Without one, the envelope of the calibration is used if it is for the same
-    budget.
+    version, metric and budget.
 
     Args:
         folder: folder of the provisional envelopes.
@@ -35,12 +37,12 @@ def find_envelope(folder: Path, workload: GateWorkload, calibrated: Path = ENVEL
         calibrated: folder of the envelopes of `bench calibrate WORKLOAD --envelope`.
 
     Raises:
-        StoreError: a file is damaged.
+        StoreError: the file of the workload is damaged.
     """
     if (provisional := read_envelope(folder, workload)) is not None:
         return provisional
-    envelope = read_envelopes(calibrated).get(workload.entry.facts.id)
-    return from_calibration(envelope) if envelope is not None and envelope.budget == workload.budget else None
+    envelope = read_calibrated_envelope(calibrated, workload.name)
+    return from_calibration(envelope) if envelope is not None and _fits(envelope, workload) else None
 
 
 def read_envelope(folder: Path, workload: GateWorkload) -> GateEnvelope | None:
@@ -57,9 +59,14 @@ def read_envelope(folder: Path, workload: GateWorkload) -> GateEnvelope | None:
     except DamagedError as error:
         fix = f"remove it, then run bench gate --envelope {workload.name}"
         raise StoreError(f"the envelope {error.what}", fix=fix) from None
+    return envelope if _fits(envelope, workload) else None
+
+
+def _fits(envelope: EnvelopeHeader, workload: GateWorkload) -> bool:
+    """Return whether an envelope is for the version, the metric and the gate budget of a workload."""
     facts = workload.entry.facts
     expected = facts.id, final_metric_name(facts), workload.budget
-    return envelope if (envelope.workload, envelope.metric, envelope.budget) == expected else None
+    return (envelope.workload, envelope.metric, envelope.budget) == expected
 
 
 def plan_envelope(

@@ -33,6 +33,16 @@ def default_envelopes(results: Path) -> Path:
     return beside if beside.is_dir() and not ENVELOPES_FOLDER.is_dir() else ENVELOPES_FOLDER
 
 
+def read_envelope(folder: Path, workload: str) -> ReferenceEnvelope | None:
+    """Return the envelope of the workload called `workload`, of any version; None if there is no file.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    path = envelope_file(folder, workload)
+    return read_struct(path, ReferenceEnvelope) if path.exists() else None
+
+
 def read_envelopes(folder: Path = ENVELOPES_FOLDER) -> dict[str, ReferenceEnvelope]:
     """Return the envelopes in a folder by `name@version` of the workload; empty if the folder does not exist.
 

@@ -24,7 +24,7 @@ from harness.gating.session import GateSession
 from harness.gating.setup import GATE_RULESET, GateOptions, GateSetup, GateWorkload, default_workloads, gate_budget
 from harness.planning.references import find_reference
 from harness.plugins.registry import load_registry
-from harness.storage.envelopes import write_envelope
+from harness.storage.envelopes import envelope_file, write_envelope
 from harness.storage.layout import run_id
 from tests import micro
 from tests.gating.builders import FakeRunner
@@ -337,6 +337,11 @@ def test_an_envelope_of_the_calibration_is_used_if_it_has_the_gate_budget(tmp_pa
     )
     write_envelope(calibrated, full)
     assert find_envelope(provisional, replace(MICRO, budget=3200), calibrated) is None
+    for other in ({"workload": "micro@2"}, {"metric": "accuracy"}):
+        write_envelope(calibrated, msgspec.structs.replace(full, **other))
+        assert find_envelope(provisional, MICRO, calibrated) is None
+    write_envelope(calibrated, full)
+    envelope_file(calibrated, "another").write_text("{")  # the damaged file of a workload that is not gated
     found = find_envelope(provisional, MICRO, calibrated)
     assert found is not None
     assert not found.provisional
