@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.contract.run import ExecutionOptions
-from harness.errors import EXIT_OK, BenchError, unknown_name_error
+from harness.errors import EXIT_OK, BenchError, UsageError, unknown_name_error
 from harness.plugins.registry import load_registry
 from harness.system.files import write_atomically
 from studies.power.design import BUDGETS, read_design
@@ -63,6 +63,22 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
 
+def _check_publish(options: argparse.Namespace) -> None:
+    """Raise an error if `--publish` is combined with an option that it would not obey."""
+    if not options.publish:
+        return
+    if options.new:
+        raise UsageError(
+            f"--publish --new would remove the figures in {MEASURED.name}",
+            fix="leave out --new",
+        )
+    if options.workloads or options.budgets != BUDGETS or options.plan:
+        raise UsageError(
+            "--publish writes the rows of all workloads and budgets",
+            fix="leave out --plan, --workloads and --budgets, or leave out --publish",
+        )
+
+
 def _plan_or_run(options: argparse.Namespace) -> int:
     design, registry = read_design(), load_registry()
     for kind, names, known in (
@@ -72,6 +88,7 @@ def _plan_or_run(options: argparse.Namespace) -> int:
         for name in names:
             if name not in known:
                 raise unknown_name_error(kind, name, known)
+    _check_publish(options)
     problems: list[str] = []
     figures = read_finished(None if options.new else MEASURED, options.runs, design, problems)
     plan = PowerPlan(design, registry)

@@ -18,6 +18,7 @@ from harness.planning.resolve import resolve_submission
 from harness.plugins.registry import load_registry
 from harness.storage.layout import run_id
 from harness.storage.records import add_content_hash, encode, iter_records
+from studies.power import __main__ as power
 from studies.power.__main__ import main
 from studies.power.design import BUDGETS, read_design
 from studies.power.earlier import EarlierRows
@@ -246,6 +247,25 @@ def test_a_row_with_more_seeds_replaces_another_and_versions_are_kept() -> None:
     assert drop_superseded([older, older_full, row], REGISTRY) == [older_full, row]
     assert msgspec.json.decode(encode_rows([row]), type=PowerFile).rows == (row,)
     assert isinstance(row.cost, PowerCost)
+
+
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        ("--new", "would remove the figures in measured.json"),
+        ("--plan", "writes the rows of all workloads and budgets"),
+        (f"--workloads={DIGITS}", "writes the rows of all workloads and budgets"),
+        ("--budgets=gate", "writes the rows of all workloads and budgets"),
+    ],
+)
+def test_publish_refuses_options_that_it_would_not_obey(
+    option: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written: list[Path] = []
+    monkeypatch.setattr(power, "write_atomically", lambda path, content: written.append(path))
+    assert main(["--publish", option, "--runs", str(tmp_path)]) == 2
+    assert problem in capsys.readouterr().err
+    assert not written
 
 
 def test_the_plan_names_missing_runs_and_unknown_workloads_are_refused(
