@@ -111,7 +111,7 @@ def judge_run(record: Record, side: Side) -> GateRun:
         if target.goal == "min":
             raise UsageError(
                 f"{target.metric} on {facts.name} is {metric:g}; a gate compares logarithms of positive metrics",
-                fix=f"leave {facts.name} out of -w",
+                fix=f"choose workloads without {facts.name}",
             )
         metric, reason = None, f"{target.metric} is {metric:g}"
     return GateRun(

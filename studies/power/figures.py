@@ -15,6 +15,7 @@ from harness.contract.power import PowerCost
 from harness.contract.record import Record, Status
 from harness.contract.run import Purpose, RunSpec
 from harness.contract.workload import Goal
+from harness.errors import UsageError
 from harness.scoring.gate import judge_run
 from harness.scoring.power_costs import run_cost
 from harness.scoring.time_to_target import hit_index
@@ -93,6 +94,7 @@ def figures_of_record(record: Record) -> PowerFigures:
 
     Raises:
         BenchError: the run was interrupted.
+        UsageError: see `judge_run`.
     """
     spec, facts = record.spec, record.spec.workload.facts
     run, index = judge_run(record, "A"), hit_index(record)
@@ -125,12 +127,20 @@ def read_finished(
         stored: path of a file of figures; None to read no stored figures.
         runs: folder with one subfolder per trial; it need not exist.
         design: the design, whose ruleset and root seed identify the study's records.
-        problems: list to which a one-line message is appended for each file that cannot be read as a record.
+        problems: list to which a one-line message is appended for each file that cannot be read as a record, and for
+            each record without figures. The runs of such records are missing, so that `--retry-failed` repeats them.
     """
     records = [record for record in iter_records([runs], problems) if _is_of_study(record, design)]
     records.sort(key=lambda record: record.started)
-    figures = [*map(figures_of_record, records), *(read_stored(stored) if stored and stored.exists() else ())]
-    return {run.key: run for run in figures}
+    figures: dict[RunKey, PowerFigures] = {}
+    for record in records:
+        try:
+            run = figures_of_record(record)
+        except UsageError as error:
+            problems.append(f"{error.what}; the run counts as missing")
+        else:
+            figures[run.key] = run
+    return figures | {run.key: run for run in (read_stored(stored) if stored and stored.exists() else ())}
 
 
 def _is_of_study(record: Record, design: PowerDesign) -> bool:

@@ -16,17 +16,28 @@ from harness.errors import UsageError
 from harness.gating.setup import find_gate_ineligibility
 from harness.planning.resolve import resolve_submission
 from harness.plugins.registry import load_registry
+from harness.scoring.gate import EDITED
 from harness.storage.layout import run_id
 from harness.storage.records import add_content_hash, encode, iter_records
 from studies.power import __main__ as power
 from studies.power.__main__ import main
 from studies.power.design import BUDGETS, read_design
 from studies.power.earlier import EarlierRows
-from studies.power.figures import MEASURED, PowerFigures, RunKey, best_trials, encode_figures, key_of_spec, read_stored
+from studies.power.figures import (
+    MEASURED,
+    PowerFigures,
+    RunKey,
+    best_trials,
+    encode_figures,
+    key_of_spec,
+    read_finished,
+    read_stored,
+)
 from studies.power.plan import PowerPlan
 from studies.power.ranking import RESULTS, read_rankings
 from studies.power.rows import PUBLISHED, PowerRows, drop_superseded, encode_rows, merge_rows, renew_rows
 from studies.power.run import PowerRunner
+from tests.gating.builders import finish
 
 REGISTRY = load_registry()
 DESIGN = read_design()
@@ -188,6 +199,19 @@ def test_failed_runs_are_missing_if_they_are_to_be_retried(tmp_path: Path, retry
     assert (failed.key in PowerRunner(PLAN, runs, tmp_path, options, REGISTRY).figures) != retry_failed
     broken = msgspec.structs.replace(failed, status="diverged", metric=None)
     assert broken.key in PowerRunner(PLAN, {broken.key: broken}, tmp_path, options, REGISTRY).figures
+
+
+def test_a_run_that_crashed_because_of_an_edit_is_missing(tmp_path: Path) -> None:
+    """Its record says nothing about the submission, and must not prevent that the run is repeated."""
+    good, edited = PLAN.tuning_specs(DIGITS)[:2]
+    for record in (finish(good, 1.0), finish(edited, 1.0, status="crashed", reason=f"wsd {EDITED}")):
+        (tmp_path / record.run_id).mkdir()
+        (tmp_path / record.run_id / "record.json").write_bytes(encode(record))
+    problems: list[str] = []
+    assert set(read_finished(None, tmp_path, DESIGN, problems)) == {key_of_spec(good)}
+    (problem,) = problems
+    assert run_id(edited) in problem
+    assert problem.endswith("the run counts as missing")
 
 
 def test_equal_budgets_have_one_envelope() -> None:
