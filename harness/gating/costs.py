@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from harness.contract.record import Status
 from harness.contract.run import RunSpec
-from harness.planning.estimate import TimedUsage
+from harness.planning.estimate import TimedUsage, is_typical
 from harness.storage.records import iter_stored
 from harness.system.files import JSON_ERRORS
 
@@ -26,6 +27,7 @@ class _TimedWorkload(msgspec.Struct):
 class _TimedSpec(msgspec.Struct):
     workload: _TimedWorkload
     hardware: str
+    smoke: bool = False
 
 
 class _TimedCounters(msgspec.Struct):
@@ -37,6 +39,7 @@ class _GateRecord(msgspec.Struct):
     """The fields of a record from which the time per example is computed; decoding skips all other fields."""
 
     spec: _TimedSpec
+    status: Status
     counters: _TimedCounters
     usage: TimedUsage
 
@@ -58,7 +61,7 @@ class GateCosts:
             except JSON_ERRORS:
                 continue
             seconds = run.counters.seconds + run.usage.off_clock_seconds
-            if run.counters.examples:
+            if run.counters.examples and is_typical(run.status, smoke=run.spec.smoke):
                 key = run.spec.hardware, run.spec.workload.facts.name
                 self._seconds_per_example[key].append(seconds / run.counters.examples)
                 self._start_seconds[key].append(run.usage.start_seconds)

@@ -67,6 +67,11 @@ class TimedUsage(msgspec.Struct):
         return (FORKED_STARTUP_S if self.forked else STARTUP_S) + self.import_seconds + self.build_seconds
 
 
+def is_typical(status: Status, *, smoke: bool) -> bool:
+    """Return whether the time of a trial says how long others take. A smoke run, or a run that broke, is shorter."""
+    return (is_complete(status) or status == "timeout") and not smoke
+
+
 class _TimedRecord(msgspec.Struct):
     """The fields of a record from which a trial's duration is computed. Other fields are not decoded, to save time."""
 
@@ -93,7 +98,7 @@ class Estimates:
                 record = decoder.decode(stored.content)
             except JSON_ERRORS:
                 continue
-            if not (is_complete(record.status) or record.status == "timeout") or record.spec.smoke:
+            if not is_typical(record.status, smoke=record.spec.smoke):
                 continue
             if record.spec.purpose in SHORT_PURPOSES or record.spec.ruleset.name in OTHER_BUDGETS:
                 continue

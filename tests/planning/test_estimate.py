@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from harness.contract.record import Record
+from harness.contract.run import Counters
 from harness.gating.costs import GateCosts
 from harness.planning.estimate import FORKED_STARTUP_S, STARTUP_S, Estimates
 from harness.storage.records import encode
 from tests.storage import published
 
 
-def store(folder: Path, *, forked: bool) -> Record:
-    record = published.record("alpha", 0)
+def store(folder: Path, *, forked: bool, study: int = 0, smoke: bool = False, **changes: Any) -> Record:
+    record = published.record("alpha", study)
     usage = msgspec.structs.replace(
         record.usage,
         evaluation_seconds=2.0,
@@ -27,8 +29,9 @@ def store(folder: Path, *, forked: bool) -> Record:
     counters = msgspec.structs.replace(
         record.counters, seconds=10.0, examples=record.spec.workload.facts.budget.horizon
     )
-    record = msgspec.structs.replace(record, usage=usage, counters=counters)
-    (folder / "hills" / "alpha").mkdir(parents=True)
+    spec = msgspec.structs.replace(record.spec, smoke=smoke)
+    record = msgspec.structs.replace(record, spec=spec, usage=usage, counters=counters, **changes)
+    (folder / "hills" / "alpha").mkdir(parents=True, exist_ok=True)
     (folder / "hills" / "alpha" / f"{record.run_id}.json").write_bytes(encode(record))
     return record
 
@@ -54,3 +57,16 @@ def test_runs_of_a_gate_start_in_forked_workers(tmp_path: Path) -> None:
     spec = store(tmp_path, forked=True).spec
     each = 10.0 + 2.0 + 0.5 + 0.25 + 0.75 + FORKED_STARTUP_S
     assert GateCosts([tmp_path]).minutes([spec] * 3) == pytest.approx(3 * each / 60)
+
+
+@pytest.mark.parametrize("changes", [{"smoke": True}, {"status": "crashed"}, {"status": "interrupted"}])
+def test_short_and_broken_runs_say_nothing_of_the_time(tmp_path: Path, changes: dict[str, Any]) -> None:
+    typical = store(tmp_path, forked=True).spec
+    expected = GateCosts([tmp_path]).minutes([typical]), Estimates([tmp_path]).median_seconds(typical)
+    assert None not in expected
+    for study in (1, 2):
+        few = Counters(seconds=60.0, examples=1)
+        record = store(tmp_path, forked=False, study=study, **changes)
+        path = tmp_path / "hills" / "alpha" / f"{record.run_id}.json"
+        path.write_bytes(encode(msgspec.structs.replace(record, counters=few)))
+    assert (GateCosts([tmp_path]).minutes([typical]), Estimates([tmp_path]).median_seconds(typical)) == expected
