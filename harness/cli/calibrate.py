@@ -21,7 +21,7 @@ from harness.calibration.runner import (
     setting_submission,
 )
 from harness.cli.calibrate_envelope import make_envelope, print_planned
-from harness.cli.commands import examples
+from harness.cli.commands import examples, refuse_typed
 from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.watching import watch_trials
@@ -80,6 +80,7 @@ from harness.system.files import write_atomically
     "--seed",
     type=LimitedInteger("seed"),
     default=0,
+    envvar="BENCH_SEED",
     show_default=True,
     help="Root seed, from which all other seeds are derived.",
 )
@@ -99,9 +100,9 @@ from harness.system.files import write_atomically
     "--dry-run", is_flag=True, help="Print the tuning trials, or the trials of a variant, without running anything."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the calibrations, or the planned trials, as JSON.")
-@click.pass_obj
+@click.pass_context
 def command(
-    blocked_plugins: list[str],
+    context: click.Context,
     /,
     *,
     workload: str,
@@ -135,12 +136,14 @@ def command(
     The seeds of tuning, of calibration and of the leaderboard are disjoint. If the command is repeated, only unfinished
     trials are run.
     """
-    registry = open_registry(blocked_plugins)
+    registry = open_registry(context.obj)
     entry = resolve_workload(workload, registry)
     if envelope and families:
         raise UsageError(
             "--families does not apply to --envelope, which has one reference", fix="leave out --families or --envelope"
         )
+    base = entry.name.partition("+")[0]
+    _refuse_unused(context, entry.name, base)
     installed = ENVELOPE_RULESET if envelope else rulesets.ruleset("calibration")
     ruleset = msgspec.structs.replace(
         installed,
@@ -161,7 +164,6 @@ def command(
         f"{family.name}@{family.version}": family
         for family in reference_families(registry, entry, families, plan_settings)
     }
-    base = entry.name.partition("+")[0]
     if entry.name == base:
         specs = calibrator.plan_tuning(entry, references)
         calibrations = calibrator.calibrate_with_variants(entry, references, specs)
@@ -183,6 +185,17 @@ def command(
     else:
         for result in results:
             _print_calibration(result)
+
+
+def _refuse_unused(context: click.Context, name: str, base: str) -> None:
+    """Raise an error if an option was typed that has no effect on this workload, or with or without `--envelope`."""
+    if context.params["envelope"]:
+        refuse_typed(context, ["variants"], "--envelope measures the envelope of one workload")
+        return
+    refuse_typed(context, ["up_to"], "a calibration without --envelope has one horizon")
+    if name != base:
+        reason = f"{name} runs with the best setting of {base} on {VARIANT_STUDIES} seeds"
+        refuse_typed(context, ["studies", "rates", "tuning_studies"], reason)
 
 
 def _write_calibration(out: Path, result: Calibration) -> None:

@@ -1,12 +1,14 @@
-"""Format command lines: examples for a help page, and the current call with changed options."""
+"""Format command lines for help pages and messages, and find the options that the user typed."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import click
 from click.core import ParameterSource
+
+from harness.errors import UsageError
 
 
 def examples(*lines: str) -> str:
@@ -19,6 +21,33 @@ def examples(*lines: str) -> str:
     ['Example:', '  bench list muon']
     """
     return "\n".join(["\b", "Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)])
+
+
+def is_typed(context: click.Context, name: str) -> bool:
+    """Return whether the user typed a parameter. A value of the environment or of a file does not count."""
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def refuse_typed(context: click.Context, names: Iterable[str], reason: str) -> None:
+    """Raise an error if the user typed an option that has no effect in this call.
+
+    Args:
+        context: click's context of the call.
+        names: parameter names of the options.
+        reason: why they have no effect.
+
+    Raises:
+        UsageError: one of the options was typed.
+    """
+    typed = {name for name in names if is_typed(context, name)}
+    flags = [
+        max(parameter.opts if context.params[parameter.name] else parameter.secondary_opts or parameter.opts, key=len)
+        for parameter in context.command.params
+        if parameter.name in typed
+    ]
+    if flags:
+        listed = ", ".join(flags)
+        raise UsageError(f"{reason}, so it does not use {listed}", fix=f"leave out {listed}")
 
 
 def repeat_command(context: click.Context, changes: Mapping[str, str]) -> str:
@@ -36,7 +65,7 @@ def repeat_command(context: click.Context, changes: Mapping[str, str]) -> str:
     words = ["bench", context.info_name or ""]
     for parameter in context.command.params:
         name = parameter.name or ""
-        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE and name not in changes:
+        if not is_typed(context, name) and name not in changes:
             continue
         value = changes.get(name, context.params[name])
         values = [str(item) for item in value] if isinstance(value, tuple) else [str(value)]

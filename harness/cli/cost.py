@@ -39,11 +39,14 @@ from harness.scoring.cost_ratio import cost_ratios
     help="Number of evaluations per run; on a stream, per stage.",
 )  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter.")
-@click.option("--seed", type=LimitedInteger("seed"), default=0, show_default=True, help="Root seed.")
 @click.option(
-    "--threads", type=LimitedInteger("threads"), default=1, show_default=True, help="Processor threads per run."
+    "--seed", type=LimitedInteger("seed"), default=0, envvar="BENCH_SEED", show_default=True, help="Root seed."
 )
-@click.option("--device", help="cpu, cuda or mps (default: by the workload's tier).")
+@click.option(
+    "--threads", type=LimitedInteger("threads"), default=1, envvar="BENCH_THREADS", show_default=True,
+    help="Processor threads per run.",
+)  # fmt: skip
+@click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
 @click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
 @click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
-from harness.cli.commands import examples, repeat_command
+from harness.cli.commands import examples, is_typed, refuse_typed, repeat_command
 from harness.cli.gate_options import gate_run_options
 from harness.cli.gate_session import open_session
 from harness.cli.output import note, print_json, print_text
@@ -19,7 +20,7 @@ from harness.cli.watching import observe_option
 from harness.contract.run import ExecutionOptions
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.gating.gate import GateLimits
-from harness.gating.series import FOLDER, SeriesFile
+from harness.gating.series import FOLDER, SeriesFile, check_same_series
 from harness.gating.session import GateEnding, GateSession
 from harness.gating.setup import GateOptions
 from harness.planning.resolve import split_names
@@ -34,6 +35,11 @@ from harness.tuning.known_settings import KnownSettings
 EXIT_UNDECIDED = 4
 #: After an undecided gate, a command is printed that continues the gate with at least this number of further pairs.
 MORE_PAIRS = 10
+#: Options of a gate that do not change its envelopes.
+NOT_OF_ENVELOPES = (
+    "against", "workloads", "use_best", "settings_file", "by", "min_effect", "alpha", "max_pairs", "max_minutes",
+    "no_envelope", "series", "confirm", "series_file",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +148,7 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
         _raise_if(
             a is not None, f"--envelope only measures envelopes, so it cannot gate {a}", "leave out A or --envelope"
         )
+        refuse_typed(context, NOT_OF_ENVELOPES, "--envelope only measures envelopes")
         return _make_envelopes(session, split_names(flags.only_envelopes), flags.budget, as_json)
     limits = GateLimits(
         alpha=flags.alpha,
@@ -156,9 +163,13 @@ def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any)
             "--confirm retests the kept candidates of a series against the submission B of the first candidate",
             "leave out A, --against, --workload and --series",
         )
-        return _confirm_series(session, _open_series_file(flags.confirm, flags), limits, context, as_json)
+        file = _open_series_file(flags.confirm, flags)
+        _check_confirmation(context, flags, limits, file)
+        return _confirm_series(session, file, limits, context, as_json)
     if a is None:
         raise UsageError("no submission is named", fix="run bench gate A --against B -w WORKLOAD")
+    if not flags.series:
+        refuse_typed(context, ["series_file"], "this gate is not part of a series")
     if known is not None:
         planned = session.setup(a, flags.against, workloads, budget=flags.budget).plan_pair(0)
         for line in known.lines(spec for _, spec in planned):
@@ -191,6 +202,27 @@ def _open_series_file(name: str, flags: GateFlags) -> SeriesFile:
     if not name.replace("-", "").replace("_", "").isalnum():
         raise UsageError(f"{name!r} is not a valid name of a series", fix="use letters, digits, - and _")
     return SeriesFile(flags.series_file or FOLDER / f"{name}.json", name)
+
+
+def _check_confirmation(context: click.Context, flags: GateFlags, limits: GateLimits, file: SeriesFile) -> None:
+    """Raise an error if an option was typed whose value is not that of the series, because the series determines it."""
+    log = file.read()
+    if log is None:
+        return
+    values = {"alpha": limits.alpha, "seed": flags.seed, "min_effect": limits.min_effect, "by": limits.by}
+    typed = {name: value for name, value in values.items() if is_typed(context, name)}
+    check_same_series(file, log, msgspec.structs.replace(log, **typed))
+    kept = [candidate for candidate in log.candidates if candidate.kept]
+    _raise_if(
+        is_typed(context, "budget") and any(candidate.budget != flags.budget for candidate in kept),
+        f"the candidates of {file.name} were gated at another --budget",
+        "leave out --budget: the confirmation has the budget of the series",
+    )
+    _raise_if(
+        flags.use_best and is_typed(context, "use_best") and not any(c.a.hparams or c.b.hparams for c in kept),
+        f"the candidates of {file.name} were gated without --best",
+        "leave out --best: the confirmation has the hyperparameters of the series",
+    )
 
 
 def _open_session(registry: Registry, flags: GateFlags, known: KnownSettings | None) -> GateSession:

@@ -61,6 +61,7 @@ _OPTIONS = (
         "--seed",
         type=LimitedInteger("seed"),
         default=0,
+        envvar="BENCH_SEED",
         show_default=True,
         help="Root seed, from which all other seeds are derived.",
     ),

@@ -101,6 +101,22 @@ def test_runs_that_broke_count_against_the_target() -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("resnet-digits+gelu", "--studies", "3", "--rates", "2"), "does not use --studies, --rates (leave out"),
+        (("resnet-digits+gelu", "--tuning-studies", "2"), "on 5 seeds, so it does not use --tuning-studies"),
+        (("resnet-digits", "--up-to", "4"), "without --envelope has one horizon, so it does not use --up-to"),
+        (("resnet-digits", "--envelope", "--no-variants"), "of one workload, so it does not use --no-variants"),
+    ],
+)
+def test_options_without_an_effect_are_refused(
+    options: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.invoke(["calibrate", *options, "--dry-run"]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("status", "fix"),
     [
         ("interrupted", r"then repeat the command\)"),

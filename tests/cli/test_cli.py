@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import pytest
 
 from harness import cli
+from harness.cli.app import app
 from harness.plugins.registry import load_registry
 from harness.storage import records
 
@@ -234,6 +236,26 @@ def test_the_environment_is_between_flag_and_file(
     shown = bench("run", "-s", "wsd", "-w", "lm-tiny", "--show-config")
     assert "seed" in shown.out
     assert any(line.split() == ["seed", "8", "environment"] for line in shown.out.splitlines())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("gate", "wsd", "-w", "resnet-digits"),
+        ("ablate", "wsd", "-w", "resnet-digits"),
+        ("calibrate", "resnet-digits"),
+        ("cost", "wsd,adamw-cosine", "-w", "resnet-digits"),
+    ],
+)
+def test_the_environment_sets_seed_device_and_threads(
+    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("SEED", "7"), ("DEVICE", "mps"), ("THREADS", "2")):
+        monkeypatch.setenv(f"BENCH_{name}", value)
+    found = app.get_command(click.Context(app), command[0])
+    assert found is not None
+    values = found.make_context(command[0], list(command[1:])).params
+    assert (values["seed"], values["device"], values.get("threads", 2)) == (7, "mps", 2)
 
 
 @pytest.mark.slow

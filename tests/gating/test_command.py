@@ -270,6 +270,15 @@ def test_without_names_it_is_the_reference_on_the_gate_set(bench: Bench) -> None
             "against the submission B of the first candidate (leave out A, ",
         ),
         ((*GATE, "--series", "../x"), "'../x' is not a valid name of a series"),
+        (
+            ("gate", "--envelope", "lm-tiny", "-w", "lm-tiny", "--against", "wsd", "--alpha", "0.1"),
+            "--envelope only measures envelopes, so it does not use --against, --workload, --alpha (leave out",
+        ),
+        (
+            ("gate", "--envelope", "lm-tiny", "--series", "s", "--best"),
+            "--envelope only measures envelopes, so it does not use --best, --series",
+        ),
+        ((*GATE, "--series-file", "x.json"), "not part of a series, so it does not use --series-file"),
     ],
 )
 def test_bad_input_is_one_message(bench: Bench, arguments: tuple[str, ...], message: str) -> None:
@@ -433,6 +442,31 @@ def test_a_series_that_kept_nothing_has_nothing_to_confirm(bench: Bench) -> None
     result = bench("gate", "--confirm", "edits", "--series-file", "state.json")
     assert (result.code, result.out) == (0, "")
     assert "no candidate of the series" in result.err
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--alpha", "0.1"), "was begun with another --alpha"),
+        (("--seed", "3"), "was begun with another --seed"),
+        (("--min-effect", "5"), "was begun with another --min-effect"),
+        (("--by", "time"), "was begun with another --by"),
+        (("--budget", "2048"), "were gated at another --budget (leave out --budget"),
+        (("--best",), "were gated without --best (leave out --best"),
+    ],
+)
+def test_confirm_refuses_what_the_series_did_not_ask(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], message: str
+) -> None:
+    bench.losses = by_marker
+    write(0.9)
+    asked = ("--alpha", "0.05", "--seed", "2", "--min-effect", "2")
+    assert bench(*series(*asked)).code == 0
+    result = bench("gate", "--confirm", "edits", *given)
+    assert result.code == 2
+    assert message in result.err
+    monkeypatch.setenv("BENCH_SEED", "7")
+    assert bench("gate", "--confirm", "edits", *asked).code == 0, "equal options and the environment are no error"
 
 
 def test_a_series_keeps_its_alpha(bench: Bench) -> None:
