@@ -99,6 +99,7 @@ class EnvelopeMaker:
         ruleset: ruleset with the numbers of learning rates and seeds. With more seeds, the runs of fewer seeds are
             reused if `plan` makes the same specifications for them.
         largest_share: the largest horizon as a multiple of the budget.
+        note: function that prints a line about the learning rates.
     """
 
     def __init__(
@@ -111,12 +112,14 @@ class EnvelopeMaker:
         *,
         ruleset: Ruleset = ENVELOPE_RULESET,
         largest_share: float = 2.0,
+        note: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._workload = workload
         self._reference = reference
         self._space = composition.space
         self._plan = plan
         self._run = run
+        self._note = note
         self._ruleset = ruleset
         self._horizons = envelope_horizons(workload.facts, largest_share)
 
@@ -182,7 +185,8 @@ class EnvelopeMaker:
     def _choose_rates(self) -> list[_Tuning]:
         """Run the tuning trials of all horizons.
 
-        If the best learning rate is at the edge, one beyond it is added, at most `MAX_EXTENSIONS` times.
+        If the best learning rate is at the edge, one beyond it is added, at most `MAX_EXTENSIONS` times. If it is still
+        at the edge, a note names the horizon.
         """
         tunings = [_Tuning(horizon) for horizon in self._horizons]
         pending: Mapping[int, Sequence[float]] = dict.fromkeys(self._horizons, self._first_rates())
@@ -198,6 +202,12 @@ class EnvelopeMaker:
                 tuning.settings[rate] = group[0].spec.hparams
                 tuning.runs += [record.run_id for record in group]
             pending = {t.horizon: [beyond] for t in tunings if (beyond := self._next_rate(t)) is not None}
+        if pending:
+            at_edge = ", ".join(f"{horizon:,}" for horizon in pending)
+            self._note(
+                f"{self._workload.name}: at horizons of {at_edge} examples, the best learning rate is the largest or "
+                "the smallest that was tried, so a better one may lie beyond it; give more --rates"
+            )
         return tunings
 
     def _best_rate(self, tuning: _Tuning) -> float:

@@ -57,6 +57,7 @@ def make_envelope(
         calibrator.run,
         ruleset=ruleset,
         largest_share=largest_share,
+        note=note,
     )
     if dry_run:
         print_planned(maker.plan_tuning(), as_json)

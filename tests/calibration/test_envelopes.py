@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -45,7 +45,7 @@ def value(spec: RunSpec) -> float:
     return math.exp(-0.3 * math.log(share) + 0.1 * math.log(rate / BEST) ** 2 + luck)
 
 
-def maker(run: FakeRunner) -> EnvelopeMaker:
+def maker(run: FakeRunner, note: Callable[[str], None] = lambda line: None) -> EnvelopeMaker:
     def plan(purpose: Purpose, studies: int, point: HParams, first_study: int, horizon: int) -> Sequence[RunSpec]:
         return plan_trials(
             micro.ENTRY,
@@ -59,7 +59,7 @@ def maker(run: FakeRunner) -> EnvelopeMaker:
             horizon=horizon,
         )
 
-    return EnvelopeMaker(micro.ENTRY, REFERENCE, compose(REFERENCE, REGISTRY), plan, run)
+    return EnvelopeMaker(micro.ENTRY, REFERENCE, compose(REFERENCE, REGISTRY), plan, run, note=note)
 
 
 def test_horizons_surround_the_budget() -> None:
@@ -95,6 +95,22 @@ def test_the_rate_is_chosen_per_horizon_beyond_the_first_rates_and_seeds_are_apa
     count = len(run.ran)
     assert maker(run).make() == envelope
     assert len(run.ran) == count
+
+
+def test_a_rate_that_is_still_at_the_edge_is_said() -> None:
+    notes: list[str] = []
+    maker(FakeRunner(value), notes.append).make()
+    assert notes == []
+    largest = max(horizon.examples for horizon in maker(FakeRunner(value)).make().horizons)
+
+    def best_beyond(spec: RunSpec) -> float:
+        at_largest = spec.workload.facts.budget.horizon == largest
+        return value(spec) / (float(spec.hparams["lr"]) if at_largest else 1.0)
+
+    envelope = maker(FakeRunner(best_beyond), notes.append).make()
+    assert envelope.horizons[-1].hparams["lr"] == pytest.approx(DEFAULT * 3**4), "three beyond the first rates"
+    (note,) = notes
+    assert note.startswith(f"micro: at horizons of {largest:,} examples, the best learning rate is the largest")
 
 
 def test_a_reference_that_breaks_or_does_not_improve_is_an_error() -> None:
