@@ -53,7 +53,8 @@ from harness.system.files import write_atomically
 @click.option(
     "--tuning-studies",
     type=LimitedInteger("studies"),
-    help="Number of tuning seeds with which each learning rate is run (default: from the ruleset).",
+    help="Number of tuning seeds for each learning rate (default: from the ruleset). Each learning rate has its own "
+    "seeds; with --envelope, all learning rates have the same seeds.",
 )
 @click.option(
     "--envelope",
