@@ -70,6 +70,7 @@ def ablate(
     runs: Path,
     executor: str,
     jobs: int | None,
+    retry_failed: bool,
     allow_slow: bool,
     dry_run: bool,
     as_json: bool,
@@ -101,7 +102,7 @@ def ablate(
         device=device,
         allow_slow=allow_slow,
         executor=executor,
-        execution=ExecutionOptions(jobs=jobs),
+        execution=ExecutionOptions(jobs=jobs, retry_failed=retry_failed),
     )
     limits = GateLimits(
         alpha=alpha, min_effect=math.log1p(min_effect / 100), max_pairs=max_pairs, max_minutes=max_minutes

@@ -127,9 +127,6 @@ class GateFlags:
 )  # fmt: skip
 @gate_run_options
 @observe_option
-@click.option(
-    "--retry-failed", is_flag=True, help="Rerun runs that crashed, were rejected, timed out or ran out of memory."
-)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context
 def gate(context: click.Context, /, a: str | None, as_json: bool, **values: Any) -> int:

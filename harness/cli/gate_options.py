@@ -96,6 +96,9 @@ _OPTIONS = (
         envvar="BENCH_JOBS",
         help="Number of runs at once (default: all that fit).",
     ),
+    click.option(
+        "--retry-failed", is_flag=True, help="Rerun runs that crashed, were rejected, timed out or ran out of memory."
+    ),
     click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU."),
 )
 

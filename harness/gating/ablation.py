@@ -61,7 +61,7 @@ class Ablation:
     Args:
         variant: the submission without the addition.
         ending: the gate of the whole submission (A) against the variant (B); None if it was not run.
-        reason: why the gate was not run; empty if it was run.
+        reason: why the gate was not run, and what to do; empty if it was run.
     """
 
     variant: Variant
@@ -267,6 +267,6 @@ def run_ablation(
             setup = session.setup_entries(entry, variant.make(), workloads)
             ending = session.gate(setup, replace(limits_per_gate, max_minutes=left))
         except UsageError as error:
-            yield Ablation(variant=variant, reason=error.what)
+            yield Ablation(variant=variant, reason=str(error))
             continue
         yield Ablation(variant=variant, ending=ending)

@@ -208,6 +208,12 @@ def plan_to_end(
     )
 
 
+def budget_range(facts: WorkloadFacts) -> tuple[int, int]:
+    """Return the smallest and the largest budget of a workload that a user may give, in examples."""
+    unit = facts.eval_every * max(1, len(facts.stages))
+    return MIN_EVALUATIONS * unit, max(1, facts.budget.horizon // unit) * unit
+
+
 def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
     """Return the gate budget of a workload in examples.
 
@@ -223,10 +229,10 @@ def gate_budget(facts: WorkloadFacts, examples: int | None = None) -> int:
         UsageError: the requested budget is larger than the workload's horizon, or has fewer than four evaluations (on a
             stream, in each stage).
     """
-    unit, horizon = facts.eval_every * max(1, len(facts.stages)), facts.budget.horizon
-    least, most = MIN_EVALUATIONS * unit, max(1, horizon // unit) * unit
+    unit = facts.eval_every * max(1, len(facts.stages))
+    least, most = budget_range(facts)
     if examples is None:
-        default = max(horizon * BUDGET_SHARE, DEFAULT_MIN_EVALUATIONS * facts.eval_every)
+        default = max(facts.budget.horizon * BUDGET_SHARE, DEFAULT_MIN_EVALUATIONS * facts.eval_every)
         return min(most, max(least, round(default / unit) * unit))
     if not least <= examples <= most:
         raise UsageError(

@@ -14,7 +14,7 @@ from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.ruleset import Ruleset
 from harness.contract.run import RunSpec
 from harness.errors import BenchError, UsageError
-from harness.gating.setup import GateWorkload, gate_budget, plan_to_end
+from harness.gating.setup import GateWorkload, budget_range, gate_budget, plan_to_end
 from harness.planning.compose import Composition, PartLookup, compose, find_ineligibility
 from harness.planning.requirements import runnable_workloads
 from harness.planning.resolve import resolve_submission
@@ -189,7 +189,20 @@ def set_up_search(
 
 
 def _budget(workload: WorkloadEntry, request: TuneRequest) -> int:
-    """Return the requested budget on a workload in examples."""
-    if request.budget is None:
-        return workload.facts.budget.horizon
-    return gate_budget(workload.facts, None if isinstance(request.budget, str) else request.budget)
+    """Return the requested budget on a workload in examples.
+
+    Raises:
+        UsageError: the budget is out of range.
+    """
+    facts, budget = workload.facts, request.budget
+    if budget is None:
+        return facts.budget.horizon
+    if isinstance(budget, str):
+        return gate_budget(facts)
+    least, most = budget_range(facts)
+    if not least <= budget <= most:
+        raise UsageError(
+            f"--budget {budget:,} on {facts.name}: a run must have from {least:,} to {most:,} examples",
+            fix="give a number in this range, or `gate` for the budget of bench gate",
+        )
+    return gate_budget(facts, budget)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.contract.domains import Fixed, LogUniform, Space
 from harness.contract.run import RunSpec
 from harness.errors import UsageError
-from harness.gating import ablation
+from harness.gating import ablation, session
 from harness.gating.ablation import list_variants
 from harness.planning.compose import compose
 from harness.planning.resolve import resolve_submission
@@ -151,6 +152,30 @@ def test_undecided_is_exit_code_4_and_a_limit_of_minutes_is_for_all(
     assert code == 4
     assert [row["effect"] for row in printed["additions"]][1:] == ["not run", "not run"]
     assert "repeat the command" in printed["additions"][2]["reason"]
+
+
+def test_a_gate_that_cannot_run_says_what_to_do(bench: Bench) -> None:
+    bench.losses = lambda spec: None
+    code, printed = bench.json(*ABLATE[:-1], "warmup")
+    (row,) = printed["additions"]
+    assert (code, row["effect"]) == (4, "not run")
+    assert "both broke down on resnet-digits" in row["reason"]
+    assert "read the logs of runs run-" in row["reason"]
+
+
+def test_failed_runs_are_repeated_on_request(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.losses = by_variant
+    asked: list[bool] = []
+    run_trials = vars(session)["run_trials"]
+
+    def remember(specs: Any, runs: Any, **keywords: Any) -> Any:
+        asked.append(keywords["options"].retry_failed)
+        return run_trials(specs, runs, **keywords)
+
+    monkeypatch.setattr(session, "run_trials", remember)
+    for more in ((), ("--retry-failed",)):
+        bench(*ABLATE[:-1], "warmup", "--max-pairs", "1", *more)
+    assert asked == [False, True]
 
 
 def test_a_dry_run_runs_nothing(bench: Bench) -> None:

@@ -172,7 +172,7 @@ def test_several_workloads_are_ranked_together(bench: Bench, runs: MadeUpRuns) -
         (("tune", "wsd"), "no workload is named"),
         ((*ONE, "--by", "time"), "the time to the target is unknown"),
         ((*ONE, "--range", "lr"), "NAME=LOW..HIGH"),
-        ((*ONE[:-2], "--budget", "12"), "a gate budget must be"),
+        ((*ONE[:-2], "--budget", "12"), "a run must have from"),
         (("tune", "replay", "-w", "resnet-digits"), "cannot run on resnet-digits"),
         (
             ("tune", "wsd", "-w", "resnet-digits", "--only", "horizon_fraction", "--budget", "gate"),
