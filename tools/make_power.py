@@ -55,7 +55,8 @@ def summary(rows: Sequence[PowerRow]) -> str:
     lines = []
     for pairs, chosen in rows_by_range.items():
         names = [
-            ", ".join(f"`{row.workload}`" for row in chosen if row.budget_name == budget) or "none" for budget in BUDGETS
+            ", ".join(f"`{row.workload}`" for row in chosen if row.budget_name == budget) or "none"
+            for budget in BUDGETS
         ]
         lines.append([pairs, str(len(chosen)), *names])
     heading = ("pairs per core-hour", "rows", *(f"at the {budget} budget" for budget in BUDGETS))
