@@ -107,7 +107,8 @@ class MultiplierBoard:
         hardware: hardware class.
         ruleset: `name@version`.
         access: how the submissions get the data of the workloads, `pool` or `stream`.
-        workloads: ids of the workloads.
+        workloads: ids of the ranked workloads: those with a usable envelope, or all if no workload has one.
+        unranked: id of a workload without a usable envelope -> the reason. It is not part of the ranking.
         references: `name@version` of the references of the workloads' envelopes.
         missing: names of the workloads of the same tier and access that no submission ran on. If there are any, the
             ranking is partial.
@@ -116,6 +117,7 @@ class MultiplierBoard:
         cells: results, ordered by workload and then by time multiplier, best first.
         without: the submissions whose range of ranks is completely different if one workload is left out.
         trust: number of scored runs with each trust level.
+        public_seeds: number of scored runs whose seeds come from a public beacon.
         cost_remarks: remarks about the seconds of the runs.
         torch: the versions of torch in the records.
         skipped: records that were left out, with the reasons.
@@ -125,6 +127,7 @@ class MultiplierBoard:
     ruleset: str
     access: Access
     workloads: tuple[str, ...]
+    unranked: Mapping[str, str] = field(default_factory=dict)
     references: frozenset[str] = frozenset()
     missing: tuple[str, ...] = ()
     rows: tuple[MultiplierRow, ...]
@@ -132,6 +135,7 @@ class MultiplierBoard:
     cells: tuple[MultiplierCell, ...]
     without: tuple[RankWithout, ...] = ()
     trust: Mapping[Trust, int] = field(default_factory=dict)
+    public_seeds: int = 0
     cost_remarks: tuple[str, ...] = ()
     torch: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
@@ -149,12 +153,13 @@ def rank_cells(cells: Sequence[MultiplierCell], workloads: Sequence[str]) -> tup
     Submissions that lack a time multiplier on at least one workload share the last ranks, and are ordered by name.
 
     Args:
-        cells: the cells of one hardware class and ruleset.
-        workloads: ids of the workloads.
+        cells: the cells of one hardware class and ruleset. Those on other workloads do not count.
+        workloads: ids of the ranked workloads.
     """
     by_submission: dict[str, dict[str, MultiplierCell]] = defaultdict(dict)
     for cell in cells:
-        by_submission[cell.submission][cell.workload] = cell
+        if cell.workload in workloads:
+            by_submission[cell.submission][cell.workload] = cell
     rows = [_make_row(submission, row, workloads) for submission, row in by_submission.items()]
     rows.sort(key=lambda row: (row.time is None, -row.time.log if row.time else 0.0, row.submission))
     order = [row.submission for row in rows if row.time is not None]

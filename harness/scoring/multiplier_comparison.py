@@ -106,10 +106,11 @@ def compare_multipliers(board: MultiplierBoard, a: str, b: str) -> MultiplierCom
         UsageError: no workload has multipliers of both submissions.
     """
     cells = {(cell.submission, cell.workload): cell for cell in board.cells}
-    shared = [workload for workload in board.workloads if (a, workload) in cells and (b, workload) in cells]
+    workloads = sorted((*board.workloads, *board.unranked))
+    shared = [workload for workload in workloads if (a, workload) in cells and (b, workload) in cells]
     skipped = [
         Skipped(item=workload, reason=f"only {a if (a, workload) in cells else b} has runs")
-        for workload in board.workloads
+        for workload in workloads
         if workload not in shared and ((a, workload) in cells or (b, workload) in cells)
     ]
     if not shared:

@@ -64,8 +64,8 @@ def _tabulate_ranking(board: MultiplierBoard) -> ResultTable:
 
 
 def _describe_ranks(board: MultiplierBoard) -> list[str]:
-    """Return how large a significant difference is, and which ranks depend on a single workload."""
-    notes = []
+    """Return which workloads are not ranked, how large a significant difference is, and which ranks are sensitive."""
+    notes = [f"{workload} is not part of the ranking: {reason}" for workload, reason in board.unranked.items()]
     if ratio := significant_ratio(board.ties.verdicts):
         notes.append(
             f"a difference between two submissions is significant if it is larger than about {ratio - 1:.0%} (for the "
@@ -81,9 +81,14 @@ def _describe_ranks(board: MultiplierBoard) -> list[str]:
 
 
 def _describe_records(board: MultiplierBoard) -> list[str]:
-    """Return the trust levels of the runs, and the versions of torch."""
+    """Return the trust levels and the source of the seeds of the runs, and the versions of torch."""
     levels = ", ".join(f"{board.trust[level]:,} {level}" for level in TRUST_LEVELS if board.trust.get(level))
     notes = [f"trust levels of the scored runs: {levels}"] if levels else []
+    if others := sum(board.trust.values()) - board.public_seeds:
+        notes.append(
+            f"the seeds of {others:,} scored runs come from a root seed and not from a public beacon: the person who made "
+            "these runs could have chosen them"
+        )
     return [*notes, f"torch {', '.join(board.torch)}"] if board.torch else notes
 
 

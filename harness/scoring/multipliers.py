@@ -45,7 +45,7 @@ from harness.scoring.selection import (
     table_key,
 )
 from harness.scoring.time_to_target import find_problem
-from harness.scoring.trust import trust_level
+from harness.scoring.trust import has_public_seeds, trust_level
 from harness.scoring.tuning_cost import TuningCost, tuning_cost, tuning_studies
 
 #: The stopping rule of the records that this module scores.
@@ -130,23 +130,24 @@ def _score_board(
     cells = [scorers[workload].score(submission, group) for (workload, submission), group in groups.items()]
     cells.sort(key=lambda cell: (cell.workload, cell.time is None, -cell.time.log if cell.time else 0, cell.submission))
     workloads = tuple(sorted(scorers))
-    rows, ties = rank_cells(cells, workloads)
+    scored = [record for group in groups.values() for record in group]
+    # Without a usable envelope, no submission has a multiplier. Such a workload must not take away all ranks.
+    ranked = tuple(workload for workload in workloads if not scorers[workload].problem) or workloads
+    rows, ties = rank_cells(cells, ranked)
     return MultiplierBoard(
         hardware=table[0],
         ruleset=table[1],
         access=table[2],
-        workloads=workloads,
+        workloads=ranked,
+        unranked={workload: scorers[workload].problem for workload in workloads if workload not in ranked},
         references=frozenset(envelopes[workload].reference for workload in workloads if workload in envelopes),
         missing=_find_missing(table[2], [group[0].spec.workload.facts for group in groups.values()], installed),
         rows=tuple(rows),
         ties=ties,
         cells=tuple(cells),
-        without=ranks_without(cells, workloads, rows),
-        trust=Counter(
-            trust_level(record, attestations.get(record.content_hash, ()))
-            for group in groups.values()
-            for record in group
-        ),
+        without=ranks_without(cells, ranked, rows),
+        trust=Counter(trust_level(record, attestations.get(record.content_hash, ())) for record in scored),
+        public_seeds=sum(map(has_public_seeds, scored)),
         cost_remarks=seconds.remarks,
         torch=tuple(sorted({record.environment.torch for record in usable if record.environment})),
         skipped=tuple(skipped),
@@ -211,6 +212,11 @@ class _WorkloadScorer:
             self._problem = error.what
         reference = groups.get((workload, self._envelope.reference), ())
         self._reference = [math.log(seconds[record.run_id]) for record in reference if record.run_id in seconds]
+
+    @property
+    def problem(self) -> str:
+        """Why the envelope cannot be used; empty if it can."""
+        return self._problem
 
     def score(self, submission: str, group: Sequence[Record]) -> MultiplierCell:
         """Return the cell of a submission, given the records of its scored runs."""

@@ -576,6 +576,17 @@ def test_a_ranking_says_which_ranks_depend_on_one_workload() -> None:
     assert even.without == ()
 
 
+def test_a_workload_without_an_envelope_takes_away_no_rank() -> None:
+    records = [*ranked_on({"u": 1.5, "v": 1.4}), *runs([1.0] * 5, workload="bare")]
+    envelopes = {f"{name}@1": envelope(workload=f"{name}@1") for name in ("u", "v")}
+    (board,) = score_boards(records, envelopes)
+    assert board.workloads == ("u@1", "v@1")
+    assert {row.submission: row.ranks for row in board.rows} == {"a@1": (1, 1), "b@1": (2, 3), "ref@1": (2, 3)}
+    tables = StoppingResults(records, envelopes).tables["fixed_budget"]
+    assert any(note.startswith("bare@1 is not part of the ranking: no envelope of bare@1") for note in tables[0].notes)
+    assert any(table.title.startswith("bare@1") for table in tables), "its table is shown"
+
+
 def test_a_ranking_says_how_large_a_significant_difference_is() -> None:
     """The standard normal quantile for three pairs at 5 % is 2.394."""
     pairs = [
@@ -592,6 +603,7 @@ def test_a_ranking_counts_trust_levels_with_attestations() -> None:
     envelopes = {"w@1": envelope()}
     (board,) = score_boards(records, envelopes)
     assert board.trust == {"self-reported": 10}
+    assert board.public_seeds == 0
     accepted = Attestation(record=records[0].content_hash, run_id=records[0].run_id, method="exact", outcome="accepted")
     (board,) = score_boards(records, envelopes, attestations={records[0].content_hash: [accepted]})
     assert board.trust == {"self-reported": 9, "evaluated": 1}
