@@ -86,8 +86,8 @@ def _describe_records(board: MultiplierBoard) -> list[str]:
     notes = [f"trust levels of the scored runs: {levels}"] if levels else []
     if others := sum(board.trust.values()) - board.public_seeds:
         notes.append(
-            f"the seeds of {others:,} scored runs come from a root seed and not from a public beacon: the person who made "
-            "these runs could have chosen them"
+            f"the seeds of {others:,} scored runs come from a root seed and not from a public beacon: the person who "
+            "made these runs could have chosen them"
         )
     return [*notes, f"torch {', '.join(board.torch)}"] if board.torch else notes
 
