@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from harness.contract.base import MAX_VERSION
 from harness.contract.entries import PartEntry, SubmissionEntry, WorkloadEntry
 from harness.contract.record import Record
 from harness.contract.run import PartRef, SubmissionRef, WorkloadRef
@@ -28,7 +29,10 @@ DESCRIBED_BY: Mapping[type, type] = {
 }
 #: Descriptions of fields that no docstring describes.
 OTHER_DESCRIPTIONS = {"WorkloadRef.facts": "the workload as data"}
-HEAD = """# Records
+#: Name of a type with limits (see `harness.contract.base`) -> the type that the page shows. The head of the page states
+#: the limits.
+PLAIN_TYPES = {"Count": "int", "PositiveCount": "int", "Integer64": "int", "Version": "str"}
+HEAD = f"""# Records
 
 `python -m tools.make_records` generates this page from the data types. Do not edit it.
 
@@ -40,6 +44,10 @@ Published records are in `results/`, packed into compressed files, which `bench 
 
 The tables list all fields. A record with another field is refused. Later versions may add fields with defaults
 ([versions](versioning.md#records)). The terms are defined in the [glossary](glossary.md).
+
+An integer is refused if it is negative or does not fit into 64 bits; only `root_seed` and `temperature_c` may be
+negative. The number of ranks, threads or attempts is at least 1. A version has 1 to {MAX_VERSION} characters, no `@`
+and no control character.
 """
 
 
@@ -117,6 +125,7 @@ def _type_text(record_type: type, name: str) -> str:
     annotation = next(base.__annotations__[name] for base in record_type.__mro__ if name in base.__annotations__)
     if "Literal[" in annotation:
         annotation = "str"
+    annotation = re.sub(r"\w+", lambda name: PLAIN_TYPES.get(name[0], name[0]), annotation)
     known = {found.__name__ for found in _structs(_hints(record_type)[name])}
     links = [f"[{found}](#{found.lower()})" for found in re.findall(r"\w+", annotation) if found in known]
     return f"`{annotation}`" + (f" ({', '.join(links)})" if links and links[0][1:-1] != annotation else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from harness.contract.base import Data
+from harness.contract.base import Count, Data
 from harness.contract.run import RunSpec
 
 #: How far a record can be believed. `self-reported`: nothing confirms the metrics that the training process reported,
@@ -27,7 +27,7 @@ class Judgement(Data, frozen=True, kw_only=True):
         weights: SHA-256 of the file with the evaluated weights; empty if the weights were not stored.
     """
 
-    point: int
+    point: Count
     score: dict[str, float]
     audit: dict[str, float] = {}
     weights: str = ""
@@ -43,8 +43,8 @@ class StoredWeights(Data, frozen=True, kw_only=True):
     """
 
     path: str
-    point: int
-    stage: int | None = None
+    point: Count
+    stage: Count | None = None
 
 
 class JudgeRequest(Data, frozen=True, kw_only=True):

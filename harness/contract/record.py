@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from harness.contract.base import Data
+from harness.contract.base import Count, Data, Integer64, PositiveCount
 from harness.contract.judging import Judgement, Trust
 from harness.contract.run import Counters, Point, RunSpec
 
@@ -69,11 +69,11 @@ class Device(Data, frozen=True, kw_only=True):
     """
 
     name: str
-    memory_mib: int = 0
+    memory_mib: Count = 0
     driver: str = ""
     power_limit_w: float | None = None
-    max_sm_mhz: int | None = None
-    max_memory_mhz: int | None = None
+    max_sm_mhz: Count | None = None
+    max_memory_mhz: Count | None = None
     partitioned: bool = False
 
 
@@ -90,12 +90,12 @@ class GpuSample(Data, frozen=True, kw_only=True):
         slowed: the reasons that the driver gives for clock frequencies below the maximum; empty if it gives none.
     """
 
-    device: int
+    device: Count
     seconds: float = 0.0
-    sm_mhz: int
-    memory_mhz: int | None = None
+    sm_mhz: Count
+    memory_mhz: Count | None = None
     power_w: float | None = None
-    temperature_c: int | None = None
+    temperature_c: Integer64 | None = None
     slowed: tuple[str, ...] = ()
 
 
@@ -134,8 +134,8 @@ class Environment(Data, frozen=True, kw_only=True):
     torch: str
     platform: str
     hardware_name: str
-    cpu_count: int
-    threads: int
+    cpu_count: Count
+    threads: PositiveCount
     device_name: str = ""
     driver: str = ""
     cuda: str = ""
@@ -161,9 +161,9 @@ class Usage(Data, frozen=True, kw_only=True):
         forked: whether the worker was forked from a fork server.
     """
 
-    peak_memory_bytes: int = 0
-    optimizer_state_bytes: int = 0
-    parameters: int = 0
+    peak_memory_bytes: Count = 0
+    optimizer_state_bytes: Count = 0
+    parameters: Count = 0
     import_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     checkpoint_seconds: float = 0.0
@@ -190,10 +190,10 @@ class Screening(Data, frozen=True, kw_only=True):
         disabled: why the workload allows no screened evaluations; empty if it allows them.
     """
 
-    evaluations: int = 0
-    screened: int = 0
-    examples: int = 0
-    whole_examples: int = 0
+    evaluations: Count = 0
+    screened: Count = 0
+    examples: Count = 0
+    whole_examples: Count = 0
     shadow: bool = False
     screened_seconds: float = 0.0
     whole_seconds: float = 0.0
@@ -215,7 +215,7 @@ class Session(Data, frozen=True, kw_only=True):
 
     invocation: str
     machine: str
-    first_point: int = 0
+    first_point: Count = 0
 
     @property
     def id(self) -> str:
@@ -284,7 +284,7 @@ class Ledger(Data, frozen=True, kw_only=True):
     helper_seconds: float = 0.0
     helpers: dict[str, float] = {}
     restarts: tuple[Restart, ...] = ()
-    attempts: int = 1
+    attempts: PositiveCount = 1
 
 
 class Record(Data, frozen=True, kw_only=True):
@@ -331,15 +331,15 @@ class Record(Data, frozen=True, kw_only=True):
     status: Status
     reason: str = ""
     points: tuple[Point, ...] = ()
-    hit: int | None = None
-    stage_hits: tuple[int, ...] = ()
+    hit: Count | None = None
+    stage_hits: tuple[Count, ...] = ()
     counters: Counters = Counters()
     usage: Usage = Usage()
     environment: Environment | None = None
     final_weights: str = ""
     crossing_weights: str = ""
     profile: dict[str, float] = {}
-    deaths: int = 0
+    deaths: Count = 0
     devices: DeviceLog | None = None
     screening: Screening | None = None
     judgements: tuple[Judgement, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.contract.base import Data
+from harness.contract.base import Count, Data, Version
 
 
 class Ruleset(Data, frozen=True, kw_only=True):
@@ -35,11 +35,11 @@ class Ruleset(Data, frozen=True, kw_only=True):
     """
 
     name: str
-    version: str
+    version: Version
     summary: str
-    trials: int
-    studies: int
-    tuning_studies: int = 0
+    trials: Count
+    studies: Count
+    tuning_studies: Count = 0
     common_tuning_seeds: bool = False
     budget_factor: float = 1.0
     tuning: Literal["defaults", "space", "rates"] = "defaults"

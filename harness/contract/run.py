@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from harness.contract.base import Data
+from harness.contract.base import Count, Data, Integer64, PositiveCount, Version
 from harness.contract.domains import HParams, Scalar
 from harness.contract.held_out import HeldOutSeeds
 from harness.contract.limits import check_integers
@@ -45,7 +45,7 @@ class Nonce(Data, frozen=True, kw_only=True):
     value: str
     source: NonceSource
     chain: str = ""
-    round: int = 0
+    round: Count = 0
     signature: str = ""
 
 
@@ -62,10 +62,10 @@ class Seeds(Data, frozen=True, kw_only=True):
         replay: seed of the replay buffer.
     """
 
-    model: int
-    data: int
-    submission: int
-    replay: int
+    model: Count
+    data: Count
+    submission: Count
+    replay: Count
 
 
 class PartRef(Data, frozen=True, kw_only=True):
@@ -89,7 +89,7 @@ class SubmissionRef(Data, frozen=True, kw_only=True):
 
     # The docstring of `SubmissionEntry` describes the fields that are not listed above.
     name: str
-    version: str
+    version: Version
     load: str | None = None
     parts: tuple[PartRef, ...] = ()
     needs: frozenset[str] = frozenset()
@@ -179,15 +179,15 @@ class RunSpec(Data, frozen=True, kw_only=True):
     overridden: tuple[str, ...] = ()
     ruleset: Ruleset
     purpose: Purpose = "score"
-    study: int
-    trial: int
-    root_seed: int
+    study: Count
+    trial: Count
+    root_seed: Integer64
     seeds: Seeds
-    stop: int | None = None
+    stop: Count | None = None
     prune: bool = False
-    ranks: int = 1
+    ranks: PositiveCount = 1
     device: str = "cpu"
-    threads: int = 1
+    threads: PositiveCount = 1
     hardware: str
     smoke: bool = False
     profile: bool = False
@@ -241,10 +241,10 @@ class Counters(Data, frozen=True, kw_only=True):
         process_seconds: scored processor seconds of all threads and ranks; on Linux, also of child processes.
     """
 
-    examples: int = 0
-    gradient_examples: int = 0
-    forward_examples: int = 0
-    steps: int = 0
+    examples: Count = 0
+    gradient_examples: Count = 0
+    forward_examples: Count = 0
+    steps: Count = 0
     seconds: float = 0.0
     process_seconds: float = 0.0
 
@@ -271,16 +271,16 @@ class Point(Data, frozen=True, kw_only=True):
             gradients, or if the norm is not finite.
     """
 
-    examples: int
-    gradient_examples: int
-    steps: int
+    examples: Count
+    gradient_examples: Count
+    steps: Count
     seconds: float
     process_seconds: float
     metrics: dict[str, float]
     lr: float | None = None
     train_loss: float | None = None
-    stage: int = 0
-    evaluated_examples: int | None = None
+    stage: Count = 0
+    evaluated_examples: Count | None = None
     se: float | None = None
     mean_train_loss: float | None = None
     grad_norm: float | None = None

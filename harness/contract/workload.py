@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.contract.base import Data
+from harness.contract.base import Count, Data, Version
 from harness.contract.domains import Space
 
 Tier = Literal["cpu", "gpu", "cluster"]
@@ -87,8 +87,8 @@ class Stage(Data, frozen=True, kw_only=True):
     name: str
     targets: tuple[Target, ...]
     floors: tuple[Target, ...] = ()
-    max_examples: int
-    min_examples: int = 0
+    max_examples: Count
+    min_examples: Count = 0
 
 
 class Budget(Data, frozen=True, kw_only=True):
@@ -101,8 +101,8 @@ class Budget(Data, frozen=True, kw_only=True):
             hardware classes that are not keys.
     """
 
-    horizon: int
-    gradient_examples: int
+    horizon: Count
+    gradient_examples: Count
     seconds: dict[str, float]
 
 
@@ -151,20 +151,20 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
     """
 
     name: str
-    version: str
+    version: Version
     tier: Tier
     access: Access = "pool"
     targets: tuple[Target, ...]
     stages: tuple[Stage, ...] = ()
     budget: Budget
-    batch_sizes: tuple[int, ...]
-    eval_every: int
+    batch_sizes: tuple[Count, ...]
+    eval_every: Count
     precision: Precision = Precision()
     model_options: Space = {}
     example: str = "example"
-    tokens_per_example: int = 1
+    tokens_per_example: Count = 1
     scores: tuple[str, ...] = ()
-    replay_capacity: int = 0
+    replay_capacity: Count = 0
     boundaries: bool = True
     resolution: float | None = None
     coarse: bool = False

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from harness.contract import hyperparameters
+from harness.contract.base import MAX_VERSION
 from harness.contract.domains import Choice, Domain, Fixed, LogUniform
 from harness.contract.entries import (
     NEEDS,
@@ -24,6 +25,8 @@ from harness.system.files import is_file_name
 
 Entry: TypeAlias = WorkloadEntry | SubmissionEntry | PartEntry | ExecutorEntry | ObserverEntry | DatasetEntry
 
+#: Maximum number of characters of a version in an entry. The version of a workload in a file also gets a hash.
+_MAX_VERSION = MAX_VERSION - 20
 NAME = re.compile(r"[a-z0-9][a-z0-9._+:-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME_RULE = "must begin with a lower-case letter or digit and contain only these and . _ + : -"
@@ -58,6 +61,8 @@ def _check_identity(
     version = entry.facts.version if isinstance(entry, WorkloadEntry) else getattr(entry, "version", "1")
     if not version or "@" in version or version != version.strip():
         yield f"the version {version!r} must not be empty, contain @, or begin or end with a space"
+    elif len(version) > _MAX_VERSION or not version.isprintable():
+        yield f"the version {version[:_MAX_VERSION]!r} must have at most {_MAX_VERSION} printable characters"
     if not entry.summary.strip() or "\n" in entry.summary:
         yield "the summary must be one line"
     if entry.load is not None and not _LOAD.fullmatch(entry.load):

@@ -120,7 +120,7 @@ def _newness(run: RunLike) -> tuple[list[tuple[int, str]], str]:
 @lru_cache
 def _version_key(version: str) -> list[tuple[int, str]]:
     pieces = re.findall(r"\d+|\D+", version.partition(SOURCE_MARK)[0])
-    return [(int(p), "") if p.isdigit() else (-1, p) for p in pieces]
+    return [(int(p), "") if p.isdecimal() else (-1, p) for p in pieces]
 
 
 def ambiguous_names(runs: Iterable[RunLike]) -> frozenset[str]:

@@ -887,6 +887,7 @@ STAGE = workload.Stage(name="a", targets=facts().targets, max_examples=320)
         ({"name": "Task"}, "the name 'Task'"),
         ({"name": "task+variant:b-1.0"}, None),
         ({"version": "1@2"}, "the version"),
+        ({"version": "9" * 90}, "at most 80 printable characters"),
         ({"batch_sizes": (48,)}, "the batch size 48 must divide"),
         ({"batch_sizes": ()}, "batch_sizes must not be empty"),
         ({"eval_every": 0}, "must be positive"),

@@ -229,3 +229,10 @@ def test_of_two_versions_of_a_workload_the_newest_is_compared() -> None:
     result = compare(a, b)
     assert [(row.workload, row.n, row.verdict) for row in result.workloads] == [("w@10", 8, "faster")]
     assert {s.reason for s in result.skipped} == {"w@10 is newer"}
+
+
+def test_the_version_of_a_workload_may_contain_a_superscript() -> None:
+    """`²` is a digit for `str.isdigit`, but `int` does not convert it."""
+    versions = facts("w", "4"), facts("w", "4²")
+    a, b = ([record(spec(name, version, study=i)) for version in versions for i in range(3)] for name in "ab")
+    assert compare(a, b).workloads[0].workload == "w@4²"

@@ -63,6 +63,34 @@ def test_what_is_wrong_is_named_with_its_path(record: Record, change: dict[str, 
     assert "some/file.json" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("usage.peak_memory_bytes", 10**400),
+        ("usage.parameters", -1),
+        ("points.1.examples", 2**63),
+        ("spec.workload.facts.budget.horizon", 10**400),
+        ("spec.ranks", -2),
+        ("deaths", -7),
+        ("ledger.attempts", 0),
+        ("spec.workload.facts.version", "9" * 5000),
+        ("spec.workload.facts.version", ""),
+        ("spec.submission.version", "1\n"),
+        ("spec.ruleset.version", "1@2"),
+    ],
+)
+def test_an_impossible_integer_or_version_is_refused(record: Record, path: str, value: object) -> None:
+    """A table would fail for all records at the first computation with such a value."""
+    plain = fields = json.loads(records.encode(record)) | {"ledger": {}}
+    *parents, name = path.split(".")
+    for key in parents:
+        fields = fields[int(key) if key.isdigit() else key]
+    fields[name] = value
+    with pytest.raises(StoreError, match="damaged") as caught:
+        records.decode(json.dumps(plain).encode(), "here")
+    assert f".{name}" in str(caught.value)
+
+
 @pytest.mark.parametrize("path", ["schema", "reason", "spec.study", "points.0.metrics"])
 def test_a_record_from_which_a_field_was_removed_is_refused(record: Record, path: str) -> None:
     """Old records lack fields with a default, but then their content hash is that of a record without these fields."""
