@@ -35,7 +35,8 @@ def list_decisions(
     """Return the decisions that an evaluation may trigger, by name; None if the evaluation must use the whole split.
 
     A decision is triggered if all its targets are met. On a pool, decisions whose targets were met at an earlier
-    evaluation of the whole split are left out. The evaluation must use the whole split in three cases:
+    evaluation of the whole split are left out. The evaluation of the untrained model leaves nothing out, because no run
+    ends at it. The evaluation must use the whole split in three cases:
 
     - The run may not have screened evaluations.
     - The evaluation is the first one of the run, or is at a scored stop.
@@ -61,7 +62,7 @@ def list_decisions(
     decisions = {"the target": facts.targets, **{f"the {level} level": t for level, t in facts.levels.items()}}
     if spec.prune:
         decisions["the pruning threshold"] = _prune_threshold(spec, earlier[0])
-    on_whole_split = [earlier_point for earlier_point in earlier if not earlier_point.screened]
+    on_whole_split = [earlier_point for earlier_point in earlier[1:] if not earlier_point.screened]
     return {
         name: targets
         for name, targets in decisions.items()

@@ -50,6 +50,12 @@ def test_a_level_is_decided_until_a_whole_evaluation_meets_it() -> None:
     assert "the easy level" not in (decisions(POOL, point(2), FIRST, met) or {})
 
 
+def test_an_untrained_model_that_meets_the_target_does_not_decide_it() -> None:
+    """No run ends at the untrained model. The hit is a later evaluation, which must use the whole split."""
+    untrained = point(0, {"loss": 0.0})
+    assert "the target" in (decisions(POOL, point(1), untrained) or {})
+
+
 def changed_point(old: Point, **fields: Any) -> Point:
     return msgspec.structs.replace(old, **fields)
 
