@@ -106,6 +106,46 @@ def test_the_counts_of_a_ruleset_have_ranges(field: str, value: int) -> None:
         rulesets.ruleset("mine.yaml")
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("quick", "quick is a ruleset of the benchmark"),
+        ("external", "external is a ruleset of the benchmark"),
+        ("../../x", "must have 1 to 100 characters: letters, digits, - and _"),
+        ("a@1", "must have 1 to 100 characters"),
+        ("", "must have 1 to 100 characters"),
+        ("x" * 101, "must have 1 to 100 characters"),
+    ],
+)
+def test_the_name_in_a_ruleset_file_is_checked(name: str, problem: str) -> None:
+    """The field `name` overrides the name of the file, and tables show it."""
+    Path("mine.yaml").write_text(json.dumps({**RULESET, "name": name}))
+    with pytest.raises(UsageError) as caught:
+        rulesets.ruleset("mine.yaml")
+    assert problem in str(caught.value)
+
+
+def test_a_ruleset_file_may_have_another_name_than_its_ruleset() -> None:
+    Path("mine.v2.yaml").write_text(json.dumps({**RULESET, "name": "mine-2"}))
+    assert rulesets.ruleset("mine.v2.yaml").name == "mine-2"
+    Path("mine.v2.yaml").write_text(json.dumps(RULESET))
+    with pytest.raises(UsageError, match="letters, digits"):
+        rulesets.ruleset("mine.v2.yaml")
+
+
+def test_a_ruleset_file_hides_only_needs() -> None:
+    Path("mine.yaml").write_text(json.dumps({**RULESET, "hides": ["horizons"]}))
+    with pytest.raises(UsageError, match="hides: unknown need 'horizons'; did you mean 'horizon'"):
+        rulesets.ruleset("mine.yaml")
+
+
+@pytest.mark.parametrize("stopping", ["first-hit", "share", "drawn"])
+def test_a_ruleset_file_has_tuning_studies_only_if_something_is_chosen(stopping: str) -> None:
+    Path("mine.yaml").write_text(json.dumps({**RULESET, "trials": 1, "stopping": stopping, "tuning_studies": 3}))
+    with pytest.raises(UsageError, match=r"tuning_studies is 3, but stopping: .* chooses nothing from tuning studies"):
+        rulesets.ruleset("mine.yaml")
+
+
 @pytest.mark.parametrize("value", ["0", "-1.5", ".nan", ".inf", "1.0e+300"])
 def test_the_budget_factor_of_a_ruleset_has_a_range(value: str) -> None:
     Path("mine.yaml").write_text(f"trials: 2\nstudies: 2\nbudget_factor: {value}\n")
