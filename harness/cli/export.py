@@ -10,10 +10,11 @@ import click
 
 from harness.cli.commands import examples
 from harness.cli.output import note, print_text, write_error_of_output
-from harness.cli.record_folders import references
+from harness.cli.record_folders import installed_workloads, references
 from harness.cli.resolve import open_registry
 from harness.contract.marks import mark_of
 from harness.contract.record import Record
+from harness.contract.workload import WorkloadFacts
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.report.dataframes import to_parquet
 from harness.report.exports import EVAL_RESULTS, as_csv, hub_files, run_row
@@ -71,10 +72,9 @@ def export(
     records = list(mark_filter.without_withdrawn(iter_listed_records(listed, problems)))
     marks = mark_filter.marks
     if output_format == "hf":
-        query = LeaderboardQuery(
-            references=references(open_registry(blocked_plugins), None), attestations=attestations, marks=marks
-        )
-        _export_hub(records, query, dataset or "", source, out)
+        registry = open_registry(blocked_plugins)
+        query = LeaderboardQuery(references=references(registry, None), attestations=attestations, marks=marks)
+        _export_hub(records, query, installed_workloads(registry), dataset or "", source, out)
     else:
         rows = [run_row(r, attestations.get(r.content_hash, ()), mark_of(r, marks)) for r in records]
         _export_rows(rows, output_format, out)
@@ -105,7 +105,12 @@ def _export_rows(rows: Sequence[dict[str, Any]], output_format: str, out: Path |
 
 
 def _export_hub(
-    records: Sequence[Record], query: LeaderboardQuery, dataset: str, source: str, out: Path | None
+    records: Sequence[Record],
+    query: LeaderboardQuery,
+    installed: Sequence[WorkloadFacts],
+    dataset: str,
+    source: str,
+    out: Path | None,
 ) -> None:
     table_records = TableRecords(mark_filter=MarkFilter(query.marks))
     dates: dict[str, str] = {}
@@ -114,7 +119,7 @@ def _export_hub(
         name = record.spec.submission.id
         dates[name] = max(dates.get(name, ""), (record.finished or record.started)[:10])
         summaries.append(summarize(record, query))
-    files = hub_files(build_leaderboards(summaries, query), dataset, dates, source)
+    files = hub_files(build_leaderboards(summaries, query, installed), dataset, dates, source)
     if out is None:
         for name, content in files.items():
             print_text(f"# {EVAL_RESULTS}/{name}\n{content}")

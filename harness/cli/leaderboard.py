@@ -107,7 +107,7 @@ def leaderboard(
     reference_envelopes = read_envelopes(find_envelopes(envelopes, results))
     stopping_results = StoppingResults(stop_records, reference_envelopes, installed, query.attestations)
     marked = [item for item in selector.mark_filter.marked if query.wants(item.facts)]
-    boards = build_leaderboards(run_summaries, query)
+    boards = build_leaderboards(run_summaries, query, installed)
     output_format = "json" if as_json else output_format
     if output_format == "json":
         print_json(renderers.as_json(boards, problems, marked) | stopping_results.as_json())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from harness.contract.base import Count, Data, Version
 from harness.contract.domains import Space
 
@@ -175,6 +177,24 @@ class WorkloadFacts(Data, frozen=True, kw_only=True):
     def id(self) -> str:
         """`name@version`, the identifier in records and tables."""
         return f"{self.name}@{self.version}"
+
+
+def scale_budget(facts: WorkloadFacts, factor: float) -> WorkloadFacts:
+    """Return the facts with the budget and the maximum lengths of stages multiplied by a factor."""
+    budget = facts.budget
+    stages = tuple(
+        msgspec.structs.replace(stage, max_examples=round(stage.max_examples * factor)) for stage in facts.stages
+    )
+    return msgspec.structs.replace(
+        facts,
+        stages=stages,
+        budget=msgspec.structs.replace(
+            budget,
+            horizon=round(budget.horizon * factor),
+            gradient_examples=round(budget.gradient_examples * factor),
+            seconds={name: seconds * factor for name, seconds in budget.seconds.items()},
+        ),
+    )
 
 
 class Shard(Data, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from harness.contract.limits import check_integers, check_number_of_trials
 from harness.contract.ruleset import Ruleset
 from harness.contract.run import Nonce, PartRef, Purpose, RunSpec, Seeds, SubmissionRef, WorkloadRef
 from harness.contract.schedule import planned_updates
-from harness.contract.workload import WorkloadFacts
+from harness.contract.workload import WorkloadFacts, scale_budget
 from harness.errors import UsageError, unknown_name_error
 from harness.hardware import detect
 from harness.planning import sampling
@@ -196,7 +196,7 @@ def _replace_horizon(spec: RunSpec, horizon: int) -> RunSpec:
 
     The budgets of seconds and gradient-examples are scaled in proportion to the horizon.
     """
-    facts = _scale_budget(spec.workload.facts, horizon / spec.workload.facts.budget.horizon)
+    facts = scale_budget(spec.workload.facts, horizon / spec.workload.facts.budget.horizon)
     facts = msgspec.structs.replace(facts, budget=msgspec.structs.replace(facts.budget, horizon=horizon))
     workload = msgspec.structs.replace(spec.workload, facts=facts)
     return msgspec.structs.replace(spec, workload=workload, stop=horizon)
@@ -311,25 +311,7 @@ def apply_budget(facts: WorkloadFacts, settings: PlanSettings) -> WorkloadFacts:
         horizon = min(budget.horizon, SMOKE_EVALUATIONS * facts.eval_every)
         budget = msgspec.structs.replace(budget, horizon=horizon)
         return msgspec.structs.replace(facts, budget=budget)
-    return facts if factor == 1.0 else _scale_budget(facts, factor)
-
-
-def _scale_budget(facts: WorkloadFacts, factor: float) -> WorkloadFacts:
-    """Return the facts with the budget and the maximum lengths of stages multiplied by a factor."""
-    budget = facts.budget
-    stages = tuple(
-        msgspec.structs.replace(stage, max_examples=round(stage.max_examples * factor)) for stage in facts.stages
-    )
-    return msgspec.structs.replace(
-        facts,
-        stages=stages,
-        budget=msgspec.structs.replace(
-            budget,
-            horizon=round(budget.horizon * factor),
-            gradient_examples=round(budget.gradient_examples * factor),
-            seconds={name: seconds * factor for name, seconds in budget.seconds.items()},
-        ),
-    )
+    return facts if factor == 1.0 else scale_budget(facts, factor)
 
 
 def _submission_ref(composition: Composition) -> SubmissionRef:

@@ -65,7 +65,7 @@ def page(
         BenchError: the plotting library is not installed.
     """
     scripts = plotting_scripts()
-    data = payload(summaries, query)
+    data = payload(summaries, query, installed)
     data["problems"] = list(problems)
     data["marked"] = mark_lines([item for item in marked if query.wants(item.facts)])
     records_with_stop = [record for record in stop_records if query.wants(record.spec.workload.facts)]
@@ -113,18 +113,20 @@ def _read_asset(name: str) -> str:
 # --- data of the page -------------------------------------------------------------------------------
 
 
-def payload(summaries: Iterable[PageSummary], query: LeaderboardQuery) -> dict[str, Any]:
+def payload(
+    summaries: Iterable[PageSummary], query: LeaderboardQuery, installed: Sequence[WorkloadFacts] = ()
+) -> dict[str, Any]:
     """Return the data from which the page's script draws tables and curves (see `page_runs`)."""
     wanted = [summary for summary in summaries if query.wants(summary.spec.workload.facts)]
     runs = PageRuns()
     workloads: dict[str, dict[str, dict[str, Any]]] = {}
     machines: dict[tuple[str, str, bytes], dict[str, Any]] = {}
-    for summary, scored in _shown_runs(wanted):
+    for summary, scored in _shown_runs(wanted, installed):
         facts = summary.spec.workload.facts
         workloads.setdefault("|".join(table_key(summary)), {}).setdefault(facts.id, _workload_json(facts))
         runs.add(summary, scored=scored)
         _count_run_of_machine(machines, summary)
-    boards = build_leaderboards(wanted, query)
+    boards = build_leaderboards(wanted, query, installed)
     tuned = tuning_grids(curves(wanted))
     return {
         "version": __version__,
@@ -140,7 +142,9 @@ def payload(summaries: Iterable[PageSummary], query: LeaderboardQuery) -> dict[s
     }
 
 
-def _shown_runs(summaries: Iterable[PageSummary]) -> Iterator[tuple[PageSummary, bool]]:
+def _shown_runs(
+    summaries: Iterable[PageSummary], installed: Sequence[WorkloadFacts]
+) -> Iterator[tuple[PageSummary, bool]]:
     """Yield each run that the page draws, and whether a table scores it.
 
     As in the tables, runs with an old version, budget or target of a workload are left out. If a version of a
@@ -150,7 +154,7 @@ def _shown_runs(summaries: Iterable[PageSummary]) -> Iterator[tuple[PageSummary,
     for summary in summaries:
         by_table.setdefault(table_key(summary), []).append(summary)
     for members in by_table.values():
-        named, _ = distinguish_sources(keep_newest_versions(members)[0])
+        named, _ = distinguish_sources(keep_newest_versions(members, installed)[0])
         # Two records may have one run_id, and only one of them is scored.
         scored = set(map(id, select_usable(named)[0]))
         for summary in filter(is_on_page, named):

@@ -39,7 +39,7 @@ def draw_published(folder: Path, references: tuple[str, ...], installed: Sequenc
         marks=table_records.mark_filter.marks,
     )
     summaries = [summarize(record, query) for record in table_records.scored(iter_listed_records(listed, problems))]
-    boards = build_leaderboards(summaries, query)
+    boards = build_leaderboards(summaries, query, installed)
     envelopes = read_envelopes(default_envelopes(folder))
     stopping_results = StoppingResults(table_records.stop_records, envelopes, installed, query.attestations)
     # The page is stored in the folder, so it must not depend on the place of the folder.

@@ -138,12 +138,20 @@ class Leaderboard:
     notes: tuple[str, ...] = ()
 
 
-def build_leaderboards(summaries: Iterable[RunSummary], query: LeaderboardQuery) -> list[Leaderboard]:
-    """Build a leaderboard for each hardware class and ruleset, in alphabetical order."""
+def build_leaderboards(
+    summaries: Iterable[RunSummary], query: LeaderboardQuery, installed: Sequence[WorkloadFacts] = ()
+) -> list[Leaderboard]:
+    """Build a leaderboard for each hardware class and ruleset, in alphabetical order.
+
+    Args:
+        summaries: summaries of the runs.
+        query: the selection and ranking.
+        installed: facts of the installed workloads, which decide the version and the targets of a table.
+    """
     groups: dict[tuple[str, str], list[RunSummary]] = {}
     for summary in summaries:
         groups.setdefault(table_key(summary), []).append(summary)
-    return [_build(key, groups[key], query) for key in sorted(groups)]
+    return [_build(key, groups[key], query, installed) for key in sorted(groups)]
 
 
 @dataclass(slots=True)
@@ -163,10 +171,12 @@ class _Builder:
     notes: list[str] = field(default_factory=list)
 
 
-def _build(key: tuple[str, str], summaries: Sequence[RunSummary], query: LeaderboardQuery) -> Leaderboard:
+def _build(
+    key: tuple[str, str], summaries: Sequence[RunSummary], query: LeaderboardQuery, installed: Sequence[WorkloadFacts]
+) -> Leaderboard:
     """Build the leaderboard of one hardware class and ruleset, which are the `key`."""
     builder = _Builder([summary for summary in summaries if query.wants(summary.spec.workload.facts)])
-    builder.summaries, builder.left_out = keep_newest_versions(builder.summaries)
+    builder.summaries, builder.left_out = keep_newest_versions(builder.summaries, installed)
     builder.summaries, ambiguous = distinguish_sources(builder.summaries)
     if ambiguous:
         names = ", ".join(sorted(ambiguous))

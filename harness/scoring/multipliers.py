@@ -113,7 +113,7 @@ def _score_board(
     installed: Sequence[WorkloadFacts],
     attestations: Mapping[str, Sequence[Attestation]],
 ) -> MultiplierBoard:
-    newest, skipped = keep_newest_versions(records)
+    newest, skipped = keep_newest_versions(records, installed)
     problems = {record.run_id: problem for record in newest if (problem := find_problem(record))}
     usable = [record for record in newest if record.run_id not in problems]
     skipped += [Skipped(item=run_id, reason=problem) for run_id, problem in problems.items()]

@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias, TypeVar
 import msgspec
 
 from harness.contract.run import RunSpec, SubmissionRef
-from harness.contract.workload import SOURCE_MARK
+from harness.contract.workload import SOURCE_MARK, WorkloadFacts, scale_budget
 from harness.errors import UsageError
 from harness.scoring.scores import Skipped
 from harness.scoring.time_to_target import TargetResult
@@ -78,43 +78,72 @@ def check_mixed(runs: Iterable[RunLike]) -> None:
             raise UsageError(f"records of {facts.id} with different budgets or targets", fix=_FIX)
 
 
-def keep_newest_versions(runs: Sequence[R]) -> tuple[list[R], list[Skipped]]:
+def keep_newest_versions(runs: Sequence[R], installed: Collection[WorkloadFacts] = ()) -> tuple[list[R], list[Skipped]]:
     """Return the runs of the newest version of each workload, and the runs that were left out.
 
     If runs of one version have different budgets or targets, only the runs with the budget and the targets of the
     latest run are returned.
+
+    A record states its version, its targets and its start itself, so one invented record could displace all others. If
+    a run has the version of the installed workload, this version therefore counts as the newest. If such a run also has
+    the budget and the targets of the installed workload, only runs with these are returned.
+
+    Args:
+        runs: the runs of one table.
+        installed: facts of the installed workloads.
     """
+    facts_by_name = {facts.name: facts for facts in installed}
     newest: dict[str, R] = {}
     for run in runs:
         name = run.spec.workload.facts.name
-        if name not in newest or _newness(run) > _newness(newest[name]):
+        anchor = facts_by_name.get(name)
+        if name not in newest or _newness(run, anchor) > _newness(newest[name], anchor):
             newest[name] = run
     selected, skipped = [], []
     for run in runs:
         facts = run.spec.workload.facts
         newest_facts = newest[facts.name].spec.workload.facts
         if facts.version != newest_facts.version:
-            skipped.append(Skipped(item=describe(run), reason=f"{newest_facts.id} is newer"))
+            is_newer = _version_key(newest_facts.version) >= _version_key(facts.version)
+            state = "newer" if is_newer else "the installed version"
+            skipped.append(Skipped(item=describe(run), reason=f"{newest_facts.id} is {state}"))
         elif (facts.budget, facts.targets, facts.stages) != (
             newest_facts.budget,
             newest_facts.targets,
             newest_facts.stages,
         ):
-            skipped.append(
-                Skipped(item=describe(run), reason=f"the latest run of {facts.id} has another budget or target")
-            )
+            is_installed = _matches(newest[facts.name], facts_by_name.get(facts.name)) == (True, True)
+            other = "installed workload" if is_installed else "latest run of"
+            skipped.append(Skipped(item=describe(run), reason=f"the {other} {facts.id} has another budget or target"))
         else:
             selected.append(run)
     return selected, skipped
 
 
-def _newness(run: RunLike) -> tuple[list[tuple[int, str]], str]:
-    """Return a sort key: the workload's version, then the start of the run. Digits in the version sort as numbers.
+def _newness(run: RunLike, anchor: WorkloadFacts | None) -> tuple[tuple[bool, bool], list[tuple[int, str]], str]:
+    """Return a sort key: whether the run has the version and the targets of the installed workload, the version of its
+    workload, then the start of the run. Digits in the version sort as numbers.
 
     The version of a workload in a file contains a hash of its source. Hashes have no order, so the source that was run
     last is the newest.
     """
-    return _version_key(run.spec.workload.facts.version), run.started
+    return _matches(run, anchor), _version_key(run.spec.workload.facts.version), run.started
+
+
+def _matches(run: RunLike, anchor: WorkloadFacts | None) -> tuple[bool, bool]:
+    """Return whether a run has the version of the installed workload, and whether it also has its budget and targets.
+
+    Args:
+        run: the run.
+        anchor: facts of the installed workload; None if no workload of this name is installed.
+    """
+    facts = run.spec.workload.facts
+    if anchor is None or facts.version != anchor.version:
+        return False, False
+    factor = run.spec.ruleset.budget_factor
+    expected = anchor if factor == 1.0 else scale_budget(anchor, factor)
+    is_equal = (facts.budget, facts.targets, facts.stages) == (expected.budget, expected.targets, expected.stages)
+    return True, is_equal
 
 
 @lru_cache
