@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from harness.verification.attempts import AttemptChecker
 from harness.verification.copies import CopyFinder
 from harness.verification.curve import list_curve_problems
 from harness.verification.ending import list_ending_problems
+from harness.verification.fields import list_field_problems
 from harness.verification.findings import CHECKS, CheckName, Finding, RecordFindings, make_finding
 from harness.verification.seeds import check_seeds
 from harness.verification.weights import Judge, check_weights
@@ -32,12 +34,14 @@ class VerificationOptions:
         weights_in: runs folders that may contain the weights of published records.
         beacon: client that reads the random numbers of a beacon's rounds again; None to check offline.
         redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce.
+        clock: function that returns the present time in seconds since 1970.
     """
 
     judge: Judge | None = judge_weights
     weights_in: Sequence[Path] = ()
     beacon: Beacon | None = None
     redrawing: Collection[str] = ()
+    clock: Callable[[], float] = time.time
 
 
 def verify_records(
@@ -72,7 +76,7 @@ def _verify_alone(
         return RecordFindings(path=str(path), findings=(finding,))
     copies.add(record)
     checks: dict[CheckName, Callable[[], Finding]] = {
-        "content": lambda: make_finding("content", _list_content_problems(record, stored)),
+        "content": lambda: make_finding("content", _list_content_problems(record, stored, options.clock())),
         "identity": lambda: make_finding("identity", _list_identity_problems(record, stored)),
         "seeds": lambda: check_seeds(record, options.beacon, options.redrawing),
         "points": lambda: make_finding("points", list_curve_problems(record)),
@@ -97,10 +101,10 @@ def _run_check(name: CheckName, check: Callable[[], Finding]) -> Finding:
         return make_finding(name, [f"its values contradict each other ({type(error).__name__}: {error})"])
 
 
-def _list_content_problems(record: Record, stored: StoredRecord) -> list[str]:
+def _list_content_problems(record: Record, stored: StoredRecord, now: float) -> list[str]:
     if stored.known_hash not in (None, record.content_hash):
         return ["its content hash differs from the hash in the index of its shard"]
-    return []
+    return list_field_problems(record, now)
 
 
 def _list_identity_problems(record: Record, stored: StoredRecord) -> list[str]:

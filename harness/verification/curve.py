@@ -15,6 +15,8 @@ _FRACTIONS = frozenset({"accuracy", "error_rate"})
 _NONNEGATIVE = frozenset({"cross_entropy", "perplexity", "se"})
 #: The metric of a target is never negative either if the target's unit begins with one of these words.
 _NONNEGATIVE_UNITS = ("nats", "bits")
+#: Smallest number of seconds of a step. The fastest steps in published records take 700 times as long.
+_MIN_STEP_S = 1e-6
 
 
 def list_curve_problems(record: Record) -> list[str]:
@@ -28,7 +30,7 @@ def list_curve_problems(record: Record) -> list[str]:
         problems += (f"point {index}: {problem}" for problem in _interval_problems(record.spec, previous, point))
     for index, point in enumerate(points):
         problems += (f"point {index}: {problem}" for problem in _point_problems(record.spec, point))
-    problems += _screening_problems(record)
+    problems += [*_missing_metrics(record), *_screening_problems(record)]
     return problems
 
 
@@ -51,6 +53,8 @@ def _counter_problems(record: Record) -> Iterator[str]:
         if totals.forward_examples < totals.gradient_examples:
             backward, forward = totals.gradient_examples, totals.forward_examples
             yield f"backward passes over {backward:,} examples, but forward passes over only {forward:,}"
+        if record.spec.clock == "process" and last.process_seconds < last.steps * _MIN_STEP_S:
+            yield f"{last.steps:,} steps took only {last.process_seconds:g} processor seconds"
         if totals.steps and not totals.forward_examples:
             yield f"{totals.steps:,} steps without a forward pass"
 
@@ -77,6 +81,8 @@ def _interval_problems(spec: RunSpec, previous: Point, point: Point) -> Iterator
         yield f"stage {point.stage} follows stage {previous.stage} of {len(facts.stages)} stages"
     if steps and point.seconds <= previous.seconds:
         yield f"{steps} steps took no time"
+    elif point.seconds - previous.seconds < steps * _MIN_STEP_S:
+        yield f"{steps} steps took only {point.seconds - previous.seconds:g} seconds"
 
 
 def _point_problems(spec: RunSpec, point: Point) -> Iterator[str]:
@@ -98,10 +104,27 @@ def _point_problems(spec: RunSpec, point: Point) -> Iterator[str]:
             yield f"{name} is {value:g}, which is not a fraction"
         elif is_nonnegative and value < 0:
             yield f"{name} is {value:g}, but cannot be negative"
+    if point.se is not None and point.se < 0:
+        yield f"its standard error is {point.se:g}, but cannot be negative"
+    if point.evaluated_examples is not None and point.evaluated_examples < 2:
+        yield f"it is screened with {point.evaluated_examples} examples, but a standard error needs two"
     if point.se is not None and not point.screened:
         yield "it has a standard error, but is not screened"
     if point.screened and (not spec.screening or spec.purpose in WHOLE_PURPOSES):
         yield "it is screened, but all evaluations of this run must use the whole split"
+
+
+def _missing_metrics(record: Record) -> Iterator[str]:
+    """Yield a message for each point without the metric of a target. A run that diverges may lack metrics."""
+    if record.status not in ("reached", "exhausted", "pruned", "timeout"):
+        return
+    facts = record.spec.workload.facts
+    targets = [stage.targets for stage in facts.stages] or [facts.targets]
+    required = [{target.metric for target in stage} for stage in targets]
+    for index, point in enumerate(record.points):
+        if not required[point.stage] <= point.metrics.keys():
+            missing = sorted(required[point.stage] - point.metrics.keys())
+            yield f"point {index}: the metric {missing[0]} of a target is missing"
 
 
 def _screening_problems(record: Record) -> Iterator[str]:
