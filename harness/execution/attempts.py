@@ -9,7 +9,7 @@ from harness.contract.run import Point, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import BenchError
 from harness.storage.layout import run_id
-from harness.storage.ledger import ORIGIN, AttemptLedger, LedgerEntry, LedgerEvent
+from harness.storage.ledger import LEDGER, ORIGIN, AttemptLedger, LedgerEntry, LedgerEvent
 
 
 class AttemptWatcher:
@@ -48,21 +48,37 @@ class AttemptWatcher:
     def _append(self, spec: RunSpec, event: LedgerEvent, record: Record | None = None) -> None:
         if self._failed:
             return
-        entry = LedgerEntry(
-            previous=ORIGIN,
-            time="",
-            event=event,
-            run_id=run_id(spec),
-            submission=spec.submission.id,
-            source_hash=spec.submission.source_hash,
-            workload=spec.workload.facts.id,
-            purpose=spec.purpose,
-            seeds_from="" if spec.nonce is None else spec.nonce.value,
-            status=None if record is None else record.status,
-            record="" if record is None else record.content_hash,
-        )
         try:
-            self._ledger.append(entry)
+            self._ledger.append(_entry(spec, event, record))
         except BenchError as error:
             self._failed = True
             self._watcher.warned(spec, f"attempts are not written to the ledger any more: {error}")
+
+
+def note_damaged_record(spec: RunSpec, runs: Path) -> None:
+    """Append to the ledger that the record of a trial is damaged and will be replaced; without a ledger, do nothing.
+
+    The ledger contains the hash of the damaged record. Without this entry, `bench verify` would report the record as
+    missing for ever.
+
+    Raises:
+        StoreError: the ledger is damaged or cannot be written.
+    """
+    if (runs / LEDGER).exists():
+        AttemptLedger(runs).append(_entry(spec, "damaged"))
+
+
+def _entry(spec: RunSpec, event: LedgerEvent, record: Record | None = None) -> LedgerEntry:
+    return LedgerEntry(
+        previous=ORIGIN,
+        time="",
+        event=event,
+        run_id=run_id(spec),
+        submission=spec.submission.id,
+        source_hash=spec.submission.source_hash,
+        workload=spec.workload.facts.id,
+        purpose=spec.purpose,
+        seeds_from="" if spec.nonce is None else spec.nonce.value,
+        status=None if record is None else record.status,
+        record="" if record is None else record.content_hash,
+    )

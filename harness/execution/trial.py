@@ -11,6 +11,7 @@ from harness.contract.record import Record, Status, TrialSummary, is_retryable
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import DamagedError, StoreError, TrialLockedError
+from harness.execution.attempts import note_damaged_record
 from harness.execution.launching import Launcher
 from harness.execution.state import ResourceSlot, StopSignal, Trial
 from harness.execution.supervisor import Transport, supervise
@@ -187,6 +188,10 @@ def _read_undamaged_record(folder: RunFolder, spec: RunSpec, watcher: Watcher) -
             raise
         renamed_path = unused_path(folder.path / f"{RECORD}.corrupt")
         folder.record_path.replace(renamed_path)
+        try:
+            note_damaged_record(spec, folder.root)
+        except StoreError as failure:
+            watcher.warned(spec, f"the ledger does not say that the record was damaged: {failure}")
         watcher.warned(
             spec, f"{error.what}; it was renamed to {renamed_path.name}, and the trial resumes or starts again"
         )

@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.report import text
-from harness.verification.findings import CHECKS, RecordFindings
+from harness.verification.findings import CHECKS, FindingOutcome, RecordFindings
 
 #: Outcome of a check -> its text in the table. A check without a finding is shown as `-`.
 _OUTCOME_TEXTS = {"passed": "ok", "failed": "FAILED", "unchecked": "?"}
 
 
 def findings_text(findings: Sequence[RecordFindings]) -> str:
-    """Return the table of all records and checks, the failures, and the reasons for the outcome `unchecked`."""
+    """Return the table of all records and checks.
+
+    Below it are the failures, the reasons for the outcome `unchecked`, and remarks on checks that passed.
+    """
     rows = [["record", "run", *CHECKS]]
     rows += [[_run_id_or_path(record), record.title, *_outcome_cells(record)] for record in findings]
     lines = [text.columns(rows)] if findings else []
@@ -24,17 +27,23 @@ def findings_text(findings: Sequence[RecordFindings]) -> str:
             for finding in record.findings
             if finding.outcome == "failed"
         ]
-    reasons = Counter(
+    lines += _lines_by_detail(findings, "unchecked", "not checked: ")
+    lines += _lines_by_detail(findings, "passed", "")
+    return "\n".join([*lines, summary(findings)])
+
+
+def _lines_by_detail(findings: Sequence[RecordFindings], outcome: FindingOutcome, prefix: str) -> list[str]:
+    """Return one line for each detail of the findings with an outcome. Most findings that passed have no detail."""
+    details = Counter(
         (finding.check, finding.detail)
         for record in findings
         for finding in record.findings
-        if finding.outcome == "unchecked"
+        if finding.outcome == outcome and finding.detail
     )
-    lines += [
-        f"not checked: {check} of {_count_nouns(number, 'record')}: {reason}"
-        for (check, reason), number in sorted(reasons.items(), key=lambda item: CHECKS.index(item[0][0]))
+    return [
+        f"{prefix}{check} of {_count_nouns(number, 'record')}: {detail}"
+        for (check, detail), number in sorted(details.items(), key=lambda item: CHECKS.index(item[0][0]))
     ]
-    return "\n".join([*lines, summary(findings)])
 
 
 def summary(findings: Sequence[RecordFindings]) -> str:

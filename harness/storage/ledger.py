@@ -39,7 +39,8 @@ _RESTORE = "restore it, or use another runs folder"
 #: `committed`: the source hashes of submissions were noted, before a nonce was requested.
 #: `nonce`: a nonce was obtained.
 #: `started`, `resumed`, `finished`: an attempt to run a trial started, resumed from a checkpoint, or finished.
-LedgerEvent = Literal["committed", "nonce", "started", "resumed", "finished"]
+#: `damaged`: the record of the attempt could not be read when its command was repeated. The trial runs again.
+LedgerEvent = Literal["committed", "nonce", "started", "resumed", "finished", "damaged"]
 
 
 class LedgerEntry(Data, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,8 +53,8 @@ class LedgerEntry(Data, frozen=True, kw_only=True, omit_defaults=True):
         sources: source hash of each submission, by `name@version`. Only entries with the events `committed` and
             `nonce` have this field.
         nonce: the nonce. Only entries with the event `nonce` have this field.
-        run_id: the trial. Only entries with the events `started`, `resumed` and `finished` have the fields from here to
-            `attempt`.
+        run_id: the trial. Only entries with the events `started`, `resumed`, `finished` and `damaged` have the fields
+            from here to `attempt`.
         submission: `name@version` of the submission.
         source_hash: source hash of the submission.
         workload: `name@version` of the workload.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
@@ -19,6 +20,9 @@ from harness.storage.run_folder import RunFolder
 from harness.system.beacon import CHAINS
 from harness.system.files import JSON_ERRORS, read_file
 from harness.verification.findings import Finding, make_finding
+
+#: Source hash of a submission, `name@version` of a workload, and purpose of a trial.
+_Key: TypeAlias = tuple[str, str, str]
 
 
 class _Hash(msgspec.Struct):
@@ -56,25 +60,63 @@ class _FolderLedger:
         return by_run
 
     @cached_property
-    def missing(self) -> Counter[tuple[str, str, str]]:
+    def missing(self) -> Counter[_Key]:
         """The number of attempts whose record is not in the runs folder, by source, workload and purpose.
 
-        Attempts that ended as `interrupted` are not counted. An attempt without an end in the ledger is counted if its
-        run has no record and is not running now.
+        An attempt that was interrupted is counted if its trial did not end later and its run has no record. Otherwise
+        somebody could look at the curve of a run, stop the run, and delete it. An attempt without an end in the ledger
+        is counted if its run has no record and is not running now. An attempt in `replaced` is not counted.
         """
         runs = self.path.parent
-        present = _stored_hashes(runs)
-        unfinished = {
-            entry.run_id: entry
-            for entry in self.entries
-            if entry.event == "started" and entry.run_id not in self.finished
-        }
-        finished = [entry for entries in self.finished.values() for entry in entries]
-        missing = [
-            *(entry for entry in finished if entry.status != "interrupted" and entry.record not in present),
-            *(entry for run_id, entry in unfinished.items() if _is_missing(RunFolder(runs, run_id))),
-        ]
-        return Counter((entry.source_hash, entry.workload, entry.purpose) for entry in missing)
+        unfinished = {entry.run_id: entry for entry in self.entries if entry.event == "started"}
+        without_end = [entry for identity, entry in unfinished.items() if identity not in self.finished]
+        finished, interrupted, _ = self._without_record
+        candidates = (*without_end, *interrupted)
+        missing = [*finished, *(entry for entry in candidates if _is_missing(RunFolder(runs, entry.run_id)))]
+        return Counter(map(_key, missing))
+
+    @cached_property
+    def replaced(self) -> Counter[_Key]:
+        """The number of attempts whose record was damaged and replaced, by source, workload and purpose.
+
+        The command that found the damaged record wrote the event `damaged`, and a later attempt of the trial has a
+        record.
+        """
+        return Counter(map(_key, self._without_record[2]))
+
+    @cached_property
+    def _without_record(self) -> tuple[list[LedgerEntry], list[LedgerEntry], list[LedgerEntry]]:
+        """The attempts that ended and whose record is not in the runs folder.
+
+        There are three lists: finished attempts, the last attempts of trials that were interrupted, and attempts whose
+        record was replaced.
+        """
+        present = _stored_hashes(self.path.parent)
+        finished: list[LedgerEntry] = []
+        interrupted: dict[str, LedgerEntry] = {}
+        replaced: list[LedgerEntry] = []
+        next_events: dict[str, str] = {}
+        ended: set[str] = set()
+        stored: set[str] = set()
+        for entry in reversed(self.entries):
+            identity = entry.run_id
+            if entry.event == "finished":
+                is_damaged = next_events.get(identity) == "damaged" and identity in stored
+                if entry.record in present:
+                    stored.add(identity)
+                elif entry.status == "interrupted":
+                    if identity not in ended | stored:
+                        interrupted.setdefault(identity, entry)
+                else:
+                    (replaced if is_damaged else finished).append(entry)
+                if entry.status != "interrupted":
+                    ended.add(identity)
+            next_events[identity] = entry.event
+        return finished, list(interrupted.values()), replaced
+
+
+def _key(entry: LedgerEntry) -> _Key:
+    return entry.source_hash, entry.workload, entry.purpose
 
 
 class AttemptChecker:
@@ -99,7 +141,17 @@ class AttemptChecker:
         attempts = folder.finished.get(record.run_id, [])
         if not attempts and record.status == "interrupted":
             return make_finding("ledger", [], "the run has not ended")
-        return make_finding("ledger", _list_problems(record, folder, attempts))
+        finding = make_finding("ledger", _list_problems(record, folder, attempts))
+        replaced = folder.replaced[_key_of(record)]
+        if finding.outcome == "passed" and replaced:
+            detail = f"{replaced} damaged record(s) on this workload were replaced by running the trials again"
+            return msgspec.structs.replace(finding, detail=detail)
+        return finding
+
+
+def _key_of(record: Record) -> _Key:
+    spec = record.spec
+    return spec.submission.source_hash, spec.workload.facts.id, spec.purpose
 
 
 def _list_problems(record: Record, folder: _FolderLedger, attempts: list[LedgerEntry]) -> list[str]:
@@ -109,7 +161,7 @@ def _list_problems(record: Record, folder: _FolderLedger, attempts: list[LedgerE
         problems.append("the ledger does not contain this run")
     elif record.content_hash not in {entry.record for entry in attempts}:
         problems.append(f"the ledger contains {len(attempts)} attempt(s) of this trial, with other records")
-    missing = folder.missing[spec.submission.source_hash, spec.workload.facts.id, spec.purpose]
+    missing = folder.missing[_key_of(record)]
     if missing:
         problems.append(f"the records of {missing} further attempt(s) on this workload are missing")
     if spec.nonce is not None and spec.nonce.source != "given":

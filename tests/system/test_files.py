@@ -13,12 +13,14 @@ from harness.cli import config, sweep
 from harness.contract.record import Record
 from harness.datasets import http
 from harness.errors import BenchError, DamagedError, StoreError, UsageError
+from harness.execution.attempts import AttemptWatcher
 from harness.planning.rulesets import ruleset
 from harness.plugins import cache
 from harness.report.imported_logs import import_wandb
 from harness.scoring.algoperf.rules import read_table
 from harness.scoring.algoperf.target_files import read_targets
 from harness.storage import records
+from harness.storage.ledger import LEDGER, read_ledger
 from harness.storage.notes import read_note
 from harness.storage.run_folder import RunFolder
 from harness.system.files import open_regular, read_file, read_struct, read_text, walk_folders, write_atomically
@@ -191,10 +193,12 @@ def test_a_trial_with_a_bad_record_runs_again(make: Callable[[Path], object], tm
     folder.record_path.unlink()
     make(folder.record_path)
     watcher = Remember()
+    AttemptWatcher(tmp_path, watcher).started(spec, ())
     again = run_here(spec, tmp_path, watcher=watcher)
     assert again.status != "interrupted"
     assert folder.record() == again
     assert "renamed to record.json.corrupt" in watcher.warnings[0]
+    assert read_ledger(tmp_path / LEDGER)[-1].event == "damaged"
 
 
 def test_a_tree_of_any_depth_is_walked(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from harness.contract.record import Record
 from harness.contract.run import Nonce
-from harness.execution.attempts import AttemptWatcher
+from harness.execution.attempts import AttemptWatcher, note_damaged_record
 from harness.planning.seeds import with_seeds
+from harness.report.verification import findings_text
 from harness.storage.layout import run_id
 from harness.storage.ledger import LEDGER, ORIGIN, AttemptLedger, LedgerEntry, read_ledger
 from harness.storage.records import StoredRecord, encode
@@ -70,6 +71,57 @@ def test_a_hidden_attempt_that_did_not_finish_is_caught(tmp_path: Path) -> None:
     worse = with_seeds(change(honest().spec, study=50), redraws_held_out=False)
     AttemptWatcher(tmp_path, Remember()).started(worse, ())
     assert "1 further attempt(s)" in ledger_finding(item)[1]
+
+
+def interrupted(runs: Path, study: int) -> StoredRecord:
+    """Write what a run leaves that the user stopped while its curve was shown."""
+    spec = with_seeds(change(honest().spec, study=study), redraws_held_out=False)
+    return attempt(change(honest(), spec=spec, status="interrupted", hit=None, crossing_weights=""), runs)
+
+
+def test_a_deleted_attempt_that_was_interrupted_is_caught(tmp_path: Path) -> None:
+    """Two seeds were stopped after a look at their curves, and deleted; the third one was published."""
+    stopped = [interrupted(tmp_path, study) for study in (50, 51)]
+    item = attempt(honest(), tmp_path)
+    assert ledger_finding(item) == ("passed", "")
+    for other in stopped:
+        shutil.rmtree(other.path.parent)
+    assert ledger_finding(item) == ("failed", "the records of 2 further attempt(s) on this workload are missing")
+
+
+def test_an_interrupted_attempt_whose_trial_ended_later_is_not_missing(tmp_path: Path) -> None:
+    interrupted(tmp_path, 50)
+    interrupted(tmp_path, 50)
+    spec = with_seeds(change(honest().spec, study=50), redraws_held_out=False)
+    assert ledger_finding(attempt(change(honest(), spec=spec), tmp_path)) == ("passed", "")
+
+
+def test_a_damaged_record_that_was_replaced_is_reported_and_no_failure(tmp_path: Path) -> None:
+    item = attempt(honest(), tmp_path)
+    note_damaged_record(honest().spec, tmp_path)
+    item.path.unlink()
+    again = attempt(change(honest(), reason="again"), tmp_path)
+    detail = "1 damaged record(s) on this workload were replaced by running the trials again"
+    assert ledger_finding(again) == ("passed", detail)
+    assert f"ledger of 1 record: {detail}" in findings_text(verify_records([again], NO_JUDGE))
+    assert [entry.attempt for entry in read_ledger(tmp_path / LEDGER)] == [1, 1, 1, 2, 2]
+    # A record that is deleted afterwards is missing, whatever was damaged before.
+    other = with_seeds(change(honest().spec, study=50), redraws_held_out=False)
+    item = attempt(change(honest(), spec=other), tmp_path)
+    again.path.unlink()
+    assert "2 further attempt(s)" in ledger_finding(item)[1]
+
+
+def test_a_record_that_is_deleted_before_a_damaged_one_is_missing(tmp_path: Path) -> None:
+    for reason in ("first", "second"):
+        attempt(change(honest(), reason=reason), tmp_path).path.unlink()
+    note_damaged_record(honest().spec, tmp_path)
+    assert "1 further attempt(s)" in ledger_finding(attempt(honest(), tmp_path))[1]
+
+
+def test_without_a_ledger_a_damaged_record_is_not_noted(tmp_path: Path) -> None:
+    note_damaged_record(honest().spec, tmp_path)
+    assert not (tmp_path / LEDGER).exists()
 
 
 def test_an_attempt_that_is_running_is_not_missing(tmp_path: Path) -> None:
