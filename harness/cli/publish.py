@@ -8,7 +8,13 @@ import click
 
 from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
-from harness.cli.record_folders import folder_options, installed_workloads, references
+from harness.cli.record_folders import (
+    folder_options,
+    installed_workloads,
+    references,
+    usable_workloads,
+    workload_file_option,
+)
 from harness.cli.resolve import open_registry
 from harness.contract.run import RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
@@ -25,6 +31,7 @@ from harness.verification.checks import VerificationOptions
 )
 @click.argument("names", nargs=-1, required=True, metavar="RUN...")
 @folder_options
+@workload_file_option
 @click.option(
     "--to", "checkout", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="DIR",
     help="Publish into DIR/results and print the commands for a pull request. DIR is a checkout of a repository of "
@@ -38,6 +45,7 @@ from harness.verification.checks import VerificationOptions
 def command(
     blocked_plugins: list[str],
     names: tuple[str, ...],
+    workload_files: tuple[str, ...],
     runs: Path,
     results: Path,
     checkout: Path | None,
@@ -71,6 +79,7 @@ def command(
         weights_in=(runs,),
         beacon=public_beacon() if online else None,
         redrawing=registry.redrawing,
+        workloads=usable_workloads(registry, workload_files),
     )
     report = publish(
         names,

@@ -19,6 +19,7 @@ from harness.contract.run import RunSpec
 from harness.contract.workload import WorkloadFacts
 from harness.errors import StoreError, UsageError, unknown_name_error
 from harness.planning.roles import REFERENCE_TAG
+from harness.plugins.code_reading import workload_from_path
 from harness.plugins.registry import Registry
 from harness.report.marks import mark_lines
 from harness.report.table_records import S, TableRecords
@@ -31,6 +32,7 @@ from harness.storage.envelopes import ENVELOPES_FOLDER, default_envelopes
 from harness.storage.marks import index_marks
 from harness.storage.records import StoredRecord, decode_stored, iter_listed_records, iter_located, read_stored
 from harness.storage.shards import find_packed
+from harness.verification.workloads import Workloads, index_workloads
 
 F = TypeVar("F", bound=Callable[..., Any])
 #: The remedy in messages that say that there are no results.
@@ -65,6 +67,23 @@ def workloads_option(command: F) -> F:
         "-w", "--workload", "workloads", multiple=True, type=NameType("workload"),
         help="Only these workloads (comma-separated).",
     )(command)  # fmt: skip
+
+
+def workload_file_option(command: F) -> F:
+    """Add the option `--workload-file` to a command that checks records."""
+    return click.option(
+        "--workload-file", "workload_files", multiple=True, metavar="FILE",
+        help="File of a workload, whose code the command may run. No record can choose a file.",
+    )(command)  # fmt: skip
+
+
+def usable_workloads(registry: Registry, files: Iterable[str]) -> Workloads:
+    """Return the workloads whose code may run, by `name@version`: the installed ones, and those in the named files.
+
+    Raises:
+        UsageError: a file does not exist, or contains no workload.
+    """
+    return index_workloads([*registry.workloads(), *map(workload_from_path, files)])
 
 
 def find_envelopes(chosen: Path | None, results: Path) -> Path:

@@ -18,6 +18,8 @@ from harness.cli.record_folders import (
     locate_run,
     note_stale_tables,
     runs_of_submission,
+    usable_workloads,
+    workload_file_option,
 )
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.show_run import names_run
@@ -44,6 +46,7 @@ from harness.verification.rerun import Rerun, RerunMethod
 )
 @click.argument("name", type=NameType("run"), metavar="RECORD|SUBMISSION")
 @folder_options
+@workload_file_option
 @click.option(
     "--workloads", type=LimitedInteger("workloads"), metavar="N",
     help="Test a submission on N workloads that are drawn at random from the workloads of its records.",
@@ -74,6 +77,7 @@ from harness.verification.rerun import Rerun, RerunMethod
 def rerun(
     blocked_plugins: list[str],
     name: str,
+    workload_files: tuple[str, ...],
     runs: Path,
     results: Path,
     workloads: int | None,
@@ -106,6 +110,8 @@ def rerun(
             minutes=max_minutes,
             at_once=jobs,
             redrawing=registry.redrawing,
+            usable=usable_workloads(registry, workload_files),
+            part_loads=frozenset(part.load for part in registry.parts()),
         )
         if workloads is not None:
             located = _read_scored_records(name, runs, results)

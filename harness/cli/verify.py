@@ -9,7 +9,13 @@ import click
 
 from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
-from harness.cli.record_folders import folder_options, locate_run, note_stale_tables
+from harness.cli.record_folders import (
+    folder_options,
+    locate_run,
+    note_stale_tables,
+    usable_workloads,
+    workload_file_option,
+)
 from harness.cli.resolve import NameType, open_registry
 from harness.errors import EXIT_FAILED, EXIT_OK
 from harness.execution.judging import judge_weights
@@ -27,6 +33,7 @@ from harness.verification.findings import RecordFindings
 )
 @click.argument("names", nargs=-1, required=True, type=NameType("run"), metavar="RECORD...")
 @folder_options
+@workload_file_option
 @click.option("--no-weights", is_flag=True, help="Compare only the hashes of saved weights; do not evaluate them.")
 @click.option("--attest", is_flag=True, help="Write an attestation beside each record whose weights were evaluated.")
 @click.option(
@@ -39,6 +46,7 @@ from harness.verification.findings import RecordFindings
 def verify(
     blocked_plugins: list[str],
     names: tuple[str, ...],
+    workload_files: tuple[str, ...],
     runs: Path,
     results: Path,
     no_weights: bool,
@@ -54,11 +62,13 @@ def verify(
     docs/verification.md describes the checks.
     """
     problems: list[str] = []
+    registry = open_registry(blocked_plugins)
     options = VerificationOptions(
         judge=None if no_weights else judge_weights,
         weights_in=(runs,),
         beacon=public_beacon() if online else None,
-        redrawing=open_registry(blocked_plugins).redrawing,
+        redrawing=registry.redrawing,
+        workloads=usable_workloads(registry, workload_files),
     )
     compared_records = iter_records([against], problems) if against is not None else ()
     findings = verify_records(_stored_records(names, runs, results, problems), options, compared_records)

@@ -1,6 +1,7 @@
 """Verification: checks records without running the submission, and repeats runs (docs/verification.md).
 
 - `checks.verify_records` makes all checks of records:
+  - `workload`: the workload is the installed one of this name and version.
   - `seeds`: the seeds of a record follow from its root seed or nonce.
   - `curve`: the points of a record are consistent.
   - `ending`: the status of a record follows from its points.

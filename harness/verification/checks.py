@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -23,6 +23,7 @@ from harness.verification.fields import list_field_problems
 from harness.verification.findings import CHECKS, CheckName, Finding, RecordFindings, make_finding
 from harness.verification.seeds import check_seeds
 from harness.verification.weights import Judge, check_weights
+from harness.verification.workloads import Workloads, check_workload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class VerificationOptions:
         weights_in: runs folders that may contain the weights of published records.
         beacon: client that reads the random numbers of a beacon's rounds again; None to check offline.
         redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce.
+        workloads: the workloads whose code may run to evaluate weights.
         clock: function that returns the present time in seconds since 1970.
     """
 
@@ -41,6 +43,7 @@ class VerificationOptions:
     weights_in: Sequence[Path] = ()
     beacon: Beacon | None = None
     redrawing: Collection[str] = ()
+    workloads: Workloads = field(default_factory=dict)
     clock: Callable[[], float] = time.time
 
 
@@ -78,10 +81,11 @@ def _verify_alone(
     checks: dict[CheckName, Callable[[], Finding]] = {
         "content": lambda: make_finding("content", _list_content_problems(record, stored, options.clock())),
         "identity": lambda: make_finding("identity", _list_identity_problems(record, stored)),
+        "workload": lambda: check_workload(record.spec, options.workloads),
         "seeds": lambda: check_seeds(record, options.beacon, options.redrawing),
         "points": lambda: make_finding("points", list_curve_problems(record)),
         "ending": lambda: make_finding("ending", list_ending_problems(record)),
-        "weights": lambda: check_weights(record, path, options.weights_in, options.judge),
+        "weights": lambda: check_weights(record, path, options.weights_in, options.judge, options.workloads),
         "ledger": lambda: attempts.check(record, path),
     }
     return RecordFindings(

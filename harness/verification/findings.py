@@ -7,8 +7,10 @@ from typing import Final, Literal, TypeAlias
 from harness.contract.base import Data
 
 #: The checks of a record, in the order of the columns that `bench verify` prints.
-CHECKS: Final = ("content", "identity", "seeds", "points", "ending", "copies", "weights", "ledger")
-CheckName: TypeAlias = Literal["content", "identity", "seeds", "points", "ending", "copies", "weights", "ledger"]
+CHECKS: Final = ("content", "identity", "workload", "seeds", "points", "ending", "copies", "weights", "ledger")
+CheckName: TypeAlias = Literal[
+    "content", "identity", "workload", "seeds", "points", "ending", "copies", "weights", "ledger"
+]  # fmt: skip
 #: `passed`, `failed`, or `unchecked` if the check lacks something that it needs.
 FindingOutcome = Literal["passed", "failed", "unchecked"]
 

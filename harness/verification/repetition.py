@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import msgspec
 
@@ -22,16 +22,31 @@ _OPTIONAL = frozenset({"mean_train_loss", "grad_norm"})
 _EVALUATION = frozenset({"metrics", "evaluated_examples", "se"})
 
 
-def require_source(spec: RunSpec) -> None:
+def require_source(spec: RunSpec, part_loads: Collection[str]) -> None:
     """Check that the installed source of a submission is the one that ran.
 
+    Args:
+        spec: the specification of the run.
+        part_loads: import paths of the installed parts. A record may not name other functions as parts.
+
     Raises:
-        UsageError: the installed source and the source in the record have different hashes.
+        UsageError: the record has no hash of the source, the installed source has another hash, or a part is not
+            installed.
     """
     submission = spec.submission
+    if not submission.source_hash:
+        raise UsageError(
+            f"the record does not say with which source of {submission.id} it was made",
+            fix="run the submission with bench run, and compare the runs with bench diff",
+        )
+    if unknown := [part.load for part in submission.parts if part.load not in part_loads]:
+        raise UsageError(
+            f"{submission.id} consists of parts that are not installed: {', '.join(unknown[:3])}",
+            fix="install the plugin that offers them (bench list --all prints the installed parts)",
+        )
     loads = [part.load for part in submission.parts] + ([submission.load] if submission.load else [])
     at_hand = source_hash(loads)
-    if submission.source_hash and at_hand != submission.source_hash:
+    if at_hand != submission.source_hash:
         raise UsageError(
             f"the source of {submission.id} at hand has the hash {at_hand[:12]}, but the record was made with "
             f"{submission.source_hash[:12]}",

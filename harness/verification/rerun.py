@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Final, Literal, TypeAlias
 
@@ -24,6 +24,7 @@ from harness.verification.repetition import (
     require_source,
 )
 from harness.verification.seeds import find_held_out_problem
+from harness.verification.workloads import Workloads, with_installed_workload
 
 #: Function that runs specifications from the start and returns the records in the same order.
 Runner: TypeAlias = Callable[[Sequence[RunSpec]], Sequence[Record]]
@@ -50,6 +51,8 @@ class Rerun:
         at_once: number of seeds that run between two tests of the stated results.
         clock: function that returns wall seconds.
         redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce.
+        usable: the workloads whose code may run. Records of other workloads are not repeated.
+        part_loads: import paths of the installed parts. Submissions with other parts are not run.
     """
 
     run: Runner
@@ -60,17 +63,20 @@ class Rerun:
     at_once: int = 2
     clock: Callable[[], float] = time.monotonic
     redrawing: Collection[str] = ()
+    usable: Workloads = field(default_factory=dict)
+    part_loads: Collection[str] = ()
 
     def repeat_record(self, record: Record) -> Iterator[Attestation]:
         """Repeat a run exactly, test its result on fresh seeds, or both. Yield an attestation for each of these checks.
 
         Raises:
-            UsageError: the installed source differs from the record's, the run has not ended, its held-out data do not
-                follow from its nonce, or the method cannot be used.
+            UsageError: the installed source or workload differs from the record's, the run has not ended, its held-out
+                data do not follow from its nonce, or the method cannot be used.
         """
         if record.status == "interrupted":
             raise UsageError(f"{record.run_id} has not ended", fix="resume it with the command that started it")
-        require_source(record.spec)
+        require_source(record.spec, self.part_loads)
+        with_installed_workload(record.spec, self.usable)
         if problem := find_held_out_problem(record.spec, self.redrawing):
             raise UsageError(f"{record.run_id} is not repeated: {problem}", fix="check the record with bench verify")
         deadline = self.clock() + self.minutes * 60
@@ -102,10 +108,11 @@ class Rerun:
         """Test stated results together on fresh seeds, and yield an attestation for each of their records.
 
         Raises:
-            UsageError: the installed source of a submission differs from the source in the records.
+            UsageError: the installed source or workload differs from that of the records.
         """
         for stated in stated_results:
-            require_source(stated.spec)
+            require_source(stated.spec, self.part_loads)
+            with_installed_workload(stated.spec, self.usable)
         yield from self._test_fresh_seeds(stated_results, nonce, self.clock() + self.minutes * 60)
 
     def _repeat_exactly(self, record: Record) -> Attestation:
@@ -154,7 +161,8 @@ class Rerun:
             )
 
     def _run_all(self, specs: Sequence[RunSpec]) -> Sequence[Record]:
-        records = self.run(specs)
+        # The code that runs is that of the installed workloads. A record must not choose what is imported.
+        records = self.run([with_installed_workload(spec, self.usable) for spec in specs])
         for record in records:
             if record.status == "interrupted":
                 raise BenchError(f"{record.run_id} was interrupted", fix="repeat the command")

@@ -8,10 +8,21 @@ from harness.contract.record import Record
 from harness.planning.seeds import expected_seeds
 from harness.scoring.trust import trust_level
 from harness.storage.run_folder import RunFolder
-from harness.verification.checks import verify_records
+from harness.verification.checks import VerificationOptions, verify_records
 from tests.cheats.threats import threat
-from tests.verification.forging import NO_JUDGE, change, change_point, failure, findings_of, honest, stored, with_points
+from tests.verification.forging import (
+    NO_JUDGE,
+    change,
+    change_point,
+    failure,
+    findings_of,
+    honest,
+    stored,
+    with_points,
+    workloads,
+)
 from tests.verification.test_attempts import attempt, ledger_finding
+from tests.verification.test_workloads import runs_command, with_weights
 
 
 @threat(
@@ -62,6 +73,20 @@ def test_hand_picked_records(tmp_path: Path) -> None:
     hidden = attempt(spec, tmp_path)
     RunFolder(tmp_path, hidden.path.parent.name).record_path.unlink()
     assert ledger_finding(kept)[0] == "failed"
+
+
+@threat(
+    way="names a function of the operating system, or a file of its own, as the workload of a record",
+    verdict="caught",
+    by="check *workload*: the workload is looked up among the installed ones, and nothing that a record names is "
+    "imported",
+)
+def test_code_in_a_record(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    item = with_weights(runs_command(honest(), marker), tmp_path)
+    finding = verify_records([item], VerificationOptions(workloads=workloads()))[0].finding("workload")
+    assert finding is not None
+    assert (finding.outcome, marker.exists()) == ("failed", False)
 
 
 def with_seeds_of(record: Record, study: int) -> Record:

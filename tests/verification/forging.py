@@ -10,13 +10,29 @@ import msgspec
 
 from harness.contract.record import Record
 from harness.contract.run import Point, RunSpec
+from harness.plugins.registry import Registry, load_registry
 from harness.storage.layout import run_id
 from harness.storage.records import StoredRecord, encode, iter_records
 from harness.verification.checks import VerificationOptions, verify_records
 from harness.verification.findings import CheckName, RecordFindings
+from harness.verification.workloads import Workloads, index_workloads
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-NO_JUDGE = VerificationOptions(judge=None)
+
+
+@functools.cache
+def registry() -> Registry:
+    """The installed plugins."""
+    return load_registry()
+
+
+@functools.cache
+def workloads() -> Workloads:
+    """The installed workloads."""
+    return index_workloads(registry().workloads())
+
+
+NO_JUDGE = VerificationOptions(judge=None, workloads=workloads())
 
 
 @functools.cache

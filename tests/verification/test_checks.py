@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as change_options
 from pathlib import Path
 
 import msgspec
@@ -42,7 +43,7 @@ def test_every_published_record_passes() -> None:
         for finding in record.findings
         if finding.outcome == "unchecked"
     }
-    assert {check for check, _ in unchecked} == {"weights", "ledger"}
+    assert {check for check, _ in unchecked} == {"workload", "weights", "ledger"}
 
 
 def test_an_edit_without_a_new_hash_is_caught() -> None:
@@ -253,7 +254,7 @@ def judge_with(record: Record, shift: float = 0.0) -> VerificationOptions:
         score = {name: value + shift for name, value in record.points[point].metrics.items()}
         return JudgeAnswer(judgements=(Judgement(point=point, score=score),))
 
-    return VerificationOptions(judge=judge)
+    return change_options(NO_JUDGE, judge=judge)
 
 
 @pytest.mark.parametrize(("shift", "outcome"), [(0.0, "passed"), (5e-5, "passed"), (1e-3, "failed")])
@@ -285,7 +286,7 @@ def test_weights_of_any_size_are_refused_before_they_are_hashed(with_weights: tu
 
 def test_what_cannot_be_judged_is_not_checked(with_weights: tuple[Record, StoredRecord]) -> None:
     _, item = with_weights
-    options = VerificationOptions(judge=lambda request: JudgeAnswer(error="no such workload"))
+    options = change_options(NO_JUDGE, judge=lambda request: JudgeAnswer(error="no such workload"))
     weights = verify_records([item], options)[0].finding("weights")
     assert weights is not None
     assert (weights.outcome, "no such workload" in weights.detail) == ("unchecked", True)

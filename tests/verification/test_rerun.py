@@ -12,7 +12,7 @@ import pytest
 from harness.contract.attestation import Attestation
 from harness.contract.held_out import HeldOutSeeds
 from harness.contract.record import Record
-from harness.contract.run import Nonce, Point, RunSpec
+from harness.contract.run import Nonce, PartRef, Point, RunSpec
 from harness.contract.workload import Target
 from harness.errors import UsageError
 from harness.planning.seeds import expected_held_out
@@ -21,7 +21,7 @@ from harness.storage.layout import run_id
 from harness.verification import repetition
 from harness.verification.fresh_seeds import StatedResult, draw_results, group_results, judge_differences
 from harness.verification.rerun import MAX_SEEDS, Rerun
-from tests.verification.forging import archived, change, change_point, honest, published, with_spec
+from tests.verification.forging import archived, change, change_point, honest, published, registry, with_spec, workloads
 
 NONCE = Nonce(value="ab" * 32, source="local")
 
@@ -59,7 +59,13 @@ def runner(record: Record, factors: Callable[[int], float]) -> Callable[[Sequenc
 
 def rerun(record: Record, factors: Callable[[int], float] = lambda study: 1.0, **options: object) -> Rerun:
     lines: list[str] = []
-    base = Rerun(run=runner(record, factors), request_nonce=lambda: NONCE, report=lines.append)
+    base = Rerun(
+        run=runner(record, factors),
+        request_nonce=lambda: NONCE,
+        report=lines.append,
+        usable=workloads(),
+        part_loads={part.load for part in registry().parts()},
+    )
     return replace(base, **options)  # type: ignore[arg-type]
 
 
@@ -153,6 +159,24 @@ def test_a_miss_states_nothing_that_fresh_seeds_could_verify() -> None:
 def test_the_source_at_hand_must_be_that_of_the_record() -> None:
     with pytest.raises(UsageError, match=r"the source of .* at hand has the hash ffffffffffff"):
         list(rerun(honest()).repeat_record(honest()))
+
+
+def test_a_record_does_not_choose_the_code_that_runs() -> None:
+    """Neither its workload, nor its parts, nor a source that nobody can compare."""
+    record = at_hand(honest())
+    evil = with_spec(record, workload=change(record.spec.workload, load="os:system"))
+    with pytest.raises(UsageError, match="is not the installed one: its workload is os:system"):
+        list(rerun(evil).repeat_record(evil))
+    no_hash = with_spec(record, submission=change(record.spec.submission, source_hash=""))
+    with pytest.raises(UsageError, match="does not say with which source"):
+        list(rerun(no_hash).repeat_record(no_hash))
+    part = PartRef(kind="optimizer", name="adamw", load="subprocess:Popen")
+    parts = with_spec(record, submission=change(record.spec.submission, parts=(part,)))
+    with pytest.raises(UsageError, match="parts that are not installed: subprocess:Popen"):
+        list(rerun(parts).repeat_record(parts))
+    stated = StatedResult(records=(evil,))
+    with pytest.raises(UsageError, match="is not the installed one"):
+        list(rerun(evil).test_results([stated], NONCE))
 
 
 def test_a_submission_is_tested_on_workloads_drawn_by_the_nonce() -> None:
