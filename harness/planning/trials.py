@@ -196,9 +196,7 @@ def _replace_horizon(spec: RunSpec, horizon: int) -> RunSpec:
 
     The budgets of seconds and gradient-examples are scaled in proportion to the horizon.
     """
-    facts = scale_budget(spec.workload.facts, horizon / spec.workload.facts.budget.horizon)
-    facts = msgspec.structs.replace(facts, budget=msgspec.structs.replace(facts.budget, horizon=horizon))
-    workload = msgspec.structs.replace(spec.workload, facts=facts)
+    workload = msgspec.structs.replace(spec.workload, facts=with_horizon(spec.workload.facts, horizon))
     return msgspec.structs.replace(spec, workload=workload, stop=horizon)
 
 
@@ -312,6 +310,12 @@ def apply_budget(facts: WorkloadFacts, settings: PlanSettings) -> WorkloadFacts:
         budget = msgspec.structs.replace(budget, horizon=horizon)
         return msgspec.structs.replace(facts, budget=budget)
     return facts if factor == 1.0 else scale_budget(facts, factor)
+
+
+def with_horizon(facts: WorkloadFacts, horizon: int) -> WorkloadFacts:
+    """Return the facts with another horizon. The other budgets are scaled in proportion to it."""
+    facts = scale_budget(facts, horizon / facts.budget.horizon)
+    return msgspec.structs.replace(facts, budget=msgspec.structs.replace(facts.budget, horizon=horizon))
 
 
 def _submission_ref(composition: Composition) -> SubmissionRef:

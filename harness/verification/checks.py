@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from harness.contract.record import Record
-from harness.errors import StoreError
+from harness.errors import BenchError, StoreError
 from harness.execution.judging import judge_weights
 from harness.storage import layout
 from harness.storage.records import StoredRecord, decode
@@ -103,6 +103,8 @@ def _run_check(name: CheckName, check: Callable[[], Finding]) -> Finding:
         return check()
     except (ArithmeticError, LookupError, ValueError) as error:
         return make_finding(name, [f"its values contradict each other ({type(error).__name__}: {error})"])
+    except BenchError as error:  # for example, an unknown kind of stopping
+        return make_finding(name, [error.what])
 
 
 def _list_content_problems(record: Record, stored: StoredRecord, now: float) -> list[str]:

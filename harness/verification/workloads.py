@@ -15,7 +15,11 @@ import msgspec
 from harness.contract import hyperparameters
 from harness.contract.entries import WorkloadEntry
 from harness.contract.run import RunSpec
+from harness.contract.workload import Stage, WorkloadFacts
 from harness.errors import PluginError, UsageError
+from harness.planning.rulesets import rulesets
+from harness.planning.stopping_rules import stopping_rule
+from harness.planning.trials import PlanSettings, apply_budget, with_horizon
 from harness.plugins.loading import is_file, split_load
 from harness.verification.findings import Finding, make_finding
 
@@ -64,7 +68,49 @@ def list_workload_problems(spec: RunSpec, entry: WorkloadEntry) -> list[str]:
         problems.append(f"its workload is {recorded}, but {entry.facts.id} is {own}")
     if ref.arguments != entry.arguments:
         problems.append(f"its workload has other arguments than {entry.facts.id}")
-    return [*problems, *_list_option_problems(spec, entry)]
+    problems += _list_option_problems(spec, entry)
+    expected, own_facts = expected_facts(spec, entry.facts), spec.workload.facts
+    if _is_calibration(spec):
+        expected, own_facts = _without_targets(expected), _without_targets(own_facts)
+    names = [name for name in expected.__struct_fields__ if getattr(expected, name) != getattr(own_facts, name)]
+    return [*problems, *(f"its {name} is not the {name} of {entry.facts.id}" for name in names)]
+
+
+def expected_facts(spec: RunSpec, facts: WorkloadFacts) -> WorkloadFacts:
+    """Return the facts that a trial must have: those of the installed workload, with the budget under the ruleset.
+
+    Where the planner may choose the horizon, the trial's own horizon is taken, and the other budgets follow from it.
+    """
+    settings = PlanSettings(ruleset=spec.ruleset, seed=spec.root_seed, smoke=spec.smoke, nonce=spec.nonce)
+    facts = apply_budget(facts, settings)
+    if _may_have_any_horizon(spec):
+        return with_horizon(facts, spec.workload.facts.budget.horizon)
+    seed = settings.study_seed(facts, spec.study)
+    horizon = stopping_rule(spec.ruleset.stopping).horizon(facts, seed, spec.study)
+    return facts if horizon is None else with_horizon(facts, horizon)
+
+
+def _may_have_any_horizon(spec: RunSpec) -> bool:
+    """Return whether the planner may choose the horizon: in envelopes, gates and searches, but never in a table."""
+    if spec.purpose == "tuning":
+        return spec.ruleset.name not in rulesets()
+    return spec.purpose != "score"
+
+
+def _is_calibration(spec: RunSpec) -> bool:
+    """Return whether a run belongs to the calibration from which the targets of its workload were computed."""
+    return spec.purpose == "target" or (spec.purpose == "tuning" and spec.ruleset.name == "calibration")
+
+
+def _without_targets(facts: WorkloadFacts) -> WorkloadFacts:
+    """Return the facts without what a calibration computes. Its own runs are older than these values."""
+
+    def strip(stage: Stage) -> Stage:
+        return msgspec.structs.replace(stage, targets=(), floors=())
+
+    return msgspec.structs.replace(
+        facts, targets=(), levels={}, resolution=None, coarse=False, stages=tuple(map(strip, facts.stages))
+    )
 
 
 def with_installed_workload(spec: RunSpec, workloads: Workloads) -> RunSpec:

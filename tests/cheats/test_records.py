@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from harness.contract.record import Record
 from harness.planning.seeds import expected_seeds
 from harness.scoring.trust import trust_level
@@ -22,7 +24,7 @@ from tests.verification.forging import (
     workloads,
 )
 from tests.verification.test_attempts import attempt, ledger_finding
-from tests.verification.test_workloads import runs_command, with_weights
+from tests.verification.test_workloads import runs_command, with_weights, with_workload
 
 
 @threat(
@@ -87,6 +89,18 @@ def test_code_in_a_record(tmp_path: Path) -> None:
     finding = verify_records([item], VerificationOptions(workloads=workloads()))[0].finding("workload")
     assert finding is not None
     assert (finding.outcome, marker.exists()) == ("failed", False)
+
+
+@threat(
+    way="writes an easier target, or a larger budget, into the facts of a record",
+    verdict="caught",
+    by="check *workload*, which compares the facts with those of the installed workload",
+)
+def test_easier_target() -> None:
+    facts = honest().spec.workload.facts
+    (target, *others) = facts.targets
+    easier = msgspec.structs.replace(target, value=target.value + (1 if target.goal == "min" else -1))
+    assert failure(with_workload(honest(), facts=change(facts, targets=(easier, *others))), "workload")
 
 
 def with_seeds_of(record: Record, study: int) -> Record:

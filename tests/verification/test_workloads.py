@@ -8,18 +8,33 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+import harness
 from harness import cli
 from harness.contract.judging import JudgeAnswer, JudgeRequest
 from harness.contract.record import Record
+from harness.contract.run import Nonce
 from harness.errors import UsageError
+from harness.planning.rulesets import rulesets
+from harness.planning.trials import with_horizon
 from harness.plugins.code_reading import workload_from_path
 from harness.storage.records import StoredRecord
 from harness.verification.checks import VerificationOptions, verify_records
 from harness.verification.findings import Finding
-from harness.verification.workloads import index_workloads, with_installed_workload
-from tests.verification.forging import NO_JUDGE, change, honest, stored, with_spec, workloads
+from harness.verification.workloads import check_workload, index_workloads, with_installed_workload
+from tests.verification.forging import (
+    NO_JUDGE,
+    change,
+    failure,
+    honest,
+    published,
+    registry,
+    stored,
+    with_spec,
+    workloads,
+)
 
 
 def with_workload(record: Record, **changes: Any) -> Record:
@@ -124,3 +139,73 @@ def test_a_file_is_imported_only_if_the_user_names_it(tmp_path: Path) -> None:
     assert findings(stored(moved), replace(NO_JUDGE, workloads=index_workloads([entry])))[0].outcome == "passed"
     with pytest.raises(UsageError, match="only the user may name"):
         with_installed_workload(moved.spec, workloads())
+
+
+# --- facts ----------------------------------------------------------------------------------------
+
+
+def with_facts(record: Record, **changes: Any) -> Record:
+    return with_workload(record, facts=change(record.spec.workload.facts, **changes))
+
+
+def test_eased_facts_are_caught() -> None:
+    """An easier target, a workload that does not call itself coarse, and a larger budget."""
+    facts = honest().spec.workload.facts
+    (target, *others) = facts.targets
+    eased = msgspec.structs.replace(target, value=target.value * (2 if target.goal == "min" else 0.5))
+    stream = honest("stream").spec.workload.facts
+    stages = tuple(change(stage, max_examples=2 * stage.max_examples) for stage in stream.stages)
+    forged = {
+        "targets": with_facts(honest(), targets=(eased, *others)),
+        "coarse": with_facts(honest(), coarse=not facts.coarse),
+        "resolution": with_facts(honest(), resolution=1e-9),
+        "levels": with_facts(honest(), levels={"hard": (eased,)}),
+        "budget": with_facts(honest(), budget=change(facts.budget, seconds={"default": 1e9})),
+        "stages": with_facts(honest("stream"), stages=stages),
+        "eval_every": with_facts(honest(), eval_every=1),
+    }
+    for field, record in forged.items():
+        assert f"its {field} is not the {field} of" in failure(record, "workload"), field
+
+
+def test_a_budget_that_its_ruleset_does_not_give_is_caught() -> None:
+    record = honest()
+    assert record.spec.purpose == "score"
+    halved = with_horizon(record.spec.workload.facts, record.spec.workload.facts.budget.horizon // 2)
+    forged = with_workload(record, facts=halved)
+    assert "its budget is not the budget of" in failure(forged, "workload")
+    # The runs of an envelope and of a gate may have any horizon, but the other budgets follow from it.
+    assert not failure(with_spec(forged, purpose="envelope"), "workload")
+    budget = change(halved.budget, gradient_examples=10 * halved.budget.gradient_examples)
+    larger = with_spec(with_facts(forged, budget=budget), purpose="envelope")
+    assert "its budget is not the budget of" in failure(larger, "workload")
+
+
+@pytest.mark.parametrize("name", sorted(rulesets()))
+@pytest.mark.parametrize("options", [{}, {"smoke": True}, {"nonce": Nonce(value="ab" * 32, source="local")}])
+def test_what_is_planned_passes(name: str, options: dict[str, Any]) -> None:
+    specs = harness.plan(
+        "wsd", "resnet-digits,continual-digits", ruleset=name, registry=registry(), require_machine=False, **options
+    )
+    assert len(specs)
+    for spec in specs:
+        assert check_workload(spec, workloads()).outcome == "passed", spec
+
+
+def test_the_targets_of_the_runs_that_gave_the_targets_may_differ() -> None:
+    record = with_spec(with_facts(honest(), targets=(), levels={}, resolution=None), purpose="target")
+    assert not failure(record, "workload")
+    assert "targets" in failure(with_spec(record, purpose="score"), "workload")
+
+
+def test_a_record_with_an_eased_target_is_not_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = next(r for r in published() if r.spec.ruleset.name == "quick" and r.spec.purpose == "score")
+    (target, *others) = record.spec.workload.facts.targets
+    forged = with_facts(record, targets=(change(target, unit="bananas"), *others))
+    item = stored(forged)
+    run = tmp_path / "runs" / item.path.stem
+    run.mkdir(parents=True)
+    (run / "record.json").write_bytes(item.content)
+    folders = ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path / "results"), "--no-weights"]
+    assert cli.invoke(["publish", str(run), *folders]) == 1
+    assert "its targets is not the targets of" in capsys.readouterr().out
