@@ -6,25 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.contract.record import Record
-from harness.contract.ruleset import Ruleset
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
 from harness.errors import UsageError
 from harness.execution.run_trials import run_trials
 from harness.planning import compose
+from harness.planning.internal_rulesets import COST_RULESET
 from harness.planning.phases import SubmissionOnWorkload
 from harness.planning.trials import plan_trials
 from harness.plugins.registry import Registry
-
-#: The ruleset of the cost runs. They use the default hyperparameters and end after a few evaluations. Their schedules
-#: are planned for the whole horizon.
-COST_RULESET = Ruleset(
-    name="cost",
-    version="1",
-    summary="short runs that measure the cost per example; see `bench cost`",
-    trials=1,
-    studies=1,
-)
 
 
 def plan_cost_runs(

@@ -21,23 +21,13 @@ from harness.contract.run import Purpose, RunSpec
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 from harness.planning.compose import Composition
+from harness.planning.internal_rulesets import ENVELOPE_RULESET
 from harness.planning.sampling import RATE_FACTOR, learning_rates, round_to_six_digits
 from harness.scoring.compute_multiplier import MultiplierCurve
 from harness.scoring.final_metric import final_metric, final_metric_name
 from harness.scoring.multiplier_estimate import MultiplierEstimate
 from harness.scoring.multipliers import estimate_compute
 
-#: The ruleset of the runs of envelopes.
-ENVELOPE_RULESET = Ruleset(
-    name="envelope",
-    version="1",
-    summary="runs of the reference at several horizons; see `bench calibrate --envelope`",
-    trials=3,
-    studies=5,
-    tuning_studies=1,
-    tuning="rates",
-    stopping="budget",
-)
 #: Smallest horizon as a multiple of the budget, and ratio between neighbouring horizons.
 SMALLEST_SHARE, SHARE_RATIO = 1 / 8, math.sqrt(2)
 #: If the best learning rate is the largest or the smallest that was tried, one beyond it is tried, at most this often.

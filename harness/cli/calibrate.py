@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 import msgspec
 
-from harness.calibration.envelopes import ENVELOPE_RULESET
 from harness.calibration.results import Calibration
 from harness.calibration.runner import (
     VARIANT_STUDIES,
@@ -27,6 +26,7 @@ from harness.cli.resolve import LimitedInteger, NameType, open_registry
 from harness.cli.watching import watch_trials
 from harness.errors import UsageError
 from harness.planning import rulesets
+from harness.planning.internal_rulesets import ENVELOPE_RULESET
 from harness.planning.resolve import resolve_workload
 from harness.planning.trials import PlanSettings
 from harness.report import text

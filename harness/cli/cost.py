@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from harness.calibration.cost_runs import COST_RULESET, measure_costs, plan_cost_runs
+from harness.calibration.cost_runs import measure_costs, plan_cost_runs
 from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments
 from harness.cli.watching import watch_trials
 from harness.errors import UsageError
+from harness.planning.internal_rulesets import COST_RULESET
 from harness.planning.phases import SubmissionOnWorkload
 from harness.planning.requirements import runnable_workloads
 from harness.planning.resolve import check_distinct_names, resolve_submission, split_names

@@ -9,7 +9,8 @@ import msgspec
 from harness.contract.envelope import EnvelopeHeader
 from harness.contract.run import RunSpec
 from harness.errors import DamagedError, StoreError
-from harness.gating.setup import GATE_RULESET, GateWorkload, Runner, gate_budget, plan_to_end
+from harness.gating.setup import GateWorkload, Runner, gate_budget, plan_to_end
+from harness.planning.internal_rulesets import GATE_RULESET
 from harness.planning.references import EntryLookup, find_reference
 from harness.scoring.final_metric import final_metric_name
 from harness.scoring.gate_envelope import HORIZON_MULTIPLES, SEEDS, GateEnvelope, fit_envelope, from_calibration

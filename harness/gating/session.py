@@ -32,15 +32,8 @@ from harness.gating.series import (
     hash_source,
     stored_settings,
 )
-from harness.gating.setup import (
-    GATE_RULESET,
-    GateOptions,
-    GateSetup,
-    GateWorkload,
-    Runner,
-    default_workloads,
-    gate_budget,
-)
+from harness.gating.setup import GateOptions, GateSetup, GateWorkload, Runner, default_workloads, gate_budget
+from harness.planning.internal_rulesets import GATE_RULESET
 from harness.planning.references import find_reference
 from harness.planning.requirements import runnable_workloads
 from harness.planning.resolve import resolve_submission

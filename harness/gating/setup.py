@@ -9,20 +9,16 @@ from pathlib import Path
 from harness.contract.domains import Scalar
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
 from harness.contract.record import Record
-from harness.contract.ruleset import Ruleset
 from harness.contract.run import ExecutionOptions, Purpose, RunSpec
 from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
 from harness.planning import compose
+from harness.planning.internal_rulesets import GATE_RULESET
 from harness.planning.plan import BestSettingsOf
 from harness.planning.references import EntryLookup
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.scoring.gate import Side
 
-#: The ruleset of a gate's runs. There is no tuning, and each pair has its own seed.
-GATE_RULESET = Ruleset(
-    name="gate", version="1", summary="pairs of runs to a gate budget; see `bench gate`", trials=1, studies=1
-)
 #: Default gate budget as a fraction of the workload's horizon.
 BUDGET_SHARE = 1 / 4
 #: Smallest number of evaluations within the default gate budget. After a quarter of a short horizon, the metric is

@@ -14,6 +14,7 @@ from harness.contract.entries import NEEDS
 from harness.contract.limits import check_integers
 from harness.contract.ruleset import Ruleset
 from harness.errors import DamagedError, StoreError, UsageError, unknown_name_error
+from harness.planning.internal_rulesets import INTERNAL_RULESETS
 from harness.planning.stopping_rules import STOPPING_RULES, stopping_rule
 from harness.system.yaml_text import read_yaml
 
@@ -63,7 +64,7 @@ def _check_name(name: str, path: Path) -> None:
     The field `name` overrides the name of the file.
     """
     fix = "give the file, or its field `name`, another name"
-    if name in rulesets():
+    if name in rulesets() or name in INTERNAL_RULESETS:
         raise UsageError(f"{path}: {name} is a ruleset of the benchmark", fix=fix)
     if not _NAME.fullmatch(name):
         problem = "must have 1 to 100 characters: letters, digits, - and _"

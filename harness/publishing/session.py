@@ -32,6 +32,7 @@ from harness.system.files import is_file_name, write_atomically
 from harness.verification.attesting import attest_weights
 from harness.verification.checks import VerificationOptions, verify_records
 from harness.verification.findings import RecordFindings
+from harness.verification.rulesets import find_unpublishable_ruleset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +184,8 @@ def _examine(
     # A record may come from somebody else, and must not choose a folder outside of the published records.
     unusable = [name for name in group.subfolder.parts if not is_file_name(name)]
     problems = [f"{name!r} cannot be the name of a folder" for name in unusable]
+    rulesets = [run.record.spec.ruleset for run in group.runs]
+    problems += dict.fromkeys(problem for ruleset in rulesets if (problem := find_unpublishable_ruleset(ruleset)))
     new = []
     for run in group.runs:
         record = run.record

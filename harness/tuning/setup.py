@@ -11,20 +11,17 @@ from dataclasses import dataclass, replace
 
 from harness.contract.domains import HParams
 from harness.contract.entries import SubmissionEntry, WorkloadEntry
-from harness.contract.ruleset import Ruleset
 from harness.contract.run import RunSpec
 from harness.errors import BenchError, UsageError
 from harness.gating.setup import GateWorkload, budget_range, gate_budget, plan_to_end
 from harness.planning.compose import Composition, PartLookup, compose, find_ineligibility
+from harness.planning.internal_rulesets import TUNE_RULESET
 from harness.planning.requirements import runnable_workloads
 from harness.planning.resolve import resolve_submission
 from harness.planning.search import Search, choose_search, select_points
 from harness.planning.trials import PlanSettings, hyperparameter_settings, plan_trials
 from harness.plugins.registry import Registry
 from harness.scoring.search import SearchBy
-
-#: The ruleset of the runs of a search. The runs use tuning seeds and are never ranked.
-TUNE_RULESET = Ruleset(name="tune", version="1", summary="settings of a search; see `bench tune`", trials=1, studies=1)
 
 
 @dataclass(frozen=True, kw_only=True)

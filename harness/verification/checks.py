@@ -21,6 +21,7 @@ from harness.verification.curve import list_curve_problems
 from harness.verification.ending import list_ending_problems
 from harness.verification.fields import list_field_problems
 from harness.verification.findings import CHECKS, CheckName, Finding, RecordFindings, make_finding
+from harness.verification.rulesets import check_ruleset
 from harness.verification.seeds import check_seeds
 from harness.verification.weights import Judge, check_weights
 from harness.verification.workloads import Workloads, check_workload
@@ -82,6 +83,7 @@ def _verify_alone(
         "content": lambda: make_finding("content", _list_content_problems(record, stored, options.clock())),
         "identity": lambda: make_finding("identity", _list_identity_problems(record, stored)),
         "workload": lambda: check_workload(record.spec, options.workloads),
+        "ruleset": lambda: check_ruleset(record.spec.ruleset),
         "seeds": lambda: check_seeds(record, options.beacon, options.redrawing),
         "points": lambda: make_finding("points", list_curve_problems(record)),
         "ending": lambda: make_finding("ending", list_ending_problems(record)),

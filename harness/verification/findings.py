@@ -7,9 +7,11 @@ from typing import Final, Literal, TypeAlias
 from harness.contract.base import Data
 
 #: The checks of a record, in the order of the columns that `bench verify` prints.
-CHECKS: Final = ("content", "identity", "workload", "seeds", "points", "ending", "copies", "weights", "ledger")
+CHECKS: Final = (
+    "content", "identity", "workload", "ruleset", "seeds", "points", "ending", "copies", "weights", "ledger"
+)  # fmt: skip
 CheckName: TypeAlias = Literal[
-    "content", "identity", "workload", "seeds", "points", "ending", "copies", "weights", "ledger"
+    "content", "identity", "workload", "ruleset", "seeds", "points", "ending", "copies", "weights", "ledger"
 ]  # fmt: skip
 #: `passed`, `failed`, or `unchecked` if the check lacks something that it needs.
 FindingOutcome = Literal["passed", "failed", "unchecked"]

@@ -13,7 +13,6 @@ import pytest
 from harness import cli
 from harness.calibration import runner
 from harness.calibration.envelopes import (
-    ENVELOPE_RULESET,
     EnvelopeMaker,
     count_needed_seeds,
     envelope_horizons,
@@ -25,6 +24,7 @@ from harness.contract.envelope import ReferenceEnvelope
 from harness.contract.run import Purpose, RunSpec
 from harness.errors import UsageError
 from harness.planning.compose import compose
+from harness.planning.internal_rulesets import ENVELOPE_RULESET
 from harness.planning.trials import PlanSettings, plan_trials
 from harness.plugins.registry import load_registry
 from harness.scoring.compute_multiplier import MultiplierCurve

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from harness.contract.record import Record
+from harness.planning.rulesets import rulesets
 from harness.planning.seeds import expected_seeds
 from harness.scoring.trust import trust_level
 from harness.storage.run_folder import RunFolder
@@ -21,6 +22,7 @@ from tests.verification.forging import (
     honest,
     stored,
     with_points,
+    with_spec,
     workloads,
 )
 from tests.verification.test_attempts import attempt, ledger_finding
@@ -101,6 +103,16 @@ def test_easier_target() -> None:
     (target, *others) = facts.targets
     easier = msgspec.structs.replace(target, value=target.value + (1 if target.goal == "min" else -1))
     assert failure(with_workload(honest(), facts=change(facts, targets=(easier, *others))), "workload")
+
+
+@threat(
+    way="writes fewer trials or studies into the ruleset of a record, so that one run is a complete study",
+    verdict="caught",
+    by="check *ruleset*, which compares the ruleset with that of the benchmark",
+)
+def test_other_ruleset() -> None:
+    own = change(rulesets()["external"], trials=1, studies=1)
+    assert failure(with_spec(honest(), ruleset=own), "ruleset")
 
 
 def with_seeds_of(record: Record, study: int) -> Record:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from harness import cli
-from harness.calibration.cost_runs import COST_RULESET, plan_cost_runs
+from harness.calibration.cost_runs import plan_cost_runs
 from harness.contract.record import Session
 from harness.contract.run import RunSpec
 from harness.errors import UsageError
+from harness.planning.internal_rulesets import COST_RULESET
 from harness.planning.phases import SubmissionOnWorkload
 from harness.planning.trials import PlanSettings
 from harness.plugins.registry import load_registry

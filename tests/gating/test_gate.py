@@ -17,11 +17,11 @@ from harness.contract.run import RunSpec
 from harness.contract.watcher import SilentWatcher
 from harness.errors import StoreError, UsageError
 from harness.execution.state import Interrupted
-from harness.gating import setup as setups
 from harness.gating.envelopes import envelope_path, find_envelope, make_envelope, plan_envelope, read_envelope
 from harness.gating.gate import GateLimits, GateProgress, GateResult, run_gate
 from harness.gating.session import GateSession
-from harness.gating.setup import GATE_RULESET, GateOptions, GateSetup, GateWorkload, default_workloads, gate_budget
+from harness.gating.setup import GateOptions, GateSetup, GateWorkload, default_workloads, gate_budget
+from harness.planning.internal_rulesets import GATE_RULESET
 from harness.planning.references import find_reference
 from harness.plugins.registry import load_registry
 from harness.storage.envelopes import envelope_file, write_envelope
@@ -372,4 +372,4 @@ def test_multipliers_are_those_of_the_envelope(tmp_path: Path) -> None:
 
 
 def test_the_rules_of_a_gate_are_never_ranked() -> None:
-    assert not setups.GATE_RULESET.ranked
+    assert not GATE_RULESET.ranked

@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.calibration.envelopes import ENVELOPE_RULESET, EnvelopeMaker
+from harness.calibration.envelopes import EnvelopeMaker
 from harness.contract.domains import HParams
 from harness.contract.record import Record
 from harness.contract.run import Purpose, RunSpec
 from harness.errors import UsageError
 from harness.planning import phases, rulesets
 from harness.planning.compose import compose
+from harness.planning.internal_rulesets import ENVELOPE_RULESET
 from harness.planning.phases import SubmissionOnWorkload
 from harness.planning.seeds import expected_seeds
 from harness.planning.trials import PlanSettings, plan_trials

@@ -12,9 +12,8 @@ from harness.publishing.completeness import ListedSettings
 from harness.publishing.session import PublishOptions, PublishReport, publish
 from harness.storage.records import add_content_hash
 from harness.storage.run_folder import RunFolder
-from harness.verification.checks import VerificationOptions
 from tests.helpers import Remember
-from tests.verification.forging import archived, published
+from tests.verification.forging import NO_JUDGE, archived, published
 
 
 @functools.cache
@@ -60,7 +59,7 @@ def options(
         results=folder / "results",
         references=("adamw-cosine",),
         installed=(),
-        verification=VerificationOptions(judge=None),
+        verification=NO_JUDGE,
         listed_settings=listed_settings,
         dry_run=dry_run,
     )

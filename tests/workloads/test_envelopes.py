@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.calibration.envelopes import ENVELOPE_RULESET, holds
+from harness.calibration.envelopes import holds
 from harness.contract.envelope import ReferenceEnvelope
+from harness.planning.internal_rulesets import ENVELOPE_RULESET
 from harness.plugins.registry import load_registry
 from harness.scoring.final_metric import final_metric, final_metric_name
 from harness.storage.envelopes import ENVELOPES_FOLDER, envelope_file, read_envelopes
