@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from harness.contract.limits import check_number_of_trials
 from harness.contract.record import is_finished
 from harness.contract.run import Purpose, RunSpec
 from harness.planning.commands import study_command
@@ -65,6 +66,9 @@ def find_gap(
         runs: the runs folder, as the user names it.
         listed_settings: see `ListedSettings`.
         published: specifications of published records. A trial of the group with such a record is not missing.
+
+    Raises:
+        UsageError: the records call for more trials than a plan may have. Records may come from somebody else.
     """
     known = [*(run.record.spec for run in group.runs), *(spec for spec in published if group_key(spec) == group.key)]
     unfinished = {_index(run.record.spec) for run in group.runs if not is_finished(run.record.status)}
@@ -74,6 +78,7 @@ def find_gap(
     tuning_studies = _studies(known, "tuning", spec.ruleset.tuning_studies)
     if group.key.is_envelope:
         horizons = sorted({other.workload.facts.budget.horizon for other in known})
+        check_number_of_trials(studies * len(horizons))
         expected = [TrialIndex("envelope", study, 0, horizon) for study in range(studies) for horizon in horizons]
     else:
         expected = _expected_trials(spec, studies, tuning_studies, listed_settings(spec))
@@ -110,6 +115,8 @@ def _expected_trials(spec: RunSpec, studies: int, tuning_studies: int, listed_se
         ("tuning", tuning_studies, trials),
         ("score", studies, scored_trials),
     ]
+    for _, count, trials_per_study in purposes:
+        check_number_of_trials(max(count, 0) * max(trials_per_study, 1))
     return [
         TrialIndex(purpose, study, trial)
         for purpose, count, trials_per_study in purposes

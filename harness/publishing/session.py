@@ -16,7 +16,7 @@ from harness.contract.marks import Marks, mark_of
 from harness.contract.publication import Publication
 from harness.contract.record import Record
 from harness.contract.workload import WorkloadFacts
-from harness.errors import DamagedError, StoreError
+from harness.errors import DamagedError, StoreError, UsageError
 from harness.planning.stopping_rules import stopping_rule
 from harness.publishing.attempts import AttemptReport, RunsLedger
 from harness.publishing.completeness import Gap, ListedSettings, find_gap
@@ -180,10 +180,15 @@ def _examine(
 ) -> GroupReport:
     """Return the records of a group that would be published, and the problems of the group."""
     specs = (record.spec for record in published.records)
-    gap = find_gap(group, str(options.runs), options.listed_settings, specs)
+    gap, too_many = None, ""
+    try:
+        gap = find_gap(group, str(options.runs), options.listed_settings, specs)
+    except UsageError as error:
+        too_many = f"the studies of these records cannot be completed: {error.what}"
     # A record may come from somebody else, and must not choose a folder outside of the published records.
     unusable = [name for name in group.subfolder.parts if not is_file_name(name)]
     problems = [f"{name!r} cannot be the name of a folder" for name in unusable]
+    problems += [too_many] if too_many else []
     rulesets = [run.record.spec.ruleset for run in group.runs]
     problems += dict.fromkeys(problem for ruleset in rulesets if (problem := find_unpublishable_ruleset(ruleset)))
     new = []
@@ -203,7 +208,7 @@ def _examine(
     for folder in dict.fromkeys(run.stored.path.parent for run in new):
         problems += [f"{problem}; remove this file or restore it" for problem in read_attestations(folder)[1]]
     # An incomplete group is not published, so its weights are not evaluated.
-    verification = replace(options.verification, judge=None) if gap else options.verification
+    verification = replace(options.verification, judge=None) if gap or too_many else options.verification
     findings = verify_records([run.stored for run in new], verification, others=published.records)
     return GroupReport(
         group=group,

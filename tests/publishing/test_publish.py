@@ -172,6 +172,21 @@ def test_a_ruleset_with_listed_settings_expects_these(folder: Path) -> None:
     assert find_gap(made, "runs", lambda spec: 1) is None
 
 
+@pytest.mark.parametrize(
+    ("changes", "study"),
+    [({"studies": 10**8}, 0), ({"tuning_studies": 10**8}, 0), ({"trials": 10**12}, 0), ({"trials": -1}, 10**12)],
+)
+def test_a_record_cannot_call_for_any_number_of_trials(changes: dict[str, int], study: int, tmp_path: Path) -> None:
+    """The records of somebody else must not exhaust the memory. Users may have rulesets of any size."""
+    (first, *_) = group()
+    rules = msgspec.structs.replace(first.spec.ruleset, name="mine", **changes)
+    spec = msgspec.structs.replace(first.spec, ruleset=rules, study=study)
+    write_runs(tmp_path / "runs", [msgspec.structs.replace(first, spec=spec, run_id=run_id(spec))])
+    (report,) = publish_in(tmp_path, "wsd").groups
+    assert report.gap is None
+    assert any("cannot be completed: the plan has" in reason for reason in list_refusals(report))
+
+
 def under_anytime(record: Record, purpose: Purpose, horizon: int | None = None) -> Record:
     """A run as if the ruleset compared it with the envelope of the reference, in two studies."""
     spec, facts = record.spec, record.spec.workload.facts
