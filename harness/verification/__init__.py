@@ -6,6 +6,7 @@
   - `seeds`: the seeds of a record follow from its root seed or nonce.
   - `curve`: the points of a record are consistent.
   - `ending`: the status of a record follows from its points.
+  - `judgements`: the judgements of a record support the trust level that it states.
   - `copies`: no records of different runs share their weights, curve or times.
   - `weights`: the saved weights give the metrics of the record.
   - `attempts`: the records of all attempts in the ledger exist.

@@ -21,6 +21,7 @@ from harness.verification.curve import list_curve_problems
 from harness.verification.ending import list_ending_problems
 from harness.verification.fields import list_field_problems
 from harness.verification.findings import CHECKS, CheckName, Finding, RecordFindings, make_finding
+from harness.verification.judgements import list_judgement_problems
 from harness.verification.rulesets import check_ruleset
 from harness.verification.seeds import check_seeds
 from harness.verification.weights import Judge, check_weights
@@ -87,6 +88,7 @@ def _verify_alone(
         "seeds": lambda: check_seeds(record, options.beacon, options.redrawing),
         "points": lambda: make_finding("points", list_curve_problems(record)),
         "ending": lambda: make_finding("ending", list_ending_problems(record)),
+        "judgements": lambda: make_finding("judgements", list_judgement_problems(record)),
         "weights": lambda: check_weights(record, path, options.weights_in, options.judge, options.workloads),
         "ledger": lambda: attempts.check(record, path),
     }

@@ -93,14 +93,10 @@ def _point_problems(spec: RunSpec, point: Point) -> Iterator[str]:
     if min(point.examples, point.gradient_examples, point.steps, point.seconds, point.process_seconds) < 0:
         yield "a counter is negative"
     targets = {target.metric: target for target in spec.workload.facts.targets}
-    has_accuracy = any(name.partition("/")[0] == "accuracy" for name in point.metrics)
     for name, value in point.metrics.items():
         base, target = name.partition("/")[0], targets.get(name)
-        # If accuracies are measured, a target without a unit that is to be maximised is the mean of these accuracies.
-        is_mean = has_accuracy and target is not None and target.goal == "max" and not target.unit
-        is_fraction = base in _FRACTIONS or is_mean
         is_nonnegative = base in _NONNEGATIVE or (target is not None and target.unit.startswith(_NONNEGATIVE_UNITS))
-        if is_fraction and not 0 <= value <= 1:
+        if is_fraction(spec, point, name) and not 0 <= value <= 1:
             yield f"{name} is {value:g}, which is not a fraction"
         elif is_nonnegative and value < 0:
             yield f"{name} is {value:g}, but cannot be negative"
@@ -125,6 +121,16 @@ def _missing_metrics(record: Record) -> Iterator[str]:
         if not required[point.stage] <= point.metrics.keys():
             missing = sorted(required[point.stage] - point.metrics.keys())
             yield f"point {index}: the metric {missing[0]} of a target is missing"
+
+
+def is_fraction(spec: RunSpec, point: Point, name: str) -> bool:
+    """Return whether a metric of a point is in [0, 1], because it is an accuracy, an error rate, or a mean of these."""
+    if name.partition("/")[0] in _FRACTIONS:
+        return True
+    # If accuracies are measured, a target without a unit that is to be maximised is the mean of these accuracies.
+    has_accuracy = any(metric.partition("/")[0] == "accuracy" for metric in point.metrics)
+    target = next((target for target in spec.workload.facts.targets if target.metric == name), None)
+    return has_accuracy and target is not None and target.goal == "max" and not target.unit
 
 
 def _screening_problems(record: Record) -> Iterator[str]:

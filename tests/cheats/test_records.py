@@ -115,6 +115,16 @@ def test_other_ruleset() -> None:
     assert failure(with_spec(honest(), ruleset=own), "ruleset")
 
 
+@threat(
+    way="calls its record *evaluated* without the results of an evaluator",
+    verdict="caught",
+    by="check *judgements*. If the forger also invents these results, only the weights or a rerun refute them",
+)
+def test_level_without_evidence() -> None:
+    assert failure(change(honest(), trust="evaluated", judgements=()), "judgements")
+    assert failure(change(honest(), trust="verified"), "judgements")
+
+
 def with_seeds_of(record: Record, study: int) -> Record:
     """The record of another study."""
     spec = change(record.spec, study=record.spec.study + study)
