@@ -68,12 +68,14 @@ class JudgeAnswer(Data, frozen=True, kw_only=True):
             `tolerance`).
         warnings: messages for the user.
         error: why the weights could not be evaluated; empty if they were evaluated.
+        wrong_file: whether the reason is the file itself: it is not a file of weights, or belongs to another model.
     """
 
     judgements: tuple[Judgement, ...] = ()
     tolerances: dict[str, float] = {}
     warnings: tuple[str, ...] = ()
     error: str = ""
+    wrong_file: bool = False
 
 
 #: Maximum difference between two values of a mean loss that were computed from the same weights. Such differences are

@@ -73,6 +73,9 @@ def _compare_metrics(record: Record, file: Path, judge: Judge, workloads: Worklo
     stage = record.points[last].stage if record.spec.workload.facts.stages else None
     weights = StoredWeights(path=str(file.absolute()), point=last, stage=stage)
     answer = judge(JudgeRequest(spec=spec, weights=(weights,)))
+    if answer.wrong_file:
+        # The file has the hash of the record, so no other file could have been the weights of the run.
+        return make_finding("weights", [answer.error])
     if answer.error:
         return make_finding("weights", [], f"the weights cannot be evaluated: {answer.error}")
     difference = find_difference(record.points, answer.judgements, answer.tolerances)

@@ -54,8 +54,11 @@ def main() -> None:
 def judge(request: JudgeRequest) -> JudgeAnswer:
     """Evaluate stored weights on the splits `score` and `audit`.
 
+    Returns:
+        The metrics. If a file is damaged or belongs to another model, the answer says so instead.
+
     Raises:
-        BenchError: the workload cannot be built, or a file is missing, is damaged, or belongs to another model.
+        BenchError: the workload cannot be built, or a file cannot be read.
     """
     spec = request.spec
     device = rank_device(0, spec)
@@ -64,7 +67,10 @@ def judge(request: JudgeRequest) -> JudgeAnswer:
     workload, model = build_evaluation(spec, device)
     judgements, warnings = list[Judgement](), list[str]()
     for weights in request.weights:
-        digest = load_weights(model, Path(weights.path))
+        try:
+            digest = load_weights(model, Path(weights.path))
+        except DamagedError as error:
+            return JudgeAnswer(error=str(error), wrong_file=True)
         score = finite_metrics(evaluate_split(workload, model, "score", weights.stage))
         audit, warning = evaluate_audit(workload, model, weights.stage)
         warnings += [warning] if warning and warning not in warnings else []

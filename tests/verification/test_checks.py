@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace as change_options
 from pathlib import Path
 
 import msgspec
 import pytest
+import safetensors.torch
+import torch
 
 from harness.contract.judging import JudgeAnswer, Judgement, JudgeRequest
 from harness.contract.record import Record
-from harness.contract.run import Nonce, Seeds
+from harness.contract.run import Nonce, Seeds, WorkloadRef
 from harness.planning.seeds import with_seeds
 from harness.storage.layout import run_id
 from harness.storage.records import StoredRecord, encode, iter_stored
 from harness.system.beacon import QUICKNET
 from harness.verification.checks import VerificationOptions, verify_records
+from harness.verification.workloads import index_workloads
+from tests import micro
+from tests.cheats.pipeline import set_import_path
 from tests.verification.forging import (
     NO_JUDGE,
     REPOSITORY,
@@ -236,8 +242,6 @@ def test_one_run_under_two_rulesets_is_no_copy() -> None:
 @pytest.fixture
 def with_weights(tmp_path: Path) -> tuple[Record, StoredRecord]:
     """A record with a file of weights beside it; the judge of these tests does not read the file."""
-    import hashlib
-
     content = b"weights"
     digest = hashlib.sha256(content).hexdigest()
     record = change(honest(), final_weights=digest, crossing_weights=digest)
@@ -290,6 +294,24 @@ def test_what_cannot_be_judged_is_not_checked(with_weights: tuple[Record, Stored
     weights = verify_records([item], options)[0].finding("weights")
     assert weights is not None
     assert (weights.outcome, "no such workload" in weights.detail) == ("unchecked", True)
+
+
+@pytest.mark.parametrize("content", ["garbage", "another model"])
+def test_a_file_that_has_the_hash_but_no_weights_is_caught(content: str, tmp_path: Path) -> None:
+    """The judge is the real one. Nothing is missing on this machine, so the check must not be left open."""
+    entry = change(micro.ENTRY, distribution="")
+    weights = b"garbage" if content == "garbage" else safetensors.torch.save({"0.weight": torch.zeros(1)})
+    digest = hashlib.sha256(weights).hexdigest()
+    workload = WorkloadRef(facts=entry.facts, load=entry.load)
+    record = change(with_spec(honest(), workload=workload), final_weights=digest, crossing_weights=digest)
+    item = stored(record)
+    (tmp_path / "final.safetensors").write_bytes(weights)
+    options = VerificationOptions(workloads=index_workloads([entry]))
+    set_import_path()
+    finding = verify_records([item._replace(path=tmp_path / "record.json")], options)[0].finding("weights")
+    assert finding is not None
+    words = "is not a file of weights" if content == "garbage" else "belongs to another model"
+    assert (finding.outcome, words in finding.detail) == ("failed", True), finding
 
 
 def test_findings_can_be_printed() -> None:
