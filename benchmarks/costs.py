@@ -27,10 +27,11 @@ from pathlib import Path
 import msgspec
 
 import harness
-from harness.calibration.cost_runs import COST_RULESET, measure_costs, plan_cost_runs
+from harness.calibration.cost_runs import measure_costs, plan_cost_runs
 from harness.contract.record import Record
 from harness.contract.run import Point, RunSpec
 from harness.contract.watcher import SilentWatcher
+from harness.planning.internal_rulesets import COST_RULESET
 from harness.planning.phases import SubmissionOnWorkload
 from harness.planning.trials import PlanSettings
 from harness.plugins.registry import load_registry

@@ -23,7 +23,8 @@ import harness
 from harness.contract.run import ExecutionOptions
 from harness.contract.watcher import SilentWatcher
 from harness.gating.envelopes import find_envelope
-from harness.gating.setup import GATE_RULESET, GateWorkload, gate_budget, plan_to_end
+from harness.gating.setup import GateWorkload, gate_budget, plan_to_end
+from harness.planning.internal_rulesets import GATE_RULESET
 from harness.planning.references import find_reference
 from harness.plugins.registry import Registry, load_registry
 from harness.scoring.gate import judge_run

@@ -189,9 +189,8 @@ def _build(
     if runs:
         aggregate = aggregate_runs(runs, query.by, skipped)
         builder.left_out += aggregate.skipped
-        note = throttling_note(
-            ((describe(summary), summary.slowdown) for summary in builder.summaries), len(builder.summaries)
-        )
+        slowdowns = ((describe(summary), summary.slowdown) for summary in builder.summaries)
+        note = throttling_note(slowdowns, len(builder.summaries))
         builder.notes += filter(None, (note, describe_root_seeds(runs)))
         if spec.clock == "process" and query.by != "measured-time":
             builder.notes += describe_costs(costs, {arm_of(summary.spec) for summary in builder.summaries})
@@ -279,7 +278,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
                 else None,
                 profile=profiles[name].score,
                 ratios=profiles[name].ratios,
-                speedup=geometric_speedup(_sort_by_workload(times[name]), _sort_by_workload(reference_times))
+                speedup=geometric_speedup(dict(sorted(times[name].items())), dict(sorted(reference_times.items())))
                 if reference_times is not None
                 else None,
                 factors=factors.get(name),
@@ -347,10 +346,6 @@ def _anchored_scores(
         return None
     builder.left_out += [Skipped(item=f"anchored score/{s.item}", reason=s.reason) for s in anchored.left_out]
     return anchored
-
-
-def _sort_by_workload(times: Mapping[str, float]) -> dict[str, float]:
-    return dict(sorted(times.items()))
 
 
 def _total_time(times: Mapping[str, float], workloads: Sequence[str]) -> float:
