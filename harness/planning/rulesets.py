@@ -43,13 +43,6 @@ def ruleset(name: str) -> Ruleset:
         path = Path(name)
         defined = _ruleset(path.stem, _read(path), path)
         _check_name(defined.name, path)
-        rule = stopping_rule(defined.stopping)
-        if defined.tuning_studies and not (rule.chooses_stop or rule.chooses_setting):
-            raise UsageError(
-                f"{path}: ruleset {defined.name!r}: tuning_studies is {defined.tuning_studies}, but stopping: "
-                f"{rule.name} chooses nothing from tuning studies",
-                fix="remove the field tuning_studies, or give a stopping such as chosen or budget",
-            )
         # Results under a user's ruleset cannot be compared with published results.
         return msgspec.structs.replace(defined, ranked=False)
     known = rulesets()

@@ -139,13 +139,6 @@ def test_a_ruleset_file_hides_only_needs() -> None:
         rulesets.ruleset("mine.yaml")
 
 
-@pytest.mark.parametrize("stopping", ["first-hit", "share", "drawn"])
-def test_a_ruleset_file_has_tuning_studies_only_if_something_is_chosen(stopping: str) -> None:
-    Path("mine.yaml").write_text(json.dumps({**RULESET, "trials": 1, "stopping": stopping, "tuning_studies": 3}))
-    with pytest.raises(UsageError, match=r"tuning_studies is 3, but stopping: .* chooses nothing from tuning studies"):
-        rulesets.ruleset("mine.yaml")
-
-
 @pytest.mark.parametrize("value", ["0", "-1.5", ".nan", ".inf", "1.0e+300"])
 def test_the_budget_factor_of_a_ruleset_has_a_range(value: str) -> None:
     Path("mine.yaml").write_text(f"trials: 2\nstudies: 2\nbudget_factor: {value}\n")
