@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # At exit, the collector would visit all objects several times, although the process frees its memory anyway.
     atexit.register(gc.freeze)
     prepare_streams()
-    sys.exit(invoke(list(sys.argv[1:] if arguments is None else arguments)))
+    # `import harness.cli.list` binds the name `list` of this package to the module, so the built-in `list` is not used.
+    sys.exit(invoke([*(sys.argv[1:] if arguments is None else arguments)]))
 
 
 def invoke(arguments: list[str]) -> int:

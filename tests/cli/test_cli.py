@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -403,3 +404,14 @@ def test_show_describes_a_workload_file(bench: Bench) -> None:
     result = bench("show", str(FIXTURES.parent / "micro.py") + ":Micro")
     assert result.code == 0, result.err
     assert result.out.startswith("micro: ")
+
+
+def test_the_command_line_can_be_called_again_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`harness.cli.list` is a module, and its import binds the name `list` in the package."""
+    importlib.import_module("harness.cli.list")
+    monkeypatch.setattr("harness.cli.streams.prepare_streams", lambda: None)
+    monkeypatch.setattr("gc.set_threshold", lambda threshold: None)
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(("--version",))
+        assert ended.value.code == 0
