@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import re
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -36,9 +37,14 @@ EXIT_S = 10.0
 #: Maximum seconds between the end of a worker and the end of its evaluator, which then has nothing left to do. A later
 #: evaluator is killed.
 EVALUATOR_EXIT_S = 0.1
-#: If a worker's log has more than `MAX_LOG_BYTES` bytes, only its last `KEPT_LOG_BYTES` bytes are kept.
+#: If a worker's log has more than `MAX_LOG_BYTES` bytes while the worker runs, or more than `FINAL_LOG_BYTES` bytes at
+#: the end, only its first `HEAD_LOG_BYTES` and its last `TAIL_LOG_BYTES` bytes are kept.
 MAX_LOG_BYTES = 64 << 20
-KEPT_LOG_BYTES = 1 << 20
+FINAL_LOG_BYTES = 4 << 20
+HEAD_LOG_BYTES = 64 << 10
+TAIL_LOG_BYTES = 1 << 20
+#: The line that `limit_log` writes.
+_LEFT_OUT = re.compile(rb"\n\[(\d+) bytes were left out here, because the log was too long\]\n")
 
 
 class WorkerProcess:
@@ -90,7 +96,7 @@ class WorkerProcess:
             reader.start()
             processes.send(job)
             exceeded_limit = forward_events(
-                reader.events, receive, job.spec, self._stop, on_wake=partial(limit_log, processes.log)
+                reader.events, receive, job.spec, self._stop, on_wake=partial(limit_log, processes.log, MAX_LOG_BYTES)
             )
             if exceeded_limit:
                 silence = f"no event from the worker for {exceeded_limit:.0f} s"
@@ -113,6 +119,8 @@ class WorkerProcess:
             assert exit_code is not None
             trial.set_death(exit_code, processes.last_log_line())
         self._judge(job)
+        # A folder may have thousands of runs, and nobody reads a log of this size.
+        limit_log(processes.log, FINAL_LOG_BYTES)
 
     def _report_killed_evaluator(self, processes: TrialProcesses) -> None:
         """If the worker ended because its evaluator had ended, set the evaluator's death as the end of the trial."""
@@ -195,18 +203,29 @@ def forward_events(
             limit = limit_after_ready
 
 
-def limit_log(log: Path) -> None:
-    """Keep only the end of a worker's log that has more than `MAX_LOG_BYTES`.
+def limit_log(log: Path, limit: int) -> None:
+    """Keep only the beginning and the end of a worker's log that is too long.
 
-    If the worker writes to the file during this call, the written text may be lost or appear twice.
+    A line between the two parts says how many bytes were left out. If the worker writes to the file during this call,
+    the written text may be lost or appear twice.
+
+    Args:
+        log: path of the log.
+        limit: largest size in bytes of a log that is not too long.
     """
     with contextlib.suppress(OSError):
         size = log.stat().st_size
-        if size <= MAX_LOG_BYTES:
+        if size <= limit:
             return
         with open(log, "r+b") as file:
-            file.seek(size - KEPT_LOG_BYTES)
-            end = file.read(KEPT_LOG_BYTES)
-            file.seek(0)
+            head = file.read(HEAD_LOG_BYTES)
+            # The log may have been shortened before.
+            earlier = _LEFT_OUT.match(file.read(100))
+            file.seek(size - TAIL_LOG_BYTES)
+            tail = file.read(TAIL_LOG_BYTES)
+            left_out = size - len(head) - len(tail)
+            if earlier is not None:
+                left_out += int(earlier[1]) - len(earlier[0])
+            file.seek(len(head))
             file.truncate()
-            file.write(b"[the beginning was removed, because the log had %d bytes]\n" % size + end)
+            file.write(b"\n[%d bytes were left out here, because the log was too long]\n" % left_out + tail)

@@ -28,26 +28,43 @@ from tests.execution import stub
 from tests.helpers import FORKED, Remember, folder_of, outcome, run_here, run_worker, spec_of, submission
 
 
-def test_only_the_end_of_a_huge_log_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_process, "MAX_LOG_BYTES", 10_000)
-    monkeypatch.setattr(worker_process, "KEPT_LOG_BYTES", 1_000)
+def test_the_beginning_and_the_end_of_a_huge_log_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_process, "HEAD_LOG_BYTES", 100)
+    monkeypatch.setattr(worker_process, "TAIL_LOG_BYTES", 1_000)
     log = tmp_path / "worker.log"
     log.write_bytes(b"short\n")
-    worker_process.limit_log(log)
+    worker_process.limit_log(log, 10_000)
     assert log.read_bytes() == b"short\n"
+    written = 6
     with open(log, "ab") as worker:
-        for number in range(3000):
-            worker.write(b"line %d\n" % number)
-        worker.flush()
-        worker_process.limit_log(log)
+        for part in range(2):
+            for number in range(3000):
+                written += worker.write(b"line %d\n" % number)
+            worker.flush()
+            worker_process.limit_log(log, 10_000)
+            note = b"\n[%d bytes were left out here, because the log was too long]\n" % (written - 1_100)
+            content = log.read_bytes()
+            assert content.startswith(b"short\nline 0\n"), part
+            assert content[100:].startswith(note), part
+            assert len(content) == 1_100 + len(note)
         worker.write(b"the last line\n")
-    lines = log.read_bytes().splitlines()
-    assert log.stat().st_size < 2_000
-    assert lines[0].startswith(b"[the beginning was removed")
-    assert lines[-2:] == [b"line 2999", b"the last line"]
+    assert log.read_bytes().splitlines()[-2:] == [b"line 2999", b"the last line"]
     # The offset at which the worker began to write lies beyond the end of the shortened log.
     assert trial_processes.read_last_line(log, 20_000) == "the last line"
-    worker_process.limit_log(tmp_path / "missing.log")
+    worker_process.limit_log(tmp_path / "missing.log", 10_000)
+
+
+@pytest.mark.slow
+def test_the_log_of_a_run_that_has_ended_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_process, "FINAL_LOG_BYTES", 200_000)
+    monkeypatch.setattr(worker_process, "TAIL_LOG_BYTES", 1_000)
+    source = tmp_path / "noisy.py"
+    source.write_text("print('x' * 300_000)\nfrom tests.submissions_for_tests import Base\n")
+    spec = spec_of(submission(f"{source}:Base", needs=frozenset({"feedback", "pool", "holdout"})), smoke=True)
+    assert run_worker(spec, tmp_path / "runs").status == "exhausted"
+    log = folder_of(spec, tmp_path / "runs").path / "worker.log"
+    assert log.stat().st_size < 100_000
+    assert b"bytes were left out here" in log.read_bytes()
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
