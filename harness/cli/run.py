@@ -21,7 +21,7 @@ from harness.cli.watching import find_requested_observers, observe_option, watch
 from harness.contract.record import TrialSummary, is_retryable, is_success
 from harness.contract.run import ExecutionOptions, Nonce
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
-from harness.execution.run_trials import has_unfinished, read_summarized, run_to_summaries
+from harness.execution.run_trials import check_executor, has_unfinished, read_summarized, run_to_summaries
 from harness.hardware import detect
 from harness.planning.nonces import public_beacon, request_nonce, submission_sources
 from harness.planning.phases import PhasedPlan
@@ -181,7 +181,7 @@ def run(context: click.Context, /, sweep: Path | None, show_config: bool, **valu
     for line in (*phased_plan.skipped, *_untested_warnings(phased_plan)):
         note(line)
     # An unknown executor or observer is also an error in a dry run.
-    registry.executor(options.executor)
+    check_executor(options.executor, options.execution(), registry)
     find_requested_observers(registry)
     if options.dry_run:
         print_plan(phased_plan, options.runs, options.execution(), options.as_json)

@@ -79,6 +79,9 @@ def read(path: Path) -> Sweep:
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: {error}", fix=_EXAMPLE) from None
     check_integers({name: getattr(sweep, name) for name in ("studies", "seed", "threads", "ranks", "jobs")}, f"{path}")
+    for name in ("ruleset", "nonce", "device", "runs", "executor"):
+        if getattr(sweep, name) is not None and not getattr(sweep, name).strip():
+            raise UsageError(f"{path}: {name} is an empty text", fix=f"give a value, or remove the key {name}")
     by_workload = sweep.tuning_studies if isinstance(sweep.tuning_studies, dict) else {}
     for name in by_workload:
         if name not in sweep.workloads:

@@ -52,16 +52,21 @@ def execute(
         StoreError, Interrupted: see `run_all`.
     """
     options = options or ExecutionOptions()
-    if options.options:
-        raise UsageError(
-            f"the local executor has no option {', '.join(options.options)}",
-            fix="leave out --executor-option; --jobs sets how many trials run at once",
-        )
+    check_options(options)
     machine = machine or Machine()
     _require_gpus(specs, machine)
     transport = import_worker_transport() if options.in_process else None
     backend = _InProcess(runs, watcher, transport) if transport else _Workers(runs, watcher, machine)
     return run_all(backend, specs, runs, watcher, options)
+
+
+def check_options(options: ExecutionOptions) -> None:
+    """Raise UsageError if an option of this executor is given. It has none."""
+    if options.options:
+        raise UsageError(
+            f"the local executor has no option {', '.join(options.options)}",
+            fix="leave out --executor-option; --jobs sets how many trials run at once",
+        )
 
 
 def _require_gpus(specs: Sequence[RunSpec], machine: Machine) -> None:

@@ -68,6 +68,17 @@ def execute(
         StoreError, Interrupted: see `run_all`.
     """
     options = options or ExecutionOptions()
+    executor_options = check_options(options)
+    runs = runs.absolute()
+    return run_all(_Cluster(runs, watcher, executor_options), specs, runs, watcher, options)
+
+
+def check_options(options: ExecutionOptions) -> dict[str, str]:
+    """Return the values of all options of this executor.
+
+    Raises:
+        UsageError: an option does not exist or has a wrong value.
+    """
     executor_options = remote.checked_options("ray", options, OPTIONS)
     if executor_options["shared"] not in ("", "yes", "no"):
         raise UsageError(
@@ -76,8 +87,7 @@ def execute(
         )
     remote.parse_number(executor_options, "cores", 0)
     remote.parse_number(executor_options, "gpus", 0)
-    runs = runs.absolute()
-    return run_all(_Cluster(runs, watcher, executor_options), specs, runs, watcher, options)
+    return executor_options
 
 
 class _Cluster:

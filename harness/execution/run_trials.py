@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -97,6 +98,24 @@ def run_to_summaries(
     if isinstance(specs, PhasedPlan) and specs.pending_pairs and not has_unfinished(summaries):
         phase2 = specs.phase2({summary.run_id: read_summarized(summary) for summary in summaries})
         yield from execute(phase2, runs, watcher, options)
+
+
+def check_executor(name: str, options: ExecutionOptions, registry: Registry) -> None:
+    """Check the name and the options of an executor before trials run.
+
+    The options are checked by the function `check_options` in the module of the executor. Without this function, they
+    are checked when trials run.
+
+    Raises:
+        UsageError: there is no executor with this name, or an option is wrong.
+        PluginError: the executor cannot be loaded.
+    """
+    entry = registry.executor(name)
+    if options.options:
+        module = sys.modules[load_object(entry.load).__module__]
+        check = getattr(module, "check_options", None)
+        if check is not None:
+            check(options)
 
 
 def has_unfinished(summaries: Sequence[TrialSummary]) -> bool:

@@ -66,21 +66,31 @@ def execute(
         StoreError, Interrupted: see `run_all`.
     """
     options = options or ExecutionOptions()
+    executor_options = check_options(options)
+    if executor_options["cluster"] == "slurm" and (
+        missing_programs := [name for name in ("sbatch", "srun") if not shutil.which(name)]
+    ):
+        missing = " and ".join(missing_programs)
+        raise UsageError(f"Slurm is not installed here: cannot find {missing}", fix="run the command on a login node")
+    runs = runs.absolute()
+    return run_all(_Queue(runs, watcher, executor_options), specs, runs, watcher, options)
+
+
+def check_options(options: ExecutionOptions) -> dict[str, str]:
+    """Return the values of all options of this executor.
+
+    Raises:
+        UsageError: an option does not exist or has a wrong value.
+    """
     executor_options = remote.checked_options("slurm", options, OPTIONS)
     if executor_options["cluster"] not in ("slurm", "local"):
         raise UsageError(
             f"executor option cluster={executor_options['cluster']} must be slurm or local",
             fix="--executor-option cluster=slurm",
         )
-    if executor_options["cluster"] == "slurm" and (
-        missing_programs := [name for name in ("sbatch", "srun") if not shutil.which(name)]
-    ):
-        missing = " and ".join(missing_programs)
-        raise UsageError(f"Slurm is not installed here: cannot find {missing}", fix="run the command on a login node")
     for name in ("minutes", "memory", "cores", "gpus"):
         remote.parse_number(executor_options, name, 1)
-    runs = runs.absolute()
-    return run_all(_Queue(runs, watcher, executor_options), specs, runs, watcher, options)
+    return executor_options
 
 
 class _Queue:

@@ -117,9 +117,12 @@ def plan(
         try:
             entry = resolve_submission(name, registry)
             check_distinct_names({**found, name: entry})
-            found[name] = entry
         except BenchError as error:
             problems.append(error)
+        else:
+            # Two names may denote one submission, such as `wsd` and `algorace:wsd`.
+            if entry not in found.values():
+                found[name] = entry
     entries = list(found.values())
     problems += choice.unknown
     points = expand_grid(overrides or {})

@@ -63,6 +63,9 @@ def choose_workloads(
             unknown.append(error)
             continue
         for workload in workloads:
+            # Two names may denote one workload, such as `tier:cpu` and the name of a workload of this tier.
+            if any(workload == known for known, _ in chosen):
+                continue
             commands = find_missing_data(workload, registry)
             if commands and is_tier(name):
                 damaged = "".join(f": {problem}" for problem in commands.values() if problem)

@@ -42,6 +42,9 @@ _DECIMAL = re.compile(r"[+-]?(?:0|[1-9][0-9_]*)(?:\.[0-9_]*)?(?:[eE][+-]?[0-9]+)
 _NOT_FINITE = re.compile(r"[+-]?\.(?:inf|nan)", re.IGNORECASE)
 
 
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+
+
 def parse_yaml(text: str) -> Any:
     """Return the content of a YAML document: mappings, lists and scalars.
 
@@ -61,8 +64,11 @@ def parse_yaml(text: str) -> Any:
     def construct_mapping(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
         values: dict[Any, Any] = {}
         for key_node, value_node in node.value:
+            # A merge key (`<<`) may be repeated, and the mapping's own keys override the merged ones.
+            if key_node.tag == _MERGE_TAG:
+                continue
             key = loader.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in values and key_node.tag != "tag:yaml.org,2002:merge":
+            if isinstance(key, str) and key in values:
                 value = loader.construct_object(value_node, deep=True)
                 grid = [item for part in (values[key], value) for item in (part if isinstance(part, list) else [part])]
                 raise UsageError(

@@ -211,6 +211,32 @@ def test_an_executor_option_without_a_value_is_said_so(bench: Bench) -> None:
     assert "--executor-option address must be of the form NAME=VALUE" in err
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("options: {nope: 1}", "the local executor has no option nope"),
+        ("executor: slurm\noptions: {queue: long}", "the slurm executor has no option 'queue'"),
+        ("executor: ray\noptions: {shared: perhaps}", "executor option shared=perhaps must be yes or no"),
+        ("runs: ''", "sweep.yaml: runs is an empty text"),
+        ("executor: ' '", "sweep.yaml: executor is an empty text"),
+    ],
+)
+def test_a_dry_run_checks_the_options_of_the_executor_and_empty_texts(bench: Bench, line: str, problem: str) -> None:
+    Path("sweep.yaml").write_text(f"submissions: wsd\nworkloads: resnet-digits\n{line}\n")
+    code, _, err = bench("run", "sweep.yaml", "--dry-run")
+    assert code == 2
+    assert problem in err
+
+
+def test_a_trial_is_planned_once_whatever_names_denote_it(bench: Bench) -> None:
+    Path("sweep.yaml").write_text(
+        "submissions: [wsd, 'algorace:wsd']\nworkloads: [resnet-digits, 'algorace:resnet-digits']\n"
+    )
+    code, out, err = bench("run", "sweep.yaml", "--dry-run", "--json")
+    assert code == 0, err
+    assert len(json.loads(out)["specs"]) == 1
+
+
 def test_in_process_takes_one_trial(bench: Bench) -> None:
     code, _, err = bench("run", "-s", "wsd,d2z", "-w", "resnet-digits", "--in-process")
     assert code == 2

@@ -40,6 +40,14 @@ def test_every_reader_of_yaml_names_the_file(tmp_path: Path) -> None:
             read(path)
 
 
+def test_merge_keys_of_yaml_are_read() -> None:
+    text = "base: &base {lr: 0.1, seed: 3}\nother: {<<: *base, seed: 4}\nboth: {<<: [*base, {jobs: 2}]}\n"
+    assert parse_yaml(text)["other"] == {"lr": 0.1, "seed": 4}
+    assert parse_yaml(text)["both"] == {"lr": 0.1, "seed": 3, "jobs": 2}
+    with pytest.raises(UsageError, match="seed is given twice"):
+        parse_yaml("a: {<<: {lr: 1}, seed: 1, seed: 2}")
+
+
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '[{"b": {"a": 1, "c": 2, "a": 1}}]', '{"\\u0061": 1, "a": 2}'])
 def test_a_key_that_is_given_twice_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="the key 'a' is given twice"):
