@@ -39,6 +39,16 @@ def test_backend_settings_in_forward(name: str, setting: str, tmp_path: Path) ->
     assert setting in record.reason
 
 
+@threat(
+    way="lets the processor treat denormal numbers as zero, in the whole run or in forward passes only",
+    verdict="caught",
+    by="rule `numeric_settings`",
+)
+@pytest.mark.parametrize("name", ["FlushedDenormals", "FlushedDenormalsInForward"])
+def test_flushed_denormals(name: str, tmp_path: Path) -> None:
+    is_rejected(run(f"precision:{name}", tmp_path), "the treatment of denormal numbers was changed")
+
+
 @threat(way="uses more threads within backward passes", verdict="caught", by="rule `numeric_settings`")
 def test_threads_in_backward(tmp_path: Path) -> None:
     is_rejected(run("precision:ThreadsInBackward", tmp_path), "number of threads was changed")

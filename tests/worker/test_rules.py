@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -96,6 +97,21 @@ def test_a_setting_that_a_submission_changes_is_named() -> None:
             rule.at_pause(model, SINGLE_PROCESS)
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("compiles", [False, True])
+def test_flushed_denormal_numbers_are_noticed_unless_the_loss_is_compiled(compiles: bool) -> None:
+    facts = msgspec.structs.replace(micro.FACTS, precision=Precision(compile=compiles))
+    rule = load_rule("numeric_settings")(spec_of(BASE, msgspec.structs.replace(micro.ENTRY, facts=facts)))
+    rule.on_pass()
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot flush denormal numbers")
+    try:
+        for check in (rule.on_pass, lambda: rule.at_pause(nn.Linear(2, 2), SINGLE_PROCESS)):
+            with contextlib.nullcontext() if compiles else pytest.raises(RejectedError, match="denormal numbers"):
+                check()
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def test_passes_in_float32_run_without_autocast() -> None:

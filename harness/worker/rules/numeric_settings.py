@@ -2,12 +2,13 @@
 
 Forbidden: changing torch's global settings, and leaving autocast enabled. The global settings are the precision of
 float32 matrix products, convolutions and recurrent layers, TF32, the use of oneDNN, the default dtype, the default
-device and the number of threads. They are compared with their values before the submission's import: at every
-evaluation, after every pass that the harness computes, and in the middle of passes, at one module of the model. This
-module changes at every evaluation. If the loss is compiled, only the forward passes of `work.outputs` are checked in
-the middle. A forward pass that the submission makes by calling the model itself is not checked. In the middle of a
-backward pass, the default device is not compared. The precision of other devices than the run's is compared only at
-evaluations. Within a pass, autocast may be enabled only for the run's device, and with the lower precision that the
+device, the number of threads, and whether denormal numbers become zero. They are compared with their values before the
+submission's import: at every evaluation, after every pass that the harness computes, and in the middle of passes, at
+one module of the model. This module changes at every evaluation. If the loss is compiled, only the forward passes of
+`work.outputs` are checked in the middle. A forward pass that the submission makes by calling the model itself is not
+checked. In the middle of a backward pass, the default device is not compared. The precision of other devices than the
+run's is compared only at evaluations. Denormal numbers are compared only in runs on a CPU, and not if the loss is
+compiled. Within a pass, autocast may be enabled only for the run's device, and with the lower precision that the
 workload uses.
 
 Why: precision and threads determine the time of a step, and both must be the same for all submissions.
@@ -43,6 +44,8 @@ _read_onednn = torch._C._get_mkldnn_enabled
 _read_autocast = torch._C._is_any_autocast_enabled
 #: A default device is a function mode. To read the device takes a hundred times as long as to count the modes.
 _count_function_modes = torch._C._len_torch_function_stack
+#: A denormal number of 64 bits. `torch.set_flush_denormal` sets a register of the thread, which also applies to Python.
+_DENORMAL = 1e-310
 
 
 class NumericSettings(Rule):
@@ -55,14 +58,19 @@ class NumericSettings(Rule):
         self._device_type = torch.device(spec.device).type
         self._backend = "cuda" if self._device_type == "cuda" else "mkldnn"
         self._initial_pass_settings = read_pass_settings(self._backend)
+        # Libraries that compilers make may set the register when they are loaded.
+        is_compared = self._device_type == "cpu" and not spec.workload.facts.precision.compile
+        self._initially_flushes = flushes_denormals() if is_compared else None
         self._autocast_dtype = AUTOCAST_DTYPES.get(spec.workload.facts.precision.dtype)
 
     def at_pause(self, model: nn.Module, group: ProcessGroup) -> None:
         self._compare("")
+        self._compare_denormals("")
 
     def on_pass(self) -> None:
         if read_pass_settings(self._backend) != self._initial_pass_settings:
             self._compare(" within a pass")
+        self._compare_denormals(" within a pass")
         if _read_autocast() and not self._is_autocast_of_workload():
             raise RejectedError(
                 "autocast was enabled within a pass",
@@ -76,6 +84,13 @@ class NumericSettings(Rule):
             other
         )
 
+    def _compare_denormals(self, when: str) -> None:
+        if self._initially_flushes is not None and flushes_denormals() != self._initially_flushes:
+            raise RejectedError(
+                f"the treatment of denormal numbers was changed{when}",
+                fix="do not call torch.set_flush_denormal, or load a library that was built with -ffast-math",
+            )
+
     def _compare(self, when: str) -> None:
         for name, value in read_settings().items():
             initial = self._initial_settings[name]
@@ -84,6 +99,11 @@ class NumericSettings(Rule):
                     f"{name} was changed from {initial} to {value}{when}",
                     fix="do not change torch's global settings; cast the tensors of the computation instead",
                 )
+
+
+def flushes_denormals() -> bool:
+    """Return whether this thread treats denormal numbers as zero. This takes less than a microsecond."""
+    return _DENORMAL * 1.0 == 0.0
 
 
 def read_pass_settings(backend: str) -> tuple[Any, ...]:

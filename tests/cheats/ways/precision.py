@@ -53,6 +53,26 @@ class ThreadsInBackward(Honest):
         first.register_hook(lambda gradient: torch.set_num_threads(1))  # type: ignore[no-untyped-call]
 
 
+def _flush_denormals(flush: bool) -> None:
+    # A hook must not return the result of `set_flush_denormal`, which says whether the processor supports it.
+    torch.set_flush_denormal(flush)
+
+
+class FlushedDenormals(Honest):
+    """Lets the processor treat denormal numbers as zero."""
+
+    def begin(self) -> None:
+        torch.set_flush_denormal(True)
+
+
+class FlushedDenormalsInForward(Honest):
+    """The same in the middle of forward passes only."""
+
+    def begin(self) -> None:
+        self.model.register_forward_pre_hook(lambda *_: _flush_denormals(True))
+        self.model.register_forward_hook(lambda *_: _flush_denormals(False))
+
+
 class AutocastInForward(Honest):
     """Enters autocast before the forward pass, and leaves it afterwards."""
 
