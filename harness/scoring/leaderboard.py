@@ -141,13 +141,7 @@ class Leaderboard:
 def build_leaderboards(
     summaries: Iterable[RunSummary], query: LeaderboardQuery, installed: Sequence[WorkloadFacts] = ()
 ) -> list[Leaderboard]:
-    """Build a leaderboard for each hardware class and ruleset, in alphabetical order.
-
-    Args:
-        summaries: summaries of the runs.
-        query: the selection and ranking.
-        installed: facts of the installed workloads, which decide the version and the targets of a table.
-    """
+    """Build one leaderboard for each hardware class and ruleset, sorted, with the targets of `installed` workloads."""
     groups: dict[tuple[str, str], list[RunSummary]] = {}
     for summary in summaries:
         groups.setdefault(table_key(summary), []).append(summary)
