@@ -80,6 +80,7 @@ def command(
         beacon=public_beacon() if online else None,
         redrawing=registry.redrawing,
         workloads=usable_workloads(registry, workload_files),
+        registry=registry,
     )
     report = publish(
         names,

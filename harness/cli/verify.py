@@ -69,6 +69,7 @@ def verify(
         beacon=public_beacon() if online else None,
         redrawing=registry.redrawing,
         workloads=usable_workloads(registry, workload_files),
+        registry=registry,
     )
     compared_records = iter_records([against], problems) if against is not None else ()
     findings = verify_records(_stored_records(names, runs, results, problems), options, compared_records)

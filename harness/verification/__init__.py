@@ -3,6 +3,7 @@
 - `checks.verify_records` makes all checks of records:
   - `workload`: the workload is the installed one of this name and version.
   - `ruleset`: the ruleset is that of the benchmark.
+  - `settings`: the hyperparameters follow from the ruleset and the submission.
   - `seeds`: the seeds of a record follow from its root seed or nonce.
   - `curve`: the points of a record are consistent.
   - `ending`: the status of a record follows from its points.

@@ -12,6 +12,7 @@ import msgspec
 from harness.contract.record import Record
 from harness.errors import BenchError, StoreError
 from harness.execution.judging import judge_weights
+from harness.plugins.registry import Registry
 from harness.storage import layout
 from harness.storage.records import StoredRecord, decode
 from harness.system.beacon import Beacon
@@ -24,6 +25,7 @@ from harness.verification.findings import CHECKS, CheckName, Finding, RecordFind
 from harness.verification.judgements import list_judgement_problems
 from harness.verification.rulesets import check_ruleset
 from harness.verification.seeds import check_seeds
+from harness.verification.settings import SettingsChecker
 from harness.verification.weights import Judge, check_weights
 from harness.verification.workloads import Workloads, check_workload
 
@@ -38,6 +40,7 @@ class VerificationOptions:
         beacon: client that reads the random numbers of a beacon's rounds again; None to check offline.
         redrawing: `name@version` of the workloads that draw their held-out data afresh in runs with a nonce.
         workloads: the workloads whose code may run to evaluate weights.
+        registry: the installed plugins, with whose submissions the hyperparameters are checked; None to skip this.
         clock: function that returns the present time in seconds since 1970.
     """
 
@@ -46,6 +49,7 @@ class VerificationOptions:
     beacon: Beacon | None = None
     redrawing: Collection[str] = ()
     workloads: Workloads = field(default_factory=dict)
+    registry: Registry | None = None
     clock: Callable[[], float] = time.time
 
 
@@ -62,15 +66,19 @@ def verify_records(
         options: the options of the checks.
         others: further records with which the given records are compared. They are not checked.
     """
-    copies, attempts = CopyFinder(), AttemptChecker()
+    copies, attempts, settings = CopyFinder(), AttemptChecker(), SettingsChecker(options.registry)
     for record in others:
         copies.add(record)
-    alone = [_verify_alone(item, options, attempts, copies) for item in stored]
+    alone = [_verify_alone(item, options, attempts, settings, copies) for item in stored]
     return [_add_copies(findings, copies) for findings in alone]
 
 
 def _verify_alone(
-    stored: StoredRecord, options: VerificationOptions, attempts: AttemptChecker, copies: CopyFinder
+    stored: StoredRecord,
+    options: VerificationOptions,
+    attempts: AttemptChecker,
+    settings: SettingsChecker,
+    copies: CopyFinder,
 ) -> RecordFindings:
     """Return the findings of all checks except `copies`, and add the record to `copies`."""
     path = stored.path
@@ -85,6 +93,7 @@ def _verify_alone(
         "identity": lambda: make_finding("identity", _list_identity_problems(record, stored)),
         "workload": lambda: check_workload(record.spec, options.workloads),
         "ruleset": lambda: check_ruleset(record.spec.ruleset),
+        "settings": lambda: settings.check(record.spec),
         "seeds": lambda: check_seeds(record, options.beacon, options.redrawing),
         "points": lambda: make_finding("points", list_curve_problems(record)),
         "ending": lambda: make_finding("ending", list_ending_problems(record)),

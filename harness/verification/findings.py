@@ -8,12 +8,12 @@ from harness.contract.base import Data
 
 #: The checks of a record, in the order of the columns that `bench verify` prints.
 CHECKS: Final = (
-    "content", "identity", "workload", "ruleset", "seeds", "points", "ending", "judgements", "copies", "weights",
-    "ledger",
+    "content", "identity", "workload", "ruleset", "settings", "seeds", "points", "ending", "judgements", "copies",
+    "weights", "ledger",
 )  # fmt: skip
 CheckName: TypeAlias = Literal[
-    "content", "identity", "workload", "ruleset", "seeds", "points", "ending", "judgements", "copies", "weights",
-    "ledger",
+    "content", "identity", "workload", "ruleset", "settings", "seeds", "points", "ending", "judgements", "copies",
+    "weights", "ledger",
 ]  # fmt: skip
 #: `passed`, `failed`, or `unchecked` if the check lacks something that it needs.
 FindingOutcome = Literal["passed", "failed", "unchecked"]

@@ -26,6 +26,7 @@ from tests.verification.forging import (
     workloads,
 )
 from tests.verification.test_attempts import attempt, ledger_finding
+from tests.verification.test_settings import planned_record
 from tests.verification.test_workloads import runs_command, with_weights, with_workload
 
 
@@ -123,6 +124,18 @@ def test_other_ruleset() -> None:
 def test_level_without_evidence() -> None:
     assert failure(change(honest(), trust="evaluated", judgements=()), "judgements")
     assert failure(change(honest(), trust="verified"), "judgements")
+
+
+@threat(
+    way="sets a hyperparameter by hand, and removes it from the overrides in the record",
+    verdict="caught",
+    by="check *settings*, which plans the hyperparameters again, if the submission is installed",
+)
+def test_hidden_override() -> None:
+    record = planned_record()
+    tuned = {**record.spec.hparams, "lr": float(record.spec.hparams["lr"]) * 1.3}
+    assert failure(with_spec(record, hparams=tuned), "settings")
+    assert not failure(with_spec(record, hparams=tuned, overridden=("lr",)), "settings")
 
 
 def with_seeds_of(record: Record, study: int) -> Record:

@@ -32,7 +32,7 @@ def workloads() -> Workloads:
     return index_workloads(registry().workloads())
 
 
-NO_JUDGE = VerificationOptions(judge=None, workloads=workloads())
+NO_JUDGE = VerificationOptions(judge=None, workloads=workloads(), registry=registry())
 
 
 @functools.cache
