@@ -73,7 +73,7 @@ def list_workload_problems(spec: RunSpec, entry: WorkloadEntry) -> list[str]:
     if _is_calibration(spec):
         expected, own_facts = _without_targets(expected), _without_targets(own_facts)
     names = [name for name in expected.__struct_fields__ if getattr(expected, name) != getattr(own_facts, name)]
-    return [*problems, *(f"its {name} is not the {name} of {entry.facts.id}" for name in names)]
+    return [*problems, *(f"{name} in its facts differs from {entry.facts.id}" for name in names)]
 
 
 def expected_facts(spec: RunSpec, facts: WorkloadFacts) -> WorkloadFacts:
@@ -128,7 +128,7 @@ def with_installed_workload(spec: RunSpec, workloads: Workloads) -> RunSpec:
     if problems := list_workload_problems(spec, entry):
         raise UsageError(
             f"the workload of the record is not the installed one: {'; '.join(problems[:3])}",
-            fix="do not trust the record; bench verify lists all of its problems",
+            fix="install the version with which the record was made, or do not believe the record",
         )
     workload = msgspec.structs.replace(
         spec.workload, load=entry.load, arguments=entry.arguments, source_hash="", code_hash=""
