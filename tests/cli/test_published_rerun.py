@@ -53,7 +53,9 @@ def test_a_published_record_becomes_verified(
         assert (record.spec.nonce.source, record.spec.held_out is None) == ("beacon", False)
         assert cli.invoke(["verify", "results", "--online"]) == 0
         assert trust() == {"evaluated"}
-        assert cli.invoke(["rerun", record.run_id, "--runs", "none"]) == 0
+        repeat = ["rerun", record.run_id, "--runs", "none"]
+        assert cli.invoke(repeat) == 2, "a record does not choose the file of its workload"
+        assert cli.invoke([*repeat, "--workload-file", "task.py"]) == 0
         shown = capsys.readouterr()
     assert "exact: accepted" in shown.out
     assert f"{record.run_id} (mine@1 on {record.spec.workload.facts.id}): verified" in shown.out
