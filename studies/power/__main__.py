@@ -20,11 +20,10 @@ from harness.errors import EXIT_OK, BenchError, UsageError, unknown_name_error
 from harness.plugins.registry import load_registry
 from harness.system.files import write_atomically
 from studies.power.design import BUDGETS, read_design
-from studies.power.earlier import EarlierRows
 from studies.power.figures import MEASURED, encode_figures, read_finished
 from studies.power.plan import PowerPlan
 from studies.power.ranking import read_rankings
-from studies.power.rows import PUBLISHED, PowerRows, encode_rows, merge_rows, renew_rows
+from studies.power.rows import PUBLISHED, PowerRows, encode_rows, renew_rows
 from studies.power.run import PowerRunner
 
 RUNS = Path(__file__).resolve().parents[2] / "runs" / "power"
@@ -98,8 +97,7 @@ def _plan_or_run(options: argparse.Namespace) -> int:
     if options.publish:
         rankings = read_rankings(registry, problems)
         own_rows = PowerRows(design, plan, figures, registry, rankings)
-        earlier_rows = EarlierRows(design, plan, own_rows, registry).all_rows()
-        published = renew_rows(merge_rows(own_rows.all_rows(problems), earlier_rows), rankings, registry)
+        published = renew_rows(own_rows.all_rows(problems), rankings, registry)
         write_atomically(MEASURED, encode_figures(figures.values()))
         write_atomically(PUBLISHED, encode_rows(published))
     elif options.plan:

@@ -22,7 +22,6 @@ from harness.storage.records import add_content_hash, encode, iter_records
 from studies.power import __main__ as power
 from studies.power.__main__ import main
 from studies.power.design import BUDGETS, read_design
-from studies.power.earlier import EarlierRows
 from studies.power.figures import (
     MEASURED,
     PowerFigures,
@@ -240,19 +239,12 @@ def test_a_ranking_under_another_version_of_the_ruleset_is_left_out(tmp_path: Pa
     assert read_rankings(REGISTRY, [], tmp_path) == {}
 
 
-def test_rows_of_earlier_runs_are_those_of_the_current_version() -> None:
-    rows = EarlierRows(DESIGN, PLAN, PowerRows(DESIGN, PLAN, {}, REGISTRY), REGISTRY).all_rows()
-    assert {row.workload for row in rows} <= {REGISTRY.workload(name).facts.id for name in DESIGN.workloads}
-    assert all(row.seeds == 5 and len(row.arms) == 16 for row in rows)
-
-
 def test_published_rows_follow_from_the_stored_figures() -> None:
     """Rows of the current versions are computed again; rows of earlier versions are only kept."""
     runs = {run.key: run for run in read_stored(MEASURED)}
     rankings = read_rankings(REGISTRY, [])
     own = PowerRows(DESIGN, PLAN, runs, REGISTRY, rankings)
-    earlier = EarlierRows(DESIGN, PLAN, own, REGISTRY).all_rows()
-    rows = renew_rows(merge_rows(own.all_rows([]), earlier), rankings, REGISTRY)
+    rows = renew_rows(own.all_rows([]), rankings, REGISTRY)
     assert encode_rows(rows) == PUBLISHED.read_bytes(), "stale: run python -m studies.power --publish"
     assert encode_figures(runs.values()) == MEASURED.read_bytes()
 
