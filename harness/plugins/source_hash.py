@@ -132,8 +132,11 @@ def import_closure(module: str) -> dict[str, Path]:
 def _is_library(top: str) -> bool:
     """Return whether a top-level package was installed from an index or a file.
 
-    A package in a folder of the user may have any content under any version, so it is no library.
+    A package in a folder of the user may have any content under any version, so it is no library. The harness itself is
+    one, wherever it is: every record contains its version.
     """
+    if top == __package__.partition(".")[0]:
+        return True
     names = metadata.packages_distributions().get(top, ())
     return any(not is_from_folder(metadata.distribution(name)) for name in names)
 

@@ -3,7 +3,7 @@
 A run that is evaluated often crosses its target earlier on the split `score` than its weights deserve, and a submission
 that adapts to this split crosses it earlier still. A hit therefore counts only if its weights also meet the target on
 `audit` within one standard error. If no evaluator measured these weights on `audit`, the hit counts, and the record has
-the trust level *self-reported*.
+the trust level *self-reported*. The hit also counts if the workload reports no standard error (`se`).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class HitAudit(NamedTuple):
         target: the primary target, on a stream that of the last stage.
         score: the metric on `score`.
         audit: the metric on `audit`.
-        se: standard error of `audit`; 0 if it is unknown.
+        se: standard error of `audit`; None if the workload reports none.
     """
 
     target: Target
     score: float
     audit: float
-    se: float
+    se: float | None
 
     @property
     def gap(self) -> float:
@@ -38,7 +38,9 @@ class HitAudit(NamedTuple):
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether the weights meet the target on `audit` within one standard error."""
+        """Whether the weights meet the target on `audit` within one standard error. True if this error is unknown."""
+        if self.se is None:
+            return True
         nearest = self.audit - self.se if self.target.goal == "min" else self.audit + self.se
         return self.target.met({self.target.metric: nearest})
 
@@ -48,7 +50,7 @@ def unconfirmed_reason(audit: HitAudit) -> str:
     bound = "≤" if audit.target.goal == "min" else "≥"
     return (
         f"not confirmed: on the split audit, {audit.target.metric} is {audit.audit:.4g} and misses the target "
-        f"{bound} {audit.target.value:.4g} by more than one standard error ({audit.se:.2g})"
+        f"{bound} {audit.target.value:.4g} by more than one standard error ({audit.se or 0.0:.2g})"
     )
 
 
@@ -62,5 +64,5 @@ def audit_hit(record: Record) -> HitAudit | None:
             score = judgement.score.get(target.metric, record.points[record.hit].metrics.get(target.metric))
             if score is None:
                 return None
-            return HitAudit(target, score, judgement.audit[target.metric], judgement.audit.get("se", 0.0))
+            return HitAudit(target, score, judgement.audit[target.metric], judgement.audit.get("se"))
     return None

@@ -172,6 +172,12 @@ def test_invented_times() -> None:
         seconds=record.counters.seconds / 2,
         process_seconds=record.counters.process_seconds / 2,
     )
-    forged = change(with_points(record, points), counters=counters)
+    assert record.ledger is not None
+    phases = {
+        name: change(spent, seconds=spent.seconds / 2, process_seconds=spent.process_seconds / 2)
+        for name, spent in record.ledger.phases.items()
+    }
+    ledger = change(record.ledger, phases=phases)
+    forged = change(with_points(record, points), counters=counters, ledger=ledger)
     assert not findings_of(forged)[0].failed
     assert trust_level(change(forged, trust="evaluated"), ()) == "evaluated"

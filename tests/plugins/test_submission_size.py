@@ -64,3 +64,4 @@ def test_the_package_of_the_tests_is_not_a_submission() -> None:
 
 def test_a_library_has_no_limit() -> None:
     check_size("adam", ["torch.optim:Adam"])
+    check_size("sgd", ["harness.testing.recipes:SGD"])

@@ -60,6 +60,13 @@ def test_a_hit_without_an_evaluation_on_audit_counts() -> None:
     assert target_result(other).status == "hit", "the weights of another point"
 
 
+def test_a_hit_counts_if_the_workload_reports_no_standard_error() -> None:
+    record = judged(2.0)
+    (judgement,) = record.judgements
+    bare = msgspec.structs.replace(judgement, audit={"loss": 2.0})
+    assert target_result(msgspec.structs.replace(record, judgements=(bare,))).status == "hit"
+
+
 def test_other_targets_are_not_compared_with_audit() -> None:
     """The weights that met an easier target were not evaluated on this split."""
     easier = (Target(metric="loss", goal="min", value=1.6),)

@@ -34,7 +34,6 @@ def shifted(record: Record) -> dict[str, float]:
         (lambda record: change(record, judgements=()), "has no judgement of its last evaluation"),
         (lambda record: change(record, judgements=record.judgements * 2), "follows one of point"),
         (lambda record: with_last(record, point=999), "a judgement is of point 999, but there are"),
-        (lambda record: with_last(record, point=-1), "a judgement is of point -1, but there are"),
         (lambda record: with_last(record, point=0), "contradicts its point"),
         (lambda record: with_last(record, score=shifted(record)), "contradicts its point"),
         (lambda record: with_last(record, score={}), "contradicts its point"),

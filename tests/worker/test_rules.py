@@ -231,7 +231,7 @@ def test_rules_are_checked_where_they_can_be_broken() -> None:
     assert set(names(ranks)) - set(names(pool)) == {"EqualWeights"}
     assert names(ranks)[-1] == "EqualWeights", "rules that communicate are checked last"
     assert (len(pool.draw_checks), len(stream.draw_checks), len(pool.step_checks)) == (2, 3, 3)
-    assert len(pool.pass_checks) == 1
+    assert len(pool.pass_checks) == 2
 
 
 # --- the rule `harness_code` --------------------------------------------------------------------
