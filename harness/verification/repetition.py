@@ -36,7 +36,7 @@ def require_source(spec: RunSpec, part_loads: Collection[str]) -> None:
     submission = spec.submission
     if not submission.source_hash:
         raise UsageError(
-            f"the record does not say with which source of {submission.id} it was made",
+            f"the record has no hash of the source of {submission.id}",
             fix="run the submission with bench run, and compare the runs with bench diff",
         )
     if unknown := [part.load for part in submission.parts if part.load not in part_loads]:

@@ -65,7 +65,7 @@ def list_workload_problems(spec: RunSpec, entry: WorkloadEntry) -> list[str]:
     both_in_files = _is_in_file(ref.load) and _is_in_file(entry.load)
     recorded, own = (load.rpartition(":")[2] if both_in_files else load for load in (ref.load, entry.load))
     if recorded != own:
-        problems.append(f"its workload is {recorded}, but {entry.facts.id} is {own}")
+        problems.append(f"its workload has the import path {recorded!r}, but {entry.facts.id} has {own!r}")
     if ref.arguments != entry.arguments:
         problems.append(f"its workload has other arguments than {entry.facts.id}")
     problems += _list_option_problems(spec, entry)

@@ -165,10 +165,10 @@ def test_a_record_does_not_choose_the_code_that_runs() -> None:
     """Neither its workload, nor its parts, nor a source that nobody can compare."""
     record = at_hand(honest())
     evil = with_spec(record, workload=change(record.spec.workload, load="os:system"))
-    with pytest.raises(UsageError, match="is not the installed one: its workload is os:system"):
+    with pytest.raises(UsageError, match="is not the installed one: its workload has the import path 'os:system'"):
         list(rerun(evil).repeat_record(evil))
     no_hash = with_spec(record, submission=change(record.spec.submission, source_hash=""))
-    with pytest.raises(UsageError, match="does not say with which source"):
+    with pytest.raises(UsageError, match="has no hash of the source"):
         list(rerun(no_hash).repeat_record(no_hash))
     part = PartRef(kind="optimizer", name="adamw", load="subprocess:Popen")
     parts = with_spec(record, submission=change(record.spec.submission, parts=(part,)))

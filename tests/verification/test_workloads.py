@@ -76,9 +76,9 @@ def test_no_command_runs_a_function_that_a_record_names(tmp_path: Path, capsys: 
     item = with_weights(runs_command(honest(), marker), runs)
     folders = ["--runs", str(runs), "--results", str(tmp_path / "results")]
     assert cli.invoke(["verify", str(item.path), *folders]) == 1
-    assert "workload: its workload is os:system, but" in capsys.readouterr().out
+    assert "workload: its workload has the import path 'os:system', but" in capsys.readouterr().out
     assert cli.invoke(["publish", str(item.path), *folders]) == 1
-    assert "its workload is os:system" in capsys.readouterr().out
+    assert "its workload has the import path 'os:system'" in capsys.readouterr().out
     assert cli.invoke(["rerun", str(item.path), *folders]) == 2
     assert not marker.exists()
 
@@ -86,9 +86,9 @@ def test_no_command_runs_a_function_that_a_record_names(tmp_path: Path, capsys: 
 @pytest.mark.parametrize(
     ("forge", "problem"),
     [
-        (lambda record: with_workload(record, load="elsewhere:W"), "its workload is elsewhere:W"),
-        (lambda record: with_workload(record, load="evil/w.py:W"), "its workload is evil/w.py:W"),
-        (lambda record: with_workload(record, load="no path"), "its workload is no path"),
+        (lambda record: with_workload(record, load="elsewhere:W"), "its workload has the import path 'elsewhere:W'"),
+        (lambda record: with_workload(record, load="evil/w.py:W"), "its workload has the import path 'evil/w.py:W'"),
+        (lambda record: with_workload(record, load="no path"), "its workload has the import path 'no path'"),
         (lambda record: with_workload(record, arguments={"scale": 2}), "other arguments"),
         (
             lambda record: with_spec(record, submission=change(record.spec.submission, model_options={"width": 10**9})),
