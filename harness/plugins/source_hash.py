@@ -81,7 +81,7 @@ def hash_contents(contents: Iterable[tuple[str, bytes]]) -> str:
 def is_hashed_whole(module: str) -> bool:
     """Return whether the hash of a module covers all source files that it imports from its package."""
     count = len(import_closure(module))
-    return 0 < count <= _CLOSURE_LIMIT or (count > 0 and not _is_library(module.partition(".")[0]))
+    return count > 0 and (count <= _CLOSURE_LIMIT or not _is_library(module.partition(".")[0]))
 
 
 def _read_file(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -115,7 +115,6 @@ class MultiplierBoard:
         rows: rows, best first.
         ties: the ranks of the submissions with a time multiplier on every workload, and the verdicts on their pairs.
         cells: results, ordered by workload and then by time multiplier, best first.
-        without: the submissions whose range of ranks is completely different if one workload is left out.
         trust: number of scored runs with each trust level.
         public_seeds: number of scored runs whose seeds come from a public beacon.
         cost_remarks: remarks about the seconds of the runs.
@@ -133,12 +132,19 @@ class MultiplierBoard:
     rows: tuple[MultiplierRow, ...]
     ties: Ties
     cells: tuple[MultiplierCell, ...]
-    without: tuple[RankWithout, ...] = ()
     trust: Mapping[Trust, int] = field(default_factory=dict)
     public_seeds: int = 0
     cost_remarks: tuple[str, ...] = ()
     torch: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def without(self) -> tuple[RankWithout, ...]:
+        """The submissions whose range of ranks is completely different if one workload is left out.
+
+        All pairs are tested again for each workload, so this is computed only for tables.
+        """
+        return ranks_without(self.cells, self.workloads, self.rows)
 
     @property
     def bounded(self) -> float:

@@ -26,7 +26,7 @@ from harness.errors import UsageError
 from harness.scoring.budget_costs import run_seconds
 from harness.scoring.compute_multiplier import Multiplier, MultiplierCurve
 from harness.scoring.final_metric import final_metric, final_metric_name
-from harness.scoring.multiplier_board import MultiplierBoard, MultiplierCell, rank_cells, ranks_without
+from harness.scoring.multiplier_board import MultiplierBoard, MultiplierCell, rank_cells
 from harness.scoring.multiplier_estimate import (
     ErrorSource,
     MultiplierEstimate,
@@ -145,7 +145,6 @@ def _score_board(
         rows=tuple(rows),
         ties=ties,
         cells=tuple(cells),
-        without=ranks_without(cells, ranked, rows),
         trust=Counter(trust_level(record, attestations.get(record.content_hash, ())) for record in scored),
         public_seeds=sum(map(has_public_seeds, scored)),
         cost_remarks=seconds.remarks,
