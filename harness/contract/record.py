@@ -351,6 +351,11 @@ class Record(Data, frozen=True, kw_only=True):
     finished: str = ""
     content_hash: str = ""
 
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """Hashes of the names of the machines on which the run was made, in order; empty if unknown."""
+        return tuple(dict.fromkeys(session.machine for session in self.sessions))
+
 
 class TrialSummary(Data, frozen=True, kw_only=True):
     """The outcome of one trial in short form. A plan may have many trials, and summaries need less memory than records.

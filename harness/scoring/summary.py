@@ -110,6 +110,7 @@ class RunSummary(Data, frozen=True, kw_only=True):
     Args:
         run_id: run ID of the record.
         content_hash: content hash of the record.
+        machines: hashes of the names of the machines on which the run was made, in order; empty if unknown.
         started: start of the run (ISO 8601).
         spec: specification of the run.
         status: final status of the run.
@@ -152,6 +153,7 @@ class RunSummary(Data, frozen=True, kw_only=True):
     trust: Trust = "self-reported"
     doubted: bool = False
     content_hash: str = ""
+    machines: tuple[str, ...] = ()
 
 
 S = TypeVar("S", bound=RunSummary)
@@ -264,6 +266,7 @@ def summarize_content(record: Record, query: LeaderboardQuery, columns: PointCol
         best=best_value(columns, facts.targets[0]) if facts.targets and not facts.stages else None,
         trust=record.trust,
         content_hash=record.content_hash,
+        machines=record.machines,
     )
 
 

@@ -19,13 +19,17 @@ class Attestable(Protocol):
     def trust(self) -> Trust: ...
     @property
     def content_hash(self) -> str: ...
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """Hashes of the names of the machines on which the run was made, in order; empty if unknown."""
 
 
 def trust_level(record: Attestable, attestations: Iterable[Attestation]) -> Trust:
     """Return how far a record can be believed.
 
-    - `verified`: runs on fresh seeds accepted the record. An exact repetition suffices if the record's seeds come from
-      a public beacon, because nobody could choose these seeds.
+    - `verified`: runs accepted the record on seeds that its author could not choose. Either they are fresh seeds from a
+      public beacon, or fresh seeds that another machine drew. Or the record's own seeds come from a public beacon, and
+      an exact repetition confirmed the record.
     - `evaluated`: a process that never imported the submission evaluated the weights, during the run (field `trust` of
       the record) or later (an attestation), or an exact repetition confirmed the metrics.
     - `self-reported`: all other records, and records that an attestation refutes.
@@ -39,10 +43,25 @@ def trust_level(record: Attestable, attestations: Iterable[Attestation]) -> Trus
     own = [attestation for attestation in attestations if attestation.record == record.content_hash]
     if any(attestation.outcome == "refuted" for attestation in own):
         return "self-reported"
-    accepted = {attestation.method for attestation in own if attestation.outcome == "accepted"}
-    if "fresh-seeds" in accepted or ("exact" in accepted and has_public_seeds(record)):
+    accepted = [attestation for attestation in own if attestation.outcome == "accepted"]
+    if any(has_independent_seeds(record, attestation) for attestation in accepted):
         return "verified"
     return "evaluated" if accepted or record.trust == "evaluated" else "self-reported"
+
+
+def has_independent_seeds(record: Attestable, attestation: Attestation) -> bool:
+    """Return whether a check ran the submission on seeds that the author of the record could not choose."""
+    if attestation.method == "exact":
+        return has_public_seeds(record)
+    if attestation.method != "fresh-seeds" or attestation.nonce is None:
+        return False
+    source = attestation.nonce.source
+    return source == "beacon" or (source == "local" and _is_made_elsewhere(record, attestation))
+
+
+def _is_made_elsewhere(record: Attestable, attestation: Attestation) -> bool:
+    """Return whether a check was made on another machine than the run; False if one of the machines is unknown."""
+    return bool(attestation.machine and record.machines) and attestation.machine not in record.machines
 
 
 def has_public_seeds(record: Attestable) -> bool:

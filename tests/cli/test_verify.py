@@ -10,6 +10,7 @@ import pytest
 
 from harness import cli
 from harness.contract.attestation import Attestation
+from harness.contract.run import Nonce
 from harness.storage.attestations import read_attestations, write_attestation
 from harness.storage.records import decode, encode
 from tests.verification.forging import change, honest, stored
@@ -30,7 +31,7 @@ def attestation(**fields: str) -> Attestation:
     written = decode(stored(honest()).content, "the record")
     base = Attestation(
         record=written.content_hash, run_id=honest().run_id, method="fresh-seeds", outcome="accepted",
-        machine="0123abcd", date="2026-11-29T00:00:00+00:00",
+        nonce=Nonce(value="ab" * 32, source="beacon"), machine="0123abcd", date="2026-11-29T00:00:00+00:00",
     )  # fmt: skip
     changed: Attestation = change(base, **fields)
     return changed

@@ -6,16 +6,19 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
 from harness.contract.attestation import Attestation
 from harness.contract.held_out import HeldOutSeeds
-from harness.contract.record import Record
+from harness.contract.record import Record, Session
 from harness.contract.run import Nonce, PartRef, Point, RunSpec
 from harness.contract.workload import Target
 from harness.errors import UsageError
 from harness.planning.seeds import expected_held_out
+from harness.report.attestations import describe_trust
+from harness.scoring.summary import LeaderboardQuery, summarize
 from harness.scoring.trust import lowest_level, trust_level
 from harness.storage.layout import run_id
 from harness.verification import repetition
@@ -83,9 +86,41 @@ def test_an_honest_record_becomes_verified() -> None:
     assert summary(made) == [("exact", "accepted"), ("fresh-seeds", "accepted")]
     assert made[1].runs == 6
     assert trust_level(record, made[:1]) == "evaluated"
+    made = [change(attestation, machine="another machine") for attestation in made]
     assert trust_level(record, made) == "verified"
     other = honest("stream")
     assert trust_level(other, made) == trust_level(other, []) != "verified"
+
+
+@pytest.mark.parametrize(
+    ("machine", "source", "level"),
+    [
+        ("elsewhere", "local", "verified"),
+        ("elsewhere", "given", "evaluated"),
+        ("own", "beacon", "verified"),
+        ("own", "local", "evaluated"),
+        ("own", "given", "evaluated"),
+        ("", "local", "evaluated"),
+    ],
+)
+def test_fresh_seeds_verify_a_record_only_if_its_author_could_not_choose_them(
+    machine: str, source: Literal["beacon", "local", "given"], level: str
+) -> None:
+    record = change(honest(), sessions=(Session(invocation="i", machine="own"),))
+    nonce = Nonce(value="ab" * 32, source=source)
+    attestation = Attestation(
+        record=record.content_hash,
+        run_id=record.run_id,
+        method="fresh-seeds",
+        outcome="accepted",
+        machine=machine,
+        nonce=nonce,
+    )
+    assert trust_level(record, [attestation]) == level
+    assert trust_level(summarize(record, LeaderboardQuery()), [attestation]) == level
+    assert ("not enough for verified" in describe_trust(record, [attestation])) is (level != "verified")
+    unknown = change(record, sessions=())
+    assert trust_level(unknown, [attestation]) == ("verified" if source == "beacon" else "evaluated")
 
 
 def test_seeds_of_a_beacon_need_no_fresh_seeds() -> None:

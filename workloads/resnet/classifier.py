@@ -90,7 +90,9 @@ class ImageClassifier(ABC):
         return logits_BK
 
     def evaluate(self, model: nn.Module, split: Split, stage: int | None = None) -> dict[str, float]:
-        """Return `cross_entropy` (nats, without label smoothing), its standard error `se`, and `accuracy` on a split.
+        """Return `cross_entropy` (nats, without label smoothing) and `accuracy` on a split.
+
+        `se` is the standard error of the metric of the workload's target.
 
         Args:
             model: in eval mode.
@@ -116,12 +118,11 @@ class ImageClassifier(ABC):
 
     def metrics(self, measured: Mapping[str, Tensor], split: Split, stage: int | None = None) -> dict[str, float]:
         """Return the metrics of `evaluate`, computed from the values of `measure`."""
-        nats_B = measured["nats_B"]
-        return {
-            "cross_entropy": float(nats_B.mean()),
-            "se": float(nats_B.std() / len(nats_B) ** 0.5),
-            "accuracy": float(measured["correct_B"].double().mean()),
-        }
+        values = {"cross_entropy": measured["nats_B"], "accuracy": measured["correct_B"].double()}
+        has_accuracy_target = any(target.metric == "accuracy" for target in self.facts.targets[:1])
+        primary_B = values["accuracy" if has_accuracy_target else "cross_entropy"]
+        means = {name: float(value_B.mean()) for name, value_B in values.items()}
+        return {**means, "se": float(primary_B.std() / len(primary_B) ** 0.5)}
 
     def example_values(
         self, measured: Mapping[str, Tensor], split: Split, shard: Shard = WHOLE, stage: int | None = None
