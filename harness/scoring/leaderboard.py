@@ -40,6 +40,7 @@ from harness.scoring.scores import (
 from harness.scoring.selection import (
     describe,
     describe_root_seeds,
+    held_out_variants,
     keep_newest_versions,
     select_usable,
     table_key,
@@ -69,7 +70,8 @@ class LeaderboardRow:
             `anchored_spread`). None if there is no anchored score.
         profile: AlgoPerf's profile score, which depends on the other submissions of the table; None in tables of
             metrics.
-        ratios: workload id -> time divided by the best time on this workload in the table; inf is a miss.
+        ratios: workload id -> time divided by the best time on this workload in the table; inf is a miss, also a miss
+            by the rules of the profile score. A variant has no item if its base workload is in the table.
         speedup: speed-up over the reference; None if there is no reference.
         factors: ratios to the reference in examples, cost per example and time. None if there is no workload on which
             the reference and the submission reached the target.
@@ -248,7 +250,9 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
     reference = _find_reference(table.query.references, times)
     anchored = _anchored_scores(reference, times, aggregate.coarse, ids, table.query, builder)
     counted = anchored.workloads if anchored else ()
-    profiles = profile_scores(times, base=ids)
+    if held_out := held_out_variants(table.workloads):
+        builder.notes.append(f"profile score: whoever misses a variant misses its base workload: {', '.join(held_out)}")
+    profiles = profile_scores(times, base=[w for w in ids if w not in held_out], held_out=held_out)
     scores = anchored.scores if anchored else {name: profile.exact for name, profile in profiles.items()}
     order = sorted(times, key=lambda s: (-scores[s], -profiles[s].exact, _total_time(times[s], ids), s))
     ties = rank_ties(aggregate.studies, order=order, workloads=counted or ids)

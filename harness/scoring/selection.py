@@ -120,6 +120,16 @@ def keep_newest_versions(runs: Sequence[R], installed: Collection[WorkloadFacts]
     return selected, skipped
 
 
+def held_out_variants(workloads: Iterable[WorkloadFacts]) -> dict[str, str]:
+    """Return id of the variant -> id of its base workload, for the variants whose base workload is also given."""
+    by_name = {facts.name: facts.id for facts in workloads}
+    return {
+        workload: by_name[base]
+        for name, workload in by_name.items()
+        if (base := name.partition("+")[0]) != name and base in by_name
+    }
+
+
 def _newness(run: RunLike, anchor: WorkloadFacts | None) -> tuple[tuple[bool, bool], list[tuple[int, str]], str]:
     """Return a sort key: whether the run has the version and the targets of the installed workload, the version of its
     workload, then the start of the run. Digits in the version sort as numbers.
