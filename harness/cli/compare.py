@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from harness.cli.commands import examples
+from harness.cli.commands import examples, is_typed, refuse_typed
 from harness.cli.compare_multipliers import choose_ruleset, compare_stopped
+from harness.cli.gate import gate
 from harness.cli.output import note, print_json, print_text
 from harness.cli.record_folders import (
     check_workloads,
@@ -36,6 +37,7 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis, score_run
     epilog=examples(
         "bench compare wsd adamw-cosine --ruleset quick --workload lm-tiny",
         "bench compare wsd adamw-cosine --runs none",
+        "bench compare wsd adamw-cosine -w lm-tiny --until-decided",
     )
 )
 @click.argument("a", type=NameType("submission"))
@@ -50,16 +52,26 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis, score_run
     "--fail-if-slower-than", "limit", type=float, metavar="RATIO",
     help="Exit with code 1 if A is slower than B by more than this ratio, such as 1.05.",
 )  # fmt: skip
+@click.option(
+    "--until-decided", is_flag=True,
+    help="Make new runs until a sequential test decides, as bench gate A --against B does.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
 def compare(
-    a: str, b: str, runs: Path, results: Path, workloads: tuple[str, ...], by: Axis, hardware: str | None,
-    ruleset: str | None, envelopes: Path | None, limit: float | None, as_json: bool,
+    context: click.Context, /, a: str, b: str, runs: Path, results: Path, workloads: tuple[str, ...], by: Axis,
+    hardware: str | None, ruleset: str | None, envelopes: Path | None, limit: float | None, until_decided: bool,
+    as_json: bool,
 ) -> int:  # fmt: skip
     """Decide whether A is faster or slower than B. Runs with equal seeds are compared in pairs.
 
     Times to target are compared or, under the ruleset fixed-budget, time multipliers. With fewer than six pairs, the
     result is always inconclusive. All runs should be made by one command on one machine.
+
+    The finished runs are compared. With --until-decided, new runs are made instead.
     """
+    if until_decided:
+        return _run_until_decided(context)
     if limit is not None and not limit >= 1:
         raise UsageError(
             f"--fail-if-slower-than {limit}: the ratio must be at least 1", fix="give a ratio such as 1.05"
@@ -98,6 +110,20 @@ def compare(
     else:
         print_text(comparison.comparison_text(result))
     return _exit_code(result, limit)
+
+
+def _run_until_decided(context: click.Context) -> int:
+    """Run `bench gate A --against B` with the options of this call, and return its exit code."""
+    unused = ("results", "hardware", "ruleset", "envelopes", "limit")
+    refuse_typed(context, unused, "--until-decided makes the runs that it compares")
+    values = context.params
+    arguments = [values["a"], "--against", values["b"], "--runs", str(values["runs"])]
+    arguments += [word for name in values["workloads"] for word in ("--workload", name)]
+    arguments += ["--by", values["by"]] if is_typed(context, "by") else []
+    arguments += ["--json"] if values["as_json"] else []
+    with gate.make_context("gate", arguments, parent=context.parent) as call:
+        code: int = gate.invoke(call)
+    return code
 
 
 def _exit_code(result: Comparison | MultiplierComparison, limit: float | None) -> int:

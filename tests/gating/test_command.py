@@ -95,6 +95,30 @@ def write(loss: float, path: str = "mine.py") -> None:
     Path(path).write_text(f"{SOURCE.read_text()}\nLOSS = {loss}\n")
 
 
+@pytest.mark.parametrize("options", [[], ["--by", "examples"]])
+def test_compare_until_decided_is_a_gate(bench: Bench, options: list[str]) -> None:
+    bench.losses = by_name(0.9)
+    code, compared = bench.json("compare", *GATE[1:2], GATE[3], *GATE[4:6], *options, "--until-decided")
+    assert (code, compared["verdict"]) == (0, "better")
+    gated = bench.json("gate", *GATE[1:6], *options)[1]
+    assert {**compared, "minutes": 0} == {**gated, "minutes": 0}
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--ruleset", "quick"], "--until-decided makes the runs that it compares, so it does not use --ruleset"),
+        (["--by", "steps"], "'steps' is not one of"),
+    ],
+)
+def test_compare_until_decided_refuses_options_of_finished_runs(
+    bench: Bench, options: list[str], problem: str
+) -> None:
+    result = bench("compare", "wsd", "adamw-cosine", "--until-decided", *options)
+    assert result.code == 2
+    assert problem in result.err
+
+
 @pytest.mark.parametrize(
     ("ratio", "verdict", "code"),
     [(0.9, "better", 0), (1.1, "worse", 1), (1.001, "equivalent", 1)],
