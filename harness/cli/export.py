@@ -24,6 +24,7 @@ from harness.scoring.leaderboard import build_leaderboards
 from harness.scoring.marked import MarkFilter
 from harness.scoring.summary import LeaderboardQuery, summarize
 from harness.storage.attestations import index_attestations
+from harness.storage.envelopes import default_envelopes, read_envelopes
 from harness.storage.layout import walk_all
 from harness.storage.marks import index_marks
 from harness.storage.records import iter_listed_records
@@ -73,7 +74,12 @@ def export(
     marks = mark_filter.marks
     if output_format == "hf":
         registry = open_registry(blocked_plugins)
-        query = LeaderboardQuery(references=references(registry, None), attestations=attestations, marks=marks)
+        query = LeaderboardQuery(
+            references=references(registry, None),
+            attestations=attestations,
+            marks=marks,
+            envelopes=read_envelopes(default_envelopes(folder)),
+        )
         _export_hub(records, query, installed_workloads(registry), dataset or "", source, out)
     else:
         rows = [run_row(r, attestations.get(r.content_hash, ()), mark_of(r, marks)) for r in records]

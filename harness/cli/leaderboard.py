@@ -95,7 +95,14 @@ def leaderboard(
     folders = list_folders(runs, results, problems)
     selector = make_table_records(runs, results, problems, folders)
     marks = selector.mark_filter.marks
-    query = replace(query, attestations=index_attestations(folders, problems), marks=marks, group=group)
+    reference_envelopes = read_envelopes(find_envelopes(envelopes, results))
+    query = replace(
+        query,
+        attestations=index_attestations(folders, problems),
+        marks=marks,
+        group=group,
+        envelopes=reference_envelopes,
+    )
     stored = stored_summaries(RunSummary, summarize_content, query, existing_folders(runs, results))
     run_summaries = list(summaries(folders, problems, selector, query, stored))
     specs = [*(one.spec for one in run_summaries), *(record.spec for record in selector.stop_records)]
@@ -104,7 +111,6 @@ def leaderboard(
         check_reference(reference, specs)
     stop_records = [record for record in selector.stop_records if query.wants(record.spec.workload.facts)]
     installed = [facts for facts in installed_workloads(registry) if query.wants(facts)]
-    reference_envelopes = read_envelopes(find_envelopes(envelopes, results))
     stopping_results = StoppingResults(stop_records, reference_envelopes, installed, query.attestations)
     marked = [item for item in selector.mark_filter.marked if query.wants(item.facts)]
     boards = build_leaderboards(run_summaries, query, installed)

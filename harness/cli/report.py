@@ -67,11 +67,13 @@ def report(
     problems: list[str] = []
     listed = list_folders(runs, results, problems)
     table_records = make_table_records(runs, results, problems, listed)
+    reference_envelopes = read_envelopes(find_envelopes(envelopes, results))
     query = LeaderboardQuery(
         workloads=frozenset(split_names(workloads)),
         references=references(registry, reference),
         attestations=index_attestations(listed, problems),
         marks=table_records.mark_filter.marks,
+        envelopes=reference_envelopes,
     )
     specs: dict[tuple[str, str], RunSpec] = {}
 
@@ -91,7 +93,7 @@ def report(
         problems,
         table_records.stop_records,
         table_records.mark_filter.marked,
-        read_envelopes(find_envelopes(envelopes, results)),
+        reference_envelopes,
         installed_workloads(registry),
     )
     for record in table_records.stop_records:

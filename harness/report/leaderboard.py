@@ -33,7 +33,7 @@ FALSE_RANKS = 0.049
 #: Explanations of columns, printed below leaderboards.
 EXPLAINED = (
     "anchored: mean over workloads of clip(log2(4·t_ref/t)/5, 0, 1), where t and t_ref are the times to target of the "
-    "submission and of the reference; the reference itself has 0.4",
+    "submission and of the tuned reference; 0.4 is the speed of the tuned reference",
     "profile: AlgoPerf's score; it depends on which other submissions are in the table",
     "examples, cost, time: ratios to the reference; time = examples × cost per example. On a CPU, the time between two "
     "evaluations is the median over all runs of the submission (--by measured-time shows the measured seconds)",

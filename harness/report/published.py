@@ -33,14 +33,15 @@ def draw_published(folder: Path, references: tuple[str, ...], installed: Sequenc
     problems: list[str] = []
     listed = list(walk_all([folder], problems))
     table_records = TableRecords(mark_filter=MarkFilter(index_marks([folder], problems, listed)))
+    envelopes = read_envelopes(default_envelopes(folder))
     query = LeaderboardQuery(
         references=references,
         attestations=index_attestations(listed, problems),
         marks=table_records.mark_filter.marks,
+        envelopes=envelopes,
     )
     summaries = [summarize(record, query) for record in table_records.scored(iter_listed_records(listed, problems))]
     boards = build_leaderboards(summaries, query, installed)
-    envelopes = read_envelopes(default_envelopes(folder))
     stopping_results = StoppingResults(table_records.stop_records, envelopes, installed, query.attestations)
     # The page is stored in the folder, so it must not depend on the place of the folder.
     shown_problems = [problem.replace(str(folder), "results") for problem in problems]

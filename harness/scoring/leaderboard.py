@@ -27,6 +27,7 @@ from harness.scoring.families import FamilyKeys, RowFamily, family_keys, find_fa
 from harness.scoring.headline import Headline, headline_of_metrics, headline_of_times
 from harness.scoring.interval_costs import arm_of
 from harness.scoring.metric_cells import mean_rank, metric_cells
+from harness.scoring.reference_times import anchor_times, describe_own_times, find_reference
 from harness.scoring.scored_time import cost_summaries, describe_costs
 from harness.scoring.scores import (
     Anchored,
@@ -247,8 +248,8 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
     """Rank by the anchored score. If there is no anchored score, rank by the profile score."""
     amounts = median_amounts(summary for summary in builder.summaries if summary.run_id in builder.usable)
     times, ids = _scored_times(aggregate, amounts), [facts.id for facts in table.workloads]
-    reference = _find_reference(table.query.references, times)
-    anchored = _anchored_scores(reference, times, aggregate.coarse, ids, table.query, builder)
+    reference = find_reference(table.query.references, times)
+    anchored = _anchored_scores(reference, times, amounts, aggregate.coarse, ids, table.query, builder)
     counted = anchored.workloads if anchored else ()
     if held_out := held_out_variants(table.workloads):
         builder.notes.append(f"profile score: whoever misses a variant misses its base workload: {', '.join(held_out)}")
@@ -271,9 +272,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
                 ranks=ties.ranks[name],
                 n=(min(map(len, studies.values())), max(map(len, studies.values()))),
                 anchored=anchored.scores[name] if anchored else None,
-                anchored_spread=anchored_spread(studies, reference_times, counted)
-                if reference_times is not None and counted
-                else None,
+                anchored_spread=anchored_spread(studies, anchored.reference, counted) if anchored else None,
                 profile=profiles[name].score,
                 ratios=profiles[name].ratios,
                 speedup=geometric_speedup(dict(sorted(times[name].items())), dict(sorted(reference_times.items())))
@@ -324,6 +323,7 @@ def _ratios_to(reference: str | None, amounts: Medians, builder: _Builder) -> di
 def _anchored_scores(
     reference: str | None,
     times: Table,
+    amounts: Medians,
     coarse: Collection[str],
     ids: Sequence[str],
     query: LeaderboardQuery,
@@ -336,31 +336,23 @@ def _anchored_scores(
             f"no anchored score and no speed-up, because the table has no run of the reference ({names})"
         )
         return None
+    envelopes = query.envelopes if query.level == "main" else {}
+    anchors = anchor_times(reference, times[reference], amounts, envelopes)
     try:
-        anchored = anchored_scores(times, times[reference], workloads=ids, coarse=coarse)
+        anchored = anchored_scores(times, anchors.times, workloads=ids, coarse=coarse)
     except UsageError:
         reason = "every workload is coarse or was missed by the reference"
         builder.notes.append(f"no anchored score: {reason} ({reference})")
         return None
     builder.left_out += [Skipped(item=f"anchored score/{s.item}", reason=s.reason) for s in anchored.left_out]
+    remark = describe_own_times(anchors.own.intersection(anchored.workloads))
+    builder.notes += [remark] if remark else []
     return anchored
 
 
 def _total_time(times: Mapping[str, float], workloads: Sequence[str]) -> float:
     """Return the sum of times, by which submissions with equal scores are ordered."""
     return math.fsum(min(times.get(workload, _TIME_OF_MISS), _TIME_OF_MISS) for workload in workloads)
-
-
-def _find_reference(names: Sequence[str], times: Mapping[str, object]) -> str | None:
-    """Return the id of the first named submission that the table contains; None if there is no such submission.
-
-    If the table has several versions or sources of this submission, the last id in alphabetical order is returned.
-    """
-    for name in names:
-        matches = sorted(s for s in times if name in (s, s.rpartition("@")[0]))
-        if matches:
-            return matches[-1]
-    return None
 
 
 # --- by metric at a budget ------------------------------------------------------------------------

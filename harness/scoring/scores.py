@@ -69,12 +69,14 @@ class Anchored:
         scores: submission -> mean of the terms (see `anchored_term`) over `workloads`, in [0, 1].
         parts: submission -> workload -> term in [0, 1].
         workloads: workloads over which the mean is taken.
+        reference: workload -> time of the reference.
         left_out: workloads that are left out of the mean, with the reasons.
     """
 
     scores: Mapping[str, float]
     parts: Mapping[str, Mapping[str, float]]
     workloads: tuple[str, ...]
+    reference: Mapping[str, float]
     left_out: tuple[Skipped, ...]
 
 
@@ -182,7 +184,9 @@ def anchored_scores(
         for submission, row in times.items()
     }
     scores = {submission: math.fsum(terms.values()) / len(counted) for submission, terms in parts.items()}
-    return Anchored(scores=scores, parts=parts, workloads=tuple(counted), left_out=tuple(left_out))
+    return Anchored(
+        scores=scores, parts=parts, workloads=tuple(counted), reference=reference, left_out=tuple(left_out)
+    )
 
 
 def reference_times(times: Table, reference: str) -> Mapping[str, float]:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from harness.cli.leaderboard import leaderboard
 from harness.cli.report import report
 from harness.contract.attestation import Attestation
+from harness.contract.run import Nonce
 from harness.contract.marks import Mark, MarkEvent
 from harness.contract.record import Record
 from harness.report import html
@@ -179,9 +180,14 @@ def test_marks_and_attestations_are_not_stored(shown: Run, folder: Path, monkeyp
     place = folder / "results" / "hills" / "epsilon"
     for study in range(3):
         other = records.add_content_hash(published.record("epsilon", study))
-        write_attestation(
-            place, Attestation(record=other.content_hash, run_id=other.run_id, method="fresh-seeds", outcome="accepted")
+        attestation = Attestation(
+            record=other.content_hash,
+            run_id=other.run_id,
+            method="fresh-seeds",
+            outcome="accepted",
+            nonce=Nonce(value="ab" * 32, source="beacon"),
         )
+        write_attestation(place, attestation)
     assert '"verified"' in shown(leaderboard, "--json")
     outputs = {shown(leaderboard, "--json")}
     for event in EVENTS:
