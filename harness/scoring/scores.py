@@ -184,9 +184,7 @@ def anchored_scores(
         for submission, row in times.items()
     }
     scores = {submission: math.fsum(terms.values()) / len(counted) for submission, terms in parts.items()}
-    return Anchored(
-        scores=scores, parts=parts, workloads=tuple(counted), reference=reference, left_out=tuple(left_out)
-    )
+    return Anchored(scores=scores, parts=parts, workloads=tuple(counted), reference=reference, left_out=tuple(left_out))
 
 
 def reference_times(times: Table, reference: str) -> Mapping[str, float]:

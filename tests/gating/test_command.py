@@ -111,9 +111,7 @@ def test_compare_until_decided_is_a_gate(bench: Bench, options: list[str]) -> No
         (["--by", "steps"], "'steps' is not one of"),
     ],
 )
-def test_compare_until_decided_refuses_options_of_finished_runs(
-    bench: Bench, options: list[str], problem: str
-) -> None:
+def test_compare_until_decided_refuses_options_of_finished_runs(bench: Bench, options: list[str], problem: str) -> None:
     result = bench("compare", "wsd", "adamw-cosine", "--until-decided", *options)
     assert result.code == 2
     assert problem in result.err

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from harness.cli.leaderboard import leaderboard
 from harness.cli.report import report
 from harness.contract.attestation import Attestation
-from harness.contract.run import Nonce
 from harness.contract.marks import Mark, MarkEvent
 from harness.contract.record import Record
+from harness.contract.run import Nonce
 from harness.report import html
 from harness.report.page_runs import PageSummary, summarize_for_page
 from harness.report.table_records import stored_summaries
