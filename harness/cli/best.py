@@ -14,12 +14,13 @@ from harness.cli.output import print_json, print_text
 from harness.cli.record_folders import (
     check_workloads,
     folder_options,
+    installed_workloads,
     is_named,
     list_folders,
     make_table_records,
     records,
 )
-from harness.cli.resolve import NameType
+from harness.cli.resolve import NameType, open_registry
 from harness.contract.run import RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown_name_error
 from harness.planning.commands import run_options
@@ -44,7 +45,9 @@ from harness.scoring.time_to_target import RANKED_AXES, Axis
 @click.option("--by", type=click.Choice(RANKED_AXES), default="time", show_default=True, help="Quantity to compare.")
 @click.option("--hardware", help="Only runs on this hardware class.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
 def best(
+    blocked_plugins: list[str],
     workload: str,
     submissions: tuple[str, ...],
     runs: Path,
@@ -82,8 +85,8 @@ def best(
             raise unknown_name_error(f"submission among the results on {workload}", name, submission_names)
     if not summaries:
         raise UsageError(f"no run of {', '.join(requested_names)} on {workload}", fix="leave out the version (@…)")
-    # Only the newest version counts, because the target of an older version may be easier.
-    newest, _ = keep_newest_versions(summaries)
+    # Only the installed or the newest version counts, because the target of an older version may be easier.
+    newest, _ = keep_newest_versions(summaries, installed_workloads(open_registry(blocked_plugins)))
     if hardware is not None:
         classes = {summary.spec.hardware for summary in newest}
         newest = [summary for summary in newest if summary.spec.hardware == hardware]

@@ -16,6 +16,7 @@ from harness.cli.record_folders import (
     find_envelopes,
     find_run,
     folder_options,
+    installed_workloads,
     list_folders,
     make_table_records,
     one_group,
@@ -23,7 +24,7 @@ from harness.cli.record_folders import (
     runs_of_submission,
     workloads_option,
 )
-from harness.cli.resolve import NameType
+from harness.cli.resolve import NameType, open_registry
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError, unknown_name_error
 from harness.planning.resolve import split_names
 from harness.report import comparison, run_diff
@@ -77,6 +78,7 @@ def compare(
             f"--fail-if-slower-than {limit}: the ratio must be at least 1", fix="give a ratio such as 1.05"
         )
     problems: list[str] = []
+    installed = installed_workloads(open_registry(context.obj))
     folders = list_folders(runs, results, problems)
     selector = make_table_records(runs, results, problems, folders)
     scored = [score_run(record, by) for record in records(folders, problems, selector, note_marks=True)]
@@ -94,7 +96,13 @@ def compare(
         ruleset = choose_ruleset([spec for spec in chosen if spec.purpose == "score"], a, b)
     if stopped := [record for record in stopped if record.spec.ruleset.name == ruleset]:
         by_multiplier = compare_stopped(
-            stopped, a, b, by=by, hardware=hardware, envelopes=find_envelopes(envelopes, results)
+            stopped,
+            a,
+            b,
+            by=by,
+            hardware=hardware,
+            envelopes=find_envelopes(envelopes, results),
+            installed=installed,
         )
         if as_json:
             print_json(multiplier_comparison_json(by_multiplier))
@@ -104,7 +112,8 @@ def compare(
     runs_of_both = one_group([*runs_of_submission(scored, a), *runs_of_submission(scored, b)], hardware, ruleset)
     # If A and B are the same submission, every run is paired with itself. The ratio is then 1, and the verdict is
     # `inconclusive`.
-    result = compare_runs(runs_of_submission(runs_of_both, a), runs_of_submission(runs_of_both, b), by)
+    of_a, of_b = (runs_of_submission(runs_of_both, name) for name in (a, b))
+    result = compare_runs(of_a, of_b, by, installed=installed)
     if as_json:
         print_json(comparison.comparison_json(result))
     else:

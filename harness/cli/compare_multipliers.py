@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from harness.cli.output import note
 from harness.cli.record_folders import is_submission, one_group, runs_of_submission
 from harness.contract.record import Record
 from harness.contract.run import RunSpec
+from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError, unknown_name_error
 from harness.scoring.multiplier_board import MultiplierBoard
 from harness.scoring.multiplier_comparison import MultiplierComparison, compare_multipliers
@@ -52,7 +53,14 @@ def choose_ruleset(specs: Sequence[RunSpec], a: str, b: str) -> str | None:
 
 
 def compare_stopped(
-    records: Sequence[Record], a: str, b: str, *, by: str, hardware: str | None, envelopes: Path
+    records: Sequence[Record],
+    a: str,
+    b: str,
+    *,
+    by: str,
+    hardware: str | None,
+    envelopes: Path,
+    installed: Collection[WorkloadFacts],
 ) -> MultiplierComparison:
     """Compare results that are not times to target.
 
@@ -62,6 +70,7 @@ def compare_stopped(
         by: the value of `--by`.
         hardware: the chosen hardware class; None if all records have the same class.
         envelopes: folder of the envelopes of the reference.
+        installed: facts of the installed workloads.
 
     Raises:
         UsageError: results under this ruleset cannot be compared, `by` is not `time`, a submission is unknown or
@@ -80,7 +89,8 @@ def compare_stopped(
     scored = [record for record in records if record.spec.purpose == "score"]
     of_a, of_b = (runs_of_submission(scored, name) for name in (a, b))
     chosen_class = one_group([*of_a, *of_b], hardware, None)[0].spec.hardware
-    boards = [board for board in score_boards(records, read_envelopes(envelopes)) if board.hardware == chosen_class]
+    boards = score_boards(records, read_envelopes(envelopes), installed)
+    boards = [board for board in boards if board.hardware == chosen_class]
     pairs = [(board, _name_on(board, of_a[0]), _name_on(board, of_b[0])) for board in boards]
     found = [(board, first, second) for board, first, second in pairs if first and second]
     if not found:

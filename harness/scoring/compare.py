@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from harness.contract.record import Record
 from harness.contract.run import RunSpec
-from harness.contract.workload import Target
+from harness.contract.workload import Target, WorkloadFacts
 from harness.errors import UsageError
 from harness.scoring.hit_rates import Rate, hit_rate, restricted_mean
 from harness.scoring.sample_size import DEFAULT_PAIRS, required_pairs_from_pilot
@@ -167,9 +167,17 @@ def compare(
 
 
 def compare_runs(
-    a: Iterable[ScoredRun], b: Iterable[ScoredRun], by: Axis = "time", *, explore: bool = False
+    a: Iterable[ScoredRun],
+    b: Iterable[ScoredRun],
+    by: Axis = "time",
+    *,
+    explore: bool = False,
+    installed: Collection[WorkloadFacts] = (),
 ) -> Comparison:
-    """Compare the scored runs of two submissions. `compare` explains the procedure and the arguments.
+    """Compare the scored runs of two submissions. `compare` explains the procedure and the other arguments.
+
+    Args:
+        installed: facts of the installed workloads, whose versions count as the newest (see `keep_newest_versions`).
 
     Raises:
         UsageError: there is no pair, `a` or `b` contains several submissions, or the runs cannot be compared.
@@ -180,7 +188,7 @@ def compare_runs(
         runs, unusable = select_usable(side, explore=explore)
         usable.append(runs)
         skipped += unusable
-    newest, skipped_versions = keep_newest_versions([*usable[0], *usable[1]])
+    newest, skipped_versions = keep_newest_versions([*usable[0], *usable[1]], installed)
     check_mixed(newest)
     skipped += skipped_versions
     costed = {run.run_id: run for run in cost_runs(newest, by)}

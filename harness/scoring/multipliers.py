@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -78,7 +78,7 @@ def choose_setting(tuning: Sequence[Record]) -> HParams:
 def score_boards(
     records: Iterable[Record],
     envelopes: Mapping[str, ReferenceEnvelope] | None = None,
-    installed: Sequence[WorkloadFacts] = (),
+    installed: Collection[WorkloadFacts] = (),
     attestations: Mapping[str, Sequence[Attestation]] = MappingProxyType({}),
 ) -> list[MultiplierBoard]:
     """Score the runs of every hardware class, ruleset and kind of access.
@@ -110,7 +110,7 @@ def _score_board(
     table: tuple[str, str, Access],
     records: Sequence[Record],
     envelopes: Mapping[str, ReferenceEnvelope],
-    installed: Sequence[WorkloadFacts],
+    installed: Collection[WorkloadFacts],
     attestations: Mapping[str, Sequence[Attestation]],
 ) -> MultiplierBoard:
     newest, skipped = keep_newest_versions(records, installed)
@@ -158,7 +158,7 @@ def _has_final_metric(record: Record) -> bool:
 
 
 def _find_missing(
-    access: Access, present: Sequence[WorkloadFacts], installed: Sequence[WorkloadFacts]
+    access: Access, present: Sequence[WorkloadFacts], installed: Collection[WorkloadFacts]
 ) -> tuple[str, ...]:
     """Return the names of the installed workloads that belong to the same tiers and access, but are not present.
 

@@ -294,6 +294,16 @@ def test_best_without_a_hit(bench: Bench, tmp_path: Path) -> None:
     assert shown["value"] == pytest.approx(2.876, abs=1e-3)
 
 
+def test_best_uses_the_installed_version_of_a_workload(bench: Bench, tmp_path: Path) -> None:
+    """A record of a later version, which anybody can invent, does not displace the others."""
+    version = int(load_registry().workload("lm-tiny").facts.version)
+    for later, speed in ((0, 1.0), (1, 0.5)):
+        facts = synthetic.facts("lm-tiny", version=str(version + later))
+        synthetic.write(tmp_path / "runs", [synthetic.record("alpha", facts, speed=speed, study=later)])
+    shown = json.loads(bench("best", "lm-tiny", "--json").out)
+    assert f"-lm-tiny-{version}-" in shown["run_id"]
+
+
 def test_best_of_some_submissions(bench: Bench, results: Path) -> None:
     """Of the named ones alone, with or without a version; a name without a run is an error."""
     names = sorted({row["submission"] for table in tables_of(bench).values() for row in table["rows"]})

@@ -11,8 +11,9 @@ import pytest
 from harness.contract.record import Record
 from harness.contract.ruleset import Ruleset
 from harness.contract.run import Nonce
+from harness.contract.workload import WorkloadFacts
 from harness.errors import UsageError
-from harness.scoring.compare import compare, compare_times
+from harness.scoring.compare import compare, compare_runs, compare_times
 from harness.scoring.selection import describe_root_seeds, select_usable
 from harness.scoring.time_to_target import score_run
 from tests.scoring.builders import facts, points, record, spec
@@ -229,6 +230,14 @@ def test_of_two_versions_of_a_workload_the_newest_is_compared() -> None:
     result = compare(a, b)
     assert [(row.workload, row.n, row.verdict) for row in result.workloads] == [("w@10", 8, "faster")]
     assert {s.reason for s in result.skipped} == {"w@10 is newer"}
+    runs = [score_run(record) for record in (*a, *b)]
+    older = compare_runs(runs[: len(a)], [*runs[len(a) :], *map(score_run, other_b(old))], installed=[old])
+    assert [row.workload for row in older.workloads] == ["w@2"]
+    assert {s.reason for s in older.skipped} == {"w@2 is the installed version"}
+
+
+def other_b(version: WorkloadFacts) -> list[Record]:
+    return [record(spec("b", version, study=i), seconds=2 * x) for i, x in enumerate(NOISE)]
 
 
 def test_the_version_of_a_workload_may_contain_a_superscript() -> None:
