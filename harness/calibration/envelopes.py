@@ -90,6 +90,8 @@ class EnvelopeMaker:
         ruleset: ruleset with the numbers of learning rates and seeds. With more seeds, the runs of fewer seeds are
             reused if `plan` makes the same specifications for them.
         largest_share: the largest horizon as a multiple of the budget.
+        budget_studies: number of new seeds at the budget, and of further seeds that check the envelope; None for as
+            many as at the other horizons.
         note: function that prints a line about the learning rates.
     """
 
@@ -103,6 +105,7 @@ class EnvelopeMaker:
         *,
         ruleset: Ruleset = ENVELOPE_RULESET,
         largest_share: float = 2.0,
+        budget_studies: int | None = None,
         note: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._workload = workload
@@ -112,6 +115,7 @@ class EnvelopeMaker:
         self._run = run
         self._note = note
         self._ruleset = ruleset
+        self._budget_studies = max(budget_studies or 0, ruleset.studies)
         self._horizons = envelope_horizons(workload.facts, largest_share)
 
     def plan_tuning(self) -> list[RunSpec]:
@@ -130,14 +134,16 @@ class EnvelopeMaker:
             UsageError: a run of the reference broke down, or a larger budget does not improve the metric.
         """
         tunings = self._choose_rates()
-        budget, studies = self._workload.facts.budget.horizon, self._ruleset.studies
+        budget, at_budget = self._workload.facts.budget.horizon, self._budget_studies
         settings = {tuning.horizon: tuning.settings[self._best_rate(tuning)] for tuning in tunings}
-        planned = {h: self._plan("envelope", studies, setting, 0, h) for h, setting in settings.items()}
-        checks = self._plan("envelope", studies, settings[budget], studies, budget)
-        specs = [spec for horizon in sorted(planned) for spec in planned[horizon]]
+        counts = {horizon: at_budget if horizon == budget else self._ruleset.studies for horizon in settings}
+        planned = [self._plan("envelope", counts[h], setting, 0, h) for h, setting in sorted(settings.items())]
+        checks = self._plan("envelope", at_budget, settings[budget], at_budget, budget)
+        specs = [spec for horizon in planned for spec in horizon]
         records = list(self._run([*specs, *checks]))
-        by_horizon = {h: records[i * studies : (i + 1) * studies] for i, h in enumerate(sorted(planned))}
-        check_records = records[len(specs) :]
+        rest = iter(records)
+        by_horizon = {horizon: [next(rest) for _ in range(counts[horizon])] for horizon in sorted(settings)}
+        check_records = list(rest)
         spec, facts = records[0].spec, self._workload.facts
         envelope = ReferenceEnvelope(
             workload=facts.id,
@@ -275,7 +281,7 @@ def holds(envelope: ReferenceEnvelope) -> bool:
 
 
 def count_needed_seeds(envelope: ReferenceEnvelope) -> int | None:
-    """Return the number of seeds with which a correct envelope violates `OWN_MULTIPLIER` in about 4 % of cases.
+    """Return the number of seeds at the budget with which a correct envelope violates `OWN_MULTIPLIER` in about 4 %.
 
     With this number of seeds, the distance from 1 to the upper bound is two standard errors of the reference's own
     multiplier. If a metric is outside the envelope, the standard error is unknown, and the result is None.
@@ -284,4 +290,4 @@ def count_needed_seeds(envelope: ReferenceEnvelope) -> int | None:
     if errors is None:
         return None
     variance = math.fsum(source.variance for source in errors)
-    return math.ceil(envelope.seeds * variance / (math.log(OWN_MULTIPLIER[1]) / 2) ** 2)
+    return math.ceil(envelope.budget_seeds * variance / (math.log(OWN_MULTIPLIER[1]) / 2) ** 2)

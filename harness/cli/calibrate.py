@@ -66,6 +66,11 @@ from harness.system.files import write_atomically
     help="Largest horizon of the envelope, as a multiple of the budget.",
 )  # fmt: skip
 @click.option(
+    "--budget-studies", type=LimitedInteger("studies"), metavar="N",
+    help="With --envelope, number of new seeds at the budget, and of further seeds that check the envelope (default: "
+    "as at the other horizons, --studies). A workload with much noise needs many.",
+)  # fmt: skip
+@click.option(
     "--variants/--no-variants", default=True, help="Also rerun the best setting on the workload's variants (default)."
 )
 @click.option(
@@ -113,6 +118,7 @@ def command(
     tuning_studies: int | None,
     envelope: bool,
     up_to: str,
+    budget_studies: int | None,
     variants: bool,
     runs: Path,
     out: Path,
@@ -159,7 +165,10 @@ def command(
     )
     calibrator = Calibrator(registry, plan_settings, options, lambda total: watch_trials(registry, total), note)
     if envelope:
-        make_envelope(entry, registry, calibrator, ruleset, float(up_to), out, dry_run=dry_run, as_json=as_json)
+        make_envelope(
+            entry, registry, calibrator, ruleset, float(up_to), out,
+            budget_studies=budget_studies, dry_run=dry_run, as_json=as_json,
+        )  # fmt: skip
         return
     references = {
         f"{family.name}@{family.version}": family
@@ -193,7 +202,7 @@ def _refuse_unused(context: click.Context, name: str, base: str) -> None:
     if context.params["envelope"]:
         refuse_typed(context, ["variants"], "--envelope measures the envelope of one workload")
         return
-    refuse_typed(context, ["up_to"], "a calibration without --envelope has one horizon")
+    refuse_typed(context, ["up_to", "budget_studies"], "a calibration without --envelope has one horizon")
     if name != base:
         reason = f"{name} runs with the best setting of {base} on {VARIANT_STUDIES} seeds"
         refuse_typed(context, ["studies", "rates", "tuning_studies"], reason)

@@ -31,10 +31,13 @@ def make_envelope(
     largest_share: float,
     out: Path,
     *,
+    budget_studies: int | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Make, write and print the envelope of a workload. With `dry_run`, only print the first tuning trials.
+
+    `EnvelopeMaker` describes the parameters `ruleset`, `largest_share` and `budget_studies`.
 
     Raises:
         UsageError: no reference can run on the workload, there is only one study, or the envelope cannot be made from
@@ -57,6 +60,7 @@ def make_envelope(
         calibrator.run,
         ruleset=ruleset,
         largest_share=largest_share,
+        budget_studies=budget_studies,
         note=note,
     )
     if dry_run:
@@ -68,8 +72,8 @@ def make_envelope(
         low, high = OWN_MULTIPLIER
         needed = count_needed_seeds(envelope)
         advice = "the settings of neighbouring horizons may be wrong: give more --rates or --tuning-studies"
-        if needed is not None and needed > envelope.seeds:
-            advice = f"with the noise of this workload, about {needed} seeds (--studies) are needed"
+        if needed is not None and needed > envelope.budget_seeds:
+            advice = f"with the noise of this workload, about {needed} seeds (--budget-studies) are needed"
         note(
             f"warning: the reference's own compute multiplier on further seeds should be 1, but is not within {low} to "
             f"{high}; do not use this envelope; {advice}"

@@ -56,7 +56,8 @@ class ReferenceEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
     `budget` is the workload's budget.
 
     Args:
-        horizons: the horizons, in increasing order. All have the same number of seeds, at least two.
+        horizons: the horizons, in increasing order. All have the same number of seeds, at least two. The horizon
+            `budget` may have more seeds, because its runs determine the multiplier of the reference itself.
         checks: primary metric of further runs with the horizon `budget`. They check the envelope on other seeds, and
             the envelope does not depend on them.
         check_runs: run IDs of the runs in `checks`.
@@ -73,9 +74,12 @@ class ReferenceEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
     target_examples: tuple[float | None, ...] = ()
 
     def __post_init__(self) -> None:
-        seeds = {len(horizon.metrics) for horizon in self.horizons}
-        if len(self.horizons) < 2 or len(seeds) != 1 or min(seeds) < 2:
-            raise ValueError("an envelope has at least two horizons with at least two seeds, equally many at each")
+        seeds = {len(horizon.metrics) for horizon in self.horizons if horizon.examples != self.budget}
+        if len(seeds) != 1 or min(seeds) < 2 or self.budget_seeds < min(seeds):
+            raise ValueError(
+                "an envelope has at least two horizons with at least two seeds, equally many at each; only the budget "
+                "may have more"
+            )
         numbers: list[float] = [self.budget, *(horizon.examples for horizon in self.horizons)]
         numbers += [metric for horizon in self.horizons for metric in horizon.metrics]
         if not all(0 < number < math.inf for number in numbers):
@@ -85,5 +89,11 @@ class ReferenceEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
 
     @property
     def seeds(self) -> int:
-        """The number of seeds at each horizon."""
-        return len(self.horizons[0].metrics)
+        """The number of seeds at each horizon; the budget may have more."""
+        return min(len(horizon.metrics) for horizon in self.horizons)
+
+    @property
+    def budget_seeds(self) -> int:
+        """The number of seeds at the budget, or at every horizon if the budget is not one of the horizons."""
+        at_budget = [len(horizon.metrics) for horizon in self.horizons if horizon.examples == self.budget]
+        return at_budget[0] if at_budget else self.seeds

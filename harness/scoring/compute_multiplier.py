@@ -65,9 +65,10 @@ class MultiplierCurve:
         self._budget = math.log(envelope.budget)
         logs = [[math.log(metric) for metric in horizon.metrics] for horizon in envelope.horizons]
         means = [statistics.fmean(seeds) for seeds in logs]
-        deviations = [[value - mean for value in seeds] for seeds, mean in zip(logs, means, strict=True)]
+        count = max(len(seeds) for seeds in logs)
+        deviations = [_padded_deviations(seeds, count) for seeds in logs]
         budgets = [math.log(horizon.examples) for horizon in envelope.horizons]
-        self._knots = fit_knots(means, budgets, envelope.goal, deviations)
+        self._knots = fit_knots(means, budgets, envelope.goal, deviations, [len(seeds) for seeds in logs])
         if len(self._knots) < 2:
             raise UsageError(
                 f"the envelope of {envelope.workload} is flat: {envelope.metric} of {envelope.reference} does not "
@@ -78,7 +79,7 @@ class MultiplierCurve:
         self._sign = 1.0 if envelope.goal == "max" else -1.0
         self._x = [self._sign * knot.log_metric for knot in self._knots]
         self._interpolant = PchipInterpolator(self._x, [knot.log_budget for knot in self._knots])
-        self._no_deviations = (0.0,) * envelope.seeds
+        self._no_deviations = (0.0,) * count
 
     def multipliers(self, metrics: Sequence[float]) -> list[Multiplier]:
         """Return the compute multipliers of the runs of one submission.
@@ -154,6 +155,16 @@ class MultiplierCurve:
             -self._sign * slope * ((1 - weight) * at_low + weight * at_high)
             for at_low, at_high in zip(low.deviations, high.deviations, strict=True)
         )
+
+
+def _padded_deviations(values: Sequence[float], count: int) -> list[float]:
+    """Return the deviations of values from their mean, filled up with zeros to a number of seeds.
+
+    The deviations are multiplied by count / (number of values), so that (standard deviation of the result) / √count
+    remains the standard error of the mean, up to a factor of √((n - 1) / n) · √(count / (count - 1)).
+    """
+    mean, factor = statistics.fmean(values), count / len(values)
+    return [factor * (value - mean) for value in values] + [0.0] * (count - len(values))
 
 
 def _log(metric: float) -> float:

@@ -29,6 +29,7 @@ def fit_knots(
     log_budgets: Sequence[float],
     goal: Goal,
     deviations: Sequence[Sequence[float]] | None = None,
+    weights: Sequence[float] | None = None,
 ) -> list[Knot]:
     """Return the knots of an envelope, in increasing order of the budget.
 
@@ -40,13 +41,14 @@ def fit_knots(
         log_budgets: logs of the budgets, increasing.
         goal: direction of the metric, `min` or `max`.
         deviations: for each budget, the deviations of the seeds (see `Knot`); None if seeds are not distinguished.
+        weights: weight of each budget in the regression, such as its number of seeds; None for equal weights.
 
     >>> [knot.log_metric for knot in fit_knots([3.0, 1.0, 2.0, 0.0], [0.0, 1.0, 2.0, 3.0], "min")]
     [3.0, 1.5, 0.0]
     """
     from scipy.optimize import isotonic_regression
 
-    fitted = isotonic_regression(log_metrics, increasing=goal == "max").x.tolist()
+    fitted = isotonic_regression(log_metrics, weights=weights, increasing=goal == "max").x.tolist()
     by_budget = zip(fitted, log_budgets, deviations or [()] * len(fitted), strict=True)
     knots = []
     for log_metric, group in groupby(by_budget, key=lambda item: item[0]):

@@ -45,7 +45,9 @@ def value(spec: RunSpec) -> float:
     return math.exp(-0.3 * math.log(share) + 0.1 * math.log(rate / BEST) ** 2 + luck)
 
 
-def maker(run: FakeRunner, note: Callable[[str], None] = lambda line: None) -> EnvelopeMaker:
+def maker(
+    run: FakeRunner, note: Callable[[str], None] = lambda line: None, budget_studies: int | None = None
+) -> EnvelopeMaker:
     def plan(purpose: Purpose, studies: int, point: HParams, first_study: int, horizon: int) -> Sequence[RunSpec]:
         return plan_trials(
             micro.ENTRY,
@@ -59,7 +61,9 @@ def maker(run: FakeRunner, note: Callable[[str], None] = lambda line: None) -> E
             horizon=horizon,
         )
 
-    return EnvelopeMaker(micro.ENTRY, REFERENCE, compose(REFERENCE, REGISTRY), plan, run, note=note)
+    return EnvelopeMaker(
+        micro.ENTRY, REFERENCE, compose(REFERENCE, REGISTRY), plan, run, budget_studies=budget_studies, note=note
+    )
 
 
 def test_horizons_surround_the_budget() -> None:
@@ -95,6 +99,39 @@ def test_the_rate_is_chosen_per_horizon_beyond_the_first_rates_and_seeds_are_apa
     count = len(run.ran)
     assert maker(run).make() == envelope
     assert len(run.ran) == count
+
+
+def test_the_budget_may_have_more_seeds() -> None:
+    budget = micro.FACTS.budget.horizon
+    few, many = FakeRunner(value), FakeRunner(value)
+    envelope, larger = maker(few).make(), maker(many, budget_studies=20).make()
+    counts = {horizon.examples: len(horizon.metrics) for horizon in larger.horizons}
+    assert counts == {horizon.examples: 20 if horizon.examples == budget else 5 for horizon in envelope.horizons}
+    assert (larger.seeds, larger.budget_seeds, len(larger.checks)) == (5, 20, 20)
+    assert (envelope.seeds, envelope.budget_seeds) == (5, 5)
+    scored = [spec for spec in many.ran if spec.purpose == "envelope" and spec.stop == budget]
+    assert [spec.study for spec in scored] == list(range(40))
+    assert {spec.study for spec in many.ran if spec.purpose == "envelope" and spec.stop != budget} == set(range(5))
+    for small, large in zip(envelope.horizons, larger.horizons, strict=True):
+        assert large.runs[:5] == small.runs
+    errors, smaller = own_multiplier(envelope).errors, own_multiplier(larger).errors
+    assert errors is not None
+    assert smaller is not None
+    ratio = sum(source.variance for source in errors) / sum(source.variance for source in smaller)
+    assert ratio == pytest.approx(4, rel=0.6)
+    assert holds(larger)
+
+
+def test_fewer_seeds_at_the_budget_are_refused() -> None:
+    envelope = maker(FakeRunner(value)).make()
+    changed = [
+        msgspec.structs.replace(horizon, metrics=horizon.metrics[:4])
+        if horizon.examples == envelope.budget
+        else horizon
+        for horizon in envelope.horizons
+    ]
+    with pytest.raises(ValueError, match="only the budget may have more"):
+        msgspec.structs.replace(envelope, horizons=tuple(changed)).__post_init__()
 
 
 def test_a_rate_that_is_still_at_the_edge_is_said() -> None:

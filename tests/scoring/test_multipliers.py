@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
+from statistics import fmean, pstdev
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ from harness.report.stopping_tables import StoppingResults
 from harness.scoring.compute_multiplier import MultiplierCurve
 from harness.scoring.mean_ties import significant_ratio
 from harness.scoring.multiplier_board import MultiplierCell, RankWithout
-from harness.scoring.multiplier_estimate import ErrorSource, MultiplierEstimate, mean_estimate
+from harness.scoring.multiplier_estimate import ErrorSource, MultiplierEstimate, error_of_mean, mean_estimate
 from harness.scoring.multipliers import choose_setting, score_boards
 from harness.scoring.ties import PairVerdict
 from harness.scoring.tuning_cost import tuning_studies
@@ -152,6 +153,28 @@ def test_a_flat_envelope_is_refused_with_the_command() -> None:
     with pytest.raises(UsageError, match="flat") as error:
         MultiplierCurve(envelope(horizons=flat))
     assert "bench calibrate w --envelope" in str(error.value.fix)
+
+
+def test_the_error_of_an_envelope_is_that_of_the_seeds_of_each_horizon() -> None:
+    """At a horizon with many seeds, the standard error is smaller by the root of the ratio of the seeds."""
+    few, many = (1.0, 1.1, 1.2, 1.3), tuple(0.5 + 0.01 * k for k in range(16))
+    horizons = tuple(
+        EnvelopeHorizon(examples=n, hparams={}, metrics=metrics)
+        for n, metrics in ((500, few), (1000, many), (2000, tuple(metric / 5 for metric in few)))
+    )
+    curve = MultiplierCurve(
+        ReferenceEnvelope(
+            workload="w@1", metric="loss", goal="min", budget=1000, reference="r@1", hardware="h", horizons=horizons
+        )
+    )
+    # Between the first two horizons, very near to one of them.
+    for metrics, nudge in ((few, -1e-9), (many, 1e-9)):
+        logs = [math.log(metric) for metric in metrics]
+        found = error_of_mean(curve.multiplier(math.exp(fmean(logs) + nudge)).deviations)
+        assert found is not None
+        slope = math.log(2) / (fmean(map(math.log, few)) - fmean(map(math.log, many)))
+        expected = slope * pstdev(logs) / math.sqrt(len(logs))
+        assert math.sqrt(found.variance) == pytest.approx(expected, rel=0.1)
 
 
 def test_the_deviations_are_those_of_the_envelopes_seeds() -> None:
