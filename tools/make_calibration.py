@@ -14,7 +14,6 @@ from harness.calibration.envelopes import own_multiplier, spread_of_log_multipli
 from harness.calibration.results import Calibration, Level
 from harness.contract.envelope import ReferenceEnvelope
 from harness.scoring.multiplier_tables import format_interval, format_multiplier
-from harness.scoring.reference_times import frozen_examples
 from harness.storage.envelopes import read_envelopes
 from tools.generated_block import replace_block
 from tools.markdown import table_lines
@@ -51,7 +50,6 @@ ENVELOPE_COLUMNS = (
     "mean metric at the budget",
     "spread of log *M* at the budget",
     "*M* of the reference on further seeds",
-    "examples to the target",
 )
 
 
@@ -90,15 +88,7 @@ def _envelope_row(envelope: ReferenceEnvelope) -> list[str]:
         f"{statistics.geometric_mean(at_budget.metrics):.3g}",
         f"{spread_of_log_multiplier(envelope):.2g}",
         f"{format_multiplier(own)} [{format_interval(own)}], {len(envelope.checks)} seeds",
-        _frozen_examples(envelope),
     ]
-
-
-def _frozen_examples(envelope: ReferenceEnvelope) -> str:
-    """Return the median number of examples to the target, and how many runs reached it."""
-    runs = envelope.target_examples
-    hits = sum(value is not None for value in runs)
-    return f"{frozen_examples(envelope):,.0f}, {hits} of {len(runs)} runs" if hits else "–"
 
 
 def pool_row(calibration: Calibration) -> list[str]:

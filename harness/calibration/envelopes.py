@@ -27,7 +27,6 @@ from harness.scoring.compute_multiplier import MultiplierCurve
 from harness.scoring.final_metric import final_metric, final_metric_name
 from harness.scoring.multiplier_estimate import MultiplierEstimate
 from harness.scoring.multipliers import estimate_compute
-from harness.scoring.time_to_target import target_result
 
 #: Smallest horizon as a multiple of the budget, and ratio between neighbouring horizons.
 SMALLEST_SHARE, SHARE_RATIO = 1 / 8, math.sqrt(2)
@@ -165,7 +164,6 @@ class EnvelopeMaker:
             checks=self._final_metrics(check_records),
             check_runs=tuple(record.run_id for record in check_records),
             tuning=tuple(run for tuning in tunings for run in tuning.runs),
-            target_examples=examples_to_target([*by_horizon[budget], *check_records]),
         )
         MultiplierCurve(envelope)  # Raises an error if a larger budget does not improve the metric.
         return envelope
@@ -251,15 +249,6 @@ class EnvelopeMaker:
                 )
             metrics.append(value)
         return tuple(metrics)
-
-
-def examples_to_target(records: Sequence[Record]) -> tuple[float | None, ...]:
-    """Return the numbers of examples to the target on a pool; None for a miss. On a stream, the result is empty."""
-    facts = records[0].spec.workload.facts
-    if facts.stages:
-        return ()
-    results = [target_result(record, "examples", targets=facts.targets) for record in records]
-    return tuple(result.value if result.status == "hit" else None for result in results)
 
 
 def own_multiplier(envelope: ReferenceEnvelope) -> MultiplierEstimate:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
-from harness.cli.commands import examples, is_typed, refuse_typed
+from harness.cli.commands import examples, refuse_typed
 from harness.cli.compare_multipliers import choose_ruleset, compare_stopped
 from harness.cli.gate import gate
 from harness.cli.output import note, print_json, print_text
@@ -30,6 +31,7 @@ from harness.planning.resolve import split_names
 from harness.report import comparison, run_diff
 from harness.report.multiplier_comparison import multiplier_comparison_json, multiplier_comparison_text
 from harness.scoring.compare import Comparison, compare_runs
+from harness.scoring.gate import GateAxis
 from harness.scoring.multiplier_comparison import MultiplierComparison
 from harness.scoring.time_to_target import RANKED_AXES, Axis, score_run
 
@@ -69,7 +71,8 @@ def compare(
     Times to target are compared or, under the ruleset fixed-budget, time multipliers. With fewer than six pairs, the
     result is always inconclusive. All runs should be made by one command on one machine.
 
-    The finished runs are compared. With --until-decided, new runs are made instead.
+    The finished runs are compared. With --until-decided, new runs are made instead, and the exit codes are those of
+    bench gate.
     """
     if until_decided:
         return _run_until_decided(context)
@@ -126,9 +129,15 @@ def _run_until_decided(context: click.Context) -> int:
     unused = ("results", "hardware", "ruleset", "envelopes", "limit")
     refuse_typed(context, unused, "--until-decided makes the runs that it compares")
     values = context.params
+    if values["by"] not in get_args(GateAxis):
+        raise UsageError(
+            f"--by {values['by']} cannot be used with --until-decided", fix=f"use {' or '.join(get_args(GateAxis))}"
+        )
+    if str(values["runs"]) == "none":
+        raise UsageError("--until-decided needs a folder for its runs", fix="leave out --runs, or name a folder")
     arguments = [values["a"], "--against", values["b"], "--runs", str(values["runs"])]
     arguments += [word for name in values["workloads"] for word in ("--workload", name)]
-    arguments += ["--by", values["by"]] if is_typed(context, "by") else []
+    arguments += ["--by", values["by"]]
     arguments += ["--json"] if values["as_json"] else []
     with gate.make_context("gate", arguments, parent=context.parent) as call:
         code: int = gate.invoke(call)

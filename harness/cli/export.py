@@ -16,6 +16,7 @@ from harness.contract.marks import mark_of
 from harness.contract.record import Record
 from harness.contract.workload import WorkloadFacts
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
+from harness.plugins.package_files import published_reference_times
 from harness.report.dataframes import to_parquet
 from harness.report.exports import EVAL_RESULTS, as_csv, hub_files, run_row
 from harness.report.marks import mark_lines
@@ -24,7 +25,6 @@ from harness.scoring.leaderboard import build_leaderboards
 from harness.scoring.marked import MarkFilter
 from harness.scoring.summary import LeaderboardQuery, summarize
 from harness.storage.attestations import index_attestations
-from harness.storage.envelopes import default_envelopes, read_envelopes
 from harness.storage.layout import walk_all
 from harness.storage.marks import index_marks
 from harness.storage.records import iter_listed_records
@@ -78,7 +78,7 @@ def export(
             references=references(registry, None),
             attestations=attestations,
             marks=marks,
-            envelopes=read_envelopes(default_envelopes(folder)),
+            frozen=published_reference_times(registry.workloads()),
         )
         _export_hub(records, query, installed_workloads(registry), dataset or "", source, out)
     else:

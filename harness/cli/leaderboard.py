@@ -31,6 +31,7 @@ from harness.cli.record_folders import (
 from harness.cli.resolve import NameType, open_registry
 from harness.errors import UsageError, unknown_name_error
 from harness.planning.resolve import split_names
+from harness.plugins.package_files import published_reference_times
 from harness.report import leaderboard as renderers
 from harness.report.grid import PLAIN, Palette
 from harness.report.marks import mark_lines
@@ -95,13 +96,12 @@ def leaderboard(
     folders = list_folders(runs, results, problems)
     selector = make_table_records(runs, results, problems, folders)
     marks = selector.mark_filter.marks
-    reference_envelopes = read_envelopes(find_envelopes(envelopes, results))
     query = replace(
         query,
         attestations=index_attestations(folders, problems),
         marks=marks,
         group=group,
-        envelopes=reference_envelopes,
+        frozen=published_reference_times(registry.workloads()),
     )
     stored = stored_summaries(RunSummary, summarize_content, query, existing_folders(runs, results))
     run_summaries = list(summaries(folders, problems, selector, query, stored))
@@ -111,6 +111,7 @@ def leaderboard(
         check_reference(reference, specs)
     stop_records = [record for record in selector.stop_records if query.wants(record.spec.workload.facts)]
     installed = [facts for facts in installed_workloads(registry) if query.wants(facts)]
+    reference_envelopes = read_envelopes(find_envelopes(envelopes, results))
     stopping_results = StoppingResults(stop_records, reference_envelopes, installed, query.attestations)
     marked = [item for item in selector.mark_filter.marked if query.wants(item.facts)]
     boards = build_leaderboards(run_summaries, query, installed)

@@ -8,7 +8,7 @@ from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import NameType, open_registry
 from harness.planning.resolve import resolve_workload, split_names
-from harness.plugins.power_files import published_power
+from harness.plugins.package_files import published_power
 from harness.report.power import power_json, power_text
 
 

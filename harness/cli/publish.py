@@ -20,6 +20,7 @@ from harness.contract.run import RunSpec
 from harness.errors import EXIT_FAILED, EXIT_OK, UsageError
 from harness.execution.judging import judge_weights
 from harness.planning.nonces import public_beacon
+from harness.plugins.package_files import published_reference_times
 from harness.publishing.rendering import pull_request_commands, report_json, report_text
 from harness.publishing.session import PublishOptions, publish
 from harness.verification.checks import VerificationOptions
@@ -89,6 +90,7 @@ def command(
             results=results,
             references=references(registry, None),
             installed=installed_workloads(registry),
+            reference_times=published_reference_times(registry.workloads()),
             verification=verification,
             listed_settings=listed_settings,
             dry_run=dry_run,

@@ -28,6 +28,7 @@ from harness.cli.resolve import NameType, open_registry
 from harness.contract.run import RunSpec
 from harness.errors import UsageError
 from harness.planning.resolve import split_names
+from harness.plugins.package_files import published_reference_times
 from harness.report import html
 from harness.report.page_runs import PageSummary, summarize_for_page
 from harness.report.table_records import stored_summaries
@@ -67,13 +68,12 @@ def report(
     problems: list[str] = []
     listed = list_folders(runs, results, problems)
     table_records = make_table_records(runs, results, problems, listed)
-    reference_envelopes = read_envelopes(find_envelopes(envelopes, results))
     query = LeaderboardQuery(
         workloads=frozenset(split_names(workloads)),
         references=references(registry, reference),
         attestations=index_attestations(listed, problems),
         marks=table_records.mark_filter.marks,
-        envelopes=reference_envelopes,
+        frozen=published_reference_times(registry.workloads()),
     )
     specs: dict[tuple[str, str], RunSpec] = {}
 
@@ -93,7 +93,7 @@ def report(
         problems,
         table_records.stop_records,
         table_records.mark_filter.marked,
-        reference_envelopes,
+        read_envelopes(find_envelopes(envelopes, results)),
         installed_workloads(registry),
     )
     for record in table_records.stop_records:

@@ -24,7 +24,7 @@ from harness.errors import BenchError, UsageError, unknown_name_error
 from harness.planning.compose import Composition, compose
 from harness.planning.resolve import resolve_submission, resolve_workload
 from harness.plugins.locating import split_file_name
-from harness.plugins.power_files import published_power
+from harness.plugins.package_files import published_power
 from harness.plugins.registry import Registry
 from harness.report import curve as plotting
 from harness.report import text

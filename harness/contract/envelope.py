@@ -62,16 +62,12 @@ class ReferenceEnvelope(EnvelopeHeader, frozen=True, kw_only=True):
             the envelope does not depend on them.
         check_runs: run IDs of the runs in `checks`.
         tuning: run IDs of the runs that chose the learning rates.
-        target_examples: numbers of examples to the target in the runs with the horizon `budget`, first those of
-            `horizons` and then those of `checks`; None for a run that missed the target. Empty on a stream, where the
-            targets end the stages of a scored run.
     """
 
     horizons: tuple[EnvelopeHorizon, ...]
     checks: tuple[float, ...] = ()
     check_runs: tuple[str, ...] = ()
     tuning: tuple[str, ...] = ()
-    target_examples: tuple[float | None, ...] = ()
 
     def __post_init__(self) -> None:
         seeds = {len(horizon.metrics) for horizon in self.horizons if horizon.examples != self.budget}

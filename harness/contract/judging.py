@@ -9,9 +9,8 @@ from harness.contract.run import RunSpec
 
 #: How far a record can be believed. `self-reported`: nothing confirms the metrics that the training process reported,
 #: or an attestation refutes the record. `evaluated`: a process that never imported the submission evaluated the
-#: weights, or an exact repetition of the run confirmed the metrics. `verified`: runs on fresh seeds accepted the
-#: record, or its seeds come from a public beacon and an exact repetition confirmed it. `harness.scoring.trust` has the
-#: exact rules.
+#: weights, or an exact repetition of the run confirmed the metrics. `verified`: another machine repeated the
+#: run on seeds that its author could not choose. `harness.scoring.trust` has the exact rules.
 Trust = Literal["self-reported", "evaluated", "verified"]
 #: The trust levels in ascending order.
 TRUST_LEVELS: Final[tuple[Trust, ...]] = ("self-reported", "evaluated", "verified")

@@ -354,7 +354,7 @@ class Record(Data, frozen=True, kw_only=True):
     @property
     def machines(self) -> tuple[str, ...]:
         """Hashes of the names of the machines on which the run was made, in order; empty if unknown."""
-        return tuple(dict.fromkeys(session.machine for session in self.sessions))
+        return tuple(dict.fromkeys(session.machine for session in self.sessions if session.machine))
 
 
 class TrialSummary(Data, frozen=True, kw_only=True):

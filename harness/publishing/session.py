@@ -15,6 +15,7 @@ from harness import __version__
 from harness.contract.marks import Marks, mark_of
 from harness.contract.publication import Publication
 from harness.contract.record import Record
+from harness.contract.reference_times import ReferenceTimes
 from harness.contract.workload import WorkloadFacts
 from harness.errors import DamagedError, StoreError, UsageError
 from harness.planning.stopping_rules import stopping_rule
@@ -44,6 +45,7 @@ class PublishOptions:
         results: the folder of published records.
         references: names of the submissions that may be the reference of the scores.
         installed: facts of the installed workloads.
+        reference_times: workload -> times of its tuned reference.
         verification: the options of the checks of the records.
         listed_settings: function that returns the number of settings in a submission's own list.
         dry_run: whether nothing is written.
@@ -53,6 +55,7 @@ class PublishOptions:
     results: Path
     references: tuple[str, ...]
     installed: tuple[WorkloadFacts, ...]
+    reference_times: Mapping[str, ReferenceTimes]
     verification: VerificationOptions
     listed_settings: ListedSettings
     dry_run: bool = False
@@ -170,7 +173,7 @@ def publish(names: Sequence[str], options: PublishOptions) -> PublishReport:
             if group.new:
                 _write_group(stage / group.group.subfolder, group)
         _write_marks(stage, report.groups, marks)
-        page = draw_published(stage, options.references, options.installed)
+        page = draw_published(stage, options.references, options.installed, options.reference_times)
         write_atomically(stage / LEADERBOARD, page.encode())
     return replace(report, written=True)
 

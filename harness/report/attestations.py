@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.contract.attestation import Attestation
 from harness.contract.record import Record
-from harness.scoring.trust import has_independent_seeds, trust_level
+from harness.scoring.trust import trust_level, why_not_verified
 
 
 def describe_trust(record: Record, attestations: Sequence[Attestation]) -> str:
@@ -16,7 +16,7 @@ def describe_trust(record: Record, attestations: Sequence[Attestation]) -> str:
     own = [attestation for attestation in attestations if attestation.record == record.content_hash]
     evidence = [
         f"{item.method} {item.outcome} on {item.date[:10]} by machine {item.machine}{_sandbox_clause(item)}"
-        f"{_seeds_clause(record, item)}"
+        f"{_not_verified_clause(record, item)}"
         for item in own
     ]
     return "; ".join([trust_level(record, own), *evidence])
@@ -26,13 +26,12 @@ def _sandbox_clause(attestation: Attestation) -> str:
     return f" in the sandbox {attestation.sandbox}" if attestation.method != "weights" else ""
 
 
-def _seeds_clause(record: Record, attestation: Attestation) -> str:
-    """Return why an accepted test on fresh seeds does not give the level `verified`."""
-    if attestation.method != "fresh-seeds" or attestation.outcome != "accepted":
+def _not_verified_clause(record: Record, attestation: Attestation) -> str:
+    """Return why an accepted repetition does not give the level `verified`."""
+    if attestation.method == "weights" or attestation.outcome != "accepted":
         return ""
-    if has_independent_seeds(record, attestation):
-        return ""
-    return ", not enough for verified: the seeds come neither from a beacon nor from another machine"
+    reason = why_not_verified(record, attestation)
+    return f" (not enough for verified: {reason})" if reason else ""
 
 
 def attestation_lines(record: Record, attestation: Attestation, all_attestations: Sequence[Attestation]) -> list[str]:
@@ -41,7 +40,7 @@ def attestation_lines(record: Record, attestation: Attestation, all_attestations
     title = f"{record.run_id} ({record.spec.submission.id} on {record.spec.workload.facts.id})"
     return [
         f"{title}: {attestation.method}: {attestation.outcome}: {attestation.detail}",
-        f"{title}: {level}{_seeds_clause(record, attestation)}",
+        f"{title}: {level}{_not_verified_clause(record, attestation) if level != 'verified' else ''}",
     ]
 
 

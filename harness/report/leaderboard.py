@@ -308,7 +308,8 @@ def leaderboard_fields(board: Leaderboard) -> dict[str, Any]:
         "level": board.query.level,
         "reference": board.reference,
         "workloads": [facts.id for facts in board.workloads],
-        "counted": list(board.anchored_workloads),
+        "counted": list(board.anchor_times),
+        "anchor_times": dict(board.anchor_times),
         "rows": [_row_json(row) for row in board.rows],
         "notes": list(board.notes),
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.contract.reference_times import ReferenceTimes
 from harness.contract.workload import WorkloadFacts
 from harness.report.leaderboard import as_markdown
 from harness.report.stopping_tables import StoppingResults
@@ -19,7 +20,12 @@ from harness.storage.marks import index_marks
 from harness.storage.records import iter_listed_records
 
 
-def draw_published(folder: Path, references: tuple[str, ...], installed: Sequence[WorkloadFacts]) -> str:
+def draw_published(
+    folder: Path,
+    references: tuple[str, ...],
+    installed: Sequence[WorkloadFacts],
+    frozen: Mapping[str, ReferenceTimes],
+) -> str:
     """Return the leaderboard of the records below a folder, as the Markdown page that is stored beside them.
 
     `bench leaderboard --runs none --results FOLDER --format md` prints the same page. Like that command, this function
@@ -29,19 +35,20 @@ def draw_published(folder: Path, references: tuple[str, ...], installed: Sequenc
         folder: folder of published records.
         references: names of the submissions that may be the reference of the scores.
         installed: facts of the installed workloads, by which a table finds the workloads that it lacks.
+        frozen: workload -> times of its tuned reference, to which anchored scores are relative.
     """
     problems: list[str] = []
     listed = list(walk_all([folder], problems))
     table_records = TableRecords(mark_filter=MarkFilter(index_marks([folder], problems, listed)))
-    envelopes = read_envelopes(default_envelopes(folder))
     query = LeaderboardQuery(
         references=references,
         attestations=index_attestations(listed, problems),
         marks=table_records.mark_filter.marks,
-        envelopes=envelopes,
+        frozen=frozen,
     )
     summaries = [summarize(record, query) for record in table_records.scored(iter_listed_records(listed, problems))]
     boards = build_leaderboards(summaries, query, installed)
+    envelopes = read_envelopes(default_envelopes(folder))
     stopping_results = StoppingResults(table_records.stop_records, envelopes, installed, query.attestations)
     # The page is stored in the folder, so it must not depend on the place of the folder.
     shown_problems = [problem.replace(str(folder), "results") for problem in problems]

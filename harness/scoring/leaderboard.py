@@ -31,6 +31,7 @@ from harness.scoring.reference_times import anchor_times, describe_own_times, fi
 from harness.scoring.scored_time import cost_summaries, describe_costs
 from harness.scoring.scores import (
     Anchored,
+    Profile,
     Skipped,
     Speedup,
     Table,
@@ -114,7 +115,8 @@ class Leaderboard:
         clock: clock of the scored seconds.
         query: query that the leaderboard answers.
         workloads: facts of the workloads. Each workload is a column.
-        anchored_workloads: ids of the workloads that count in the anchored score.
+        anchor_times: id of each workload that counts in the anchored score -> time of the reference, to which the score
+            is relative.
         reference: name of the submission to which the scores are relative; None if there is no such submission.
         rows: rows, the best first.
         headline: who leads, by how much, and who is tied; None without a row.
@@ -131,7 +133,7 @@ class Leaderboard:
     clock: Clock
     query: LeaderboardQuery
     workloads: tuple[WorkloadFacts, ...] = ()
-    anchored_workloads: tuple[str, ...] = ()
+    anchor_times: Mapping[str, float] = field(default_factory=dict)
     reference: str | None = None
     rows: tuple[LeaderboardRow, ...] = ()
     headline: Headline | None = None
@@ -249,11 +251,9 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
     amounts = median_amounts(summary for summary in builder.summaries if summary.run_id in builder.usable)
     times, ids = _scored_times(aggregate, amounts), [facts.id for facts in table.workloads]
     reference = find_reference(table.query.references, times)
-    anchored = _anchored_scores(reference, times, amounts, aggregate.coarse, ids, table.query, builder)
+    anchored = _anchored_scores(reference, times, amounts, aggregate.coarse, table, builder)
     counted = anchored.workloads if anchored else ()
-    if held_out := held_out_variants(table.workloads):
-        builder.notes.append(f"profile score: whoever misses a variant misses its base workload: {', '.join(held_out)}")
-    profiles = profile_scores(times, base=[w for w in ids if w not in held_out], held_out=held_out)
+    profiles = _profile_scores(times, table.workloads, builder)
     scores = anchored.scores if anchored else {name: profile.exact for name, profile in profiles.items()}
     order = sorted(times, key=lambda s: (-scores[s], -profiles[s].exact, _total_time(times[s], ids), s))
     ties = rank_ties(aggregate.studies, order=order, workloads=counted or ids)
@@ -288,7 +288,7 @@ def _rank_by_time(table: Leaderboard, builder: _Builder, aggregate: Aggregate) -
     )
     return dataclasses.replace(
         table,
-        anchored_workloads=counted,
+        anchor_times={w: anchored.reference[w] for w in counted} if anchored else {},
         reference=reference,
         headline=headline,
         rows=tuple(rows),
@@ -325,19 +325,19 @@ def _anchored_scores(
     times: Table,
     amounts: Medians,
     coarse: Collection[str],
-    ids: Sequence[str],
-    query: LeaderboardQuery,
+    table: Leaderboard,
     builder: _Builder,
 ) -> Anchored | None:
     """Return the anchored scores. If there are none, return None and add a note with the reason."""
     if reference is None:
-        names = ", ".join(query.references) or "no submission has the tag reference"
+        names = ", ".join(table.query.references) or "no submission has the tag reference"
         builder.notes.append(
             f"no anchored score and no speed-up, because the table has no run of the reference ({names})"
         )
         return None
-    envelopes = query.envelopes if query.level == "main" else {}
-    anchors = anchor_times(reference, times[reference], amounts, envelopes)
+    query, ids = table.query, [facts.id for facts in table.workloads]
+    frozen = query.frozen if query.level == "main" else {}
+    anchors = anchor_times(reference, times[reference], amounts, query.by, table.workloads, frozen)
     try:
         anchored = anchored_scores(times, anchors.times, workloads=ids, coarse=coarse)
     except UsageError:
@@ -345,9 +345,19 @@ def _anchored_scores(
         builder.notes.append(f"no anchored score: {reason} ({reference})")
         return None
     builder.left_out += [Skipped(item=f"anchored score/{s.item}", reason=s.reason) for s in anchored.left_out]
-    remark = describe_own_times(anchors.own.intersection(anchored.workloads))
-    builder.notes += [remark] if remark else []
+    builder.notes += describe_own_times({w: anchors.own[w] for w in anchored.workloads if w in anchors.own})
     return anchored
+
+
+def _profile_scores(times: Table, workloads: Sequence[WorkloadFacts], builder: _Builder) -> dict[str, Profile]:
+    """Return the profile scores. Variants are held out or left out (see `held_out_variants`)."""
+    held_out, left_out = held_out_variants(workloads, list(times.values()))
+    reason = "some submissions on the base workload have no run on this variant"
+    builder.left_out += [Skipped(item=f"profile score/{variant}", reason=reason) for variant in left_out]
+    if held_out:
+        builder.notes.append(f"profile score: whoever misses a variant misses its base workload: {', '.join(held_out)}")
+    base = [facts.id for facts in workloads if facts.id not in (*held_out, *left_out)]
+    return profile_scores(times, base=base, held_out=held_out)
 
 
 def _total_time(times: Mapping[str, float], workloads: Sequence[str]) -> float:

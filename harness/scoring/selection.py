@@ -120,14 +120,29 @@ def keep_newest_versions(runs: Sequence[R], installed: Collection[WorkloadFacts]
     return selected, skipped
 
 
-def held_out_variants(workloads: Iterable[WorkloadFacts]) -> dict[str, str]:
-    """Return id of the variant -> id of its base workload, for the variants whose base workload is also given."""
+def held_out_variants(
+    workloads: Iterable[WorkloadFacts], rows: Collection[Collection[str]]
+) -> tuple[dict[str, str], list[str]]:
+    """Return id of the variant -> id of its base workload, and the ids of variants that a profile score leaves out.
+
+    A variant whose base workload is in the table is held out if every submission on the base workload also ran on the
+    variant. Otherwise it is left out, because it would take the base workload away from the others.
+
+    Args:
+        workloads: facts of the workloads of a table.
+        rows: for each submission, the ids of the workloads on which it has runs.
+    """
     by_name = {facts.name: facts.id for facts in workloads}
-    return {
-        workload: by_name[base]
-        for name, workload in by_name.items()
-        if (base := name.partition("+")[0]) != name and base in by_name
-    }
+    held_out, left_out = {}, []
+    for name, variant in by_name.items():
+        base = by_name.get(name.partition("+")[0])
+        if base in (None, variant):
+            continue
+        if all(variant in row for row in rows if base in row):
+            held_out[variant] = str(base)
+        else:
+            left_out.append(variant)
+    return held_out, left_out
 
 
 def _newness(run: RunLike, anchor: WorkloadFacts | None) -> tuple[tuple[bool, bool], list[tuple[int, str]], str]:

@@ -12,10 +12,10 @@ import msgspec
 
 from harness.contract.attestation import Attestation
 from harness.contract.base import Data
-from harness.contract.envelope import ReferenceEnvelope
 from harness.contract.judging import Trust
 from harness.contract.marks import Marks, mark_of
 from harness.contract.record import Record, Status
+from harness.contract.reference_times import ReferenceTimes
 from harness.contract.run import Point, RunSpec
 from harness.contract.workload import Target, WorkloadFacts
 from harness.errors import UsageError
@@ -82,7 +82,7 @@ class LeaderboardQuery:
         attestations: content hash of a record -> attestations of this record.
         marks: the mark of each marked record.
         group: which rows are shown as one row per family: `unranked` (rows without a rank), `all` or `none`.
-        envelopes: workload id -> envelope of the tuned reference, to which anchored scores are relative.
+        frozen: workload id -> times of its tuned reference, to which anchored scores are relative.
     """
 
     by: Axis = "time"
@@ -94,7 +94,7 @@ class LeaderboardQuery:
     attestations: Mapping[str, Sequence[Attestation]] = field(default_factory=dict)
     marks: Marks = field(default_factory=dict)
     group: Grouping = "unranked"
-    envelopes: Mapping[str, ReferenceEnvelope] = field(default_factory=dict)
+    frozen: Mapping[str, ReferenceTimes] = field(default_factory=dict)
 
     def wants(self, facts: WorkloadFacts) -> bool:
         """Whether the tables show this workload."""

@@ -27,9 +27,8 @@ class Attestable(Protocol):
 def trust_level(record: Attestable, attestations: Iterable[Attestation]) -> Trust:
     """Return how far a record can be believed.
 
-    - `verified`: runs accepted the record on seeds that its author could not choose. Either they are fresh seeds from a
-      public beacon, or fresh seeds that another machine drew. Or the record's own seeds come from a public beacon, and
-      an exact repetition confirmed the record.
+    - `verified`: another machine repeated the run on seeds that its author could not choose. Either runs on fresh seeds
+      accepted the record. Or the record's own seeds come from a public beacon, and an exact repetition confirmed it.
     - `evaluated`: a process that never imported the submission evaluated the weights, during the run (field `trust` of
       the record) or later (an attestation), or an exact repetition confirmed the metrics.
     - `self-reported`: all other records, and records that an attestation refutes.
@@ -44,24 +43,22 @@ def trust_level(record: Attestable, attestations: Iterable[Attestation]) -> Trus
     if any(attestation.outcome == "refuted" for attestation in own):
         return "self-reported"
     accepted = [attestation for attestation in own if attestation.outcome == "accepted"]
-    if any(has_independent_seeds(record, attestation) for attestation in accepted):
+    if any(not why_not_verified(record, attestation) for attestation in accepted):
         return "verified"
     return "evaluated" if accepted or record.trust == "evaluated" else "self-reported"
 
 
-def has_independent_seeds(record: Attestable, attestation: Attestation) -> bool:
-    """Return whether a check ran the submission on seeds that the author of the record could not choose."""
-    if attestation.method == "exact":
-        return has_public_seeds(record)
-    if attestation.method != "fresh-seeds" or attestation.nonce is None:
-        return False
-    source = attestation.nonce.source
-    return source == "beacon" or (source == "local" and _is_made_elsewhere(record, attestation))
-
-
-def _is_made_elsewhere(record: Attestable, attestation: Attestation) -> bool:
-    """Return whether a check was made on another machine than the run; False if one of the machines is unknown."""
-    return bool(attestation.machine and record.machines) and attestation.machine not in record.machines
+def why_not_verified(record: Attestable, attestation: Attestation) -> str:
+    """Return why an accepted check does not give the level `verified`; empty if it gives this level."""
+    if attestation.method == "weights":
+        return "the run was not repeated"
+    if attestation.method == "exact" and not has_public_seeds(record):
+        return "the seeds of the record do not come from a public beacon"
+    if attestation.method == "fresh-seeds" and (attestation.nonce is None or attestation.nonce.source == "given"):
+        return "the fresh seeds were given by the user"
+    if not attestation.machine or not record.machines:
+        return "the machine of the record or of the check is unknown"
+    return "the check was made on the machine of the record" if attestation.machine in record.machines else ""
 
 
 def has_public_seeds(record: Attestable) -> bool:

@@ -11,8 +11,8 @@ import pytest
 from harness import cli
 from harness.contract.power import OrderAgreement, PowerCost, PowerRow
 from harness.errors import StoreError
-from harness.plugins import power_files
-from harness.plugins.power_files import published_power
+from harness.plugins import package_files
+from harness.plugins.package_files import published_power
 from harness.plugins.registry import load_registry
 from harness.report.power import power_cells, power_summary, remarks
 
@@ -83,7 +83,7 @@ def test_only_rows_of_the_current_version_are_read(tmp_path: Path, monkeypatch: 
     current, old = change(workload=entry.facts.id), change(workload="lm-tiny@0")
     full = msgspec.structs.replace(current, budget_name="full")
     (tmp_path / "power.json").write_bytes(msgspec.json.encode({"schema": 1, "rows": [full, old, current]}))
-    monkeypatch.setattr(power_files, "locate_top", lambda top: ((str(tmp_path),), None))
+    monkeypatch.setattr(package_files, "locate_top", lambda top: ((str(tmp_path),), None))
     assert published_power([entry]) == (current, full)
     (tmp_path / "power.json").write_text("{")
     with pytest.raises(StoreError, match="published power"):

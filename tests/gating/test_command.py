@@ -95,8 +95,8 @@ def write(loss: float, path: str = "mine.py") -> None:
     Path(path).write_text(f"{SOURCE.read_text()}\nLOSS = {loss}\n")
 
 
-@pytest.mark.parametrize("options", [[], ["--by", "examples"]])
-def test_compare_until_decided_is_a_gate(bench: Bench, options: list[str]) -> None:
+def test_compare_until_decided_is_a_gate(bench: Bench) -> None:
+    options = ["--by", "examples"]
     bench.losses = by_name(0.9)
     code, compared = bench.json("compare", *GATE[1:2], GATE[3], *GATE[4:6], *options, "--until-decided")
     assert (code, compared["verdict"]) == (0, "better")
@@ -108,7 +108,8 @@ def test_compare_until_decided_is_a_gate(bench: Bench, options: list[str]) -> No
     ("options", "problem"),
     [
         (["--ruleset", "quick"], "--until-decided makes the runs that it compares, so it does not use --ruleset"),
-        (["--by", "steps"], "'steps' is not one of"),
+        (["--by", "steps"], "--by steps cannot be used with --until-decided (use examples or time)"),
+        (["--runs", "none"], "--until-decided needs a folder for its runs"),
     ],
 )
 def test_compare_until_decided_refuses_options_of_finished_runs(bench: Bench, options: list[str], problem: str) -> None:

@@ -59,6 +59,7 @@ def options(
         results=folder / "results",
         references=("adamw-cosine",),
         installed=(),
+        reference_times={},
         verification=NO_JUDGE,
         listed_settings=listed_settings,
         dry_run=dry_run,

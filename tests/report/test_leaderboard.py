@@ -171,18 +171,22 @@ def test_a_missed_variant_takes_its_base_workload_away_in_the_profile_score() ->
     both = [("alpha", 1.0, 1.0), ("beta", 1.2, 99.0)]
     records = [synthetic.record(name, base, speed=speed) for name, speed, _ in both]
     records += [synthetic.record(name, variant, speed=speed) for name, _, speed in both]
-    records.append(synthetic.record("gamma", base, speed=1.1))  # without a run on the variant
     summaries = [summarize(r, LeaderboardQuery()) for r in records]
     (table,) = build_leaderboards(summaries, LeaderboardQuery())
     rows = {row.submission: row for row in table.rows}
-    assert {name: row.profile for name, row in rows.items()} == {"alpha@1": 1.0, "beta@1": 0.0, "gamma@1": 0.0}
+    assert {name: row.profile for name, row in rows.items()} == {"alpha@1": 1.0, "beta@1": 0.0}
     assert {name: dict(row.ratios) for name, row in rows.items()} == {
-        "alpha@1": {"hills@1": 1.0}, "beta@1": {"hills@1": math.inf}, "gamma@1": {"hills@1": math.inf},
+        "alpha@1": {"hills@1": 1.0}, "beta@1": {"hills@1": math.inf},
     }  # fmt: skip
     assert "profile score: whoever misses a variant misses its base workload: hills+steep@1" in table.notes
     alone = [summary for summary in summaries if summary.spec.workload.facts.name == "hills+steep"]
     (table,) = build_leaderboards(alone, LeaderboardQuery())
     assert {row.submission: row.profile for row in table.rows} == {"alpha@1": 1.0, "beta@1": 0.0}
+    other = summarize(synthetic.record("gamma", base, speed=1.1), LeaderboardQuery())
+    (table,) = build_leaderboards([*summaries, other], LeaderboardQuery())
+    assert all(row.profile > 0.9 for row in table.rows if row.profile is not None), "the variant is left out"
+    reason = "some submissions on the base workload have no run on this variant"
+    assert ("profile score/hills+steep@1", reason) in {(skipped.item, skipped.reason) for skipped in table.left_out}
 
 
 # --- bad input --------------------------------------------------------------------------------------

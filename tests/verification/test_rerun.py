@@ -17,7 +17,7 @@ from harness.contract.run import Nonce, PartRef, Point, RunSpec
 from harness.contract.workload import Target
 from harness.errors import UsageError
 from harness.planning.seeds import expected_held_out
-from harness.report.attestations import describe_trust
+from harness.report.attestations import attestation_lines, describe_trust
 from harness.scoring.summary import LeaderboardQuery, summarize
 from harness.scoring.trust import lowest_level, trust_level
 from harness.storage.layout import run_id
@@ -93,18 +93,18 @@ def test_an_honest_record_becomes_verified() -> None:
 
 
 @pytest.mark.parametrize(
-    ("machine", "source", "level"),
+    ("machine", "source", "reason"),
     [
-        ("elsewhere", "local", "verified"),
-        ("elsewhere", "given", "evaluated"),
-        ("own", "beacon", "verified"),
-        ("own", "local", "evaluated"),
-        ("own", "given", "evaluated"),
-        ("", "local", "evaluated"),
+        ("elsewhere", "local", ""),
+        ("elsewhere", "beacon", ""),
+        ("elsewhere", "given", "the fresh seeds were given by the user"),
+        ("own", "beacon", "the check was made on the machine of the record"),
+        ("own", "local", "the check was made on the machine of the record"),
+        ("", "local", "the machine of the record or of the check is unknown"),
     ],
 )
 def test_fresh_seeds_verify_a_record_only_if_its_author_could_not_choose_them(
-    machine: str, source: Literal["beacon", "local", "given"], level: str
+    machine: str, source: Literal["beacon", "local", "given"], reason: str
 ) -> None:
     record = change(honest(), sessions=(Session(invocation="i", machine="own"),))
     nonce = Nonce(value="ab" * 32, source=source)
@@ -116,18 +116,25 @@ def test_fresh_seeds_verify_a_record_only_if_its_author_could_not_choose_them(
         machine=machine,
         nonce=nonce,
     )
+    level = "evaluated" if reason else "verified"
     assert trust_level(record, [attestation]) == level
     assert trust_level(summarize(record, LeaderboardQuery()), [attestation]) == level
-    assert ("not enough for verified" in describe_trust(record, [attestation])) is (level != "verified")
-    unknown = change(record, sessions=())
-    assert trust_level(unknown, [attestation]) == ("verified" if source == "beacon" else "evaluated")
+    clause = f"(not enough for verified: {reason})"
+    shown = [describe_trust(record, [attestation]), *attestation_lines(record, attestation, [attestation])[1:]]
+    assert all((clause in line) is bool(reason) and "not enough" not in line.replace(clause, "") for line in shown)
+    for sessions in ((), (Session(invocation="i", machine=""),)):
+        unknown = change(record, sessions=sessions)
+        assert trust_level(unknown, [attestation]) == "evaluated"
+    verifying = change(attestation, machine="elsewhere", nonce=Nonce(value="ab" * 32, source="local"))
+    assert attestation_lines(record, attestation, [verifying, attestation])[1].endswith(": verified")
 
 
 def test_seeds_of_a_beacon_need_no_fresh_seeds() -> None:
     record = with_spec(at_hand(honest()), nonce=Nonce(value="ab" * 32, source="beacon"))
     made = list(rerun(record).repeat_record(record))
     assert summary(made) == [("exact", "accepted")]
-    assert trust_level(record, made) == "verified"
+    assert trust_level(record, made) == "evaluated", "on the machine of the record"
+    assert trust_level(record, [change(made[0], machine="another machine")]) == "verified"
 
 
 @pytest.mark.parametrize("changed", [{"lr": 0.5}, {"train_loss": 1.0}, {"examples": 3}])

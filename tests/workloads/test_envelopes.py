@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.calibration.envelopes import examples_to_target, holds
+from harness.calibration.envelopes import holds
 from harness.contract.envelope import ReferenceEnvelope
 from harness.planning.internal_rulesets import ENVELOPE_RULESET
 from harness.plugins.registry import load_registry
@@ -40,8 +40,3 @@ def test_an_envelope_is_what_its_records_say(envelope: ReferenceEnvelope) -> Non
         assert {run.spec.stop for run in runs} == {horizon.examples}
         assert all(run.spec.hparams == horizon.hparams and run.spec.purpose == "envelope" for run in runs)
     assert tuple(final_metric(by_id[run]).value for run in envelope.check_runs) == envelope.checks
-    (at_budget,) = (horizon for horizon in envelope.horizons if horizon.examples == envelope.budget)
-    runs = [by_id[run] for run in (*at_budget.runs, *envelope.check_runs)]
-    assert examples_to_target(runs) == envelope.target_examples
-    if facts.access == "pool":
-        assert sum(value is not None for value in envelope.target_examples) >= 0.9 * len(runs)
