@@ -22,6 +22,7 @@ from harness.cli.record_folders import (
     make_table_records,
     one_group,
     records,
+    references,
     runs_of_submission,
     workloads_option,
 )
@@ -81,7 +82,8 @@ def compare(
             f"--fail-if-slower-than {limit}: the ratio must be at least 1", fix="give a ratio such as 1.05"
         )
     problems: list[str] = []
-    installed = installed_workloads(open_registry(context.obj))
+    registry = open_registry(context.obj)
+    installed = installed_workloads(registry)
     folders = list_folders(runs, results, problems)
     selector = make_table_records(runs, results, problems, folders)
     scored = [score_run(record, by) for record in records(folders, problems, selector, note_marks=True)]
@@ -116,7 +118,7 @@ def compare(
     # If A and B are the same submission, every run is paired with itself. The ratio is then 1, and the verdict is
     # `inconclusive`.
     of_a, of_b = (runs_of_submission(runs_of_both, name) for name in (a, b))
-    result = compare_runs(of_a, of_b, by, installed=installed)
+    result = compare_runs(of_a, of_b, by, installed=installed, references=references(registry, None))
     if as_json:
         print_json(comparison.comparison_json(result))
     else:

@@ -15,18 +15,20 @@ PROJECT_FILE = "bench.yaml"
 
 #: The commands that read published records and local runs.
 _READERS = (
-    *("runs", "note", "show", "leaderboard", "best", "compare", "diff", "report", "publish"),
+    *("runs", "note", "show", "leaderboard", "best", "compare", "diff", "report", "publish", "verify", "rerun"),
     *("results doubt", "results withdraw", "results restore"),
 )
+#: The commands that run trials with all options of the project file, except those of rulesets.
+_RUNNERS = ("run", "gate", "ablate", "tune")
 #: Key of the project file -> commands in which the key sets the option of the same name.
 KEYS = {
     "ruleset": ("run",),
     "studies": ("run",),
-    "seed": ("run", "gate", "ablate", "tune"),
-    "device": ("run", "gate", "ablate", "tune"),
-    "threads": ("run", "gate", "ablate", "tune"),
-    "executor": ("run", "gate", "ablate", "tune"),
-    "runs": ("run", "gate", "ablate", "tune", *_READERS),
+    "seed": (*_RUNNERS, "cost", "calibrate"),
+    "device": (*_RUNNERS, "cost", "calibrate"),
+    "threads": (*_RUNNERS, "cost", "hardware"),
+    "executor": (*_RUNNERS, "calibrate"),
+    "runs": (*_RUNNERS, "cost", "calibrate", *_READERS),
     "results": _READERS,
 }
 #: Keys whose value is an integer. The values of the other keys are text.

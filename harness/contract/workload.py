@@ -250,3 +250,8 @@ class Shard(Data, frozen=True, kw_only=True):
 
 #: The shard of a single rank: all examples.
 WHOLE = Shard()
+
+
+def default_device(facts: WorkloadFacts) -> str:
+    """Return the device on which a workload runs by default, `cpu` or `cuda`."""
+    return "cpu" if facts.tier == "cpu" else "cuda"

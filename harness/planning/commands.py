@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from itertools import chain
 
 from harness.contract.run import RunSpec
+from harness.contract.workload import default_device
 from harness.planning.rulesets import rulesets
 
 
@@ -50,7 +51,8 @@ def run_options(spec: RunSpec, settings: Iterable[str]) -> list[list[str]]:
     for name in settings:
         value = spec.hparams[name]
         options += [["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]]
-    options += [["--device", spec.device]] if spec.device != ("cpu" if facts.tier == "cpu" else "cuda") else []
+    options += [["--device", spec.device]] if spec.device != default_device(facts) else []
+    options += [["--allow-slow"]] if spec.device == "cpu" and facts.tier != "cpu" else []
     options += [["--threads", str(spec.threads)]] if spec.threads != 1 else []
     options += [["--gpus", str(spec.ranks)]] if spec.ranks != 1 else []
     options += [["--deterministic"]] if spec.deterministic else []

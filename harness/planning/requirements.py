@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.contract.entries import WorkloadEntry
+from harness.contract.workload import default_device
 from harness.datasets.local import dataset_path, missing_names
 from harness.datasets.paths import data_folder
 from harness.datasets.selection import DataRequirement, fetch_command
@@ -172,7 +173,7 @@ def choose_device(workload: WorkloadEntry, device: str | None, allow_slow: bool)
     Args:
         workload, device, allow_slow: see `choose_workloads`.
     """
-    wanted_device = device or ("cpu" if workload.facts.tier == "cpu" else "cuda")
+    wanted_device = device or default_device(workload.facts)
     if wanted_device.startswith("cuda") and workload.facts.tier != "cpu" and allow_slow and not detect.gpu_name():
         return "cpu"
     return wanted_device

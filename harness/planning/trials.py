@@ -15,7 +15,7 @@ from harness.contract.limits import check_integers, check_number_of_trials
 from harness.contract.ruleset import Ruleset
 from harness.contract.run import Nonce, PartRef, Purpose, RunSpec, Seeds, SubmissionRef, WorkloadRef
 from harness.contract.schedule import planned_updates
-from harness.contract.workload import WorkloadFacts, scale_budget
+from harness.contract.workload import WorkloadFacts, default_device, scale_budget
 from harness.errors import UsageError, unknown_name_error
 from harness.hardware import detect
 from harness.planning import sampling
@@ -140,7 +140,7 @@ def plan_trials(
     """
     facts = apply_budget(workload.facts, settings)
     composition = compose(submission, registry)
-    device = settings.device or ("cpu" if facts.tier == "cpu" else "cuda")
+    device = settings.device or default_device(facts)
     ref = _submission_ref(composition)
     hparams_of_study = hyperparameter_settings(composition, facts, settings, points)
     rule = stopping_rule(settings.ruleset.stopping)

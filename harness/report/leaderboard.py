@@ -170,7 +170,8 @@ def as_html(boards: Sequence[Leaderboard], more: Sequence[Grid] = (), marked: Se
         ".r{text-align:right}caption{text-align:left;font-weight:600}div{overflow-x:auto}"
     )
     body = "\n".join(parts) or "<p>No results yet.</p>"
-    explained = "".join(f"<p>{html.escape(line)}</p>" for line in EXPLAINED)
+    explanations = EXPLAINED if _has_ranking_by_time(boards) else ()
+    explained = "".join(f"<p>{html.escape(line)}</p>" for line in explanations)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
@@ -183,10 +184,9 @@ def _board_html(boards: Sequence[Leaderboard]) -> Iterator[str]:
     for board in boards:
         if board.rows:
             yield grid_html(ranking_grid(board))
-        elif board.details:
+        elif board.details or board.left_out:
             yield f"<p>{html.escape(escape_controls(title(board)))}</p>"
-        if board.rows or board.details:
-            yield from (f"<p>{html.escape(escape_controls(line))}</p>" for line in notes(board))
+        yield from (f"<p>{html.escape(escape_controls(line))}</p>" for line in notes(board))
         yield from map(grid_html, detail_grids(board))
 
 

@@ -173,11 +173,13 @@ def compare_runs(
     *,
     explore: bool = False,
     installed: Collection[WorkloadFacts] = (),
+    references: Collection[str] = (),
 ) -> Comparison:
     """Compare the scored runs of two submissions. `compare` explains the procedure and the other arguments.
 
     Args:
         installed: facts of the installed workloads, whose versions count as the newest (see `keep_newest_versions`).
+        references: names of the submissions that count as the reference in the estimate of costs.
 
     Raises:
         UsageError: there is no pair, `a` or `b` contains several submissions, or the runs cannot be compared.
@@ -191,7 +193,7 @@ def compare_runs(
     newest, skipped_versions = keep_newest_versions([*usable[0], *usable[1]], installed)
     check_mixed(newest)
     skipped += skipped_versions
-    costed = {run.run_id: run for run in cost_runs(newest, by)}
+    costed = {run.run_id: run for run in cost_runs(newest, by, references)}
     runs_a, runs_b = ([costed[run.run_id] for run in runs if run.run_id in costed] for runs in usable)
     names = _only_name(runs_a, "A"), _only_name(runs_b, "B")
     trials_a, trials_b = _trial_times(runs_a), _trial_times(runs_b)

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from harness import cli
+from harness.cli.config import KEYS
 from tests.command_lines import commands, find_problem
 
 COMMANDS = dict(commands())
@@ -38,6 +39,19 @@ def test_the_help_ends_with_examples_of_the_command(name: str, capsys: pytest.Ca
     for example in examples:
         assert example.startswith(f"bench {name}".strip())
         assert not find_problem(example), example
+
+
+#: Commands with an option of this name to which a key of the project file does not apply.
+OWN_OPTIONS = {
+    "ruleset": {"compare", "score"},  # chooses how existing results are scored
+    "studies": {"calibrate", "tune"},  # has another default and another meaning than in `bench run`
+}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_of_the_project_file_sets_the_option_of_all_commands(key: str) -> None:
+    having = {name for name in _leaves() if any(key == option.name for option in COMMANDS[name].params)}
+    assert having - OWN_OPTIONS.get(key, set()) == set(KEYS[key])
 
 
 @pytest.mark.parametrize("name", _leaves())

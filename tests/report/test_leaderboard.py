@@ -189,6 +189,17 @@ def test_a_missed_variant_takes_its_base_workload_away_in_the_profile_score() ->
     assert ("profile score/hills+steep@1", reason) in {(skipped.item, skipped.reason) for skipped in table.left_out}
 
 
+def test_text_markdown_and_html_explain_and_list_the_same() -> None:
+    boards = build_leaderboards([summarize(broken(metrics={}), LeaderboardQuery())], LeaderboardQuery())
+    for pages in ((boards, "no metric &#x27;loss&#x27;", "no metric 'loss'"), ([], "", "")):
+        shown, in_html, in_text = pages
+        assert in_html in leaderboard.as_html(shown)
+        assert in_text in leaderboard.as_text(shown)
+        assert in_text in leaderboard.as_markdown(shown)
+        assert "anchored: mean over workloads" not in leaderboard.as_html(shown)
+        assert "anchored: mean over workloads" not in leaderboard.as_markdown(shown)
+
+
 # --- bad input --------------------------------------------------------------------------------------
 
 
