@@ -373,6 +373,21 @@ def test_cifar_networks_at_full_size_take_two_steps(name: str, small_cifar: Path
     assert sum(piece.n for piece in workload.held_out("score")) == 200
 
 
+@pytest.mark.parametrize(("name", "metric"), [("resnet9-cifar10", "accuracy"), ("resnet-digits", "cross_entropy")])
+def test_the_standard_error_is_that_of_the_targets_metric(name: str, metric: str) -> None:
+    class Bare(ImageClassifier):
+        network = train_data = held_out = None  # type: ignore[assignment]
+
+    facts = load_registry().workload(name).facts
+    assert facts.targets[0].metric == metric
+    nats_B, correct_B = torch.tensor([0.5, 1.0, 3.0, 0.1]), torch.tensor([True, False, False, True])
+    found = Bare(facts).metrics({"nats_B": nats_B, "correct_B": correct_B}, "score")
+    expected = {"accuracy": (0.25 / 3) ** 0.5, "cross_entropy": float(nats_B.std()) / 2}[metric]
+    assert found["se"] == pytest.approx(expected)
+    assert found["accuracy"] == 0.5
+    assert found["cross_entropy"] == pytest.approx(1.15)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet9-cifar10", "resnet-cifar10"])
 def test_their_options_build(name: str) -> None:

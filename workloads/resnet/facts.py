@@ -114,7 +114,7 @@ _GPU_OPTIONS: dict[str, Domain] = {
 
 RESNET9_CIFAR10 = WorkloadFacts(
     name="resnet9-cifar10",
-    version="2",
+    version="3",
     tier="gpu",
     targets=(Target(metric="accuracy", goal="max", value=0.93, unit="share"),),
     # The horizon is 36 passes over the training set.
@@ -129,7 +129,7 @@ RESNET9_CIFAR10 = WorkloadFacts(
 
 RESNET_CIFAR10 = WorkloadFacts(
     name="resnet-cifar10",
-    version="2",
+    version="3",
     tier="gpu",
     targets=(Target(metric="accuracy", goal="max", value=0.94, unit="share"),),
     # The horizon is 60 passes over the training set.
@@ -144,7 +144,7 @@ RESNET_CIFAR10 = WorkloadFacts(
 
 RESNET50_IMAGENET = WorkloadFacts(
     name="resnet50-imagenet",
-    version="2",
+    version="3",
     tier="cluster",
     # The target is AlgoPerf's validation target. The horizon is about AlgoPerf's horizon: 186,666 steps of 1,024
     # images.
