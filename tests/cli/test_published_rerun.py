@@ -55,7 +55,14 @@ def test_a_published_record_becomes_verified(
         assert trust() == {"evaluated"}
         repeat = ["rerun", record.run_id, "--runs", "none"]
         assert cli.invoke(repeat) == 2, "a record does not choose the file of its workload"
-        assert cli.invoke([*repeat, "--workload-file", "task.py"]) == 0
+        repeat += ["--workload-file", "task.py"]
+        capsys.readouterr()
+        assert cli.invoke(repeat) == 0
+        own = "evaluated (not enough for verified: the check was made on the machine of the record)"
+        assert own in capsys.readouterr().out
+        assert trust() == {"evaluated"}
+        monkeypatch.setattr("platform.node", lambda: "another machine")
+        assert cli.invoke(repeat) == 0
         shown = capsys.readouterr()
     assert "exact: accepted" in shown.out
     assert f"{record.run_id} (mine@1 on {record.spec.workload.facts.id}): verified" in shown.out
