@@ -167,22 +167,14 @@ def compare(
 
 
 def compare_runs(
-    a: Iterable[ScoredRun],
-    b: Iterable[ScoredRun],
-    by: Axis = "time",
-    *,
-    explore: bool = False,
-    installed: Collection[WorkloadFacts] = (),
-    references: Collection[str] = (),
-) -> Comparison:
-    """Compare the scored runs of two submissions. `compare` explains the procedure and the other arguments.
+    a: Iterable[ScoredRun], b: Iterable[ScoredRun], by: Axis = "time", *, explore: bool = False,
+    installed: Collection[WorkloadFacts] = (), references: Collection[str] = (),
+) -> Comparison:  # fmt: skip
+    """Compare the scored runs of two submissions. `compare` explains the procedure, other arguments and errors.
 
     Args:
         installed: facts of the installed workloads, whose versions count as the newest (see `keep_newest_versions`).
         references: names of the submissions that count as the reference in the estimate of costs.
-
-    Raises:
-        UsageError: there is no pair, `a` or `b` contains several submissions, or the runs cannot be compared.
     """
     skipped: list[Skipped] = []
     usable = []
