@@ -81,7 +81,7 @@ def score_boards(
     installed: Collection[WorkloadFacts] = (),
     attestations: Mapping[str, Sequence[Attestation]] = MappingProxyType({}),
 ) -> list[MultiplierBoard]:
-    """Score the runs of every hardware class, ruleset and kind of access.
+    """Score the runs of every hardware class, ruleset and kind of access; the board with the most workloads is first.
 
     Args:
         records: records of any rulesets. Only those with the stopping rule `STOPPING` are scored. If a trial has
@@ -93,7 +93,9 @@ def score_boards(
     tables: dict[tuple[str, str, Access], list[Record]] = defaultdict(list)
     for record in earliest_runs(record for record in records if is_scored_or_tuning(record)):
         tables[*table_key(record), record.spec.workload.facts.access].append(record)
-    return [_score_board(key, tables[key], envelopes or {}, installed, attestations) for key in sorted(tables)]
+    boards = [_score_board(key, tables[key], envelopes or {}, installed, attestations) for key in sorted(tables)]
+    # The ranking of the most workloads comes first.
+    return sorted(boards, key=lambda board: -len({cell.workload for cell in board.cells}))
 
 
 def is_scored_or_tuning(record: Record) -> bool:
