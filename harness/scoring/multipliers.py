@@ -95,7 +95,7 @@ def score_boards(
         tables[*table_key(record), record.spec.workload.facts.access].append(record)
     boards = [_score_board(key, tables[key], envelopes or {}, installed, attestations) for key in sorted(tables)]
     # The ranking of the most workloads comes first.
-    return sorted(boards, key=lambda board: -len({cell.workload for cell in board.cells}))
+    return sorted(boards, key=lambda board: -len(board.workloads))
 
 
 def is_scored_or_tuning(record: Record) -> bool:
