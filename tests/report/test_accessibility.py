@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness import cli
 from tests.report import synthetic
-from tests.report.browser import accessibility_problems, chromium
-from tests.report.test_browser import wait
+from tests.report.browser import Browser, accessibility_problems, chromium
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +34,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module", params=SIZES)
-def browsers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[bool, Any]]:
+def browsers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[bool, Browser]]:
     """A browser with a light colour scheme and one with a dark one."""
     width, height = SIZES[request.param]
     with (
@@ -48,20 +46,20 @@ def browsers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("page", ["report", "empty", "table"])
-def test_axe_has_no_serious_findings(browsers: dict[bool, Any], pages: dict[str, Path], page: str, dark: bool) -> None:
+def test_axe_has_no_serious_findings(
+    browsers: dict[bool, Browser], pages: dict[str, Path], page: str, dark: bool
+) -> None:
     browser = browsers[dark]
-    browser.get(pages[page].as_uri())
-    if page != "table":
-        wait(browser, "document.body.dataset.drawn >= 1")
+    browser.open(pages[page].as_uri(), "" if page == "table" else "document.body.dataset.drawn >= 1")
     # What is folded is not checked.
     browser.execute_script("for (const part of document.querySelectorAll('details')) part.open = true")
     assert accessibility_problems(browser, ("serious", "critical")) == []
 
 
-def test_a_finding_is_reported(browsers: dict[bool, Any]) -> None:
+def test_a_finding_is_reported(browsers: dict[bool, Browser]) -> None:
     """The check itself works: pale text and a picture without a description are found."""
     browser = browsers[False]
-    browser.get(
+    browser.open(
         "data:text/html,<html lang=en><title>t</title><main><h1 style='color:%23ccc'>pale</h1><img src='data:,'>"
     )
     problems = accessibility_problems(browser, ("serious", "critical"))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.report import synthetic
-from tests.report.browser import chromium, complaints, requests
+from tests.report.browser import Browser, chromium, complaints, requests, wait
 from tests.report.conftest import Bench
 
 pytestmark = pytest.mark.slow
@@ -31,31 +29,18 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with chromium(tmp_path_factory.mktemp("profile")) as one:
         yield one
 
 
-def wait(browser: Any, script: str, seconds: float = 20.0) -> Any:
-    """What a script returns once it is true."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = browser.execute_script(f"return {script}")
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"never true: {script}"
-        time.sleep(0.05)
-
-
 @pytest.fixture
-def opened(browser: Any, report: Path) -> Iterator[Callable[[str], None]]:
+def opened(browser: Browser, report: Path) -> Iterator[Callable[[str], None]]:
     """Open the report at a hash and wait until it is drawn; afterwards nothing was complained of or asked for."""
     browser.get_log("browser"), browser.get_log("performance")
 
     def go(fragment: str = "") -> None:
-        browser.get("about:blank")
-        browser.get(report.as_uri() + fragment)
-        wait(browser, "document.body.dataset.drawn >= 1")
+        browser.open(report.as_uri() + fragment, "document.body.dataset.drawn >= 1")
 
     yield go
     assert complaints(browser) == []
@@ -65,14 +50,14 @@ def opened(browser: Any, report: Path) -> Iterator[Callable[[str], None]]:
     assert [url for url in urls if not url.startswith(local)] == []
 
 
-def rows(browser: Any) -> list[str]:
+def rows(browser: Browser) -> list[str]:
     names: list[str] = browser.execute_script(
         "return [...document.querySelectorAll('#board tbody tr')].map(r => r.dataset.submission.split('@')[0])"
     )
     return names
 
 
-def test_sort_filter_and_address(browser: Any, opened: Callable[..., None]) -> None:
+def test_sort_filter_and_address(browser: Browser, opened: Callable[..., None]) -> None:
     opened()
     alpha, beta, gamma = synthetic.SPEED
     assert rows(browser) == [alpha, beta, gamma]
@@ -92,7 +77,7 @@ def test_sort_filter_and_address(browser: Any, opened: Callable[..., None]) -> N
     assert browser.execute_script(f"return {sort}") == "ascending"
 
 
-def test_a_miss_sorts_last_both_ways(browser: Any, opened: Callable[..., None]) -> None:
+def test_a_miss_sorts_last_both_ways(browser: Browser, opened: Callable[..., None]) -> None:
     opened("#sort=w:valleys@1&dir=asc")
     assert rows(browser)[-1].startswith("gamma")
     opened("#sort=w:valleys@1&dir=desc")
@@ -100,7 +85,7 @@ def test_a_miss_sorts_last_both_ways(browser: Any, opened: Callable[..., None]) 
     assert "missed" in browser.find_element("css selector", "#board tbody tr:last-child").text
 
 
-def test_each_workload_has_a_table_with_the_same_ranks(browser: Any, opened: Callable[..., None]) -> None:
+def test_each_workload_has_a_table_with_the_same_ranks(browser: Browser, opened: Callable[..., None]) -> None:
     opened()
     ranks = "[...document.querySelectorAll('%s tbody tr')].map(r => r.cells[0].textContent)"
     for number in (1, 2):
@@ -110,7 +95,7 @@ def test_each_workload_has_a_table_with_the_same_ranks(browser: Any, opened: Cal
     assert browser.execute_script(f"return {titles}") == ["hills@1: loss ≤ 1 nats", "valleys@1: loss ≤ 1 nats"]
 
 
-def test_keyboard_alone(browser: Any, opened: Callable[..., None]) -> None:
+def test_keyboard_alone(browser: Browser, opened: Callable[..., None]) -> None:
     from selenium.webdriver.common.keys import Keys
 
     opened()
@@ -131,7 +116,7 @@ def test_keyboard_alone(browser: Any, opened: Callable[..., None]) -> None:
     assert rows(browser) == sorted(synthetic.SPEED, reverse=True)
 
 
-def test_charts_follow_the_controls(browser: Any, opened: Callable[..., None]) -> None:
+def test_charts_follow_the_controls(browser: Browser, opened: Callable[..., None]) -> None:
     opened()
     for place in ("metric", "lr", "sens", "profile"):
         assert browser.execute_script(f"return document.querySelectorAll('#{place} .bk-Figure').length") == 1
@@ -149,7 +134,9 @@ def test_charts_follow_the_controls(browser: Any, opened: Callable[..., None]) -
     assert "hide=alpha" in browser.current_url
 
 
-def test_the_first_screen_says_who_leads_and_the_matrix_who_differs(browser: Any, opened: Callable[..., None]) -> None:
+def test_the_first_screen_says_who_leads_and_the_matrix_who_differs(
+    browser: Browser, opened: Callable[..., None]
+) -> None:
     opened()
     headline = browser.find_element("id", "headline")
     assert headline.text.startswith("No verdict: rank 1 is undecided between alpha@1, beta@1 and gamma")
@@ -162,7 +149,7 @@ def test_the_first_screen_says_who_leads_and_the_matrix_who_differs(browser: Any
     assert not browser.find_element("id", "pairs").is_displayed(), "a single submission differs from nobody"
 
 
-def test_stages_of_a_stream_are_chosen(browser: Any, opened: Callable[..., None]) -> None:
+def test_stages_of_a_stream_are_chosen(browser: Browser, opened: Callable[..., None]) -> None:
     opened()
     assert not browser.find_element("id", "stages").is_displayed(), "hills@1 is a pool"
     opened("#t=cpu-streams%7Cquick@1")
@@ -187,7 +174,7 @@ walk(document); return found.join(' ');
 """
 
 
-def test_hover_names_the_submission(browser: Any, opened: Callable[..., None]) -> None:
+def test_hover_names_the_submission(browser: Browser, opened: Callable[..., None]) -> None:
     from selenium.webdriver import ActionChains
 
     opened()
@@ -197,14 +184,14 @@ def test_hover_names_the_submission(browser: Any, opened: Callable[..., None]) -
     shown = ""
     # Along the upper part of the profile, where the best submission's line lies at 1.
     for offset in range(-140, -80, 2):
-        ActionChains(browser).move_to_element_with_offset(chart, size["width"] // 4, offset).perform()
+        ActionChains(browser.driver).move_to_element_with_offset(chart, size["width"] // 4, offset).perform()
         shown = browser.execute_script(HOVERED)
         if "@1" in shown:
             break
     assert "alpha@1" in shown or "beta@1" in shown
 
 
-def test_failures_are_shown_as_text(browser: Any, opened: Callable[..., None]) -> None:
+def test_failures_are_shown_as_text(browser: Browser, opened: Callable[..., None]) -> None:
     opened()
     failed = browser.find_element("id", "failed").text
     assert "crashed" in failed
@@ -213,7 +200,7 @@ def test_failures_are_shown_as_text(browser: Any, opened: Callable[..., None]) -
     assert "weight_decay" in browser.find_element("id", "hparams").text
 
 
-def test_the_other_table_and_a_wrong_address(browser: Any, opened: Callable[..., None]) -> None:
+def test_the_other_table_and_a_wrong_address(browser: Browser, opened: Callable[..., None]) -> None:
     opened("#t=gpu-synthetic%7Cquick@1")
     assert rows(browser) == ["alpha"]
     opened("#t=nothing&sort=nothing&x=nothing&w=nothing&hp=nothing&theme=nothing")
@@ -223,8 +210,7 @@ def test_the_other_table_and_a_wrong_address(browser: Any, opened: Callable[...,
 @pytest.mark.parametrize("dark", [False, True])
 def test_on_a_phone_in_both_colours(report: Path, tmp_path: Path, dark: bool) -> None:
     with chromium(tmp_path, width=390, height=800, dark=dark) as phone:
-        phone.get(report.as_uri())
-        wait(phone, "document.body.dataset.drawn >= 1")
+        phone.open(report.as_uri(), "document.body.dataset.drawn >= 1")
         assert phone.execute_script("return document.documentElement.scrollWidth") <= 390, "nothing sticks out"
         matrix = "document.querySelector('#pairs .scroll')"
         assert phone.execute_script(f"return {matrix}.scrollWidth > {matrix}.clientWidth"), "it scrolls inside its box"
@@ -240,10 +226,9 @@ def test_on_a_phone_in_both_colours(report: Path, tmp_path: Path, dark: bool) ->
         assert complaints(phone) == []
 
 
-def test_nothing_to_show_is_a_page_too(bench: Bench, browser: Any, tmp_path: Path) -> None:
+def test_nothing_to_show_is_a_page_too(bench: Bench, browser: Browser, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     assert bench("report", "empty.html").code == 0
-    browser.get((tmp_path / "empty.html").as_uri())
-    wait(browser, "document.body.dataset.drawn >= 1")
+    browser.open((tmp_path / "empty.html").as_uri(), "document.body.dataset.drawn >= 1")
     assert "No results" in browser.find_element("id", "count").text
     assert complaints(browser) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.browser import chromium, complaints, requests
-from tests.report.test_browser import rows, wait
+from tests.report.test_browser import rows
 
 pytestmark = pytest.mark.slow
 
@@ -18,10 +18,7 @@ def test_the_demos_own_report_opens_and_asks_for_nothing(tmp_path: Path) -> None
         pytest.skip("BENCH_DEMO_REPORT names no report of a demo (.ci/run makes one)")
     report = Path(os.environ["BENCH_DEMO_REPORT"])
     with chromium(tmp_path) as browser:
-        browser.get("about:blank")
-        browser.get_log("browser"), browser.get_log("performance")  # the browser's own start page
-        browser.get(report.as_uri())
-        wait(browser, "document.body.dataset.drawn >= 1")
+        browser.open(report.as_uri(), "document.body.dataset.drawn >= 1")
         shown = " ".join(rows(browser))
         assert "wsd" in shown
         assert "adamw-cosine" in shown
