@@ -109,10 +109,11 @@ def leaderboard(
     if specs:
         check_workloads(query.workloads, {spec.workload.facts.name for spec in specs})
         check_reference(reference, specs)
-    stop_records = [record for record in selector.stop_records if query.wants(record.spec.workload.facts)]
+    other_records = [*selector.stop_records, *selector.cost_records]
+    other_records = [record for record in other_records if query.wants(record.spec.workload.facts)]
     installed = [facts for facts in installed_workloads(registry) if query.wants(facts)]
     reference_envelopes = read_envelopes(find_envelopes(envelopes, results))
-    stopping_results = StoppingResults(stop_records, reference_envelopes, installed, query.attestations)
+    stopping_results = StoppingResults(other_records, reference_envelopes, installed, query.attestations)
     marked = [item for item in selector.mark_filter.marked if query.wants(item.facts)]
     boards = build_leaderboards(run_summaries, query, installed)
     output_format = "json" if as_json else output_format

@@ -86,7 +86,7 @@ def report(
             remember(summary.spec)
             yield summary
 
-    # `table_records.stop_records` is complete only after `html.page` has read all summaries.
+    # The lists of `table_records` are complete only after `html.page` has read all summaries.
     page = html.page(
         read(),
         query,
@@ -95,6 +95,7 @@ def report(
         table_records.mark_filter.marked,
         read_envelopes(find_envelopes(envelopes, results)),
         installed_workloads(registry),
+        table_records.cost_records,
     )
     for record in table_records.stop_records:
         remember(record.spec)

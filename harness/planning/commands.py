@@ -33,6 +33,21 @@ def study_command(spec: RunSpec, studies: int, runs: str, tuning_studies: int | 
     return shlex.join(["bench", "run", *chain.from_iterable(options)])
 
 
+def cost_command(spec: RunSpec, pairs: int, runs: str) -> str:
+    """Return the command that measures the cost of a submission again; REFERENCE stands for the other submission.
+
+    Args:
+        spec: specification of any of the submission's runs of `bench cost`.
+        pairs: number of pairs of runs.
+        runs: the runs folder.
+    """
+    name = typed_name(spec.submission.name, spec.submission.load)
+    options = ["-w", typed_name(spec.workload.facts.name, spec.workload.load), "--pairs", str(pairs)]
+    options += ["--seed", str(spec.root_seed)] if spec.root_seed else []
+    options += ["--runs", runs] if runs != "runs" else []
+    return shlex.join(["bench", "cost", f"{name},REFERENCE", *options])
+
+
 def run_options(spec: RunSpec, settings: Iterable[str]) -> list[list[str]]:
     """Return the options of `bench run` with which a trial was planned. Each item is an option with its value.
 

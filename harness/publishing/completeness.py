@@ -9,7 +9,7 @@ from typing import NamedTuple
 from harness.contract.limits import check_number_of_trials
 from harness.contract.record import is_finished
 from harness.contract.run import Purpose, RunSpec
-from harness.planning.commands import study_command
+from harness.planning.commands import cost_command, study_command
 from harness.planning.stopping_rules import stopping_rule
 from harness.publishing.selection import TrialGroup, group_key
 
@@ -59,7 +59,8 @@ def find_gap(
 
     A group may have more scored or tuning studies than its ruleset requires. It must then also have all trials of the
     additional studies. A group of runs for the reference's envelope must have every study at each of its horizons. The
-    records do not state the horizons that have no run (see `StoppingRule.find_envelope_problem`).
+    records do not state the horizons that have no run (see `StoppingRule.find_envelope_problem`). A group of runs of
+    `bench cost` must have every study.
 
     Args:
         group: the records.
@@ -73,13 +74,16 @@ def find_gap(
     known = [*(run.record.spec for run in group.runs), *(spec for spec in published if group_key(spec) == group.key)]
     unfinished = {_index(run.record.spec) for run in group.runs if not is_finished(run.record.status)}
     spec = group.spec
-    own_purpose: Purpose = "envelope" if group.key.is_envelope else "score"
+    own_purpose: Purpose = "envelope" if group.key.is_envelope else "cost" if spec.purpose == "cost" else "score"
     studies = _studies(known, own_purpose, spec.ruleset.studies)
     tuning_studies = _studies(known, "tuning", spec.ruleset.tuning_studies)
     if group.key.is_envelope:
         horizons = sorted({other.workload.facts.budget.horizon for other in known})
         check_number_of_trials(studies * len(horizons))
         expected = [TrialIndex("envelope", study, 0, horizon) for study in range(studies) for horizon in horizons]
+    elif own_purpose == "cost":
+        check_number_of_trials(studies)
+        expected = [TrialIndex("cost", study, 0) for study in range(studies)]
     else:
         expected = _expected_trials(spec, studies, tuning_studies, listed_settings(spec))
     finished = {_index(other) for other in known} - unfinished
@@ -88,7 +92,10 @@ def find_gap(
         return None
     local = {_index(run.record.spec) for run in group.runs}
     repeated = len(set(expected) - set(missing) - local)
-    command = study_command(spec, studies, runs, tuning_studies)
+    if own_purpose == "cost":
+        command = cost_command(spec, studies, runs)
+    else:
+        command = study_command(spec, studies, runs, tuning_studies)
     return Gap(missing=missing, expected=len(expected), command=command, repeated=repeated)
 
 

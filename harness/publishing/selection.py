@@ -12,6 +12,7 @@ from harness.contract.domains import Scalar
 from harness.contract.record import Record
 from harness.contract.run import RunSpec
 from harness.errors import UsageError, unknown_name_error
+from harness.planning.internal_rulesets import COST_RULESET
 from harness.planning.stopping_rules import stopping_rule
 from harness.storage.layout import RUN_ID_PREFIX, file_stem
 from harness.storage.records import StoredRecord, decode_stored, iter_located, read_stored
@@ -76,7 +77,7 @@ def find_obstacle(spec: RunSpec) -> str:
     for option in ("smoke", "profile", "prune"):
         if getattr(spec, option):
             return f"it was made with --{option}, and such runs never count"
-    purposes = {"score"}
+    purposes = {"cost" if spec.ruleset.name == COST_RULESET.name else "score"}
     purposes |= {"tuning"} if spec.ruleset.tuning_studies else set()
     purposes |= {"envelope"} if stopping_rule(spec.ruleset.stopping).reference_horizons(spec.workload.facts) else set()
     publishable = spec.purpose in purposes

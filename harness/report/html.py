@@ -46,11 +46,12 @@ def page(
     marked: Sequence[MarkedRecord] = (),
     envelopes: Envelopes = MappingProxyType({}),
     installed: Sequence[WorkloadFacts] = (),
+    cost_records: Sequence[Record] = (),
 ) -> str:
     """Return the report as HTML.
 
-    The lists `problems`, `stop_records` and `marked` are read after the last summary. The caller may therefore fill
-    them while the summaries are iterated.
+    The lists `problems`, `stop_records`, `cost_records` and `marked` are read after the last summary. The caller may
+    therefore fill them while the summaries are iterated.
 
     Args:
         summaries: the summaries of all records of leaderboards. They are iterated once.
@@ -60,6 +61,7 @@ def page(
         marked: the records that were doubted or withdrawn.
         envelopes: the envelopes of the reference, by `name@version` of the workload.
         installed: facts of the installed workloads, by which a table finds the workloads that it lacks.
+        cost_records: the runs of `bench cost`.
 
     Raises:
         BenchError: the plotting library is not installed.
@@ -71,7 +73,8 @@ def page(
     records_with_stop = [record for record in stop_records if query.wants(record.spec.workload.facts)]
     data["records"] += len(records_with_stop)
     wanted_workloads = [facts for facts in installed if query.wants(facts)]
-    stopping_grids = StoppingResults(records_with_stop, envelopes, wanted_workloads, query.attestations).grids()
+    tabulated = [*records_with_stop, *(one for one in cost_records if query.wants(one.spec.workload.facts))]
+    stopping_grids = StoppingResults(tabulated, envelopes, wanted_workloads, query.attestations).grids()
     data["more"] += [_grid_json(grid) for grid in stopping_grids]
     assets = {name: _read_asset(name) for name in ("page.html", "page.css", "page.js")}
     blocks = "".join(

@@ -49,7 +49,9 @@ def draw_published(
     summaries = [summarize(record, query) for record in table_records.scored(iter_listed_records(listed, problems))]
     boards = build_leaderboards(summaries, query, installed)
     envelopes = read_envelopes(default_envelopes(folder))
-    stopping_results = StoppingResults(table_records.stop_records, envelopes, installed, query.attestations)
+    stopping_results = StoppingResults(
+        [*table_records.stop_records, *table_records.cost_records], envelopes, installed, query.attestations
+    )
     # The page is stored in the folder, so it must not depend on the place of the folder.
     shown_problems = [problem.replace(str(folder), "results") for problem in problems]
     return as_markdown(boards, shown_problems, stopping_results.grids(), table_records.mark_filter.marked)

@@ -26,19 +26,21 @@ class TableRecords:
     Args:
         mark_filter: filter that leaves out withdrawn records.
         stop_records: the records so far of rulesets that have their own tables, such as `fixed-stop`.
+        cost_records: the runs of `bench cost` so far, which some of these tables use.
     """
 
     mark_filter: MarkFilter
     stop_records: list[Record] = field(default_factory=list)
+    cost_records: list[Record] = field(default_factory=list)
 
     def scored(self, records: Iterable[Record]) -> Iterator[Record]:
         """Yield the records of leaderboards.
 
         Only records with the purpose `score` and without a stop are yielded. Records of rulesets that have their own
-        tables are added to `stop_records`.
+        tables are added to `stop_records`, and the runs of `bench cost` to `cost_records`.
         """
         for record in records:
-            if not self._add_if_own_tables(record) and _is_scored(record.spec) and self.mark_filter.admits(record):
+            if not self._add_to_list(record) and _is_scored(record.spec) and self.mark_filter.admits(record):
                 yield record
 
     def summaries(
@@ -50,7 +52,8 @@ class TableRecords:
     ) -> Iterator[S]:
         """Yield the summaries of the records of leaderboards. A record whose summary is stored is not decoded.
 
-        Records of rulesets that have their own tables are added to `stop_records`.
+        Records of rulesets that have their own tables are added to `stop_records`, and the runs of `bench cost` to
+        `cost_records`.
 
         Args:
             listed: the folders of records with the names of their files.
@@ -60,16 +63,17 @@ class TableRecords:
         """
         for item in iter_derived(listed, problems, values):
             if isinstance(item, Record):
-                self._add_if_own_tables(item)
+                self._add_to_list(item)
             elif self.mark_filter.admits(item):
                 yield add_statements(item, query)
 
-    def _add_if_own_tables(self, record: Record) -> bool:
-        """Return whether the record's ruleset has its own tables. If so, add it to `stop_records` unless withdrawn."""
-        if not _has_own_tables(record.spec):
+    def _add_to_list(self, record: Record) -> bool:
+        """Return whether other tables than leaderboards need the record. If so, add it to its list unless withdrawn."""
+        is_cost = record.spec.purpose == "cost"
+        if not is_cost and not _has_own_tables(record.spec):
             return False
         if self.mark_filter.admits(record):
-            self.stop_records.append(record)
+            (self.cost_records if is_cost else self.stop_records).append(record)
         return True
 
 

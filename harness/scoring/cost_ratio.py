@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from harness.contract.record import Record, is_complete
 from harness.errors import UsageError
@@ -17,7 +18,7 @@ from harness.scoring.time_to_target import interval_seconds
 
 #: Key of a block: session and study. In a session, the runs of a study alternate between the submissions. A change of
 #: the machine's speed therefore affects all submissions alike.
-_Block = tuple[str, int]
+Block: TypeAlias = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ def cost_ratios(records: Iterable[Record], baseline: str) -> list[CostRatio]:
         UsageError: a run failed, or the baseline or a pair is missing.
     """
     # workload -> submission -> block -> (scored seconds per example, scored seconds for the construction)
-    rates: dict[str, dict[str, dict[_Block, tuple[float, float]]]] = {}
+    rates: dict[str, dict[str, dict[Block, tuple[float, float]]]] = {}
     hardware: dict[str, str] = {}
     for record in records:
         spec = record.spec
@@ -70,7 +71,7 @@ def cost_ratios(records: Iterable[Record], baseline: str) -> list[CostRatio]:
             )
         hardware[spec.workload.facts.id] = spec.hardware
         row = rates.setdefault(spec.workload.facts.id, {}).setdefault(spec.submission.id, {})
-        row[_block(record)] = _rates(record)
+        row[block_of(record)] = cost_rates(record)
     return [
         _compare_with_baseline(
             submission, workload, hardware[workload], rates_by_block, _find_baseline(by_submission, baseline)
@@ -80,12 +81,12 @@ def cost_ratios(records: Iterable[Record], baseline: str) -> list[CostRatio]:
     ]
 
 
-def _block(record: Record) -> _Block:
+def block_of(record: Record) -> Block:
     """Return the key of the block of a run. If the run has several sessions, its last session counts."""
     return (record.sessions[-1].id if record.sessions else "", record.spec.study)
 
 
-def _rates(record: Record) -> tuple[float, float]:
+def cost_rates(record: Record) -> tuple[float, float]:
     """Return the scored seconds per example after the construction, and the scored seconds of the construction."""
     intervals, last = interval_seconds(record), record.points[-1] if record.points else None
     if intervals is None or last is None or last.examples <= record.points[0].examples:
@@ -97,8 +98,8 @@ def _rates(record: Record) -> tuple[float, float]:
 
 
 def _find_baseline(
-    by_submission: Mapping[str, Mapping[_Block, tuple[float, float]]], baseline: str
-) -> Mapping[_Block, tuple[float, float]]:
+    by_submission: Mapping[str, Mapping[Block, tuple[float, float]]], baseline: str
+) -> Mapping[Block, tuple[float, float]]:
     """Return the rates of the baseline's runs on one workload."""
     for submission, row in by_submission.items():
         if baseline in (submission, submission.rpartition("@")[0]):
@@ -110,8 +111,8 @@ def _compare_with_baseline(
     submission: str,
     workload: str,
     hardware: str,
-    own: Mapping[_Block, tuple[float, float]],
-    baseline: Mapping[_Block, tuple[float, float]],
+    own: Mapping[Block, tuple[float, float]],
+    baseline: Mapping[Block, tuple[float, float]],
 ) -> CostRatio:
     """Return the cost ratio of a submission from its rates (`own`) and the baseline's rates, paired by block."""
     log_ratios = [math.log(own[block][0] / baseline[block][0]) for block in own if block in baseline]

@@ -39,8 +39,9 @@ def _tabulate_ranking(board: MultiplierBoard) -> ResultTable:
     over = f"1 {board.access}" if count == 1 else f"geometric means over {count} {board.access}s"
     partial = f"; partial: no runs on {', '.join(board.missing)}" if board.missing else ""
     bounded = f"; {board.bounded:.0%} of the compute multipliers are bounds" if board.bounded else ""
+    projected = f"; projected on {len(board.projected)} of {count} {board.access}s" if board.projected else ""
     return ResultTable(
-        title=f"{board.hardware}, {board.ruleset}: ranking by time multiplier, {over}{bounded}{partial}",
+        title=f"{board.hardware}, {board.ruleset}: ranking by time multiplier, {over}{projected}{bounded}{partial}",
         heading=("rank", "submission", "time multiplier", "95 % interval", "compute multiplier", "cost", "remark"),
         formats=(">", "", ">", ">", ">", ".2f", ""),
         rows=tuple(
@@ -59,8 +60,30 @@ def _tabulate_ranking(board: MultiplierBoard) -> ResultTable:
         headline=_find_headline(board),
         verdicts=board.ties.verdicts,
         scope={"hardware": board.hardware, "ruleset": board.ruleset, "access": board.access},
-        notes=(*EXPLAINED, *_describe_ranks(board), *board.cost_remarks, *_describe_records(board)),
+        notes=(
+            *EXPLAINED,
+            *_describe_projection(board),
+            *_describe_ranks(board),
+            *board.cost_remarks,
+            *_describe_records(board),
+        ),
     )
+
+
+def _describe_source(cell: MultiplierCell) -> str:
+    return f", projected from {cell.projected_from}" if cell.projected_from else ""
+
+
+def _describe_projection(board: MultiplierBoard) -> list[str]:
+    """Return which workloads are projected, and from which hardware classes."""
+    by_source: dict[str, list[str]] = {}
+    for workload, source in sorted(board.projected.items()):
+        by_source.setdefault(source, []).append(workload.partition("@")[0])
+    return [
+        f"projected: {', '.join(workloads)}; the compute multipliers are those of runs on {source}, and the costs were "
+        f"measured on {board.hardware} in short runs (bench cost)"
+        for source, workloads in by_source.items()
+    ]
 
 
 def _describe_ranks(board: MultiplierBoard) -> list[str]:
@@ -127,7 +150,7 @@ def _tabulate_workload(cells: Sequence[MultiplierCell], references: Collection[s
         columns.append(("wrong learning rate", ">", [_format_rate_effect(cost) for cost in tuning]))
     columns.append(("remark", "", [cell.remark for cell in cells]))
     return ResultTable(
-        title=f"{first.workload}, {first.hardware}, {first.ruleset}: multipliers and cost",
+        title=f"{first.workload}, {first.hardware}, {first.ruleset}: multipliers and cost{_describe_source(first)}",
         heading=tuple(heading for heading, _, _ in columns),
         formats=tuple(format_spec for _, format_spec, _ in columns),
         rows=tuple(zip(*(values for _, _, values in columns), strict=True)),
@@ -208,6 +231,7 @@ def _row_data(board: MultiplierBoard, row: MultiplierRow) -> dict[str, Any]:
         "access": board.access,
         "workloads": list(board.workloads),
         "missing": list(board.missing),
+        "projected": dict(board.projected),
         "ranks": list(row.ranks),
         "time_multiplier": estimate_data(row.time),
         "compute_multiplier": estimate_data(row.compute),
@@ -223,6 +247,7 @@ def _cell_data(cell: MultiplierCell) -> dict[str, Any]:
         "submission": cell.submission,
         "workload": cell.workload,
         "hardware": cell.hardware,
+        "projected_from": cell.projected_from,
         "ruleset": cell.ruleset,
         "n": cell.n,
         "broken": cell.broken,

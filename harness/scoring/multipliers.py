@@ -6,6 +6,9 @@ reaches the run's final metric. R is read from the envelope, the reference's met
 
 The time multiplier is M × c_ref / c. Here c is the submission's cost per example, and c_ref is the reference's cost per
 example in the same table. All runs draw the same number of examples, so c_ref / c is also the ratio of their seconds.
+
+A compute multiplier does not depend on the hardware. A table can therefore show results on a workload on which no run
+was made on its hardware class, if `bench cost` measured c_ref / c there. This is called a projection (ADR 33).
 """
 
 from __future__ import annotations
@@ -34,9 +37,10 @@ from harness.scoring.multiplier_estimate import (
     error_of_mean,
     join_bounds,
 )
+from harness.scoring.projection import BoardTable, make_board_tables
+from harness.scoring.relative_costs import MeasuredCosts, RelativeCosts, pair_costs
 from harness.scoring.scores import Skipped
 from harness.scoring.selection import (
-    StudyKey,
     ambiguous_names,
     earliest_runs,
     keep_newest_versions,
@@ -85,15 +89,17 @@ def score_boards(
 
     Args:
         records: records of any rulesets. Only those with the stopping rule `STOPPING` are scored. If a trial has
-            several runs, only the earliest run counts.
+            several runs, only the earliest run counts. The runs of `bench cost` are used for projections.
         envelopes: `name@version` of a workload -> envelope of the workload's reference.
         installed: facts of the installed workloads, by which a board finds the workloads that it lacks.
         attestations: content hash of a record -> attestations of this record.
     """
-    tables: dict[tuple[str, str, Access], list[Record]] = defaultdict(list)
+    records = list(records)
+    by_table: dict[tuple[str, str, Access], list[Record]] = defaultdict(list)
     for record in earliest_runs(record for record in records if is_scored_or_tuning(record)):
-        tables[*table_key(record), record.spec.workload.facts.access].append(record)
-    boards = [_score_board(key, tables[key], envelopes or {}, installed, attestations) for key in sorted(tables)]
+        by_table[*table_key(record), record.spec.workload.facts.access].append(record)
+    tables = make_board_tables(by_table, envelopes or {}, pair_costs(records))
+    boards = [_score_board(table, envelopes or {}, installed, attestations) for table in tables]
     # The ranking of the most workloads comes first.
     return sorted(boards, key=lambda board: -len(board.workloads))
 
@@ -109,26 +115,35 @@ def is_scored_or_tuning(record: Record) -> bool:
 
 
 def _score_board(
-    table: tuple[str, str, Access],
-    records: Sequence[Record],
+    table: BoardTable,
     envelopes: Mapping[str, ReferenceEnvelope],
     installed: Collection[WorkloadFacts],
     attestations: Mapping[str, Sequence[Attestation]],
 ) -> MultiplierBoard:
-    newest, skipped = keep_newest_versions(records, installed)
+    hardware, ruleset, access = table.key
+    newest, skipped = keep_newest_versions(table.records, installed)
     problems = {record.run_id: problem for record in newest if (problem := find_problem(record))}
     usable = [record for record in newest if record.run_id not in problems]
     skipped += [Skipped(item=run_id, reason=problem) for run_id, problem in problems.items()]
     references = {envelope.reference.rpartition("@")[0] for envelope in envelopes.values()}
     # The seconds of runs that ended early cannot be compared with those of whole runs.
-    seconds = run_seconds([record for record in usable if _has_final_metric(record)], references)
+    measured = [record for record in usable if record.spec.hardware == hardware and _has_final_metric(record)]
+    seconds = run_seconds(measured, references)
     ambiguous = ambiguous_names(usable)
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     tuning: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in usable:
         key = record.spec.workload.facts.id, qualified_id(record.spec.submission, ambiguous)
         (groups if record.spec.purpose == "score" else tuning)[key].append(record)
-    scorers = {workload: _WorkloadScorer(workload, envelopes, groups, tuning, seconds.by_run) for workload, _ in groups}
+    scorers = {}
+    for workload in {workload for workload, _ in groups}:
+        reference = envelopes[workload].reference if workload in envelopes else ""
+        costs: RelativeCosts = MeasuredCosts(
+            seconds=seconds.by_run, reference=groups.get((workload, reference), ()), reference_name=reference
+        )
+        if workload in table.projected:
+            costs = table.pairs.relative_to(hardware, workload, reference)
+        scorers[workload] = _WorkloadScorer(table.key, workload, envelopes, groups, tuning, costs)
     cells = [scorers[workload].score(submission, group) for (workload, submission), group in groups.items()]
     cells.sort(key=lambda cell: (cell.workload, cell.time is None, -cell.time.log if cell.time else 0, cell.submission))
     workloads = tuple(sorted(scorers))
@@ -137,13 +152,14 @@ def _score_board(
     ranked = tuple(workload for workload in workloads if not scorers[workload].problem) or workloads
     rows, ties = rank_cells(cells, ranked)
     return MultiplierBoard(
-        hardware=table[0],
-        ruleset=table[1],
-        access=table[2],
+        hardware=hardware,
+        ruleset=ruleset,
+        access=access,
         workloads=ranked,
+        projected={workload: table.projected[workload] for workload in workloads if workload in table.projected},
         unranked={workload: scorers[workload].problem for workload in workloads if workload not in ranked},
         references=frozenset(envelopes[workload].reference for workload in workloads if workload in envelopes),
-        missing=_find_missing(table[2], [group[0].spec.workload.facts for group in groups.values()], installed),
+        missing=_find_missing(access, [group[0].spec.workload.facts for group in groups.values()], installed),
         rows=tuple(rows),
         ties=ties,
         cells=tuple(cells),
@@ -175,29 +191,30 @@ class _WorkloadScorer:
     """Scores the submissions on one workload.
 
     Args:
+        table: hardware class, ruleset and kind of access of the table.
         workload: `name@version`.
         envelopes: the envelopes by workload.
         groups: (workload, submission) -> records of scored runs.
         tuning: (workload, submission) -> records of tuning trials.
-        seconds: run ID -> seconds of the run (see `run_seconds`). Runs without a final metric are not included.
+        costs: the costs of the runs on the workload.
     """
 
     def __init__(
         self,
+        table: tuple[str, str, Access],
         workload: str,
         envelopes: Mapping[str, ReferenceEnvelope],
         groups: Mapping[tuple[str, str], Sequence[Record]],
         tuning: Mapping[tuple[str, str], Sequence[Record]],
-        seconds: Mapping[str, float],
+        costs: RelativeCosts,
     ) -> None:
+        self._hardware, self._ruleset, _ = table
         self._workload = workload
         self._tuning = tuning
-        self._seconds = seconds
+        self._costs = costs
         self._envelope = envelopes.get(workload)
         self._curve: MultiplierCurve | None = None
         self._problem = f"no envelope of {workload} (bench calibrate {workload.partition('@')[0]} --envelope)"
-        #: Logs of the seconds of the reference's runs.
-        self._reference: list[float] = []
         #: Number of the reference's tuning studies; 0 if it was not tuned.
         self._reference_studies = 0
         if self._envelope is None:
@@ -211,8 +228,6 @@ class _WorkloadScorer:
             self._curve, self._problem = MultiplierCurve(self._envelope), ""
         except UsageError as error:
             self._problem = error.what
-        reference = groups.get((workload, self._envelope.reference), ())
-        self._reference = [math.log(seconds[record.run_id]) for record in reference if record.run_id in seconds]
 
     @property
     def problem(self) -> str:
@@ -222,14 +237,14 @@ class _WorkloadScorer:
     def score(self, submission: str, group: Sequence[Record]) -> MultiplierCell:
         """Return the cell of a submission, given the records of its scored runs."""
         spec = group[0].spec
-        hardware, ruleset = table_key(group[0])
         metrics = {record.run_id: final_metric(record) for record in group if is_finished(record.status)}
         broken = [record for record in group if record.run_id in metrics and metrics[record.run_id].value is None]
         cell = MultiplierCell(
             submission=submission,
             workload=self._workload,
-            hardware=hardware,
-            ruleset=ruleset,
+            hardware=self._hardware,
+            ruleset=self._ruleset,
+            projected_from=spec.hardware if spec.hardware != self._hardware else "",
             n=len(group),
             broken=len(broken),
             tuning=tuning_cost(self._tuning.get((self._workload, submission), ()), spec.hparams, self._curve),
@@ -244,14 +259,19 @@ class _WorkloadScorer:
         multipliers = dict(zip(values, known, strict=True))
         all_have_multipliers = len(multipliers) == len(group)
         is_reference = self._envelope is not None and submission == self._envelope.reference
-        run_ids = [record.run_id for record in group if record.run_id in multipliers]
-        cost, time_errors = self._cost_and_errors(run_ids, multipliers, is_reference)
+        known_costs = self._costs.log_costs(group)
+        log_costs = {run_id: known_costs[run_id] for run_id in multipliers if run_id in known_costs}
+        cost, time_errors = self._cost_and_errors(log_costs, multipliers, is_reference)
         compute = estimate_compute(list(multipliers.values())) if all_have_multipliers else None
         time = None
         if compute is not None and cost is not None:
             errors = None if compute.bound else combine_errors(*time_errors)
             time = MultiplierEstimate(log=compute.log - math.log(cost), bound=compute.bound, errors=errors)
-        studies = self._studies(group, multipliers) if cost is not None else {}
+        studies = {
+            study_key(record.spec): math.exp(log_costs[record.run_id] - multipliers[record.run_id].log)
+            for record in group
+            if record.run_id in log_costs
+        }
         studies |= {study_key(record.spec): math.inf for record in broken}
         return replace(
             cell,
@@ -260,6 +280,7 @@ class _WorkloadScorer:
             time=time,
             studies=studies,
             envelope_deviations=_envelope_deviations(list(multipliers.values())),
+            remark=cell.remark or ("" if cost is not None else f"its cost on {self._hardware} is unknown"),
         )
 
     def _remark(self, group: Sequence[Record], broken: Sequence[Record], finished: int) -> str:
@@ -272,8 +293,8 @@ class _WorkloadScorer:
             return f"{len(group) - finished} of {len(group)} runs are not finished"
         if self._problem:
             return self._problem
-        if not self._reference and self._envelope is not None:
-            return f"no run of {self._envelope.reference}, so the cost is unknown"
+        if self._costs.problem:
+            return self._costs.problem
         if early := [record for record in group if record.points and record.points[-1].examples < budget]:
             shortest = min(record.points[-1].examples for record in early)
             return f"{len(early)} of {len(group)} runs ended early, at {shortest:,} of {budget:,} examples"
@@ -290,36 +311,27 @@ class _WorkloadScorer:
         return "; ".join(differences)
 
     def _cost_and_errors(
-        self, run_ids: Sequence[str], multipliers: Mapping[str, Multiplier], is_reference: bool
+        self, log_costs: Mapping[str, float], multipliers: Mapping[str, Multiplier], is_reference: bool
     ) -> tuple[float | None, tuple[ErrorSource | None, ...]]:
         """Return the cost relative to the reference, and the sources of error of the time multiplier.
 
-        The result is (None, ()) if the seconds of the submission or of the reference are unknown.
+        The result is (None, ()) if the cost of the submission or of the reference is unknown.
+
+        Args:
+            log_costs: run ID -> log of the cost relative to the reference.
+            multipliers: run ID -> compute multiplier.
+            is_reference: whether the submission is the reference, whose cost is 1.
         """
-        if not self._reference:
+        if self._costs.problem:
             return None, ()
-        chosen = [multipliers[run_id] for run_id in run_ids]
+        chosen = list(multipliers.values())
         envelope_error = _envelope_error(chosen) if chosen else None
         if is_reference:
             return 1.0, (error_of_mean([multiplier.log for multiplier in chosen]), envelope_error)
-        known = [run_id for run_id in run_ids if run_id in self._seconds]
-        if not known:
+        if not log_costs:
             return None, ()
-        logs = {run_id: math.log(self._seconds[run_id]) for run_id in known}
-        log_cost = statistics.fmean(logs.values()) - statistics.fmean(self._reference)
-        own_error = error_of_mean([multipliers[run_id].log - log for run_id, log in logs.items()])
-        return math.exp(log_cost), (own_error, envelope_error, error_of_mean(self._reference))
-
-    def _studies(self, group: Sequence[Record], multipliers: Mapping[str, Multiplier]) -> dict[StudyKey, float]:
-        """Return the reciprocal time multiplier of each run (see `MultiplierCell`)."""
-        log_reference = statistics.fmean(self._reference)
-        return {
-            study_key(record.spec): math.exp(
-                math.log(self._seconds[record.run_id]) - log_reference - multipliers[record.run_id].log
-            )
-            for record in group
-            if record.run_id in multipliers and record.run_id in self._seconds
-        }
+        own_error = error_of_mean([multipliers[run_id].log - log for run_id, log in log_costs.items()])
+        return math.exp(statistics.fmean(log_costs.values())), (own_error, envelope_error, *self._costs.errors)
 
 
 def estimate_compute(multipliers: Sequence[Multiplier]) -> MultiplierEstimate:

@@ -474,3 +474,31 @@ def test_a_refusal_has_exit_code_1(
     assert (shown["written"], shown["refused"]) == (False, True)
     assert shown["groups"][0]["missing"] == [{"purpose": "score", "study": 2, "trial": 0, "horizon": None}]
     assert shown["groups"][0]["command"].startswith("bench run -s wsd -w resnet-digits")
+
+
+def cost_group(*studies: int) -> TrialGroup:
+    """The runs of `bench cost` of one submission, made of published runs."""
+    (first, *_) = group()
+    specs = [
+        msgspec.structs.replace(first.spec, purpose="cost", ruleset=COST_RULESET, study=study, stop=1_024)
+        for study in studies
+    ]
+    records = [msgspec.structs.replace(first, spec=spec, run_id=run_id(spec)) for spec in specs]
+    runs = tuple(LocalRun(stored=stored(record), record=record) for record in records)
+    return TrialGroup(key=group_key(specs[0]), runs=runs)
+
+
+def test_runs_of_bench_cost_are_published_with_all_their_pairs() -> None:
+    whole, with_a_gap = cost_group(0, 1, 2), cost_group(0, 2)
+    assert find_obstacle(whole.spec) == ""
+    assert find_gap(whole, "runs", no_listed_settings) is None
+    gap = find_gap(with_a_gap, "elsewhere", no_listed_settings)
+    assert gap is not None
+    assert [str(index) for index in gap.missing] == ["cost study 1, trial 0"]
+    assert gap.command == "bench cost wsd,REFERENCE -w resnet-digits --pairs 3 --runs elsewhere"
+
+
+def test_other_runs_under_the_ruleset_of_costs_are_not_published() -> None:
+    spec = cost_group(0).spec
+    assert "no run with the purpose score" in find_obstacle(msgspec.structs.replace(spec, purpose="score"))
+    assert "no run with the purpose cost" in find_obstacle(msgspec.structs.replace(group()[0].spec, purpose="cost"))
