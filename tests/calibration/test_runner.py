@@ -223,6 +223,17 @@ def test_a_streams_targets_are_made_stage_by_stage() -> None:
     assert made.missing_factor == "no factor is large enough"
 
 
+def test_a_perfect_stage_gets_a_target_that_a_factor_can_make_easier() -> None:
+    """With an accuracy of 1 as target, no factor would change the target."""
+    fresh = [stream_run([1.0 if k else 0.98, 0.8], 0.3, k) for k in range(10)]
+    made = calibrate(rank_settings(fresh), fresh)
+    assert [stage.value for stage in made.stages] == [0.98, 0.8]
+    eased = loosen_targets(made, fresh[0].spec.workload.facts.stages, 2.0)
+    assert [stage.targets[0].value for stage in eased] == [0.96, 0.6]
+    perfect = [stream_run([1.0, 0.8], 0.3, k) for k in range(10)]
+    assert calibrate(rank_settings(perfect), perfect).stages[0].value == 1.0, "no other value occurs"
+
+
 def test_a_stage_that_too_few_seeds_reach_is_named_and_no_factor_is_searched() -> None:
     fresh = [stream_run([0.9, 0.8] if k < 5 else [0.9], 0.3, k) for k in range(10)]
     made = calibrate(rank_settings(fresh), fresh)
