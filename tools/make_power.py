@@ -29,7 +29,7 @@ def tables(rows: Sequence[PowerRow]) -> str:
     """Return the two tables and the remarks as Markdown."""
     first = (*HEADING[:3], *FIRST, *COSTS)
     second = (*HEADING[:2], *(name for name in HEADING[3:-1] if name not in first))
-    lines = [*_table(first, rows), "", *_table(second, rows), "", "Remarks:", ""]
+    lines = [*_table(first, rows), "", *_with_hardware(_table(second, rows), rows), "", "Remarks:", ""]
     lines += [f"* `{row.workload}`, {row.budget_name}: {note}." for row in rows for note in remarks(row)]
     return "\n".join(lines)
 
@@ -42,6 +42,16 @@ def _table(names: Sequence[str], rows: Sequence[PowerRow]) -> list[str]:
         for row, line in zip(rows, cells, strict=True)
     ]
     return table_lines(names, marked)
+
+
+def _with_hardware(lines: Sequence[str], rows: Sequence[PowerRow]) -> list[str]:
+    """Return a table with the hardware class of each row as another column."""
+    return [
+        line + cell
+        for line, cell in zip(
+            lines, [" hardware class |", "---|", *(f" `{row.hardware}` |" for row in rows)], strict=True
+        )
+    ]
 
 
 def summary(rows: Sequence[PowerRow]) -> str:
