@@ -23,6 +23,14 @@ from harness.cli.calibrate_envelope import make_envelope, print_planned
 from harness.cli.commands import examples, refuse_typed
 from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry
+from harness.cli.trial_options import (
+    device_option,
+    executor_option,
+    jobs_option,
+    retry_failed_option,
+    runs_option,
+    seed_option,
+)
 from harness.cli.watching import watch_trials
 from harness.errors import UsageError
 from harness.planning import rulesets
@@ -73,35 +81,16 @@ from harness.system.files import write_atomically
 @click.option(
     "--variants/--no-variants", default=True, help="Also rerun the best setting on the workload's variants (default)."
 )
-@click.option(
-    "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
-    help="Folder of local runs.",
-)  # fmt: skip
+@runs_option
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("calibration"), show_default=True,
     help="Folder to which the calibration and its records are written.",
 )  # fmt: skip
-@click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
-@click.option(
-    "--seed",
-    type=LimitedInteger("seed"),
-    default=0,
-    envvar="BENCH_SEED",
-    show_default=True,
-    help="Root seed, from which all other seeds are derived.",
-)
-@click.option(
-    "--executor",
-    type=NameType("executor"),
-    default="local",
-    envvar="BENCH_EXECUTOR",
-    show_default=True,
-    help="Executor of the trials.",
-)
-@click.option(
-    "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
-)
-@click.option("--retry-failed", is_flag=True, help="Rerun trials that failed.")
+@device_option
+@seed_option
+@executor_option
+@jobs_option
+@retry_failed_option
 @click.option(
     "--dry-run", is_flag=True, help="Print the tuning trials, or the trials of a variant, without running anything."
 )

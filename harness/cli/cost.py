@@ -10,6 +10,13 @@ from harness.calibration.cost_runs import measure_costs, plan_cost_runs
 from harness.cli.commands import examples
 from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments
+from harness.cli.trial_options import (
+    allow_slow_option,
+    device_option,
+    runs_option,
+    seed_option,
+    threads_option,
+)
 from harness.cli.watching import watch_trials
 from harness.errors import UsageError
 from harness.planning.internal_rulesets import COST_RULESET
@@ -40,19 +47,11 @@ from harness.scoring.cost_ratio import cost_ratios
     help="Number of evaluations per run; on a stream, per stage.",
 )  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter.")
-@click.option(
-    "--seed", type=LimitedInteger("seed"), default=0, envvar="BENCH_SEED", show_default=True, help="Root seed."
-)
-@click.option(
-    "--threads", type=LimitedInteger("threads"), default=1, envvar="BENCH_THREADS", show_default=True,
-    help="Processor threads per run.",
-)  # fmt: skip
-@click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
-@click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
-@click.option(
-    "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
-    help="Folder of local runs.",
-)  # fmt: skip
+@seed_option
+@threads_option
+@device_option
+@allow_slow_option
+@runs_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def cost(

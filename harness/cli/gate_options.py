@@ -9,7 +9,16 @@ from typing import Any, TypeVar
 
 import click
 
-from harness.cli.resolve import LimitedInteger, NameType
+from harness.cli.trial_options import (
+    allow_slow_option,
+    device_option,
+    executor_option,
+    jobs_option,
+    retry_failed_option,
+    runs_option,
+    seed_option,
+    threads_option,
+)
 from harness.contract.limits import parse_number
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,49 +66,14 @@ _OPTIONS = (
         show_default=True,
         help="Folder of the provisional envelopes (the reference's metric as a function of its budget).",
     ),
-    click.option(
-        "--seed",
-        type=LimitedInteger("seed"),
-        default=0,
-        envvar="BENCH_SEED",
-        show_default=True,
-        help="Root seed, from which all other seeds are derived.",
-    ),
-    click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier)."),
-    click.option(
-        "--threads",
-        type=LimitedInteger("threads"),
-        default=1,
-        envvar="BENCH_THREADS",
-        show_default=True,
-        help="Number of processor threads per run. It is part of the hardware class.",
-    ),
-    click.option(
-        "--runs",
-        type=click.Path(path_type=Path),
-        default=Path("runs"),
-        envvar="BENCH_RUNS",
-        show_default=True,
-        help="Folder of local runs. Finished runs in it are not repeated.",
-    ),
-    click.option(
-        "--executor",
-        type=NameType("executor"),
-        default="local",
-        envvar="BENCH_EXECUTOR",
-        show_default=True,
-        help="Executor of the runs.",
-    ),
-    click.option(
-        "--jobs",
-        type=LimitedInteger("jobs"),
-        envvar="BENCH_JOBS",
-        help="Number of runs at once (default: all that fit).",
-    ),
-    click.option(
-        "--retry-failed", is_flag=True, help="Rerun runs that crashed, were rejected, timed out or ran out of memory."
-    ),
-    click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU."),
+    seed_option,
+    device_option,
+    threads_option,
+    runs_option,
+    executor_option,
+    jobs_option,
+    retry_failed_option,
+    allow_slow_option,
 )
 
 

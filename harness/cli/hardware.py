@@ -12,7 +12,9 @@ import click
 
 from harness.cli.commands import examples
 from harness.cli.output import note, print_json
-from harness.cli.resolve import LimitedInteger
+from harness.cli.trial_options import (
+    threads_option,
+)
 from harness.errors import EXIT_OK
 from harness.hardware import classes, detect
 from harness.report import text
@@ -20,10 +22,7 @@ from harness.system.sandbox import find_offer
 
 
 @click.command(epilog=examples("bench hardware --threads 2"))
-@click.option(
-    "--threads", type=LimitedInteger("threads"), default=1, envvar="BENCH_THREADS", show_default=True,
-    help="Number of processor threads per trial. It is part of the class of a processor.",
-)  # fmt: skip
+@threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(threads: int, as_json: bool) -> int:
     """Print this machine's hardware classes and all declared classes.

@@ -14,6 +14,7 @@ import click
 
 from harness.cli.output import note
 from harness.cli.resolve import NameType
+from harness.cli.trial_options import runs_option
 from harness.contract.record import Record
 from harness.contract.run import RunSpec
 from harness.contract.workload import WorkloadFacts
@@ -41,15 +42,11 @@ RUN_FIRST = "run trials with bench run"
 
 def folder_options(command: F) -> F:
     """Add the options `--runs` and `--results` to a command."""
-    runs = click.option(
-        "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
-        help="Folder of local runs.",
-    )  # fmt: skip
     results = click.option(
         "--results", type=click.Path(path_type=Path), default=Path("results"), envvar="BENCH_RESULTS",
         show_default=True, help="Folder of published records.",
     )  # fmt: skip
-    return runs(results(command))
+    return runs_option(results(command))
 
 
 def envelopes_option(command: F) -> F:

@@ -17,6 +17,16 @@ from harness.cli.commands import examples
 from harness.cli.dry_run import print_plan
 from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, open_registry, parse_assignments, parse_grid
+from harness.cli.trial_options import (
+    allow_slow_option,
+    device_option,
+    executor_option,
+    jobs_option,
+    retry_failed_option,
+    runs_option,
+    seed_option,
+    threads_option,
+)
 from harness.cli.watching import find_requested_observers, observe_option, watch_trials
 from harness.contract.record import TrialSummary, is_retryable, is_success
 from harness.contract.run import ExecutionOptions, Nonce
@@ -65,14 +75,7 @@ MAX_LISTED_FAILURES = 20
     help="Number of studies that choose a setting or a stop, under a ruleset that has them. More studies choose better"
     " if the workload has much noise.",
 )
-@click.option(
-    "--seed",
-    type=LimitedInteger("seed"),
-    default=0,
-    envvar="BENCH_SEED",
-    show_default=True,
-    help="Root seed, from which all other seeds are derived.",
-)
+@seed_option
 @click.option(
     "--nonce", default="none", envvar="BENCH_NONCE", show_default=True, metavar="beacon|local|HEX|none",
     help="Derive the seeds from a number: the next round of a public randomness beacon, a random number of this "
@@ -95,37 +98,20 @@ MAX_LISTED_FAILURES = 20
     "--settings", "settings_file", type=click.Path(path_type=Path, dir_okay=False), default=FILE, show_default=True,
     help="File of the best known settings.",
 )  # fmt: skip
-@click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
-@click.option(
-    "--threads", type=LimitedInteger("threads"), default=1, envvar="BENCH_THREADS", show_default=True,
-    help="Number of processor threads per trial. It is part of the hardware class.",
-)  # fmt: skip
+@device_option
+@threads_option
 @click.option(
     "--gpus", "--ranks", "ranks", type=LimitedInteger("ranks"), default=1, show_default=True,
     help="Number of GPUs per trial; on the CPU, number of processes per trial.",
 )  # fmt: skip
-@click.option(
-    "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
-    help="Folder of local runs.",
-)  # fmt: skip
-@click.option(
-    "--executor",
-    type=NameType("executor"),
-    default="local",
-    envvar="BENCH_EXECUTOR",
-    show_default=True,
-    help="Executor of the trials.",
-)
+@runs_option
+@executor_option
 @click.option(
     "--executor-option", "executor_options", multiple=True, metavar="NAME=VALUE",
     help="Set an option of the executor, such as address=auto for ray.",
 )  # fmt: skip
-@click.option(
-    "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
-)
-@click.option(
-    "--retry-failed", is_flag=True, help="Rerun trials that crashed, were rejected, timed out or ran out of memory."
-)
+@jobs_option
+@retry_failed_option
 @click.option("--force", is_flag=True, help="Rerun finished trials. Their earlier files are moved to superseded/.")
 @click.option(
     "--prune",
@@ -146,7 +132,7 @@ MAX_LISTED_FAILURES = 20
     is_flag=True,
     help="Repeat each evaluation on a part of the score split with the whole split, and compare the two decisions.",
 )
-@click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
+@allow_slow_option
 @click.option("--in-process", is_flag=True, help="Run one trial in this process, for a debugger.")
 @click.option(
     "--fresh-workers", is_flag=True, help="Start every trial's worker as a new process instead of forking it."

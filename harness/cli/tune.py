@@ -15,6 +15,16 @@ from harness.cli.commands import examples
 from harness.cli.dry_run import note_missing
 from harness.cli.output import note, print_json, print_text
 from harness.cli.resolve import LimitedInteger, NameType, format_grid, open_registry
+from harness.cli.trial_options import (
+    allow_slow_option,
+    device_option,
+    executor_option,
+    jobs_option,
+    retry_failed_option,
+    runs_option,
+    seed_option,
+    threads_option,
+)
 from harness.cli.watching import observe_option, watch_trials
 from harness.contract.run import ExecutionOptions, RunSpec
 from harness.contract.watcher import Watcher
@@ -111,31 +121,14 @@ class TuneFlags:
     "--settings", "settings_file", type=click.Path(path_type=Path, dir_okay=False), default=FILE, show_default=True,
     help="File of the best known settings.",
 )  # fmt: skip
-@click.option(
-    "--seed", type=LimitedInteger("seed"), default=0, envvar="BENCH_SEED", show_default=True, help="Root seed."
-)
-@click.option("--device", envvar="BENCH_DEVICE", help="cpu, cuda or mps (default: by the workload's tier).")
-@click.option(
-    "--threads", type=LimitedInteger("threads"), default=1, envvar="BENCH_THREADS", show_default=True,
-    help="Number of processor threads per trial.",
-)  # fmt: skip
-@click.option(
-    "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="BENCH_RUNS", show_default=True,
-    help="Folder of local runs. Finished trials in it are not repeated.",
-)  # fmt: skip
-@click.option(
-    "--executor",
-    type=NameType("executor"),
-    default="local",
-    envvar="BENCH_EXECUTOR",
-    show_default=True,
-    help="Executor of the trials.",
-)
-@click.option(
-    "--jobs", type=LimitedInteger("jobs"), envvar="BENCH_JOBS", help="Number of trials at once (default: all that fit)."
-)
-@click.option("--retry-failed", is_flag=True, help="Rerun trials that failed.")
-@click.option("--allow-slow", is_flag=True, help="Allow GPU workloads to run on the CPU.")
+@seed_option
+@device_option
+@threads_option
+@runs_option
+@executor_option
+@jobs_option
+@retry_failed_option
+@allow_slow_option
 @observe_option
 @click.option("--dry-run", is_flag=True, help="Print the settings and the cost without running anything.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
