@@ -98,24 +98,19 @@ def _log_ratio(x: float, y: float) -> float:
     return math.log(x / y)
 
 
-def sign_flip_test(differences: Sequence[float], statistic: Literal["ranks", "mean"] = "ranks") -> SignFlip:
+def sign_flip_test(differences: Sequence[float]) -> SignFlip:
     """Test the hypothesis that paired differences are symmetric about 0, against the two-sided alternative.
 
-    The observed statistic is compared with its distribution over all 2^n sign patterns.
-
-    - `ranks`: the statistic is the sum of signed ranks. Zeros are ranked and have no sign (Pratt's method). Infinite
-      differences have the largest ranks. Equal absolute differences get the mean of their ranks (midranks). With at
-      most 400 nonzero differences, the distribution is computed exactly by dynamic programming.
-    - `mean`: the statistic is the sum of the differences. With at most 32 nonzero differences, the distribution is
-      computed exactly by a meet-in-the-middle enumeration. With more, the p-value is estimated from 100,000 sign
-      patterns that are drawn with a fixed seed.
+    The statistic is the sum of signed ranks. It is compared with its distribution over all 2^n sign patterns. Zeros are
+    ranked and have no sign (Pratt's method). Infinite differences have the largest ranks. Equal absolute differences
+    get the mean of their ranks (midranks). With at most 400 nonzero differences, the distribution is computed exactly
+    by dynamic programming.
 
     Args:
-        differences: log ratios; ±inf is allowed only with `ranks`.
-        statistic: name of the statistic, `ranks` or `mean`.
+        differences: log ratios; ±inf is allowed.
 
     Raises:
-        UsageError: a difference is NaN, or a difference is infinite and the statistic is `mean`.
+        UsageError: a difference is NaN.
 
     >>> sign_flip_test([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]).p
     0.03125
@@ -125,11 +120,6 @@ def sign_flip_test(differences: Sequence[float], statistic: Literal["ranks", "me
     signs = [math.copysign(1.0, d) for d in differences if d != 0]
     if not signs:
         return SignFlip(p=1.0, n=len(differences), informative=0, exact=True)
-    if statistic == "mean":
-        if any(math.isinf(d) for d in differences):
-            raise UsageError("a miss has no mean", fix="use statistic='ranks'")
-        p, exact = _mean_p_value([d for d in differences if d != 0])
-        return SignFlip(p=p, n=len(differences), informative=len(signs), exact=exact)
     doubled = _doubled_ranks(differences)
     total = sum(doubled)
     positive = sum(r for r, s in zip(doubled, signs, strict=True) if s > 0)
@@ -164,39 +154,6 @@ def _subset_sum_cdf(weights: tuple[int, ...]) -> list[float]:
         mass[:weight] /= 2
     cumulative: list[float] = np.cumsum(mass).tolist()
     return cumulative
-
-
-def _mean_p_value(values: Sequence[float]) -> tuple[float, bool]:
-    """Return the p-value of the test with the statistic `mean`, and whether it is exact."""
-    import numpy as np
-
-    x = np.asarray(values, dtype=float)
-    # The p-value counts the sign patterns whose |sum| is at least the observed |sum|. The tolerance of 1e-9 ensures
-    # that rounding errors do not exclude patterns with an equal sum.
-    threshold = abs(x.sum()) - 1e-9 * np.abs(x).sum()
-    if len(x) <= 32:
-        first, second = _flipped_sums(x[: len(x) // 2]), np.sort(_flipped_sums(x[len(x) // 2 :]))
-        above = len(second) - np.searchsorted(second, threshold - first, side="left")
-        below = np.searchsorted(second, -threshold - first, side="right")
-        count = int(above.sum() + below.sum()) if threshold > 0 else 2 ** len(x)
-        return min(1.0, count / 2 ** len(x)), True
-    draws = 100_000
-    rng = np.random.default_rng(0)
-    extreme = 0
-    for _ in range(10):
-        flips = rng.integers(0, 2, size=(draws // 10, len(x))) * 2 - 1
-        extreme += int((np.abs(flips @ x) >= threshold).sum())
-    return (extreme + 1) / (draws + 1), False
-
-
-def _flipped_sums(x: Floats) -> Floats:
-    """Return the sums of all 2^n sign patterns of n values."""
-    import numpy as np
-
-    sums = np.zeros(1)
-    for value in x:
-        sums = np.concatenate([sums - value, sums + value])
-    return sums
 
 
 def _replace_infinite(differences: Sequence[float]) -> tuple[Floats, float]:

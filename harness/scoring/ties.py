@@ -91,8 +91,6 @@ def rank_ties(
     *,
     order: Sequence[str],
     workloads: Iterable[str],
-    at_least: Collection[str] = (),
-    at_most: Collection[str] = (),
 ) -> Ties:
     """Test every pair of submissions of a ranking. A pair is tied unless its difference is significant.
 
@@ -105,8 +103,6 @@ def rank_ties(
             `study_differences`.
         order: submissions, best first.
         workloads: workloads to test over.
-        at_least: submissions of which some times are lower bounds. None of them is found to be faster than another.
-        at_most: submissions of which some times are upper bounds. None of them is found to be slower than another.
     """
     columns = tuple(workloads)
     pairs = list(itertools.combinations(order, 2))
@@ -117,8 +113,7 @@ def rank_ties(
     for (a, b), logs, p in zip(pairs, differences, holm(uncorrected), strict=True):
         verdict: Literal["faster", "tied", "undecided"] = "tied" if len(logs) >= required else "undecided"
         if p <= ALPHA:
-            is_known = a not in at_least and b not in at_most
-            verdict = "faster" if hodges_lehmann(logs) < 0 and is_known else "tied"
+            verdict = "faster" if hodges_lehmann(logs) < 0 else "tied"
         verdicts.append(PairVerdict(a=a, b=b, verdict=verdict, log_ratios=tuple(logs), p=p))
     tied = frozenset((pair.a, pair.b) for pair in verdicts if pair.verdict != "faster")
     return Ties(verdicts=tuple(verdicts), ranks=rank_ranges(order, tied), required_pairs=required)
