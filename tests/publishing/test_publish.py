@@ -18,9 +18,10 @@ from harness.contract.publication import Publication
 from harness.contract.record import Record
 from harness.contract.run import Purpose
 from harness.errors import DamagedError, StoreError, UsageError
+from harness.planning.internal_rulesets import COST_RULESET
 from harness.publishing.completeness import find_gap
 from harness.publishing.rendering import list_refusals, report_text
-from harness.publishing.selection import LocalRun, TrialGroup, group_key, select_groups
+from harness.publishing.selection import LocalRun, TrialGroup, find_obstacle, group_key, select_groups
 from harness.publishing.session import publish
 from harness.scoring.anytime import envelope_horizons
 from harness.storage import staging
@@ -31,7 +32,7 @@ from harness.storage.records import read_all
 from harness.storage.run_folder import RunFolder
 from harness.storage.verification import verify
 from harness.system import python_process
-from tests.publishing.local_runs import group, options, publish_in, run_ids, write_runs
+from tests.publishing.local_runs import group, no_listed_settings, options, publish_in, run_ids, write_runs
 from tests.storage.published import contents
 from tests.verification.forging import REPOSITORY, stored
 
