@@ -27,7 +27,8 @@ def test_an_envelope_is_what_its_records_say(envelope: ReferenceEnvelope) -> Non
     )  # fmt: skip
     assert envelope_file(ROOT / ENVELOPES_FOLDER, facts.name).is_file()
     assert envelope.seeds >= ENVELOPE_RULESET.studies
-    assert len(envelope.horizons) >= 7
+    assert len(envelope.horizons) >= 6
+    assert 2 * envelope.horizons[0].examples <= envelope.budget <= envelope.horizons[-1].examples / 2
     assert holds(envelope)
     folder = ROOT / "calibration" / "runs" / file_stem(facts.name) / envelope.reference.rpartition("@")[0]
     records, problems = read_all([folder])
