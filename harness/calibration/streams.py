@@ -43,7 +43,7 @@ def calibrate_stream(base: Calibration, facts: WorkloadFacts, best_runs: Sequenc
         value = value_reached(best_runs, target, SEED_FRACTION, math.inf, index)
         if value is None:
             break
-        value = _with_error(value, target, best_runs, index)
+        value = _with_error(round_to_easier_side(value, target), target, best_runs, index)
         floors = {floor.metric: _final_value(best_runs, floor) for floor in stage.floors}
         stage_levels.append(StageLevel(name=stage.name, value=round_to_easier_side(value, target), floors=floors))
     primary = facts.targets[0]
@@ -62,11 +62,10 @@ def _with_error(value: float, target: Target, runs: Sequence[Record], stage: int
     If the value is the best possible one, such as an accuracy of 1, the result is the next easier value that occurs in
     the stage. If no other value occurs, the result is the value itself.
     """
-    if round_to_easier_side(loosen_value(value, target, 2.0), target) != round_to_easier_side(value, target):
+    if loosen_value(value, target, 2.0) != value:
         return value
-    metrics = [
-        point.metrics.get(target.metric, math.nan) for run in runs for point in run.points if point.stage == stage
-    ]
+    points = [point for run in runs for point in run.points if point.stage == stage and not point.screened]
+    metrics = [point.metrics.get(target.metric, math.nan) for point in points]
     easier = [metric for metric in metrics if target.better(value, metric)]
     return (max if target.goal == "max" else min)(easier, default=value)
 

@@ -64,7 +64,8 @@ def cost(
     The ratio of two costs depends much less on the machine than a time in seconds. Every call repeats all measurements.
     Runs end after a few evaluations, so the result says nothing about the metric.
 
-    bench leaderboard uses the costs to project rankings of fixed-budget to this hardware class.
+    bench leaderboard uses the costs to project rankings of fixed-budget to this hardware class, if the reference of the
+    workload is among the submissions, with default hyperparameters and at least five pairs.
     """
     registry = open_registry(blocked_plugins)
     names = split_names([submissions])

@@ -34,7 +34,7 @@ def study_command(spec: RunSpec, studies: int, runs: str, tuning_studies: int | 
 
 
 def cost_command(spec: RunSpec, pairs: int, runs: str) -> str:
-    """Return the command that measures the cost of a submission again; REFERENCE stands for the other submission.
+    """Return the command that measures the cost of a submission again; REFERENCE stands for the other submissions.
 
     Args:
         spec: specification of any of the submission's runs of `bench cost`.
@@ -42,8 +42,14 @@ def cost_command(spec: RunSpec, pairs: int, runs: str) -> str:
         runs: the runs folder.
     """
     name = typed_name(spec.submission.name, spec.submission.load)
-    options = ["-w", typed_name(spec.workload.facts.name, spec.workload.load), "--pairs", str(pairs)]
+    facts = spec.workload.facts
+    options = ["-w", typed_name(facts.name, spec.workload.load), "--pairs", str(pairs)]
+    if spec.stop:
+        options += ["--intervals", str(max(1, spec.stop // (facts.eval_every * max(1, len(facts.stages)))))]
     options += ["--seed", str(spec.root_seed)] if spec.root_seed else []
+    options += ["--device", spec.device] if spec.device != default_device(facts) else []
+    options += ["--allow-slow"] if spec.device == "cpu" and facts.tier != "cpu" else []
+    options += ["--threads", str(spec.threads)] if spec.threads != 1 else []
     options += ["--runs", runs] if runs != "runs" else []
     return shlex.join(["bench", "cost", f"{name},REFERENCE", *options])
 

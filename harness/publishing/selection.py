@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from harness.contract.domains import Scalar
 from harness.contract.record import Record
-from harness.contract.run import RunSpec
+from harness.contract.run import Purpose, RunSpec
 from harness.errors import UsageError, unknown_name_error
 from harness.planning.internal_rulesets import COST_RULESET
 from harness.planning.stopping_rules import stopping_rule
@@ -128,6 +128,7 @@ class _Listed(NamedTuple):
     run_id: str
     path: Path
     submission: str
+    purpose: Purpose
     obstacle: str
 
 
@@ -164,7 +165,8 @@ def select_groups(names: Sequence[str], runs: Path, problems: list[str]) -> list
 def _list_records(runs: Path, problems: list[str]) -> Iterable[_Listed]:
     for stored, record in iter_located([runs], problems):
         spec = record.spec
-        yield _Listed(group_key(spec), record.run_id, stored.path, spec.submission.name, find_obstacle(spec))
+        key, name = group_key(spec), spec.submission.name
+        yield _Listed(key, record.run_id, stored.path, name, spec.purpose, find_obstacle(spec))
 
 
 def _match(name: str, listed: Sequence[_Listed], runs: Path) -> list[_Listed]:
@@ -174,7 +176,10 @@ def _match(name: str, listed: Sequence[_Listed], runs: Path) -> list[_Listed]:
     candidates = {
         "path": [item for item in listed if path == item.path.absolute()],
         "id": [item for item in listed if item.run_id.startswith(beginnings)],
-        "submission": [item for item in listed if name in (item.submission, item.key.submission)],
+        # The cost runs of one submission are useless without those of the reference, so a folder or runs must be named.
+        "submission": [
+            item for item in listed if name in (item.submission, item.key.submission) and item.purpose != "cost"
+        ],
         "folder": [item for item in listed if os.path.isdir(path) and item.path.absolute().is_relative_to(path)],
     }
     kind = next((kind for kind, matches in candidates.items() if matches), None)

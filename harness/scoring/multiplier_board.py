@@ -26,8 +26,7 @@ class MultiplierCell:
         workload: `name@version`.
         hardware: hardware class.
         ruleset: `name@version`.
-        projected_from: hardware class of the runs, if it is another one and the cost comes from `bench cost` on
-            `hardware`; empty otherwise.
+        projected_from: hardware class of the runs, if the cost comes from `bench cost` on `hardware`; empty otherwise.
         n: number of runs.
         broken: number of runs that broke down, which have no final metric.
         compute: compute multiplier; None if it is unknown or if a run broke down.
@@ -86,6 +85,21 @@ class MultiplierRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectedWorkload:
+    """Where the values of a projected workload come from.
+
+    Args:
+        sources: hardware classes of the runs, which give the compute multipliers.
+        pairs: number of pairs of `bench cost`, which give the costs.
+        sessions: number of calls of `bench cost`.
+    """
+
+    sources: tuple[str, ...]
+    pairs: int
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RankWithout:
     """The rank of a submission if a workload is left out of the ranking.
 
@@ -112,8 +126,7 @@ class MultiplierBoard:
         access: how the submissions get the data of the workloads, `pool` or `stream`.
         workloads: ids of the ranked workloads: those with a usable envelope, or all if no workload has one.
         unranked: id of a workload without a usable envelope -> the reason. It is not part of the ranking.
-        projected: id of a workload without runs on the hardware class -> hardware class of its runs. Their costs were
-            measured by `bench cost` on the hardware class of the board.
+        projected: id of a projected workload -> where its values come from; empty for a measured ranking.
         references: `name@version` of the references of the workloads' envelopes.
         missing: names of the workloads of the same tier and access that no submission ran on. If there are any, the
             ranking is partial.
@@ -132,7 +145,7 @@ class MultiplierBoard:
     access: Access
     workloads: tuple[str, ...]
     unranked: Mapping[str, str] = field(default_factory=dict)
-    projected: Mapping[str, str] = field(default_factory=dict)
+    projected: Mapping[str, ProjectedWorkload] = field(default_factory=dict)
     references: frozenset[str] = frozenset()
     missing: tuple[str, ...] = ()
     rows: tuple[MultiplierRow, ...]

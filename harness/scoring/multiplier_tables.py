@@ -9,7 +9,7 @@ from harness.contract.judging import TRUST_LEVELS
 from harness.scoring.compute_multiplier import Bound
 from harness.scoring.headline import Headline, headline_of_ranks
 from harness.scoring.mean_ties import significant_ratio
-from harness.scoring.multiplier_board import MultiplierBoard, MultiplierCell, MultiplierRow
+from harness.scoring.multiplier_board import MultiplierBoard, MultiplierCell, MultiplierRow, ProjectedWorkload
 from harness.scoring.multiplier_estimate import MultiplierEstimate
 from harness.scoring.result_table import NUMBER, Cell, ResultTable, split_into_tables
 from harness.scoring.tuning_cost import TuningCost
@@ -39,9 +39,10 @@ def _tabulate_ranking(board: MultiplierBoard) -> ResultTable:
     over = f"1 {board.access}" if count == 1 else f"geometric means over {count} {board.access}s"
     partial = f"; partial: no runs on {', '.join(board.missing)}" if board.missing else ""
     bounded = f"; {board.bounded:.0%} of the compute multipliers are bounds" if board.bounded else ""
-    projected = f"; projected on {len(board.projected)} of {count} {board.access}s" if board.projected else ""
+    on = sum(workload in board.projected for workload in board.workloads)
+    kind = f"ranking projected on {on} of {count} {board.access}s" if board.projected else "ranking"
     return ResultTable(
-        title=f"{board.hardware}, {board.ruleset}: ranking by time multiplier, {over}{projected}{bounded}{partial}",
+        title=f"{board.hardware}, {board.ruleset}: {kind} by time multiplier, {over}{bounded}{partial}",
         heading=("rank", "submission", "time multiplier", "95 % interval", "compute multiplier", "cost", "remark"),
         formats=(">", "", ">", ">", ">", ".2f", ""),
         rows=tuple(
@@ -75,13 +76,14 @@ def _describe_source(cell: MultiplierCell) -> str:
 
 
 def _describe_projection(board: MultiplierBoard) -> list[str]:
-    """Return which workloads are projected, and from which hardware classes."""
-    by_source: dict[str, list[str]] = {}
+    """Return which workloads are projected, from which hardware classes, and how often the costs were measured."""
+    by_source: dict[ProjectedWorkload, list[str]] = {}
     for workload, source in sorted(board.projected.items()):
         by_source.setdefault(source, []).append(workload.partition("@")[0])
     return [
-        f"projected: {', '.join(workloads)}; the compute multipliers are those of runs on {source}, and the costs were "
-        f"measured on {board.hardware} in short runs (bench cost)"
+        f"projected: {', '.join(workloads)}; the compute multipliers are those of runs on {', '.join(source.sources)}, "
+        f"and the costs were measured on {board.hardware} by bench cost, in {source.pairs} pairs of runs in "
+        f"{source.sessions} session(s); the intervals do not contain differences between sessions"
         for source, workloads in by_source.items()
     ]
 
@@ -121,7 +123,8 @@ def _find_headline(board: MultiplierBoard) -> Headline | None:
     if len(ranked) < 2:
         return None
     amounts = {name: format_multiplier(estimate) or "" for name, estimate in ranked.items()}
-    return headline_of_ranks(list(ranked), board.ties, board.workloads, amounts, "time multiplier")
+    name = "projected time multiplier" if board.projected else "time multiplier"
+    return headline_of_ranks(list(ranked), board.ties, board.workloads, amounts, name)
 
 
 def _mark_reference(submission: str, references: Collection[str]) -> str:
@@ -143,7 +146,7 @@ def _tabulate_workload(cells: Sequence[MultiplierCell], references: Collection[s
     tuning = [cell.tuning for cell in cells]
     if any(cost is not None for cost in tuning):
         columns.append(("tuning trials", ">", [_format_trials(cost) for cost in tuning]))
-        columns.append(("tuning seconds", NUMBER, [cost.seconds if cost else None for cost in tuning]))
+        columns.append(("tuning seconds", NUMBER, [_tuning_seconds(cell) for cell in cells]))
     if any(cost is not None and cost.rate is not None for cost in tuning):
         columns.append(("learning rate", ">", [_format_rate(cost) for cost in tuning]))
     if any(cost is not None and cost.factor is not None for cost in tuning):
@@ -193,6 +196,11 @@ def _format_trials(cost: TuningCost | None) -> str | None:
     return f"{cost.trials}, {cost.broken} broke" if cost.broken else str(cost.trials)
 
 
+def _tuning_seconds(cell: MultiplierCell) -> float | None:
+    """Return the seconds of the tuning; None without tuning runs, and for those on another hardware class."""
+    return cell.tuning.seconds if cell.tuning is not None and not cell.projected_from else None
+
+
 def _format_rate(cost: TuningCost | None) -> str | None:
     """Return the chosen learning rate, such as `0.01` or `0.09 (largest)`; None if it is unknown."""
     if cost is None or cost.rate is None:
@@ -231,7 +239,7 @@ def _row_data(board: MultiplierBoard, row: MultiplierRow) -> dict[str, Any]:
         "access": board.access,
         "workloads": list(board.workloads),
         "missing": list(board.missing),
-        "projected": dict(board.projected),
+        "projected": {workload: list(source.sources) for workload, source in board.projected.items()},
         "ranks": list(row.ranks),
         "time_multiplier": estimate_data(row.time),
         "compute_multiplier": estimate_data(row.compute),

@@ -29,7 +29,7 @@ from harness.errors import UsageError
 from harness.scoring.budget_costs import run_seconds
 from harness.scoring.compute_multiplier import Multiplier, MultiplierCurve
 from harness.scoring.final_metric import final_metric, final_metric_name
-from harness.scoring.multiplier_board import MultiplierBoard, MultiplierCell, rank_cells
+from harness.scoring.multiplier_board import MultiplierBoard, MultiplierCell, ProjectedWorkload, rank_cells
 from harness.scoring.multiplier_estimate import (
     ErrorSource,
     MultiplierEstimate,
@@ -37,8 +37,8 @@ from harness.scoring.multiplier_estimate import (
     error_of_mean,
     join_bounds,
 )
-from harness.scoring.projection import BoardTable, make_board_tables
-from harness.scoring.relative_costs import MeasuredCosts, RelativeCosts, pair_costs
+from harness.scoring.projection import BoardTable, project_tables
+from harness.scoring.relative_costs import MeasuredCosts, ProjectedCosts, RelativeCosts, pair_costs
 from harness.scoring.scores import Skipped
 from harness.scoring.selection import (
     ambiguous_names,
@@ -85,7 +85,7 @@ def score_boards(
     installed: Collection[WorkloadFacts] = (),
     attestations: Mapping[str, Sequence[Attestation]] = MappingProxyType({}),
 ) -> list[MultiplierBoard]:
-    """Score the runs of every hardware class, ruleset and kind of access; the board with the most workloads is first.
+    """Score the runs of every hardware class, ruleset and kind of access; measured boards are first, and of these the one with the most workloads.
 
     Args:
         records: records of any rulesets. Only those with the stopping rule `STOPPING` are scored. If a trial has
@@ -98,10 +98,11 @@ def score_boards(
     by_table: dict[tuple[str, str, Access], list[Record]] = defaultdict(list)
     for record in earliest_runs(record for record in records if is_scored_or_tuning(record)):
         by_table[*table_key(record), record.spec.workload.facts.access].append(record)
-    tables = make_board_tables(by_table, envelopes or {}, pair_costs(records))
+    tables = [BoardTable(key, by_table[key], {}) for key in sorted(by_table)]
+    tables += project_tables(by_table, envelopes or {}, pair_costs(records))
     boards = [_score_board(table, envelopes or {}, installed, attestations) for table in tables]
-    # The ranking of the most workloads comes first.
-    return sorted(boards, key=lambda board: -len(board.workloads))
+    # The measured ranking of the most workloads comes first.
+    return sorted(boards, key=lambda board: (bool(board.projected), -len(board.workloads)))
 
 
 def is_scored_or_tuning(record: Record) -> bool:
@@ -127,7 +128,11 @@ def _score_board(
     skipped += [Skipped(item=run_id, reason=problem) for run_id, problem in problems.items()]
     references = {envelope.reference.rpartition("@")[0] for envelope in envelopes.values()}
     # The seconds of runs that ended early cannot be compared with those of whole runs.
-    measured = [record for record in usable if record.spec.hardware == hardware and _has_final_metric(record)]
+    measured = [
+        record
+        for record in usable
+        if record.spec.workload.facts.id not in table.projected and _has_final_metric(record)
+    ]
     seconds = run_seconds(measured, references)
     ambiguous = ambiguous_names(usable)
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
@@ -138,16 +143,18 @@ def _score_board(
     scorers = {}
     for workload in {workload for workload, _ in groups}:
         reference = envelopes[workload].reference if workload in envelopes else ""
-        costs: RelativeCosts = MeasuredCosts(
+        costs: RelativeCosts = table.projected.get(workload) or MeasuredCosts(
             seconds=seconds.by_run, reference=groups.get((workload, reference), ()), reference_name=reference
         )
-        if workload in table.projected:
-            costs = table.pairs.relative_to(hardware, workload, reference)
         scorers[workload] = _WorkloadScorer(table.key, workload, envelopes, groups, tuning, costs)
     cells = [scorers[workload].score(submission, group) for (workload, submission), group in groups.items()]
     cells.sort(key=lambda cell: (cell.workload, cell.time is None, -cell.time.log if cell.time else 0, cell.submission))
     workloads = tuple(sorted(scorers))
     scored = [record for group in groups.values() for record in group]
+
+    def scored_on(workload: str) -> list[Record]:
+        return [record for record in scored if record.spec.workload.facts.id == workload]
+
     # Without a usable envelope, no submission has a multiplier. Such a workload must not take away all ranks.
     ranked = tuple(workload for workload in workloads if not scorers[workload].problem) or workloads
     rows, ties = rank_cells(cells, ranked)
@@ -156,7 +163,15 @@ def _score_board(
         ruleset=ruleset,
         access=access,
         workloads=ranked,
-        projected={workload: table.projected[workload] for workload in workloads if workload in table.projected},
+        projected={
+            workload: ProjectedWorkload(
+                sources=tuple(sorted({record.spec.hardware for record in scored_on(workload)})),
+                pairs=len(costs.blocks),
+                sessions=costs.sessions,
+            )
+            for workload, costs in table.projected.items()
+            if workload in workloads
+        },
         unranked={workload: scorers[workload].problem for workload in workloads if workload not in ranked},
         references=frozenset(envelopes[workload].reference for workload in workloads if workload in envelopes),
         missing=_find_missing(access, [group[0].spec.workload.facts for group in groups.values()], installed),
@@ -166,7 +181,7 @@ def _score_board(
         trust=Counter(trust_level(record, attestations.get(record.content_hash, ())) for record in scored),
         public_seeds=sum(map(has_public_seeds, scored)),
         cost_remarks=seconds.remarks,
-        torch=tuple(sorted({record.environment.torch for record in usable if record.environment})),
+        torch=tuple(sorted({record.environment.torch for record in usable if record.environment} | table.torch)),
         skipped=tuple(skipped),
     )
 
@@ -244,7 +259,7 @@ class _WorkloadScorer:
             workload=self._workload,
             hardware=self._hardware,
             ruleset=self._ruleset,
-            projected_from=spec.hardware if spec.hardware != self._hardware else "",
+            projected_from=spec.hardware if isinstance(self._costs, ProjectedCosts) else "",
             n=len(group),
             broken=len(broken),
             tuning=tuning_cost(self._tuning.get((self._workload, submission), ()), spec.hparams, self._curve),

@@ -1,22 +1,25 @@
-"""Adds the results of other hardware classes to the tables of `fixed-budget`.
+"""Projects rankings of `fixed-budget` to hardware classes on which costs were measured.
 
-A compute multiplier does not depend on the hardware. A table can therefore contain a workload on which no run was made
-on its hardware class, if the costs of the submissions were measured there (see `relative_costs.ProjectedCosts`).
+A compute multiplier does not depend on the hardware. If the costs of the submissions were measured on a hardware class
+(see `relative_costs.ProjectedCosts`), their time multipliers on this hardware class can be computed from runs that were
+made elsewhere. A projected ranking is another table than the measured one, which it never changes.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from harness.contract.envelope import ReferenceEnvelope
-from harness.contract.record import Record
+from harness.contract.record import Record, is_finished
 from harness.contract.workload import Access
-from harness.scoring.relative_costs import CostPairs
+from harness.scoring.relative_costs import CostPairs, ProjectedCosts
 
 #: Hardware class, ruleset and kind of access of a table.
 TableKey: TypeAlias = tuple[str, str, Access]
+#: Hardware class -> submission -> records of one workload.
+_ByHardware: TypeAlias = Mapping[str, Mapping[str, Sequence[Record]]]
 
 
 class BoardTable(NamedTuple):
@@ -24,57 +27,82 @@ class BoardTable(NamedTuple):
 
     Args:
         key: the hardware class, the ruleset and the kind of access.
-        records: the records, those of projected workloads included.
-        projected: `name@version` of a workload without runs on the hardware class -> hardware class of its runs.
-        pairs: the runs of `bench cost`, from which the costs on projected workloads come.
+        records: the scored runs and tuning trials.
+        projected: `name@version` of a projected workload -> its costs; empty for a measured ranking.
+        torch: the versions of torch of the runs of `bench cost`.
     """
 
     key: TableKey
     records: Sequence[Record]
-    projected: Mapping[str, str]
-    pairs: CostPairs
+    projected: Mapping[str, ProjectedCosts]
+    torch: frozenset[str] = frozenset()
 
 
-def make_board_tables(
+def project_tables(
     by_table: Mapping[TableKey, Sequence[Record]],
     envelopes: Mapping[str, ReferenceEnvelope],
     pairs: CostPairs,
 ) -> list[BoardTable]:
-    """Return the tables, each with the records of the workloads that can be projected to its hardware class.
+    """Return a table for each hardware class, ruleset and kind of access with a projected workload.
 
-    These are the workloads without a scored run on this hardware class, on which the costs of the reference and of
-    another submission were measured. If the runs of a workload were made on several hardware classes, those of the
-    class with the most runs are projected.
+    Workloads on which the reference has scored runs on the hardware class are not projected. Their runs are part of the
+    table, so that it covers as many workloads as possible. Submissions without any cost are left out.
 
     Args:
-        by_table: the scored runs and tuning trials of each table.
+        by_table: the scored runs and tuning trials of each measured table.
         envelopes: `name@version` of a workload -> envelope of the workload's reference.
         pairs: the runs of `bench cost`.
     """
-    sources: dict[tuple[str, Access, str], dict[str, list[Record]]] = defaultdict(dict)
-    for (hardware, ruleset, access), records in by_table.items():
-        for record in records:
-            workload = record.spec.workload.facts.id
-            sources[ruleset, access, workload].setdefault(hardware, []).append(record)
-    keys = {
-        *by_table,
-        *((hardware, ruleset, access) for hardware in pairs.hardware for ruleset, access, _ in sources),
-    }
     tables = []
-    for key in sorted(keys):
-        hardware, ruleset, access = key
-        records, projected = list(by_table.get(key, ())), {}
-        for (source_ruleset, source_access, workload), by_hardware in sorted(sources.items()):
-            if (source_ruleset, source_access) != (ruleset, access) or hardware in by_hardware:
-                continue
-            envelope = envelopes.get(workload)
-            if envelope is None or len(pairs.relative_to(hardware, workload, envelope.reference).log_ratios) < 2:
-                continue
-            projected[workload] = max(sorted(by_hardware), key=lambda name: len(by_hardware[name]))
-            records += by_hardware[projected[workload]]
-        if records:
-            # A submission that neither ran here nor has a cost here would only have empty rows.
-            here = {record.spec.submission.id for record in by_table.get(key, ())} | pairs.submissions(hardware)
-            records = [record for record in records if record.spec.submission.id in here]
-            tables.append(BoardTable(key, records, projected, pairs))
+    for hardware in sorted(pairs.hardware):
+        for ruleset, access in sorted({(ruleset, access) for _, ruleset, access in by_table}):
+            records: list[Record] = []
+            projected: dict[str, ProjectedCosts] = {}
+            workloads: dict[str, dict[str, dict[str, list[Record]]]] = defaultdict(dict)
+            for key, of_table in by_table.items():
+                for record in of_table if key[1:] == (ruleset, access) else ():
+                    by_submission = workloads[record.spec.workload.facts.id].setdefault(key[0], defaultdict(list))
+                    by_submission[record.spec.submission.id].append(record)
+            for workload, by_hardware in sorted(workloads.items()):
+                if workload in envelopes:
+                    found, costs = _project(by_hardware, hardware, workload, envelopes[workload].reference, pairs)
+                    records += found
+                    projected |= {} if costs is None else {workload: costs}
+            with_costs = {name for costs in projected.values() for name in (*costs.submissions, costs.reference)}
+            records = [record for record in records if record.spec.submission.id in with_costs]
+            if projected:
+                key = (hardware, ruleset, access)
+                tables.append(BoardTable(key, records, projected, pairs.torch.get(hardware, frozenset())))
     return tables
+
+
+def _project(
+    by_hardware: _ByHardware, hardware: str, workload: str, reference: str, pairs: CostPairs
+) -> tuple[list[Record], ProjectedCosts | None]:
+    """Return the records of a workload for a projected table, and their costs.
+
+    The costs are None if the workload was measured on the hardware class. There are no records if it can be neither
+    measured nor projected. Runs of several hardware classes can be projected: those of the class with scored runs of
+    the most submissions with costs, and for other submissions those of the table's own hardware class.
+    """
+    here = by_hardware.get(hardware, {})
+    if _scored(here.get(reference, ())):
+        return [record for records in here.values() for record in records], None
+    best: tuple[int, list[Record], ProjectedCosts] | None = None
+    for _, by_submission in sorted(by_hardware.items()):
+        reference_runs = _scored(by_submission.get(reference, ()))
+        if not reference_runs:
+            continue
+        costs = pairs.relative_to(hardware, workload, reference_runs)
+        ran = {name for name, records in by_submission.items() if _scored(records)} & costs.submissions
+        own = {name: records for name, records in here.items() if name in costs.submissions - ran and _scored(records)}
+        if ran | set(own) and (best is None or len(ran) > best[0]):
+            names: Collection[str] = by_submission.keys() - own.keys()
+            records = [record for name in sorted(names) for record in by_submission[name]]
+            best = len(ran), records + [record for name in sorted(own) for record in own[name]], costs
+    return ([], None) if best is None else best[1:]
+
+
+def _scored(records: Sequence[Record]) -> list[Record]:
+    """Return the finished scored runs."""
+    return [record for record in records if record.spec.purpose == "score" and is_finished(record.status)]

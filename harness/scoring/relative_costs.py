@@ -11,15 +11,26 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 from harness.contract.record import Record, is_complete
 from harness.errors import UsageError
 from harness.scoring.cost_ratio import Block, block_of, cost_rates
 from harness.scoring.multiplier_estimate import ErrorSource, error_of_mean
 
-#: `name@version` of a submission and its batch size, on which the cost per example depends.
-_Arm: TypeAlias = tuple[str, int]
+
+class _Arm(NamedTuple):
+    """What the cost of a run depends on, besides the workload and the hardware class.
+
+    Args:
+        submission: `name@version`.
+        code_identity: hash of the submission's code.
+        batch_size: the batch size.
+    """
+
+    submission: str
+    code_identity: str
+    batch_size: str
 
 
 class RelativeCosts(Protocol):
@@ -82,17 +93,20 @@ class ProjectedCosts:
     """Costs from pairs of short runs of `bench cost` on one hardware class.
 
     A whole run is estimated to take the seconds of the construction + the seconds per example × the budget. The pairs
-    are distributed over the runs of a submission, so that the costs of the runs are independent of each other, and
-    their spread is the error of the cost.
+    are distributed over the studies of the ruleset, in the same way for all submissions. The costs of the runs are then
+    independent, and their spread contains the error of the cost.
 
     Args:
         hardware: hardware class of the pairs.
-        log_ratios: (submission, batch size) -> one log of (seconds of the submission / seconds of the reference) for
-            each pair.
+        reference: `name@version` of the reference, whose cost is 1.
+        blocks: the blocks of the reference's runs (see `CostPairs`), sorted.
+        log_ratios: arm -> index of a block in `blocks` -> log of (seconds of the arm / seconds of the reference).
     """
 
     hardware: str
-    log_ratios: Mapping[_Arm, Sequence[float]]
+    reference: str
+    blocks: tuple[Block, ...] = ()
+    log_ratios: Mapping[_Arm, Mapping[int, float]] = field(default_factory=dict)
 
     @property
     def problem(self) -> str:
@@ -104,14 +118,29 @@ class ProjectedCosts:
         """See `RelativeCosts`. There are none: the errors of the pairs are in the costs of the runs."""
         return ()
 
+    @property
+    def submissions(self) -> frozenset[str]:
+        """The submissions (`name@version`) with a cost, except the reference."""
+        return frozenset(arm.submission for arm in self.log_ratios) - {self.reference}
+
+    @property
+    def sessions(self) -> int:
+        """Number of calls of `bench cost` in which the pairs were measured."""
+        return len({session for session, _ in self.blocks})
+
     def log_costs(self, runs: Sequence[Record]) -> dict[str, float]:
-        """See `RelativeCosts`. All are unknown if there are fewer pairs than runs."""
+        """See `RelativeCosts`. All are unknown if a run has no pair, because there are fewer pairs than studies."""
         costs: dict[str, float] = {}
-        ordered = sorted(runs, key=lambda run: (run.spec.study, run.run_id))
-        for index, run in enumerate(ordered):
-            pairs = self.log_ratios.get(_arm_of(run), ())
-            if len(pairs) >= len(runs):
-                costs[run.run_id] = statistics.fmean(pairs[index :: len(runs)])
+        for run in runs:
+            if run.spec.submission.id == self.reference:
+                costs[run.run_id] = 0.0
+                continue
+            studies = max(run.spec.ruleset.studies, 1)
+            pairs = self.log_ratios.get(arm_of_costs(run), {})
+            own = [log for index, log in pairs.items() if index % studies == run.spec.study % studies]
+            if not own:
+                return {}
+            costs[run.run_id] = statistics.fmean(own)
         return costs
 
 
@@ -120,49 +149,55 @@ class CostPairs:
     """The runs of `bench cost`, ordered for projections.
 
     Args:
-        seconds: (hardware class, `name@version` of a workload) -> (submission, batch size) -> block -> estimated
-            seconds of a whole run. A block is a session and a study, in which the submissions alternated.
+        seconds: (hardware class, `name@version` of a workload) -> arm -> block -> estimated seconds of a whole run. A
+            block is a session and a study, in which the submissions alternated.
+        torch: hardware class -> the versions of torch of its runs.
     """
 
     seconds: Mapping[tuple[str, str], Mapping[_Arm, Mapping[Block, float]]] = field(default_factory=dict)
+    torch: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def hardware(self) -> frozenset[str]:
         """The hardware classes on which costs were measured."""
         return frozenset(hardware for hardware, _ in self.seconds)
 
-    def submissions(self, hardware: str) -> set[str]:
-        """Return the submissions (`name@version`) whose costs were measured on a hardware class."""
-        return {name for (own, _), arms in self.seconds.items() if own == hardware for name, _ in arms}
-
-    def relative_to(self, hardware: str, workload: str, reference: str) -> ProjectedCosts:
+    def relative_to(self, hardware: str, workload: str, reference: Sequence[Record]) -> ProjectedCosts:
         """Return the costs on a hardware class and a workload.
 
         Args:
             hardware: hardware class.
             workload: `name@version`.
-            reference: `name@version` of the reference. Each other submission is compared with the reference's runs in
-                the same blocks, at the batch size with the most runs.
+            reference: scored runs of the reference on the workload; not empty. Each arm is compared with the cost runs
+                of the same code and batch size in the same blocks.
         """
+        name = reference[0].spec.submission.id
         arms = self.seconds.get((hardware, workload), {})
-        baseline = max((blocks for (name, _), blocks in arms.items() if name == reference), key=len, default={})
+        known = [arm for arm in dict.fromkeys(map(arm_of_costs, reference)) if arm in arms]
+        if not known:
+            return ProjectedCosts(hardware=hardware, reference=name)
+        baseline = arms[max(known, key=lambda arm: len(arms[arm]))]
+        blocks = tuple(sorted(baseline))
         ratios = {
-            arm: tuple(math.log(blocks[block] / baseline[block]) for block in sorted(blocks) if block in baseline)
-            for arm, blocks in arms.items()
+            arm: {i: math.log(own[block] / baseline[block]) for i, block in enumerate(blocks) if block in own}
+            for arm, own in arms.items()
         }
-        return ProjectedCosts(hardware=hardware, log_ratios={arm: logs for arm, logs in ratios.items() if logs})
+        with_pairs = {arm: logs for arm, logs in ratios.items() if logs}
+        return ProjectedCosts(hardware=hardware, reference=name, blocks=blocks, log_ratios=with_pairs)
 
 
 def pair_costs(records: Iterable[Record]) -> CostPairs:
-    """Collect the runs of `bench cost`. Failed runs, and runs with fewer than two evaluations, are left out.
+    """Collect the runs of `bench cost`. Runs from which no cost can be computed are left out.
 
     Args:
-        records: records of any purpose. Only those with the purpose `cost` and without changed hyperparameters count.
+        records: records of any purpose. Only those with the purpose `cost` and with default hyperparameters count.
     """
     seconds: dict[tuple[str, str], dict[_Arm, dict[Block, float]]] = defaultdict(lambda: defaultdict(dict))
+    torch: dict[str, set[str]] = defaultdict(set)
     for record in records:
         spec = record.spec
-        if spec.purpose != "cost" or spec.overridden or not is_complete(record.status):
+        is_changed = bool(spec.overridden) or spec.smoke or spec.profile or spec.prune
+        if spec.purpose != "cost" or is_changed or not record.sessions or not is_complete(record.status):
             continue
         try:
             per_example, construction = cost_rates(record)
@@ -170,11 +205,16 @@ def pair_costs(records: Iterable[Record]) -> CostPairs:
             continue
         facts = spec.workload.facts
         whole = construction + per_example * facts.budget.horizon
-        seconds[spec.hardware, facts.id][_arm_of(record)][block_of(record)] = whole
+        if 0 < whole < math.inf:
+            seconds[spec.hardware, facts.id][arm_of_costs(record)][block_of(record)] = whole
+            torch[spec.hardware] |= {record.environment.torch} if record.environment else set()
     return CostPairs(
-        seconds={key: {arm: dict(blocks) for arm, blocks in arms.items()} for key, arms in seconds.items()}
+        seconds={key: {arm: dict(blocks) for arm, blocks in arms.items()} for key, arms in seconds.items()},
+        torch={hardware: frozenset(versions) for hardware, versions in torch.items()},
     )
 
 
-def _arm_of(record: Record) -> _Arm:
-    return record.spec.submission.id, int(record.spec.hparams.get("batch_size", 0))
+def arm_of_costs(record: Record) -> _Arm:
+    """Return what the cost of a run depends on, besides the workload and the hardware class."""
+    ref = record.spec.submission
+    return _Arm(ref.id, ref.code_identity, str(record.spec.hparams.get("batch_size", "")))

@@ -496,7 +496,7 @@ def test_runs_of_bench_cost_are_published_with_all_their_pairs() -> None:
     gap = find_gap(with_a_gap, "elsewhere", no_listed_settings)
     assert gap is not None
     assert [str(index) for index in gap.missing] == ["cost study 1, trial 0"]
-    assert gap.command == "bench cost wsd,REFERENCE -w resnet-digits --pairs 3 --seed 1 --runs elsewhere"
+    assert gap.command == "bench cost wsd,REFERENCE -w resnet-digits --pairs 3 --intervals 4 --seed 1 --runs elsewhere"
 
 
 def test_other_runs_under_the_ruleset_of_costs_are_not_published() -> None:

@@ -124,6 +124,15 @@ class Browser:
             options.add_argument(f"--{flag}")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         started = webdriver.Chrome(options=options, service=Service(driver))
+        try:
+            self._prepare(started)
+        except BaseException:
+            started.quit()
+            raise
+        return started
+
+    def _prepare(self, started: Any) -> None:
+        """Set the limits of time, the screen and the colours of a new browser."""
         started.set_page_load_timeout(self._timeout)
         started.set_script_timeout(self._timeout)
         # A window has a least width; the emulated screen has not.
@@ -131,7 +140,6 @@ class Browser:
         started.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if self._dark else "light"}
         started.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-        return started
 
 
 @contextmanager

@@ -25,7 +25,7 @@ _HELD_OUT = 2_000
 
 
 class ContinualMnist(PerceptronClassifier, TaskAccuracy):
-    """Five tasks on MNIST. `train_data` draws the order of the digits and the permutations of the pixels from its seed.
+    """Five tasks on MNIST. `train_data` draws the order of the digits or the permutations of the pixels from its seed.
 
     In the scenarios `domain` and `task`, the order is always 0 to 9. The first digits weigh most in the metric, because
     they belong to the mean of every stage, and some pairs of digits are much harder than others. With a drawn order,

@@ -38,6 +38,8 @@ _VERSIONS = {"domain": "7", "task": "7"}
 #: earlier.
 _CAPS = {"domain": 384, "task": 256}
 _CAP = 512
+#: Number of examples between two evaluations.
+_EVERY = 128
 #: Maximum number of processor seconds of a run. Muon needs 30 times as long as the reference, which can be more than
 #: 120 seconds.
 _SECONDS = {"domain": 300.0, "task": 300.0}
@@ -51,7 +53,9 @@ def hidden(variant: str) -> tuple[int, ...]:
 def _facts(name: str, key: str) -> WorkloadFacts:
     averages = _AVERAGES[key]
     cap = _CAPS.get(key, _CAP)
-    stages = accuracy_stages(averages, floor=_FLOORS[key], max_examples=cap, min_examples=cap // 256 * 128)
+    # The minimum is half of the maximum, rounded down to an evaluation.
+    least = cap // (2 * _EVERY) * _EVERY
+    stages = accuracy_stages(averages, floor=_FLOORS[key], max_examples=cap, min_examples=least)
     horizon = len(averages) * cap
     resolution, evaluations = _RESOLUTIONS[key]
     return WorkloadFacts(
@@ -65,7 +69,7 @@ def _facts(name: str, key: str) -> WorkloadFacts:
         # horizon. The budget allows twice that number.
         budget=Budget(horizon=horizon, gradient_examples=4 * horizon, seconds={"default": _SECONDS.get(key, 120.0)}),
         batch_sizes=(16, 32, 64),
-        eval_every=128,
+        eval_every=_EVERY,
         model_options={"dropout": Uniform(0.0, 0.5, default=0.0), "label_smoothing": Uniform(0.0, 0.2, default=0.0)},
         example="28x28 image",
         replay_capacity=500,
