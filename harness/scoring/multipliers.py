@@ -85,7 +85,9 @@ def score_boards(
     installed: Collection[WorkloadFacts] = (),
     attestations: Mapping[str, Sequence[Attestation]] = MappingProxyType({}),
 ) -> list[MultiplierBoard]:
-    """Score the runs of every hardware class, ruleset and kind of access; measured boards are first, and of these the one with the most workloads.
+    """Score the runs of every hardware class, ruleset and kind of access.
+
+    Measured boards come before projected ones, and boards with more workloads before those with fewer.
 
     Args:
         records: records of any rulesets. Only those with the stopping rule `STOPPING` are scored. If a trial has
