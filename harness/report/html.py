@@ -73,7 +73,7 @@ def page(
     records_with_stop = [record for record in stop_records if query.wants(record.spec.workload.facts)]
     data["records"] += len(records_with_stop)
     wanted_workloads = [facts for facts in installed if query.wants(facts)]
-    tabulated = [*records_with_stop, *(one for one in cost_records if query.wants(one.spec.workload.facts))]
+    tabulated = [*records_with_stop, *(record for record in cost_records if query.wants(record.spec.workload.facts))]
     stopping_grids = StoppingResults(tabulated, envelopes, wanted_workloads, query.attestations).grids()
     data["more"] += [_grid_json(grid) for grid in stopping_grids]
     assets = {name: _read_asset(name) for name in ("page.html", "page.css", "page.js")}

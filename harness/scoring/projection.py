@@ -8,7 +8,7 @@ made elsewhere. A projected ranking is another table than the measured one, whic
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from harness.contract.envelope import ReferenceEnvelope
@@ -65,8 +65,8 @@ def project_tables(
                     by_submission[record.spec.submission.id].append(record)
             for workload, by_hardware in sorted(workloads.items()):
                 if workload in envelopes:
-                    found, costs = _project(by_hardware, hardware, workload, envelopes[workload].reference, pairs)
-                    records += found
+                    added, costs = _project(by_hardware, hardware, workload, envelopes[workload].reference, pairs)
+                    records += added
                     projected |= {} if costs is None else {workload: costs}
             with_costs = {name for costs in projected.values() for name in (*costs.submissions, costs.reference)}
             records = [record for record in records if record.spec.submission.id in with_costs]
@@ -94,12 +94,13 @@ def _project(
         if not reference_runs:
             continue
         costs = pairs.relative_to(hardware, workload, reference_runs)
-        ran = {name for name, records in by_submission.items() if _scored(records)} & costs.submissions
-        own = {name: records for name, records in here.items() if name in costs.submissions - ran and _scored(records)}
-        if ran | set(own) and (best is None or len(ran) > best[0]):
-            names: Collection[str] = by_submission.keys() - own.keys()
-            records = [record for name in sorted(names) for record in by_submission[name]]
-            best = len(ran), records + [record for name in sorted(own) for record in own[name]], costs
+        projected = {name for name, records in by_submission.items() if _scored(records)} & costs.submissions
+        names_here = {name for name in costs.submissions - projected if _scored(here.get(name, ()))}
+        if projected | names_here and (best is None or len(projected) > best[0]):
+            names = sorted(by_submission.keys() - names_here)
+            records = [record for name in names for record in by_submission[name]]
+            records += [record for name in sorted(names_here) for record in here[name]]
+            best = len(projected), records, costs
     return ([], None) if best is None else best[1:]
 
 

@@ -137,10 +137,10 @@ class ProjectedCosts:
                 continue
             studies = max(run.spec.ruleset.studies, 1)
             pairs = self.log_ratios.get(arm_of_costs(run), {})
-            own = [log for index, log in pairs.items() if index % studies == run.spec.study % studies]
-            if not own:
+            logs = [log for index, log in pairs.items() if index % studies == run.spec.study % studies]
+            if not logs:
                 return {}
-            costs[run.run_id] = statistics.fmean(own)
+            costs[run.run_id] = statistics.fmean(logs)
         return costs
 
 
@@ -179,8 +179,8 @@ class CostPairs:
         baseline = arms[max(known, key=lambda arm: len(arms[arm]))]
         blocks = tuple(sorted(baseline))
         ratios = {
-            arm: {i: math.log(own[block] / baseline[block]) for i, block in enumerate(blocks) if block in own}
-            for arm, own in arms.items()
+            arm: {i: math.log(by_block[block] / baseline[block]) for i, block in enumerate(blocks) if block in by_block}
+            for arm, by_block in arms.items()
         }
         with_pairs = {arm: logs for arm, logs in ratios.items() if logs}
         return ProjectedCosts(hardware=hardware, reference=name, blocks=blocks, log_ratios=with_pairs)
@@ -204,9 +204,9 @@ def pair_costs(records: Iterable[Record]) -> CostPairs:
         except UsageError:
             continue
         facts = spec.workload.facts
-        whole = construction + per_example * facts.budget.horizon
-        if 0 < whole < math.inf:
-            seconds[spec.hardware, facts.id][arm_of_costs(record)][block_of(record)] = whole
+        whole_seconds = construction + per_example * facts.budget.horizon
+        if 0 < whole_seconds < math.inf:
+            seconds[spec.hardware, facts.id][arm_of_costs(record)][block_of(record)] = whole_seconds
             torch[spec.hardware] |= {record.environment.torch} if record.environment else set()
     return CostPairs(
         seconds={key: {arm: dict(blocks) for arm, blocks in arms.items()} for key, arms in seconds.items()},
