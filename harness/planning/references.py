@@ -11,7 +11,7 @@ from harness.contract.entries import PartEntry, SubmissionEntry
 from harness.contract.ruleset import Ruleset
 from harness.contract.workload import WorkloadFacts
 from harness.planning.compose import compose, find_ineligibility
-from harness.planning.roles import REFERENCE_TAG, STREAM_REFERENCE
+from harness.planning.roles import FAMILY_TAG, REFERENCE_TAG
 
 
 class EntryLookup(Protocol):
@@ -25,7 +25,8 @@ class EntryLookup(Protocol):
 def find_reference(facts: WorkloadFacts, registry: EntryLookup, ruleset: Ruleset) -> SubmissionEntry | None:
     """Return the submission whose runs determine the envelope of a workload; None if no such submission can run.
 
-    On a pool, the result is the submission with the tag `reference`. On a stream, it is `replay`.
+    On a pool, the result is the reference. On a stream, it is a submission with the tag `family` that replays old
+    examples: the one with the fewest tags or, if several have equally few, the first of these in alphabetical order.
 
     Args:
         facts: facts of the workload.
@@ -37,4 +38,5 @@ def find_reference(facts: WorkloadFacts, registry: EntryLookup, ruleset: Ruleset
     ]
     if facts.access == "pool":
         return next((entry for entry in usable if REFERENCE_TAG in entry.tags), None)
-    return next((entry for entry in usable if entry.name == STREAM_REFERENCE), None)
+    families = [entry for entry in usable if FAMILY_TAG in entry.tags and "replay" in compose(entry, registry).needs]
+    return min(families, key=lambda entry: (len(entry.tags), entry.name), default=None)

@@ -6,6 +6,3 @@ from __future__ import annotations
 FAMILY_TAG = "family"
 #: Tag of the submissions that may serve as the reference. Anchored scores are relative to the reference's times.
 REFERENCE_TAG = "reference"
-#: Name of the submission that is the reference of envelopes on streams. It is declared, and not found by tags, because
-#: a plugin with another submission must not change the reference.
-STREAM_REFERENCE = "replay"

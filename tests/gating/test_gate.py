@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.contract.entries import PartEntry, SubmissionEntry
 from harness.contract.envelope import EnvelopeHorizon, ReferenceEnvelope
 from harness.contract.run import RunSpec
 from harness.contract.watcher import SilentWatcher
@@ -290,24 +289,7 @@ def test_a_gate_budget_is_a_quarter_and_whole_evaluations() -> None:
             gate_budget(micro.FACTS, wrong)
 
 
-def test_a_plugin_does_not_change_the_reference_of_streams() -> None:
-    """An entry that comes first by name and by the number of its tags."""
-    replay = REGISTRY.submission("replay")
-    other = msgspec.structs.replace(replay, name="a-replay", tags=("family",))
-
-    class Lookup:
-        def part(self, kind: str | None, name: str, *, prefer: str = "") -> PartEntry:
-            return REGISTRY.part(kind, name, prefer=prefer)
-
-        def submissions(self) -> tuple[SubmissionEntry, ...]:
-            return (other, *REGISTRY.submissions())
-
-    found = find_reference(micro.STREAM_FACTS, Lookup(), GATE_RULESET)
-    assert found is not None
-    assert found.name == "replay"
-
-
-def test_the_references_of_pools_and_streams() -> None:
+def test_the_reference_is_found_by_its_tag() -> None:
     pool, stream = (find_reference(facts, REGISTRY, GATE_RULESET) for facts in (micro.FACTS, micro.STREAM_FACTS))
     assert pool is not None
     assert stream is not None
