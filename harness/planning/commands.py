@@ -47,11 +47,18 @@ def cost_command(spec: RunSpec, pairs: int, runs: str) -> str:
     if spec.stop:
         options += ["--intervals", str(max(1, spec.stop // (facts.eval_every * max(1, len(facts.stages)))))]
     options += ["--seed", str(spec.root_seed)] if spec.root_seed else []
-    options += ["--device", spec.device] if spec.device != default_device(facts) else []
-    options += ["--allow-slow"] if spec.device == "cpu" and facts.tier != "cpu" else []
-    options += ["--threads", str(spec.threads)] if spec.threads != 1 else []
+    options += [*chain.from_iterable(_machine_options(spec))]
     options += ["--runs", runs] if runs != "runs" else []
     return shlex.join(["bench", "cost", f"{name},REFERENCE", *options])
+
+
+def _machine_options(spec: RunSpec) -> list[list[str]]:
+    """Return the options for the device and the threads of a trial. Each item is an option with its value."""
+    facts = spec.workload.facts
+    options = [["--device", spec.device]] if spec.device != default_device(facts) else []
+    options += [["--allow-slow"]] if spec.device == "cpu" and facts.tier != "cpu" else []
+    options += [["--threads", str(spec.threads)]] if spec.threads != 1 else []
+    return options
 
 
 def run_options(spec: RunSpec, settings: Iterable[str]) -> list[list[str]]:
@@ -72,9 +79,7 @@ def run_options(spec: RunSpec, settings: Iterable[str]) -> list[list[str]]:
     for name in settings:
         value = spec.hparams[name]
         options += [["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]]
-    options += [["--device", spec.device]] if spec.device != default_device(facts) else []
-    options += [["--allow-slow"]] if spec.device == "cpu" and facts.tier != "cpu" else []
-    options += [["--threads", str(spec.threads)]] if spec.threads != 1 else []
+    options += _machine_options(spec)
     options += [["--gpus", str(spec.ranks)]] if spec.ranks != 1 else []
     options += [["--deterministic"]] if spec.deterministic else []
     options += [] if spec.screening else [["--whole-evaluation"]]

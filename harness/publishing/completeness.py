@@ -74,7 +74,7 @@ def find_gap(
     known = [*(run.record.spec for run in group.runs), *(spec for spec in published if group_key(spec) == group.key)]
     unfinished = {_index(run.record.spec) for run in group.runs if not is_finished(run.record.status)}
     spec = group.spec
-    own_purpose: Purpose = "envelope" if group.key.is_envelope else "cost" if spec.purpose == "cost" else "score"
+    own_purpose: Purpose = spec.purpose if spec.purpose in ("envelope", "cost") else "score"
     studies = _studies(known, own_purpose, spec.ruleset.studies)
     tuning_studies = _studies(known, "tuning", spec.ruleset.tuning_studies)
     if group.key.is_envelope:

@@ -37,7 +37,7 @@ from harness.scoring.multiplier_estimate import (
     error_of_mean,
     join_bounds,
 )
-from harness.scoring.projection import BoardTable, project_tables
+from harness.scoring.projection import BoardTable, TableKey, project_tables
 from harness.scoring.relative_costs import MeasuredCosts, ProjectedCosts, RelativeCosts, pair_costs
 from harness.scoring.scores import Skipped
 from harness.scoring.selection import (
@@ -97,7 +97,7 @@ def score_boards(
         attestations: content hash of a record -> attestations of this record.
     """
     records = list(records)
-    by_table: dict[tuple[str, str, Access], list[Record]] = defaultdict(list)
+    by_table: dict[TableKey, list[Record]] = defaultdict(list)
     for record in earliest_runs(record for record in records if is_scored_or_tuning(record)):
         by_table[*table_key(record), record.spec.workload.facts.access].append(record)
     tables = [BoardTable(key, by_table[key], {}) for key in sorted(by_table)]
@@ -145,8 +145,11 @@ def _score_board(
     scorers = {}
     for workload in {workload for workload, _ in groups}:
         reference = envelopes[workload].reference if workload in envelopes else ""
+        reference_runs = [run.run_id for run in groups.get((workload, reference), ()) if run.run_id in seconds.by_run]
         costs: RelativeCosts = table.projected.get(workload) or MeasuredCosts(
-            seconds=seconds.by_run, reference=groups.get((workload, reference), ()), reference_name=reference
+            seconds=seconds.by_run,
+            reference=reference,
+            reference_logs=[math.log(seconds.by_run[run_id]) for run_id in reference_runs],
         )
         scorers[workload] = _WorkloadScorer(table.key, workload, envelopes, groups, tuning, costs)
     cells = [scorers[workload].score(submission, group) for (workload, submission), group in groups.items()]
@@ -218,7 +221,7 @@ class _WorkloadScorer:
 
     def __init__(
         self,
-        table: tuple[str, str, Access],
+        table: TableKey,
         workload: str,
         envelopes: Mapping[str, ReferenceEnvelope],
         groups: Mapping[tuple[str, str], Sequence[Record]],

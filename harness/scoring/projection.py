@@ -7,7 +7,7 @@ made elsewhere. A projected ranking is another table than the measured one, whic
 
 from __future__ import annotations
 
-from collections import defaultdict
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -53,26 +53,27 @@ def project_tables(
         envelopes: `name@version` of a workload -> envelope of the workload's reference.
         pairs: the runs of `bench cost`.
     """
+    by_workload: dict[tuple[str, Access], dict[str, dict[str, dict[str, list[Record]]]]] = {}
+    for (hardware, ruleset, access), records in by_table.items():
+        workloads = by_workload.setdefault((ruleset, access), {})
+        for record in records:
+            by_hardware = workloads.setdefault(record.spec.workload.facts.id, {})
+            by_hardware.setdefault(hardware, {}).setdefault(record.spec.submission.id, []).append(record)
     tables = []
-    for hardware in sorted(pairs.hardware):
-        for ruleset, access in sorted({(ruleset, access) for _, ruleset, access in by_table}):
-            records: list[Record] = []
-            projected: dict[str, ProjectedCosts] = {}
-            workloads: dict[str, dict[str, dict[str, list[Record]]]] = defaultdict(dict)
-            for key, of_table in by_table.items():
-                for record in of_table if key[1:] == (ruleset, access) else ():
-                    by_submission = workloads[record.spec.workload.facts.id].setdefault(key[0], defaultdict(list))
-                    by_submission[record.spec.submission.id].append(record)
-            for workload, by_hardware in sorted(workloads.items()):
-                if workload in envelopes:
-                    added, costs = _project(by_hardware, hardware, workload, envelopes[workload].reference, pairs)
-                    records += added
-                    projected |= {} if costs is None else {workload: costs}
-            with_costs = {name for costs in projected.values() for name in (*costs.submissions, costs.reference)}
-            records = [record for record in records if record.spec.submission.id in with_costs]
-            if projected:
-                key = (hardware, ruleset, access)
-                tables.append(BoardTable(key, records, projected, pairs.torch.get(hardware, frozenset())))
+    for hardware, ((ruleset, access), workloads) in itertools.product(
+        sorted(pairs.hardware), sorted(by_workload.items())
+    ):
+        table: list[Record] = []
+        projected: dict[str, ProjectedCosts] = {}
+        for workload in sorted(workloads.keys() & envelopes.keys()):
+            records, costs = _project(workloads[workload], hardware, workload, envelopes[workload].reference, pairs)
+            table += records
+            projected |= {} if costs is None else {workload: costs}
+        with_costs = {name for costs in projected.values() for name in (*costs.submissions, costs.reference)}
+        table = [record for record in table if record.spec.submission.id in with_costs]
+        if projected:
+            torch = pairs.torch.get(hardware, frozenset())
+            tables.append(BoardTable((hardware, ruleset, access), table, projected, torch))
     return tables
 
 

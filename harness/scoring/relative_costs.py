@@ -58,34 +58,31 @@ class MeasuredCosts:
 
     Args:
         seconds: run ID -> seconds of the run (see `budget_costs.run_seconds`).
-        reference: the reference's scored runs on the workload.
-        reference_name: `name@version` of the reference.
+        reference: `name@version` of the reference.
+        reference_logs: logs of the seconds of the reference's scored runs on the workload.
     """
 
     seconds: Mapping[str, float]
-    reference: Sequence[Record]
-    reference_name: str
+    reference: str
+    reference_logs: Sequence[float]
 
     @property
     def problem(self) -> str:
         """See `RelativeCosts`."""
-        return "" if self._reference_logs() else f"no run of {self.reference_name}, so the cost is unknown"
+        return "" if self.reference_logs else f"no run of {self.reference}, so the cost is unknown"
 
     @property
     def errors(self) -> tuple[ErrorSource | None, ...]:
         """See `RelativeCosts`."""
-        return (error_of_mean(self._reference_logs()),)
+        return (error_of_mean(self.reference_logs),)
 
     def log_costs(self, runs: Sequence[Record]) -> dict[str, float]:
         """See `RelativeCosts`."""
         if self.problem:
             return {}
-        reference = statistics.fmean(self._reference_logs())
+        log_reference = statistics.fmean(self.reference_logs)
         known = [run.run_id for run in runs if run.run_id in self.seconds]
-        return {run_id: math.log(self.seconds[run_id]) - reference for run_id in known}
-
-    def _reference_logs(self) -> list[float]:
-        return [math.log(self.seconds[run.run_id]) for run in self.reference if run.run_id in self.seconds]
+        return {run_id: math.log(self.seconds[run_id]) - log_reference for run_id in known}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
